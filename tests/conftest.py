@@ -1,0 +1,31 @@
+"""The strict switches, before the first array: double precision, no implicit rank or dtype promotion, one BLAS thread."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# OpenBLAS reads this once, when NumPy loads it; several processes with its default threads were measured 80 times slower
+assert "numpy" not in sys.modules, "NumPy was imported before conftest.py could limit its threads (a pytest plugin?)"
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+# through the configuration, not the environment: a command started by a test must switch on x64 by itself
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# a first compile takes longer than any deadline
+hypothesis.settings.register_profile("ufm", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.load_profile("ufm")
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key, the same one in every test."""
+    return jax.random.key(0)
