@@ -1,0 +1,147 @@
+"""Label matrices: what each column of logits should be, and how many samples share it.
+
+A setting of this field (balanced, long-tailed, smoothed, mixed-up) is a label matrix; nothing after this file knows which.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ufm._validate import concrete, float_dtype, require
+
+
+class Labels(eqx.Module):
+    r"""Targets $q_c$ (K, C) and masses $m_c > 0$ (C,): mass is the number of samples that share the column.
+
+    "Full" labels have one column of mass 1 a sample, "collapsed" labels one column of mass $n_k$ a class.
+
+    Raises `ValueError` for K < 2, no column, shapes that disagree, targets that are not finite, masses that are not positive.
+    """
+
+    targets: Float[Array, "K C"]
+    masses: Float[Array, " C"]
+
+    def __check_init__(self):
+        require(self.targets.ndim == 2, "`targets` must have shape (K, C)", self.targets.shape)
+        K, C = self.targets.shape
+        require(K >= 2, "`targets` must have K >= 2 rows, one per class", K)
+        require(C >= 1, "`targets` must have at least one column", C)
+        require(self.masses.shape == (C,), f"`masses` must have shape ({C},), one per column of `targets`", self.masses.shape)
+        require(
+            self.masses.dtype == self.targets.dtype,
+            f"`masses` must have the dtype of `targets`, {self.targets.dtype}",
+            self.masses.dtype,
+        )
+        targets, masses = concrete(self.targets), concrete(self.masses)
+        if targets is not None:
+            finite = np.isfinite(targets)
+            require(finite.all(), "`targets` must be finite", targets[~finite][:3])
+        if masses is not None:
+            good = np.isfinite(masses) & (masses > 0)
+            require(good.all(), "`masses` must be positive and finite", masses[~good][:3])
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.targets.shape[0]
+
+    @property
+    def num_columns(self) -> int:
+        """C."""
+        return self.targets.shape[1]
+
+    @property
+    def num_samples(self) -> Float[Array, ""]:
+        """N, the total mass."""
+        return jnp.sum(self.masses)
+
+    @property
+    def column_weights(self) -> Float[Array, " C"]:
+        r"""$\omega_c = m_c / \sum m$: the weight of a column in the mean loss."""
+        return self.masses / self.num_samples
+
+    @property
+    def class_counts(self) -> Float[Array, " K"]:
+        """n_k: the mass that each class receives; for one-hot labels the number of its samples."""
+        return self.targets @ self.masses
+
+    @property
+    def class_index(self) -> Int[Array, " C"]:
+        """The class of each column, the largest entry of its target."""
+        return jnp.argmax(self.targets, axis=0)
+
+    def is_one_hot(self) -> bool:
+        """Whether every target is a unit vector. Reads the values, so not inside `jit`."""
+        targets = np.asarray(self.targets)
+        return bool(np.all((targets == 0) | (targets == 1)) and np.all(targets.sum(0) == 1) and np.all(targets.sum(1) > 0))
+
+
+def one_hot(class_counts, *, collapsed: bool = False, dtype=None) -> Labels:
+    r"""One-hot labels, grouped by class.
+
+    `class_counts` (K,): samples of each class, n_k. `collapsed=False` gives N columns of mass 1 (what a theorem about within-class
+    collapse must be run on), `collapsed=True` gives K columns of masses n_k (what one solves at scale; same optimum for a loss
+    convex in the logits). Collapsed counts may be traced and need not be whole numbers. `dtype`: the default float unless given.
+
+    Raises `ValueError` for K < 2, counts that are not positive, and counts that are not whole numbers where columns are counted.
+    """
+    dtype = float_dtype(dtype)
+    require(np.ndim(class_counts) == 1, "`class_counts` must be a sequence of K counts", class_counts)
+    K = len(class_counts)
+    require(K >= 2, "`class_counts` must hold K >= 2 classes", class_counts)
+    counts = concrete(class_counts)
+    if counts is not None:
+        require(
+            np.issubdtype(counts.dtype, np.number) and np.all(np.isfinite(counts)) and np.all(counts > 0),
+            "`class_counts` must be positive and finite",
+            class_counts,
+        )
+    if collapsed:
+        return Labels(targets=jnp.eye(K, dtype=dtype), masses=jnp.asarray(class_counts, dtype=dtype))
+    if counts is None:
+        raise ValueError(f"`class_counts` must be concrete for full labels; pass collapsed=True to trace them; got {class_counts}")
+    require(np.all(counts == np.round(counts)), "`class_counts` must be whole numbers for full labels", class_counts)
+    columns = np.repeat(np.arange(K), counts.astype(int))
+    return Labels(targets=jnp.asarray(np.eye(K)[:, columns], dtype=dtype), masses=jnp.ones(len(columns), dtype=dtype))
+
+
+def soft(targets, masses=None, *, dtype=None) -> Labels:
+    """Any soft labels: `targets` (K, C) and `masses` (C,), ones unless given. Raises as `Labels` does."""
+    dtype = float_dtype(dtype)
+    targets = jnp.asarray(targets, dtype=dtype)
+    if masses is None:
+        masses = jnp.ones(targets.shape[1:], dtype=dtype)
+    return Labels(targets=targets, masses=jnp.asarray(masses, dtype=dtype))
+
+
+def step_counts(num_majority: int, num_minority: int, *, majority: int, minority: int) -> tuple[int, ...]:
+    """Class counts of a step profile: `num_majority` classes of `majority` samples, then `num_minority` of `minority`.
+
+    Raises `ValueError` for a negative number of classes, fewer than two classes in all, or counts below 1.
+    """
+    require(min(num_majority, num_minority) >= 0, "`num_majority` and `num_minority` must be >= 0", (num_majority, num_minority))
+    require(num_majority + num_minority >= 2, "`num_majority` + `num_minority` must be >= 2", num_majority + num_minority)
+    require(min(majority, minority) >= 1, "`majority` and `minority` must be >= 1", (majority, minority))
+    return (majority,) * num_majority + (minority,) * num_minority
+
+
+def exponential_counts(num_classes: int, *, largest: int, ratio: float) -> tuple[int, ...]:
+    r"""Class counts of an exponential long tail, $n_k = n_1 r^{-(k-1)/(K-1)}$ rounded, from `largest` down to `largest / ratio`.
+
+    Raises `ValueError` for K < 2, a ratio below 1, or a tail that rounds to no sample.
+    """
+    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
+    require(ratio >= 1, "`ratio` must be >= 1", ratio)
+    counts = np.rint(largest * float(ratio) ** (-np.arange(num_classes) / (num_classes - 1))).astype(int)
+    require(counts[-1] >= 1, "`largest` / `ratio` must round to at least one sample", largest / ratio)
+    return tuple(int(n) for n in counts)
+
+
+def collapse(labels: Labels, columns: Float[Array, "d C"]) -> Float[Array, "d K"]:
+    """Class means of `columns`, by mass: column k of the result is the mean over the columns of class k."""
+    members = jax.nn.one_hot(labels.class_index, labels.num_classes, dtype=columns.dtype) * labels.masses[:, None]
+    return (columns @ members) / jnp.sum(members, axis=0)[None, :]

@@ -1,0 +1,205 @@
+r"""The one problem of the library, and the one place where its normalisation is stated.
+
+$$\min\ \sum_c \omega_c\,\ell(z_c, q_c) + \sum_m \tfrac{\lambda_m}{2}\|W_m\|_F^2 + \tfrac{\lambda_H}{2}\sum_c m_c\|h_c\|^2
+  \;[+ \tfrac{\beta}{2}\sum_c m_c\|h_c - h^0_c\|^2] + \tfrac{\lambda_b}{2}\|b\|^2,\qquad Z = W_M\cdots W_1 H + b\mathbf 1^\top,$$
+
+with $\omega_c = m_c/\sum m$: the loss is a mean over samples, the decay of the features a sum over samples.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import concrete, require, require_dtype, require_nonnegative, require_positive
+from ufm.labels import Labels
+from ufm.losses import AbstractLoss
+
+
+class Params(eqx.Module):
+    """Factors (W_M, …, W_1), outermost first; features H (d_1, C); bias (K,) or None."""
+
+    weights: tuple[Float[Array, "_ _"], ...]
+    features: Float[Array, "d C"]
+    bias: Float[Array, " K"] | None = None
+
+    @property
+    def classifier(self) -> Float[Array, "K d"]:
+        """The product W = W_M … W_1."""
+        return functools.reduce(operator.matmul, self.weights)
+
+    @property
+    def logits(self) -> Float[Array, "K C"]:
+        """Z = W_M … W_1 H + b 1ᵀ. The product of the weights comes first: K <= C makes that the cheap order."""
+        logits = self.classifier @ self.features
+        return logits if self.bias is None else logits + self.bias[:, None]
+
+
+class Problem(eqx.Module):
+    r"""A label matrix, a loss on the logits, and decay on the factors; see the top of `ufm/problem.py` for the objective.
+
+    `labels`: `Labels` with targets (K, C). `loss`: a loss of one sample. `widths` (d_1, …, d_M): feature dimension first; the depth M
+    is its length, W_1 has shape (d_2, d_1) and W_M has shape (K, d_M). `lambda_W`: one float for all factors or M of them,
+    outermost (W_M) first like `Params.weights`. `lambda_H`: decay per sample. `bias`: None, "free" (not penalised) or the penalty λ_b > 0.
+    `anchor` (d_1, C) and `beta` > 0 pull the features to given ones. `fixed_weights` (W_M, …, W_1) freezes the factors at these
+    values, so that only features and bias are free. λ, β, masses and targets may be traced: sweeping them does not recompile.
+
+    λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms and certificates require λ > 0.
+
+    Raises `ValueError` for widths below 1, negative or non-finite λ, a wrong number of λ_W, `beta` without `anchor` or the reverse,
+    and arrays of the wrong shape or dtype.
+    """
+
+    labels: Labels
+    loss: AbstractLoss
+    lambda_W: Float[Array, " M"]
+    lambda_H: Float[Array, ""]
+    lambda_b: Float[Array, ""] | None
+    anchor: Float[Array, "d C"] | None
+    beta: Float[Array, ""] | None
+    fixed_weights: tuple[Float[Array, "_ _"], ...] | None
+    widths: tuple[int, ...] = eqx.field(static=True)
+    bias: str | None = eqx.field(static=True)
+
+    def __init__(
+        self, labels: Labels, *, loss: AbstractLoss, widths, lambda_W, lambda_H, bias=None, anchor=None, beta=None, fixed_weights=None
+    ):
+        require(isinstance(labels, Labels), "`labels` must be ufm.Labels; see ufm.one_hot and ufm.soft", type(labels).__name__)
+        require(isinstance(loss, AbstractLoss), "`loss` must be a loss instance such as ufm.MeanSquaredError()", loss)
+        dtype = labels.targets.dtype
+        self.labels = labels
+        self.loss = loss
+        self.widths = _checked_widths(widths)
+        M = len(self.widths)
+        require(
+            np.ndim(lambda_W) == 0 or np.shape(lambda_W) == (M,), f"`lambda_W` must be a float or one float per factor (M = {M})", lambda_W
+        )
+        require_nonnegative("lambda_W", lambda_W)
+        require_dtype("lambda_W", lambda_W, dtype)
+        require(np.ndim(lambda_H) == 0, "`lambda_H` must be a float", lambda_H)
+        require_nonnegative("lambda_H", lambda_H)
+        require_dtype("lambda_H", lambda_H, dtype)
+        self.lambda_W = jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
+        self.lambda_H = jnp.asarray(lambda_H, dtype)
+        if bias is None or isinstance(bias, str):
+            require(bias in (None, "free"), '`bias` must be None, "free" or a penalty > 0', bias)
+            self.bias, self.lambda_b = bias, None
+        else:
+            scalar = np.ndim(bias) == 0 and not isinstance(bias, bool | np.bool_)
+            require(scalar, '`bias` must be None, "free" or a penalty > 0', bias)
+            require_dtype("bias", bias, dtype)
+            require_positive("bias", bias, ' as a penalty (an unpenalised bias is "free")')
+            self.bias, self.lambda_b = "penalised", jnp.asarray(bias, dtype)
+        require((anchor is None) == (beta is None), "`anchor` and `beta` must be given together", {"anchor": anchor, "beta": beta})
+        if anchor is None:
+            self.anchor = self.beta = None
+        else:
+            assert beta is not None
+            require(np.ndim(beta) == 0, "`beta` must be a float", beta)
+            require_positive("beta", beta)
+            require_dtype("beta", beta, dtype)
+            self.anchor = _checked_array("anchor", anchor, (self.widths[0], labels.num_columns), dtype)
+            self.beta = jnp.asarray(beta, dtype)
+        self.fixed_weights = None
+        if fixed_weights is not None:
+            require(len(fixed_weights) == M, f"`fixed_weights` must hold the M = {M} factors (W_M, …, W_1)", len(fixed_weights))
+            self.fixed_weights = tuple(
+                _checked_array(f"fixed_weights[{i}]", W, shape, dtype)
+                for i, (W, shape) in enumerate(zip(fixed_weights, self.weight_shapes, strict=True))
+            )
+
+    @property
+    def depth(self) -> int:
+        """M, the number of linear layers after the features."""
+        return len(self.widths)
+
+    @property
+    def feature_dim(self) -> int:
+        """d = d_1."""
+        return self.widths[0]
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shapes of (W_M, …, W_1)."""
+        outward = (*self.widths, self.labels.num_classes)
+        return tuple((outward[m + 1], outward[m]) for m in reversed(range(self.depth)))
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the logits carry a bias, free or penalised."""
+        return self.bias is not None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The float dtype of everything in the problem."""
+        return self.labels.targets.dtype
+
+
+def objective(problem: Problem, params: Params) -> Float[Array, ""]:
+    """Value of the objective at `params`: mean loss plus decay (and anchor), in the library's normalisation. Runs inside `jit`."""
+    return fit(problem, params.logits) + decay(problem, params)
+
+
+def fit(problem: Problem, logits: Float[Array, "K C"]) -> Float[Array, ""]:
+    r"""The loss part $\sum_c \omega_c\,\ell(z_c, q_c)$."""
+    losses = jax.vmap(problem.loss, in_axes=1)(logits, problem.labels.targets)
+    return jnp.dot(problem.labels.column_weights, losses)
+
+
+def decay(problem: Problem, params: Params) -> Float[Array, ""]:
+    """The ridge on factors, features and bias, and the pull to the anchor."""
+    masses = problem.labels.masses
+    total = 0.5 * problem.lambda_H * jnp.dot(masses, jnp.sum(params.features**2, axis=0))
+    for lam, W in zip(problem.lambda_W, params.weights, strict=True):
+        total += 0.5 * lam * jnp.sum(W**2)
+    if problem.anchor is not None and problem.beta is not None:
+        total += 0.5 * problem.beta * jnp.dot(masses, jnp.sum((params.features - problem.anchor) ** 2, axis=0))
+    if problem.lambda_b is not None and params.bias is not None:
+        total += 0.5 * problem.lambda_b * jnp.sum(params.bias**2)
+    return total
+
+
+def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
+    """`params` as arrays of the problem's dtype; `ValueError` naming the first part whose shape, dtype or values do not fit."""
+    require(isinstance(params, Params), f"`{name}` must be ufm.Params", type(params).__name__)
+    M, K = problem.depth, problem.labels.num_classes
+    require(len(params.weights) == M, f"`{name}.weights` must hold the M = {M} factors (W_M, …, W_1)", len(params.weights))
+    weights = tuple(
+        _checked_array(f"{name}.weights[{i}]", W, shape, problem.dtype)
+        for i, (W, shape) in enumerate(zip(params.weights, problem.weight_shapes, strict=True))
+    )
+    features = _checked_array(f"{name}.features", params.features, (problem.feature_dim, problem.labels.num_columns), problem.dtype)
+    require(
+        (params.bias is not None) == problem.has_bias, f"`{name}.bias` must be {'an array' if problem.has_bias else 'None'}", params.bias
+    )
+    bias = None if params.bias is None else _checked_array(f"{name}.bias", params.bias, (K,), problem.dtype)
+    return Params(weights=weights, features=features, bias=bias)
+
+
+def require_decay(problem: Problem, purpose: str) -> None:
+    """`ValueError` unless every λ that acts on a free factor is positive, which `purpose` needs."""
+    if problem.fixed_weights is None:
+        require_positive("lambda_W", problem.lambda_W, f" for {purpose}")
+    if problem.beta is None:
+        require_positive("lambda_H", problem.lambda_H, f" for {purpose}")
+
+
+def _checked_widths(widths) -> tuple[int, ...]:
+    require(isinstance(widths, tuple | list) and len(widths) >= 1, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", widths)
+    whole = all(isinstance(d, int | np.integer) and not isinstance(d, bool) for d in widths)
+    require(whole and min(widths) >= 1, "`widths` must be whole numbers >= 1", widths)
+    return tuple(int(d) for d in widths)
+
+
+def _checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
+    require(np.shape(value) == shape, f"`{name}` must have shape {shape}", np.shape(value))
+    require_dtype(name, value, dtype)
+    array = concrete(value)
+    require(array is None or np.all(np.isfinite(array)), f"`{name}` must be finite", value)
+    return jnp.asarray(value, dtype)

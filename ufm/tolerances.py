@@ -1,0 +1,58 @@
+"""The one table of tolerances, keyed by dtype, with the reason for each. A tolerance is a claim: find out before widening one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm._validate import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerances:
+    """What counts as equal, and as stationary, in one dtype.
+
+    `value`: relative error of the objective. `array`: error of logits, Grams, singular values, bias and balance, relative to their size.
+    `gradient`: relative gradient norm at which a solver stops. `branch`: how close a fraction of the target must be to that of a stationary
+    point to be given its name. `verifies`: whether agreement in this dtype counts as a check of a theorem.
+    """
+
+    value: float
+    array: float
+    gradient: float
+    branch: float
+    verifies: bool
+
+
+TOLERANCES = {
+    "float64": Tolerances(
+        # Second order in the error of the point, so a converged run is exact up to the rounding of a sum over columns.
+        value=1e-12,
+        # First order: gradient tolerance times the condition number off the gauge (20 to 410 in the middle of a regime). At a collapse
+        # threshold of one layer the minimum is quartic and a gradient of 1e-12 leaves the product about 1e-8 of the target away from it.
+        array=1e-7,
+        # Four digits above rounding: sums over a few thousand columns cost two, the products of a deep chain two more.
+        gradient=1e-12,
+        # Ten times `array`: names are given to points that a comparison then judges by the tighter number.
+        branch=1e-6,
+        verifies=True,
+    ),
+    "float32": Tolerances(
+        # 1e2 roundings of 1e-7; enough to see a wrong constant, never enough to verify a theorem.
+        value=1e-5,
+        # Solvers in float32 stall at Gram errors of 1e-5 (first order) to 1e-4 (L-BFGS).
+        array=1e-3,
+        # A gradient of a sum of rounded terms has noise of about ten roundings.
+        gradient=1e-6,
+        branch=1e-2,
+        verifies=False,
+    ),
+}
+
+
+def for_dtype(dtype) -> Tolerances:
+    """The tolerances of a dtype. Raises `ValueError` for one that is not in the table."""
+    name = np.dtype(dtype).name
+    require(name in TOLERANCES, f"`dtype` must be one of {', '.join(TOLERANCES)}", name)
+    return TOLERANCES[name]
