@@ -1,0 +1,99 @@
+"""NC3 and NC4: how the classifier agrees with the class means, in direction and in its decisions."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import require, require_nonnegative
+from ufm.frames import as_floats, gram_distance
+from ufm.metrics.moments import Moments, moments
+
+
+def nc3_self_duality(
+    features, labels, classifier, *, num_classes: int | None = None, centre: bool = False, ratios=None
+) -> Float[Array, ""]:
+    r"""Distance of the classifier to the class means, $\big\|W/\|W\|_F - A\bar H^\top/\|A\bar H^\top\|_F\big\|_F$.
+
+    `features`, `labels`, `num_classes` as for `class_means`. `classifier` (K, d): the product W_M … W_1. `centre`: take the global mean off
+    the class means first, for a model with bias. `ratios` (K,): A = diag(ratios), the predicted ratio of row k of W to the mean of class k,
+    up to one common factor; all equal unless given, which is the theory for balanced classes. Returns NaN where W or the means are zero. It
+    is blind to overall scale.
+
+    Raises `ValueError` as `class_means` does, and for a classifier or ratios of the wrong shape.
+    Source: Papyan, Han & Donoho 2020 (centred); the metrics of Dang et al. 2023 (not centred, and with ratios when imbalanced).
+    """
+    m = moments(features, labels, num_classes=num_classes)
+    W = checked_classifier(classifier, m)
+    vectors = m.centred if centre else m.means
+    if ratios is not None:
+        require(np.shape(ratios) == (m.num_classes,), f"`ratios` must have shape ({m.num_classes},)", np.shape(ratios))
+        require_nonnegative("ratios", ratios)
+        vectors = vectors * jnp.asarray(ratios, vectors.dtype)[None, :]
+    return gram_distance(W, vectors.T)
+
+
+def nc3_product(features, labels, classifier, *, target, num_classes: int | None = None, centre: bool = False) -> Float[Array, ""]:
+    r"""Distance of the logits of the class means to a shape, $\big\|W\bar H/\|W\bar H\|_F - T/\|T\|_F\big\|_F$.
+
+    Arguments as for `nc3_self_duality`. `target` (K, K): the shape T up to scale, such as `centring_matrix(K)` (with `centre`, for a model
+    with bias), the identity (balanced, no bias) or a diagonal (imbalanced, no bias). Returns NaN where W H̄ or the target is zero. It is
+    blind to overall scale.
+
+    Raises `ValueError` as `nc3_self_duality` does, and for a target that is not (K, K). Source: the metrics of Dang et al. 2023.
+    """
+    m = moments(features, labels, num_classes=num_classes)
+    W = checked_classifier(classifier, m)
+    return gram_distance(W @ (m.centred if centre else m.means), target)
+
+
+def nc4_agreement(features, labels, classifier, bias=None, *, num_classes: int | None = None, tolerance=0.0) -> Float[Array, ""]:
+    r"""The fraction of samples for which $\arg\max_k (W h + b)_k$ is the class of the nearest class mean.
+
+    `features`, `labels`, `num_classes` as for `class_means`; the labels define the means, and their masses weigh the columns. `classifier`
+    (K, d), `bias` (K,) or None. `tolerance`: logits closer than this times their spread over all samples count as tied, and so do squared
+    distances to class means; a sample agrees when any class is both among its largest logits and among its nearest means. At 0 only exact
+    ties are ties.
+
+    Raises `ValueError` as `class_means` does, and for a classifier or bias of the wrong shape. Source: Papyan, Han & Donoho 2020.
+    """
+    require_nonnegative("tolerance", tolerance)
+    m = moments(features, labels, num_classes=num_classes)
+    W = checked_classifier(classifier, m)
+    return nc4_agreement_of(m, W, checked_bias(bias, m), tolerance)
+
+
+def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
+    """`nc4_agreement` of computed moments and checked arrays."""
+    logits = W @ m.features
+    if bias is not None:
+        logits = logits + bias[:, None]
+    # -½‖h - mean‖² up to a constant of the sample; centred, so that a common offset of all features does not cancel
+    nearness = m.centred.T @ (m.features - m.grand[:, None]) - 0.5 * jnp.sum(m.centred**2, axis=0)[:, None]
+    agree = jnp.any(_largest(logits, tolerance) & _largest(nearness, tolerance), axis=0)
+    fraction = jnp.dot(m.masses, agree.astype(m.masses.dtype)) / jnp.sum(m.counts)
+    # comparisons with NaN are False and would pass for disagreement
+    return jnp.where(jnp.isfinite(jnp.sum(logits) + jnp.sum(nearness)), fraction, jnp.nan)
+
+
+def checked_classifier(classifier, m: Moments) -> Float[Array, "K d"]:
+    """The classifier as an array; `ValueError` unless it is (K, d)."""
+    W, shape = as_floats("classifier", classifier, ndim=2), (m.num_classes, m.features.shape[0])
+    require(W.shape == shape, f"`classifier` must have shape (K, d) = {shape}", W.shape)
+    return W
+
+
+def checked_bias(bias, m: Moments) -> Float[Array, " K"] | None:
+    """The bias as an array; `ValueError` unless it is None or (K,)."""
+    if bias is None:
+        return None
+    b = as_floats("bias", bias, ndim=1)
+    require(b.shape == (m.num_classes,), f"`bias` must have shape ({m.num_classes},)", b.shape)
+    return b
+
+
+def _largest(scores: Float[Array, "K C"], tolerance):
+    """Which scores of each column are its largest, up to `tolerance` times the spread of all."""
+    slack = tolerance * (jnp.max(scores) - jnp.min(scores))
+    return scores >= jnp.max(scores, axis=0)[None, :] - slack

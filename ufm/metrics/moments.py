@@ -1,0 +1,167 @@
+r"""Class means and scatter of a feature matrix, weighted by mass: what every metric is made of.
+
+Sizes down to rounding matter here (a collapsed solution has a within-class variance of 1e-30), so means are corrected once by the mean of
+what they leave over and variances come from deviations, never from differences of second moments.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ufm._validate import concrete, require
+from ufm.frames import as_floats, checked_count
+from ufm.labels import Labels
+
+# Class means are right to about one unit in the last place, their differences to a few: a length below this many is rounding noise.
+_NOISE = 16.0
+
+
+class Moments(eqx.Module):
+    """Means and deviations of the columns of a feature matrix. `floor`: a length no greater than this counts as zero."""
+
+    features: Float[Array, "d C"]
+    index: Int[Array, " C"]
+    masses: Float[Array, " C"]
+    counts: Float[Array, " K"]
+    means: Float[Array, "d K"]
+    grand: Float[Array, " d"]
+    floor: Float[Array, ""]
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.means.shape[1]
+
+    @property
+    def centred(self) -> Float[Array, "d K"]:
+        """Class means less the global mean."""
+        return self.means - self.grand[:, None]
+
+    @property
+    def deviations(self) -> Float[Array, "d C"]:
+        """Columns less the mean of their class."""
+        return self.features - self.means[:, self.index]
+
+    @property
+    def class_variances(self) -> Float[Array, " K"]:
+        """Mean squared deviation within each class."""
+        squares = self.masses * jnp.sum(self.deviations**2, axis=0)
+        return jax.ops.segment_sum(squares, self.index, self.num_classes) / self.counts
+
+    @property
+    def within_trace(self) -> Float[Array, ""]:
+        """Trace of the within-class covariance."""
+        return jnp.dot(self.masses, jnp.sum(self.deviations**2, axis=0)) / jnp.sum(self.counts)
+
+    @property
+    def between_trace(self) -> Float[Array, ""]:
+        """Trace of the between-class covariance."""
+        return jnp.sum(self.centred**2) / self.num_classes
+
+    @property
+    def apart(self):
+        """Whether the class means are not all the same point; true of NaN, which is no collapse."""
+        return ~(self.between_trace <= self.floor**2)
+
+
+def moments(features, labels, *, num_classes: int | None = None, floor=0.0) -> Moments:
+    """The moments of arrays from a user; `floor` is a length that counts as zero whatever the size of the features."""
+    features, index, masses, K = checked_columns(features, labels, num_classes)
+    return moments_of(features, index, masses, K, jnp.asarray(floor, features.dtype))
+
+
+@eqx.filter_jit
+def moments_of(features, index, masses, num_classes: int, floor) -> Moments:
+    """The moments of checked arrays."""
+    counts = jax.ops.segment_sum(masses, index, num_classes)
+    means = _class_means(features, index, masses, counts)
+    grand = means @ counts / jnp.sum(counts)
+    grand = grand + (means - grand[:, None]) @ counts / jnp.sum(counts)
+    rms = jnp.sqrt(jnp.dot(masses, jnp.sum(features**2, axis=0)) / jnp.sum(counts))
+    floor = jnp.maximum(_NOISE * jnp.finfo(features.dtype).eps * rms, floor)
+    return Moments(features=features, index=index, masses=masses, counts=counts, means=means, grand=grand, floor=floor)
+
+
+def class_means(features, labels, *, num_classes: int | None = None) -> Float[Array, "d K"]:
+    r"""The mean feature of each class, $\bar h_k = \sum_{c\in k} m_c h_c / \sum_{c\in k} m_c$.
+
+    `features` (d, C): one column per sample, or per group of samples that share a feature. `labels`: `Labels`, whose class is the largest
+    entry of each target and whose masses count the samples of a column, or integers (C,) in [0, K), each one sample; then `num_classes` K
+    is required. These arguments are the same for every function of features and labels here.
+
+    Raises `ValueError` for shapes that disagree, labels out of range, a class with no sample, and float64 arrays while JAX has float64
+    switched off. Traced labels are not checked; a class with no sample then has a NaN mean.
+    """
+    return moments(features, labels, num_classes=num_classes).means
+
+
+def global_mean(features, labels, *, num_classes: int | None = None) -> Float[Array, " d"]:
+    r"""The mean over samples, $h_G = \sum_c m_c h_c / N$: with imbalanced classes not the mean of the class means.
+
+    Arguments and errors as for `class_means`. Source: the metrics of Dang et al. 2023, whose code uses the sample mean there too.
+    """
+    return moments(features, labels, num_classes=num_classes).grand
+
+
+def within_class_cov(features, labels, *, num_classes: int | None = None) -> Float[Array, "d d"]:
+    r"""$\Sigma_W = \tfrac1N \sum_c m_c (h_c - \bar h_{k(c)})(h_c - \bar h_{k(c)})^\top$: every sample weighs the same.
+
+    Arguments and errors as for `class_means`. Exactly zero for collapsed labels, one column per class.
+    """
+    m = moments(features, labels, num_classes=num_classes)
+    return (m.deviations * m.masses[None, :]) @ m.deviations.T / jnp.sum(m.counts)
+
+
+def between_class_cov(features, labels, *, num_classes: int | None = None) -> Float[Array, "d d"]:
+    r"""$\Sigma_B = \tfrac1K \sum_k (\bar h_k - h_G)(\bar h_k - h_G)^\top$: every class weighs the same, around the sample mean.
+
+    Arguments and errors as for `class_means`. For imbalanced classes $\Sigma_W + \Sigma_B$ is therefore not the total covariance.
+    """
+    m = moments(features, labels, num_classes=num_classes)
+    return m.centred @ m.centred.T / m.num_classes
+
+
+def class_gram(features, labels, *, num_classes: int | None = None, centre: bool = False) -> Float[Array, "K K"]:
+    r"""$\bar H^\top \bar H$ of the class means, or with `centre` of the class means less the global mean.
+
+    Arguments and errors as for `class_means`.
+    """
+    m = moments(features, labels, num_classes=num_classes)
+    vectors = m.centred if centre else m.means
+    return vectors.T @ vectors
+
+
+def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, Array, Array, int]:
+    """Features, class of each column, its mass, and K; `ValueError` as `class_means` promises."""
+    features = as_floats("features", features, ndim=2)
+    C = features.shape[1]
+    if isinstance(labels, Labels):
+        K, index, masses = labels.num_classes, labels.class_index, labels.masses.astype(features.dtype)
+        require(num_classes in (None, K), f"`num_classes` must be the {K} classes of `labels`, or left out", num_classes)
+        require(labels.num_columns == C, f"`labels` must have {C} columns, like `features`", labels.num_columns)
+    else:
+        K = checked_count(num_classes)
+        require(np.ndim(labels) == 1, "`labels` must be ufm.Labels or integers of shape (C,)", np.shape(labels))
+        index, masses = jnp.asarray(labels), jnp.ones(C, features.dtype)
+        require(jnp.issubdtype(index.dtype, jnp.integer), "`labels` must be ufm.Labels or integers", index.dtype)
+        require(len(index) == C, f"`labels` must have length {C}, the columns of `features`", len(index))
+    classes = concrete(index)
+    if classes is not None:
+        require(np.all((classes >= 0) & (classes < K)), f"`labels` must lie in [0, {K})", lambda: (classes.min(), classes.max()))
+        present = np.bincount(classes, minlength=K) > 0
+        require(present.all(), "`labels` must hold a sample of every class; classes without one", lambda: np.flatnonzero(~present)[:10])
+    return features, index, masses, K
+
+
+def _class_means(features, index, masses, counts) -> Float[Array, "d K"]:
+    K = len(counts)
+
+    def mean(columns):
+        return (jax.ops.segment_sum((columns * masses[None, :]).T, index, K) / counts[:, None]).T
+
+    first = mean(features)
+    return first + mean(features - first[:, index])

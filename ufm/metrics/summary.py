@@ -1,0 +1,214 @@
+"""All metrics of one point in one record: `measure` a solution, `measure_params` along a flow, `measure_features` of any network."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ufm._validate import require, require_nonnegative
+from ufm.frames import centring_matrix, gram_distance
+from ufm.metrics.duality import checked_bias, checked_classifier, nc4_agreement_of
+from ufm.metrics.geometry import equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal
+from ufm.metrics.moments import Moments, checked_columns, moments, moments_of
+from ufm.metrics.variability import cdnv_of, nc1_pinv_of, nc1_trace_ratio_of
+from ufm.problem import Params, Problem, objective
+from ufm.solution import Solution
+
+
+class Metrics(eqx.Module):
+    """Every metric of one point. A ratio 0/0 is NaN, and `collapsed` says that it was one; `str()` is a table.
+
+    NC1: `nc1_pinv`, `nc1_trace_ratio`, `cdnv`. NC2, for the class means ("features") and the rows of the classifier: `nc2_etf_*` (means
+    centred by the global mean), `nc2_orthogonal_*` and `nc2_gof_*` (means as they are; `gof` against their own lengths, so orthogonality
+    alone). NC3: `nc3_self_duality` and `nc3_orthogonal` (W H̄ against the identity) with the means as they are, `nc3_self_duality_centred`
+    and `nc3_etf` (W H̄ against P) with the means centred. `nc4_agreement`.
+
+    Norms and angles: `feature_norms` and `classifier_norms` (K,), lengths of the class means, as they are, and of the rows of W, since
+    everything above is blind to scale; `*_norm_cv` (standard deviation over mean), `*_cosine_mean`, `*_cosine_std`, `*_etf_deviation`
+    (largest distance of a cosine from −1/(K − 1)), the means centred; `within_trace` and `between_trace`, the traces of the covariances.
+
+    `collapsed`: features or classifier are at zero, or all class means coincide. `collapsed_classes` (K,): mean or classifier row of that
+    class is at zero (minority collapse, which leaves the other metrics defined but for `cdnv` and angles). Zero is relative to the size of
+    the problem; see `measure_params`.
+    """
+
+    nc1_pinv: Float[Array, ""]
+    nc1_trace_ratio: Float[Array, ""]
+    cdnv: Float[Array, ""]
+    nc2_etf_features: Float[Array, ""]
+    nc2_etf_classifier: Float[Array, ""]
+    nc2_orthogonal_features: Float[Array, ""]
+    nc2_orthogonal_classifier: Float[Array, ""]
+    nc2_gof_features: Float[Array, ""]
+    nc2_gof_classifier: Float[Array, ""]
+    nc3_self_duality: Float[Array, ""]
+    nc3_self_duality_centred: Float[Array, ""]
+    nc3_orthogonal: Float[Array, ""]
+    nc3_etf: Float[Array, ""]
+    nc4_agreement: Float[Array, ""]
+    feature_norms: Float[Array, " K"]
+    classifier_norms: Float[Array, " K"]
+    feature_norm_cv: Float[Array, ""]
+    classifier_norm_cv: Float[Array, ""]
+    feature_cosine_mean: Float[Array, ""]
+    classifier_cosine_mean: Float[Array, ""]
+    feature_cosine_std: Float[Array, ""]
+    classifier_cosine_std: Float[Array, ""]
+    feature_etf_deviation: Float[Array, ""]
+    classifier_etf_deviation: Float[Array, ""]
+    within_trace: Float[Array, ""]
+    between_trace: Float[Array, ""]
+    collapsed: Bool[Array, ""]
+    collapsed_classes: Bool[Array, " K"]
+
+    def __str__(self) -> str:
+        rows = [(field.name, _cell(getattr(self, field.name))) for field in dataclasses.fields(self)]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {cell}" for name, cell in rows)
+
+
+def measure(solution: Solution, *, tolerance=None, rcond=None) -> Metrics:
+    """All metrics of a solution: those of `measure_params` at its problem and its params."""
+    return measure_params(solution.problem, solution.params, tolerance=tolerance, rcond=rcond)
+
+
+def measure_params(problem: Problem, params: Params, *, tolerance=None, rcond=None) -> Metrics:
+    r"""All metrics of any point of a problem; runs inside `jit` and `vmap`, so a flow can observe it.
+
+    `tolerance`: what counts as zero, the root of machine epsilon unless given. Features or a factor are at zero when their share of the
+    decay is: $\sqrt{\lambda}\,\|\cdot\| \le$ `tolerance` $\sqrt{2f}$ with f the objective, which bounds every such share. Where λ = 0 only
+    rounding counts. The same tolerance makes ties of `nc4_agreement`. `rcond`: that of `nc1_pinv`.
+
+    Returns `Metrics`. Raises `ValueError` for a negative tolerance and for params that do not fit the problem. Exactly at a collapse
+    threshold a minimiser stops at about the cube root of its own tolerance from zero: such a point is not flagged, and its metrics are
+    noise.
+    """
+    if tolerance is None:
+        tolerance = np.sqrt(np.finfo(problem.dtype).eps)
+    require_nonnegative("tolerance", tolerance)
+    if rcond is not None:
+        require_nonnegative("rcond", rcond)
+    shape = (problem.feature_dim, problem.labels.num_columns)
+    require(params.features.shape == shape, f"`params.features` must have shape (d, C) = {shape}", params.features.shape)
+    checked_columns(params.features, problem.labels, None)
+    shapes = tuple(np.shape(W) for W in params.weights)
+    require(shapes == problem.weight_shapes, f"`params.weights` must have shapes {problem.weight_shapes}", shapes)
+    return _measure_params(problem, params, *_traced(problem.dtype, tolerance, rcond))
+
+
+def measure_features(
+    features,
+    labels,
+    classifier,
+    bias=None,
+    *,
+    num_classes: int | None = None,
+    rcond=None,
+    feature_floor=0.0,
+    classifier_floor=0.0,
+    tolerance=0.0,
+) -> Metrics:
+    """All metrics of the last layer of any network.
+
+    `features` (d, C), `labels`, `num_classes` as for `class_means`; `classifier` (K, d); `bias` (K,) or None. `rcond` as for `nc1_pinv`.
+    `feature_floor`, `classifier_floor`: a class mean, or a row of the classifier, no longer than this counts as zero; rounding noise always
+    does. `tolerance`: that of `nc4_agreement`.
+
+    Returns `Metrics`. Raises `ValueError` as `class_means` does, for a classifier or bias of the wrong shape, and for negative tolerances.
+    """
+    for name, value in (
+        ("feature_floor", feature_floor),
+        ("classifier_floor", classifier_floor),
+        ("tolerance", tolerance),
+        ("rcond", rcond),
+    ):
+        if value is not None:
+            require_nonnegative(name, value)
+    m = moments(features, labels, num_classes=num_classes, floor=feature_floor)
+    W, b = checked_classifier(classifier, m), checked_bias(bias, m)
+    return _measure(m, W, b, *_traced(W.dtype, classifier_floor, tolerance, rcond))
+
+
+def _traced(dtype, *values):
+    """Numbers as arrays, so that another value is not another compilation."""
+    return tuple(None if value is None else jnp.asarray(value, dtype) for value in values)
+
+
+@eqx.filter_jit
+def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metrics:
+    # in coordinates where the decay is ½‖v‖² every part of a point is at most sqrt(2 f), and at a stationary point they share it evenly
+    reach = tolerance * jnp.sqrt(2 * objective(problem, params))
+    lambda_H = problem.lambda_H if problem.beta is None else problem.lambda_H + problem.beta
+    lengths = reach / jnp.sqrt(jnp.where(lambda_H > 0, lambda_H * problem.labels.num_samples, jnp.inf))
+    W = params.classifier
+    classifier_floor = tolerance * jnp.sqrt(jnp.max(jnp.sum(W**2, axis=1)))
+    if problem.fixed_weights is None:
+        for lam, factor in zip(problem.lambda_W, params.weights, strict=True):
+            at_zero = (lam > 0) & (jnp.sqrt(lam * jnp.sum(factor**2)) <= reach)
+            classifier_floor = jnp.where(at_zero, jnp.inf, classifier_floor)
+    labels = problem.labels
+    m = moments_of(params.features, labels.class_index, labels.masses, labels.num_classes, lengths)
+    return _measure(m, W, params.bias, classifier_floor, tolerance, rcond)
+
+
+@eqx.filter_jit
+def _measure(m: Moments, W, bias, classifier_floor, tolerance, rcond) -> Metrics:
+    K, eps = m.num_classes, jnp.finfo(W.dtype).eps
+    feature_norms = jnp.sqrt(jnp.sum(m.means**2, axis=0))
+    classifier_norms = jnp.sqrt(jnp.sum(W**2, axis=1))
+    row_floor = jnp.maximum(classifier_floor, eps * jnp.max(classifier_norms))
+    zero_features = jnp.all(feature_norms <= m.floor)
+    zero_classifier = jnp.all(classifier_norms <= row_floor)
+
+    means = jnp.where(zero_features, jnp.nan, m.means)
+    centred = jnp.where(m.apart, m.centred, jnp.nan)
+    rows = jnp.where(zero_classifier, jnp.nan, W)
+    mean_gram, centred_gram, row_gram = means.T @ means, centred.T @ centred, rows @ rows.T
+    feature_angles = equiangularity(centred_gram, floor=m.floor)
+    classifier_angles = equiangularity(row_gram, floor=row_floor)
+    collapsed = zero_features | ~m.apart | zero_classifier
+    identity, P = jnp.eye(K, dtype=W.dtype), centring_matrix(K, dtype=W.dtype)
+    return Metrics(
+        nc1_pinv=nc1_pinv_of(m, rcond),
+        nc1_trace_ratio=nc1_trace_ratio_of(m),
+        cdnv=cdnv_of(m),
+        nc2_etf_features=nc2_etf(centred_gram),
+        nc2_etf_classifier=nc2_etf(row_gram),
+        nc2_orthogonal_features=nc2_orthogonal(mean_gram),
+        nc2_orthogonal_classifier=nc2_orthogonal(row_gram),
+        nc2_gof_features=nc2_gof(mean_gram),
+        nc2_gof_classifier=nc2_gof(row_gram),
+        nc3_self_duality=gram_distance(rows, means.T),
+        nc3_self_duality_centred=gram_distance(rows, centred.T),
+        nc3_orthogonal=gram_distance(rows @ means, identity),
+        nc3_etf=gram_distance(rows @ centred, P),
+        nc4_agreement=jnp.where(collapsed, jnp.nan, nc4_agreement_of(m, W, bias, tolerance)),
+        feature_norms=feature_norms,
+        classifier_norms=classifier_norms,
+        feature_norm_cv=equinorm(centred_gram),
+        classifier_norm_cv=equinorm(row_gram),
+        feature_cosine_mean=feature_angles.mean,
+        classifier_cosine_mean=classifier_angles.mean,
+        feature_cosine_std=feature_angles.std,
+        classifier_cosine_std=classifier_angles.std,
+        feature_etf_deviation=feature_angles.etf_deviation,
+        classifier_etf_deviation=classifier_angles.etf_deviation,
+        within_trace=m.within_trace,
+        between_trace=m.between_trace,
+        collapsed=collapsed,
+        collapsed_classes=(feature_norms <= m.floor) | (classifier_norms <= row_floor),
+    )
+
+
+def _cell(value) -> str:
+    """One number, or the range of several."""
+    array = np.asarray(value)
+    if array.dtype == bool:
+        return ("yes" if array else "no") if array.ndim == 0 else f"{array.sum()} of {array.size}"
+    if array.ndim == 0:
+        return f"{array:.3e}"
+    return f"{array.min():.3e} … {array.max():.3e}  {array.shape}"

@@ -1,0 +1,78 @@
+"""NC1: how small the spread within classes is against the spread between them. Three ratios; the name says which."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm._validate import require_nonnegative
+from ufm.metrics.moments import Moments, moments
+
+
+def nc1_pinv(features, labels, *, num_classes: int | None = None, rcond=None) -> Float[Array, ""]:
+    r"""$\tfrac1K \mathrm{tr}(\Sigma_W \Sigma_B^+)$, the NC1 that most papers plot.
+
+    `features`, `labels`, `num_classes` as for `class_means`. `rcond`: eigenvalues of $\Sigma_B$ up to `rcond` times the largest count as
+    zero in the pseudo-inverse; d times machine epsilon unless given, which is SciPy's default and what the code of Dang et al. 2023 uses;
+    that of Hong & Ling uses 1e-10. Returns NaN where the class means coincide. Computed from singular values of the class means, so that
+    the null direction of $\Sigma_B$ (the means, weighted by their counts, sum to zero) stays far below any `rcond`.
+
+    Raises `ValueError` as `class_means` does, and for a negative `rcond`. Source: Papyan, Han & Donoho 2020, with the covariances of
+    `within_class_cov` and `between_class_cov`. It says nothing of variability outside the span of the class means; see `nc1_trace_ratio`.
+    """
+    if rcond is not None:
+        require_nonnegative("rcond", rcond)
+    return nc1_pinv_of(moments(features, labels, num_classes=num_classes), rcond)
+
+
+def nc1_trace_ratio(features, labels, *, num_classes: int | None = None) -> Float[Array, ""]:
+    r"""$\mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B$, the variant for which theorems about flows and perturbations hold.
+
+    Arguments and errors as for `class_means`. Returns NaN where the class means coincide.
+
+    Source: Tirer, Huang & Niles-Weed 2023, equation (3).
+    """
+    return nc1_trace_ratio_of(moments(features, labels, num_classes=num_classes))
+
+
+def cdnv(features, labels, *, num_classes: int | None = None) -> Float[Array, ""]:
+    r"""Class-distance normalised variance: the mean over pairs $k \ne l$ of $(v_k + v_l) / (2\|\bar h_k - \bar h_l\|^2)$.
+
+    $v_k$ is the mean squared deviation within class k. Arguments and errors as for `class_means`. Returns NaN where any two class means
+    coincide, as they do for two collapsed minority classes.
+
+    Source: Galanti, György & Hutter 2021.
+    """
+    return cdnv_of(moments(features, labels, num_classes=num_classes))
+
+
+def nc1_pinv_of(m: Moments, rcond=None) -> Float[Array, ""]:
+    """`nc1_pinv` of computed moments."""
+    if rcond is None:
+        rcond = m.features.shape[0] * jnp.finfo(m.features.dtype).eps
+    U, s, _ = jnp.linalg.svd(m.centred, full_matrices=False)
+    # eigenvalues of Sigma_B are s²/K, and this K cancels the one in front of the trace
+    kept = s**2 > rcond * s[0] ** 2
+    spread = (U.T @ m.deviations) ** 2 @ m.masses / jnp.sum(m.counts)
+    trace = jnp.sum(jnp.where(kept, spread / jnp.where(kept, s, 1) ** 2, 0))
+    # NaN in the features makes every comparison False: nothing kept, and a perfect 0 without this
+    return jnp.where(m.apart & jnp.isfinite(s[0]), trace, jnp.nan)
+
+
+def nc1_trace_ratio_of(m: Moments) -> Float[Array, ""]:
+    """`nc1_trace_ratio` of computed moments."""
+    return m.within_trace / jnp.where(m.apart, m.between_trace, jnp.nan)
+
+
+def cdnv_of(m: Moments) -> Float[Array, ""]:
+    """`cdnv` of computed moments."""
+    K, centred, variances = m.num_classes, m.centred, m.class_variances
+
+    # distances from differences, one class at a time: through the Gram matrix they would cancel, all at once they need K² d numbers
+    def from_class(k):
+        squares = jnp.sum((centred - centred[:, k][:, None]) ** 2, axis=0)
+        squares = jnp.where(squares > m.floor**2, squares, jnp.nan)
+        return jnp.sum(jnp.where(jnp.arange(K) == k, 0, (variances + variances[k]) / (2 * squares)))
+
+    return jnp.sum(jax.lax.map(from_class, jnp.arange(K))) / (K * (K - 1))
