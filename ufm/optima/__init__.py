@@ -1,0 +1,29 @@
+"""Predictions: closed forms of global optima, in NumPy float64 on the host. Never imports a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ufm.losses import AbstractLoss, MeanSquaredError
+from ufm.optima.mse import squared_error_optimum
+from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum
+from ufm.problem import Problem
+
+__all__ = ["NoClosedForm", "Optimum", "Spectrum", "closed_form"]
+
+# One entry per solved loss; the function raises `NoClosedForm` for what it does not cover.
+_FORMS: dict[type[AbstractLoss], Callable[[Problem], Optimum]] = {MeanSquaredError: squared_error_optimum}
+
+
+def closed_form(problem: Problem) -> Optimum:
+    """The global optimum of a problem in closed form, with its source and hypotheses.
+
+    The optimum describes what is identified (value, class-level logits, Grams, singular values), for full and for collapsed columns alike.
+
+    Raises `NoClosedForm` naming the hypothesis that fails, `ValueError` for λ <= 0.
+    """
+    form = _FORMS.get(type(problem.loss))
+    if form is None:
+        known = ", ".join(loss.__name__ for loss in _FORMS)
+        raise NoClosedForm(f"needs a loss with a solved optimum ({known}); got {type(problem.loss).__name__}")
+    return form(problem)
