@@ -1,0 +1,152 @@
+"""What comes back: result codes, solutions, trajectories, certificates."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ufm.problem import Params, Problem
+
+
+class Result(enum.IntEnum):
+    """How a run ended. `str()` of it reads as advice."""
+
+    RUNNING = 0
+    CONVERGED = 1
+    STALLED = 2
+    MAX_STEPS = 3
+    DIVERGED = 4
+    INTERRUPTED = 5
+    REACHED_END = 6
+    STEADY_STATE = 7
+    TOLERANCE_NOT_MET = 8
+    POLISHED = 9
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_ADVICE[self]}"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run did what was asked of it."""
+        return self in (Result.CONVERGED, Result.REACHED_END, Result.STEADY_STATE, Result.POLISHED)
+
+
+_ADVICE = {
+    Result.RUNNING: "not finished",
+    Result.CONVERGED: "the relative gradient norm is below the tolerance",
+    Result.STALLED: "no step improves on rounding noise, yet the gradient is above the tolerance; loosen `tolerance` or use float64",
+    Result.MAX_STEPS: "the step budget is spent; raise `max_steps`, or go on with minimise(..., resume=solution)",
+    Result.DIVERGED: "value or gradient became infinite or NaN; use a smaller step size or start",
+    Result.INTERRUPTED: "stopped from the keyboard; go on with minimise(..., resume=solution) or from `final`",
+    Result.REACHED_END: "integrated to the last time",
+    Result.STEADY_STATE: "the gradient vanished before the last time; later rows repeat the steady state",
+    Result.TOLERANCE_NOT_MET: "the integrator could not meet its tolerance; rows after the failure are NaN",
+    Result.POLISHED: "as STEADY_STATE, and Newton's method went on to the minimum, which is `final`",
+}
+
+
+class SolveFailed(RuntimeError):
+    """Raised by `minimise(..., throw=True)` when the result is not CONVERGED; `solution` holds what was reached."""
+
+    def __init__(self, solution: Solution):
+        super().__init__(str(solution))
+        self.solution = solution
+
+
+class Solution(eqx.Module):
+    """What `minimise` measured.
+
+    `params`: the best point found. `value`: the objective there. `grad_norm`: gradient norm relative to the size of the problem
+    (see `minimise`). `num_steps`, `num_evaluations`: outer steps, and gradients plus Hessian-vector products, of the best start.
+    `values`, `codes`: value and result of every start (S,). `state`: what `resume` needs.
+    """
+
+    problem: Problem
+    params: Params
+    value: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+    code: Int[Array, ""]
+    num_steps: Int[Array, ""]
+    num_evaluations: Int[Array, ""]
+    values: Float[Array, " S"]
+    codes: Int[Array, " S"]
+    state: Any
+
+    @property
+    def logits(self) -> Float[Array, "K C"]:
+        """Z = W_M … W_1 H + b 1ᵀ at the solution, one column per column of the labels."""
+        return self.params.logits
+
+    @property
+    def result(self) -> Result:
+        """How the best start ended."""
+        return Result(int(self.code))
+
+    def __str__(self) -> str:
+        starts = f", best of {len(self.values)} starts" if len(self.values) > 1 else ""
+        reached = f"value {float(self.value):.12g}, relative gradient norm {float(self.grad_norm):.1e}"
+        return f"{reached} after {int(self.num_steps)} steps{starts}\n{self.result}"
+
+
+class Trajectory(eqx.Module):
+    """What happened along the way: `flow` and `descend` share it, so one plot can hold both.
+
+    `ts` (T,): times (for a discrete method, steps taken times step size). `value` (T,): the objective. `params`: every leaf stacked on T,
+    or None where they were not kept. `observables`: name → array stacked on T. Rows past a failure are NaN. `final`: the last point
+    reached.
+    """
+
+    problem: Problem
+    ts: Float[Array, " T"]
+    value: Float[Array, " T"]
+    params: Params | None
+    observables: dict[str, Array]
+    final: Params
+    code: Int[Array, ""]
+    num_steps: Int[Array, ""]
+    polish: Solution | None = None
+
+    @property
+    def result(self) -> Result:
+        """How the run ended."""
+        return Result(int(self.code))
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """How each run of a batch ended."""
+        return tuple(Result(code) for code in np.ravel(self.code).tolist())
+
+    def run(self, index: int) -> Trajectory:
+        """One run of a batch."""
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+
+class Certificate(eqx.Module):
+    r"""A lower bound on the global minimum from the convex lift, hence how far a point can be from it.
+
+    `value`: the objective at the point (with a free bias re-solved at fixed W H). `lower_bound` $\le$ the global minimum. `gap`: (value −
+    lower_bound) relative to the value. `spectral_ratio`: $\|G\|_{op}/\mu$, at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c
+    u_c\|$ of a free bias, 0 without one.
+    """
+
+    value: Float[Array, ""]
+    lower_bound: Float[Array, ""]
+    gap: Float[Array, ""]
+    spectral_ratio: Float[Array, ""]
+    bias_residual: Float[Array, ""]
+
+    def __str__(self) -> str:
+        residual = float(self.bias_residual)
+        return (
+            f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}\n"
+            f"spectral ratio {float(self.spectral_ratio):.12g}{f', bias residual {residual:.1e}' if residual else ''}"
+        )
+
+    def closes(self, tolerance: float = 1e-9) -> bool:
+        """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
+        return bool(np.asarray(self.gap) <= tolerance)

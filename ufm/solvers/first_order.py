@@ -1,0 +1,225 @@
+"""The papers' own recipes: full-batch gradient descent, momentum and Adam on the raw parameters, step by step as the scripts run them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm._validate import require, require_positive
+from ufm.problem import Params, Problem, check_params, objective
+from ufm.solution import Result, Trajectory
+from ufm.solvers.coordinates import Flat, flat_objective, free_params, scales, split, to_flat, to_params, with_fixed_weights
+from ufm.solvers.solver import AbstractSolver, State
+from ufm.solvers.start import random_start
+
+Observables = Mapping[str, Callable[[Problem, Params], Array]]
+
+
+def sample_gradient(problem: Problem, params: Params) -> Params:
+    r"""The gradient of the objective for the free factors, that of a column taken per sample: $\partial f/\partial h_c$ divided by $m_c$.
+
+    A collapsed column stands for $m_c$ equal samples, and each of those moves by its own gradient; so collapsed and full runs agree.
+    """
+    gradient = jax.grad(lambda free: objective(problem, with_fixed_weights(problem, free)))(free_params(problem, params))
+    return Params(gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias)
+
+
+class AbstractFirstOrder(AbstractSolver):
+    """A first-order recipe on the raw parameters. The step size has no default: the stable one depends on λ."""
+
+    step_size: eqx.AbstractVar[Float[Array, ""]]
+    max_steps: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def optimiser(self) -> optax.GradientTransformation:
+        """The optax transformation that turns per-sample gradients into updates."""
+
+    def init(self, problem: Problem, flat: Flat) -> State:
+        value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
+        free: Any = free_params(problem, to_params(problem, flat))
+        return State.fresh(flat, value, gradient, memory=self.optimiser().init(free))
+
+    def step(self, problem: Problem, state: State) -> State:
+        scaled, scale = split(problem, state.gradient), scales(problem)
+        gradient = Params(
+            weights=tuple(g * s for g, s in zip(scaled.weights, scale.weights, strict=True)),
+            features=scaled.features * (scale.features / problem.labels.masses)[None, :],
+            bias=None if scaled.bias is None or scale.bias is None else scaled.bias * scale.bias,
+        )
+        params = to_params(problem, state.flat)
+        params, memory = self.update(problem, params, gradient, state.memory)
+        flat = to_flat(problem, params)
+        value, flat_gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
+        return state.moved(True, flat, value, flat_gradient, memory=memory, evaluations=1)
+
+    def update(self, problem: Problem, params: Params, gradient: Params, memory) -> tuple[Params, Any]:
+        """One step of the recipe from per-sample gradients."""
+        free: Any = free_params(problem, params)
+        tree: Any = gradient
+        with jax.numpy_dtype_promotion("standard"):
+            updates, memory = self.optimiser().update(tree, memory, free)
+        return with_fixed_weights(problem, jax.tree.map(jnp.add, free, updates)), memory
+
+
+class GradientDescent(AbstractFirstOrder):
+    """Full-batch gradient descent, $x ← x − s ∇f$; `step_size` s > 0."""
+
+    step_size: Float[Array, ""]
+    max_steps: int = eqx.field(static=True)
+
+    def __init__(self, step_size, *, max_steps: int = 30_000):
+        self.step_size = _checked_step_size(step_size)
+        self.max_steps = max_steps
+
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.sgd(self.step_size)
+
+
+class Momentum(AbstractFirstOrder):
+    """Full-batch heavy ball as PyTorch's SGD writes it, $v ← μ v + ∇f$, $x ← x − s v$; `step_size` s > 0, `momentum` μ in [0, 1)."""
+
+    step_size: Float[Array, ""]
+    momentum: Float[Array, ""]
+    max_steps: int = eqx.field(static=True)
+
+    def __init__(self, step_size, *, momentum=0.9, max_steps: int = 30_000):
+        require(0 <= momentum < 1, "`momentum` must lie in [0, 1)", momentum)
+        self.step_size = _checked_step_size(step_size)
+        self.momentum = jnp.asarray(momentum, float)
+        self.max_steps = max_steps
+
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.sgd(self.step_size, momentum=self.momentum)
+
+
+class Adam(AbstractFirstOrder):
+    """Full-batch Adam with the usual β = (0.9, 0.999), ε = 1e-8; `step_size` s > 0."""
+
+    step_size: Float[Array, ""]
+    max_steps: int = eqx.field(static=True)
+
+    def __init__(self, step_size, *, max_steps: int = 30_000):
+        self.step_size = _checked_step_size(step_size)
+        self.max_steps = max_steps
+
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.adam(self.step_size)
+
+
+def descend(
+    problem: Problem,
+    solver: AbstractFirstOrder,
+    *,
+    steps,
+    key: PRNGKeyArray | None = None,
+    start: Params | None = None,
+    observables: Observables | None = None,
+    keep_params: bool = False,
+    progress: bool | None = None,
+) -> Trajectory:
+    """Run a paper's first-order recipe and record what happens along the way.
+
+    `solver`: `GradientDescent`, `Momentum` or `Adam`. `steps` (T,): increasing step numbers >= 0 at which to record. Start from `start`, or
+    at random from `key`. `observables`: name → function(problem, params) → array, evaluated at those steps only. `keep_params` also keeps
+    every recorded point. Returns a `Trajectory` whose `ts` is step number times step size. Ctrl-C returns what was recorded, the rest NaN,
+    result INTERRUPTED.
+
+    Raises `ValueError` for steps that are not increasing whole numbers, or neither or both of `key` and `start`.
+    """
+    require(isinstance(solver, AbstractFirstOrder), "`solver` must be GradientDescent, Momentum or Adam", type(solver).__name__)
+    numbers = np.asarray(steps)
+    whole = numbers.ndim == 1 and numbers.size > 0 and np.issubdtype(numbers.dtype, np.integer)
+    require(whole and numbers[0] >= 0 and np.all(np.diff(numbers) > 0), "`steps` must be increasing whole numbers >= 0", steps)
+    params = starting_point(problem, key, start)
+    observables = dict(observables or {})
+    free: Any = free_params(problem, params)
+    memory = solver.optimiser().init(free)
+    record = _recorder(tuple(observables.items()), keep_params)
+    rows, code, done = [], Result.REACHED_END, 0
+    bar = Progress("descend", total=int(numbers[-1]), show=progress)
+    try:
+        for number in numbers.tolist():
+            while done < number:
+                # pieces of a thousand steps: progress and Ctrl-C cost nothing and never wait long
+                piece = min(number - done, 1000)
+                params, memory = _descend_piece(problem, solver, params, memory, piece)
+                done += piece
+                jax.block_until_ready(params)
+                bar.update(done)
+            rows.append(jax.device_get(record(problem, params)))
+            if not np.isfinite(rows[-1]["value"]):
+                code = Result.DIVERGED
+                break
+    except KeyboardInterrupt:
+        code = Result.INTERRUPTED
+        rows = rows or [jax.device_get(record(problem, params))]
+    bar.close()
+    stacked = _stack_rows(rows, len(numbers))
+    return Trajectory(
+        problem=problem,
+        ts=jnp.asarray(numbers, problem.dtype) * solver.step_size,
+        value=stacked["value"],
+        params=stacked["params"],
+        observables=stacked["observables"],
+        final=params,
+        code=jnp.asarray(code),
+        num_steps=jnp.asarray(done),
+    )
+
+
+@jax.jit
+def _descend_piece(problem: Problem, solver: AbstractFirstOrder, params: Params, memory, number):
+    def body(_, carry):
+        params, memory = carry
+        return solver.update(problem, params, sample_gradient(problem, params), memory)
+
+    return jax.lax.fori_loop(0, number, body, (params, memory))
+
+
+def recorded(problem: Problem, params: Params, observables, keep_params: bool) -> dict:
+    """One row of a trajectory."""
+    return {
+        "value": objective(problem, params),
+        "params": params if keep_params else None,
+        "observables": {name: function(problem, params) for name, function in observables},
+    }
+
+
+def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
+    """The start a user gave, checked, or a random one; `ValueError` for neither or both."""
+    require((key is None) != (start is None), "exactly one of `key` and `start` must be given", {"key": key, "start": start})
+    if key is not None:
+        return random_start(problem, key=key)
+    return check_params(problem, start, name="start")
+
+
+def _recorder(observables, keep_params: bool):
+    return jax.jit(lambda problem, params: recorded(problem, params, observables, keep_params))
+
+
+def _stack_rows(rows: list[dict], length: int) -> dict:
+    """Rows stacked on a leading axis, padded with NaN to `length`."""
+
+    def stack(*leaves):
+        block = np.stack(leaves)
+        if len(leaves) == length:
+            return jnp.asarray(block)
+        block = block.astype(np.result_type(block.dtype, np.float32))
+        return jnp.asarray(np.concatenate([block, np.full((length - len(leaves), *block.shape[1:]), np.nan, block.dtype)]))
+
+    return jax.tree.map(stack, *rows)
+
+
+def _checked_step_size(step_size) -> Float[Array, ""]:
+    require_positive("step_size", step_size)
+    require(np.ndim(step_size) == 0, "`step_size` must be a float", step_size)
+    return jnp.asarray(step_size, float)

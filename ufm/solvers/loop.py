@@ -1,0 +1,201 @@
+"""`minimise`: the one loop around every solver."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm._validate import require, require_positive
+from ufm.problem import Params, Problem, check_params, require_decay
+from ufm.solution import Result, Solution, SolveFailed
+from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.newton import Newton
+from ufm.solvers.solver import AbstractSolver, State
+from ufm.solvers.start import random_starts
+from ufm.tolerances import for_dtype
+
+# Aim of one jitted piece between two looks at the clock and the keyboard.
+_PIECE_SECONDS = 0.3
+# Starts whose values agree to this are the same optimum; the one with the smallest gradient is returned.
+_SAME_VALUE = 1e-9
+
+
+def minimise(
+    problem: Problem,
+    *,
+    key: PRNGKeyArray | None = None,
+    solver: AbstractSolver | None = None,
+    starts: int = 1,
+    start: Params | None = None,
+    resume: Solution | None = None,
+    tolerance: float | None = None,
+    throw: bool = False,
+    progress: bool | None = None,
+) -> Solution:
+    r"""Minimise the objective from random starts that know nothing of any predicted optimum.
+
+    `key`: a `jax.random.key`, for random starts; instead of it `start`, a point of the user's, or `resume`, an earlier solution of the same
+    problem and solver to go on from. `solver`: `Newton()` unless given; `LBFGS`, `GradientDescent`, `Momentum`, `Adam`. `starts`: how many
+    random starts to run in one call; the best is returned, `values` and `codes` report all. `tolerance`: on the relative gradient norm
+    $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied by the root of its λ (`ufm.tolerances` has the default: 1e-12
+    in float64). `throw`: raise `SolveFailed` (with `.solution`) unless CONVERGED. `progress`: show progress on standard error; None shows
+    it on a terminal once a second has passed.
+
+    Returns a `Solution`. A stationary point is not proved to be optimal: for M = 1 look at `certify`, for M >= 2 the origin and its like
+    are local minima (use several `starts`, and `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
+    resumed.
+
+    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a start of the wrong shape or dtype, a tolerance that the
+    dtype cannot reach, or none or several of `key`, `start`, `resume`.
+    """
+    solver = Newton() if solver is None else solver
+    require(isinstance(solver, AbstractSolver), "`solver` must be a solver instance such as ufm.Newton()", solver)
+    given = [name for name, value in (("key", key), ("start", start), ("resume", resume)) if value is not None]
+    require(len(given) == 1, "exactly one of `key`, `start` and `resume` must be given", given)
+    require(isinstance(starts, int) and starts >= 1, "`starts` must be a whole number >= 1", starts)
+    require(starts == 1 or key is not None, "`starts` > 1 needs random starts, that is `key`", starts)
+    require_decay(problem, "a minimiser")
+    tolerance = for_dtype(problem.dtype).gradient if tolerance is None else tolerance
+    require_positive("tolerance", tolerance)
+    rounding = np.finfo(problem.dtype).eps
+    require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {problem.dtype} can resolve", tolerance)
+    threshold = jnp.asarray(tolerance, problem.dtype)
+
+    piece, budget = _first_piece(problem), solver.max_steps
+    if resume is not None:
+        _check_resume(problem, resume)
+        done = int(np.max(resume.state.num_steps))
+        budget += done
+        outcome = _continue(problem, solver, threshold, min(done + piece, budget), resume.state)
+    elif start is not None:
+        start = check_params(problem, start, name="start")
+        outcome = _launch_from(problem, solver, threshold, min(piece, budget), start)
+    else:
+        outcome = _launch(problem, solver, threshold, min(piece, budget), key, starts)
+    outcome, interrupted = _run_on(problem, solver, threshold, outcome, piece, budget, progress)
+    solution = _to_solution(problem, outcome, interrupted)
+    if throw and solution.result is not Result.CONVERGED:
+        raise SolveFailed(solution)
+    return solution
+
+
+def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progress):
+    """Go on in pieces until every start has stopped or spent the budget; Ctrl-C keeps the last piece."""
+    bar, interrupted = None, False
+    began = time.monotonic()
+    try:
+        while True:
+            states, codes, *_ = outcome
+            steps = np.asarray(states.num_steps)
+            running = (np.asarray(codes) == Result.RUNNING) & (steps < budget)
+            if not running.any():
+                break
+            if bar is None:
+                bar = Progress("minimise", total=budget, show=progress)
+                bar.began = began
+            seconds = time.monotonic() - began
+            bar.update(int(steps[running].min()), f"relative gradient norm {float(np.min(states.grad_norm)):.1e}")
+            done = int(steps[running].min())
+            piece = int(np.clip(piece * _PIECE_SECONDS / max(seconds, 1e-3), 1, max(2 * piece, 1000)))
+            began = time.monotonic()
+            outcome = _continue(problem, solver, tolerance, min(done + piece, budget), states)
+            jax.block_until_ready(outcome)
+    except KeyboardInterrupt:
+        interrupted = True
+    if bar is not None:
+        bar.close()
+    return outcome, interrupted
+
+
+def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
+    states, codes, best, params, value, grad_norm = outcome
+    left = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
+    codes = np.where(np.asarray(codes) == Result.RUNNING, int(left), np.asarray(codes))
+    best = int(best)
+    return Solution(
+        problem=problem,
+        params=params,
+        value=value,
+        grad_norm=grad_norm,
+        code=codes[best],
+        num_steps=np.asarray(states.num_steps)[best],
+        num_evaluations=np.asarray(states.num_evaluations)[best],
+        values=states.value,
+        codes=jnp.asarray(codes),
+        state=states,
+    )
+
+
+def _first_piece(problem: Problem) -> int:
+    """Steps of the first piece: about a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small problem."""
+    inner = sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * problem.labels.num_columns
+    return int(np.clip(1e9 / (30 * inner * problem.labels.num_classes), 1, 1000))
+
+
+def _check_resume(problem: Problem, resume: Solution) -> None:
+    require(isinstance(resume, Solution), "`resume` must be an earlier Solution", type(resume).__name__)
+    same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
+        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
+    )
+    require(same, "`resume` must be a solution of the same problem", "a solution of another problem")
+
+
+def _code(state: State, tolerance: Float[Array, ""]):
+    finite = jnp.isfinite(state.value) & jnp.isfinite(state.grad_norm)
+    code = jnp.where(state.stalled, int(Result.STALLED), int(Result.RUNNING))
+    code = jnp.where(state.grad_norm <= tolerance, int(Result.CONVERGED), code)
+    return jnp.where(finite, code, int(Result.DIVERGED))
+
+
+def _advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: State) -> State:
+    def running(state: State):
+        return (_code(state, tolerance) == Result.RUNNING) & (state.num_steps < limit)
+
+    return jax.lax.while_loop(running, functools.partial(solver.step, problem), state)
+
+
+def _over_starts(function, states):
+    """One start after the other on a CPU, where a batched loop waits for its slowest lane and small batched products are slow."""
+    if jax.tree.leaves(states)[0].shape[0] == 1:
+        return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], states)))
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(function, states)
+    return jax.vmap(function)(states)
+
+
+def _outcome(problem: Problem, states: State, tolerance):
+    values = jnp.where(jnp.isfinite(states.value), states.value, jnp.inf)
+    lowest = jnp.min(values)
+    near = values <= lowest + _SAME_VALUE * jnp.abs(lowest)
+    best = jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
+    params = to_params(problem, states.flat[best])
+    return states, jax.vmap(lambda state: _code(state, tolerance))(states), best, params, states.value[best], states.grad_norm[best]
+
+
+@jax.jit
+def _continue(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
+    states = _over_starts(functools.partial(_advance, problem, solver, tolerance, limit), states)
+    return _outcome(problem, states, tolerance)
+
+
+def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, params: Params):
+    def run(params: Params) -> State:
+        return _advance(problem, solver, tolerance, limit, solver.init(problem, to_flat(problem, params)))
+
+    return _outcome(problem, _over_starts(run, params), tolerance)
+
+
+@functools.partial(jax.jit, static_argnames="starts")
+def _launch(problem: Problem, solver: AbstractSolver, tolerance, limit, key: PRNGKeyArray, starts: int):
+    return _begin(problem, solver, tolerance, limit, random_starts(problem, key, starts))
+
+
+@jax.jit
+def _launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, start: Params):
+    return _begin(problem, solver, tolerance, limit, jax.tree.map(lambda leaf: leaf[None], start))

@@ -1,0 +1,71 @@
+"""What a solver is: a start and a step on one state. The loop around them is written once, in `loop.py`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ufm.problem import Problem
+from ufm.solvers.coordinates import Flat, relative_norm
+
+
+class State(eqx.Module):
+    """Where a run stands: the point in solver coordinates, value and gradient there, and the solver's own memory."""
+
+    flat: Flat
+    value: Float[Array, ""]
+    gradient: Flat
+    grad_norm: Float[Array, ""]
+    memory: Any
+    num_steps: Int[Array, ""]
+    num_evaluations: Int[Array, ""]
+    stalled: Bool[Array, ""]
+
+    @classmethod
+    def fresh(cls, flat: Flat, value, gradient: Flat, *, memory) -> State:
+        """The state of a run that has not moved yet."""
+        return cls(
+            flat=flat,
+            value=value,
+            gradient=gradient,
+            grad_norm=relative_norm(gradient, flat, value),
+            memory=memory,
+            num_steps=jnp.asarray(0),
+            num_evaluations=jnp.asarray(1),
+            stalled=jnp.asarray(False),
+        )
+
+    def moved(self, accepted, flat: Flat, value, gradient: Flat, *, memory, evaluations, stalled: bool | Array = False) -> State:
+        """The state after one step, which stays where it was unless the step is accepted."""
+        flat, value, gradient = jax.tree.map(
+            lambda new, old: jnp.where(accepted, new, old), (flat, value, gradient), (self.flat, self.value, self.gradient)
+        )
+        return State(
+            flat=flat,
+            value=value,
+            gradient=gradient,
+            grad_norm=relative_norm(gradient, flat, value),
+            memory=memory,
+            num_steps=self.num_steps + 1,
+            num_evaluations=self.num_evaluations + evaluations,
+            stalled=jnp.asarray(stalled),
+        )
+
+
+class AbstractSolver(eqx.Module):
+    """A method that goes from a state to the next one. Its arrays are traced, its budget `max_steps` is static."""
+
+    max_steps: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def init(self, problem: Problem, flat: Flat) -> State:
+        """The state at a starting point."""
+
+    @abstractmethod
+    def step(self, problem: Problem, state: State) -> State:
+        """One step."""
