@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import ufm
+from tests.optima.points import balanced_params
+from ufm.comparison import compare
+from ufm.optima import closed_form
+from ufm.optima.scalar import collapse_load
+from ufm.solution import Result, Solution
+
+
+def make(class_counts, *, widths, load=0.1, mass=None, collapsed=False, bias=None):
+    """Equal λ that put `load` times the threshold on a direction of this mass (the smallest class unless given)."""
+    M, N = len(widths), sum(class_counts)
+    mass = min(class_counts) if mass is None else mass
+    lam = ((load * collapse_load(M) * mass / (M * N)) ** M / N) ** (1 / (M + 1))
+    labels = ufm.one_hot(class_counts, collapsed=collapsed)
+    return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias)
+
+
+def at(problem, params, *, value=None):
+    """A solution at this point, as if a solver had ended there."""
+    value = ufm.objective(problem, params) if value is None else jnp.asarray(value, problem.dtype)
+    one = jnp.asarray(1)
+    return Solution(
+        problem=problem,
+        params=params,
+        value=value,
+        grad_norm=jnp.asarray(0.0),
+        code=jnp.asarray(int(Result.CONVERGED)),
+        num_steps=one,
+        num_evaluations=one,
+        values=value[None],
+        codes=one[None],
+        state=None,
+    )
+
+
+IMBALANCED = dict(class_counts=(6, 4, 2), widths=(5, 4), load=0.4)
+# fractions as "0" given up, "s" small root, "L" large root, by decreasing class count
+POINTS = [
+    pytest.param(IMBALANCED, "LLL", "global optimum", id="global"),
+    pytest.param(IMBALANCED, "000", "origin (value excess", id="origin"),
+    pytest.param(IMBALANCED, "LL0", "top-2 truncation of 3 directions (a local minimum, value excess", id="truncation"),
+    pytest.param(IMBALANCED, "L0L", "truncation to 2 of 3 directions that drops a larger one (a saddle", id="drops-larger"),
+    pytest.param(IMBALANCED, "LLs", "small root in 1 of 3 directions (a saddle", id="small-root"),
+    pytest.param(IMBALANCED | {"widths": (5,)}, "LL0", "top-2 truncation of 3 directions (a saddle", id="one-layer-truncation"),
+    pytest.param(IMBALANCED | {"load": 1.1}, "LLL", "metastable branch in 1 of 3 active directions", id="metastable"),
+    pytest.param(IMBALANCED | {"load": 1.1}, "LL0", "global optimum", id="metastable-given-up"),
+    pytest.param(IMBALANCED | {"load": 1.0}, "LLL", "global optimum", id="threshold-active"),
+    pytest.param(IMBALANCED | {"load": 1.0}, "LL0", "global optimum", id="threshold-given-up"),
+    pytest.param(IMBALANCED | {"load": 1.0}, "L00", "top-1 truncation of 3 directions (a local minimum", id="threshold-truncated"),
+    pytest.param(dict(class_counts=(4, 4, 4), widths=(5, 4), bias="free"), "LL", "global optimum", id="etf"),
+    pytest.param(dict(class_counts=(4, 4, 4), widths=(5, 4), bias="free"), "L0", "top-1 truncation of 2 directions", id="etf-truncated"),
+    pytest.param(dict(class_counts=(4, 4, 4), widths=(5, 4), bias=2.0), "LL0", "top-2 truncation of 3 directions", id="mean-given-up"),
+    pytest.param(dict(class_counts=(4, 2, 2, 1), widths=(2, 4), bias=None), "L0L0", "global optimum", id="other-side-of-a-tie"),
+]
+
+
+@pytest.mark.parametrize(("settings", "kinds", "found"), POINTS)
+def test_names_the_stationary_point(settings, kinds, found):
+    problem = make(**settings)
+    optimum = closed_form(problem)
+    points = optimum.spectrum.points
+    choice = {"0": np.zeros(len(kinds)), "s": points.small, "L": points.large}
+    fractions = np.array([choice[kind][j] for j, kind in enumerate(kinds)])
+    params = balanced_params(problem, optimum, fractions)
+    gradient = jax.grad(ufm.objective, argnums=1)(problem, params)
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient)) < 1e-14
+    comparison = compare(at(problem, params), optimum)
+    assert comparison.found.startswith(found), str(comparison)
+    assert comparison.ok == (found == "global optimum"), str(comparison)
+
+
+@pytest.mark.parametrize("bias", [None, "free"])
+def test_a_tie_is_resolved_by_the_measured_subspace(bias):
+    problem = make((4, 2, 2, 2), widths=(5, 2), bias=bias)
+    optimum = closed_form(problem)
+    spectrum = optimum.spectrum
+    start, stop, _ = spectrum.cut
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(stop - start, stop - start)))[0]
+    left, right = spectrum.left.copy(), spectrum.right.copy()
+    left[:, start:stop], right[:, start:stop] = left[:, start:stop] @ rotation, right[:, start:stop] @ rotation
+    params = balanced_params(problem, optimum, spectrum.fractions, left=left, right=right)
+    assert np.linalg.norm(ufm.collapse(problem.labels, params.logits) - optimum.logits) > 0.1
+    comparison = compare(at(problem, params), optimum)
+    assert comparison.ok, str(comparison)
+    assert comparison.found == "global optimum"
+
+
+def perturbed(params, **changes):
+    return dataclasses.replace(params, **changes)
+
+
+def test_a_point_that_is_not_stationary_is_not_named():
+    problem = make(**IMBALANCED)
+    optimum = closed_form(problem)
+    params = balanced_params(problem, optimum, optimum.spectrum.fractions)
+    moved = perturbed(params, features=params.features * 1.001)
+    assert "not one of the decoupled stationary points" in compare(at(problem, moved), optimum).found
+    # class means in place, samples spread around them
+    spread = np.zeros(params.features.shape)
+    spread[0, :2] = 1e-3, -1e-3
+    comparison = compare(at(problem, perturbed(params, features=params.features + spread)), optimum)
+    assert [row.quantity for row in comparison.rows if not row.ok] == ["value", "within-class spread", "balance"]
+    assert "not one of the decoupled stationary points" in comparison.found
+
+
+def test_nothing_is_global_unless_its_value_is():
+    problem = make(**IMBALANCED)
+    optimum = closed_form(problem)
+    params = balanced_params(problem, optimum, optimum.spectrum.fractions)
+    above = compare(at(problem, params, value=optimum.value * (1 + 1e-9)), optimum)
+    assert not above.ok
+    assert above.found.startswith("near the global optimum, outside the tolerances (value excess")
+    below = compare(at(problem, params, value=optimum.value * (1 - 1e-9)), optimum)
+    assert not below.ok
+    assert below.found.startswith("a point below the predicted optimum")
+    assert not compare(at(problem, params, value=jnp.nan), optimum).ok
+
+
+SHIFTED = {
+    "value": "value",
+    "logits": "logits",
+    "singular values of W H": "singular_values",
+    "class Gram": "class_gram",
+    "classifier Gram": "classifier_gram",
+    "bias": "bias",
+    "Gram spectrum of W_2": "factor_singular_values",
+    "Gram spectrum of W_1": "factor_singular_values",
+    "Gram spectrum of H": "factor_singular_values",
+}
+
+
+@pytest.mark.parametrize("quantity", SHIFTED)
+def test_every_row_has_teeth(quantity):
+    problem = make((4, 3, 2), widths=(5, 4), bias="free", collapsed=True)
+    optimum = closed_form(problem)
+    solution = at(problem, balanced_params(problem, optimum, optimum.spectrum.fractions))
+    assert compare(solution, optimum).ok
+    field = SHIFTED[quantity]
+    shift = 1e-11 if quantity == "value" else 1e-6
+    wrong = dataclasses.replace(optimum, **{field: getattr(optimum, field) * (1 + shift)})
+    comparison = compare(solution, wrong)
+    assert not comparison[quantity].ok
+    assert not comparison.ok
+    assert comparison.found != "global optimum"
+    assert all(row.ok for row in comparison.rows if SHIFTED.get(row.quantity) != field)
+
+
+def test_balance_sees_what_the_product_does_not():
+    problem = make((4, 3, 2), widths=(5, 4))
+    optimum = closed_form(problem)
+    params = balanced_params(problem, optimum, optimum.spectrum.fractions)
+    outer, inner = params.weights
+    comparison = compare(at(problem, perturbed(params, weights=(outer * 1.001, inner / 1.001))), optimum)
+    assert comparison["logits"].ok
+    assert not comparison["balance"].ok
+
+
+def test_class_means_are_those_of_collapse(key):
+    problem = make((4, 3, 2), widths=(5, 4))
+    params = ufm.random_start(problem, key=key)
+    comparison = compare(at(problem, params), closed_form(problem))
+    means = ufm.collapse(problem.labels, params.features)
+    assert_allclose(comparison["class Gram"].measured, np.linalg.norm(means.T @ means), rtol=1e-13)
+
+
+def test_prints_a_table_and_gives_plain_data():
+    problem = make(**IMBALANCED)
+    optimum = closed_form(problem)
+    comparison = compare(at(problem, balanced_params(problem, optimum, optimum.spectrum.fractions)), optimum)
+    lines = str(comparison).splitlines()
+    assert len({len(line) - len(line.split()[-1]) for line in lines[1 : 1 + len(comparison.rows)]}) == 1
+    assert "dtype: float64" in lines
+    assert any(line.startswith("agrees with the prediction; found: global optimum") for line in lines)
+    assert json.loads(json.dumps(comparison.to_dict()))["rows"][0]["quantity"] == "value"
+    failed = str(compare(at(problem, balanced_params(problem, optimum, np.zeros(3))), optimum))
+    assert "FAILS" in failed
+    assert "does not agree with the prediction" in failed
+
+
+def test_single_precision_says_that_it_verifies_nothing():
+    labels = ufm.one_hot([3, 3], dtype=jnp.float32)
+    problem = ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(3,), lambda_W=0.01, lambda_H=0.01)
+    optimum = closed_form(problem)
+    params = jax.tree.map(lambda a: a.astype(jnp.float32), balanced_params(problem, optimum, optimum.spectrum.fractions))
+    comparison = compare(at(problem, params), optimum)
+    assert comparison.ok
+    assert "never verifies a theorem" in str(comparison)
+
+
+def test_refuses_an_optimum_of_another_problem():
+    problem = make((4, 3, 2), widths=(5, 4))
+    optimum = closed_form(problem)
+    solution = at(problem, balanced_params(problem, optimum, optimum.spectrum.fractions))
+    with pytest.raises(ValueError, match="`optimum` must belong to the solution's problem, which has 9 columns"):
+        compare(solution, closed_form(make((4, 3, 3), widths=(5, 4))))
+    with pytest.raises(ValueError, match="which has M = 2"):
+        compare(solution, closed_form(make((4, 3, 2), widths=(5,))))
