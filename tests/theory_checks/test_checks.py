@@ -1,0 +1,112 @@
+"""Every check of the registry holds, and every one of them can fail."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from theory_checks import registry, report, runner
+from theory_checks.registry import Setting, Verdict
+
+REGISTRY = registry.load()
+# more than every tolerance, and far less than any error in a formula
+SHIFT = 1e-5
+
+QUICK = [key for key, check in REGISTRY.checks.items() if check.selected(full=False)]
+FULL = [key for key, check in REGISTRY.checks.items() if any(case.full for case in check.cases)]
+KEYS = [pytest.param(key, False, id=key) for key in QUICK] + [
+    pytest.param(key, True, id=f"{key}-full", marks=pytest.mark.slow) for key in FULL
+]
+
+
+@functools.cache
+def rows_of(key: str, full: bool) -> tuple[runner.Row, ...]:
+    """The rows of a check, solved once for all tests."""
+    check = REGISTRY.checks[key]
+    settings = runner.measured_with()
+    return tuple(runner.run_case(check, case, settings) for case in check.cases if case.full is full)
+
+
+def test_every_check_is_tried():
+    assert set(QUICK) | set(FULL) == set(REGISTRY.checks)
+
+
+@pytest.mark.parametrize(("key", "full"), KEYS)
+def test_check_holds(key, full):
+    rows = rows_of(key, full)
+    assert report.verdicts(rows)[key] is Verdict.HOLDS, report.tables(rows, REGISTRY.papers)
+
+
+@pytest.mark.parametrize(("key", "full"), KEYS)
+@pytest.mark.parametrize("sign", [1, -1], ids=["up", "down"])
+def test_teeth_shifted_predictions_fail(key, full, sign):
+    rows = rows_of(key, full)
+    assert any(row.binding for row in rows)
+    for row in rows:
+        for claim in row.binding:
+            assert claim.tolerance < SHIFT, f"{row.case.id}: {claim.name} forgives more than the shift"
+            assert not claim.shifted(sign * SHIFT).holds, f"{row.case.id}: {claim.name} does not notice a shift"
+        if row.binding:
+            shifted = row.rejudged(claim.shifted(sign * SHIFT) for claim in row.claims)
+            assert shifted.verdict is Verdict.FAILS, row.case.id
+
+
+@pytest.mark.parametrize(("key", "full"), KEYS)
+def test_teeth_outside_cases_must_be_violated(key, full):
+    outside = [row for row in rows_of(key, full) if row.case.setting is Setting.OUTSIDE]
+    if not full:
+        assert outside, "a check needs a case outside its hypotheses"
+    for row in outside:
+        as_if_true = row.rejudged(dataclasses.replace(claim, predicted=claim.measured) for claim in row.claims)
+        assert as_if_true.verdict is Verdict.FAILS, row.case.id
+
+
+@pytest.mark.parametrize(("key", "full"), KEYS)
+def test_one_layer_is_certified(key, full):
+    """Value claims on one linear layer come with the duality gap, wherever the width allows a certificate."""
+    for row in rows_of(key, full):
+        problem = row.case.problem
+        wide = problem.depth == 1 and problem.feature_dim >= problem.labels.num_classes - (problem.bias == "free")
+        if wide and any(claim.name == "value" for claim in row.claims):
+            assert row.certificate_gap is not None, row.case.id
+            assert row.certificate_gap <= 1e-10, row.case.id
+
+
+def test_tolerances_are_those_of_the_library():
+    from theory_checks import measure
+    from ufm.tolerances import for_dtype
+
+    table = for_dtype(np.float64)
+    assert (table.value, table.array) == (measure.VALUE, measure.GEOMETRY)
+
+
+@pytest.mark.parametrize("M", [1, 2, 3, 6])
+@pytest.mark.parametrize("t", [1e-12, 1e-3, 0.4])
+def test_root_of_the_papers_equation(M, t):
+    """The bisection in 1 − f solves b/n = M x^{M−1} / (1 + x^M)², on the branch of the largest root."""
+    from theory_checks import dang2023_formulas as formulas
+
+    u = formulas.missing(t, M)
+    # x^M = (1 − u)/u; written in logarithms, x is 1e12 for one layer at the smallest t
+    log_x = (np.log1p(-u) - np.log(u)) / M
+    assert np.log(M) + (M - 1) * log_x + 2 * np.log(u) == pytest.approx(np.log(t), rel=1e-13)
+    assert u <= (M + 1) / (2 * M)
+
+
+@pytest.mark.parametrize(
+    ("M", "t_c", "t_e"),
+    [
+        pytest.param(1, 1.0, 1.0, id="one-layer-continuous"),
+        pytest.param(2, 0.5, 0.649519, id="two-layers"),
+        pytest.param(3, 0.529134, 0.839947, id="three-layers"),
+        pytest.param(6, 0.637270, 1.542451, id="six-layers"),
+        pytest.param(9, 0.705512, 2.278008, id="nine-layers"),
+    ],
+)
+def test_thresholds_by_number(M, t_c, t_e):
+    from theory_checks import dang2023_formulas as formulas
+
+    assert formulas.threshold(M) == pytest.approx(t_c, abs=5e-7)
+    assert formulas.metastable_end(M) == pytest.approx(t_e, abs=5e-7)
+    assert np.isnan(formulas.missing(1.001 * t_e, M)) == (M > 1)
