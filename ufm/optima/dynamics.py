@@ -1,0 +1,250 @@
+r"""Gradient flows with exact solutions, as functions of time.
+
+**Time.** The laws are written, as in the literature, for the *sum* of the sample losses, $\dot W = -\partial L/\partial W - \lambda W$ with
+$L = \sum_i \ell_i$, and one feature a sample. The objective of the library is the *mean*, so its flow is the same flow slowed down N times:
+$t_{\text{sum}} = t/N$ and $\lambda_{\text{sum}} = N\lambda$ (`sum_time`, `sum_decay`); $\lambda t$ is the same in both.
+
+**Modes.** Balanced factors that share their singular vectors stay so, and then every singular value $v$ of every factor of a direction of
+the logits obeys $\tfrac{d}{dt}\ln v = v^{M-1} q(u) - \lambda$, with $u = v^{M+1}$ the singular value of the logits $W_M\cdots W_1 H$ and
+$q$ minus the slope of the loss along the direction: $q = s - u$ for squared error with target singular value s (Saxe et al.), and
+$q = \sqrt n K/(K-1+e^{u/\sqrt n})$ for cross-entropy on the symmetric configuration. Source of the one-layer laws: see each function.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ufm._validate import require, require_nonnegative, require_positive
+from ufm.optima.inversion import Floats, invert_increasing
+from ufm.optima.modes import CrossEntropyDrive, SquaredErrorDrive, relaxed
+
+
+def sum_time(ts, *, num_samples) -> Floats:
+    """The time $t/N$ of the sum-loss laws at the library's time t; `ts` of any shape, `num_samples` N > 0."""
+    require_positive("num_samples", num_samples)
+    return np.asarray(ts, dtype=float) / num_samples
+
+
+def sum_decay(decay, *, num_samples):
+    r"""The decay $N\lambda$ of the sum-loss laws for the library's λ; `num_samples` N > 0."""
+    require_positive("num_samples", num_samples)
+    return num_samples * decay
+
+
+def library_time(ts, *, num_samples) -> Floats:
+    """The library's time $N t$ at the time t of a sum-loss law: inverse of `sum_time`."""
+    require_positive("num_samples", num_samples)
+    return np.asarray(ts, dtype=float) * num_samples
+
+
+def imbalance(initial, ts, *, decay) -> Floats:
+    r"""The imbalance of two neighbouring factors, $\Delta(t) = e^{-2\lambda t}\Delta(0)$: any loss of the logits, any depth, any bias.
+
+    $\Delta = W_{m+1}^\top W_{m+1} - W_m W_m^\top$, or $W_1^\top W_1 - H\,\mathrm{diag}(m) H^\top$, `initial` (d, d) at time 0. `ts` (T,)
+    and `decay` λ >= 0 in one normalisation, either. Returns (T, d, d). With learning rates $\eta$ per factor the law holds for
+    $W^\top W/\eta_W - HH^\top/\eta_H$ and $\lambda = \eta_W\lambda_W = \eta_H\lambda_H$.
+
+    Holds when both factors decay at the same rate; not for $\eta_W\lambda_W \ne \eta_H\lambda_H$, nor with an anchor, nor for discrete
+    gradient descent.
+    """
+    require_nonnegative("decay", decay)
+    initial = np.asarray(initial, dtype=float)
+    return initial * np.exp(-2 * decay * _times(ts))[:, None, None]
+
+
+# squared error ------------------------------------------------------------------------------------------------------------------------
+
+
+def saxe_mode(ts, *, target, start, decay=0.0) -> Floats:
+    r"""Singular value of the logits along a balanced direction, one layer: $\dot u = 2u(s - \lambda - u)$.
+
+    $u(t) = a\,/\,(1 + (a/u_0 - 1)e^{-2at})$ with $a = s - \lambda$ of any sign. `ts` (T,) in sum time; `target` s >= 0, `start` u_0 >= 0,
+    `decay` λ >= 0 on both factors, in the sum normalisation. Returns (T,). Source: Saxe, McClelland & Ganguli 2014 (λ = 0).
+    """
+    _check_mode(target, start, decay)
+    ts, a = _times(ts), target - decay
+    with np.errstate(over="ignore"):
+        # e^{-2at} and (1 - e^{-2at})/a, both without cancellation and defined at a = 0
+        fading = np.exp(-2 * a * ts)
+        grown = 2 * ts if a == 0 else -np.expm1(-2 * a * ts) / a
+        return start / (fading + start * grown)
+
+
+def saxe_mode_unbalanced(ts, *, target, start, imbalance) -> Floats:
+    r"""Singular value of the logits along a direction with factors $a \ne b$, one layer, no decay: $\dot u = (s-u)\sqrt{4u^2+k^2}$.
+
+    $k = a^2 - b^2$ (`imbalance`) is conserved. $p = (a+b)^2$ obeys a Riccati equation with the fixed points $p_\pm = 2s \pm Q$,
+    $Q = \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto e^{-Qt}$, and $u = (p - k^2/p)/4$. `ts` (T,) in sum time; `target` s >= 0;
+    `start` u_0, which may be negative unless k = 0. Returns (T,). Source: Saxe, McClelland & Ganguli 2014, in explicit form; k = 0 gives
+    `saxe_mode`.
+    """
+    require_nonnegative("target", target)
+    require(imbalance != 0 or start >= 0, "`start` must be >= 0 when `imbalance` is 0", start)
+    ts, k2 = _times(ts), float(imbalance) ** 2
+    size = np.sqrt(4 * start**2 + k2)
+    p0 = size + 2 * start if start >= 0 else k2 / (size - 2 * start)
+    if p0 == 0:
+        return np.zeros_like(ts)
+    Q = np.sqrt(4 * target**2 + k2)
+    upper, lower = 2 * target + Q, -k2 / (2 * target + Q) if Q > 0 else 0.0
+    if Q == 0:
+        return start / (1 + 2 * start * ts)
+    fading, grown = np.exp(-Q * ts), -np.expm1(-Q * ts)
+    # written so that every term is positive: full relative precision from tiny starts
+    p = (upper * (p0 - lower) * grown + p0 * (upper - lower) * fading) / ((p0 - lower) * grown + (upper - lower) * fading)
+    return (p - k2 / p) / 4
+
+
+def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
+    r"""Singular value of the logits along a balanced direction, M layers: $\dot u = (M+1)\,[u^{2M/(M+1)}(s-u) - \lambda u]$.
+
+    `ts` (T,) in sum time; `target` s > 0, `start` u_0 >= 0, `depth` M the number of weight factors (M + 1 with the features), `decay` λ >=
+    0 on all factors, in the sum normalisation. Returns (T,), from quadrature of dt/du inverted to rounding; M = 1 is `saxe_mode`. Source:
+    derived; without decay the balanced deep linear networks of Saxe, McClelland & Ganguli 2014.
+    """
+    _check_mode(target, start, decay)
+    require_positive("target", target)
+    _check_depth(depth)
+    return relaxed(SquaredErrorDrive(target, depth), _times(ts), start, decay)
+
+
+def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floats, Floats]:
+    r"""The flow while the logits are still negligible: squared error, balanced classes, bias at 1/K, no decay.
+
+    $PW \pm \sqrt n\,P\bar H^\top$ grow and decay as $e^{\pm\sqrt n t}$ with $P = I - \mathbf 1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the
+    mean of all features stand still. `classifier` (K, d) and `class_means` (d, K) at time 0, `ts` (T,) in sum time, `samples_per_class` n.
+    Returns W (T, K, d) and the class means (T, d, K).
+
+    First order in the size ε of the start: the relative error is $O(\varepsilon^2 e^{2\sqrt n t})$. Source: Mixon, Parshall & Pi 2020
+    (cited by content).
+    """
+    require_positive("samples_per_class", samples_per_class)
+    W, H = np.asarray(classifier, dtype=float), np.asarray(class_means, dtype=float)
+    require(
+        W.ndim == 2 and H.shape == W.T.shape, "`classifier` (K, d) and `class_means` (d, K) must have transposed shapes", (W.shape, H.shape)
+    )
+    root = np.sqrt(samples_per_class)
+    grown, lag = (f(root * _times(ts))[:, None, None] for f in (np.cosh, np.sinh))
+    centred_W, centred_H = W - W.mean(axis=0, keepdims=True), H - H.mean(axis=1, keepdims=True)
+    return (
+        (W - centred_W) + grown * centred_W + lag * root * centred_H.T,
+        (H - centred_H) + grown * centred_H + lag / root * centred_W.T,
+    )
+
+
+def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
+    r"""W Wᵀ on the manifold $W = \sqrt n\bar H^\top$, $\mathbf 1^\top W = 0$, b = 1/K: squared error, balanced classes, no decay.
+
+    $\dot S = 2\sqrt n\,S - 2S^2$: the eigenvectors of S stand still and the eigenvalues are logistic,
+    $\sqrt n/(1 + (\sqrt n/s_0 - 1)e^{-2\sqrt n t})$. `initial` (K, K) is W Wᵀ at time 0, `ts` (T,) in sum time, `samples_per_class` n.
+    Returns (T, K, K); the limit is $\sqrt n$ times the projector on the range of S(0). Source: Mixon, Parshall & Pi 2020 (cited by
+    content).
+    """
+    require_positive("samples_per_class", samples_per_class)
+    values, vectors = np.linalg.eigh(np.asarray(initial, dtype=float))
+    # an eigenvalue 0 stays 0; its rounding would grow
+    values = np.where(values > len(values) * np.finfo(float).eps * values[-1], values, 0.0)
+    modes = [saxe_mode(ts, target=np.sqrt(samples_per_class), start=value) for value in values]
+    return (vectors * np.stack(modes, axis=1)[:, None, :]) @ vectors.T
+
+
+def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
+    r"""Singular values of $\Sigma_W^{-1/2}\bar M$ in the renormalised flow of squared error on the central path, no decay.
+
+    $\dot\omega = \omega/(n(C+\omega^2)^2)$, that is $n[C^2\ln\omega + C\omega^2 + \omega^4/4] = t + \text{const}$. `start` (C − 1,)
+    positive: all singular values of the centred class means after whitening, their number fixing C. `ts` (T,) is the time of the *mean*
+    loss, the library's; `samples_per_class` n. Returns (T, C − 1). Source: Han, Papyan & Donoho 2022; the constants are derived. Needs a
+    within-class covariance of full rank and d >= C − 1.
+    """
+    start, ts = np.atleast_1d(np.asarray(start, dtype=float)), _times(ts)
+    require(start.ndim == 1, "`start` must be the C - 1 singular values", start.shape)
+    require_positive("start", start)
+    require_positive("samples_per_class", samples_per_class)
+    C, n = len(start) + 1, samples_per_class
+    squares = np.broadcast_to(start[None, :] ** 2, (len(ts), len(start)))
+    spent = np.broadcast_to(ts[:, None] / n, squares.shape)
+
+    def time(y):
+        return C**2 * y + C * squares * np.expm1(2 * y) + squares**2 * np.expm1(4 * y) / 4
+
+    def slope(y):
+        return (C + squares * np.exp(2 * y)) ** 2
+
+    with np.errstate(over="ignore"):
+        grown = invert_increasing(time, slope, spent, np.zeros_like(spent), spent / (C + squares) ** 2 * (1 + 1e-12))
+    return start[None, :] * np.exp(grown)
+
+
+# cross-entropy ------------------------------------------------------------------------------------------------------------------------
+
+
+def cross_entropy_gap(ts, *, start, num_classes, samples_per_class, depth=1, decay=0.0) -> Floats:
+    r"""The margin ξ between the logit of the class and the others, on the symmetric configuration $Z = \xi\,(P \otimes \mathbf 1_n^\top)$.
+
+    Balanced factors whose logits are $Z$ stay on that manifold, and $u = \sqrt n\,\xi$ obeys
+    $\dot u = (M+1)[u^{2M/(M+1)}\sqrt n K/(K-1+e^\xi) - \lambda u]$. For one layer without decay this is the exponential-integral law
+    $(K-1)\ln\xi + \mathrm{Ei}(\xi) = 2\sqrt n K t + \text{const}$; with decay λ it relaxes to $\xi^* = \ln(\sqrt n K/\lambda - (K-1))$.
+
+    `ts` (T,) in sum time, `start` ξ_0 >= 0, `num_classes` K, `samples_per_class` n, `depth` M weight factors, `decay` λ >= 0 on all
+    factors, in the sum normalisation. Returns (T,). Source: derived; for one layer the symmetric case of Ji et al. 2021.
+    """
+    _check_mode(0.0, start, decay)
+    _check_depth(depth)
+    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
+    require_positive("samples_per_class", samples_per_class)
+    drive, root = CrossEntropyDrive(num_classes, samples_per_class, depth), np.sqrt(samples_per_class)
+    ts = _times(ts)
+    if start == 0:
+        return np.zeros_like(ts)
+    if decay == 0:
+        return drive.free(ts, start)
+    return relaxed(drive, ts, start * root, decay) / root
+
+
+def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
+    r"""The margin ξ of a feature under a fixed simplex ETF, cross-entropy, no decay: $\dot\xi = aK/(e^\xi + K - 1)$.
+
+    $e^\xi + (K-1)\xi = aKt + \text{const}$, that is $\xi = \tfrac{c}{K-1} - W_0\!\big(\tfrac{e^{c/(K-1)}}{K-1}\big)$ with
+    $c = aKt + e^{\xi_0} + (K-1)\xi_0$ and the Lambert function $W_0$. `squared_scale` a > 0: $WW^\top = aP$. `ts` (T,) in the time of the
+    sum loss; `num_classes` K; `start` ξ_0, of a feature whose logits agree on all wrong classes. Returns (T,). Source: derived.
+    """
+    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
+    require_positive("squared_scale", squared_scale)
+    others, lead = num_classes - 1, np.exp(start)
+    spent = squared_scale * num_classes * _times(ts)
+    with np.errstate(over="ignore"):
+        grown = invert_increasing(
+            lambda y: lead * np.expm1(y) + others * y,
+            lambda y: lead * np.exp(y) + others,
+            spent,
+            np.zeros_like(spent),
+            spent / (others + lead) * (1 + 1e-12),
+        )
+    return start + grown
+
+
+def max_margin(*, num_classes, samples_per_class) -> float:
+    r"""The limit of margin $/\tfrac12(\|W\|^2 + \|H\|^2)$ under cross-entropy without decay: $1/((K-1)\sqrt n)$.
+
+    It is approached like 1/ln t only. On the symmetric configuration of `cross_entropy_gap` it holds at all times. Source: Ji et al. 2021
+    (cited by content); value derived.
+    """
+    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
+    require_positive("samples_per_class", samples_per_class)
+    return float(1 / ((num_classes - 1) * np.sqrt(samples_per_class)))
+
+
+def _times(ts) -> Floats:
+    ts = np.asarray(ts, dtype=float)
+    require(ts.ndim == 1 and np.all(np.isfinite(ts)) and np.all(ts >= 0), "`ts` must be finite times >= 0 of shape (T,)", ts)
+    return ts
+
+
+def _check_mode(target, start, decay) -> None:
+    for name, value in (("target", target), ("start", start), ("decay", decay)):
+        require(np.ndim(value) == 0, f"`{name}` must be a float", value)
+        require_nonnegative(name, value)
+
+
+def _check_depth(depth) -> None:
+    require(depth >= 1 and int(depth) == depth, "`depth` must be a whole number >= 1", depth)
