@@ -10,8 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ufm
+from ufm.labels import smoothed as smoothed_labels
+from ufm.losses import AdjustedCrossEntropy, Focal, RescaledSquaredError
 
 LOSSES = (pytest.param(ufm.MeanSquaredError(), id="mse"), pytest.param(ufm.CrossEntropy(), id="ce"))
+# parameters of three classes
+ADJUSTED = AdjustedCrossEntropy(multiplicative=[1.0, 0.5, 2.0], additive=[0.3, -1.0, 0.0])
+RESCALED = RescaledSquaredError(length=3.0, weight=5.0)
+MORE = (*LOSSES, pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce"))
 
 logits = st.lists(st.floats(-30, 30), min_size=2, max_size=6)
 
@@ -93,11 +99,12 @@ def test_conjugate_of_cross_entropy_lives_on_the_simplex(dual, expected):
     assert value == expected or abs(value - expected) < 1e-15
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", MORE)
 def test_the_conjugate_is_the_supremum(loss):
     """Against the definition, by Newton's method on z ↦ uᵀz − ℓ(z) from zero, nothing assumed about the maximiser."""
     q = jnp.array([0.7, 0.2, 0.1])
-    dual = jnp.array([-0.3, 0.1, 0.2])
+    # in the domain of the conjugate whatever the loss: a gradient
+    dual = jax.grad(loss)(jnp.array([0.2, -0.4, 0.3]), q)
 
     def gain(z):
         return jnp.dot(dual, z) - loss(z, q)
@@ -110,7 +117,150 @@ def test_the_conjugate_is_the_supremum(loss):
     np.testing.assert_allclose(float(loss.conjugate(dual, q)), float(gain(z)), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", MORE)
 def test_the_conjugate_has_a_finite_gradient_inside_its_domain(loss):
     gradient = jax.grad(loss.conjugate)(jnp.array([-0.3, 0.1, 0.2]), jnp.array([0.7, 0.2, 0.1]))
     assert np.isfinite(gradient).all()
+
+
+def test_rescaled_squared_error_by_hand():
+    # weight 5 on the true class, target 3 there: (5 (1 - 3)² + (3 - 0)² + (-2 - 0)²) / 2
+    assert float(RESCALED(jnp.array([1.0, 3.0, -2.0]), jnp.array([1.0, 0.0, 0.0]))) == 16.5
+
+
+def test_adjusted_cross_entropy_by_hand():
+    # adjusted logits (1 · 2 + 0.3, 0.5 · 4 − 1, 2 · 0.5)
+    expected = np.log(np.sum(np.exp([2.3, 1.0, 1.0]))) - 1.0
+    np.testing.assert_allclose(float(ADJUSTED(jnp.array([2.0, 4.0, 0.5]), jnp.array([0.0, 1.0, 0.0]))), expected, rtol=1e-15)
+
+
+@given(z=logits, gamma=st.floats(0, 5))
+def test_focal_is_the_written_out_sum(z, gamma):
+    p = np.exp(np.array(z) - max(z))
+    p /= p.sum()
+    slow = -((1 - p[0]) ** gamma) * np.log(p[0])
+    # 1 − p is known to a few eps; its γ-th power, for γ < 1, only to as many eps^γ, times a −log p that is as small as 1 − p there
+    np.testing.assert_allclose(float(Focal(gamma)(jnp.array(z), smoothed(len(z), 0, 0.0))), slow, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("loss", "like"),
+    [
+        pytest.param(Focal(0), ufm.CrossEntropy(), id="focal-gamma-0"),
+        pytest.param(RescaledSquaredError(), ufm.MeanSquaredError(), id="rescaled-by-1"),
+        pytest.param(AdjustedCrossEntropy(additive=np.zeros(3)), ufm.CrossEntropy(), id="adjusted-by-nothing"),
+        pytest.param(AdjustedCrossEntropy(additive=np.full(3, 7.0)), ufm.CrossEntropy(), id="adjusted-by-a-common-shift"),
+    ],
+)
+def test_the_limit_of_a_loss(loss, like):
+    z, q = jnp.array([0.3, -1.2, 4.0]), jnp.array([0.0, 1.0, 0.0])
+    np.testing.assert_allclose(float(loss(z, q)), float(like(z, q)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_has_finite_derivatives_where_p_rounds_to_one(gamma):
+    z, q = jnp.array([800.0, 0.0, 0.0]), jnp.array([1.0, 0.0, 0.0])
+    assert np.isfinite(jax.grad(Focal(gamma))(z, q)).all()
+    assert np.isfinite(jax.hessian(Focal(gamma))(z, q)).all()
+
+
+@pytest.mark.parametrize("loss", [pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce")])
+def test_best_bias_of_the_parametrised_losses_is_stationary(loss):
+    rng = np.random.default_rng(0)
+    Z, Q, weights = (
+        jnp.asarray(rng.normal(size=(3, 5))),
+        jax.nn.one_hot(jnp.array([0, 1, 2, 0, 1]), 3, axis=0, dtype=float),
+        jnp.full(5, 0.2),
+    )
+
+    def mean_loss(bias):
+        return weights @ jax.vmap(loss, in_axes=1)(Z + bias[:, None], Q)
+
+    np.testing.assert_allclose(jax.grad(mean_loss)(loss.best_bias(Z, Q, weights)), np.zeros(3), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss", [pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce")])
+@pytest.mark.parametrize("bias", [None, "free", 0.1])
+def test_the_parametrised_convex_losses_are_certified(loss, bias, key):
+    problem = ufm.Problem(ufm.one_hot((8, 4, 2), collapsed=True), loss=loss, widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias)
+    solution = ufm.minimise(problem, key=key, progress=False)
+    assert solution.result is ufm.Result.CONVERGED
+    # first order in a relative gradient of 1e-12
+    assert abs(float(ufm.certify(problem, solution.params).gap)) < 1e-10
+    # and a point that is no optimum is not
+    moved = jax.tree.map(lambda leaf: 1.01 * leaf, solution.params)
+    assert float(ufm.certify(problem, moved).gap) > 1e-6
+
+
+def test_focal_is_refused_a_certificate(key):
+    problem = ufm.Problem(ufm.one_hot((2, 2), collapsed=True), loss=Focal(2.0), widths=(2,), lambda_W=0.01, lambda_H=0.01)
+    with pytest.raises(ValueError, match=r"`problem.loss` must be convex in the logits for a certificate; got Focal"):
+        ufm.certify(problem, ufm.random_start(problem, key=key))
+
+
+@pytest.mark.parametrize("method", ["conjugate", "best_bias"])
+def test_focal_has_no_convex_parts(method):
+    matrix = jnp.eye(3)
+    arguments = (matrix[0], matrix[0]) if method == "conjugate" else (matrix, matrix, matrix[0])
+    with pytest.raises(ValueError, match="`loss` must be convex"):
+        getattr(Focal(2.0), method)(*arguments)
+
+
+def test_focal_is_not_convex():
+    q = jnp.array([1.0, 0.0, 0.0])
+    eigenvalues = [np.linalg.eigvalsh(jax.hessian(Focal(2.0))(jnp.array([t, 0.0, 0.0]), q))[0] for t in np.linspace(-4, 4, 9)]
+    assert min(eigenvalues) < -1e-2
+
+
+def test_sweeping_the_parameters_of_a_loss_does_not_recompile():
+    traces = 0
+
+    @jax.jit
+    def value(loss, z):
+        nonlocal traces
+        traces += 1
+        return loss(z, jax.nn.one_hot(0, 3, dtype=float))
+
+    for gamma in (0.5, 1.0, 2.0):
+        value(Focal(gamma), jnp.arange(3.0))
+    assert traces == 1
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        pytest.param(lambda: Focal(-1.0), r"`gamma` must be finite and >= 0; got -1.0", id="focal-negative-gamma"),
+        pytest.param(lambda: Focal(np.nan), r"`gamma` must be finite", id="focal-nan"),
+        pytest.param(lambda: Focal([1.0, 2.0]), r"`gamma` must have shape \(\)", id="focal-two-gammas"),
+        pytest.param(lambda: RescaledSquaredError(length=0.0), r"`length` must be finite and > 0; got 0.0", id="length-zero"),
+        pytest.param(lambda: RescaledSquaredError(weight=-2), r"`weight` must be finite and > 0; got -2", id="weight-negative"),
+        pytest.param(
+            lambda: AdjustedCrossEntropy(multiplicative=[1.0, 0.0]), r"`multiplicative` must be finite and > 0", id="temperature-zero"
+        ),
+        pytest.param(lambda: AdjustedCrossEntropy(additive=[0.0, np.inf]), r"`additive` must be finite", id="shift-infinite"),
+        pytest.param(lambda: AdjustedCrossEntropy(), r"must be given, one number per class", id="nothing-adjusted"),
+        pytest.param(
+            lambda: AdjustedCrossEntropy(multiplicative=[1.0], additive=[0.0, 0.0]), r"`additive` must have shape \(1,\)", id="shapes"
+        ),
+        pytest.param(lambda: ADJUSTED(jnp.zeros(2), jnp.zeros(2)), r"must have shape \(2,\); got \(3,\)", id="wrong-K"),
+        pytest.param(lambda: smoothed_labels((2, 2), smoothing=1.0), r"`smoothing` must be in \[0, 1\); got 1.0", id="smoothing-1"),
+        pytest.param(lambda: smoothed_labels((2, 2), smoothing=-0.1), r"`smoothing` must be in \[0, 1\)", id="smoothing-negative"),
+        pytest.param(lambda: smoothed_labels((2, 2), smoothing=np.nan), r"`smoothing` must be in \[0, 1\)", id="smoothing-nan"),
+        pytest.param(lambda: smoothed_labels((2, 2), smoothing=[0.1, 0.2]), r"`smoothing` must be a float", id="two-smoothings"),
+    ],
+)
+def test_bad_parameters(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_smoothed_labels():
+    labels = smoothed_labels((3, 1), smoothing=0.2, collapsed=True)
+    np.testing.assert_allclose(labels.targets, [[0.9, 0.1], [0.1, 0.9]], rtol=1e-15)
+    np.testing.assert_array_equal(labels.masses, [3, 1])
+    assert smoothed_labels((3, 1), smoothing=0.2).targets.shape == (2, 4)
+    assert smoothed_labels((3, 1), smoothing=0).is_one_hot()
+    # the amount may be traced
+    np.testing.assert_allclose(
+        jax.jit(lambda s: smoothed_labels((3, 1), smoothing=s).targets)(0.2), smoothed_labels((3, 1), smoothing=0.2).targets
+    )

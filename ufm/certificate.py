@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm._validate import require
-from ufm.problem import Params, Problem, check_params, objective, require_decay
+from ufm.problem import Params, Problem, check_params, objective, require_decay, require_free_features
 from ufm.solution import Certificate
 
 # A free bias counts as re-solved below this many rounding errors of the logits; the rounding of a mean over the columns stays below it.
@@ -34,7 +34,8 @@ def certify(problem: Problem, params: Params) -> Certificate:
     logits and targets. A free bias is first solved for at fixed W H, and `value` is taken there; where that does not succeed to
     rounding, the bound is refused: `lower_bound` −inf, `gap` inf. A gap of a few eps may come out negative.
 
-    Raises `ValueError` for M >= 2, an anchor, fixed weights, λ = 0, and params that do not fit the problem.
+    Raises `ValueError` for M >= 2, a loss that is not convex (focal), an anchor, fixed weights, nonnegative features, λ = 0, and params that do not fit the
+    problem.
 
     Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to.
 
@@ -46,8 +47,10 @@ def certify(problem: Problem, params: Params) -> Certificate:
         "a certificate exists only for one linear layer (M = 1): the Schatten quasi-norm of a deeper product is not convex",
         f"M={problem.depth}",
     )
+    require(problem.loss.convex, "`problem.loss` must be convex in the logits for a certificate", type(problem.loss).__name__)
     require(problem.anchor is None, "`problem` must have no feature anchor: the duality bound is for plain decay", "an anchor")
     require(problem.fixed_weights is None, "`problem` must have free weights: the duality bound is for free factors", "fixed weights")
+    require_free_features(problem, "a certificate: the nuclear norm is the least decay of factors of any sign")
     require_decay(problem, "a certificate")
     return _certify(problem, check_params(problem, params))
 

@@ -109,6 +109,21 @@ def one_hot(class_counts, *, collapsed: bool = False, dtype=None) -> Labels:
     return Labels(targets=jnp.asarray(np.eye(K)[:, columns], dtype=dtype), masses=jnp.ones(len(columns), dtype=dtype))
 
 
+def smoothed(class_counts, *, smoothing, collapsed: bool = False, dtype=None) -> Labels:
+    r"""One-hot labels with label smoothing, $q = (1-s)\,e_k + s/K$.
+
+    `class_counts` (K,), `collapsed`, `dtype`: as for `one_hot`. `smoothing` s in [0, 1), which may be traced; 0 is one-hot.
+
+    Raises `ValueError` for a smoothing outside [0, 1), and as `one_hot` does.
+    """
+    require(np.ndim(smoothing) == 0, "`smoothing` must be a float", smoothing)
+    amount = concrete(smoothing)
+    require(amount is None or 0 <= amount < 1, "`smoothing` must be in [0, 1)", smoothing)
+    labels = one_hot(class_counts, collapsed=collapsed, dtype=dtype)
+    s = jnp.asarray(smoothing, labels.targets.dtype)
+    return Labels(targets=(1 - s) * labels.targets + s / labels.num_classes, masses=labels.masses)
+
+
 def soft(targets, masses=None, *, dtype=None) -> Labels:
     """Any soft labels: `targets` (K, C) and `masses` (C,), ones unless given. Raises as `Labels` does."""
     dtype = float_dtype(dtype)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from ufm._validate import concrete, float_dtype, require, require_nonnegative, require_positive
 
 
 class AbstractLoss(eqx.Module):
-    """A loss convex in the logits. A new loss gives its value, its conjugate and its best bias; everything else follows."""
+    """A loss of the logits. A new loss gives its value, its conjugate and its best bias; everything else follows.
+
+    `convex`: whether it is convex in the logits; one that is not has no conjugate that bounds anything, and no certificate.
+    """
+
+    convex: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
@@ -75,6 +83,43 @@ class MeanSquaredError(AbstractLoss):
         slope = -jnp.sum((targets * dual) @ column_weights)
         curvature = jnp.sum(dual**2 @ column_weights) + quadratic
         return jnp.clip(slope / jnp.where(curvature > 0, curvature, 1), 0, limit)
+
+
+class RescaledSquaredError(AbstractLoss):
+    r"""Squared error on rescaled targets, $\tfrac12\sum_j (1 + (k-1) q_j)(z_j - M q_j)^2$: weight k on the true class, target length M.
+
+    `length` M > 0 and `weight` k > 0; with both 1 it is `MeanSquaredError`. Both may be traced. Targets are probabilities (q_j >= 0).
+
+    Raises `ValueError` for a length or weight that is not positive. Source: the rescaled loss in the experiments of Zhou et al. 2022.
+    """
+
+    length: Float[Array, ""]
+    weight: Float[Array, ""]
+
+    def __init__(self, *, length=1.0, weight=1.0):
+        self.length = _parameter("length", length, require_positive)
+        self.weight = _parameter("weight", weight, require_positive)
+
+    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+        """Loss of one sample."""
+        weights, wanted = self._rescaled(target)
+        return 0.5 * jnp.sum(weights * (logits - wanted) ** 2)
+
+    def _rescaled(self, target: Array) -> tuple[Array, Array]:
+        """Weights 1 + (k − 1) q and targets M q."""
+        return 1 + (self.weight.astype(target.dtype) - 1) * target, self.length.astype(target.dtype) * target
+
+    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$."""
+        weights, wanted = self._rescaled(target)
+        return 0.5 * jnp.sum(dual**2 / weights) + jnp.dot(wanted, dual)
+
+    def best_bias(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+    ) -> Float[Array, " K"]:
+        """The mean of the residuals, weighted row by row."""
+        weights, wanted = self._rescaled(targets)
+        return (weights * (wanted - logits)) @ column_weights / (weights @ column_weights)
 
 
 class CrossEntropy(AbstractLoss):
@@ -156,3 +201,94 @@ class _BiasPoint(NamedTuple):
     value: Float[Array, ""]
     gradient: Float[Array, " K"]
     probabilities: Float[Array, "K C"]
+
+
+class AdjustedCrossEntropy(AbstractLoss):
+    r"""Cross-entropy of logits scaled and shifted class by class, $\mathrm{CE}(\Delta\circ z + \iota)$: the losses made for long tails.
+
+    `multiplicative` $\Delta$ (K,) > 0 and `additive` $\iota$ (K,); ones and zeros unless given. $\iota_k = \tau\log n_k$ is logit
+    adjustment (Menon et al. 2021), $\Delta_k = (n_k/n_{\max})^\gamma$ is a class-dependent temperature (Ye et al. 2020), and both
+    together are the vector-scaling loss (Kini et al. 2021). Both may be traced. Convex in the logits.
+
+    Raises `ValueError` when neither is given, for entries of `multiplicative` that are not positive, entries of `additive` that are not
+    finite, and shapes other than (K,).
+    """
+
+    multiplicative: Float[Array, " K"]
+    additive: Float[Array, " K"]
+
+    def __init__(self, *, multiplicative=None, additive=None):
+        given = additive if multiplicative is None else multiplicative
+        shape = () if given is None else np.shape(given)
+        require(len(shape) == 1, "`multiplicative` or `additive` must be given, one number per class", given)
+        self.multiplicative = _parameter(
+            "multiplicative", np.ones(shape) if multiplicative is None else multiplicative, require_positive, shape
+        )
+        self.additive = _parameter("additive", np.zeros(shape) if additive is None else additive, _require_finite, shape)
+
+    def _at(self, logits: Array) -> tuple[Array, Array]:
+        """Δ and ι in the dtype of the logits (K,)."""
+        K = len(logits)
+        require(self.additive.shape == (K,), f"`multiplicative` and `additive` must have shape ({K},)", self.additive.shape)
+        return self.multiplicative.astype(logits.dtype), self.additive.astype(logits.dtype)
+
+    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+        """Loss of one sample."""
+        scale, shift = self._at(logits)
+        return CrossEntropy()(scale * logits + shift, target)
+
+    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+        r"""That of cross-entropy at $u/\Delta$, less $\iota^\top u/\Delta$."""
+        scale, shift = self._at(dual)
+        return CrossEntropy().conjugate(dual / scale, target) - jnp.dot(shift, dual / scale)
+
+    def best_bias(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+    ) -> Float[Array, " K"]:
+        """That of cross-entropy for the adjusted logits, over Δ."""
+        scale, shift = self._at(logits)
+        return CrossEntropy().best_bias(scale[:, None] * logits + shift[:, None], targets, column_weights) / scale
+
+
+class Focal(AbstractLoss):
+    r"""Focal loss of one sample, $-\sum_k q_k (1-p_k)^\gamma\log p_k$ with $p = \mathrm{softmax}(z)$.
+
+    `gamma` >= 0, which may be traced; 0 is cross-entropy. It is not convex in the logits for $\gamma > 0$, so there is no certificate.
+
+    Raises `ValueError` for a negative `gamma`. Source: Lin et al. 2017.
+    """
+
+    convex: ClassVar[bool] = False
+    gamma: Float[Array, ""]
+
+    def __init__(self, gamma):
+        self.gamma = _parameter("gamma", gamma, require_nonnegative)
+
+    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+        """Loss of one sample."""
+        log_p = jax.nn.log_softmax(logits)
+        # at 1 − p = 0 a power below 2 has no second derivative; the floor is far below the rounding of 1 − p
+        missing = jnp.maximum(-jnp.expm1(log_p), float(jnp.finfo(log_p.dtype).eps) ** 2)
+        return -jnp.dot(target, missing ** self.gamma.astype(log_p.dtype) * log_p)
+
+    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+        """Not given: raises `ValueError`."""
+        raise ValueError("`loss` must be convex in the logits for a conjugate; got Focal")
+
+    def best_bias(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+    ) -> Float[Array, " K"]:
+        """Not given: raises `ValueError`."""
+        raise ValueError("`loss` must be convex in the logits for its best bias; got Focal")
+
+
+def _parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:
+    """A (possibly traced) parameter of a loss as a float array."""
+    require(np.shape(value) == shape, f"`{name}` must have shape {shape}", np.shape(value))
+    check(name, value)
+    return jnp.asarray(value, float_dtype())
+
+
+def _require_finite(name: str, value) -> None:
+    array = concrete(value)
+    require(array is None or np.all(np.isfinite(array)), f"`{name}` must be finite", value)

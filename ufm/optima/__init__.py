@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ufm.losses import AbstractLoss, MeanSquaredError
+from ufm.losses import AbstractLoss, CrossEntropy, Focal, MeanSquaredError
+from ufm.optima.cross_entropy import cross_entropy_optimum
+from ufm.optima.focal import focal_optimum
 from ufm.optima.mse import squared_error_optimum
 from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum
 from ufm.problem import Problem
@@ -12,7 +14,11 @@ from ufm.problem import Problem
 __all__ = ["NoClosedForm", "Optimum", "Spectrum", "closed_form"]
 
 # One entry per solved loss; the function raises `NoClosedForm` for what it does not cover.
-_FORMS: dict[type[AbstractLoss], Callable[[Problem], Optimum]] = {MeanSquaredError: squared_error_optimum}
+_FORMS: dict[type[AbstractLoss], Callable[[Problem], Optimum]] = {
+    MeanSquaredError: squared_error_optimum,
+    CrossEntropy: cross_entropy_optimum,
+    Focal: focal_optimum,
+}
 
 
 def closed_form(problem: Problem) -> Optimum:
