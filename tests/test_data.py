@@ -1,0 +1,94 @@
+"""Features from a file: their shape, their order, and what is refused."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import ufm
+from ufm.data import load_features
+from ufm.solvers import flow, start_from_features
+
+N, D = 10, 4
+CLASSES = np.array([2, 0, 1, 1, 0, 2, 2, 1, 1, 2])
+ROWS = np.random.default_rng(0).standard_normal((N, D))
+
+
+def write(path, **arrays):
+    np.savez(path / "features.npz", **arrays)
+    return path / "features.npz"
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int32])
+@pytest.mark.parametrize("labels_dtype", [np.int64, np.uint8])
+def test_columns_are_grouped_by_class(dtype, labels_dtype, tmp_path):
+    rows = (10 * ROWS).astype(dtype)
+    loaded = load_features(write(tmp_path, features=rows, labels=CLASSES.astype(labels_dtype)))
+    assert loaded.features.dtype == loaded.labels.targets.dtype == np.float64
+    np.testing.assert_array_equal(loaded.labels.class_index, np.sort(CLASSES))
+    np.testing.assert_array_equal(loaded.labels.class_counts, [2, 4, 4])
+    np.testing.assert_array_equal(loaded.order, [1, 4, 2, 3, 7, 8, 0, 5, 6, 9])
+    np.testing.assert_array_equal(loaded.features.T, rows[loaded.order].astype(float))
+    np.testing.assert_allclose(ufm.collapse(loaded.labels, loaded.features)[:, 1], rows[CLASSES == 1].astype(float).mean(0))
+
+
+def test_other_keys_and_dtype(tmp_path):
+    path = write(tmp_path, h=ROWS, y=CLASSES, more=np.array([object()], dtype=object))
+    loaded = load_features(str(path), features="h", labels="y", num_classes=3, dtype=np.float32)
+    assert loaded.features.dtype == loaded.labels.targets.dtype == np.float32
+
+
+def test_an_anchor_and_a_start_for_flow_and_minimise(tmp_path):
+    features, labels, _ = load_features(write(tmp_path, features=ROWS, labels=CLASSES))
+    problem = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(D,), lambda_W=1e-2, lambda_H=1e-3, anchor=features, beta=0.1, bias="free"
+    )
+    start = start_from_features(problem, features)
+    solution = ufm.minimise(problem, start=start)
+    assert solution.result is ufm.Result.CONVERGED
+    trajectory = flow(problem, ts=[0.0, 1e5], start=start)
+    assert trajectory.result is ufm.Result.STEADY_STATE
+    np.testing.assert_array_equal(trajectory.params.features[0], features)
+    np.testing.assert_allclose(trajectory.value[-1], solution.value, rtol=1e-11)
+    random = start_from_features(problem, features, key=jax.random.key(0))
+    np.testing.assert_allclose(ufm.minimise(problem, start=random).value, solution.value, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        pytest.param({"labels": None}, {}, r"it has features; missing; got \['labels'\]", id="key"),
+        pytest.param({}, {"features": "h"}, r"missing; got \['h'\]", id="other-key"),
+        pytest.param({"features": ROWS[0]}, {}, r"`features` must have shape \(N, d\), one sample a row; got \(4,\)", id="vector"),
+        pytest.param({"features": ROWS[:0], "labels": CLASSES[:0]}, {}, r"`features` must have shape \(N, d\)", id="empty"),
+        pytest.param({"features": ROWS.T}, {}, r"`labels` must have shape \(4,\), one class for each row", id="transposed"),
+        pytest.param({"features": ROWS + 1j}, {}, "`features` must hold real numbers; got complex128", id="complex"),
+        pytest.param({"features": ROWS.astype(str)}, {}, "`features` must hold real numbers; got <U", id="text"),
+        pytest.param({"features": np.where(ROWS > 1.2, np.nan, ROWS)}, {}, "`features` must be finite; rows that are not; got", id="nan"),
+        pytest.param({"features": 1e300 * ROWS}, {"dtype": np.float32}, "`features` must be finite as float32", id="overflow"),
+        pytest.param({"features": ROWS.astype(object)}, {}, "`features` must be an array of numbers that", id="pickle"),
+        pytest.param({"labels": CLASSES[:, None]}, {}, r"`labels` must have shape \(10,\)", id="labels-shape"),
+        pytest.param({"labels": CLASSES.astype(float)}, {}, "`labels` must be whole numbers .* got float64", id="float-labels"),
+        pytest.param({"labels": CLASSES - 1}, {}, "`labels` must be >= 0; got -1", id="negative"),
+        pytest.param({"labels": 0 * CLASSES}, {}, "`labels` must hold at least two classes; got 1", id="one-class"),
+        pytest.param({"labels": CLASSES + 1}, {}, r"classes without one; got \[0\]", id="from-one"),
+        pytest.param({"labels": 10**12 * CLASSES}, {}, "10 samples cannot fill this many classes", id="huge-labels"),
+        pytest.param({}, {"num_classes": 2}, "`labels` must be below `num_classes` = 2; got 2", id="too-few"),
+        pytest.param({}, {"num_classes": 4}, r"classes without one; got \[3\]", id="too-many"),
+    ],
+)  # fmt: skip
+def test_bad_files(changes, arguments, message, tmp_path):
+    arrays = {name: array for name, array in ({"features": ROWS, "labels": CLASSES} | changes).items() if array is not None}
+    with pytest.raises(ValueError, match=message):
+        load_features(write(tmp_path, **arrays), **arguments)
+
+
+def test_not_an_npz(tmp_path):
+    np.save(tmp_path / "a.npy", ROWS)
+    (tmp_path / "b.npz").write_text("no archive", encoding="utf-8")
+    for name in ("a.npy", "b.npz", "."):
+        with pytest.raises(ValueError, match=r"`path` must be an \.npz file"):
+            load_features(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        load_features(tmp_path / "none.npz")

@@ -1,0 +1,126 @@
+r"""Ready-made observables: functions of (problem, params) for the `observables` of `flow`, `flow_batch` and `descend`.
+
+    ufm.flow(problem, ts=ts, key=key, observables={"nc1": ufm.observables.nc1_trace_ratio, "spectrum": ufm.observables.classifier_spectrum})
+
+They are functions of a module, so that using one again does not compile again, and they run inside `jit` and `vmap`. `ufm.measure_params`,
+all metrics at once, is an observable too. A function of one's own is written the same way, and defined once.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm import metrics
+from ufm.labels import collapse
+from ufm.problem import Params, Problem, decay, fit
+from ufm.solvers.first_order import sample_gradient
+from ufm.solvers.velocity import speed
+
+
+def loss(problem: Problem, params: Params) -> Float[Array, ""]:
+    r"""The fitting part of the objective, the mean loss $\sum_c \omega_c\,\ell(z_c, q_c)$."""
+    return fit(problem, params.logits)
+
+
+def penalty(problem: Problem, params: Params) -> Float[Array, ""]:
+    """The rest of the objective: decay of factors, features and bias, and the pull to the anchor."""
+    return decay(problem, params)
+
+
+def gradient_norm(problem: Problem, params: Params) -> Float[Array, ""]:
+    """The norm of the gradient for the free factors, a column counting as one of its samples: the speed of the flow at rate 1."""
+    return speed(sample_gradient(problem, params))
+
+
+def classifier_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
+    """Singular values of the classifier W_M … W_1, largest first, r = min(K, d_1)."""
+    return _singular_values(params.classifier)
+
+
+def logits_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
+    r"""Singular values of $W H \sqrt{\mathrm{diag}(m)}$, the logits of all samples without bias, largest first, r = min(K, C)."""
+    return _singular_values(params.classifier @ _by_samples(problem, params))
+
+
+def factor_spectra(problem: Problem, params: Params) -> Float[Array, "M+1 r"]:
+    r"""Singular values of W_M, …, W_1 and $H\sqrt{\mathrm{diag}(m)}$, one row each, largest first, filled up with zeros to equal length."""
+    spectra = [_singular_values(factor) for factor in (*params.weights, _by_samples(problem, params))]
+    longest = max(len(spectrum) for spectrum in spectra)
+    return jnp.stack([jnp.pad(spectrum, (0, longest - len(spectrum))) for spectrum in spectra])
+
+
+def imbalance(problem: Problem, params: Params, *, rates: dict | None = None) -> tuple[Float[Array, "_ _"], ...]:
+    r"""The imbalance of neighbouring factors, $W_{m+1}^\top W_{m+1} - W_m W_m^\top$, outermost pair first.
+
+    The last is $W_1^\top W_1 - H\,\mathrm{diag}(m)\,H^\top$. Gradient flow multiplies each by $e^{-2\lambda t}$ where the two λ are equal,
+    for any loss, and so conserves it for λ = 0. `rates`, the dict of `flow`, divides each product by the rate of its factor, which is what
+    is conserved then, at λ = 0 only. Returns M matrices.
+    """
+    rates = {} if rates is None else rates
+    of_weights = jnp.broadcast_to(jnp.asarray(rates.get("weights", 1.0), problem.dtype), (problem.depth,))
+    factors = [W / jnp.sqrt(rate) for W, rate in zip(params.weights, of_weights, strict=True)]
+    factors.append(_by_samples(problem, params) / jnp.sqrt(jnp.asarray(rates.get("features", 1.0), problem.dtype)))
+    return tuple(outer.T @ outer - inner @ inner.T for outer, inner in itertools.pairwise(factors))
+
+
+def imbalance_norm(problem: Problem, params: Params) -> Float[Array, " M"]:
+    """Frobenius norms of the matrices of `imbalance`."""
+    return jnp.stack([speed(matrix) for matrix in imbalance(problem, params)])
+
+
+def alignment(problem: Problem, params: Params) -> Float[Array, ""]:
+    r"""The cosine of classifier and class means, $\langle W, \bar M^\top\rangle / (\|W\|\,\|\bar M\|)$.
+
+    $\bar M_k = \sqrt{n_k}\,\bar h_k$. NaN where either is zero. For balanced classes it is 1 minus half the squared `nc3_self_duality`.
+    """
+    means = collapse(problem.labels, params.features) * jnp.sqrt(problem.labels.class_counts)[None, :]
+    W = params.classifier
+    size = speed(W) * speed(means)
+    return jnp.where(size > 0, jnp.sum(W * means.T) / jnp.where(size > 0, size, 1), jnp.nan)
+
+
+def nc1_pinv(problem: Problem, params: Params) -> Float[Array, ""]:
+    """`ufm.nc1_pinv` of the features."""
+    return metrics.nc1_pinv(params.features, problem.labels)
+
+
+def nc1_trace_ratio(problem: Problem, params: Params) -> Float[Array, ""]:
+    """`ufm.nc1_trace_ratio` of the features."""
+    return metrics.nc1_trace_ratio(params.features, problem.labels)
+
+
+def cdnv(problem: Problem, params: Params) -> Float[Array, ""]:
+    """`ufm.cdnv` of the features."""
+    return metrics.cdnv(params.features, problem.labels)
+
+
+def nc2_etf(problem: Problem, params: Params) -> Float[Array, ""]:
+    """`ufm.nc2_etf` of the class means, centred."""
+    return metrics.nc2_etf(metrics.class_gram(params.features, problem.labels, centre=True))
+
+
+def nc2_orthogonal(problem: Problem, params: Params) -> Float[Array, ""]:
+    """`ufm.nc2_orthogonal` of the class means, as they are."""
+    return metrics.nc2_orthogonal(metrics.class_gram(params.features, problem.labels))
+
+
+def nc3_self_duality(problem: Problem, params: Params) -> Float[Array, ""]:
+    """`ufm.nc3_self_duality` of features and classifier, the means as they are."""
+    return metrics.nc3_self_duality(params.features, problem.labels, params.classifier)
+
+
+def nc4_agreement(problem: Problem, params: Params) -> Float[Array, ""]:
+    """`ufm.nc4_agreement` of features, classifier and bias."""
+    return metrics.nc4_agreement(params.features, problem.labels, params.classifier, params.bias)
+
+
+def _by_samples(problem: Problem, params: Params) -> Float[Array, "d C"]:
+    """H with columns times the roots of their masses: the same Gram matrix as one column for each sample."""
+    return params.features * jnp.sqrt(problem.labels.masses)[None, :]
+
+
+def _singular_values(matrix: Float[Array, "a b"]) -> Float[Array, " r"]:
+    return jnp.linalg.svd(matrix, compute_uv=False)

@@ -1,0 +1,196 @@
+"""`flow_batch`: many flows over seeds, λ, targets and masses, in lockstep blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm._validate import float_dtype, require
+from ufm.problem import Params, Problem, check_params, require_decay
+from ufm.solution import Result, Trajectory
+from ufm.solvers.central_path import check_path, check_state
+from ufm.solvers.first_order import Observables
+from ufm.solvers.gradient_flow import velocity_of
+from ufm.solvers.integrate import Options, blank_rows, checked_settings, checked_times, integrate_block
+from ufm.solvers.start import random_start
+
+# Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all at once wait for the slowest and leave
+# the cache: of 1, 4, 8, 16, 32, 128 and 256 flows the best were 16 and 32. An accelerator wants them all.
+_BLOCK_ON_CPU = 32
+# What blocks have been compiled for. (A wrong memory costs time only.)
+_compiled: set = set()
+
+
+def flow_batch(
+    problems: Problem | Sequence[Problem],
+    *,
+    ts,
+    keys: PRNGKeyArray | None = None,
+    starts: Params | Sequence[Params] | None = None,
+    path: str = "gradient",
+    rates: Mapping | None = None,
+    observables: Observables | None = None,
+    keep_params: bool = True,
+    rtol: float | None = None,
+    atol: float | None = None,
+    step: float | None = None,
+    steady: float | None = None,
+    integrator: str | diffrax.AbstractSolver = "dopri8",
+    max_steps: int = 10_000_000,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> Trajectory:
+    r"""Many flows in one call: over seeds, λ, targets, masses, anything but shapes. Each is the flow of `flow`, with steps of its own.
+
+    `problems`: B problems of equal shapes, or one for all. `keys` (B,): random starts, as from `jax.random.split`; instead of them
+    `starts`, B points, or a `Params` whose leaves are stacked. `max_steps`: of each flow. `threads`: on a CPU, that many blocks of flows
+    run at a time; as many as there are cores unless given. The rest as for `flow`, the same for all; there is no `polish`.
+
+    Returns a `Trajectory` whose every leaf has a leading axis B: `results` tells how each flow ended, `run(i)` is one of them. Ctrl-C
+    returns the flows that are finished; the others are NaN and INTERRUPTED, and their `final` is their start.
+
+    Raises `ValueError` as `flow` does, and for problems of different shapes or numbers that disagree.
+    """
+    times = checked_times(ts)
+    problem, points, number = _checked_batch(problems, keys, starts)
+    first, _ = _lanes((problem, points), 0)
+    velocity = velocity_of(first, path, rates)
+    settings, method = checked_settings(first, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator)
+    if path != "gradient":
+        for i in range(number):
+            one, point = _lanes((problem, points), i)
+            check_path(one, path)
+            check_state(one, velocity, velocity.state_of(one, point))
+    options = Options(method, tuple((observables or {}).items()), keep_params, max_steps, stops=steady is None or steady > 0)
+
+    on_cpu = jax.default_backend() == "cpu"
+    block = min(number, _BLOCK_ON_CPU) if on_cpu else number
+    # the last block is filled up by repeating the last flow: all blocks share one compilation
+    blocks = [np.minimum(np.arange(at, at + block), number - 1) for at in range(0, number, block)]
+    instants = jnp.asarray(times, first.dtype)
+
+    def run(lanes):
+        chosen, start = _lanes((problem, points), lanes)
+        return jax.device_get(integrate_block(chosen, velocity, start, instants, settings, options))
+
+    signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options)
+    bar = Progress("flow_batch", total=number, show=progress)
+    outs = _run_blocks(run, blocks, _workers(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
+    _compiled.add(signature)
+    if len(outs) < len(blocks):
+        rows = blank_rows(_shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options))
+        outs += [
+            (rows, _lanes(points, lanes), np.full(block, int(Result.INTERRUPTED)), np.zeros(block, int)) for lanes in blocks[len(outs) :]
+        ]
+    saved, final, codes, steps = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:number]), *outs)
+    return Trajectory(
+        problem=jax.tree.map(jnp.asarray, problem),
+        ts=jnp.broadcast_to(instants, (number, len(times))),
+        value=saved["value"],
+        params=saved["params"],
+        observables=saved["observables"],
+        final=final,
+        code=codes,
+        num_steps=steps,
+    )
+
+
+def _run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:
+    """What `run` makes of the blocks, in their order; fewer of them after Ctrl-C."""
+    outs = []
+    pool = ThreadPoolExecutor(workers)
+    try:
+        # `with jax.enable_x64():` and the like hold for one thread only: in another one the numbers would change their dtype
+        alike = workers > 1 and pool.submit(float_dtype).result() == float_dtype()
+        # the first block alone where it must be compiled: threads would all compile it
+        alone = len(blocks) if not alike else 0 if compiled else 1
+        futures = []
+        for i, lanes in enumerate(blocks):
+            if i == alone:
+                futures = [pool.submit(run, rest) for rest in blocks[alone:]]
+            outs.append(run(lanes) if i < alone else futures[i - alone].result())
+            bar.update(int(lanes[-1]) + 1)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+        bar.close()
+    return outs
+
+
+def _workers(threads: int | None) -> int:
+    """Threads that the user wants, or as many as there are cores for this process."""
+    if threads is not None:
+        require(isinstance(threads, int) and threads >= 1, "`threads` must be a whole number >= 1", threads)
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shapes_of_rows(problem, points, lanes, *rest):
+    """The rows of one block, as shapes."""
+    chosen, start = _lanes((problem, points), lanes)
+    velocity, instants, settings, options = rest
+    return jax.eval_shape(lambda: integrate_block(chosen, velocity, start, instants, settings, options)[0])
+
+
+def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
+    """Problems and points, each stacked on the host, and how many there are."""
+    require((keys is None) != (starts is None), "exactly one of `keys` and `starts` must be given", {"keys": keys, "starts": starts})
+    singles = [problems] if isinstance(problems, Problem) else list(problems)
+    require(len(singles) >= 1, "`problems` must hold at least one problem", singles)
+    shapes = _shapes(singles[0])
+    for i, problem in enumerate(singles):
+        require(_shapes(problem) == shapes, f"`problems[{i}]` must have the shapes, loss and kind of bias of the first", problem)
+    if keys is not None:
+        require(np.ndim(keys) == 1, "`keys` must have shape (B,), as from jax.random.split", np.shape(keys))
+        number = len(keys)
+    elif isinstance(starts, Params):
+        number = np.shape(starts.features)[0] if np.ndim(starts.features) == 3 else 0
+    else:
+        number = len(starts)
+    require(number >= 1, "`keys` or `starts` must hold at least one, stacked on a leading axis", number)
+    require(len(singles) in (1, number), f"`problems` must be one, or as many as there are starts, {number}", len(singles))
+    stacked = (
+        _stack(singles)
+        if len(singles) == number
+        else jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (number, *np.shape(leaf))), singles[0])
+    )
+    if keys is not None:
+        for problem in singles:
+            require_decay(problem, "random starts; pass `starts`")
+        points = jax.vmap(lambda problem, key: random_start(problem, key=key))(jax.tree.map(jnp.asarray, stacked), keys)
+    else:
+        points = starts if isinstance(starts, Params) else _stack(starts)
+    return stacked, _checked_points(singles[0], jax.device_get(points), number), number
+
+
+def _checked_points(problem: Problem, points: Params, number: int) -> Params:
+    """Stacked points: the first as `check_params` wants it, the others of its shapes, all finite."""
+    check_params(problem, _lanes(points, 0), name="starts[0]")
+    for leaf in jax.tree.leaves(points):
+        require(len(leaf) == number, f"`starts` must have {number} points on the leading axis of every leaf", np.shape(leaf))
+        require(np.all(np.isfinite(leaf)), "`starts` must be finite", "NaN or infinity")
+    return points
+
+
+def _lanes(trees, index):
+    """Lanes of stacked pytrees."""
+    return jax.tree.map(lambda leaf: leaf[index], trees)
+
+
+def _shapes(tree):
+    """What must agree for two problems to be flowed by the same compiled code."""
+    return jax.tree.structure(tree), tuple(np.shape(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _stack(trees):
+    """Equal pytrees as one, stacked on the host; `ValueError` for shapes that disagree."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)

@@ -1,0 +1,111 @@
+r"""The vector fields that `flow` integrates: which part of a point moves, and how fast."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import require, require_nonnegative
+from ufm.problem import Params, Problem
+from ufm.solvers.coordinates import free_params, with_fixed_weights
+from ufm.solvers.first_order import sample_gradient
+
+
+class AbstractVelocity(eqx.Module):
+    """A vector field on a state, any pytree of arrays that stands for a point of the problem."""
+
+    @abstractmethod
+    def state_of(self, problem: Problem, params: Params) -> Any:
+        """The state that a start has."""
+
+    @abstractmethod
+    def params_of(self, problem: Problem, state: Any) -> Params:
+        """The point that a state stands for."""
+
+    @abstractmethod
+    def __call__(self, problem: Problem, state: Any) -> Any:
+        """The velocity at a state, shaped like it."""
+
+    @abstractmethod
+    def polishable(self, problem: Problem, params: Params) -> Problem:
+        """The problem whose minimisation `params` the velocity leads to; `ValueError` where there is none."""
+
+
+class GradientVelocity(AbstractVelocity):
+    r"""Every factor at its own rate: $\dot W_m = -\eta_m\,\partial f/\partial W_m$ and $\dot h = -\eta_H\,\partial f/\partial h$.
+
+    `rates`: scalars, one for each of the free factors, in the shape of `Params`. None is rate 1 for all; rate 0 freezes.
+    """
+
+    rates: Params | None = None
+
+    # the state is the tuple of free factors: diffrax refuses a pytree with an empty part, the weights where they are frozen
+    def state_of(self, problem: Problem, params: Params) -> tuple[Array, ...]:
+        return tuple(jax.tree.leaves(free_params(problem, params)))
+
+    def params_of(self, problem: Problem, state: tuple[Array, ...]) -> Params:
+        number = problem.depth if problem.fixed_weights is None else 0
+        free = Params(weights=state[:number], features=state[number], bias=state[number + 1] if problem.has_bias else None)
+        return with_fixed_weights(problem, free)
+
+    def __call__(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        gradient = sample_gradient(problem, self.params_of(problem, state))
+        if self.rates is None:
+            return tuple(-leaf for leaf in jax.tree.leaves(gradient))
+        rates = jax.tree.leaves(self.rates)
+        return tuple(-rate * leaf for rate, leaf in zip(rates, jax.tree.leaves(gradient), strict=True))
+
+    def polishable(self, problem: Problem, params: Params) -> Problem:
+        if self.rates is None:
+            return problem
+        frozen = [float(rate) == 0 for rate in self.rates.weights]
+        rest = [float(rate) == 0 for rate in jax.tree.leaves((self.rates.features, self.rates.bias))]
+        require(
+            not any(rest) and (all(frozen) or not any(frozen)),
+            "`polish` needs `rates` that freeze nothing, or all of the weights and nothing else",
+            {"weights frozen": frozen, "features and bias frozen": rest},
+        )
+        if not frozen or not all(frozen):
+            return problem
+        return eqx.tree_at(lambda p: p.fixed_weights, problem, params.weights, is_leaf=lambda leaf: leaf is None)
+
+
+def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
+    """The rates that a user gave by part, one for each free factor; `ValueError` for unknown parts, wrong numbers of them or rates < 0."""
+    if rates is None:
+        return None
+    parts = {"weights", "features", "bias"}
+    if problem.fixed_weights is not None:
+        parts -= {"weights"}
+    if not problem.has_bias:
+        parts -= {"bias"}
+    require(isinstance(rates, Mapping), "`rates` must be a dict from part to learning rate", rates)
+    require(set(rates) <= parts, f"`rates` may name the free parts of this problem, {', '.join(sorted(parts))}", sorted(rates))
+    M, dtype = problem.depth, problem.dtype
+    weights = rates.get("weights", 1.0)
+    require(
+        np.ndim(weights) == 0 or np.shape(weights) == (M,),
+        f"`rates['weights']` must be a float or one per factor (W_M, …, W_1), M = {M}",
+        weights,
+    )
+    for name in rates:
+        require(name == "weights" or np.ndim(rates[name]) == 0, f"`rates['{name}']` must be a float", rates[name])
+        require_nonnegative(f"rates['{name}']", rates[name])
+    weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (M,))
+    return Params(
+        weights=() if problem.fixed_weights is not None else tuple(weights),
+        features=jnp.asarray(rates.get("features", 1.0), dtype),
+        bias=jnp.asarray(rates.get("bias", 1.0), dtype) if problem.has_bias else None,
+    )
+
+
+def speed(velocity: Any) -> Float[Array, ""]:
+    """The Euclidean norm of a velocity, over all its parts."""
+    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(velocity)))
