@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the checks")
     run.add_argument("--full", action="store_true", help="add the slow cases")
     run.add_argument("--json", metavar="FILE", help="write the rows to FILE as well")
+    run.add_argument("--counterexamples", metavar="DIR", help="write the point that refutes a theorem to DIR, one .npz file each")
     run.add_argument("--no-cache", action="store_true", help="keep no compiled programs between runs")
     listed = commands.add_parser("list", help="list the checks")
     for command in (run, listed):
@@ -51,14 +52,17 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
 
         print(listing(checks))
         return 0
-    return _run(registry, checks, full=options.full, json_path=options.json)
+    return _run(registry, checks, full=options.full, json_path=options.json, folder=options.counterexamples)
 
 
-def _run(registry, checks, *, full: bool, json_path: str | None) -> int:
+def _run(registry, checks, *, full: bool, json_path: str | None, folder: str | None) -> int:
     from theory_checks import report, runner
 
     if json_path is not None and not os.path.isdir(os.path.dirname(os.path.abspath(json_path))):
         print(f"--json {json_path}: the folder does not exist", file=sys.stderr)
+        return 2
+    if folder is not None and not os.path.isdir(folder):
+        print(f"--counterexamples {folder}: the folder does not exist", file=sys.stderr)
         return 2
     if not runner.planned(checks, full=full):
         print("every case that matches is slow: add --full", file=sys.stderr)
@@ -75,6 +79,9 @@ def _run(registry, checks, *, full: bool, json_path: str | None) -> int:
     print(report.tables(rows, registry.papers))
     if json_path is not None:
         report.write_json(json_path, report.as_document(rows, registry.papers, finished=finished))
+    if folder is not None:
+        written = report.write_counterexamples(folder, rows)
+        print("\n".join(["counterexamples:", *(f"  {path}" for path in written)] if written else ["no counterexamples"]))
     if not finished:
         print(f"interrupted: {len(rows)} of {len(runner.planned(checks, full=full))} cases done", file=sys.stderr)
         return 130

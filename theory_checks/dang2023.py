@@ -78,6 +78,7 @@ def bottleneck_regime(case: Case) -> Setting:
     ),
     source="Dang et al. 2023, balanced data, squared error without bias, R < K",
     regime=bottleneck_regime,
+    only_full=("M=1, d=1",),
     cases=(
         case("M=1, d=2", INSIDE, t=0.1, widths=(2,)),
         case("M=1, d=1", INSIDE, t=0.5, widths=(1,)),

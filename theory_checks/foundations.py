@@ -46,6 +46,7 @@ def collapsed_regime(case: Case) -> Setting:
     formula=r"\min_{W,H\in\mathbb R^{d\times N}} = \min_{W,\bar H\in\mathbb R^{d\times K}}\quad\text{with masses } n_k",
     source="Jensen's inequality in each class; used silently by every paper",
     regime=collapsed_regime,
+    only_full=("squared error, M=1, free bias",),
     cases=(
         _case("squared error, M=1", _INSIDE, lam=0.01),
         _case("squared error, M=1, free bias", _INSIDE, lam=0.01, bias="free"),
@@ -86,6 +87,7 @@ _STATIONARY = {"point": "stationary"}
     formula=r"\lambda_{m+1}W_{m+1}^\top W_{m+1} = \lambda_mW_mW_m^\top,\quad \lambda_1W_1^\top W_1 = \lambda_HHH^\top",
     source="stationarity in neighbouring factors; Dang et al. 2023 and most papers start from it",
     regime=balance_regime,
+    only_full=("squared error, M=2, widths (8, 5)",),
     cases=(
         _case("squared error, M=1", _INSIDE, lam=0.01, options=_STATIONARY),
         _case("squared error, M=3, unequal λ", _INSIDE, lam=0.02, widths=(8, 8, 8), spread=(2.0, 0.5, 4.0, 0.25), options=_STATIONARY),
@@ -124,6 +126,7 @@ def schatten_regime(case: Case) -> Setting:
     ),
     source="arithmetic–geometric mean on aligned singular values; also stated by Garrod & Keating 2025",
     regime=schatten_regime,
+    only_full=("cross-entropy, M=2",),
     cases=(
         _case("squared error, M=1, unequal λ", _INSIDE, lam=0.01, spread=(4.0, 0.25), options=_STATIONARY),
         _case("squared error, M=2", _INSIDE, lam=0.004, widths=(8, 8), options=_STATIONARY),

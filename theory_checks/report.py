@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, Any
 
 import numpy as np
 
+from theory_checks.counterexamples import Refutation, file_name
 from theory_checks.registry import Check, Record, Setting, Verdict
 from theory_checks.runner import Row
 
@@ -72,6 +74,8 @@ def _paper_table(title: str, rows: list[Row]) -> list[str]:
     for row in rows:
         if not row.verdict.ok:
             lines += _failure(row)
+        if row.verdict is Verdict.REFUTED:
+            lines += _refutations(row)
         for record in row.records:
             lines += _record(row, record)
     return [*lines, ""]
@@ -87,6 +91,14 @@ def _failure(row: Row) -> list[str]:
     if not broken:
         closest = max((claim.error for claim in row.claims if not claim.witness), default=0.0)
         lines.append(f"    no claim of the theorem is clearly violated here, as one must be (largest error {closest:.1e})")
+    return lines
+
+
+def _refutations(row: Row) -> list[str]:
+    lines = []
+    for r in row.refutations:
+        below = f"{1 - r.value / r.claimed:.2%} below" if r.claimed > 0 else "below"
+        lines.append(f"  REFUTED {row.check.key}, case {row.case.id}: {r.name} has value {r.value:.12g}, {below} {r.claimed:.12g}")
     return lines
 
 
@@ -156,6 +168,10 @@ def _row_document(row: Row) -> dict[str, Any]:
             for claim in row.claims
         ],
         "records": [{"name": r.name, "columns": {name: _plain(np.asarray(c)) for name, c in r.columns.items()}} for r in row.records],
+        "refutations": [
+            {"name": r.name, "claimed": _plain(r.claimed), "value": _plain(r.value), "proven": r.proven, "file": _file_of(row, r)}
+            for r in row.refutations
+        ],
         "certificate_gap": _plain(row.certificate_gap),
         "seconds": row.seconds,
         "verdict": str(row.verdict),
@@ -176,14 +192,42 @@ def _plain(value):
     return value
 
 
+def write_counterexamples(folder: str | os.PathLike, rows: Iterable[Row]) -> list[str]:
+    """Write every proven refutation of `rows` to an `.npz` file in `folder`; returns the paths."""
+    paths = []
+    for row in rows:
+        if row.verdict is Verdict.REFUTED:
+            for refutation in row.refutations:
+                paths.append(os.path.join(os.fspath(folder), _file_of(row, refutation)))
+                _write_whole(paths[-1], "wb", functools.partial(_write_npz, refutation))
+    return paths
+
+
+def _write_npz(refutation: Refutation, file: IO[bytes]) -> None:
+    file.write(refutation.as_npz())
+
+
+def _file_of(row: Row, refutation: Refutation) -> str:
+    return file_name(row.check.key, row.case.id, refutation.name)
+
+
 def write_json(path: str | os.PathLike, document: Any) -> None:
+    """Write the document as a JSON file."""
+
+    def write(file):
+        json.dump(document, file, indent=1, allow_nan=False)
+        file.write("\n")
+
+    _write_whole(path, "w", write)
+
+
+def _write_whole(path: str | os.PathLike, mode: str, write: Callable[[IO], Any]) -> None:
     """Write beside the target and rename over it: a reader finds the old file or the new one, never a part."""
     target = os.path.abspath(os.fspath(path))
     handle, scratch = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False)
-            file.write("\n")
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            write(file)
         # mkstemp makes the file private; give it the permissions that an ordinary open would
         mask = os.umask(0)
         os.umask(mask)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from typing import Any
 
+from theory_checks.counterexamples import Refutation
 from theory_checks.registry import CERTIFICATE_CLAIM, Case, Check, Claim, Record, Setting, Verdict
 
 _PACKAGES = ("ufm", "jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
@@ -18,8 +19,8 @@ _PACKAGES = ("ufm", "jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
 class Row:
     """What one case of one check said.
 
-    `settings`: dtype, device, versions and seed it was measured with. `records`: numbers to show, not judged. `message`: why it is an
-    error.
+    `settings`: dtype, device, versions and seed it was measured with. `records`: numbers to show, not judged. `refutations`: points whose
+    value is lower than the theorem says is possible. `message`: why it is an error.
     """
 
     check: Check
@@ -29,6 +30,7 @@ class Row:
     verdict: Verdict
     settings: dict[str, Any]
     records: tuple[Record, ...] = ()
+    refutations: tuple[Refutation, ...] = ()
     message: str = ""
 
     @property
@@ -48,8 +50,9 @@ class Row:
 
     @property
     def binding(self) -> tuple[Claim, ...]:
-        """The claims that must hold: all of them, or outside the hypotheses the witnesses."""
-        return tuple(c for c in self.claims if c.witness or self.case.setting is not Setting.OUTSIDE)
+        """The claims that must hold: all of them, or outside the hypotheses and where the theorem is refuted the witnesses."""
+        theorem = self.case.setting is not Setting.OUTSIDE and not self.refutations
+        return tuple(c for c in self.claims if c.witness or theorem)
 
     @property
     def worst(self) -> Claim | None:
@@ -59,13 +62,20 @@ class Row:
     def rejudged(self, claims: Iterable[Claim]) -> Row:
         """This row as it would read with other claims."""
         claims = tuple(claims)
-        return dataclasses.replace(self, claims=claims, verdict=judge(self.case.setting, claims))
+        return dataclasses.replace(self, claims=claims, verdict=judge(self.case.setting, claims, self.refutations))
 
 
-def judge(setting: Setting, claims: tuple[Claim, ...]) -> Verdict:
-    """Inside and on the boundary every claim must hold; outside every witness must, and some claim of the theorem be clearly violated."""
+def judge(setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refutation, ...] = ()) -> Verdict:
+    """Inside and on the boundary every claim must hold; outside every witness must, and some claim of the theorem be clearly violated.
+
+    With refutations the verdict is `refuted`, provided that each is proved by its own evaluation, that every witness holds, and that the
+    case is not outside the hypotheses, where nothing can be refuted.
+    """
     if not claims:
         return Verdict.FAILS
+    if refutations:
+        proved = setting is not Setting.OUTSIDE and all(r.proven for r in refutations)
+        return Verdict.REFUTED if proved and all(c.holds for c in claims if c.witness) else Verdict.FAILS
     if setting is not Setting.OUTSIDE:
         return Verdict.HOLDS if all(c.holds for c in claims) else Verdict.FAILS
     witnessed = all(c.holds for c in claims if c.witness)
@@ -78,6 +88,7 @@ def run_case(check: Check, case: Case, settings: dict[str, Any]) -> Row:
     began = time.perf_counter()
     claims: list[Claim] = []
     records: list[Record] = []
+    refutations: list[Refutation] = []
     message = ""
     try:
         setting = check.regime(case)
@@ -85,13 +96,16 @@ def run_case(check: Check, case: Case, settings: dict[str, Any]) -> Row:
         for found in check.function(case):
             if isinstance(found, Record):
                 records.append(found)
+            elif isinstance(found, Refutation):
+                refutations.append(found)
             else:
                 claims.append(found)
-        verdict = judge(case.setting, tuple(claims))
+        verdict = judge(case.setting, tuple(claims), tuple(refutations))
     except Exception as error:
         verdict, message = Verdict.ERROR, f"{type(error).__name__}: {error}"
     seconds = time.perf_counter() - began
-    return Row(check, case, tuple(claims), seconds, verdict, {**settings, "seed": case.seed}, tuple(records), message)
+    settings = {**settings, "seed": case.seed}
+    return Row(check, case, tuple(claims), seconds, verdict, settings, tuple(records), tuple(refutations), message)
 
 
 def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check, Case]]:

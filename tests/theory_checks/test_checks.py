@@ -12,6 +12,8 @@ from theory_checks.registry import Setting, Verdict
 REGISTRY = registry.load()
 # more than every tolerance, and far less than any error in a formula
 SHIFT = 1e-5
+# published theorems that a lower value shows to be false
+REFUTED = {"dang2023_cross_entropy/etf-is-optimal"}
 
 QUICK = [key for key, check in REGISTRY.checks.items() if check.selected(full=False)]
 FULL = [key for key, check in REGISTRY.checks.items() if any(case.full for case in check.cases)]
@@ -35,7 +37,8 @@ def test_every_check_is_tried():
 @pytest.mark.parametrize(("key", "full"), KEYS)
 def test_check_holds(key, full):
     rows = rows_of(key, full)
-    assert report.verdicts(rows)[key] is Verdict.HOLDS, report.tables(rows, REGISTRY.papers)
+    expected = Verdict.REFUTED if key in REFUTED else Verdict.HOLDS
+    assert report.verdicts(rows)[key] is expected, report.tables(rows, REGISTRY.papers)
 
 
 @pytest.mark.parametrize(("key", "full"), KEYS)

@@ -1,0 +1,78 @@
+"""Refutations: a theorem that says "this is the least value" is shown false by a point with a lower one, re-evaluated in plain NumPy.
+
+Neither a failed claim nor a solve that did not converge refutes anything. The point is kept and can be written to a file, so that a
+reader who trusts none of this code can evaluate the objective there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# relative: a value lower by less than this is a tie; rounding of the objective is a thousand times smaller
+MARGIN = 1e-9
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Refutation:
+    """A point of a cross-entropy problem whose value is lower than the one claimed to be the least.
+
+    `claimed`: the value that the theorem calls the global minimum of the problem. `arrays`: the point and its problem as NumPy arrays, all
+    that the objective depends on: W_1, …, W_M, H (d, C), b (K,), targets (K, C), masses (C,), lambda_W (M,) in the order of W_1, …, W_M,
+    lambda_H, lambda_b.
+    """
+
+    name: str
+    claimed: float
+    arrays: Mapping[str, np.ndarray]
+
+    @classmethod
+    def at(cls, name: str, claimed: float, problem, params) -> Refutation:
+        """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0."""
+        arrays = {
+            **{f"W_{m}": W for m, W in enumerate(reversed(params.weights), start=1)},
+            "H": params.features,
+            "b": np.zeros(problem.labels.num_classes) if params.bias is None else params.bias,
+            "targets": problem.labels.targets,
+            "masses": problem.labels.masses,
+            "lambda_W": np.asarray(problem.lambda_W)[::-1],
+            "lambda_H": problem.lambda_H,
+            "lambda_b": 0.0 if problem.lambda_b is None else problem.lambda_b,
+        }
+        return cls(name, float(claimed), {key: np.asarray(value, dtype=np.float64) for key, value in arrays.items()})
+
+    @functools.cached_property
+    def value(self) -> float:
+        """The objective at the point, evaluated here in NumPy."""
+        a = self.arrays
+        weights = [a[f"W_{m}"] for m in range(1, len(a["lambda_W"]) + 1)]
+        Z = functools.reduce(lambda below, W: W @ below, weights, a["H"]) + a["b"][:, None]
+        top = Z.max(axis=0)
+        losses = top + np.log(np.exp(Z - top[None, :]).sum(axis=0)) - (a["targets"] * Z).sum(axis=0)
+        decay = sum(lam * np.sum(W**2) for lam, W in zip(a["lambda_W"], weights, strict=True))
+        decay += a["lambda_H"] * np.dot(a["masses"], np.sum(a["H"] ** 2, axis=0)) + a["lambda_b"] * np.sum(a["b"] ** 2)
+        return float(np.dot(a["masses"], losses) / a["masses"].sum() + decay / 2)
+
+    @property
+    def proven(self) -> bool:
+        """Whether the value is lower by more than rounding; NaN is not."""
+        return self.value < self.claimed - MARGIN * abs(self.claimed)
+
+    def as_npz(self) -> bytes:
+        """The file for the reader: `arrays`, `claimed` and `value` as plain float64 arrays."""
+        buffer = io.BytesIO()
+        contents: dict[str, Any] = {**self.arrays, "claimed": np.float64(self.claimed), "value": np.float64(self.value)}
+        assert all(np.asarray(array).dtype == np.float64 for array in contents.values()), "a pickle would not be readable without trust"
+        np.savez(buffer, **contents)
+        return buffer.getvalue()
+
+
+def file_name(check_key: str, case_id: str, name: str) -> str:
+    """A file name for one refutation, the same in every run."""
+    return "-".join(re.findall(r"[a-z0-9.]+", f"{check_key} {case_id} {name}".lower())) + ".npz"
