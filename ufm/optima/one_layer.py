@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm.losses import CrossEntropy
 from ufm.optima.optimum import NoClosedForm, Optimum
 from ufm.problem import Problem, require_decay
 
@@ -42,7 +43,8 @@ class OneLayer:
         """Read a problem; `NoClosedForm` unless it has one layer, plain decay and one target per class, a distribution."""
         require_decay(problem, "a closed form")
         if problem.depth != 1:
-            raise NoClosedForm(f"needs M = 1 for this loss; got M={problem.depth}")
+            deeper = "; for deep products see ufm.etf_branch, ufm.deep_candidates and ufm.search" * isinstance(problem.loss, CrossEntropy)
+            raise NoClosedForm(f"needs M = 1 for this loss; got M={problem.depth}{deeper}")
         if problem.fixed_weights is not None:
             raise NoClosedForm("needs free weights; got `fixed_weights`")
         if problem.anchor is not None:
