@@ -34,8 +34,8 @@ def certify(problem: Problem, params: Params) -> Certificate:
     logits and targets. A free bias is first solved for at fixed W H, and `value` is taken there; where that does not succeed to
     rounding, the bound is refused: `lower_bound` −inf, `gap` inf. A gap of a few eps may come out negative.
 
-    Raises `ValueError` for M >= 2, a loss that is not convex (focal), an anchor, fixed weights, nonnegative features, λ = 0, and params that do not fit the
-    problem.
+    Raises `ValueError` for M >= 2, a loss that is not convex (focal), an anchor, fixed weights, nonnegative features, λ = 0, and
+    params that do not fit the problem.
 
     Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to.
 

@@ -103,9 +103,9 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
 
     `solution`: of `minimise`. `optimum`: of `closed_form`, for the same problem. Quantities: value; class-level logits; singular values of
     the mass-weighted product; Grams of class means and of the classifier; bias; Gram spectrum (squared singular values) of every factor;
-    within-class spread (for several columns a class); balance of the factors, which holds at every stationary point. Where the optimum is
-    not unique (a tie at the rank limit, a load at the threshold) the prediction is the one of the optima that is closest to the
-    measured point.
+    within-class spread (for several columns a class); balance of the factors, which holds at every stationary point (not where features are
+    constrained). Where the optimum is not unique (a tie at the rank limit, a load at the threshold) the prediction is the one of the optima
+    that is closest to the measured point.
 
     Tolerances are those of `ufm.tolerances` for the problem's dtype. Raises `ValueError` when the two are of different shape.
     """
@@ -120,7 +120,7 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
     tolerances = for_dtype(dtype)
     measured = _measure(solution, optimum)
     optimum = _nearest(optimum, measured)
-    rows = _rows(measured, optimum, tolerances, full=len(optimum.masses) < C)
+    rows = _rows(measured, optimum, tolerances, full=len(optimum.masses) < C, balanced=problem.features == "free")
     return Comparison(
         rows=rows,
         found=_name(measured, optimum, tolerances, agrees=all(row.ok for row in rows)),
@@ -181,7 +181,7 @@ def _nearest(optimum: Optimum, measured: _Measured) -> Optimum:
     return replace(optimum, **spectrum.quantities(fractions, left=left, right=right))
 
 
-def _rows(measured: _Measured, optimum: Optimum, tolerances: Tolerances, *, full: bool) -> tuple[Row, ...]:
+def _rows(measured: _Measured, optimum: Optimum, tolerances: Tolerances, *, full: bool, balanced: bool) -> tuple[Row, ...]:
     def row(quantity: str, array: np.ndarray, predicted: np.ndarray, size: str, tolerance: float = tolerances.array) -> Row:
         norm = float(np.linalg.norm(predicted))
         scale = max(norm, optimum.sizes.get(size, 0.0)) or 1.0
@@ -211,7 +211,8 @@ def _rows(measured: _Measured, optimum: Optimum, tolerances: Tolerances, *, full
         rows.append(row(name, _singular_values(factor, size) ** 2, padded**2, f"Gram spectrum {i}"))
     if full:
         rows.append(row("within-class spread", np.asarray(measured.spread), np.zeros(()), "features"))
-    rows.append(row("balance", np.asarray(measured.balance), np.zeros(()), "balance"))
+    if balanced:
+        rows.append(row("balance", np.asarray(measured.balance), np.zeros(()), "balance"))
     return tuple(rows)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ufm._validate import require
 from ufm.losses import CrossEntropy
-from ufm.problem import Params, Problem, check_params, require_decay
+from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
@@ -89,6 +89,7 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
     require_decay(problem, "decay-weighted coordinates")
+    require_free_features(problem, "a Hessian spectrum: a bound that holds is no direction of it")
     params = check_params(problem, params)
     flat = to_flat(problem, params)
     require(flat.size <= _MAX_SIZE, f"`problem` must have at most {_MAX_SIZE} free variables for a dense Hessian", flat.size)

@@ -3,7 +3,8 @@ r"""The one problem of the library, and the one place where its normalisation is
 $$\min\ \sum_c \omega_c\,\ell(z_c, q_c) + \sum_m \tfrac{\lambda_m}{2}\|W_m\|_F^2 + \tfrac{\lambda_H}{2}\sum_c m_c\|h_c\|^2
   \;[+ \tfrac{\beta}{2}\sum_c m_c\|h_c - h^0_c\|^2] + \tfrac{\lambda_b}{2}\|b\|^2,\qquad Z = W_M\cdots W_1 H + b\mathbf 1^\top,$$
 
-with $\omega_c = m_c/\sum m$: the loss is a mean over samples, the decay of the features a sum over samples.
+with $\omega_c = m_c/\sum m$: the loss is a mean over samples, the decay of the features a sum over samples. Features may be constrained
+to be nonnegative, as after a ReLU.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from jaxtyping import Array, Float
 from ufm._validate import concrete, require, require_dtype, require_nonnegative, require_positive
 from ufm.labels import Labels
 from ufm.losses import AbstractLoss
+
+# What features may be: any numbers, or numbers >= 0.
+FEATURES = ("free", "nonnegative")
 
 
 class Params(eqx.Module):
@@ -48,11 +52,13 @@ class Problem(eqx.Module):
     is its length, W_1 has shape (d_2, d_1) and W_M has shape (K, d_M). `lambda_W`: one float for all factors or M of them,
     outermost (W_M) first like `Params.weights`. `lambda_H`: decay per sample. `bias`: None, "free" (not penalised) or the penalty λ_b > 0.
     `anchor` (d_1, C) and `beta` > 0 pull the features to given ones. `fixed_weights` (W_M, …, W_1) freezes the factors at these
-    values, so that only features and bias are free. λ, β, masses and targets may be traced: sweeping them does not recompile.
+    values, so that only features and bias are free. `features`: "free", or "nonnegative" for $H \ge 0$ entry by entry. λ, β,
+    masses and targets may be traced: sweeping them does not recompile.
 
     λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms and certificates require λ > 0.
 
-    Raises `ValueError` for widths below 1, negative or non-finite λ, a wrong number of λ_W, `beta` without `anchor` or the reverse,
+    Raises `ValueError` for widths below 1, a kind of `features` that does not exist, negative or non-finite λ, a wrong number of λ_W,
+    `beta` without `anchor` or the reverse,
     and arrays of the wrong shape or dtype.
     """
 
@@ -66,13 +72,27 @@ class Problem(eqx.Module):
     fixed_weights: tuple[Float[Array, "_ _"], ...] | None
     widths: tuple[int, ...] = eqx.field(static=True)
     bias: str | None = eqx.field(static=True)
+    features: str = eqx.field(static=True)
 
     def __init__(
-        self, labels: Labels, *, loss: AbstractLoss, widths, lambda_W, lambda_H, bias=None, anchor=None, beta=None, fixed_weights=None
+        self,
+        labels: Labels,
+        *,
+        loss: AbstractLoss,
+        widths,
+        lambda_W,
+        lambda_H,
+        bias=None,
+        anchor=None,
+        beta=None,
+        fixed_weights=None,
+        features: str = "free",
     ):
         require(isinstance(labels, Labels), "`labels` must be ufm.Labels; see ufm.one_hot and ufm.soft", type(labels).__name__)
         require(isinstance(loss, AbstractLoss), "`loss` must be a loss instance such as ufm.MeanSquaredError()", loss)
+        require(features in FEATURES, f"`features` must be one of {', '.join(map(repr, FEATURES))}", features)
         dtype = labels.targets.dtype
+        self.features = features
         self.labels = labels
         self.loss = loss
         self.widths = _checked_widths(widths)
@@ -166,7 +186,7 @@ def decay(problem: Problem, params: Params) -> Float[Array, ""]:
 
 
 def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
-    """`params` as arrays of the problem's dtype; `ValueError` naming the first part whose shape, dtype or values do not fit."""
+    """`params` as arrays of the problem's dtype; `ValueError` naming the first part whose shape, dtype, values or signs do not fit."""
     require(isinstance(params, Params), f"`{name}` must be ufm.Params", type(params).__name__)
     M, K = problem.depth, problem.labels.num_classes
     require(len(params.weights) == M, f"`{name}.weights` must hold the M = {M} factors (W_M, …, W_1)", len(params.weights))
@@ -175,6 +195,9 @@ def check_params(problem: Problem, params: Params, *, name: str = "params") -> P
         for i, (W, shape) in enumerate(zip(params.weights, problem.weight_shapes, strict=True))
     )
     features = _checked_array(f"{name}.features", params.features, (problem.feature_dim, problem.labels.num_columns), problem.dtype)
+    values = concrete(features)
+    allowed = problem.features == "free" or values is None or np.all(values >= 0)
+    require(allowed, f'`{name}.features` must be >= 0 for features="nonnegative"', None if values is None else np.min(values))
     require(
         (params.bias is not None) == problem.has_bias, f"`{name}.bias` must be {'an array' if problem.has_bias else 'None'}", params.bias
     )
@@ -188,6 +211,11 @@ def require_decay(problem: Problem, purpose: str) -> None:
         require_positive("lambda_W", problem.lambda_W, f" for {purpose}")
     if problem.beta is None:
         require_positive("lambda_H", problem.lambda_H, f" for {purpose}")
+
+
+def require_free_features(problem: Problem, purpose: str) -> None:
+    """`ValueError` for nonnegative features, which `purpose` does not cover."""
+    require(problem.features == "free", f'`problem.features` must be "free" for {purpose}', problem.features)
 
 
 def _checked_widths(widths) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from jaxtyping import Array, PRNGKeyArray
 from ufm._progress import Progress
 from ufm._validate import require, require_nonnegative
 from ufm.landscape import product_rank, product_spectrum
-from ufm.problem import Params, Problem, require_decay
+from ufm.problem import Params, Problem, require_decay, require_free_features
 from ufm.solution import Result, Solution
 from ufm.solvers import minimise, random_start
 
@@ -247,5 +247,6 @@ def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
 
 def _check_free(problem: Problem) -> None:
     require_decay(problem, "a search")
+    require_free_features(problem, "a search")
     require(problem.fixed_weights is None, "`problem` must have free weights for a search", "frozen weights")
     require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 import ufm
 from tests.optima.test_cross_entropy import assert_agrees, make
 from ufm.optima.cross_entropy import etf_scale, zero_strength
-from ufm.optima.seli import seli, seli_distance
+from ufm.optima.seli_geometry import seli, seli_distance
 from ufm.optima.two_clusters import TwoClusters, clusters_of, minority_strength, two_cluster_logits, vanishing_strength
 
 # one K: the solver compiles once

@@ -8,6 +8,7 @@ from ufm.losses import AbstractLoss, CrossEntropy, Focal, MeanSquaredError
 from ufm.optima.cross_entropy import cross_entropy_optimum
 from ufm.optima.focal import focal_optimum
 from ufm.optima.mse import squared_error_optimum
+from ufm.optima.nonnegative import nonnegative_optimum
 from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum
 from ufm.problem import Problem
 
@@ -28,6 +29,8 @@ def closed_form(problem: Problem) -> Optimum:
 
     Raises `NoClosedForm` naming the hypothesis that fails, `ValueError` for λ <= 0.
     """
+    if problem.features == "nonnegative":
+        return nonnegative_optimum(problem)
     form = _FORMS.get(type(problem.loss))
     if form is None:
         known = ", ".join(loss.__name__ for loss in _FORMS)

@@ -189,6 +189,8 @@ class _Setting:
             raise NoClosedForm(f"needs CrossEntropy; got {type(problem.loss).__name__}")
         if problem.anchor is not None or problem.fixed_weights is not None:
             raise NoClosedForm("needs free features and weights; got an anchor or frozen weights")
+        if problem.features != "free":
+            raise NoClosedForm(f"needs features of any sign; got {problem.features!r}")
         if not problem.labels.is_one_hot():
             raise NoClosedForm("needs one-hot labels; got soft targets")
         counts = np.asarray(problem.labels.targets, dtype=np.float64) @ np.asarray(problem.labels.masses, dtype=np.float64)

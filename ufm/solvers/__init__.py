@@ -7,6 +7,7 @@ from ufm.solvers.gradient_flow import flow
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.loop import minimise
 from ufm.solvers.newton import Newton
+from ufm.solvers.projected_newton import ProjectedNewton
 from ufm.solvers.start import random_start
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "GradientDescent",
     "Momentum",
     "Newton",
+    "ProjectedNewton",
     "descend",
     "flow",
     "flow_batch",

@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._progress import Progress
 from ufm._validate import float_dtype, require
-from ufm.problem import Params, Problem, check_params, require_decay
+from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
 from ufm.solution import Result, Trajectory
 from ufm.solvers.central_path import check_path, check_state
 from ufm.solvers.first_order import Observables
@@ -146,6 +146,8 @@ def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
     require((keys is None) != (starts is None), "exactly one of `keys` and `starts` must be given", {"keys": keys, "starts": starts})
     singles = [problems] if isinstance(problems, Problem) else list(problems)
     require(len(singles) >= 1, "`problems` must hold at least one problem", singles)
+    for problem in singles:
+        require_free_features(problem, "a flow")
     shapes = _shapes(singles[0])
     for i, problem in enumerate(singles):
         require(_shapes(problem) == shapes, f"`problems[{i}]` must have the shapes, loss and kind of bias of the first", problem)

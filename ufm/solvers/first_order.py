@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._progress import Progress
 from ufm._validate import require, require_positive
-from ufm.problem import Params, Problem, check_params, objective
+from ufm.problem import Params, Problem, check_params, objective, require_free_features
 from ufm.solution import Result, Trajectory
 from ufm.solvers.coordinates import Flat, flat_objective, free_params, scales, split, to_flat, to_params, with_fixed_weights
 from ufm.solvers.solver import AbstractSolver, State
@@ -195,7 +195,8 @@ def recorded(problem: Problem, params: Params, observables, keep_params: bool) -
 
 
 def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
-    """The start a user gave, checked, or a random one; `ValueError` for neither or both."""
+    """The start a user gave, checked, or a random one; `ValueError` for neither or both, and for features that must stay nonnegative."""
+    require_free_features(problem, "a flow or a first-order recipe")
     require((key is None) != (start is None), "exactly one of `key` and `start` must be given", {"key": key, "start": start})
     if key is not None:
         return random_start(problem, key=key)

@@ -16,6 +16,7 @@ from ufm.problem import Params, Problem, check_params, require_decay
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import to_flat, to_params
 from ufm.solvers.newton import Newton
+from ufm.solvers.projected_newton import ProjectedNewton
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_starts
 from ufm.tolerances import for_dtype
@@ -41,21 +42,25 @@ def minimise(
     r"""Minimise the objective from random starts that know nothing of any predicted optimum.
 
     `key`: a `jax.random.key`, for random starts; instead of it `start`, a point of the user's, or `resume`, an earlier solution of the same
-    problem and solver to go on from. `solver`: `Newton()` unless given; `LBFGS`, `GradientDescent`, `Momentum`, `Adam`. `starts`: how many
-    random starts to run in one call; the best is returned, `values` and `codes` report all. `tolerance`: on the relative gradient norm
-    $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied by the root of its λ (`ufm.tolerances` has the default: 1e-12
-    in float64). `throw`: raise `SolveFailed` (with `.solution`) unless CONVERGED. `progress`: show progress on standard error; None shows
-    it on a terminal once a second has passed.
+    problem and solver to go on from. `solver`: `Newton()` unless given, `ProjectedNewton()` for nonnegative features (which needs it);
+    `LBFGS`, `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to run in one call; the best is returned, `values`
+    and `codes` report all. `tolerance`: on the relative gradient norm $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is
+    multiplied by the root of its λ (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative features the gradient is the
+    projected one, without the entries that push a zero below zero. `throw`: raise `SolveFailed` (with `.solution`) unless CONVERGED.
+    `progress`: show progress on standard error; None shows it on a terminal once a second has passed.
 
     Returns a `Solution`. A stationary point is not proved to be optimal: for M = 1 look at `certify`, for M >= 2 the origin and its like
     are local minima (use several `starts`, and `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
     resumed.
 
-    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a start of the wrong shape or dtype, a tolerance that the
-    dtype cannot reach, or none or several of `key`, `start`, `resume`.
+    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a start of the wrong shape, dtype or sign, a
+    solver without bounds for nonnegative features, a tolerance that the dtype cannot reach, or none or several of `key`, `start`, `resume`.
     """
-    solver = Newton() if solver is None else solver
+    if solver is None:
+        solver = Newton() if problem.features == "free" else ProjectedNewton()
     require(isinstance(solver, AbstractSolver), "`solver` must be a solver instance such as ufm.Newton()", solver)
+    bounded = problem.features == "free" or solver.bounded
+    require(bounded, '`solver` must be a ProjectedNewton() (the default) for features="nonnegative"', type(solver).__name__)
     given = [name for name, value in (("key", key), ("start", start), ("resume", resume)) if value is not None]
     require(len(given) == 1, "exactly one of `key`, `start` and `resume` must be given", given)
     require(isinstance(starts, int) and starts >= 1, "`starts` must be a whole number >= 1", starts)

@@ -46,7 +46,7 @@ class Newton(AbstractSolver):
             return jax.grad(flat_objective, argnums=1)(problem, flat)
 
         _, hessian = jax.linearize(gradient_at, state.flat)
-        sub = _steihaug(hessian, state.gradient, radius=state.memory.radius, relative=state.grad_norm, max_cg=self.max_cg)
+        sub = steihaug(hessian, state.gradient, radius=state.memory.radius, relative=state.grad_norm, max_cg=self.max_cg)
         trial = state.flat + sub.step
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, trial)
 
@@ -67,7 +67,9 @@ class Newton(AbstractSolver):
         return state.moved(ratio > 1e-4, trial, value, gradient, memory=memory, evaluations=sub.products + 2, stalled=since >= _PATIENCE)
 
 
-class _Subproblem(NamedTuple):
+class Subproblem(NamedTuple):
+    """The step, H times it, whether it ends on the trust-region boundary, and the Hessian-vector products it cost."""
+
     step: Flat
     curved_step: Flat
     on_boundary: Bool[Array, ""]
@@ -86,7 +88,7 @@ class _CG(NamedTuple):
     products: Int[Array, ""]
 
 
-def _steihaug(hessian, gradient: Flat, *, radius, relative, max_cg: int) -> _Subproblem:
+def steihaug(hessian, gradient: Flat, *, radius, relative, max_cg: int) -> Subproblem:
     """Minimise gᵀp + pᵀHp/2 over ‖p‖ <= radius by CG; stop at the boundary, also along the first direction of negative curvature."""
     gradient_sq = jnp.dot(gradient, gradient)
     # floor 1e-2: tighter solves cost more products than the outer steps they save; sqrt gives superlinear convergence above it
@@ -136,4 +138,4 @@ def _steihaug(hessian, gradient: Flat, *, radius, relative, max_cg: int) -> _Sub
     )
     cg = jax.lax.while_loop(unfinished, body, start)
     # the residual is g + H p
-    return _Subproblem(cg.step, cg.residual - gradient, cg.on_boundary, cg.products)
+    return Subproblem(cg.step, cg.residual - gradient, cg.on_boundary, cg.products)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -58,7 +58,12 @@ class State(eqx.Module):
 
 
 class AbstractSolver(eqx.Module):
-    """A method that goes from a state to the next one. Its arrays are traced, its budget `max_steps` is static."""
+    """A method that goes from a state to the next one. Its arrays are traced, its budget `max_steps` is static.
+
+    `bounded`: whether it can keep features nonnegative.
+    """
+
+    bounded: ClassVar[bool] = False
 
     max_steps: eqx.AbstractVar[int]
 

@@ -26,6 +26,8 @@ def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = Non
     on ten balanced classes all reach the global optimum with orthonormal factors at M = 2, 3, 4, 6, half of them with Gaussian ones of
     mixed scales.
 
+    Nonnegative features are the absolute values of that.
+
     Raises `ValueError` for `std` <= 0, and without `std` for λ = 0.
     """
     if std is None:
@@ -52,6 +54,8 @@ def _random_start(problem: Problem, key: PRNGKeyArray, std: Float[Array, ""] | N
         factors = [_orthonormal(normal) * (size / s) for normal, s in zip(normals, scale, strict=True)]
         # equal singular values for the mass-weighted features, which is what the balance of a stationary point is about
         factors[-1] = factors[-1] / jnp.sqrt(labels.masses)[None, :]
+    if problem.features == "nonnegative":
+        factors[-1] = jnp.abs(factors[-1])
     weights = tuple(factors[:-1]) if problem.fixed_weights is None else problem.fixed_weights
     bias = jnp.zeros(labels.num_classes, problem.dtype) if problem.has_bias else None
     return Params(weights=weights, features=factors[-1], bias=bias)

@@ -1,0 +1,149 @@
+r"""The layer-peeled model: cross-entropy with bounded instead of penalised factors, and the imbalance from which minority classes merge.
+
+$$\min\ \tfrac1N\sum_k n_k\,\mathrm{CE}(Wh_k, k)\quad\text{s.t.}\quad \tfrac1K\|W\|^2\le E_W,\ \tfrac1K\sum_k\|h_k\|^2\le E_H$$
+
+is, for d >= K, the convex problem over logits Z (K, K) with $\|Z\|_*\le\tau = K\sqrt{E_WE_H}$: the norm bears no class counts. With
+multiplier ν of that bound, and counts $n_A > n_B$, minority columns coincide exactly iff $n_B/N\le\nu$. At equality, in units of $n_B/N$,
+the bound has multiplier 1 and Z has three unknowns: a (own logit of a majority class above the other majority ones), d (its minority
+entries) and c (majority entries of the minority columns).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm._validate import require
+
+_NEWTON_STEPS = 200
+# Beyond this ratio n_A/n_B the margins have used up the digits of a double.
+_LARGEST_LOG_RATIO = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedMinority:
+    """The point at which minority classes have just merged.
+
+    `ratio`: n_A/n_B there. `bound`: τ. `logits` (3,): a, d, c. `majority`: probabilities of a majority sample for its own class, another
+    majority class and a minority class. `minority`: of a minority sample for a majority and for a minority class.
+    """
+
+    ratio: float
+    bound: float
+    logits: np.ndarray
+    majority: np.ndarray
+    minority: np.ndarray
+
+
+def minority_collapse_ratio(num_majority: int, num_minority: int, *, weight_energy: float, feature_energy: float) -> float:
+    r"""$R_0$: in the layer-peeled model minority classes share one classifier row and one feature iff $n_A/n_B\ge R_0$.
+
+    `num_majority` k_A, `num_minority` k_B >= 2 classes. `weight_energy` E_W, `feature_energy` E_H > 0: the bounds on the mean square of
+    classifier rows and class means; only their product matters. $R_0$ solves $R(1 - p_{own} + p_{other}) = 1$ with the probabilities of a
+    majority sample where minority columns coincide; it grows exponentially in $\sqrt{E_WE_H}$.
+
+    Raises `ValueError` for fewer than two classes in a group, energies <= 0, or bounds so wide that $R_0$ exceeds 1e13.
+    Source: derived; Fang, He, Long & Su 2021 show the limit $n_A/n_B\to\infty$. Needs d >= K; with penalties the threshold is another one.
+    """
+    for name, value in (("weight_energy", weight_energy), ("feature_energy", feature_energy)):
+        require(np.isfinite(value) and value > 0, f"`{name}` must be finite and > 0", value)
+    bound = (num_majority + num_minority) * np.sqrt(weight_energy) * np.sqrt(feature_energy)
+
+    def short(log_ratio: float) -> bool:
+        return merged_minority(num_majority, num_minority, ratio=float(np.exp(log_ratio))).bound < bound
+
+    require(short(0.0), "`weight_energy` * `feature_energy` must be > 0", (weight_energy, feature_energy))
+    require(
+        not short(_LARGEST_LOG_RATIO), "`weight_energy` * `feature_energy` must leave a ratio below 1e13", (weight_energy, feature_energy)
+    )
+    low, high = 0.0, _LARGEST_LOG_RATIO
+    # the bound grows with the ratio
+    while low < (middle := 0.5 * (low + high)) < high:
+        low, high = (middle, high) if short(middle) else (low, middle)
+    return float(np.exp(low))
+
+
+def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> MergedMinority:
+    r"""The point at which minority classes merge when $n_A/n_B$ = `ratio` >= 1: three unknowns, by Newton's method to rounding.
+
+    Minimises $k_AR\,\mathrm{CE}_A(a,d) + k_B\,\mathrm{CE}_B(c) + (k_A-1)a + s$, $s = \sqrt{K(k_Bd^2+k_Ac^2)}$; the last two terms are the
+    nuclear norm, and their value is the bound τ for which `ratio` is the threshold.
+    """
+    k_A, k_B = num_majority, num_minority
+    require(min(k_A, k_B) >= 2, "`num_majority` and `num_minority` must be >= 2", (k_A, k_B))
+    require(np.isfinite(ratio) and ratio >= 1, "`ratio` must be finite and >= 1", ratio)
+    K = k_A + k_B
+    # logits of a majority sample (own, other majority, minority) and of a minority sample (majority, minority), columns of sum zero
+    of_A = np.array([[1 - 1 / k_A, -k_B / k_A, 0], [-1 / k_A, -k_B / k_A, 0], [0, 1, 0]])
+    of_B = np.array([[0, 0, 1], [0, 0, -k_A / k_B]])
+    samples = (
+        (k_A * ratio, of_A, np.array([1, k_A - 1, k_B]), 0),
+        (k_B * 1.0, of_B, np.array([k_A, k_B]), 1),
+    )
+    metric = K * np.array([0, k_B, k_A])
+
+    def evaluate(x):
+        value, gradient, hessian = (k_A - 1) * x[0], np.array([k_A - 1.0, 0, 0]), np.zeros((3, 3))
+        for weight, rows, sizes, own in samples:
+            logits = rows @ x - rows[own] @ x
+            p = sizes * np.exp(logits - logits.max())
+            total = p.sum()
+            p = p / total
+            value += weight * (np.log(total) + logits.max())
+            # (p - own) without cancellation in the own class
+            gap = rows - rows[own]
+            mean = p @ gap
+            gradient = gradient + weight * mean
+            hessian += weight * ((gap * p[:, None]).T @ gap - np.outer(mean, mean))
+        s = np.sqrt(metric @ x**2)
+        if s > 0:
+            pull = metric * x / s
+            gradient, hessian = gradient + pull, hessian + (np.diag(metric) - np.outer(pull, pull)) / s
+        return value + s, gradient, hessian
+
+    # with d = c = 0 the first unknown is that of ratio (1 - p_own + p_other) = 1; if no pull on (d, c) exceeds that of the norm, this is it
+    x = np.array([_own_margin(k_A, K, ratio), 0.0, 0.0])
+    _, gradient, _ = evaluate(x)
+    if np.sqrt(np.sum(gradient[1:] ** 2 / metric[1:])) > 1:
+        x = x - 1e-3 * np.array([0, *(gradient[1:] / metric[1:])])
+        x = _newton(evaluate, x)
+    probabilities = []
+    for _, rows, sizes, _ in samples:
+        p = np.exp(rows @ x - np.max(rows @ x))
+        probabilities.append(p / (sizes @ p))
+    bound = float((k_A - 1) * x[0] + np.sqrt(metric @ x**2))
+    return MergedMinority(ratio=float(ratio), bound=bound, logits=x, majority=probabilities[0], minority=probabilities[1])
+
+
+def _own_margin(k_A: int, K: int, ratio: float) -> float:
+    r"""a with $R(1 - p_{own} + p_{other}) = 1$ where all other entries vanish: own logit a − a/k_A, majority −a/k_A, minority 0."""
+    low, high = 0.0, 100.0
+
+    def short(a: float) -> bool:
+        # relative to the own class
+        other, minority = np.exp(-a), np.exp(-a * (1 - 1 / k_A))
+        return ratio * (1 - (1 - other) / (1 + (k_A - 1) * other + (K - k_A) * minority)) > 1
+
+    while low < (middle := 0.5 * (low + high)) < high:
+        low, high = (middle, high) if short(middle) else (low, middle)
+    return low
+
+
+def _newton(evaluate, x: np.ndarray) -> np.ndarray:
+    """Newton's method with backtracking on a convex function; ends where rounding stops it."""
+    value, gradient, hessian = evaluate(x)
+    for _ in range(_NEWTON_STEPS):
+        step = np.linalg.solve(hessian + 1e-15 * np.trace(hessian) * np.eye(3), -gradient)
+        length = 1.0
+        while length > 1e-12:
+            trial = evaluate(x + length * step)
+            lower = trial[0] < value + 1e-4 * length * (gradient @ step)
+            # near the end values are rounding, and gradients still tell
+            if lower or (length == 1 and np.linalg.norm(trial[1]) < 0.5 * np.linalg.norm(gradient)):
+                break
+            length /= 2
+        else:
+            break
+        x, (value, gradient, hessian) = x + length * step, trial
+    return x
