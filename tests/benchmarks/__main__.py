@@ -29,11 +29,13 @@ def main() -> int:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    from tests.benchmarks import harness, squared_error
+    from tests.benchmarks import cross_entropy, flows, harness, squared_error
 
     environment = harness.environment(THREADS)
     print(harness.describe(environment), flush=True)
     rows = squared_error.rows(seeds=range(args.seeds), repeats=args.repeats)
+    rows += cross_entropy.rows(seeds=range(args.seeds), repeats=args.repeats)
+    rows += flows.rows(repeats=args.repeats)
     print(harness.table(rows))
     if args.json:
         harness.write_json(args.json, {"environment": environment, "rows": [row.as_dict() for row in rows]})
