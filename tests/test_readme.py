@@ -1,0 +1,36 @@
+"""The README's example prints what the README says it prints."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from theory_checks.registry import load
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```(?:python)?\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def without_rounding(text: str) -> list[str]:
+    """Lines without numbers of rounding size (they differ between machines), and other numbers to nine digits."""
+    text = re.sub(r"\d\.\d*e-1\d", "~0", text)
+    return [" ".join(line.split()) for line in re.sub(r"(\d\.\d{9})\d+", r"\1", text).splitlines()]
+
+
+def test_the_example_prints_what_is_shown():
+    code, shown = blocks()[:2]
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
+    assert without_rounding(run.stdout) == without_rounding(shown)
+
+
+def test_the_example_is_short():
+    assert len([line for line in blocks()[0].splitlines() if line.strip()]) <= 15
+
+
+def test_every_check_stands_in_the_table():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for key, check in load().checks.items():
+        assert re.search(rf"^\|.*\| {check.paper}: .*`{check.name}`.*\|$", readme, re.MULTILINE), key
