@@ -29,3 +29,10 @@ hypothesis.settings.load_profile("ufm")
 def key() -> jax.Array:
     """A random key, the same one in every test."""
     return jax.random.key(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+    """Every program compiled on a CPU holds memory maps, of which a process may have 65 530: too many end in a segmentation fault."""
+    yield
+    jax.clear_caches()

@@ -55,6 +55,8 @@ _MSE, _CE = "MeanSquaredError", "CrossEntropy"
     source="Saxe et al. 2014 and Du et al. 2018 without decay, by content; with decay derived",
     regime=imbalance_regime,
     only_full=(
+        "squared error, free bias, full columns",
+        "cross-entropy, one layer, free bias",
         "squared error, three layers",
         "squared error, two layers, penalised bias",
         "cross-entropy, two layers",

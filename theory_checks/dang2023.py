@@ -78,7 +78,10 @@ def bottleneck_regime(case: Case) -> Setting:
     ),
     source="Dang et al. 2023, balanced data, squared error without bias, R < K",
     regime=bottleneck_regime,
-    only_full=("M=1, d=1",),
+    only_full=(
+        "M=3, widths (2, 8, 8)",
+        "M=1, d=1",
+    ),
     cases=(
         case("M=1, d=2", INSIDE, t=0.1, widths=(2,)),
         case("M=1, d=1", INSIDE, t=0.5, widths=(1,)),

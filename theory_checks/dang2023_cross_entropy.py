@@ -50,6 +50,9 @@ def etf_regime(case: Case) -> Setting:
     source="Dang et al. 2023, balanced data, cross-entropy with last-layer bias, as quoted by Garrod & Keating 2025",
     regime=etf_regime,
     only_full=(
+        "K=8, M=1, λ=0.03",
+        "K=3, M=2, λ=0.03",
+        "K=5, M=2, λ=0.005",
         "K=2, M=2, λ=0.03",
         "K=4, M=1, λ=0.01, bias",
         "K=6, M=2, λ=0.03, bias",

@@ -46,7 +46,10 @@ def collapsed_regime(case: Case) -> Setting:
     formula=r"\min_{W,H\in\mathbb R^{d\times N}} = \min_{W,\bar H\in\mathbb R^{d\times K}}\quad\text{with masses } n_k",
     source="Jensen's inequality in each class; used silently by every paper",
     regime=collapsed_regime,
-    only_full=("squared error, M=1, free bias",),
+    only_full=(
+        "squared error, M=2",
+        "squared error, M=1, free bias",
+    ),
     cases=(
         _case("squared error, M=1", _INSIDE, lam=0.01),
         _case("squared error, M=1, free bias", _INSIDE, lam=0.01, bias="free"),

@@ -36,6 +36,10 @@ def regime(case: Case) -> Setting:
     formula=r"n\left[C^2\ln\omega_j + C\omega_j^2 + \tfrac14\omega_j^4\right] = t + a_j,\quad L = \tfrac12\sum_j\frac{1}{C + \omega_j^2}",
     source="Han, Papyan & Donoho 2022, closed form of the renormalised gradient flow; constants derived",
     regime=regime,
+    only_full=(
+        "C=3, n=10, d=2",
+        "C=5, n=4, d=8",
+    ),
     cases=(
         _case("C=4, n=6, d=5", counts=(6,) * 4, d=5, until=4000.0),
         _case("C=3, n=10, d=2", counts=(10,) * 3, d=2, until=1000.0, seed=1),

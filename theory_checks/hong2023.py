@@ -58,7 +58,11 @@ def block_regime(case: Case) -> Setting:
     formula=r"\bar Z_{AA} = aI+bJ,\quad \bar Z_{AB} = d\,\mathbf 1\mathbf 1^\top,\quad \mathrm{NC1}",
     source="Hong & Ling 2023, within-class collapse and block structure",
     regime=block_regime,
-    only_full=("penalised bias",),
+    only_full=(
+        "weak decay",
+        "free bias",
+        "penalised bias",
+    ),
     cases=(
         _case("full columns", _INSIDE, l=0.02, collapsed=False),
         _case("weak decay", _INSIDE, l=1e-4),
@@ -110,6 +114,7 @@ _FIVE, _SEVEN = (100,) * 5, (100,) * 7
     formula=r"\sqrt{\lambda_W\lambda_H}\ge\tfrac{\sqrt{n_B}}{N}\ \Rightarrow\ \bar h_k = \bar h_{k'},\ w_k = w_{k'}\ (n_k = n_{k'} = n_B)",
     source="Hong & Ling 2023, minority collapse; the threshold for a general bias and other classes is derived",
     regime=minority_regime,
+    only_full=("paper: n_A=450, three of ten",),
     cases=(
         _case("1.03 of the threshold", _INSIDE, l=1.03 * _AT),
         _case("1.03 of the threshold, free bias", _INSIDE, l=1.03 * _AT, bias="free"),

@@ -93,6 +93,8 @@ def symmetric_regime(case: Case) -> Setting:
     source="derived: the gradient flow of Ji et al. 2021 on the symmetric configuration, with decay and depth",
     regime=symmetric_regime,
     only_full=(
+        "K=10, n=5, d=9",
+        "M=3",
         "M=2",
         "M=2, decay 0.3",
         "M=2, decay 0.3, a small start dies",
@@ -140,7 +142,11 @@ def _fixed_case(name: str, setting=_INSIDE, *, counts, a, d=5, decay=0.0, frozen
     formula=r"e^\xi + (K-1)\xi = 1 + aKt,\quad \xi = \tfrac{c}{K-1} - W_0\!\left(\tfrac{e^{c/(K-1)}}{K-1}\right),\ c = 1 + aKt",
     source="derived: cross-entropy of features under a fixed simplex ETF classifier",
     regime=fixed_regime,
-    only_full=("K=4, a=2, W moving at rate 0",),
+    only_full=(
+        "K=10, a=5, d=9",
+        "K=3, a=0.2, unequal counts",
+        "K=4, a=2, W moving at rate 0",
+    ),
     cases=(
         _fixed_case("K=4, a=1", counts=(3,) * 4, a=1.0),
         _fixed_case("K=10, a=5, d=9", counts=(2,) * 10, a=5.0, d=9, seed=1),
@@ -183,6 +189,10 @@ def margin_regime(case: Case) -> Setting:
     r"\quad t\,L\,\tfrac12(\|W\|^2+\|H\|^2) \to \frac{1}{2\gamma^{*2}}",
     source="Ji et al. 2021, convergence in direction to the max-margin problem, by content; its value and the rate derived",
     regime=margin_regime,
+    only_full=(
+        "K=3, n=5, d=3",
+        "K=5, n=2, d=4 = K - 1",
+    ),
     cases=(
         _case("K=4, n=3, d=5", seed=1),
         _case("K=3, n=5, d=3", K=3, n=5, widths=(3,), seed=2),

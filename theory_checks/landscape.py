@@ -69,6 +69,7 @@ _PLAIN = {"counts": (5, 4, 3, 2), "widths": (5,), "lam": 0.01}
     source="Zhu et al. 2021 for cross-entropy, Zhou et al. 2022 for squared error, landscape of the plain model",
     regime=one_layer_regime,
     only_full=(
+        "cross-entropy, unequal counts",
         "cross-entropy, penalised bias",
         "squared error, penalised bias",
         "squared error, three layers",

@@ -51,7 +51,11 @@ def small_regime(case: Case) -> Setting:
     r"\quad \mathbf 1^\top W,\ \text{mean and within-class part of } H \text{ constant}",
     source="Mixon et al. 2020, the linearised dynamics near the origin, by content",
     regime=small_regime,
-    only_full=("no bias",),
+    only_full=(
+        "K=4, n=10, d=3",
+        "K=2, n=3, d=6",
+        "no bias",
+    ),
     cases=(
         _case("K=3, n=5", size=_SMALL),
         _case("K=4, n=10, d=3", K=4, n=10, d=3, size=_SMALL, seed=1),
@@ -102,7 +106,11 @@ def manifold_regime(case: Case) -> Setting:
     formula=r"\dot S = 2\sqrt n\,S - 2S^2,\quad S = WW^\top,\quad s_j(t) = \frac{\sqrt n}{1 + (\sqrt n/s_j(0) - 1)e^{-2\sqrt n t}}",
     source="Mixon et al. 2020, the invariant subspace and its limit, by content; the law derived",
     regime=manifold_regime,
-    only_full=("no bias",),
+    only_full=(
+        "K=5, n=2, d=8, from above",
+        "K=4, n=3, a start of rank 1 stays there",
+        "no bias",
+    ),
     cases=(
         _case("K=3, n=5", size=0.05),
         _case("K=4, n=10, d=3", K=4, n=10, d=3, size=0.01, seed=1),

@@ -87,6 +87,10 @@ def balanced_regime(case: Case) -> Setting:
     formula=r"u(t) = \frac{a}{1 + (a/u_0 - 1)e^{-2at}},\quad a = s - \lambda",
     source="Saxe et al. 2014, balanced modes; with decay derived",
     regime=balanced_regime,
+    only_full=(
+        "counts (16, 16, 4, 4), degenerate modes",
+        "two layers",
+    ),
     cases=(
         _case("counts (9, 4, 1), from 0.001, 0.5 and 2", starts=(1e-3, 0.5, 2.0)),
         _case("counts (16, 16, 4, 4), degenerate modes", counts=(16, 16, 4, 4), starts=(1e-2, 1e-3, 1e-2, 1e-4), until=4.0, seed=1),
@@ -137,6 +141,7 @@ def deep_regime(case: Case) -> Setting:
     formula=r"\dot u = (M+1)\,[u^{2M/(M+1)}(s-u) - \lambda u]",
     source="Saxe et al. 2014, deep linear networks; the law with the features as a factor and with decay derived",
     regime=deep_regime,
+    only_full=("M=2, soft random targets",),
     cases=(
         _case("M=1", starts=(1e-3, 0.5, 2.0)),
         _case("M=2", starts=(1e-2, 0.5, 2.0), M=2, until=15.0, seed=1),

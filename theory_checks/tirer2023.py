@@ -117,6 +117,7 @@ def path_regime(case: Case) -> Setting:
     r"\quad \tfrac{d}{dt}e^{2\lambda_Ht}\mathrm{Tr}\,\Sigma_W \le 0,\quad \tfrac{d}{dt}e^{2\lambda_Ht}\mathrm{Tr}\,\Sigma_B > 0",
     source="Tirer, Huang & Niles-Weed 2023, Theorem 3.1",
     regime=path_regime,
+    only_full=("K=4, n=3, d=3 < K",),
     cases=(
         case("λ_W=0.1, λ_H=0", lambda_W=0.1, lambda_H=0.0),
         case("λ_W=0.5, λ_H=0.2", seed=1),
@@ -176,6 +177,10 @@ def near_regime(case: Case) -> Setting:
     r"\quad \beta\,[\widetilde{NC}_1(H_{1/\beta}) - \widetilde{NC}_1(H_0)] \to \tfrac{d}{dt}\widetilde{NC}_1(H_t)\big|_{t=0}",
     source="Tirer, Huang & Niles-Weed 2023, Corollary 3.2; the limit derived",
     regime=near_regime,
+    only_full=(
+        "λ_W=0.1, λ_H=0.05, d=6",
+        "K=4, n=3, λ_W=1.5, λ_H=0.5",
+    ),
     cases=(
         case("λ_W=0.5, λ_H=0.2"),
         case("λ_W=0.1, λ_H=0.05, d=6", lambda_W=0.1, lambda_H=0.05, d=6, seed=1),
@@ -215,6 +220,7 @@ def unique_regime(case: Case) -> Setting:
     formula=r"H_0 = H^* \in \arg\min f(\cdot)|_{\beta=0}\ \Rightarrow\ (W^*, H^*) \text{ is the unique minimiser of } f(\cdot\,; H_0)",
     source="Tirer, Huang & Niles-Weed 2023, Corollary 2.2",
     regime=unique_regime,
+    only_full=("β=100, K=4, n=3, d=4",),
     cases=(
         case("β=1", d=6, beta=1.0),
         case("β=0.01", beta=0.01, seed=1),

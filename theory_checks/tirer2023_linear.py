@@ -81,6 +81,10 @@ def map_regime(case: Case) -> Setting:
     r"\tfrac{\beta}{Kn}\left(\nabla_{HH} - \nabla_{HW}\nabla_{WW}^{-1}\nabla_{WH}\right)^{-1}\mathrm{vec}(dH_0) + O(\|dH_0\|^2)",
     source="Tirer, Huang & Niles-Weed 2023, Theorem 4.1",
     regime=map_regime,
+    only_full=(
+        "random anchor, β=2, K=2, n=4",
+        "random anchor, β=100, d=6",
+    ),
     cases=(
         case("random anchor, β=10", beta=10.0),
         case("random anchor, β=2, K=2, n=4", K=2, n=4, beta=2.0, seed=1),
@@ -133,7 +137,10 @@ _SPECTRUM_CASES = (
     r"\ \tfrac{\beta}{\beta+4\lambda_H(1-c)}\times\tfrac{K(K+1)}2,\ 1\times\tfrac{K(K-1)}2 + (d-K)K\right\}",
     source="derived; strengthens Theorem 4.2 of Tirer, Huang & Niles-Weed 2023 to every β",
     regime=collapse_regime,
-    only_full=("K=3, n=2, d=3 = K, β=10",),
+    only_full=(
+        "K=2, n=4, d=5, c=0.95, β=0.5",
+        "K=3, n=2, d=3 = K, β=10",
+    ),
     cases=_SPECTRUM_CASES,
 )
 def gain_spectrum(case: Case):

@@ -161,6 +161,7 @@ def narrow_regime(case: Case) -> Setting:
     ),
     source=_SOURCE,
     regime=narrow_regime,
+    only_full=("d=2",),
     cases=(
         _case("d=K-1, λ_b far above the ETF bound", _INSIDE, c0=0.3, lambda_b=5.0, d=3),
         _case("d=2", _INSIDE, c0=0.3, lambda_b=1.0, d=2),

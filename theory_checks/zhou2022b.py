@@ -119,6 +119,7 @@ def focal_regime(case: Case) -> Setting:
     ),
     source="Zhou et al. 2022, focal loss, global optimality; scale and threshold are derived",
     regime=focal_regime,
+    only_full=("γ=3, free bias, d=K-1",),
     cases=(
         *(_case(f"γ={g:g}, c0=0.3", _INSIDE, c0=0.3, gamma=g, starts=4) for g in (0.5, 1.0, 3.0)),
         _case("γ=3, weak decay", _INSIDE, c0=0.003, gamma=3.0, starts=4),

@@ -63,6 +63,7 @@ def global_regime(case: Case) -> Setting:
     ),
     source="Zhu et al. 2021, global optimality; the scale a is derived",
     regime=global_regime,
+    only_full=("no bias",),
     cases=(
         _case("penalised bias, c0=0.01", _INSIDE, c0=0.01, ratio=4.0),
         _case("penalised bias, c0=0.3", _INSIDE, c0=0.3),
