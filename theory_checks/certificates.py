@@ -101,4 +101,4 @@ def long_tail_certificates(case: Case):
     yield Claim("lower bound above the optimum for d = K + 2", above, 0.0, tolerance, scale=float(optimum.value), witness=True)
     below = max(0.0, float(optimum.lower_bound - certificate.value))
     yield Claim("value below the optimum for d = K + 2", below, 0.0, tolerance, scale=float(optimum.value), witness=True)
-    yield Claim("called global", float(certificate.closes(tolerance)), 0.0, 0.5, witness=True)
+    yield Claim("called global", float(certificate.closes(tolerance)), 0.0, 1e-9, witness=True)
