@@ -112,7 +112,9 @@ def global_optimum(case: Case):
     size = np.sqrt(point.weight_size())
     yield matrix_claim("W = c (I − J/K) √n H̄ᵀ", point.classifier, along, size=size)
     yield point.collapse_claim()
-    if case.parameters["features"] == "nonnegative":
+    if case.problem.features == "free":
+        yield point.certificate_claim()
+    else:
         lowest = min(0.0, float(point.features.min()))
         yield Claim("features below zero", lowest, 0.0, GEOMETRY, witness=True)
     found = np.sum(np.abs(np.asarray(solution.values) - value) <= 1e-9 * value, keepdims=True)
@@ -145,5 +147,4 @@ def collapse_threshold(case: Case):
     K = len(n)
     units = np.sqrt((K - 1) / K * p["lambda_W"] / p["lambda_H"] / n)
     lost = n <= n.sum() ** 2 * p["lambda_W"] * p["lambda_H"] * K / (K - 1)
-    # a count, so anything but equality is a clear miss
-    yield Claim("classes with zero features", (norms / units < _GONE).astype(float), lost.astype(float), 1e-3)
+    yield Claim("classes with zero features", (norms / units < _GONE).astype(float), lost.astype(float), GEOMETRY)

@@ -98,10 +98,6 @@ def _checked_gram(gram) -> Float[Array, "K K"]:
     array = concrete(G)
     if array is not None:
         # catches a square W or H handed over in place of its Gram matrix; the rounding of a product is far smaller. NaN passes and stays
-        slack = np.sqrt(np.finfo(array.dtype).eps) * np.max(np.abs(array))
-        require(
-            not np.any(np.abs(array - array.T) > slack),
-            "`gram` must be symmetric (W Wᵀ, not W); largest asymmetry",
-            lambda: np.max(np.abs(array - array.T)),
-        )
+        slack, asymmetry = np.sqrt(np.finfo(array.dtype).eps) * np.max(np.abs(array)), np.max(np.abs(array - array.T))
+        require(not asymmetry > slack, "`gram` must be symmetric (W Wᵀ, not W); largest asymmetry", asymmetry)
     return G

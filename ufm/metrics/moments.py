@@ -151,9 +151,9 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
         require(len(index) == C, f"`labels` must have length {C}, the columns of `features`", len(index))
     classes = concrete(index)
     if classes is not None:
-        require(np.all((classes >= 0) & (classes < K)), f"`labels` must lie in [0, {K})", lambda: (classes.min(), classes.max()))
+        require(np.all((classes >= 0) & (classes < K)), f"`labels` must lie in [0, {K})", f"{classes.min()} to {classes.max()}")
         present = np.bincount(classes, minlength=K) > 0
-        require(present.all(), "`labels` must hold a sample of every class; classes without one", lambda: np.flatnonzero(~present)[:10])
+        require(present.all(), "`labels` must hold a sample of every class; classes without one", np.flatnonzero(~present)[:10])
     return features, index, masses, K
 
 
