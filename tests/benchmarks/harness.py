@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
@@ -24,7 +25,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. `required`: the least ratio rival / ours that was promised, or None. `notes`: whatever explains the times."""
+    """One comparison. `required`: the least ratio rival / ours that was promised, or None.
+
+    `notes`: whatever explains the times, printed under the table. `data`: what figures are drawn from, in the file alone.
+    """
 
     name: str
     rival_name: str
@@ -32,6 +36,7 @@ class Row:
     rival: Timing
     required: float | None = None
     notes: dict = field(default_factory=dict)
+    data: dict = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
@@ -78,15 +83,16 @@ def first_call(call: Callable[[], object]) -> float:
 
 def environment(threads: dict[str, str]) -> dict:
     """Machine, versions and thread settings, without names of hosts or users."""
-    packages = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "optax")
+    packages = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "optax", "torch", "cvxpy")
     return {
+        "date": datetime.date.today().isoformat(),
         "system": platform.system(),
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: number for name in packages if (number := _version(name)) is not None},
         "threads": {name: os.environ.get(name) for name in threads},
         "dtype": "float64",
     }
@@ -97,7 +103,7 @@ def describe(environment: dict) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     load = environment["load_average"]
     return (
-        f"{environment['processor']}, {environment['cores']} cores, one thread for every contestant, float64"
+        f"{environment['processor']}, {environment['cores']} cores, float64"
         f"{'' if load is None else f', load {load:.1f}'}\n"
         f"Python {environment['python']}, {versions}"
     )
@@ -140,6 +146,14 @@ def _short(value) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_short, value)) + "]"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _version(package: str) -> str | None:
+    """None for a rival that is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
