@@ -35,6 +35,7 @@ class Refutation:
     @classmethod
     def at(cls, name: str, claimed: float, problem, params) -> Refutation:
         """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0."""
+        assert problem.labels.has_equal_weights(), "the file knows one weight per column, its mass"
         arrays = {
             **{f"W_{m}": W for m, W in enumerate(reversed(params.weights), start=1)},
             "H": params.features,

@@ -17,32 +17,35 @@ from ufm._validate import concrete, float_dtype, require
 class Labels(eqx.Module):
     r"""Targets $q_c$ (K, C) and masses $m_c > 0$ (C,): mass is the number of samples that share the column.
 
-    "Full" labels have one column of mass 1 a sample, "collapsed" labels one column of mass $n_k$ a class.
+    "Full" labels have one column of mass 1 a sample, "collapsed" labels one column of mass $n_k$ a class. `weights` $w_c > 0$ (C,): how
+    much a sample of the column counts in the loss, all alike unless given; only their ratios matter. The decay of features goes by mass
+    alone, and so do class means and counts.
 
-    Raises `ValueError` for K < 2, no column, shapes that disagree, targets that are not finite, masses that are not positive.
+    Raises `ValueError` for K < 2, no column, shapes that disagree, targets that are not finite, masses or weights that are not positive.
     """
 
     targets: Float[Array, "K C"]
     masses: Float[Array, " C"]
+    weights: Float[Array, " C"] | None = None
 
     def __check_init__(self):
         require(self.targets.ndim == 2, "`targets` must have shape (K, C)", self.targets.shape)
         K, C = self.targets.shape
         require(K >= 2, "`targets` must have K >= 2 rows, one per class", K)
         require(C >= 1, "`targets` must have at least one column", C)
-        require(self.masses.shape == (C,), f"`masses` must have shape ({C},), one per column of `targets`", self.masses.shape)
-        require(
-            self.masses.dtype == self.targets.dtype,
-            f"`masses` must have the dtype of `targets`, {self.targets.dtype}",
-            self.masses.dtype,
-        )
-        targets, masses = concrete(self.targets), concrete(self.masses)
+        targets = concrete(self.targets)
         if targets is not None:
             finite = np.isfinite(targets)
             require(finite.all(), "`targets` must be finite", targets[~finite][:3])
-        if masses is not None:
-            good = np.isfinite(masses) & (masses > 0)
-            require(good.all(), "`masses` must be positive and finite", masses[~good][:3])
+        for name, array in (("masses", self.masses), ("weights", self.weights)):
+            if array is None:
+                continue
+            require(array.shape == (C,), f"`{name}` must have shape ({C},), one per column of `targets`", array.shape)
+            require(array.dtype == self.targets.dtype, f"`{name}` must have the dtype of `targets`, {self.targets.dtype}", array.dtype)
+            values = concrete(array)
+            if values is not None:
+                good = np.isfinite(values) & (values > 0)
+                require(good.all(), f"`{name}` must be positive and finite", values[~good][:3])
 
     @property
     def num_classes(self) -> int:
@@ -61,7 +64,16 @@ class Labels(eqx.Module):
 
     @property
     def column_weights(self) -> Float[Array, " C"]:
-        r"""$\omega_c = m_c / \sum m$: the weight of a column in the mean loss."""
+        r"""$\omega_c = m_c w_c / \sum m w$: the weight of a column in the mean loss; $m_c / \sum m$ where all samples count alike."""
+        if self.weights is None:
+            return self.mass_shares
+        # from weights near 1, whose products do not overflow
+        weighted = self.masses * (self.weights / jnp.max(self.weights))
+        return weighted / jnp.sum(weighted)
+
+    @property
+    def mass_shares(self) -> Float[Array, " C"]:
+        r"""$m_c / \sum m$: the samples of a column as a share of all."""
         return self.masses / self.num_samples
 
     @property
@@ -79,15 +91,23 @@ class Labels(eqx.Module):
         targets = np.asarray(self.targets)
         return bool(np.all((targets == 0) | (targets == 1)) and np.all(targets.sum(0) == 1) and np.all(targets.sum(1) > 0))
 
+    def has_equal_weights(self) -> bool:
+        """Whether all samples count alike in the loss, to rounding. Reads the values, so not inside `jit`."""
+        if self.weights is None:
+            return True
+        weights = np.asarray(self.weights)
+        return bool(np.ptp(weights) <= 8 * np.finfo(weights.dtype).eps * weights.max())
 
-def one_hot(class_counts, *, collapsed: bool = False, dtype=None) -> Labels:
+
+def one_hot(class_counts, *, class_weights=None, collapsed: bool = False, dtype=None) -> Labels:
     r"""One-hot labels, grouped by class.
 
     `class_counts` (K,): samples of each class, n_k. `collapsed=False` gives N columns of mass 1 (what a theorem about within-class
     collapse must be run on), `collapsed=True` gives K columns of masses n_k (what one solves at scale; same optimum for a loss
-    convex in the logits). Collapsed counts may be traced and need not be whole numbers. `dtype`: the default float unless given.
+    convex in the logits). Collapsed counts may be traced and need not be whole numbers. `class_weights` (K,) > 0: how much a sample of a
+    class counts in the loss, $1/n_k$ for a class-balanced one; may be traced. `dtype`: the default float unless given.
 
-    Raises `ValueError` for K < 2, counts that are not positive, and counts that are not whole numbers where columns are counted.
+    Raises `ValueError` for K < 2, counts or weights that are not positive, and counts that are not whole numbers where columns are counted.
     """
     dtype = float_dtype(dtype)
     require(np.ndim(class_counts) == 1, "`class_counts` must be a sequence of K counts", class_counts)
@@ -100,37 +120,43 @@ def one_hot(class_counts, *, collapsed: bool = False, dtype=None) -> Labels:
             "`class_counts` must be positive and finite",
             class_counts,
         )
+    weights = None
+    if class_weights is not None:
+        require(np.shape(class_weights) == (K,), f"`class_weights` must have shape ({K},), one per class", np.shape(class_weights))
+        weights = jnp.asarray(class_weights, dtype=dtype)
     if collapsed:
-        return Labels(targets=jnp.eye(K, dtype=dtype), masses=jnp.asarray(class_counts, dtype=dtype))
+        return Labels(jnp.eye(K, dtype=dtype), jnp.asarray(class_counts, dtype=dtype), weights)
     if counts is None:
         raise ValueError(f"`class_counts` must be concrete for full labels; pass collapsed=True to trace them; got {class_counts}")
     require(np.all(counts == np.round(counts)), "`class_counts` must be whole numbers for full labels", class_counts)
     columns = np.repeat(np.arange(K), counts.astype(int))
-    return Labels(targets=jnp.asarray(np.eye(K)[:, columns], dtype=dtype), masses=jnp.ones(len(columns), dtype=dtype))
+    targets, masses = jnp.asarray(np.eye(K)[:, columns], dtype=dtype), jnp.ones(len(columns), dtype=dtype)
+    return Labels(targets, masses, None if weights is None else weights[columns])
 
 
-def smoothed(class_counts, *, smoothing, collapsed: bool = False, dtype=None) -> Labels:
+def smoothed(class_counts, *, smoothing, class_weights=None, collapsed: bool = False, dtype=None) -> Labels:
     r"""One-hot labels with label smoothing, $q = (1-s)\,e_k + s/K$.
 
-    `class_counts` (K,), `collapsed`, `dtype`: as for `one_hot`. `smoothing` s in [0, 1), which may be traced; 0 is one-hot.
+    `class_counts` (K,), `class_weights` (K,), `collapsed`, `dtype`: as for `one_hot`. `smoothing` s in [0, 1), which may be traced; 0 is
+    one-hot.
 
     Raises `ValueError` for a smoothing outside [0, 1), and as `one_hot` does.
     """
     require(np.ndim(smoothing) == 0, "`smoothing` must be a float", smoothing)
     amount = concrete(smoothing)
     require(amount is None or 0 <= amount < 1, "`smoothing` must be in [0, 1)", smoothing)
-    labels = one_hot(class_counts, collapsed=collapsed, dtype=dtype)
+    labels = one_hot(class_counts, class_weights=class_weights, collapsed=collapsed, dtype=dtype)
     s = jnp.asarray(smoothing, labels.targets.dtype)
-    return Labels(targets=(1 - s) * labels.targets + s / labels.num_classes, masses=labels.masses)
+    return Labels((1 - s) * labels.targets + s / labels.num_classes, labels.masses, labels.weights)
 
 
-def soft(targets, masses=None, *, dtype=None) -> Labels:
-    """Any soft labels: `targets` (K, C) and `masses` (C,), ones unless given. Raises as `Labels` does."""
+def soft(targets, masses=None, *, weights=None, dtype=None) -> Labels:
+    """Any soft labels: `targets` (K, C), `masses` (C,), ones unless given, and loss `weights` (C,) or None. Raises as `Labels` does."""
     dtype = float_dtype(dtype)
     targets = jnp.asarray(targets, dtype=dtype)
     if masses is None:
         masses = jnp.ones(targets.shape[1:], dtype=dtype)
-    return Labels(targets=targets, masses=jnp.asarray(masses, dtype=dtype))
+    return Labels(targets, jnp.asarray(masses, dtype=dtype), None if weights is None else jnp.asarray(weights, dtype=dtype))
 
 
 def step_counts(num_majority: int, num_minority: int, *, majority: int, minority: int) -> tuple[int, ...]:

@@ -3,8 +3,8 @@ r"""The one problem of the library, and the one place where its normalisation is
 $$\min\ \sum_c \omega_c\,\ell(z_c, q_c) + \sum_m \tfrac{\lambda_m}{2}\|W_m\|_F^2 + \tfrac{\lambda_H}{2}\sum_c m_c\|h_c\|^2
   \;[+ \tfrac{\beta}{2}\sum_c m_c\|h_c - h^0_c\|^2] + \tfrac{\lambda_b}{2}\|b\|^2,\qquad Z = W_M\cdots W_1 H + b\mathbf 1^\top,$$
 
-with $\omega_c = m_c/\sum m$: the loss is a mean over samples, the decay of the features a sum over samples. Features may be constrained
-to be nonnegative, as after a ReLU.
+with $\omega_c = m_c w_c/\sum m w$: the loss is a mean over samples, the decay of the features a sum over samples. The weights $w_c$ are 1
+unless the labels say otherwise. Features may be constrained to be nonnegative, as after a ReLU.
 """
 
 from __future__ import annotations

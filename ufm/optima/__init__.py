@@ -9,7 +9,7 @@ from ufm.optima.cross_entropy import cross_entropy_optimum
 from ufm.optima.focal import focal_optimum
 from ufm.optima.mse import squared_error_optimum
 from ufm.optima.nonnegative import nonnegative_optimum
-from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum
+from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum, require_equal_weights
 from ufm.problem import Problem
 
 __all__ = ["NoClosedForm", "Optimum", "Spectrum", "closed_form"]
@@ -29,6 +29,7 @@ def closed_form(problem: Problem) -> Optimum:
 
     Raises `NoClosedForm` naming the hypothesis that fails, `ValueError` for λ <= 0.
     """
+    require_equal_weights(problem.labels)
     if problem.features == "nonnegative":
         return nonnegative_optimum(problem)
     form = _FORMS.get(type(problem.loss))

@@ -18,7 +18,7 @@ import numpy as np
 
 from ufm._validate import require
 from ufm.losses import CrossEntropy
-from ufm.optima.optimum import NoClosedForm
+from ufm.optima.optimum import NoClosedForm, require_equal_weights
 from ufm.optima.scale import ScaleProblem
 from ufm.problem import Problem
 
@@ -193,6 +193,7 @@ class _Setting:
             raise NoClosedForm(f"needs features of any sign; got {problem.features!r}")
         if not problem.labels.is_one_hot():
             raise NoClosedForm("needs one-hot labels; got soft targets")
+        require_equal_weights(problem.labels)
         counts = np.asarray(problem.labels.targets, dtype=np.float64) @ np.asarray(problem.labels.masses, dtype=np.float64)
         if np.ptp(counts) > _EQUAL * counts.max():
             raise NoClosedForm(f"needs equal class counts; got {counts.tolist()}")

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ufm.labels import Labels
 from ufm.optima.scalar import ScalarSolution, scalar_value
 
 # Masses of the target closer than this are one degenerate block: singular values of a 1000 × 1000 matrix carry errors of about 1e-13.
@@ -156,6 +157,13 @@ class Optimum:
     def __str__(self) -> str:
         unique = "" if self.unique else " (one of many)"
         return f"value {self.value:.12g}, {self.regime}{unique}\n{self.source}\nholds for {'; '.join(self.hypotheses)}"
+
+
+def require_equal_weights(labels: Labels) -> None:
+    """`NoClosedForm` unless all samples count alike in the loss: every closed form ties the loss of a column to its decay by the mass."""
+    if not labels.has_equal_weights():
+        weights = np.asarray(labels.weights)
+        raise NoClosedForm(f"needs equal loss weights of all samples; got `weights` from {weights.min():g} to {weights.max():g}")
 
 
 def merged_columns(targets: np.ndarray, masses: np.ndarray, *, one_hot: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ class RenormalisedVelocity(AbstractVelocity):
 
     def state_of(self, problem: Problem, params: Params) -> Features:
         deviations = _deviations(problem, params.features)
-        spread = (deviations * problem.labels.column_weights[None, :]) @ deviations.T
+        spread = (deviations * problem.labels.mass_shares[None, :]) @ deviations.T
         values, vectors = jnp.linalg.eigh(spread)
         floor = values[-1] * spread.shape[0] * jnp.finfo(spread.dtype).eps
         # a singular spread has no inverse root: NaN, which `check_central` turns into a ValueError
@@ -63,8 +63,8 @@ class RenormalisedVelocity(AbstractVelocity):
     def __call__(self, problem: Problem, state: Features) -> Features:
         gradient = _envelope_gradient(problem, state)
         deviations = _deviations(problem, state)
-        # Σ_c ω_c z_c z_cᵀ = I makes the projection explicit, with the inner product that counts samples
-        overlap = (gradient * problem.labels.column_weights[None, :]) @ deviations.T
+        # (1/N) Σ_c m_c z_c z_cᵀ = I makes the projection explicit, with the inner product that counts samples
+        overlap = (gradient * problem.labels.mass_shares[None, :]) @ deviations.T
         velocity = 0.5 * (overlap + overlap.T) @ deviations - gradient
         return velocity if self.rate is None else self.rate * velocity
 

@@ -50,7 +50,9 @@ def sizes(problem: Problem) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Λ, the geometric mean of the decay of all factors, and the root mean square singular value of the mass-weighted targets."""
     lambda_H, labels = feature_decay(problem), problem.labels
     lambdas = jnp.append(jnp.where(problem.lambda_W > 0, problem.lambda_W, lambda_H), lambda_H)
-    energy = jnp.dot(labels.masses, jnp.sum(labels.targets**2, axis=0)) / min(labels.targets.shape)
+    # in the coordinates √m h the loss pulls with N ω / √m, which is √m where all samples count alike
+    masses = labels.masses if labels.weights is None else (labels.num_samples * labels.column_weights) ** 2 / labels.masses
+    energy = jnp.dot(masses, jnp.sum(labels.targets**2, axis=0)) / min(labels.targets.shape)
     return jnp.exp(jnp.mean(jnp.log(lambdas))), jnp.sqrt(energy)
 
 
