@@ -1,6 +1,7 @@
 """Unconstrained features models: solve them, predict their optima in closed form, certify and compare."""
 
 from ufm import observables
+from ufm.calibration import Reliability, drawn_labels, reliability
 from ufm.certificate import certify
 from ufm.comparison import Comparison, compare
 from ufm.data import LoadedFeatures, load_features
@@ -30,15 +31,25 @@ from ufm.metrics import (
     nc4_agreement,
     within_class_cov,
 )
-from ufm.optima import NoClosedForm, Optimum, closed_form, perturbation
+from ufm.mixtures import MixedPairs, beta_quadrature, mixed_pairs, mixing_moment, mixup, sampled_mixup
+from ufm.optima import NoClosedForm, Optimum, channels, closed_form, perturbation
 from ufm.optima import dynamics as laws
 from ufm.optima.cross_entropy import zero_strength
 from ufm.optima.deep_cross_entropy import DeepCandidate, EtfBranch, deep_candidates, etf_branch
 from ufm.optima.focal import focal_scale, focal_thresholds
+from ufm.optima.joint_mixup import (
+    MixupOptimum,
+    manifold_mixup_optimum,
+    mixup_optimum,
+    mixup_quadrature_error,
+    mixup_threshold,
+    squared_error_mixup_spectrum,
+)
 from ufm.optima.layer_peeled import minority_collapse_ratio
 from ufm.optima.seli_geometry import seli, seli_distance
 from ufm.optima.two_clusters import minority_strength, vanishing_strength
 from ufm.problem import Params, Problem, objective
+from ufm.projection import Channels, Projection, channel_coordinates, three_class_projection
 from ufm.searches import BestKnown, search, start_from_logits
 from ufm.solution import Certificate, Result, Solution, SolveFailed, Trajectory
 from ufm.solvers import (
@@ -49,6 +60,7 @@ from ufm.solvers import (
     Newton,
     ProjectedNewton,
     descend,
+    fit_features,
     flow,
     flow_batch,
     minimise,
@@ -63,6 +75,7 @@ __all__ = [
     "AdjustedCrossEntropy",
     "BestKnown",
     "Certificate",
+    "Channels",
     "Classification",
     "Comparison",
     "CrossEntropy",
@@ -75,6 +88,8 @@ __all__ = [
     "LoadedFeatures",
     "MeanSquaredError",
     "Metrics",
+    "MixedPairs",
+    "MixupOptimum",
     "Momentum",
     "Newton",
     "NoClosedForm",
@@ -82,15 +97,20 @@ __all__ = [
     "Params",
     "Problem",
     "ProjectedNewton",
+    "Projection",
+    "Reliability",
     "RescaledSquaredError",
     "Result",
     "Solution",
     "SolveFailed",
     "Trajectory",
+    "beta_quadrature",
     "between_class_cov",
     "cdnv",
     "centring_matrix",
     "certify",
+    "channel_coordinates",
+    "channels",
     "class_gram",
     "class_means",
     "classify",
@@ -99,10 +119,12 @@ __all__ = [
     "compare",
     "deep_candidates",
     "descend",
+    "drawn_labels",
     "equiangularity",
     "equinorm",
     "etf_branch",
     "exponential_counts",
+    "fit_features",
     "flow",
     "flow_batch",
     "focal_scale",
@@ -114,12 +136,19 @@ __all__ = [
     "hessian_spectrum",
     "laws",
     "load_features",
+    "manifold_mixup_optimum",
     "measure",
     "measure_features",
     "measure_params",
     "minimise",
     "minority_collapse_ratio",
     "minority_strength",
+    "mixed_pairs",
+    "mixing_moment",
+    "mixup",
+    "mixup_optimum",
+    "mixup_quadrature_error",
+    "mixup_threshold",
     "nc1_pinv",
     "nc1_trace_ratio",
     "nc2_etf",
@@ -135,15 +164,19 @@ __all__ = [
     "orthogonal_frame",
     "perturbation",
     "random_start",
+    "reliability",
+    "sampled_mixup",
     "search",
     "seli",
     "seli_distance",
     "simplex_etf",
     "smoothed",
     "soft",
+    "squared_error_mixup_spectrum",
     "start_from_features",
     "start_from_logits",
     "step_counts",
+    "three_class_projection",
     "vanishing_strength",
     "within_class_cov",
     "zero_strength",

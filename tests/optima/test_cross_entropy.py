@@ -143,12 +143,14 @@ def test_zero_strength_by_hand(counts, bias, expected):
         pytest.param(lambda: make((4, 4), 0.1, anchor=np.ones((6, 2)), beta=0.1), r"pulled to 0 only", id="anchor"),
         pytest.param(lambda: make((4, 4), 0.1, fixed_weights=(np.ones((2, 6)),)), r"needs free weights", id="fixed-weights"),
         pytest.param(
-            lambda: ufm.Problem(ufm.soft([[1, 0.7], [0, 0.3]]), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
-            r"needs a target for each of the 2 classes; got none for class 1",
+            lambda: ufm.Problem(ufm.soft([[1, 0.7], [0, 0.2], [0, 0.1]]), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            r"needs a target for each of the 3 classes; got none for class 1",
             id="class-without-target",
         ),
         pytest.param(
-            lambda: ufm.Problem(ufm.soft([[1, 0.7, 0], [0, 0.3, 1]]), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            lambda: ufm.Problem(
+                ufm.soft([[1, 0.7, 0, 0], [0, 0.2, 1, 0], [0, 0.1, 0, 1]]), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1
+            ),
             r"several distinct targets in one class",
             id="two-targets-in-a-class",
         ),

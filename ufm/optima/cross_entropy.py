@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ufm._validate import require
+from ufm.optima.mixture_form import is_mixture, mixture_optimum
 from ufm.optima.one_layer import OneLayer, shown
 from ufm.optima.optimum import NoClosedForm, Optimum
 from ufm.optima.two_clusters import clusters_of, two_cluster_logits
@@ -26,11 +27,13 @@ def cross_entropy_optimum(problem: Problem) -> Optimum:
     Zero product: for $N\sqrt{\lambda_W\lambda_H}$ at or above `zero_strength`, any class counts and any bias. Balanced, targets
     $(1-s)e_k + s/K$: $Z = a(I - \tfrac1K\mathbf 1\mathbf 1^\top)$ with $a = \log(1/(s/K + \sqrt{n\lambda_W\lambda_H}) - K + 1)_+$ and zero
     bias (a free one is determined up to a common shift). Two clusters of equal counts, no bias: the four-variable convex problem of
-    `two_clusters.py`, solved to rounding.
+    `two_clusters.py`, solved to rounding. Mixup-type labels, balanced: `mixture_form.py`.
 
     Raises `ValueError` for λ <= 0, `NoClosedForm` naming the hypothesis that fails. Source: Zhu et al. 2021; Zhou et al. 2022; Hong & Ling
     2023. Does not hold for M >= 2, and needs d to be at least the rank of the optimum.
     """
+    if is_mixture(problem):
+        return mixture_optimum(problem)
     layer = OneLayer.of(problem)
     bias, probabilities = best_constant(layer)
     if layer.N * layer.mu >= _spectral(layer, probabilities):

@@ -3,6 +3,7 @@
 from ufm.solvers.batched_flow import flow_batch
 from ufm.solvers.central_path import start_from_features
 from ufm.solvers.first_order import Adam, GradientDescent, Momentum, descend
+from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.gradient_flow import flow
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.loop import minimise
@@ -18,6 +19,7 @@ __all__ = [
     "Newton",
     "ProjectedNewton",
     "descend",
+    "fit_features",
     "flow",
     "flow_batch",
     "minimise",

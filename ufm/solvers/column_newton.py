@@ -1,0 +1,278 @@
+r"""Many convex problems with one classifier in one batch: Newton–CG on $\ell(o + Sy, q) + \tfrac\gamma2\|y\|^2$, a row per label.
+
+S = $(WW^\top)^{1/2}$ is symmetric, $y = S^+W h$ has the length of the feature and $z = o + Sy$ are its logits: all work is matrix products
+of the batch with one K × K matrix.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError
+from ufm.solvers.frame_newton import Rows, entropy_start, sums
+
+# Conjugate-gradient steps of one Newton step at most, in multiples of K: exact arithmetic needs one.
+_CG_ROUNDS = 4
+
+
+class Here(NamedTuple):
+    """Losses (B,) at some logits, their negative gradients $r = -\\nabla\\ell$ (B, K), and what the second derivative needs."""
+
+    value: Float[Array, " B"]
+    residual: Rows
+    memory: Any
+
+
+class AbstractModel(eqx.Module):
+    """A loss with its derivatives, for rows of logits."""
+
+    @abstractmethod
+    def at(self, logits: Rows, targets: Rows) -> Here:
+        """Value, negative gradient and memory."""
+
+    @abstractmethod
+    def curve(self, memory: Any, rows: Rows) -> Rows:
+        """The Hessian in the logits times `rows`."""
+
+    @abstractmethod
+    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
+        """A symmetric positive approximation of $(S\\,\\nabla^2\\ell\\,S + \\gamma)^{-1}$ times `rows`."""
+
+    @abstractmethod
+    def start(self, targets: Rows, gamma) -> Rows:
+        """Logits to start from."""
+
+
+class EntropyModel(AbstractModel):
+    r"""Cross-entropy. `scale`: a where $WW^\top = aP$, else the mean of $WW^\top$ over the contrasts."""
+
+    scale: Float[Array, ""]
+
+    def at(self, logits: Rows, targets: Rows) -> Here:
+        top = jnp.max(logits, axis=1, keepdims=True)
+        exponentials = jnp.exp(logits - top)
+        total = jnp.sum(exponentials, axis=1, keepdims=True)
+        p = exponentials / total
+        mass, gain, defect = sums(targets, targets * (logits - top), targets - p)
+        # targets that sum to one up to rounding do
+        excess = jnp.where(jnp.abs(mass - 1) <= 8 * jnp.finfo(logits.dtype).eps, 0, mass - 1)
+        # so the residuals sum to the excess; what q − p loses to rounding at p near 1 exceeds, at small decay, the residual there
+        residual = targets - p - p * (defect - excess)
+        return Here((jnp.log(total) - gain - excess * top)[:, 0], residual, p)
+
+    def curve(self, memory: Any, rows: Rows) -> Rows:
+        p = memory
+        return p * (rows - jnp.sum(p * rows, axis=1, keepdims=True))
+
+    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
+        """$(a(\\mathrm{diag}\\,p - pp^\\top) + \\gamma)^{-1}$ by Sherman & Morrison: exact for a simplex ETF."""
+        diagonal = self.scale * memory + gamma
+        share = memory / diagonal
+        # 1 − a Σ p²/(a p + γ), without the cancellation
+        along, shares = sums(share * rows, share)
+        return rows / diagonal + share * (self.scale * along / (gamma * shares))
+
+    def start(self, targets: Rows, gamma) -> Rows:
+        return entropy_start(targets, gamma / self.scale)
+
+
+class SquaredModel(AbstractModel):
+    """Squared error: the Hessian is the identity. `inverse` (K, K): of $WW^\\top + \\gamma$, so the first step is exact."""
+
+    inverse: Float[Array, "K K"]
+
+    def at(self, logits: Rows, targets: Rows) -> Here:
+        residual = targets - logits
+        return Here(0.5 * jnp.sum(residual**2, axis=1), residual, ())
+
+    def curve(self, memory: Any, rows: Rows) -> Rows:
+        return rows
+
+    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
+        return rows @ self.inverse
+
+    def start(self, targets: Rows, gamma) -> Rows:
+        return jnp.zeros_like(targets)
+
+
+class GenericModel(AbstractModel):
+    """Any other convex loss, by differentiation."""
+
+    loss: AbstractLoss
+
+    def at(self, logits: Rows, targets: Rows) -> Here:
+        value, gradient = jax.vmap(jax.value_and_grad(self.loss))(logits, targets)
+        return Here(value, -gradient, (logits, targets))
+
+    def curve(self, memory: Any, rows: Rows) -> Rows:
+        logits, targets = memory
+        gradient = jax.vmap(jax.grad(self.loss))
+        return jax.jvp(lambda z: gradient(z, targets), (logits,), (rows,))[1]
+
+    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
+        return rows / gamma
+
+    def start(self, targets: Rows, gamma) -> Rows:
+        return jnp.zeros_like(targets)
+
+
+def model_of(loss: AbstractLoss, root: Float[Array, "K K"], scale, gamma) -> AbstractModel:
+    """The model of a loss; `root` is S, `scale` the mean of its square over the contrasts."""
+    if isinstance(loss, CrossEntropy):
+        return EntropyModel(scale)
+    if isinstance(loss, MeanSquaredError):
+        return SquaredModel(jnp.linalg.inv(root @ root + gamma * jnp.eye(len(root), dtype=root.dtype)))
+    return GenericModel(loss)
+
+
+class Point(NamedTuple):
+    """Where the batch stands: y, logits without the offset (B, K), the loss there, whether each row is done, and counts."""
+
+    y: Rows
+    product: Rows
+    here: Here
+    step_size: Float[Array, " B"]
+    done: Bool[Array, " B"]
+    steps: Int[Array, ""]
+    products: Int[Array, ""]
+
+
+def newton(
+    model: AbstractModel,
+    root: Float[Array, "K K"],
+    inverse_root: Float[Array, "K K"],
+    gamma,
+    targets: Rows,
+    offset: Rows,
+    *,
+    max_steps: int,
+) -> tuple[Point, Rows]:
+    """The minimisers, and the gradients in y there.
+
+    A row is done when a full Newton step is shorter than the square root of rounding: convergence is quadratic, so what is left after it
+    is of the order of rounding, also where values and gradients can no longer tell.
+    """
+    K, eps = targets.shape[1], jnp.finfo(targets.dtype).eps
+    small = float(eps) ** 0.5
+
+    def value_of(here: Here, y: Rows) -> Float[Array, " B"]:
+        return here.value + 0.5 * gamma * jnp.sum(y**2, axis=1)
+
+    def gradient_of(here: Here, y: Rows) -> Rows:
+        return gamma * y - here.residual @ root
+
+    def step(point: Point) -> Point:
+        y, product, here = point.y, point.product, point.here
+        gradient = gradient_of(here, y)
+        forcing = jnp.clip(0.1 * point.step_size, small, 0.1)
+        direction, along, products = _conjugate_gradients(model, root, gamma, here.memory, gradient, forcing, point.done)
+        slope = jnp.sum(gradient * direction, axis=1)
+        value = value_of(here, y)
+        noise = (8 + K) * eps * (1 + jnp.abs(value))
+
+        def at(length: Float[Array, " B"]) -> tuple[Here, Bool[Array, " B"]]:
+            trial = model.at(offset + product + length[:, None] * along, targets)
+            lower = value_of(trial, y + length[:, None] * direction) <= value + 1e-4 * length * slope + noise
+            return trial, lower | point.done
+
+        def shorten(state):
+            length, _, good = state
+            length = jnp.where(good, length, 0.5 * length)
+            return length, *at(length)
+
+        length = jnp.where(point.done, 0, jnp.ones_like(value))
+        length, there, good = jax.lax.while_loop(lambda state: jnp.any(~state[2] & (state[0] > eps)), shorten, (length, *at(length)))
+        length = jnp.where(good, length, 0)
+        moved = y + length[:, None] * direction
+        size = jnp.sqrt(jnp.sum(direction**2, axis=1) / jnp.maximum(jnp.sum(moved**2, axis=1), jnp.finfo(y.dtype).tiny))
+        size = jnp.maximum(size, jnp.max(jnp.abs(along), axis=1))
+        # a gradient of zero leaves y = 0 where it is the minimiser
+        still = jnp.sum(direction**2, axis=1) == 0
+        done = point.done | still | ((size <= small) & (length == 1))
+        there = jax.tree.map(lambda new, old: jnp.where(_like(good, new), new, old), there, here)
+        return Point(
+            y=moved,
+            product=product + length[:, None] * along,
+            here=there,
+            step_size=jnp.where(point.done, 0, jnp.minimum(size, 1)),
+            done=done,
+            steps=point.steps + 1,
+            products=point.products + products + 1,
+        )
+
+    nothing = jnp.zeros_like(targets)
+    guess = (model.start(targets, gamma) - offset) @ inverse_root
+    fresh, informed = model.at(offset, targets), model.at(offset + guess @ root, targets)
+    better = value_of(informed, guess) < value_of(fresh, nothing)
+    y = jnp.where(better[:, None], guess, nothing)
+    product = y @ root
+    start = Point(
+        y=y,
+        product=product,
+        here=model.at(offset + product, targets),
+        step_size=jnp.ones_like(targets[:, 0]),
+        done=jnp.zeros(len(targets), bool),
+        steps=jnp.asarray(0),
+        products=jnp.asarray(0),
+    )
+    point = jax.lax.while_loop(lambda point: ~jnp.all(point.done) & (point.steps < max_steps), step, start)
+    # logits afresh, free of what the recurrence has gathered
+    product = point.y @ root
+    point = point._replace(product=product, here=model.at(offset + product, targets))
+    return point, gradient_of(point.here, point.y)
+
+
+class _CG(NamedTuple):
+    step: Rows
+    along: Rows
+    residual: Rows
+    direction: Rows
+    energy: Float[Array, " B"]
+    products: Int[Array, ""]
+
+
+def _conjugate_gradients(model: AbstractModel, root, gamma, memory, gradient: Rows, forcing, done) -> tuple[Rows, Rows, Int[Array, ""]]:
+    """The step d with (S ∇²ℓ S + γ) d = −gradient up to `forcing`, S d, and the number of products; preconditioned, row by row."""
+
+    def energy_of(residual: Rows) -> tuple[Rows, Float[Array, " B"]]:
+        conditioned = model.precondition(memory, residual, gamma)
+        return conditioned, jnp.sum(conditioned * residual, axis=1)
+
+    def active(cg: _CG) -> Bool[Array, " B"]:
+        return ~done & (cg.energy > target) & (cg.energy > 0)
+
+    def body(cg: _CG) -> _CG:
+        lifted = cg.direction @ root
+        curved = model.curve(memory, lifted) @ root + gamma * cg.direction
+        curvature = jnp.sum(cg.direction * curved, axis=1)
+        length = jnp.where(active(cg) & (curvature > 0), cg.energy / jnp.where(curvature > 0, curvature, 1), 0)[:, None]
+        residual = cg.residual - length * curved
+        conditioned, energy = energy_of(residual)
+        turn = (energy / jnp.where(cg.energy > 0, cg.energy, 1))[:, None]
+        return _CG(
+            step=cg.step + length * cg.direction,
+            along=cg.along + length * lifted,
+            residual=residual,
+            direction=conditioned + turn * cg.direction,
+            energy=jnp.where(length[:, 0] > 0, energy, 0),
+            products=cg.products + 2,
+        )
+
+    conditioned, energy = energy_of(-gradient)
+    target = forcing**2 * energy
+    nothing = jnp.zeros_like(gradient)
+    start = _CG(nothing, nothing, -gradient, conditioned, energy, jnp.asarray(0))
+    budget = 2 * _CG_ROUNDS * len(root)
+    cg = jax.lax.while_loop(lambda cg: jnp.any(active(cg)) & (cg.products < budget), body, start)
+    return cg.step, cg.along, cg.products
+
+
+def _like(rows: Bool[Array, " B"], array: Array) -> Array:
+    """A flag per row, shaped to broadcast over `array`."""
+    return rows.reshape(rows.shape + (1,) * (array.ndim - 1))

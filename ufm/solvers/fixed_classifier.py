@@ -1,0 +1,198 @@
+r"""Features for a given classifier: every column is a strictly convex problem of its own, solved to rounding in batches.
+
+With the weights fixed, and no bias to learn, the objective is a sum over columns of $\tfrac{m_c}{N}\,[\ell(Wh_c + b, q_c) +
+\tfrac{N\lambda_H}2\|h_c\|^2 + \tfrac{N\beta}2\|h_c - h^0_c\|^2]$, N the total mass: the masses do not matter to the minimisers.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._progress import Progress
+from ufm._validate import require, require_dtype
+from ufm.losses import CrossEntropy
+from ufm.problem import Params, Problem, decay, require_decay, require_free_features
+from ufm.solution import Result, Solution
+from ufm.solvers.batched_flow import _run_blocks as run_blocks
+from ufm.solvers.batched_flow import _workers as workers_of
+from ufm.solvers.column_newton import AbstractModel, model_of, newton
+from ufm.solvers.coordinates import feature_decay, relative_norm
+from ufm.solvers.frame_newton import frame_newton, sums
+
+# Entries of one array of a block: about ten such arrays should stay in a core's cache, while a device wants few large blocks.
+_BLOCK_ON_CPU = 50_000
+_BLOCK_ELSEWHERE = 20_000_000
+
+# Block sizes and losses that have been compiled; what has not is run once alone, lest every thread compile it.
+_compiled: set = set()
+
+
+def fit_features(
+    problem: Problem, *, bias=None, max_steps: int = 200, threads: int | None = None, progress: bool | None = None
+) -> Solution:
+    r"""The optimal features for fixed weights: one strictly convex problem a column, all solved at once to rounding.
+
+    `problem`: with `fixed_weights` (any depth; only the product $W$ matters), free features and a convex loss; any W, simplex ETF or not,
+    and d of any size. `bias` (K,): the values of the bias where the problem has one: it is held fixed, because a bias to be learned
+    couples the columns (`minimise` learns it). `max_steps`: Newton steps of a block of columns. `threads`: on a CPU, that many blocks run
+    at a time; as many as there are cores unless given. `progress`: as for `minimise`.
+
+    Returns a `Solution` like that of `minimise`: `params.features` (d, C), `value`, `grad_norm`; CONVERGED when the last full Newton step
+    of every column was shorter than the square root of rounding, so that errors are of the order of rounding (the gradient alone is blind
+    where the decay is tiny). `num_steps`: of the slowest block. `num_evaluations`: matrix products of the batch with a K × K matrix, of
+    the slowest block. It cannot be resumed. Ctrl-C raises `KeyboardInterrupt`.
+
+    Damped Newton's method; under a simplex ETF a step is explicit (`frame_newton.py`), else it is found by conjugate gradients,
+    preconditioned with the ETF's inverse (`column_newton.py`). Raises `ValueError` for weights that are not fixed, a bias without values
+    or the reverse, nonnegative features, a loss that is not convex, features without decay, and loss weights that differ.
+    """
+    require(problem.fixed_weights is not None, "`problem.fixed_weights` must be given: only features are fitted", problem.fixed_weights)
+    require_free_features(problem, "features of a fixed classifier")
+    require(problem.loss.convex, "`problem.loss` must be convex in the logits to fit features", type(problem.loss).__name__)
+    require_decay(problem, "fitting features")
+    require(problem.labels.has_equal_weights(), "`problem.labels.weights` must be equal to fit features", problem.labels.weights)
+    K, C = problem.labels.targets.shape
+    wanted = "given, (K,): it is held fixed (ufm.minimise learns it)" if problem.has_bias else "None for a problem without one"
+    require((bias is not None) == problem.has_bias, f"`bias` must be {wanted}", bias)
+    if bias is not None:
+        require(np.shape(bias) == (K,), f"`bias` must have shape ({K},)", np.shape(bias))
+        require_dtype("bias", bias, problem.dtype)
+        bias = jnp.asarray(bias, problem.dtype)
+    require(isinstance(max_steps, int) and max_steps >= 1, "`max_steps` must be a whole number >= 1", max_steps)
+
+    on_cpu = jax.default_backend() == "cpu"
+    shared = _prepare(problem, bias)
+    block = min(C, max(1, (_BLOCK_ON_CPU if on_cpu else _BLOCK_ELSEWHERE) // max(K, problem.feature_dim)))
+    # the last block overlaps the one before it: all blocks share one compilation
+    blocks = [range(at, at + block) for at in (*range(0, C - block, block), C - block)]
+    targets = np.asarray(problem.labels.targets)
+    anchor = None if problem.anchor is None else np.asarray(problem.anchor)
+    frame = _frame(problem, shared, targets)
+    features = np.empty((problem.feature_dim, C), problem.dtype)
+    (losses, lengths, gradients), done = np.empty((3, C), problem.dtype), np.empty(C, bool)
+
+    def run(columns: range) -> tuple[int, int]:
+        here = slice(columns.start, columns.stop)
+        pulled = None if anchor is None else jnp.asarray(anchor[:, here])
+        *arrays, steps, products = _solve(shared, jnp.asarray(targets[:, here]), pulled, max_steps=max_steps, frame=frame)
+        features[:, here], losses[here], lengths[here], gradients[here], done[here] = map(np.asarray, arrays)
+        return int(steps), int(products)
+
+    signature = (K, problem.feature_dim, block, problem.dtype, jax.tree.structure((shared, anchor)), max_steps, frame)
+    bar = Progress("fit_features", total=C, show=progress)
+    counts = run_blocks(run, blocks, workers_of(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
+    if len(counts) < len(blocks):
+        raise KeyboardInterrupt
+    _compiled.add(signature)
+    params = Params(problem.fixed_weights or (), jnp.asarray(features), bias)
+    value, grad_norm = _measure(problem, params, jnp.asarray(losses), jnp.asarray(lengths), jnp.asarray(gradients))
+    finite = bool(np.isfinite(value)) and bool(np.isfinite(grad_norm))
+    code = Result.DIVERGED if not finite else Result.CONVERGED if done.all() else Result.MAX_STEPS
+    return Solution(
+        problem=problem,
+        params=params,
+        value=value,
+        grad_norm=grad_norm,
+        code=jnp.asarray(int(code)),
+        num_steps=jnp.asarray(max(steps for steps, _ in counts)),
+        num_evaluations=jnp.asarray(max(products for _, products in counts)),
+        values=value[None],
+        codes=jnp.asarray([int(code)]),
+        state=None,
+    )
+
+
+class _Shared(NamedTuple):
+    """What all columns have in common.
+
+    S and its pseudo-inverse, the isometry from y to features (d, K), the classifier W, its mean square a over the contrasts, γ, the bias,
+    and the part of the pull on the features that goes to the anchor.
+    """
+
+    model: AbstractModel
+    root: Float[Array, "K K"]
+    inverse_root: Float[Array, "K K"]
+    lift: Float[Array, "d K"]
+    classifier: Float[Array, "K d"]
+    scale: Float[Array, ""]
+    gamma: Float[Array, ""]
+    bias: Float[Array, " K"]
+    share: Float[Array, ""]
+
+
+@jax.jit
+def _prepare(problem: Problem, bias) -> _Shared:
+    W = functools.reduce(jnp.matmul, problem.fixed_weights or ())
+    K = len(W)
+    left, values, right = jnp.linalg.svd(W, full_matrices=False)
+    # directions that are rounding of the SVD carry no feature
+    kept = values > 8 * max(W.shape) * float(jnp.finfo(W.dtype).eps) * jnp.max(values)
+    inverses = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
+    values = jnp.where(kept, values, 0)
+    root = (left * values[None, :]) @ left.T
+    scale = jnp.sum((W - jnp.mean(W, axis=0, keepdims=True)) ** 2) / (K - 1)
+    decay_of_features = feature_decay(problem)
+    gamma = problem.labels.num_samples * decay_of_features
+    return _Shared(
+        model=model_of(problem.loss, root, scale, gamma),
+        root=root,
+        inverse_root=(left * inverses[None, :]) @ left.T,
+        lift=right.T @ (left * kept.astype(W.dtype)[None, :]).T,
+        classifier=W,
+        scale=scale,
+        gamma=gamma,
+        bias=jnp.zeros(K, W.dtype) if bias is None else bias,
+        share=jnp.zeros_like(gamma) if problem.beta is None else problem.beta / decay_of_features,
+    )
+
+
+def _frame(problem: Problem, shared: _Shared, targets: np.ndarray) -> bool:
+    """Whether a label is one equation p + s z = q: cross-entropy of distributions under a simplex ETF, nothing added to the logits."""
+    if not isinstance(problem.loss, CrossEntropy) or problem.has_bias or problem.anchor is not None:
+        return False
+    K, eps = len(targets), float(np.finfo(problem.dtype).eps)
+    W = np.asarray(shared.classifier)
+    a = float(shared.scale)
+    etf = a > 0 and np.max(np.abs(W @ W.T - a * (np.eye(K) - 1 / K))) <= 8 * K * eps * a
+    return bool(etf and np.max(np.abs(targets.sum(axis=0) - 1)) <= 8 * eps)
+
+
+@functools.partial(jax.jit, static_argnames=("max_steps", "frame"))
+def _solve(shared: _Shared, targets: Float[Array, "K B"], anchor: Float[Array, "d B"] | None, *, max_steps: int, frame: bool):
+    """Features (d, B); losses, lengths of features and of gradients (B,); which columns are done; steps and matrix products."""
+    if frame:
+        s = shared.gamma / shared.scale
+        end = frame_newton(targets.T, s, max_steps=max_steps)
+        z = end.logits
+        square, gap = sums(z**2, (end.residual - s * z) ** 2)
+        features = (shared.classifier.T @ z.T) / shared.scale
+        losses = end.value - 0.5 * s * square[:, 0]
+        lengths, gradients = jnp.sqrt(square[:, 0] / shared.scale), jnp.sqrt(shared.scale * gap[:, 0])
+        return features, losses, lengths, gradients, end.done, end.steps, jnp.zeros_like(end.steps)
+    offset = jnp.broadcast_to(shared.bias[None, :], targets.T.shape)
+    if anchor is not None:
+        # completing the square: decay to 0 and pull to the anchor are a pull to share times the anchor
+        offset = offset + shared.share * (shared.classifier @ anchor).T
+    point, gradient = newton(shared.model, shared.root, shared.inverse_root, shared.gamma, targets.T, offset, max_steps=max_steps)
+    features = shared.lift @ point.y.T
+    if anchor is not None:
+        features = features + shared.share * anchor
+    lengths, gradients = jnp.sqrt(jnp.sum(features**2, axis=0)), jnp.sqrt(jnp.sum(gradient**2, axis=1))
+    return features, point.here.value, lengths, gradients, point.done, point.steps, point.products
+
+
+@jax.jit
+def _measure(problem: Problem, params: Params, losses: Array, lengths: Array, gradients: Array) -> tuple[Array, Array]:
+    """The objective, and the relative gradient norm of `minimise` in its coordinates; losses and lengths of columns (C,)."""
+    if problem.anchor is None:
+        # decay sees lengths only, and another pass over all features would cost a tenth of the solution
+        params = Params(params.weights, lengths[None, :], params.bias)
+    value = jnp.dot(problem.labels.column_weights, losses) + decay(problem, params)
+    scale = jnp.sqrt(feature_decay(problem) * problem.labels.masses)
+    return value, relative_norm(gradients * problem.labels.column_weights / scale, lengths * scale, value)
