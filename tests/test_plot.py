@@ -1,10 +1,14 @@
 """Pictures hold the data they were given, and say what is on their axes."""
 
+import io
+
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from ufm import plot
+from ufm.frames import simplex_etf
 from ufm.optima import perturbation
 
 SETTING = {"num_classes": 4, "feature_dim": 10, "lambda_W": 2**0.5, "lambda_H": 0.3, "beta": 100.0}
@@ -90,6 +94,107 @@ def test_hyperparameters_are_the_exact_gains(ax, vary, symbol, end):
     assert (ax.get_xlabel(), ax.get_ylabel()) == (symbol, "attenuation")
 
 
+@pytest.fixture
+def space():
+    figure, ax = plt.subplots(subplot_kw={"projection": "3d"})
+    yield ax
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def arrows(ax) -> dict[tuple[str, str], np.ndarray]:
+    """End points of what starts at the origin, by dash and colour."""
+    found = {}
+    for line in ax.get_lines():
+        x, y, z = np.array(line.get_data_3d(), dtype=float)
+        if len(x) == 2 and x[0] == y[0] == z[0] == 0:
+            found[line.get_linestyle(), line.get_color()] = np.array([x[1], y[1], z[1]])
+    return found
+
+
+def test_vectors_are_drawn_as_they_are_up_to_one_turn(space):
+    rng = np.random.default_rng(0)
+    means, rows = rng.standard_normal((3, 4)), 7 * rng.standard_normal((3, 4))
+    assert plot.vectors(space, {"classifier": rows, "class means": means}) is space
+    drawn = arrows(space)
+    shown = np.array([[drawn[dash, plot.COLOURS[k]] for k in range(4)] for dash in ("-", "--")]).reshape(8, 3)
+    given = np.concatenate([rows / np.linalg.norm(rows, axis=0).max(), means / np.linalg.norm(means, axis=0).max()], axis=1)
+    np.testing.assert_allclose(shown @ shown.T, given.T @ given, atol=1e-12)
+    assert [text.get_text() for text in space.texts] == ["1", "2", "3", "4"]
+    assert legend(space) == ["classifier", "class means"]
+
+
+def test_vectors_do_not_jump_when_their_gauge_does(space):
+    rng = np.random.default_rng(1)
+    means, turn = rng.standard_normal((3, 4)), np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    plot.vectors(space, {"class means": means})
+    first = arrows(space)
+    space.clear()
+    plot.vectors(space, {"class means": turn @ means})
+    for name, tip in arrows(space).items():
+        np.testing.assert_allclose(tip, first[name], atol=1e-12)
+
+
+def test_a_simplex_in_many_dimensions_is_seen_whole(space):
+    plot.vectors(space, {"class means": np.asarray(simplex_etf(4, dim=9, key=jax.random.key(0)))})
+    tips = np.array(list(arrows(space).values()))
+    np.testing.assert_allclose(tips @ tips.T, np.full((4, 4), -1 / 3) + 4 / 3 * np.eye(4), atol=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_without_alignment_coordinates_are_as_they_are(space, d):
+    means = np.random.default_rng(2).standard_normal((d, 5))
+    features = np.concatenate([means, 2 * means], axis=1)
+    plot.vectors(space, {"class means": means}, samples={"class means": (features, np.tile(np.arange(5), 2))}, align=False)
+    scale = np.linalg.norm(means, axis=0).max()
+    drawn = arrows(space)
+    for k in range(5):
+        np.testing.assert_allclose(drawn["-", plot.COLOURS[k]][:d], means[:, k] / scale, atol=1e-12)
+    dots = np.array(space.collections[0]._offsets3d)
+    np.testing.assert_allclose(dots[:d], features / scale, atol=1e-12)
+    np.testing.assert_array_equal(dots[d:], 0)
+
+
+def test_classes_that_have_become_one_share_their_number_and_zero_is_drawn(space):
+    means = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    plot.vectors(space, {"class means": means})
+    assert [text.get_text() for text in space.texts] == ["1", "2, 3", "4"]
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-9])
+def test_what_has_vanished_is_drawn_as_zero(space, size):
+    means = np.random.default_rng(3).standard_normal((3, 4))
+    plot.vectors(space, {"classifier": means, "class means": size * means}, floor=1e-8)
+    drawn = arrows(space)
+    assert len(drawn) == 8
+    assert all(np.all(tip == 0) == (dash == "--") for (dash, _), tip in drawn.items())
+
+
+def test_gram_writes_its_entries_in_place(ax):
+    matrix = np.array([[2.0, -0.5, 1e-17], [-0.5, 1.0, 0.25], [1e-17, 0.25, 0.125]])
+    assert plot.gram(ax, matrix, title="logits", names="abc") is ax
+    (image,) = ax.get_images()
+    np.testing.assert_array_equal(image.get_array(), matrix)
+    assert image.get_clim() == (-2.0, 2.0)
+    written = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in ax.texts}
+    assert written[0, 1] == "-0.5"
+    assert written[0, 2] == "0"
+    assert written[2, 2] == "0.12"
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_gram_of_many_classes_or_of_nothing(ax):
+    plot.gram(ax, np.zeros((9, 9)))
+    assert len(ax.texts) == 0
+    assert ax.get_images()[0].get_clim() == (-1.0, 1.0)
+
+
+def test_png_is_the_figure(ax):
+    image = plt.imread(io.BytesIO(plot.png(ax.figure, dpi=50)))
+    width, height = ax.figure.get_size_inches() * 50
+    assert image.shape[:2] == (height, width)
+
+
 def test_colours_are_told_apart_in_grey():
     assert len(set(plot.COLOURS)) == len(set(map(str, plot.DASHES))) == len(set(plot.MARKERS)) == 7
 
@@ -106,6 +211,23 @@ def test_colours_are_told_apart_in_grey():
         pytest.param(
             lambda ax: plot.hyperparameters(ax, vary="beta", **SETTING), '`vary` must be "lambda_H" or "lambda_W"; got beta', id="vary"
         ),
+        pytest.param(
+            lambda ax: plot.vectors(ax, {"W": np.eye(3), "H": np.eye(2)}),
+            r"`families` must hold matrices \(d, K\) of one shape",
+            id="families",
+        ),
+        pytest.param(
+            lambda ax: plot.vectors(ax, {"W": np.eye(3)}, samples={"H": (np.eye(2), np.arange(2))}),
+            r"`samples\['H'\]` must have features \(d, C\), d = 3",
+            id="samples",
+        ),
+        pytest.param(
+            lambda ax: plot.vectors(ax, {"W": np.eye(3)}, samples={"H": (np.eye(3), np.arange(2))}),
+            r"`samples\['H'\]` must have one class for each column",
+            id="sample-classes",
+        ),
+        pytest.param(lambda ax: plot.gram(ax, np.zeros((2, 3))), r"`matrix` must have shape \(K, K\)", id="gram"),
+        pytest.param(lambda ax: plot.gram(ax, np.eye(2), names="abc"), "`names` must hold K = 2 names", id="gram-names"),
     ],
 )
 def test_bad_input(ax, call, message):

@@ -5,6 +5,7 @@ from ufm.calibration import Reliability, drawn_labels, reliability
 from ufm.certificate import certify
 from ufm.comparison import Comparison, compare
 from ufm.data import LoadedFeatures, load_features
+from ufm.fitting import FittedDecay, fit_decay
 from ufm.frames import centring_matrix, frame_distance, general_orthogonal_frame, gram_distance, nearest_etf, orthogonal_frame, simplex_etf
 from ufm.labels import Labels, collapse, exponential_counts, one_hot, smoothed, soft, step_counts
 from ufm.landscape import Classification, HessianSpectrum, classify, hessian_spectrum
@@ -81,6 +82,7 @@ __all__ = [
     "CrossEntropy",
     "DeepCandidate",
     "EtfBranch",
+    "FittedDecay",
     "Focal",
     "GradientDescent",
     "HessianSpectrum",
@@ -124,6 +126,7 @@ __all__ = [
     "equinorm",
     "etf_branch",
     "exponential_counts",
+    "fit_decay",
     "fit_features",
     "flow",
     "flow_batch",
