@@ -31,6 +31,17 @@ def key() -> jax.Array:
     return jax.random.key(0)
 
 
+@pytest.fixture
+def ax():
+    """Axes to draw on; what was drawn must render."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots()
+    yield ax
+    figure.canvas.draw()
+    plt.close(figure)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_compiled_programs():
     """Every program compiled on a CPU holds memory maps, of which a process may have 65 530: too many end in a segmentation fault."""

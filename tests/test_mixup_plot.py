@@ -1,30 +1,10 @@
 """Pictures of mixed points hold the data they were given, in the colours of λ."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from tests.drawing import legend, lines
 from ufm import mixup_plot
-
-
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    figure.canvas.draw()
-    plt.close(figure)
-
-
-def lines(ax) -> dict[str, np.ndarray]:
-    """What is drawn, by label; the first line of a label counts."""
-    found = {}
-    for line in ax.get_lines():
-        found.setdefault(line.get_label(), np.array(line.get_data(), dtype=float))
-    return found
-
-
-def legend(ax) -> list[str]:
-    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_three_class_scatter(ax):

@@ -7,31 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from tests.drawing import legend, lines
 from ufm import plot
 from ufm.frames import simplex_etf
 from ufm.optima import perturbation
 
 SETTING = {"num_classes": 4, "feature_dim": 10, "lambda_W": 2**0.5, "lambda_H": 0.3, "beta": 100.0}
-
-
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    figure.canvas.draw()
-    plt.close(figure)
-
-
-def lines(ax) -> dict[str, np.ndarray]:
-    """What is drawn, by label; the first line of a label counts."""
-    found = {}
-    for line in ax.get_lines():
-        found.setdefault(line.get_label(), np.array(line.get_data(), dtype=float))
-    return found
-
-
-def legend(ax) -> list[str]:
-    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_trajectory_puts_flow_script_and_law_on_one_axis(ax):
