@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import os
+import shlex
 import sys
-import tempfile
-import time
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,16 +17,41 @@ def parser() -> argparse.ArgumentParser:
         description="Check published theorems against direct minimisation: one table a paper.",
         epilog="Without a command, `run` is meant: its options may follow directly.",
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="{run,list}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{run,report,figures,list}")
     run = commands.add_parser("run", help="run the checks")
-    run.add_argument("--full", action="store_true", help="add the slow cases")
     run.add_argument("--json", metavar="FILE", help="write the rows to FILE as well")
     run.add_argument("--counterexamples", metavar="DIR", help="write the point that refutes a theorem to DIR, one .npz file each")
-    run.add_argument("--no-cache", action="store_true", help="keep no compiled programs between runs")
+    run.set_defaults(out=None, source=None)
+    reported = commands.add_parser("report", help="run the checks and write one page about them, which opens from disk")
+    reported.add_argument("--out", metavar="DIR", required=True, help="folder of the page, its numbers and the counterexamples")
+    reported.add_argument("--from", metavar="FILE", dest="source", help="run nothing: take the rows that `run --json FILE` wrote")
+    reported.set_defaults(json=None, counterexamples=None)
+    drawn = commands.add_parser("figures", help="run what the figures of the papers show, and draw them")
+    drawn.add_argument("names", metavar="PAPER", nargs="*", help="papers, or single figures such as ours/phase-diagram (all unless given)")
+    drawn.add_argument("--out", metavar="DIR", required=True, help="folder of the figures, and of the data file beside each")
+    drawn.add_argument("--format", metavar="LIST", default="pdf,png", help="formats of the files: pdf, png, svg (pdf,png unless given)")
+    drawn.add_argument(
+        "--from", metavar="FILE", dest="source", help="run nothing: take the rows of `run --full --json FILE`, or a figure's own data file"
+    )
+    drawn.set_defaults(json=None, counterexamples=None, full=False, pattern="")
+    for command in (run, reported):
+        command.add_argument("--full", action="store_true", help="add the slow cases")
+    for command in (run, reported, drawn):
+        command.add_argument(
+            "--jobs", metavar="N", type=_jobs, help="processes to use (one a core, at most 8, unless given; 1: only this one)"
+        )
+        command.add_argument("--no-cache", action="store_true", help="keep no compiled programs between runs")
     listed = commands.add_parser("list", help="list the checks")
-    for command in (run, listed):
+    listed.set_defaults(source=None)
+    for command in (run, reported, listed):
         command.add_argument("-k", metavar="PATTERN", dest="pattern", default="", help="only checks whose key contains PATTERN")
     return top
+
+
+def _jobs(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1; got {text!r}")
+    return int(text)
 
 
 def main(argv: list[str] | None = None, *, registry=None) -> int:
@@ -36,12 +62,24 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
     options = parser().parse_args(argv)
     # several threads turned small factorisations a hundred times slower; NumPy reads this once, when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if options.command == "run":
-        _configure_jax(cache=not options.no_cache, quick=not options.full)
-    if registry is None:
-        from theory_checks.registry import load
+    if options.command == "figures":
+        from theory_checks.figures.command import problem_with
 
-        registry = load()
+        if problem := problem_with(options):
+            print(problem, file=sys.stderr)
+            return 2
+    if options.source is not None:
+        return _rendered_again(options)
+    options.typed = shlex.join(["python", "-m", "theory_checks", *argv])
+    configure = None
+    if options.command != "list":
+        # by its name in the package: no other process finds a function of a module that runs as `__main__`
+        from theory_checks.__main__ import _configure_jax
+
+        configure = functools.partial(_configure_jax, cache=not options.no_cache, quick=options.command != "figures" and not options.full)
+        configure()
+    if registry is None:
+        registry = _registry(options)
 
     checks = registry.matching(options.pattern)
     if not checks:
@@ -52,11 +90,27 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
 
         print(listing(checks))
         return 0
-    return _run(registry, checks, full=options.full, json_path=options.json, folder=options.counterexamples)
+    return _run(registry, checks, options, configure=configure)
 
 
-def _run(registry, checks, *, full: bool, json_path: str | None, folder: str | None) -> int:
-    from theory_checks import report, runner
+def _registry(options: argparse.Namespace):
+    """All checks, or those that the figures need."""
+    if options.command == "figures":
+        from theory_checks.figures import registry_for
+
+        return registry_for(options.names)
+    from theory_checks.registry import load
+
+    return load()
+
+
+def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
+    from theory_checks import report, runner, workers
+    from ufm._progress import Progress
+
+    full, json_path, folder = options.full, options.json, options.counterexamples
+    if options.out is not None and not _is_folder(options.out):
+        return 2
 
     if json_path is not None and not os.path.isdir(os.path.dirname(os.path.abspath(json_path))):
         print(f"--json {json_path}: the folder does not exist", file=sys.stderr)
@@ -64,28 +118,90 @@ def _run(registry, checks, *, full: bool, json_path: str | None, folder: str | N
     if folder is not None and not os.path.isdir(folder):
         print(f"--counterexamples {folder}: the folder does not exist", file=sys.stderr)
         return 2
-    if not runner.planned(checks, full=full):
+    plan = runner.planned(checks, full=full)
+    if not plan:
         print("every case that matches is slow: add --full", file=sys.stderr)
         return 2
+    progress = Progress("cases", total=len(plan), patience=0.0, left="about")
+
+    def on_case(done, total, check, case):
+        progress.update(done, f"{check.key}: {case.id}")
+
+    jobs = min(options.jobs or workers.default_jobs(), len({check.key for check, _ in plan}))
+    if jobs == 1 or registry.loader is None:
+        run = runner.run(checks, full=full, on_case=on_case)
+    else:
+        run = workers.run(checks, jobs=jobs, configure=configure, loader=registry.loader, full=full, on_case=on_case)
     rows, finished = [], False
-    progress = _Progress()
     try:
-        for row in runner.run(checks, full=full, on_case=progress):
+        for row in run:
             rows.append(row)
         finished = True
     except KeyboardInterrupt:
         pass
-    progress.clear()
-    print(report.tables(rows, registry.papers))
+    finally:
+        # ends the processes of the run
+        run.close()
+        progress.close()
+    rows = runner.in_order(rows, checks)
+    complete = True
+    if options.command == "figures":
+        from theory_checks.figures import command
+
+        # the records are what the figures show
+        print(report.tables([dataclasses.replace(row, records=()) for row in rows], registry.papers))
+        complete = command.draw(options, rows)
+    else:
+        print(report.tables(rows, registry.papers))
     if json_path is not None:
         report.write_json(json_path, report.as_document(rows, registry.papers, finished=finished))
     if folder is not None:
         written = report.write_counterexamples(folder, rows)
         print("\n".join(["counterexamples:", *(f"  {path}" for path in written)] if written else ["no counterexamples"]))
+    if options.command == "report" and options.out is not None:
+        from theory_checks import html_report
+
+        print("\n".join(html_report.write(options.out, rows, registry.papers, finished=finished, command=options.typed)))
     if not finished:
-        print(f"interrupted: {len(rows)} of {len(runner.planned(checks, full=full))} cases done", file=sys.stderr)
+        print(f"interrupted: {len(rows)} of {len(plan)} cases done", file=sys.stderr)
         return 130
-    return 0 if all(row.verdict.ok for row in rows) else 1
+    return 0 if complete and all(row.verdict.ok for row in rows) else 1
+
+
+def _rendered_again(options: argparse.Namespace) -> int:
+    """The page, or the figures, of rows that an earlier run wrote."""
+    if options.pattern or options.full:
+        print("--from takes all rows of its file: -k and --full choose what is run", file=sys.stderr)
+        return 2
+    from theory_checks import html_report
+
+    if options.command == "figures" and options.source.endswith(".npz"):
+        from theory_checks.figures import command
+
+        return command.redraw(options)
+    try:
+        document = html_report.read_document(options.source)
+    except (OSError, ValueError) as error:
+        print(f"--from {options.source}: {error}", file=sys.stderr)
+        return 2
+    if not _is_folder(options.out):
+        return 2
+    if options.command == "figures":
+        from theory_checks.figures import command
+
+        return 0 if command.draw(options, document["rows"]) else 1
+    print("\n".join(html_report.write_document(options.out, document)))
+    return 0
+
+
+def _is_folder(path: str) -> bool:
+    """Make the folder if need be, before anything is run; say so where it cannot be made."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        print(f"--out {path}: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def _configure_jax(*, cache: bool, quick: bool) -> None:
@@ -96,49 +212,10 @@ def _configure_jax(*, cache: bool, quick: bool) -> None:
     jax.config.update("jax_disable_most_optimizations", quick)
 
     jax.config.update("jax_enable_x64", True)
-    folder = _cache_folder() if cache else None
-    if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", folder)
-        # the default keeps only programs that took a second to compile; ours take less, and there are many
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if cache:
+        from ufm._command import keep_compiled_programs
 
-
-def _cache_folder() -> str | None:
-    """The folder for compiled programs, or None where nothing can be written."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(base, "ufm", "compiled")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return None
-
-
-class _Progress:
-    """What runs, how far, how long still: one line on a terminal, nothing in a pipe."""
-
-    def __init__(self):
-        self.shown = sys.stderr.isatty()
-        self.began = time.perf_counter()
-
-    def __call__(self, done: int, total: int, check, case) -> None:
-        if not self.shown:
-            return
-        elapsed = time.perf_counter() - self.began
-        left = f", about {elapsed / done * (total - done):.0f} s left" if done else ""
-        self._write(f"[{done + 1}/{total}] {check.key}: {case.id} ({elapsed:.0f} s{left})")
-
-    def clear(self) -> None:
-        """Leave the line empty for the tables."""
-        if self.shown:
-            self._write("")
-
-    @staticmethod
-    def _write(text: str) -> None:
-        sys.stderr.write(f"\r\x1b[2K{text}")
-        sys.stderr.flush()
+        keep_compiled_programs()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from importlib import metadata
 from typing import Any
 
@@ -58,6 +58,10 @@ class Row:
     def worst(self) -> Claim | None:
         """The binding claim that uses most of its tolerance."""
         return max(self.binding, key=lambda c: c.error / c.tolerance if c.error == c.error else float("inf"), default=None)
+
+    def plain(self) -> dict[str, Any]:
+        """Everything but the check and the case, which hold functions and cannot be sent to another process."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("check", "case")}
 
     def rejudged(self, claims: Iterable[Claim]) -> Row:
         """This row as it would read with other claims."""
@@ -113,19 +117,35 @@ def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check,
     return [(check, case) for check in checks for case in check.selected(full=full)]
 
 
-def run(checks: Iterable[Check], *, full: bool = False, on_case: Callable[[int, int, Check, Case], None] | None = None) -> Iterator[Row]:
+# told of (number of cases done, number of all cases, a check, its case that begins)
+OnCase = Callable[[int, int, Check, Case], None]
+
+
+def run(checks: Iterable[Check], *, full: bool = False, on_case: OnCase | None = None) -> Generator[Row, None, None]:
     """Yield one row a case as it is done, so that what was done survives an interrupt. `on_case` is told of each case before it runs.
 
     Raises `ValueError` when the default dtype is float32, which verifies no theorem.
     """
-    settings = measured_with()
-    if settings["dtype"] != "float64":
-        raise ValueError(f"`jax_enable_x64` must be on: a theorem is checked in float64; got a default dtype of {settings['dtype']}")
+    settings = measured_in_float64()
     plan = planned(checks, full=full)
     for done, (check, case) in enumerate(plan):
         if on_case is not None:
             on_case(done, len(plan), check, case)
         yield run_case(check, case, settings)
+
+
+def in_order(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
+    """The rows in the order of the checks and of their cases, whatever the order in which they were done."""
+    place = {pair: number for number, pair in enumerate((check.key, case.id) for check in checks for case in check.cases)}
+    return sorted(rows, key=lambda row: place[row.check.key, row.case.id])
+
+
+def measured_in_float64() -> dict[str, Any]:
+    """The settings of a run; `ValueError` when the default dtype is float32, which verifies no theorem."""
+    settings = measured_with()
+    if settings["dtype"] != "float64":
+        raise ValueError(f"`jax_enable_x64` must be on: a theorem is checked in float64; got a default dtype of {settings['dtype']}")
+    return settings
 
 
 def measured_with() -> dict[str, Any]:

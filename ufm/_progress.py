@@ -7,10 +7,13 @@ import time
 
 
 class Progress:
-    """A line on standard error, rewritten at most ten times a second; `show=None` shows it on a terminal only."""
+    """A line on standard error, rewritten at most ten times a second; `show=None` shows it on a terminal only.
 
-    def __init__(self, what: str, *, total: float | None, show: bool | None = None, patience: float = 1.0):
-        self.what, self.total = what, total
+    `left`: how sure the time left is, "at most" where `total` is a budget.
+    """
+
+    def __init__(self, what: str, *, total: float | None, show: bool | None = None, patience: float = 1.0, left: str = "at most"):
+        self.what, self.total, self.left = what, total, left
         self.shown = sys.stderr.isatty() if show is None else show
         self.began = time.monotonic()
         self.last = self.began + patience - 0.1
@@ -22,13 +25,11 @@ class Progress:
         if not self.shown or now - self.last < 0.1:
             return
         elapsed = now - self.began
-        far = f"{done:.6g}"
+        far, clock = f"{done:.6g}", f"{elapsed:.0f} s"
         if self.total:
-            left = elapsed * (self.total - done) / done if done > 0 else float("nan")
             far += f" of {self.total:.6g} ({100 * done / self.total:.0f} %)"
-            clock = f"{elapsed:.0f} s, at most {left:.0f} s left"
-        else:
-            clock = f"{elapsed:.0f} s"
+        if self.total and done > 0:
+            clock += f", {self.left} {elapsed * (self.total - done) / done:.0f} s left"
         sys.stderr.write(f"\r\x1b[K{self.what}: {far}, {clock}{', ' if note else ''}{note}")
         sys.stderr.flush()
         self.last, self.wrote = now, True

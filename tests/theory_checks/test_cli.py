@@ -11,6 +11,7 @@ import pytest
 from theory_checks import __main__ as command
 from theory_checks import report
 from theory_checks.registry import Case, Claim, Record, Registry, Setting
+from ufm import _command
 
 GOOD = Claim("good", 1.0, 1.0, tolerance=1e-7)
 BAD = Claim("bad", 1.0, 2.0, tolerance=1e-7)
@@ -177,14 +178,15 @@ def test_cache_folder_that_cannot_be_made_is_no_cache(tmp_path, monkeypatch):
     blocked = tmp_path / "a-file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    assert command._cache_folder() is None
+    assert _command.cache_folder() is None
 
 
 def test_progress_on_a_terminal_says_what_how_far_and_how_long(capsys, monkeypatch):
     registry = planted(good=good, other=good)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("ufm._progress.time.monotonic", iter(np.arange(0.0, 1e4, 5.0)).__next__)
     assert command.main(["--no-cache"], registry=registry) == 0
     shown = capsys.readouterr().err
-    assert "[1/2] paper/good: the case" in shown
-    assert "[2/2] paper/other" in shown
-    assert "s left" in shown
+    assert "cases: 0 of 2 (0 %), 5 s, paper/good: the case" in shown
+    assert "cases: 1 of 2 (50 %), 10 s, about 10 s left, paper/other: the case" in shown
+    assert shown.endswith("\r\x1b[K")
