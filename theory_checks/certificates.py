@@ -79,6 +79,7 @@ _CASES = (
     only_full=(
         "K=100, exponential, ratio 100, d=20",
         "K=10, step, ratio 100, free bias, d=8",
+        *(case.id for case in _CASES if case.id.startswith("K=100,") and case.id.endswith("free bias")),
     ),
     cases=_CASES,
 )

@@ -14,6 +14,7 @@ from theory_checks.dang2023_formulas import (
     as_balanced,
     branch,
     case,
+    frame_records,
     geometry_claims,
     mean_strength,
     mean_value,
@@ -47,8 +48,10 @@ def balanced_regime(case: Case) -> Setting:
     ),
     source="Dang et al. 2023, balanced data, squared error without bias, M >= 1 linear layers",
     regime=balanced_regime,
+    only_full=("three classes in space",),
     cases=(
         *balanced_cases(None),
+        case("three classes in space", INSIDE, t=0.1, counts=(10, 10, 10), widths=(3,)),
         case("M=1, t=1e-6", INSIDE, t=1e-6),
         case("unequal counts", OUTSIDE, t=0.1, counts=(20, 10, 6, 4), of=1),
         case("with a free bias", OUTSIDE, t=0.1, bias="free"),
@@ -62,6 +65,7 @@ def mse_balanced(case: Case):
     yield from point.witnesses()
     yield point.value_claim(mean_value(equal, predicted, setup.K))
     yield from geometry_claims(point, equal, predicted, np.diag)
+    yield from frame_records(point)
 
 
 def bottleneck_regime(case: Case) -> Setting:
@@ -126,6 +130,7 @@ def bias_regime(case: Case) -> Setting:
     formula=r"b = \tfrac1K\mathbf 1,\quad \bar H^\top\bar H\propto WW^\top\propto W\bar H\propto I_K-\tfrac1K\mathbf 1\mathbf 1^\top",
     source="Dang et al. 2023, balanced data, squared error with last-layer bias",
     regime=bias_regime,
+    only_full=("a penalised bias, λ_b=1",),
     cases=(
         *balanced_cases("free"),
         case("M=1, d=K-1", INSIDE, t=0.1, widths=(3,), bias="free"),
@@ -141,6 +146,7 @@ def mse_balanced_bias(case: Case):
     yield from point.witnesses()
     yield from _bias_claims(point, equal, predicted, directions=setup.K - 1)
     yield from geometry_claims(point, equal, predicted, lambda values: values[0] * contrast(setup.K))
+    yield from frame_records(point)
 
 
 def _bias_claims(point: Point, setup: Setup, predicted: Branch, *, directions: int):

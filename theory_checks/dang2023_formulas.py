@@ -18,7 +18,7 @@ import dataclasses
 import numpy as np
 
 from theory_checks.measure import Point, Setup, matrix_claim
-from theory_checks.registry import Case, Claim, Setting, paper
+from theory_checks.registry import Case, Claim, Record, Setting, paper
 
 paper("dang2023", "Dang et al. 2023, Neural Collapse in Deep Linear Networks (arXiv 2301.00437), squared error")
 
@@ -141,6 +141,17 @@ def layer_claims(point: Point, setup: Setup, solution: Branch, frame) -> list[Cl
 def mean_value(setup: Setup, solution: Branch, kept: int) -> float:
     """L* = [Σ_kept n_k g(x_k) + Σ_rest n_k] / (2N), the kept directions being the first ones."""
     return float(setup.counts[:kept] @ solution.value_terms[:kept] + setup.counts[kept:].sum()) / (2 * setup.N)
+
+
+def frame_records(point: Point) -> list[Record]:
+    """Class means and rows of the classifier for a picture, where the features are three-dimensional and nothing need be projected."""
+    if point.problem.feature_dim != 3:
+        return []
+    index = np.arange(1, point.class_means.shape[1] + 1)
+    return [
+        Record(name, {"class": index, "x": vectors[0], "y": vectors[1], "z": vectors[2]})
+        for name, vectors in (("class means in space", point.class_means), ("rows of the classifier in space", point.classifier.T))
+    ]
 
 
 # cases -------------------------------------------------------------------------------------------------------------------------------

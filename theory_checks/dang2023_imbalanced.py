@@ -11,6 +11,7 @@ from theory_checks.dang2023_formulas import (
     OUTSIDE,
     branch,
     case,
+    frame_records,
     geometry_claims,
     mean_value,
     strengths,
@@ -34,6 +35,7 @@ def gof_claims(case: Case):
     yield from point.witnesses()
     yield point.value_claim(mean_value(setup, predicted, setup.K))
     yield from geometry_claims(point, setup, predicted, np.diag)
+    yield from frame_records(point)
 
 
 LONG, TIED, STEEP = (20, 10, 6, 4), (20, 10, 5, 5), (28, 8, 3, 1)
@@ -47,8 +49,10 @@ LONG, TIED, STEEP = (20, 10, 6, 4), (20, 10, 5, 5), (28, 8, 3, 1)
     ),
     source="Dang et al. 2023, imbalanced data, squared error, M = 1",
     regime=imbalanced_regime,
+    only_full=("counts 20/8/3 in space",),
     cases=(
         case("counts 20/10/6/4, t_K=0.1", INSIDE, t=0.1, counts=LONG, unequal=(2.0, 0.5)),
+        case("counts 20/8/3 in space", INSIDE, t=0.1, counts=(20, 8, 3), widths=(3,)),
         case("counts 20/10/5/5, t_K=0.97", INSIDE, t=0.97, counts=TIED),
         case("equal counts", INSIDE, t=0.3),
         case("counts 28/8/3/1, three classes at zero", INSIDE, t=9.0, counts=STEEP),

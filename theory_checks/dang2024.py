@@ -76,6 +76,7 @@ def margins(case: Case) -> np.ndarray:
     ),
     source="Dang et al. 2024, geometry for nonnegative features; value and constants derived from it",
     regime=boundary_regime,
+    only_full=("imbalanced, d = K", "two classes"),
     cases=(
         _case("balanced", _INSIDE, counts=(5, 5, 5), lam=0.02),
         _case("imbalanced", _INSIDE, lam=5e-3),

@@ -28,6 +28,27 @@ paper("garrod2024", "Garrod & Keating 2025, The Persistence of Neural Collapse D
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _DECAYS = (0.005, 0.03)
+# strengths at which K = 5, L = 2 was tried: below 0.0016 pair and triple are no better than the ETF, above 0.14 nothing is better than zero
+_TRIED = (0.002, 0.1)
+# the map of the figures: few starts, because the search must only end no higher than the structures in closed form
+MAP_DECAY, _MAP_STARTS = 0.01, 4
+MAP_CHECKS = ("garrod2024/etf-not-optimal", "garrod2024/five-classes-two-layers")
+
+
+def _beaten(K: int, M: int) -> bool:
+    """Where the theorem says that the ETF is beaten."""
+    return (K >= 4 and M >= 3) or (K >= 6 and M == 2)
+
+
+def map_cases() -> dict[str, list[Case]]:
+    """The cases of the map over K and M, by check: the one point that the theorem leaves out has a check of its own."""
+    cases = {check: [] for check in MAP_CHECKS}
+    for M in range(1, 6):
+        for K in range(3, 11):
+            five = (K, M) == (5, 2)
+            setting = _INSIDE if five or _beaten(K, M) else _OUTSIDE
+            cases[MAP_CHECKS[five]].append(entropy_case(K, M, MAP_DECAY, setting, full=True, starts=_MAP_STARTS, note="map"))
+    return cases
 
 
 def branch_regime(case: Case) -> Setting:
@@ -116,7 +137,7 @@ def low_rank_structures(case: Case):
 def beaten_regime(case: Case) -> Setting:
     """Equal class counts, no bias, every width at least K, K >= 4 and L >= 3, or K >= 6 and L = 2."""
     s = Setup.of(case.problem)
-    return Setting.all_of(s.balanced, s.bias is None, s.R >= s.K, (s.K >= 4 and s.M >= 3) or (s.K >= 6 and s.M == 2))
+    return Setting.all_of(s.balanced, s.bias is None, s.R >= s.K, _beaten(s.K, s.M))
 
 
 @check(
@@ -124,6 +145,7 @@ def beaten_regime(case: Case) -> Setting:
     formula=r"K\ge4,\ L\ge3\ \text{or}\ K\ge6,\ L=2\ \Rightarrow\ \min f < \min_a f\big(a\,(I_K-\tfrac1K\mathbf 1\mathbf 1^\top)\big)",
     source="Garrod & Keating 2025, Theorem 1",
     regime=beaten_regime,
+    only_full=("K=3, M=2, λ=0.03, nothing lower is known",),
     cases=(
         *(entropy_case(K, M, lam, _INSIDE) for K, M in ((4, 3), (6, 2), (8, 3)) for lam in _DECAYS),
         *(
@@ -131,6 +153,7 @@ def beaten_regime(case: Case) -> Setting:
             for K, M in ((5, 3), (6, 3), (8, 2), (4, 5), (5, 5), (6, 5), (8, 5))
             for lam in _DECAYS
         ),
+        *map_cases()["garrod2024/etf-not-optimal"],
         entropy_case(4, 1, 0.03, _OUTSIDE, note="one layer"),
         entropy_case(4, 2, 0.005, _OUTSIDE, note="nothing lower is known"),
         entropy_case(3, 2, 0.03, _OUTSIDE, note="nothing lower is known"),
@@ -138,9 +161,39 @@ def beaten_regime(case: Case) -> Setting:
 )
 def etf_not_optimal(case: Case):
     """The ETF is not a global minimiser: a point of lower rank has a lower value, a structure in closed form among them."""
+    yield from _beaten_claims(case)
+
+
+def five_regime(case: Case) -> Setting:
+    """Five equal classes, L = 2, no bias, every width at least 5, 0.002 <= λ n^{1/3} <= 0.1."""
+    s = Setup.of(case.problem)
+    low, high = _TRIED
+    return Setting.all_of(s.balanced, s.bias is None, s.R >= s.K, (s.K, s.M) == (5, 2), low <= strength(s) <= high)
+
+
+@check(
+    key="garrod2024/five-classes-two-layers",
+    formula=r"K=5,\ L=2,\ 0.002\le\lambda n^{1/3}\le 0.1\ \Rightarrow\ \min f < \min_a f\big(a\,(I_K-\tfrac1K\mathbf 1\mathbf 1^\top)\big)",
+    source="measured; Theorem 1 of Garrod & Keating 2025 leaves K = 5, L = 2 out",
+    regime=five_regime,
+    only_full=("K=5, M=2, λ=0.0025",),
+    cases=(
+        *(entropy_case(5, 2, lam, _INSIDE) for lam in (0.0025, 0.09)),
+        *map_cases()["garrod2024/five-classes-two-layers"],
+        entropy_case(4, 2, MAP_DECAY, _OUTSIDE, note="nothing lower is known"),
+    ),
+)
+def five_classes_two_layers(case: Case):
+    """The ETF is beaten for five classes and two layers too, by a pair and a triple of classes and by something lower still."""
+    yield from _beaten_claims(case)
+
+
+def _beaten_claims(case: Case):
+    """A search and the structures in closed form against the ETF."""
     problem, s = case.problem, Setup.of(case.problem)
     found, etf = best_known(case), etf_value(etf_scale(s), s)
-    structure = ufm.deep_candidates(problem)[0]
+    candidates = ufm.deep_candidates(problem)
+    structure = candidates[0]
     for name, value in (("best known point", found.value), ("best structure in closed form", structure.value)):
         yield Claim(f"the ETF is beaten by the {name} (1: yes)", float(value < etf * (1 - MARGIN)), 1.0, 1e-12)
     yield Claim("rank is below that of the ETF (1: yes)", float(found.rank < s.K - 1), 1.0, 1e-12)
@@ -149,12 +202,19 @@ def etf_not_optimal(case: Case):
     yield Claim("best known value above the best structure", excess, 0.0, MARGIN, witness=True)
     at_best = float(ufm.objective(problem, point_at(problem, structure.logits)))
     yield Claim("objective at the best structure", at_best, structure.value, VALUE, scale=structure.value, witness=True)
+    values = {candidate.name: candidate.value for candidate in candidates}
     columns = {
-        "ETF": np.array([etf]),
-        "best known": np.array([found.value]),
-        "percent below": np.array([100 * (1 - found.value / etf)]),
-        "rank": np.array([found.rank]),
-        "closed form": np.array([structure.value]),
-        "its rank": np.array([structure.rank]),
+        "K": s.K,
+        "M": s.M,
+        "ETF": etf,
+        "best known": found.value,
+        "percent below": 100 * (1 - found.value / etf),
+        "rank": found.rank,
+        "closed form": structure.value,
+        "its rank": structure.rank,
+        "zero": values["zero"],
+        "circle": values.get("circle", np.nan),
+        "pairs": min((value for name, value in values.items() if name.startswith("pairs")), default=np.nan),
     }
+    columns = {name: np.array([value], dtype=float) for name, value in columns.items()}
     yield Record(f"values; the best structure in closed form is {structure.name}", columns)

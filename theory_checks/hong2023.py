@@ -114,7 +114,7 @@ _FIVE, _SEVEN = (100,) * 5, (100,) * 7
     formula=r"\sqrt{\lambda_W\lambda_H}\ge\tfrac{\sqrt{n_B}}{N}\ \Rightarrow\ \bar h_k = \bar h_{k'},\ w_k = w_{k'}\ (n_k = n_{k'} = n_B)",
     source="Hong & Ling 2023, minority collapse; the threshold for a general bias and other classes is derived",
     regime=minority_regime,
-    only_full=("paper: n_A=450, three of ten",),
+    only_full=("paper: n_A=450, three of ten", "1.03 of the threshold, three clusters, penalised bias"),
     cases=(
         _case("1.03 of the threshold", _INSIDE, l=1.03 * _AT),
         _case("1.03 of the threshold, free bias", _INSIDE, l=1.03 * _AT, bias="free"),

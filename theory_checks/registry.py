@@ -41,13 +41,21 @@ MODULES = (
     "dang2023_cross_entropy",
     "garrod2024",
     "certificates",
+    "convergence",
     "landscape",
     "zhu2021",
     "zhou2022b",
     "hong2023",
+    "phase_diagram",
+    "fang2021",
     "thrampoulidis2022",
     "liu2024",
     "dang2024",
+    "fisher2024",
+    "fisher2024_limits",
+    "fisher2024_joint",
+    "fisher2024_manifold",
+    "fisher2024_calibration",
 )
 
 # relative distance within which a hypothesis counts as met with equality: far above rounding, far below any case off the boundary
@@ -249,9 +257,13 @@ def _first_paragraph(function: Callable) -> str:
 
 
 class Registry:
-    """All checks by key, and the title of each paper."""
+    """All checks by key, and the title of each paper.
 
-    def __init__(self):
+    `loader`: a function, importable by name, with which another process gets the same registry; None where there is none.
+    """
+
+    def __init__(self, *, loader: Callable[[], Registry] | None = None):
+        self.loader = loader
         self.checks: dict[str, Check] = {}
         self.papers: dict[str, str] = {}
 
@@ -294,13 +306,13 @@ class Registry:
         return [check for key, check in self.checks.items() if pattern.lower() in key.lower()]
 
 
-REGISTRY = Registry()
-check = REGISTRY.check
-paper = REGISTRY.paper
-
-
 def load() -> Registry:
     """The registry with the checks of every paper in it."""
     for name in MODULES:
         importlib.import_module(f"theory_checks.{name}")
     return REGISTRY
+
+
+REGISTRY = Registry(loader=load)
+check = REGISTRY.check
+paper = REGISTRY.paper

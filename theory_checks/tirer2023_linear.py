@@ -6,6 +6,7 @@ derivatives of `ufm.objective` at the point that `ufm.minimise` found, which sha
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,9 +15,9 @@ from jax.flatten_util import ravel_pytree
 
 import ufm
 from theory_checks.measure import solve
-from theory_checks.registry import Case, Claim, Setting, check
+from theory_checks.registry import Case, Claim, Record, Setting, check
 from theory_checks.tirer2023 import case, minimiser, pulled, random_features
-from theory_checks.trajectories import band_claim, record
+from theory_checks.trajectories import band_claim, one_sided_claim, record
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 # Singular values lie in (0, 1]; the minimiser is exact to 1e-12 times a condition number 1 + (largest curvature)/β of at most a hundred.
@@ -27,8 +28,9 @@ _ORDER = 0.05
 _CONSTANT = 10.0
 
 
-def measured_response(problem: ufm.Problem, at: ufm.Params) -> np.ndarray:
-    """dH/dH_0 at a minimiser (dN, dN), columns of H stacked: −(∇²f)⁻¹ ∂(∇f)/∂H_0, rows of H."""
+@jax.jit
+def _second_derivatives(problem: ufm.Problem, at: ufm.Params):
+    """∇²f in columns of H, then W, and ∂(∇f)/∂H_0."""
     flat, unravel = ravel_pytree((at.features.T, at.weights))
 
     def value(flat, anchor):
@@ -46,9 +48,13 @@ def measured_response(problem: ufm.Problem, at: ufm.Params) -> np.ndarray:
 
     assert problem.anchor is not None
     anchor = problem.anchor.T.ravel()
-    hessian = np.asarray(jax.jit(jax.hessian(value))(flat, anchor))
-    mixed = np.asarray(jax.jit(jax.jacfwd(jax.grad(value), argnums=1))(flat, anchor))
-    return -np.linalg.solve(hessian, mixed)[: len(anchor)]
+    return jax.hessian(value)(flat, anchor), jax.jacfwd(jax.grad(value), argnums=1)(flat, anchor)
+
+
+def measured_response(problem: ufm.Problem, at: ufm.Params) -> np.ndarray:
+    """dH/dH_0 at a minimiser (dN, dN), columns of H stacked: −(∇²f)⁻¹ ∂(∇f)/∂H_0, rows of H."""
+    hessian, mixed = map(np.asarray, _second_derivatives(problem, at))
+    return -np.linalg.solve(hessian, mixed)[: at.features.size]
 
 
 def _settings(case: Case) -> dict[str, Any]:
@@ -62,12 +68,12 @@ def _settings(case: Case) -> dict[str, Any]:
     }
 
 
-def _collapsed_response(case: Case, beta: float) -> np.ndarray:
-    """The measured map at the minimiser that is pulled to collapsed features, or to features `off` by some noise."""
+def _collapsed_response(case: Case, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """The measured map at the minimiser that is pulled to collapsed features, or to features `off` by some noise, and those features."""
     H = np.asarray(solve(case).params.features)
     H = H + case.options.get("off", 0.0) * np.asarray(jax.random.normal(jax.random.fold_in(case.key, 2), H.shape))
     problem = pulled(case, H, beta=beta)
-    return measured_response(problem, minimiser(problem, case.key))
+    return measured_response(problem, minimiser(problem, case.key)), H
 
 
 def map_regime(case: Case) -> Setting:
@@ -128,6 +134,8 @@ _SPECTRUM_CASES = (
     case("K=2, n=4, d=5, c=0.95, β=0.5", K=2, n=4, d=5, lambda_W=1.0, lambda_H=0.9025, beta=0.5, seed=2),
     case("K=3, n=2, d=3 = K, β=10", n=2, d=3, beta=10.0, seed=3),
     case("anchor 5 % off", _OUTSIDE, beta=1.0, off=0.05),
+    # the sizes of the paper's figure; its λ_H are not in the text
+    *(case(f"figure: λ_H={lam}", K=4, n=10, d=10, lambda_W=2**0.5, lambda_H=lam, beta=100.0, seed=4) for lam in (0.05, 0.2, 0.5)),
 )
 
 
@@ -140,13 +148,16 @@ _SPECTRUM_CASES = (
     only_full=(
         "K=2, n=4, d=5, c=0.95, β=0.5",
         "K=3, n=2, d=3 = K, β=10",
+        "figure: λ_H=0.05",
+        "figure: λ_H=0.2",
+        "figure: λ_H=0.5",
     ),
     cases=_SPECTRUM_CASES,
 )
 def gain_spectrum(case: Case):
     """Four gains at collapse: for noise in the span of the means, for noise off it, for stretching the means, for turning them."""
     settings, beta = _settings(case), case.options["beta"]
-    F = _collapsed_response(case, beta)
+    F, _ = _collapsed_response(case, beta)
     gains = ufm.perturbation.gains(beta=beta, **settings)
     singular = np.linalg.svd(F, compute_uv=False)
     yield Claim("F is symmetric", F, F.T, SPECTRUM)
@@ -190,7 +201,7 @@ def leading_order(case: Case):
     K, n, d = settings["num_classes"], settings["samples_per_class"], settings["feature_dim"]
     errors = []
     for beta in (1e3, 1e4):
-        F = _collapsed_response(case, beta)
+        F, _ = _collapsed_response(case, beta)
         printed = ufm.perturbation.leading_order(lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta)
         own = np.linalg.svd(F[: d * n, : d * n], compute_uv=False)
         across = np.linalg.svd(F[: d * n, d * n : 2 * d * n], compute_uv=False)
@@ -202,3 +213,60 @@ def leading_order(case: Case):
             yield band_claim(f"β={beta:g}: {name}, error", error, 0.0, band=_CONSTANT / beta**2)
     orders = np.log10(np.abs(np.array(errors[0]) / np.array(errors[1])))
     yield band_claim("order of the errors in 1/β", orders, 2.0, band=_ORDER)
+
+
+# c at the points of a sweep; 2/3 among them, where cross-talk is largest in λ_H
+_SWEEP = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 2 / 3, 0.8, 0.9, 0.97])
+
+
+def sweep_regime(case: Case) -> Setting:
+    """As for the spectrum, at every point of the sweep."""
+    return collapse_regime(case)
+
+
+@check(
+    key="tirer2023/hyperparameters",
+    formula=r"1-g:\ \tfrac{r}{\beta+r},\ \tfrac{\lambda_H}{\beta+\lambda_H},\ \tfrac{4\lambda_H(1-c)}{\beta+4\lambda_H(1-c)};"
+    r"\quad r = \sqrt{\lambda_H/\lambda_W},\ c = \sqrt{\lambda_H\lambda_W}",
+    source="derived; Tirer, Huang & Niles-Weed 2023 discuss the effect of the hyperparameters after Theorem 4.2",
+    regime=sweep_regime,
+    cases=(
+        case("λ_H up to the end of collapse", lambda_W=2**0.5, lambda_H=0.2, vary="lambda_H"),
+        case("λ_W up to the end of collapse", lambda_W=0.2, lambda_H=0.5, vary="lambda_W", seed=1),
+        case("anchor 5 % off", _OUTSIDE, lambda_W=2**0.5, lambda_H=0.2, vary="lambda_H", off=0.05),
+    ),
+)
+def hyperparameters(case: Case):
+    """Decay of the features attenuates noise, decay of the classifier lets it pass; cross-talk peaks at c = 2/3 in λ_H, falls with λ_W."""
+    vary, beta = case.options["vary"], 10.0
+    held = case.parameters["lambda_W" if vary == "lambda_H" else "lambda_H"]
+    values, measured, predicted = _SWEEP**2 / held, [], []
+    for value in values:
+        there = dataclasses.replace(case, parameters={**case.parameters, vary: float(value)})
+        settings = _settings(there)
+        gains = ufm.perturbation.gains(beta=beta, **settings).values
+        talk = ufm.perturbation.cross_talk(lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta)
+        predicted.append([*(1 - gains[:3]), talk])
+        measured.append(_attenuations(*_collapsed_response(there, beta), settings["samples_per_class"], settings["feature_dim"]))
+    measured, predicted = np.array(measured), np.array(predicted)
+    names = ("in span", "off span", "stretch", "cross-talk")
+    for name, of_flow, law in zip(names, measured.T, predicted.T, strict=True):
+        yield Claim(f"attenuation: {name}", of_flow, law, SPECTRUM)
+    if vary == "lambda_H":
+        yield one_sided_claim("grows with λ_H: noise in the span and off it", -np.diff(measured[:, :2], axis=0))
+        yield Claim("c where cross-talk is largest", _SWEEP[np.argmax(measured[:, 3])], 2 / 3, SPECTRUM)
+    else:
+        yield one_sided_claim("falls with λ_W: noise in the span, stretching and cross-talk", np.diff(measured[:, [0, 2, 3]], axis=0))
+    columns = dict(zip(names, measured.T, strict=True)) | {f"law: {n}": law for n, law in zip(names, predicted.T, strict=True)}
+    yield Record(f"attenuation against {vary}", {vary: values, "c": _SWEEP, **columns})
+
+
+def _attenuations(F: np.ndarray, H: np.ndarray, n: int, d: int) -> list[float]:
+    """1 − ⟨D, F D⟩/‖D‖² for noise of class 1 in the span of the means and off it and for stretching its mean, and the norm of F_12."""
+    # columns of a class are consecutive; with d > K the last left singular vector is orthogonal to the means
+    left = np.linalg.svd(H)[0]
+    mean = H[:, :n].mean(axis=1)
+    noise, whole = np.zeros(H.shape[1]), np.zeros(H.shape[1])
+    noise[:2], whole[:n] = (1, -1), 1
+    directions = [np.outer(v, columns).ravel(order="F") for v, columns in ((mean, noise), (left[:, -1], noise), (mean, whole))]
+    return [*(1 - float(D @ F @ D / (D @ D)) for D in directions), float(np.linalg.norm(F[: d * n, d * n : 2 * d * n], 2))]
