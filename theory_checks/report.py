@@ -17,6 +17,8 @@ from theory_checks.registry import Check, Record, Setting, Verdict
 from theory_checks.runner import Row
 
 _HEADER = ("theorem", "cases (in/on/out)", "worst error", "of tolerance", "certificate gap", "verdict")
+# Longer records are for figures and fill no terminal.
+PRINTED = 12
 
 
 def verdicts(rows: Iterable[Row]) -> dict[str, Verdict]:
@@ -82,16 +84,29 @@ def _paper_table(title: str, rows: list[Row]) -> list[str]:
 
 
 def _failure(row: Row) -> list[str]:
-    lines = [f"  {row.verdict.upper()} {row.check.key}, case {row.case.id} ({row.case.setting} the hypotheses)"]
+    title = f"  {row.verdict.upper()} {row.check.key}, case {row.case.id} ({row.case.setting} the hypotheses)"
+    return [title, *(f"    {reason}" for reason in reasons(row))]
+
+
+def reasons(row: Row) -> list[str]:
+    """Why a case did not end as it should; nothing where it did."""
+    if row.verdict.ok:
+        return []
     if row.message:
-        return [*lines, f"    {row.message}"]
+        return [row.message]
     broken = [claim for claim in row.binding if not claim.holds]
-    for claim in broken:
-        lines.append(f"    {claim.name}: error {claim.error:.3e}, tolerance {claim.tolerance:.0e}")
-    if not broken:
-        closest = max((claim.error for claim in row.claims if not claim.witness), default=0.0)
-        lines.append(f"    no claim of the theorem is clearly violated here, as one must be (largest error {closest:.1e})")
-    return lines
+    if broken:
+        return [f"{claim.name}: error {claim.error:.3e}, tolerance {claim.tolerance:.0e}" for claim in broken]
+    if row.refutations and row.case.setting is Setting.OUTSIDE:
+        return ["a lower value outside the hypotheses refutes nothing"]
+    if row.refutations:
+        return [
+            f"{r.name}: its value {r.value:.12g} is not below {r.claimed:.12g} by more than rounding"
+            for r in row.refutations
+            if not r.proven
+        ]
+    closest = max((claim.error for claim in row.claims if not claim.witness), default=0.0)
+    return [f"no claim of the theorem is clearly violated here, as one must be (largest error {closest:.1e})"]
 
 
 def _refutations(row: Row) -> list[str]:
@@ -103,10 +118,14 @@ def _refutations(row: Row) -> list[str]:
 
 
 def _record(row: Row, record: Record) -> list[str]:
+    title = f"  {row.theorem}, {row.case.id}: {record.name}"
+    longest = max((len(column) for column in record.columns.values()), default=0)
+    if longest > PRINTED:
+        return [f"{title} ({len(record.columns)} columns of up to {longest} numbers, in the JSON file)"]
     cells = [[name, *(f"{x:.0f}" if float(x).is_integer() else f"{x:.1e}" for x in column)] for name, column in record.columns.items()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)) for line in cells]
-    return [f"  {row.theorem}, {row.case.id}: {record.name}", *(f"    {line}" for line in lines)]
+    return [title, *(f"    {line}" for line in lines)]
 
 
 def listing(checks: Iterable[Check]) -> str:
@@ -121,13 +140,14 @@ def listing(checks: Iterable[Check]) -> str:
     return "\n".join(lines)
 
 
-def as_document(rows: Iterable[Row], papers: Mapping[str, str], *, finished: bool = True) -> dict[str, Any]:
-    """The rows as plain JSON types. Numbers that are not finite become null."""
+def as_document(rows: Iterable[Row], papers: Mapping[str, str], *, finished: bool = True, command: str | None = None) -> dict[str, Any]:
+    """The rows as plain JSON types. Numbers that are not finite become null. `command` is what was typed to get them."""
     rows = list(rows)
     checks = {row.check.key: row.check for row in rows}
     found = verdicts(rows)
     return {
         "finished": finished,
+        "command": command,
         "papers": {key: papers.get(key, key) for key in dict.fromkeys(row.paper for row in rows)},
         "checks": [
             {
@@ -145,6 +165,7 @@ def as_document(rows: Iterable[Row], papers: Mapping[str, str], *, finished: boo
 
 
 def _row_document(row: Row) -> dict[str, Any]:
+    binding = {id(claim) for claim in row.binding}
     return {
         "check": row.check.key,
         "paper": row.paper,
@@ -154,6 +175,7 @@ def _row_document(row: Row) -> dict[str, Any]:
         "parameters": _plain(dict(row.case.parameters)),
         "options": _plain(dict(row.case.options)),
         "starts": row.case.starts,
+        "full": row.case.full,
         "claims": [
             {
                 "name": claim.name,
@@ -163,6 +185,7 @@ def _row_document(row: Row) -> dict[str, Any]:
                 "tolerance": claim.tolerance,
                 "scale": _plain(claim.scale),
                 "witness": claim.witness,
+                "binding": id(claim) in binding,
                 "holds": claim.holds,
             }
             for claim in row.claims
@@ -176,6 +199,7 @@ def _row_document(row: Row) -> dict[str, Any]:
         "seconds": row.seconds,
         "verdict": str(row.verdict),
         "message": row.message,
+        "reasons": reasons(row),
         "settings": row.settings,
     }
 
@@ -189,7 +213,10 @@ def _plain(value):
         return [_plain(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    # what else a case may hold, such as the function that makes its labels
+    return getattr(value, "__name__", str(value))
 
 
 def write_counterexamples(folder: str | os.PathLike, rows: Iterable[Row]) -> list[str]:
@@ -199,7 +226,7 @@ def write_counterexamples(folder: str | os.PathLike, rows: Iterable[Row]) -> lis
         if row.verdict is Verdict.REFUTED:
             for refutation in row.refutations:
                 paths.append(os.path.join(os.fspath(folder), _file_of(row, refutation)))
-                _write_whole(paths[-1], "wb", functools.partial(_write_npz, refutation))
+                write_whole(paths[-1], "wb", functools.partial(_write_npz, refutation))
     return paths
 
 
@@ -218,10 +245,15 @@ def write_json(path: str | os.PathLike, document: Any) -> None:
         json.dump(document, file, indent=1, allow_nan=False)
         file.write("\n")
 
-    _write_whole(path, "w", write)
+    write_whole(path, "w", write)
 
 
-def _write_whole(path: str | os.PathLike, mode: str, write: Callable[[IO], Any]) -> None:
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file."""
+    write_whole(path, "w", lambda file: file.write(text))
+
+
+def write_whole(path: str | os.PathLike, mode: str, write: Callable[[IO], Any]) -> None:
     """Write beside the target and rename over it: a reader finds the old file or the new one, never a part."""
     target = os.path.abspath(os.fspath(path))
     handle, scratch = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".", suffix=".tmp")
