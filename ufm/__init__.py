@@ -9,6 +9,10 @@ from ufm.fitting import FittedDecay, fit_decay
 from ufm.frames import centring_matrix, frame_distance, general_orthogonal_frame, gram_distance, nearest_etf, orthogonal_frame, simplex_etf
 from ufm.labels import Labels, collapse, exponential_counts, one_hot, smoothed, soft, step_counts
 from ufm.landscape import Classification, HessianSpectrum, classify, hessian_spectrum
+from ufm.large_scale.certificate import LargeCertificate, certify_large
+from ufm.large_scale.problem import LargeProblem, large_objective
+from ufm.large_scale.solve import minimise_large
+from ufm.large_scale.sparse import SparseLabels, sparse_one_hot, sparse_soft
 from ufm.losses import AbstractLoss, AdjustedCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RescaledSquaredError
 from ufm.metrics import (
     Metrics,
@@ -87,6 +91,8 @@ __all__ = [
     "GradientDescent",
     "HessianSpectrum",
     "Labels",
+    "LargeCertificate",
+    "LargeProblem",
     "LoadedFeatures",
     "MeanSquaredError",
     "Metrics",
@@ -105,12 +111,14 @@ __all__ = [
     "Result",
     "Solution",
     "SolveFailed",
+    "SparseLabels",
     "Trajectory",
     "beta_quadrature",
     "between_class_cov",
     "cdnv",
     "centring_matrix",
     "certify",
+    "certify_large",
     "channel_coordinates",
     "channels",
     "class_gram",
@@ -137,6 +145,7 @@ __all__ = [
     "global_mean",
     "gram_distance",
     "hessian_spectrum",
+    "large_objective",
     "laws",
     "load_features",
     "manifold_mixup_optimum",
@@ -144,6 +153,7 @@ __all__ = [
     "measure_features",
     "measure_params",
     "minimise",
+    "minimise_large",
     "minority_collapse_ratio",
     "minority_strength",
     "mixed_pairs",
@@ -175,6 +185,8 @@ __all__ = [
     "simplex_etf",
     "smoothed",
     "soft",
+    "sparse_one_hot",
+    "sparse_soft",
     "squared_error_mixup_spectrum",
     "start_from_features",
     "start_from_logits",

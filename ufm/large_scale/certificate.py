@@ -1,0 +1,268 @@
+r"""The duality gap of `ufm.certificate` where the K × C gradient G exists only as products, a chunk of columns at a time.
+
+The bound needs an upper bound on $\|G\|_{op}$, and iterations alone only give lower ones. It is made of two parts. The range of W is
+spanned by singular vectors of G at a stationary point; on its Ritz vectors Q of $A = GG^\top$ that are nearly invariant everything is
+known: the Ritz values $\Theta$ and the residuals $E = AQ - Q\Theta$. On the complement a Chebyshev polynomial of A (power iteration,
+accelerated) is applied to random unit vectors x: with $T$ of degree k, at most 1 on $[0,\theta]$ and growing beyond,
+$\|T(A)x\| \ge T(\lambda_1)\,|x\cdot v_1|$, and $|x \cdot v_1| > \tau$ for one of s vectors at least, except with probability
+$(\tau\sqrt{2K/\pi})^s$. That bounds the complement by some b, and then (a Schur complement)
+
+$$\|G\|_{op}^2 \ \le\ \min\{\lambda > b:\ \Theta + E^\top E/(\lambda - b) \preceq \lambda\}.$$
+
+So b may be a per cent too large and the gap still closes to rounding wherever the rest of the spectrum is a per cent below the top.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm._validate import require
+from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
+from ufm.losses import CrossEntropy, MeanSquaredError
+from ufm.problem import Params, check_params, require_decay
+
+# A Ritz vector is split off when its residual is below this, relative to the largest Ritz value; with a larger one it is better known as
+# part of the rest.
+_INVARIANT = 1e-2
+# The interval of the polynomial ends no lower than this, relative to the largest Ritz value: there may be nothing at all in the rest.
+_LEAST = 1e-3
+# Block power steps that place the interval of the polynomial; a poor guess costs sharpness, never truth.
+_GUESSES = 10
+
+
+class LargeCertificate(eqx.Module):
+    r"""A lower bound on the global minimum that holds except with a stated probability, hence how far a point can be from it.
+
+    `value`: the objective at the point. `lower_bound` $\le$ the global minimum. `gap`: (value − lower_bound) / |value|. `spectral_ratio`,
+    `spectral_bound`: $\|G\|_{op}/\mu$ lies between them; the first is at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of
+    a free bias before it was removed, 0 without one. `failure_probability`: that the second, and with it `lower_bound`, is false.
+    """
+
+    value: Float[Array, ""]
+    lower_bound: Float[Array, ""]
+    gap: Float[Array, ""]
+    spectral_ratio: Float[Array, ""]
+    spectral_bound: Float[Array, ""]
+    bias_residual: Float[Array, ""]
+    failure_probability: float = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        return (
+            f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}\n"
+            f"{float(self.spectral_ratio):.12g} <= spectral ratio <= {float(self.spectral_bound):.12g}, "
+            f"the latter except with probability {self.failure_probability:.0e}"
+        )
+
+    def closes(self, tolerance: float = 1e-9) -> bool:
+        """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
+        return bool(np.asarray(self.gap) <= tolerance)
+
+
+def certify_large(
+    problem: LargeProblem,
+    params: Params,
+    *,
+    key: PRNGKeyArray,
+    steps: int = 40,
+    block: int = 16,
+    failure_probability: float = 1e-12,
+    progress: bool | None = None,
+) -> LargeCertificate:
+    r"""Lower bound on the global minimum of a `LargeProblem`, from the loss gradients at `params` scaled onto the dual ball.
+
+    `params`: any point, as for `certify`. `key`: for the random vectors; the point must not have been made from the same draws (a start of
+    `minimise_large` from an equal key is not). `steps`: degree of the polynomial, each a pass over all logits; off the range of W the bound
+    on the squared norm is too large by a factor of about $1 + (\log(K/\delta^{2/s})/4k)^2$. `block`: how many random vectors, s.
+    `failure_probability`: δ.
+
+    Returns a `LargeCertificate`. With a free bias the gradients are first changed so that $\sum_c\omega_c u_c = 0$: of cross-entropy by
+    moving probability from classes predicted too often to those predicted too rarely, of squared error by subtracting the mean. So the
+    bound holds at any point, and costs what the bias is off.
+
+    Raises `ValueError` as `certify` does, for a free bias with another loss, and for budgets that are not positive.
+
+    Source: as `certify`; the probability is that of a coordinate of a random unit vector, whose density is at most $\sqrt{K/2\pi}$.
+
+    Rounding is not part of the bound, as in `certify`. `failure_probability` is of the random vectors and of nothing else.
+    """
+    require(isinstance(problem, LargeProblem), "`problem` must be ufm.LargeProblem; ufm.certify takes a Problem", type(problem).__name__)
+    require(problem.loss.convex, "`problem.loss` must be convex in the logits for a certificate", type(problem.loss).__name__)
+    repairable = problem.bias != "free" or isinstance(problem.loss, CrossEntropy | MeanSquaredError)
+    require(repairable, "`problem.loss` must be CrossEntropy or MeanSquaredError with a free bias", type(problem.loss).__name__)
+    require_decay(as_problem(problem), "a certificate")
+    for name, number in (("steps", steps), ("block", block)):
+        require(isinstance(number, int) and number >= 1, f"`{name}` must be a whole number >= 1", number)
+    require(0 < failure_probability < 1, "`failure_probability` must lie between 0 and 1", failure_probability)
+    params = check_params(as_problem(problem), params)
+
+    bar = Progress("certify_large", total=_GUESSES + steps + 3, show=progress)
+    try:
+        fix, residual = _fix(problem, params)
+        bar.update(1)
+        span, values, coupling = _invariant(problem, params, fix)
+        values, coupling = np.asarray(values, np.float64), np.asarray(coupling, np.float64)
+        bar.update(2)
+        first, second = jax.random.split(jax.random.fold_in(key, _GUESSES))
+        vectors, theta = _random_block(problem, span, first, block), jnp.zeros((), problem.dtype)
+        for i in range(_GUESSES):
+            basis = _off(span, jnp.linalg.qr(vectors)[0])
+            vectors = jax.block_until_ready(_rest(problem, params, fix, span, basis))
+            theta = jnp.linalg.eigvalsh(product(basis.T, vectors))[-1]
+            bar.update(3 + i)
+        # the interval depends on the first block only: given it, the second is as random as ever
+        reached = float(theta)
+        theta = max(float(theta), _LEAST * float(values.max()), float(jnp.finfo(problem.dtype).tiny) ** 0.5)
+        here, before = _random_block(problem, span, second, block), None
+        stretch = jnp.asarray(2 / theta, problem.dtype)
+        for i in range(steps):
+            # the recurrence of the Chebyshev polynomials in 2A/θ − 1, which maps [0, θ] onto [−1, 1]
+            mapped = stretch * jax.block_until_ready(_rest(problem, params, fix, span, here)) - here
+            here, before = mapped if before is None else 2 * mapped - before, here
+            bar.update(3 + _GUESSES + i)
+        rest = _bound_on_rest(np.asarray(here, np.float64), theta, problem.labels.num_classes, steps, failure_probability)
+        squared = _largest(values, coupling, rest)
+        value, lower_bound, mu = _bound(problem, params, fix, jnp.asarray(np.sqrt(squared), problem.dtype))
+    finally:
+        bar.close()
+    holds = np.isfinite(value) and np.isfinite(lower_bound)
+    infinity = jnp.asarray(jnp.inf, problem.dtype)
+    gap = (value - lower_bound) / jnp.maximum(jnp.abs(value), jnp.finfo(problem.dtype).tiny) if holds else infinity
+    return LargeCertificate(
+        value=value,
+        lower_bound=lower_bound if holds else -infinity,
+        gap=gap,
+        spectral_ratio=jnp.asarray(np.sqrt(max(values.max(), reached)), problem.dtype) / mu,
+        spectral_bound=jnp.asarray(np.sqrt(squared), problem.dtype) / mu,
+        bias_residual=residual,
+        failure_probability=failure_probability,
+    )
+
+
+class _Fix(NamedTuple):
+    """What makes the mean of the dual columns vanish, all zero where nothing is to be done; and that mean, for a penalised bias.
+
+    Probabilities q + u lose a share `taken` (K,), which goes where `given` (K,) says, and `shift` (K,) is subtracted.
+    """
+
+    taken: Float[Array, " K"]
+    given: Float[Array, " K"]
+    shift: Float[Array, " K"]
+    mean: Float[Array, " K"]
+
+
+def _dual(problem: LargeProblem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]:
+    """The dual columns u of a chunk: gradients of the loss, changed where a free bias asks for it."""
+    dual = jax.vmap(jax.grad(problem.loss), in_axes=1, out_axes=1)(chunk.logits, chunk.targets)
+    if problem.bias == "free" and isinstance(problem.loss, CrossEntropy):
+        moved = fix.taken[:, None] * (chunk.targets + dual)
+        return dual - moved + fix.given[:, None] * jnp.sum(moved, axis=0)[None, :]
+    return dual - fix.shift[:, None] if problem.bias == "free" else dual
+
+
+@jax.jit
+def _fix(problem: LargeProblem, params: Params) -> tuple[_Fix, Float[Array, ""]]:
+    """How to remove the mean of the dual columns, and its norm relative to that of the targets."""
+    zero = jnp.zeros(problem.labels.num_classes, problem.dtype)
+    nothing = _Fix(zero, zero, zero, zero)
+
+    def body(chunk: Chunk, carry):
+        mean, wanted = carry
+        weights = chunk.weights * chunk.new
+        # (the bias is free or the fix is nothing: the plain gradient either way)
+        dual = jax.vmap(jax.grad(problem.loss), in_axes=1, out_axes=1)(chunk.logits, chunk.targets)
+        return mean + dual @ weights, wanted + chunk.targets @ weights
+
+    mean, wanted = over_chunks(problem, params, body, (zero, zero))
+    if problem.bias != "free":
+        return nothing._replace(mean=mean), jnp.zeros((), problem.dtype)
+    size = jnp.sqrt(problem.labels.energy / problem.labels.num_samples)
+    residual = jnp.sqrt(jnp.sum(mean**2)) / jnp.where(size > 0, size, 1)
+    if isinstance(problem.loss, MeanSquaredError):
+        return nothing._replace(shift=mean), residual
+    predicted, short = wanted + mean, jnp.maximum(-mean, 0)
+    missing = jnp.sum(short)
+    given = jnp.where(missing > 0, short / jnp.where(missing > 0, missing, 1), 1 / len(mean))
+    return _Fix(jnp.maximum(mean, 0) / jnp.where(predicted > 0, predicted, 1), given, zero, zero), residual
+
+
+def _gram(problem: LargeProblem, params: Params, fix: _Fix, vectors: Float[Array, "K S"]) -> Float[Array, "K S"]:
+    """G Gᵀ times vectors, with G = [ω_c u_c / √m_c]: one pass over the columns."""
+    N = problem.labels.num_samples
+
+    def body(chunk: Chunk, total):
+        # ω/√m = √(ω/N)
+        gradient = _dual(problem, fix, chunk) * (jnp.sqrt(chunk.weights / N) * chunk.new)[None, :]
+        return total + product(gradient, product(gradient.T, vectors))
+
+    return over_chunks(problem, params, body, jnp.zeros_like(vectors))
+
+
+@jax.jit
+def _invariant(problem: LargeProblem, params: Params, fix: _Fix):
+    """Ritz vectors in the range of W that are nearly invariant (K, R), their values (R,), products of residuals (R, R); 0 for others."""
+    (W,) = params.weights
+    basis = jnp.linalg.qr(W)[0]
+    applied = _gram(problem, params, fix, basis)
+    values, rotation = jnp.linalg.eigh(product(basis.T, applied))
+    vectors = product(basis, rotation)
+    residuals = product(applied, rotation) - vectors * values[None, :]
+    kept = (jnp.sqrt(jnp.sum(residuals**2, axis=0)) <= _INVARIANT * values[-1]).astype(W.dtype)
+    residuals = residuals * kept[None, :]
+    return vectors * kept[None, :], values * kept, product(residuals.T, residuals)
+
+
+def _off(span: Float[Array, "K R"], vectors: Float[Array, "K S"]) -> Float[Array, "K S"]:
+    return vectors - product(span, product(span.T, vectors))
+
+
+def _random_block(problem: LargeProblem, span, key: PRNGKeyArray, block: int) -> Float[Array, "K S"]:
+    """Random unit vectors, less their part in the span."""
+    normal = jax.random.normal(key, (problem.labels.num_classes, block), problem.dtype)
+    return _off(span, normal / jnp.sqrt(jnp.sum(normal**2, axis=0))[None, :])
+
+
+@jax.jit
+def _rest(problem: LargeProblem, params: Params, fix: _Fix, span: Float[Array, "K R"], vectors: Float[Array, "K S"]) -> Float[Array, "K S"]:
+    """A off the span, times vectors off the span."""
+    return _off(span, _gram(problem, params, fix, vectors))
+
+
+def _bound_on_rest(last: np.ndarray, theta: float, K: int, steps: int, failure_probability: float) -> float:
+    """An upper bound on the largest eigenvalue of A off the span, except with the given probability."""
+    tau = min(1.0, failure_probability ** (1 / last.shape[1]) * np.sqrt(np.pi / (2 * K)))
+    grown = float(np.sqrt(np.max(np.sum(last**2, axis=0)))) / tau
+    return 0.5 * theta * (1 + np.cosh(np.arccosh(max(grown, 1.0)) / steps)) if np.isfinite(grown) else np.inf
+
+
+def _largest(values: np.ndarray, coupling: np.ndarray, rest: float) -> float:
+    """The least λ >= b = `rest` with diag(`values`) + `coupling`/(λ − b) <= λ, from above."""
+    low = max(float(values.max()), rest)
+    high = low + float(np.sqrt(max(np.linalg.eigvalsh(coupling)[-1], 0.0)))
+    while np.isfinite(high) and low < (middle := 0.5 * (low + high)) < high and high - low > 1e-3 * np.finfo(float).eps * high:
+        fits = middle > rest and np.linalg.eigvalsh(np.diag(values) + coupling / (middle - rest))[-1] <= middle
+        low, high = (low, middle) if fits else (middle, high)
+    return high
+
+
+@jax.jit
+def _bound(problem: LargeProblem, params: Params, fix: _Fix, norm: Float[Array, ""]):
+    """The objective, the dual value with the dual columns scaled to a spectral norm of at most μ, and μ."""
+    (lam,) = problem.lambda_W
+    mu = jnp.sqrt(lam * problem.lambda_H)
+    t = jnp.minimum(1, mu / jnp.where(norm > 0, norm, jnp.finfo(norm.dtype).tiny))
+    conjugate = jax.vmap(problem.loss.conjugate, in_axes=1)
+
+    def body(chunk: Chunk, total):
+        return total + jnp.dot(conjugate(t * _dual(problem, fix, chunk), chunk.targets), chunk.weights * chunk.new)
+
+    dual = -over_chunks(problem, params, body, jnp.zeros((), problem.dtype))
+    if problem.lambda_b is not None:
+        dual = dual - 0.5 * t**2 * jnp.sum(fix.mean**2) / problem.lambda_b
+    return large_objective(problem, params), dual, mu
