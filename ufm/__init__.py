@@ -72,6 +72,7 @@ from ufm.solvers import (
     random_start,
     start_from_features,
 )
+from ufm.sweeps import open_sweep, sweep
 
 __all__ = [
     "LBFGS",
@@ -174,6 +175,7 @@ __all__ = [
     "objective",
     "observables",
     "one_hot",
+    "open_sweep",
     "orthogonal_frame",
     "perturbation",
     "random_start",
@@ -191,6 +193,7 @@ __all__ = [
     "start_from_features",
     "start_from_logits",
     "step_counts",
+    "sweep",
     "three_class_projection",
     "vanishing_strength",
     "within_class_cov",

@@ -43,6 +43,10 @@ GROUPS = {
     "accuracy": Group("time_to_accuracy", THREADS),
     "scaling": Group("scaling", THREADS),
     "start-up": Group("start_up", THREADS),
+    "fixed-classifier": Group("fixed_classifier", THREADS),
+    "large": Group("large", ALL_CORES),
+    # a chunk needs three threads of XLA's pool (ufm.sweeping.work.runs_at_once)
+    "sweeps": Group("sweeps", ALL_CORES | {"NPROC": str(3 * (os.cpu_count() or 1) + 1)}),
 }
 
 

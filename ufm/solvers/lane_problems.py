@@ -1,0 +1,158 @@
+"""Small one-layer problems with the lanes in the last axis: value, gradient and Hessian of all of them at once.
+
+Batched products of 10 × 10 matrices are slow on a CPU; written as a sum of elementwise products over the contracted index they vectorise
+over the lanes.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm.losses import AbstractLoss
+from ufm.problem import Problem
+from ufm.solvers.coordinates import scales
+
+
+class LaneProblems(eqx.Module):
+    """Problems, lanes last (first in the queue). Logits are `logit_scale` times the product of the scaled factors, plus the bias."""
+
+    targets: Float[Array, "K C B"]
+    column_weights: Float[Array, "C B"]
+    logit_scale: Float[Array, "C B"]
+    bias_scale: Float[Array, " B"] | None
+    lambda_b: Float[Array, " B"] | None
+    loss: AbstractLoss
+
+
+class _Point(NamedTuple):
+    """Classifier, features and bias, scaled as in `coordinates`: the vectors of the method."""
+
+    classifier: Float[Array, "K d B"]
+    features: Float[Array, "d C B"]
+    bias: Float[Array, "K B"] | None
+
+
+def _product(A, B, axes: str):
+    """A B, A Bᵀ ("nt") or Aᵀ B ("tn") of every lane, as a sum over the contracted index."""
+    if axes == "nn":
+        terms = (A[:, j, None, :] * B[None, j, :, :] for j in range(A.shape[1]))
+    elif axes == "nt":
+        terms = (A[:, None, j, :] * B[None, :, j, :] for j in range(A.shape[1]))
+    else:
+        terms = (A[j, :, None, :] * B[j, None, :, :] for j in range(A.shape[0]))
+    return functools.reduce(jnp.add, terms)
+
+
+def dot(a, b):
+    """Inner products, one a lane."""
+    return jnp.sum(a * b, axis=0)
+
+
+def select(flag, new, old):
+    """Lane by lane, `new` where the flag holds."""
+    return jax.tree.map(lambda a, b: jnp.where(flag.reshape((1,) * (a.ndim - 1) + flag.shape), a, b), new, old)
+
+
+def _split(lanes: LaneProblems, flat) -> _Point:
+    """The parts of flat vectors, as in `coordinates`."""
+    (K, C, B), bias = lanes.targets.shape, lanes.bias_scale is not None
+    d = (flat.shape[0] - bias * K) // (K + C)
+    ends = K * d, K * d + d * C
+    return _Point(flat[: ends[0]].reshape(K, d, B), flat[ends[0] : ends[1]].reshape(d, C, B), flat[ends[1] :] if bias else None)
+
+
+def _join(x: _Point):
+    """The inverse of `_split`."""
+    B = x.classifier.shape[-1]
+    return jnp.concatenate([leaf.reshape(-1, B) for leaf in jax.tree.leaves(x)])
+
+
+def _over_samples(function, lanes: LaneProblems):
+    """A function (loss, logits (K,), target (K,)) of one sample, over the columns and lanes of (K, C, B)."""
+
+    def one_lane(loss, logits, targets):
+        return jax.vmap(functools.partial(function, loss), in_axes=1, out_axes=-1)(logits, targets)
+
+    axes = jax.tree.map(lambda leaf: leaf.ndim - 1, lanes.loss)
+    over_lanes = jax.vmap(one_lane, in_axes=(axes, -1, -1), out_axes=-1)
+    return lambda logits: over_lanes(lanes.loss, logits, lanes.targets)
+
+
+def _logits(lanes: LaneProblems, x: _Point):
+    logits = _product(x.classifier, x.features, "nn") * lanes.logit_scale[None]
+    if x.bias is None or lanes.bias_scale is None:
+        return logits
+    return logits + (x.bias * lanes.bias_scale[None])[:, None]
+
+
+def _bias_gradient(lanes: LaneProblems, bias, dual):
+    """Gradient in the scaled bias, for the loss gradients `dual` (K, C, B); a Hessian product for directions of both."""
+    assert lanes.bias_scale is not None
+    gradient = jnp.sum(dual * lanes.column_weights[None], axis=1) * lanes.bias_scale[None]
+    return gradient if lanes.lambda_b is None else gradient + (lanes.lambda_b * lanes.bias_scale**2)[None] * bias
+
+
+def evaluate(lanes: LaneProblems, flat):
+    """Value, squared length of the point, gradient, and the Hessian as a function of a direction, of every lane."""
+    x = _split(lanes, flat)
+
+    def gradients(logits):
+        losses, dual = _over_samples(lambda loss, z, q: jax.value_and_grad(loss)(z, q), lanes)(logits)
+        return dual, losses
+
+    dual, curved, losses = jax.linearize(gradients, _logits(lanes, x), has_aux=True)
+    number = flat.shape[0] - (0 if x.bias is None else x.bias.shape[0])
+    size_sq = dot(flat[:number], flat[:number])
+    value = jnp.sum(losses * lanes.column_weights, axis=0) + 0.5 * size_sq
+    if x.bias is not None:
+        bias_sq = jnp.sum(x.bias**2, axis=0)
+        size_sq = size_sq + bias_sq
+        if lanes.lambda_b is not None and lanes.bias_scale is not None:
+            value = value + 0.5 * lanes.lambda_b * lanes.bias_scale**2 * bias_sq
+
+    outer = lanes.column_weights * lanes.logit_scale
+    scaled_dual = dual * outer[None]
+    gradient = _Point(
+        _product(scaled_dual, x.features, "nt") + x.classifier,
+        _product(x.classifier, scaled_dual, "tn") + x.features,
+        None if x.bias is None else _bias_gradient(lanes, x.bias, dual),
+    )
+
+    def hessian(direction):
+        v = _split(lanes, direction)
+        moved = (_product(v.classifier, x.features, "nn") + _product(x.classifier, v.features, "nn")) * lanes.logit_scale[None]
+        if v.bias is not None and lanes.bias_scale is not None:
+            moved = moved + (v.bias * lanes.bias_scale[None])[:, None]
+        turned = curved(moved)
+        scaled = turned * outer[None]
+        product = _Point(
+            _product(scaled, x.features, "nt") + _product(scaled_dual, v.features, "nt") + v.classifier,
+            _product(v.classifier, scaled_dual, "tn") + _product(x.classifier, scaled, "tn") + v.features,
+            None if v.bias is None else _bias_gradient(lanes, v.bias, turned),
+        )
+        return _join(product)
+
+    return value, size_sq, _join(gradient), hessian
+
+
+def queue_of(problems: Problem) -> LaneProblems:
+    """What the method needs of stacked problems."""
+
+    def one(problem: Problem) -> LaneProblems:
+        scale = scales(problem)
+        return LaneProblems(
+            targets=problem.labels.targets,
+            column_weights=problem.labels.column_weights,
+            logit_scale=1 / (scale.weights[0] * scale.features),
+            bias_scale=None if scale.bias is None else 1 / scale.bias,
+            lambda_b=problem.lambda_b,
+            loss=problem.loss,
+        )
+
+    return jax.vmap(one)(problems)

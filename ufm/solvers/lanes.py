@@ -1,0 +1,91 @@
+"""Many stacked problems of equal shapes, each minimised from its own random start: the way that suits the machine and the problem."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ufm.problem import Params, Problem
+from ufm.solution import Result
+from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.loop import _advance, _code
+from ufm.solvers.newton import Newton
+from ufm.solvers.newton_lanes import LaneResults, newton_lanes
+from ufm.solvers.solver import AbstractSolver, State
+from ufm.solvers.start import random_starts
+
+# Products are sums of at most so many terms, written out: more compile slowly, and have enough work of their own.
+_LARGEST = 24
+
+
+def plain(problem: Problem) -> bool:
+    """Whether it is the unconstrained one-layer model with decay alone."""
+    return problem.depth == 1 and problem.features == "free" and problem.anchor is None and problem.fixed_weights is None
+
+
+def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
+    """The problem with the smallest d of the same optimum: $W H$ has rank at most min(K, C), and more of d is free rotations only."""
+    d = min(problem.feature_dim, *problem.labels.targets.shape)
+    if not plain(problem) or not isinstance(solver, Newton) or d == problem.feature_dim:
+        return problem
+    bias = problem.bias if problem.lambda_b is None else problem.lambda_b
+    return Problem(
+        problem.labels, loss=problem.loss, widths=(d,), lambda_W=problem.lambda_W, lambda_H=problem.lambda_H, bias=bias
+    )  # fmt: skip
+
+
+def start_lanes(problems: Problem, keys: PRNGKeyArray, *, solver: AbstractSolver) -> tuple[Problem, Float[Array, "L n"]]:
+    """Stacked problems as they are solved, and a random start for each in flat coordinates. Runs inside `jit`."""
+    # vmap strips the leading axis, so that shapes are those of one problem
+    small = jax.vmap(functools.partial(narrowed, solver=solver))(problems)
+    starts = jax.vmap(lambda p, k: jax.tree.map(lambda leaf: leaf[0], random_starts(p, k, 1)))(small, keys)
+    return small, jax.vmap(to_flat)(small, starts)
+
+
+def minimise_lanes(
+    small: Problem,
+    flats: Float[Array, "L n"],
+    tolerance: Float[Array, ""],
+    number: Int[Array, ""],
+    *,
+    solver: AbstractSolver,
+    platform: str,
+) -> LaneResults:
+    """The first `number` of what `start_lanes` made; the others stay where they are. Runs inside `jit`.
+
+    A lane is what `minimise` makes of its problem and key, except that `Newton` solves a one-layer problem with d > min(K, C) at
+    d = min(K, C), from a start of that size.
+    """
+    one = jax.tree.map(lambda leaf: leaf[0], small)
+    if platform == "cpu" and isinstance(solver, Newton) and plain(one) and max(one.labels.targets.shape) <= _LARGEST:
+        return newton_lanes(small, flats, tolerance, number, solver=solver)
+    return _one_by_one(small, flats, tolerance, number, solver, platform)
+
+
+def widened(problems: Problem, small: Problem, flats: Float[Array, "L n"]) -> Params:
+    """The points that flat ones of `small` stand for in `problems`: with zeros in the further rows of H and columns of W."""
+    params = jax.vmap(to_params)(small, flats)
+    missing = problems.widths[0] - small.widths[0]
+    if not missing:
+        return params
+    weights = tuple(jnp.pad(W, ((0, 0), (0, 0), (0, missing))) for W in params.weights)
+    return Params(weights=weights, features=jnp.pad(params.features, ((0, 0), (0, missing), (0, 0))), bias=params.bias)
+
+
+def _one_by_one(problems: Problem, flats, tolerance, number, solver: AbstractSolver, platform: str) -> LaneResults:
+    """On a CPU one lane after the other: a batched loop waits for its slowest lane, and batched small products are slow there."""
+
+    def run(lane):
+        problem, flat, wanted = lane
+        state: State = _advance(problem, solver, wanted, solver.max_steps, solver.init(problem, flat))
+        code = _code(state, wanted)
+        code = jnp.where(code == Result.RUNNING, int(Result.MAX_STEPS), code)
+        return LaneResults(state.flat, state.value, state.grad_norm, code, state.num_steps, state.num_evaluations)
+
+    L = flats.shape[0]
+    # a lane past the number has nothing to do
+    lanes = problems, flats, jnp.where(jnp.arange(L) < number, tolerance, jnp.inf)
+    return jax.lax.map(run, lanes) if platform == "cpu" else jax.vmap(run)(lanes)

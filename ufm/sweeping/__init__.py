@@ -1,0 +1,1 @@
+"""The rooms behind `ufm.sweep`: what is swept, how a chunk of lanes is solved, where chunks are kept, and who works on them."""

@@ -1,0 +1,170 @@
+"""One chunk of lanes: from problems and keys to arrays of numbers, compiled once for each shape, sharded over devices."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm.certificate import certify
+from ufm.metrics import Metrics, measure_params
+from ufm.problem import Params, Problem, objective
+from ufm.solution import Result, Trajectory
+from ufm.solvers import flow_batch
+from ufm.solvers.lanes import minimise_lanes, plain, start_lanes, widened
+from ufm.solvers.newton_lanes import LaneResults
+from ufm.solvers.solver import AbstractSolver
+
+Arrays = dict[str, np.ndarray]
+
+KEEP = ("params", "logits")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is wanted of every lane, beside values and codes: static, so hashable."""
+
+    certificates: bool
+    metrics: tuple[str, ...]
+    keep: tuple[str, ...]
+
+
+def scalar_metrics() -> tuple[str, ...]:
+    """The metrics that are one number."""
+    return tuple(field.name for field in dataclasses.fields(Metrics) if not field.name.endswith(("_norms", "_classes")))
+
+
+def certifiable(problem: Problem) -> bool:
+    """Whether `certify` has a bound for it."""
+    decay = np.all(np.asarray(problem.lambda_W) > 0) and np.all(np.asarray(problem.lambda_H) > 0)
+    return plain(problem) and problem.loss.convex and bool(decay)
+
+
+def measured(problems: Problem, params: Params, report: Report) -> dict:
+    """Certificates, metrics and whatever is kept, of stacked problems and points."""
+    out = {}
+    if report.certificates:
+        certificates = jax.vmap(certify)(problems, params)
+        out |= {"lower_bound": certificates.lower_bound, "gap": certificates.gap}
+    if report.metrics:
+        metrics = jax.vmap(measure_params)(problems, params)
+        out |= {name: getattr(metrics, name) for name in report.metrics}
+    if "logits" in report.keep:
+        out["logits"] = jax.vmap(lambda p: p.logits)(params)
+    if "params" in report.keep:
+        out |= {f"weights_{i}": W for i, W in enumerate(params.weights)} | {"features": params.features}
+        if params.bias is not None:
+            out["bias"] = params.bias
+    return out
+
+
+_measured = functools.partial(jax.jit, static_argnames="report")(measured)
+
+
+def _start(problems: Problem, key: PRNGKeyArray, seeds, *, solver: AbstractSolver):
+    return start_lanes(problems, jax.vmap(lambda seed: jax.random.fold_in(key, seed))(seeds), solver=solver)
+
+
+def _solve(small: Problem, flats, tolerance, number, *, solver: AbstractSolver, platform: str) -> LaneResults:
+    # `number` (1,) is the share of this device
+    return minimise_lanes(small, flats, tolerance, number[0], solver=solver, platform=platform)
+
+
+def _finish(problems: Problem, small: Problem, found: LaneResults, *, report: Report) -> dict:
+    return {
+        "value": found.value,
+        "grad_norm": found.grad_norm,
+        "code": found.code.astype(jnp.int8),
+        "num_steps": found.num_steps.astype(jnp.int32),
+        "num_evaluations": found.num_evaluations.astype(jnp.int32),
+    } | measured(problems, widened(problems, small, found.flat), report)
+
+
+@functools.lru_cache(maxsize=32)
+def _programs(devices: tuple[Any, ...], solver: AbstractSolver, report: Report):
+    """The compiled parts of a chunk. More than one device: each has its share of the lanes, and no word passes between them.
+
+    Parts, so that each is compiled as a simple program; `work.runs_at_once` says how many may run at a time.
+    """
+    lanes, same = jax.sharding.PartitionSpec("lanes"), jax.sharding.PartitionSpec()
+    parts = (
+        (functools.partial(_start, solver=solver), (lanes, same, lanes)),
+        (functools.partial(_solve, solver=solver, platform=devices[0].platform), (lanes, lanes, same, lanes)),
+        (functools.partial(_finish, report=report), (lanes, lanes, lanes)),
+    )
+    if len(devices) == 1:
+        return tuple(jax.jit(part) for part, _ in parts)
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("lanes",))
+    return tuple(jax.jit(jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=lanes, check_vma=False)) for part, specs in parts)
+
+
+@dataclass(frozen=True)
+class Minimise:
+    """Minimisation of chunks. `width`: lanes that every call is compiled for, a multiple of the number of devices."""
+
+    key: PRNGKeyArray
+    solver: AbstractSolver
+    tolerance: float
+    report: Report
+    devices: tuple[Any, ...]
+    width: int
+
+    def __call__(self, problems: Problem, seeds: np.ndarray) -> Arrays:
+        """The results of up to `width` lanes; of none, it only compiles."""
+        number, parts = len(seeds), len(self.devices)
+        share = self.width // parts
+        place = np.minimum(np.arange(self.width), max(number - 1, 0))
+        seeds = np.append(seeds, np.uint32(0)) if number == 0 else seeds
+        counts = np.clip(number - share * np.arange(parts), 0, share)
+        problems = jax.tree.map(lambda leaf: np.asarray(leaf)[place], problems)
+        start, solve, finish = _programs(self.devices, self.solver, self.report)
+        with jax.default_device(self.devices[0]):
+            small, flats = jax.block_until_ready(start(problems, self.key, seeds[place]))
+            found = jax.block_until_ready(solve(small, flats, np.asarray(self.tolerance, flats.dtype), counts))
+            out = finish(problems, small, found)
+            return {name: np.asarray(array)[:number] for name, array in jax.device_get(out).items()}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Flows of chunks, by `flow_batch`."""
+
+    key: PRNGKeyArray
+    ts: np.ndarray
+    options: Mapping
+    report: Report
+    threads: int | None
+    width: int
+
+    def __call__(self, problems: Problem, seeds: np.ndarray) -> Arrays:
+        """The results of some lanes; KeyboardInterrupt where it was interrupted."""
+        number = len(seeds)
+        if not number:
+            return {}
+        # every call has the shapes of a full chunk: one compilation
+        place = np.minimum(np.arange(self.width), number - 1)
+        keys = jax.vmap(lambda seed: jax.random.fold_in(self.key, seed))(jnp.asarray(seeds[place]))
+        singles = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), problems) for i in place]
+        options = {"keep_params": False, "threads": self.threads, "progress": False} | dict(self.options)
+        run = flow_batch(singles, ts=self.ts, keys=keys, **options)
+        if any(result is Result.INTERRUPTED for result in run.results):
+            raise KeyboardInterrupt
+        return {name: np.asarray(array)[:number] for name, array in jax.device_get(self._report(run)).items()}
+
+    def _report(self, run: Trajectory) -> dict:
+        problems = jax.tree.map(jnp.asarray, run.problem)
+        out = {
+            "value": jax.jit(jax.vmap(objective))(problems, run.final),
+            "code": jnp.asarray(run.code, jnp.int8),
+            "num_steps": jnp.asarray(run.num_steps, jnp.int32),
+            "trajectory": run.value,
+        }
+        out |= _measured(problems, run.final, report=self.report)
+        return out | {name: array for name, array in run.observables.items() if isinstance(array, jax.Array) and array.ndim == 2}

@@ -1,0 +1,138 @@
+"""Who works on the chunks of a sweep: threads of this process, other processes over its store, or those of a `jax.distributed` job."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import jax
+import numpy as np
+
+from ufm._progress import Progress
+from ufm._validate import float_dtype
+from ufm.sweeping.chunk import Arrays
+from ufm.sweeping.store import Store
+
+# Seconds between looks at chunks that other processes are working on.
+_POLL = 0.2
+# Loops inside one another in the program of a chunk.
+_NESTED = 3
+
+
+class Work:
+    """Chunks to be done. `run`: chunk number → its results. `lanes`: how many lanes each chunk has."""
+
+    def __init__(self, run: Callable[[int], Arrays], lanes: list[int], *, store: Store | None, threads: int, progress: bool | None):
+        self.run, self.lanes, self.store, self.threads = run, lanes, store, threads
+        self.results: dict[int, Arrays] = {}
+        self.interrupted = False
+        self.stopping = threading.Event()
+        self.bar = Progress("sweep", total=sum(lanes), show=progress)
+        self.began = time.monotonic()
+        self.found = 0
+
+    def finish(self) -> dict[int, Arrays]:
+        """Do what is left to do; after Ctrl-C, fewer chunks and `interrupted`."""
+        mine = range(jax.process_index(), len(self.lanes), jax.process_count())
+        try:
+            if self.store is not None:
+                for chunk in mine:
+                    self._keep(chunk, self.store.read(chunk))
+            self.found = sum(self.lanes[chunk] for chunk in self.results)
+            while left := [chunk for chunk in mine if chunk not in self.results]:
+                before = len(self.results)
+                self._pass(left)
+                if len(self.results) == before:
+                    time.sleep(_POLL)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            # the others would wait for ever for this process's part
+            if jax.process_count() > 1:
+                raise
+        finally:
+            self.bar.close()
+        if jax.process_count() > 1:
+            self.results = _exchanged(self.results)
+        return self.results
+
+    def _pass(self, chunks: Iterable[int]) -> None:
+        """Every chunk that nobody else is working on."""
+        if self.threads == 1:
+            for chunk in chunks:
+                self._keep(chunk, self._do(chunk))
+            return
+        pool = ThreadPoolExecutor(self.threads)
+        futures = {pool.submit(self._do, chunk): chunk for chunk in chunks}
+        try:
+            for future in as_completed(futures):
+                self._keep(futures[future], future.result())
+        except BaseException:
+            # the threads finish the chunks they are at, and those count
+            self.stopping.set()
+            pool.shutdown(cancel_futures=True)
+            for future, chunk in futures.items():
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self._keep(chunk, future.result())
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _do(self, chunk: int) -> Arrays | None:
+        """The results of a chunk; None for one that somebody else is working on."""
+        if self.stopping.is_set():
+            return None
+        if self.store is None:
+            return self.run(chunk)
+        with self.store.claim(chunk) as free:
+            if free:
+                arrays = self.run(chunk)
+                self.store.write(chunk, arrays)
+                return arrays
+        return self.store.read(chunk)
+
+    def _keep(self, chunk: int, arrays: Arrays | None) -> None:
+        if arrays is None or chunk in self.results:
+            return
+        self.results[chunk] = arrays
+        done = sum(self.lanes[c] for c in self.results)
+        rate = (done - self.found) / max(time.monotonic() - self.began, 1e-9)
+        self.bar.update(done, f"{rate:.3g} a second" if self.found < done else "")
+
+
+def threads_like_this(wanted: int) -> int:
+    """`wanted`, or 1 where another thread would have another dtype: `with jax.enable_x64():` and the like hold for one thread only."""
+    if wanted == 1:
+        return 1
+    with ThreadPoolExecutor(1) as pool:
+        return wanted if pool.submit(float_dtype).result() == float_dtype() else 1
+
+
+def runs_at_once() -> int:
+    """How many of our programs XLA's CPU client can run at a time.
+
+    It runs the pieces of loops on a pool of as many threads as there are cores or devices, or as the environment variable NPROC said when
+    JAX was first used. Each of our three nested loops can wait there for its inner one: two sweeps on a pool of two waited for ever.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    said = os.environ.get("NPROC", "")
+    pool = max(int(said) if said.isdigit() else cores, jax.local_device_count())
+    return max((pool - 1) // _NESTED, 1)
+
+
+def _exchanged(results: dict[int, Arrays]) -> dict[int, Arrays]:
+    """The results of all processes of a `jax.distributed` job."""
+    from jax.experimental import multihost_utils
+
+    payload = np.frombuffer(pickle.dumps(results), np.uint8)
+    sizes = np.ravel(multihost_utils.process_allgather(np.asarray([payload.size])))
+    padded = np.zeros(sizes.max(), np.uint8)
+    padded[: payload.size] = payload
+    everything = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
+    merged: dict[int, Arrays] = {}
+    for row, size in zip(everything, sizes, strict=True):
+        merged |= pickle.loads(row[:size].tobytes())
+    return merged

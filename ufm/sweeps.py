@@ -1,0 +1,294 @@
+"""`sweep`: thousands of problems in one call, batched, on all cores and devices, kept on disk as they come; `open_sweep` reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm._validate import require, require_positive
+from ufm.problem import Problem, require_decay, require_free_features
+from ufm.solution import Result
+from ufm.solvers import Newton, ProjectedNewton, flow_batch
+from ufm.solvers.batched_flow import _workers
+from ufm.solvers.solver import AbstractSolver
+from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable, scalar_metrics
+from ufm.sweeping.dataset import counted, dataset_of
+from ufm.sweeping.grid import Grid, Group, chunks_of, describe, grid_of, groups_of
+from ufm.sweeping.store import FORMAT, Store
+from ufm.sweeping.work import Work, runs_at_once, threads_like_this
+from ufm.tolerances import for_dtype
+
+if TYPE_CHECKING:
+    import xarray
+
+# Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost without regret.
+_CHUNK = 1024
+# Seconds that a chunk should not take by much, at 1e9 multiply-adds a second and 500 products with the Hessian a lane.
+_SECONDS = 4.0
+# Arrays of the size of a point that a solver holds for each lane.
+_VECTORS = 16
+_FLOW_OPTIONS = frozenset(inspect.signature(flow_batch).parameters) - {
+    "problems",
+    "ts",
+    "keys",
+    "starts",
+    "keep_params",
+    "threads",
+    "progress",
+}
+_ATTRIBUTES = ("ufm", "jax", "dtype", "backend", "devices", "method", "tolerance", "definition")
+
+
+def sweep(
+    make: Callable[..., Problem] | Problem | Sequence[Problem],
+    over: Mapping[str, Sequence] | Sequence[Mapping[str, Any]],
+    *,
+    key: PRNGKeyArray,
+    solver: AbstractSolver | None = None,
+    tolerance: float | None = None,
+    ts=None,
+    flow: Mapping[str, Any] | None = None,
+    certificates: bool | None = None,
+    metrics: Sequence[str] = ("nc1_trace_ratio", "nc2_etf_features", "nc3_self_duality"),
+    keep: Sequence[str] = (),
+    store: str | os.PathLike | None = None,
+    memory: int = 2**28,
+    chunk: int | None = None,
+    devices: Sequence[Any] | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> xarray.Dataset:
+    r"""Minimise, or flow, every problem of a grid: over λ, counts, β, smoothing, seeds, and over K, d, depth or losses.
+
+    `make`: a function from the swept names, as keyword arguments, to a `Problem`; or a problem, of which `over` may name the fields
+    lambda_W, lambda_H, lambda_b, beta, anchor, targets and masses; or a list of problems, one more dimension, "problem", in front. `over`:
+    a dict from name to values, a grid; or a list of dicts of equal names, whose one dimension is "point". "seed" (whole numbers >= 0) is
+    the random start and not passed to `make`: the lane with seed s starts from `jax.random.fold_in(key, s)`, 0 where no seed is swept.
+    Floats and arrays of numbers are traced, in one call of `make`, where it can be; everything else (whole numbers, words, losses, None) is
+    passed as it is, and problems of equal shapes are solved together.
+
+    `solver`, `tolerance`: as for `minimise`. `ts` (T,): flow to these times instead, with the options `flow` of `flow_batch` (rtol, path,
+    observables, …). `certificates`: None gives them wherever there can be one. `metrics`: those of `Metrics` that are one number. `keep`:
+    "params", "logits". `memory`: bytes that the lanes in flight may take; a chunk is as many lanes as that allows, at most `chunk`.
+    `devices`: those of this process unless given, each with its share of a chunk. `threads`: chunks at a time on a CPU that is one device;
+    the number of cores unless given. On a CPU both are limited by XLA's pool of threads, of which a chunk needs three: set the environment
+    variable NPROC to 3 a core and 1 more, before JAX is first used, to have all cores at work. `progress`: as for `minimise`.
+
+    `store`: a folder that keeps each chunk once it is done, whole or not at all. The same call again goes on where it was stopped, however
+    it was (the definition must be the same, to the last bit, and so must ufm's version and the dtype; the chunks stay those of the first
+    call). Any number of processes may make the same call over one store: they share the chunks, and each returns the whole. So a
+    scheduler's job array needs the same script in every job and a shared folder with file locks; jobs may end early or come late.
+    Under `jax.distributed` the processes split the chunks and exchange the results at the end.
+
+    Returns an `xarray.Dataset` with the swept names as dimensions: `value`, `code` (a `Result` each), `num_steps`, `grad_norm`,
+    `num_evaluations`, `lower_bound` and `gap` (NaN where there is no certificate), metrics, whatever is kept (NaN beyond a lane's own
+    shape); for a flow `trajectory` (the objective at `t`) and scalar observables. A lane that fails says so in `code`; the others do not
+    notice. attrs: `complete`, `done`, `failed`, `seconds`, versions. After Ctrl-C `complete` is 0 and the lanes left are INTERRUPTED.
+
+    Raises `ValueError` for what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, and a store of another sweep.
+
+    With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have no larger rank. On a CPU, small ones are
+    solved by the lanes of `ufm/solvers/newton_lanes.py`, of which each has the steps of `Newton`, up to rounding.
+    """
+    began = time.monotonic()
+    build, grid = grid_of(make, over)
+    metrics, keep = tuple(metrics), tuple(keep)
+    for given, known, name in ((metrics, scalar_metrics(), "metrics"), (keep, KEEP, "keep")):
+        require(set(given) <= set(known), f"`{name}` must be among {', '.join(known)}", sorted(set(given) - set(known)))
+    require(flow is None or ts is not None, "`flow` needs `ts`", flow)
+    require(
+        ts is None or (solver is None and tolerance is None),
+        "`ts` makes it a flow, which has no `solver` and no `tolerance`",
+        solver or tolerance,
+    )
+    require(memory >= 1, "`memory` must be >= 1 byte", memory)
+    require(chunk is None or (isinstance(chunk, int) and chunk >= 1), "`chunk` must be a whole number >= 1", chunk)
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    require(len(devices) >= 1, "`devices` must hold at least one", devices)
+
+    groups = groups_of(build, grid)
+    if ts is None:
+        solvers = [_checked_solver(group, solver, tolerance) for group in groups]
+    else:
+        solvers = []
+        for group in groups:
+            _check_flow(group, flow or {})
+    dtype = groups[0].problems.dtype
+    require(
+        all(group.problems.dtype == dtype for group in groups),
+        "`make` must give problems of one dtype",
+        [str(g.problems.dtype) for g in groups],
+    )
+    tolerance = for_dtype(dtype).gradient if tolerance is None else tolerance
+    on_cpu = devices[0].platform == "cpu"
+    if on_cpu and ts is None:
+        devices = devices[: runs_at_once()]
+    parallel = len(devices) == 1 and on_cpu and ts is None
+    workers = threads_like_this(min(_workers(threads), runs_at_once())) if parallel else 1
+    sizes = [_size(group, chunk, memory, workers, len(devices)) for group in groups]
+    reports = [_report(group, certificates, metrics, keep) for group in groups]
+    method = "flow" if ts is not None else type(solvers[0]).__name__.lower()
+    times = None if ts is None else np.asarray(ts, float)
+    manifest = {
+        "format": FORMAT,
+        "ufm": _version(),
+        "jax": jax.__version__,
+        "dtype": str(dtype),
+        "backend": devices[0].platform,
+        "devices": len(devices),
+        "method": method,
+        "tolerance": tolerance,
+        "definition": _definition(grid, groups, key, solvers, tolerance, times, dict(flow or {}), [vars(report) for report in reports]),
+        "dims": grid.dims,
+        "shape": grid.shape,
+        "coordinates": describe(grid),
+        "ts": None if times is None else times.tolist(),
+        "sizes": sizes,
+        "chunks": len(chunks_of(groups, sizes)),
+        "attrs": _ATTRIBUTES,
+    }
+    kept = None if store is None else Store.enter(store, manifest)
+    if kept is not None:
+        sizes = kept.manifest["sizes"]
+    chunks = chunks_of(groups, sizes)
+
+    runners = [
+        Flow(key, times, dict(flow or {}), reports[g], threads, sizes[g])
+        if times is not None
+        else Minimise(key, solvers[g], tolerance, reports[g], devices, -(-sizes[g] // len(devices)) * len(devices))
+        for g in range(len(groups))
+    ]
+    work = Work(_runner(groups, runners, chunks, grid.seeds()), [len(p) for _, p in chunks], store=kept, threads=workers, progress=progress)
+    results = work.finish()
+    data = dataset_of(manifest, results, Result.INTERRUPTED).assign_attrs(threads=workers)
+    return counted(data, seconds=time.monotonic() - began, complete=len(results) == len(chunks))
+
+
+def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> xarray.Dataset:
+    """What a sweep has left in its store, as the dataset that `sweep` returned.
+
+    `path`: the folder that was its `store`. `partial`: read a sweep that has not finished too; the lanes that are not there are NaN, with
+    the code RUNNING. attrs as of `sweep`, with `seconds` summed over chunks.
+
+    Raises `ValueError` where there is no store, one of another format, and one that has not finished unless `partial`.
+    """
+    store = Store.open(path)
+    number = store.manifest["chunks"]
+    results = {chunk: arrays for chunk in range(number) if (arrays := store.read(chunk)) is not None}
+    complete = len(results) == number
+    require(
+        complete or partial,
+        f"`partial` must be True for a sweep that has not finished: {len(results)} of {number} chunks are there",
+        partial,
+    )
+    seconds = float(sum(arrays["seconds"] for arrays in results.values()))
+    return counted(dataset_of(store.manifest, results, Result.RUNNING), seconds=seconds, complete=complete)
+
+
+def _runner(groups: Sequence[Group], runners: Sequence[Minimise | Flow], chunks, seeds: np.ndarray) -> Callable[[int], Arrays]:
+    """From the number of a chunk to its results, its lanes and its seconds. Each group is compiled once, by the first thread."""
+    locks, compiled = [threading.Lock() for _ in groups], set()
+
+    def part(g: int, places) -> Problem:
+        return jax.tree.map(lambda leaf: leaf[groups[g].which[places]], groups[g].problems)
+
+    def run(number: int) -> Arrays:
+        g, places = chunks[number]
+        with locks[g]:
+            if g not in compiled:
+                runners[g](part(g, places[:1]), seeds[:0])
+                compiled.add(g)
+        began = time.monotonic()
+        lanes = groups[g].lanes[places]
+        arrays = runners[g](part(g, places), seeds[lanes])
+        return arrays | {"lane": lanes, "seconds": np.asarray(time.monotonic() - began)}
+
+    return run
+
+
+def _checked_solver(group: Group, solver: AbstractSolver | None, tolerance: float | None) -> AbstractSolver:
+    """The solver of a group, once it is known to suit all its problems."""
+    problems = group.problems
+    require_decay(problems, "a minimiser")
+    if solver is None:
+        solver = Newton() if problems.features == "free" else ProjectedNewton()
+    require(isinstance(solver, AbstractSolver), "`solver` must be a solver instance such as ufm.Newton()", solver)
+    bounded = problems.features == "free" or solver.bounded
+    require(bounded, '`solver` must be a ProjectedNewton() (the default) for features="nonnegative"', type(solver).__name__)
+    if tolerance is not None:
+        require_positive("tolerance", tolerance)
+        rounding = np.finfo(problems.dtype).eps
+        require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {problems.dtype} can resolve", tolerance)
+    return solver
+
+
+def _check_flow(group: Group, options: Mapping[str, Any]) -> None:
+    require_free_features(group.problems, "a flow")
+    require_decay(group.problems, "random starts of a flow")
+    require(set(options) <= _FLOW_OPTIONS, f"`flow` may hold {', '.join(sorted(_FLOW_OPTIONS))}", sorted(set(options) - _FLOW_OPTIONS))
+
+
+def _report(group: Group, certificates: bool | None, metrics: tuple[str, ...], keep: tuple[str, ...]) -> Report:
+    possible = certifiable(group.problems)
+    require(possible or not certificates, "`certificates` must not be True for problems without one (see ufm.certify)", certificates)
+    return Report(possible if certificates is None else certificates, metrics, keep)
+
+
+def _size(group: Group, chunk: int | None, memory: int, workers: int, devices: int) -> int:
+    """Lanes of a chunk: what memory and patience allow, and as many chunks as keep all workers busy to the end."""
+    problem = group.one()
+    K, C = problem.labels.targets.shape
+    point = sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * C + K
+    leaves = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(problem))
+    bytes_each = leaves + problem.dtype.itemsize * (_VECTORS * point + 8 * K * C)
+    most = memory // (bytes_each * workers)
+    if chunk is None:
+        patience = _SECONDS * 1e9 / (500 * point * K)
+        chunk = int(min(max(patience, 1), _CHUNK)) * devices
+    size = max(min(most, chunk, len(group.lanes)), 1)
+    rounds = -(-len(group.lanes) // (size * workers))
+    return -(-len(group.lanes) // (rounds * workers))
+
+
+def _definition(grid: Grid, groups: Sequence[Group], *rest) -> str:
+    """A hash of everything that the numbers depend on."""
+    digest = hashlib.sha256()
+
+    def take(tree) -> None:
+        leaves, structure = jax.tree.flatten(tree)
+        digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())
+        for leaf in leaves:
+            if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                leaf = jax.random.key_data(leaf)
+            if isinstance(leaf, np.ndarray | np.generic | jax.Array):
+                array = np.ascontiguousarray(leaf)
+                digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+            elif callable(leaf):
+                digest.update(f"{leaf.__module__}.{getattr(leaf, '__qualname__', type(leaf).__qualname__)}".encode())
+            else:
+                digest.update(repr(leaf).encode())
+
+    take((grid.dims, grid.shape, describe(grid), grid.seeds()))
+    for group in groups:
+        take((group.problems, group.which, group.lanes))
+    take(rest)
+    return digest.hexdigest()
+
+
+def _version() -> str:
+    try:
+        return version("ufm")
+    except PackageNotFoundError:
+        return "not installed"
