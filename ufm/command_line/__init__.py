@@ -1,0 +1,1 @@
+"""What the command `python -m ufm` understands: settings of a problem, and specifications of sweeps."""

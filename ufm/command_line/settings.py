@@ -1,0 +1,185 @@
+"""Problems as words and numbers: what `python -m ufm` reads from its options and from a SPEC.toml, checked before anything is imported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+LOSSES = ("cross-entropy", "squared-error", "focal")
+SOLVERS = ("newton", "lbfgs", "projected-newton")
+COLUMNS = ("collapsed", "full")
+FEATURES = ("free", "nonnegative")
+
+
+def require(condition, key: str, wanted: str, value) -> None:
+    """`ValueError` naming key and value unless the condition holds."""
+    if not condition:
+        raise ValueError(f"`{key}` must be {wanted}; got {value!r}")
+
+
+def is_number(value) -> bool:
+    """A finite int or float, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value, least: int) -> bool:
+    """An int of at least `least`, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
+    """Class counts from a list, from words such as "10x100" or "5x500,5x5", or from a table of a long tail; `ValueError` otherwise."""
+    wanted = 'a list of whole numbers >= 1, words such as "10x100" or "500,50,5", or { classes, largest, ratio }'
+    if isinstance(value, Mapping):
+        require(set(value) == {"classes", "largest", "ratio"}, key, wanted, dict(value))
+        require(is_whole(value["classes"], 2), f"{key}.classes", "a whole number >= 2", value["classes"])
+        require(is_whole(value["largest"], 1), f"{key}.largest", "a whole number >= 1", value["largest"])
+        require(is_number(value["ratio"]) and value["ratio"] >= 1, f"{key}.ratio", "a number >= 1", value["ratio"])
+        from ufm.labels import exponential_counts
+
+        return exponential_counts(value["classes"], largest=value["largest"], ratio=value["ratio"])
+    if isinstance(value, str):
+        counts: list[int] = []
+        for word in value.replace(",", " ").split():
+            times, _, each = word.rpartition("x")
+            require(each.isdecimal() and (not times or times.isdecimal()), key, wanted, value)
+            counts += [int(each)] * int(times or 1)
+        value, given = counts, value
+    else:
+        given = value
+    require(
+        isinstance(value, list | tuple) and len(value) >= 2 and all(is_whole(n, 1) for n in value), key, f"{wanted}, >= 2 classes", given
+    )
+    return tuple(value)
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[Any, str], Any]:
+    """The check that a value is one of the choices."""
+
+    def check(value, key):
+        require(value in choices, key, f"one of {', '.join(map(repr, choices))}", value)
+        return value
+
+    return check
+
+
+def number(value, key):
+    """A float >= 0; `ValueError` otherwise."""
+    require(is_number(value) and value >= 0, key, "a number >= 0", value)
+    return float(value)
+
+
+def _decays(value, key):
+    values: Any = value if isinstance(value, list | tuple) and value else [value]
+    require(all(is_number(lam) and lam > 0 for lam in values), key, "a number > 0, or one per factor", value)
+    return float(values[0]) if values[0] is value else tuple(map(float, values))
+
+
+def positive(value, key):
+    """A float > 0; `ValueError` otherwise."""
+    require(is_number(value) and value > 0, key, "a number > 0", value)
+    return float(value)
+
+
+def _widths(value, key):
+    value = [value] if is_whole(value, 1) else value
+    require(isinstance(value, list | tuple) and len(value) >= 1 and all(is_whole(d, 1) for d in value), key, "whole numbers >= 1", value)
+    return tuple(value)
+
+
+def bias_of(value, key: str = "bias"):
+    """None for "none", "free", or a penalty > 0; `ValueError` otherwise."""
+    if value == "none":
+        return None
+    require(value == "free" or (is_number(value) and value > 0), key, '"none", "free" or a penalty > 0', value)
+    return value
+
+
+def _smoothing(value, key):
+    require(is_number(value) and 0 <= value < 1, key, "a number in [0, 1)", value)
+    return float(value)
+
+
+# What a problem is made of: name → check, which also turns the value into what `problem_of` takes.
+SETTINGS: dict[str, Callable[[Any, str], Any]] = {
+    "class_counts": counts_of,
+    "loss": one_of(LOSSES),
+    "gamma": number,
+    "widths": _widths,
+    "lambda_W": _decays,
+    "lambda_H": positive,
+    "bias": bias_of,
+    "smoothing": _smoothing,
+    "columns": one_of(COLUMNS),
+    "features": one_of(FEATURES),
+}
+
+
+def checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The settings of a problem, each checked; `ValueError` naming the key and the value that is wrong."""
+    for name in settings:
+        require(name in SETTINGS, where, f"made of {', '.join(SETTINGS)}", name)
+    return {name: SETTINGS[name](value, f"{where}.{name}" if where else name) for name, value in settings.items()}
+
+
+def problem_of(
+    *,
+    class_counts,
+    lambda_W,
+    lambda_H,
+    loss="cross-entropy",
+    gamma=None,
+    widths: Any = None,
+    bias=None,
+    smoothing=0.0,
+    columns="collapsed",
+    features="free",
+):
+    """The `Problem` of checked settings; numbers may be traced. Raises `ValueError` as `Problem` does, and as `loss_of` does."""
+    from ufm.labels import one_hot, smoothed
+    from ufm.problem import Problem
+
+    collapsed = columns == "collapsed"
+    plain = isinstance(smoothing, float) and smoothing == 0
+    labels = one_hot(class_counts, collapsed=collapsed) if plain else smoothed(class_counts, smoothing=smoothing, collapsed=collapsed)
+    return Problem(
+        labels,
+        loss=loss_of(loss, gamma),
+        widths=(labels.num_classes,) if widths is None else widths,
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        bias=bias,
+        features=features,
+    )
+
+
+def large_problem_of(*, class_counts, lambda_W, lambda_H, loss="cross-entropy", gamma=None, widths=(), bias=None, smoothing=0.0):
+    """The `LargeProblem` of checked settings: one layer, collapsed columns."""
+    from ufm.large_scale.problem import LargeProblem
+    from ufm.large_scale.sparse import sparse_one_hot
+
+    require(len(widths) == 1, "widths", "one whole number >= 1 for a large problem", widths)
+    labels = sparse_one_hot(class_counts, smoothing=smoothing)
+    return LargeProblem(labels, loss=loss_of(loss, gamma), feature_dim=widths[0], lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+
+
+def loss_of(name: str, gamma):
+    """The loss of that name; `ValueError` for focal without gamma, and for gamma without focal."""
+    from ufm.losses import CrossEntropy, Focal, MeanSquaredError
+
+    require((gamma is not None) == (name == "focal"), "gamma", 'given with loss "focal", and only then', gamma)
+    return Focal(gamma) if name == "focal" else MeanSquaredError() if name == "squared-error" else CrossEntropy()
+
+
+def solver_of(name: str | None, max_steps: int | None):
+    """The solver of that name with that budget, or None for the default of the problem."""
+    from ufm.solvers.lbfgs import LBFGS
+    from ufm.solvers.newton import Newton
+    from ufm.solvers.projected_newton import ProjectedNewton
+
+    require(name is not None or max_steps is None, "max_steps", "given together with a solver's name", max_steps)
+    if name is None:
+        return None
+    kind = {"newton": Newton, "lbfgs": LBFGS, "projected-newton": ProjectedNewton}[name]
+    return kind() if max_steps is None else kind(max_steps=max_steps)

@@ -1,0 +1,218 @@
+r"""Sweeps as words and numbers: SPEC.toml.
+
+A specification has a table of what all problems share, a table of what is swept, and optional tables:
+
+    [problem]                      # settings of `solve`, by the names of its options; class_counts and λ are required here or below
+    class_counts = "10x100"        # or [100, 50, 10], "5x500,5x5", { classes = 10, largest = 500, ratio = 100 } (a long tail)
+    loss = "cross-entropy"         # or "squared-error", or "focal" with gamma = 2.0
+    widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes unless given
+    lambda_W = 5e-4                # or one per factor, outermost first
+    bias = "free"                  # "none" (the default), "free", or a penalty > 0
+    smoothing = 0.1                # label smoothing; columns = "full" for one column a sample; features = "nonnegative"
+
+    [sweep]                        # a grid: one dimension a line; [[sweep]] tables with equal names are single points
+    lambda_H = { from = 1e-5, to = 1e-2, points = 25, scale = "log" }   # or "linear" (the default); or a list of values
+    seed = { from = 0, to = 39 }   # random starts: whole numbers, both ends included; or a list
+
+    [solver]                       # name = "newton", "lbfgs" or "projected-newton"; tolerance; max_steps
+    [flow]                         # in place of [solver]: times = [0.0, 1.0, …] or a range, and
+                                   # rtol, atol, step, steady, integrator, path, max_steps
+    [run]                          # key = 0 (of the random starts), certificates, metrics, keep, memory, chunk, threads
+
+Nothing heavy is imported until a problem is built.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ufm.command_line.settings import (
+    SETTINGS,
+    SOLVERS,
+    checked,
+    is_number,
+    is_whole,
+    number,
+    one_of,
+    positive,
+    problem_of,
+    require,
+    solver_of,
+)
+
+# Required of every problem; the rest have defaults.
+REQUIRED = ("class_counts", "lambda_W", "lambda_H")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A sweep as a SPEC.toml has it: settings shared, what is swept, and the other arguments of `sweep`."""
+
+    problem: Mapping[str, Any]
+    over: Any
+    solver: str | None
+    max_steps: int | None
+    key: int
+    options: Mapping[str, Any]
+
+    def run(self, store, **options):
+        """`sweep` of it into a store."""
+        import jax
+
+        from ufm.sweeps import sweep
+
+        make = functools.partial(problem_of, **self.problem)
+        solver = solver_of(self.solver, self.max_steps)
+        return sweep(make, self.over, key=jax.random.key(self.key), solver=solver, store=store, **self.options, **options)
+
+
+def read_spec(path) -> Spec:
+    """The sweep that a SPEC.toml asks for. Raises `ValueError` naming key and value for what it cannot mean, `OSError` for no file."""
+    with open(path, "rb") as file:
+        return spec_of(tomllib.load(file))
+
+
+def spec_of(document: Mapping[str, Any]) -> Spec:
+    """The sweep of a parsed SPEC.toml. Raises `ValueError` naming key and value."""
+    known = ("problem", "sweep", "solver", "flow", "run")
+    for name, table in document.items():
+        require(name in known, "a specification", f"made of the tables {', '.join(known)}", name)
+        points = name == "sweep" and isinstance(table, list)
+        require(isinstance(table, dict) or points, name, "a table", table)
+    require("sweep" in document, "sweep", "a table of what is swept", None)
+    shared = checked(document.get("problem", {}), "problem")
+    over, swept = _over(document["sweep"], shared.get("columns", "collapsed"))
+    for name in swept:
+        require(name not in shared, f"sweep.{name}", "swept or shared, not both", shared.get(name))
+    for name in REQUIRED:
+        require(name in shared or name in swept, f"problem.{name}", "given, or swept", None)
+    solver, options = _table(document, "solver", _SOLVER), _table(document, "run", _RUN)
+    if "tolerance" in solver:
+        options["tolerance"] = solver["tolerance"]
+    if "flow" in document:
+        require("solver" not in document, "flow", "given without [solver]", document["flow"])
+        flow = dict(_table(document, "flow", _FLOW))
+        require("times" in flow, "flow.times", "given", None)
+        options["ts"] = flow.pop("times")
+        if flow:
+            options["flow"] = flow
+    return Spec(
+        problem=shared, over=over, solver=solver.get("name"), max_steps=solver.get("max_steps"), key=options.pop("key", 0), options=options
+    )
+
+
+def _over(table, columns: str) -> tuple[Any, tuple[str, ...]]:
+    """What is swept, as `sweep` takes it, and its names."""
+
+    def value_of(name: str, value, key: str):
+        if name == "seed":
+            require(is_whole(value, 0), key, "whole numbers >= 0", value)
+            return value
+        require(name in SETTINGS, "sweep", f"over seed, {', '.join(SETTINGS)}", name)
+        value = SETTINGS[name](value, key)
+        # floats are swept without compiling anew; counts of full columns are shapes
+        return tuple(map(float, value)) if name == "class_counts" and columns == "collapsed" else value
+
+    if isinstance(table, list):
+        require(
+            table and all(isinstance(row, dict) and set(row) == set(table[0]) for row in table), "sweep", "points of equal names", table
+        )
+        points = [{name: value_of(name, v, f"sweep[{i}].{name}") for name, v in row.items()} for i, row in enumerate(table)]
+        return points, tuple(points[0])
+    require(table, "sweep", "a table with at least one name", table)
+    grid = {}
+    for name, values in table.items():
+        is_range = isinstance(values, dict) and "from" in values
+        values = range_of(values, f"sweep.{name}", whole=name == "seed") if is_range else values
+        require(isinstance(values, list) and values, f"sweep.{name}", "a list of values, or { from, to, points, scale }", values)
+        grid[name] = [value_of(name, value, f"sweep.{name}[{i}]") for i, value in enumerate(values)]
+    return grid, tuple(grid)
+
+
+def range_of(table: Mapping[str, Any], key: str, *, whole: bool = False) -> list:
+    """The values of { from, to, points, scale }; whole numbers from end to end. Raises `ValueError` naming key and value."""
+    names = {"from", "to"} if whole else {"from", "to", "points", "scale"}
+    require(set(table) <= names, key, f"made of {', '.join(sorted(names))}", dict(table))
+    require("to" in table, f"{key}.to", "given", None)
+    first, last = table["from"], table["to"]
+    if whole:
+        require(is_whole(first, 0), f"{key}.from", "a whole number >= 0", first)
+        require(is_whole(last, first), f"{key}.to", f"a whole number >= {first}", last)
+        return list(range(first, last + 1))
+    scale, points = table.get("scale", "linear"), table.get("points", 0)
+    require(is_number(first), f"{key}.from", "a number", first)
+    require(is_number(last), f"{key}.to", "a number", last)
+    require(is_whole(points, 2), f"{key}.points", "a whole number >= 2", points)
+    require(scale in ("linear", "log"), f"{key}.scale", '"linear" or "log"', scale)
+    shares = [i / (points - 1) for i in range(points)]
+    if scale == "linear":
+        return [float(first + share * (last - first)) for share in shares]
+    require(min(first, last) > 0, key, "positive at both ends for a log scale", dict(table))
+    # the ends exactly as they were given
+    inner = [math.exp((1 - share) * math.log(first) + share * math.log(last)) for share in shares[1:-1]]
+    return [float(first), *inner, float(last)]
+
+
+def _table(document: Mapping[str, Any], name: str, checks: Mapping[str, Callable]) -> dict[str, Any]:
+    table = document.get(name, {})
+    for key in table:
+        require(key in checks, name, f"made of {', '.join(checks)}", key)
+    return {key: checks[key](value, f"{name}.{key}") for key, value in table.items()}
+
+
+def _whole(least: int) -> Callable[[Any, str], int]:
+    def check(value, key):
+        require(is_whole(value, least), key, f"a whole number >= {least}", value)
+        return value
+
+    return check
+
+
+def _flag(value, key):
+    require(isinstance(value, bool), key, "true or false", value)
+    return value
+
+
+def _words(value, key):
+    require(isinstance(value, list) and all(isinstance(word, str) for word in value), key, "a list of names", value)
+    return tuple(value)
+
+
+def _word(value, key):
+    require(isinstance(value, str), key, "a name", value)
+    return value
+
+
+def _times(value, key):
+    value = range_of(value, key) if isinstance(value, dict) and "from" in value else value
+    require(
+        isinstance(value, list) and value and all(is_number(t) and t >= 0 for t in value), key, "a list of times >= 0, or a range", value
+    )
+    return [float(t) for t in value]
+
+
+_SOLVER = {"name": one_of(SOLVERS), "tolerance": positive, "max_steps": _whole(1)}
+_FLOW = {
+    "times": _times,
+    "rtol": positive,
+    "atol": positive,
+    "step": positive,
+    "steady": number,
+    "integrator": _word,
+    "path": _word,
+    "max_steps": _whole(1),
+}
+_RUN = {
+    "key": _whole(0),
+    "certificates": _flag,
+    "metrics": _words,
+    "keep": _words,
+    "memory": _whole(1),
+    "chunk": _whole(1),
+    "threads": _whole(1),
+}
