@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -115,13 +116,24 @@ def rows(
 
 @contextmanager
 def limited_cores():
-    """This process on two cores, where the system can do that: the ratio was promised for two."""
+    """This process on two cores, where the system can do that: the ratios were promised for two.
+
+    Every thread, because the pools of XLA and BLAS that have begun keep what they began with.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:CORES])
+    _pin(set(sorted(before)[:CORES]))
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        _pin(before)
+
+
+def _pin(cores: set[int]) -> None:
+    tasks = Path("/proc/self/task")
+    for thread in [int(entry.name) for entry in tasks.iterdir()] if tasks.exists() else [0]:
+        # one may have ended since it was listed
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(thread, cores)
