@@ -32,6 +32,12 @@ def key() -> jax.Array:
 
 
 @pytest.fixture
+def enable_x64():
+    """`jax.enable_x64`, which older versions keep elsewhere."""
+    return jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
+
+@pytest.fixture
 def ax():
     """Axes to draw on; what was drawn must render."""
     import matplotlib.pyplot as plt
@@ -40,6 +46,16 @@ def ax():
     yield ax
     figure.canvas.draw()
     plt.close(figure)
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_jax_stay():
+    """A command that a test runs in this process configures JAX, and code that is optimised less differs in the last bits."""
+    names = ("jax_disable_most_optimizations", "jax_compilation_cache_dir")
+    before = {name: jax.config.values[name] for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -14,7 +14,7 @@ import pytest
 
 import ufm
 from ufm.large_scale import solve
-from ufm.large_scale.certificate import _bound_on_rest, certify_large
+from ufm.large_scale.certificate import bound_on_rest, certify_large
 from ufm.large_scale.problem import LargeProblem, large_objective, value_and_gradient
 from ufm.large_scale.solve import minimise_large
 from ufm.large_scale.sparse import SparseLabels, sparse_one_hot, sparse_soft
@@ -240,7 +240,7 @@ def test_probability_of_a_false_bound_is_as_stated(key):
     vectors = np.random.default_rng(1).standard_normal((4000, K))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     applied = (2 * spectrum / theta - 1) * vectors
-    failures = np.mean([_bound_on_rest(x[:, None], theta, K, 1, 0.5) < top for x in applied])
+    failures = np.mean([bound_on_rest(x[:, None], theta, K, 1, 0.5) < top for x in applied])
     assert 0.1 < failures < 0.5
 
 
@@ -328,7 +328,9 @@ def test_memory_of_a_gradient_is_that_of_the_variables_and_a_few_chunks(d):
     W, H, b = (jax.ShapeDtypeStruct(shape, problem.dtype) for shape in ((K, d), (d, K), (K,)))
     shapes: Any = ufm.Params((W,), H, b)
     used = memory_of(jax.jit(value_and_gradient).lower(problem, shapes).compile())
-    assert used <= 8 * (2 * 2 * K * d + 4 * K * chunk)
+    # the XLA of older versions keeps one chunk more
+    chunks = 4 if jax.__version_info__ >= (0, 10) else 5
+    assert used <= 8 * (2 * 2 * K * d + chunks * K * chunk)
 
 
 SCRIPT = """

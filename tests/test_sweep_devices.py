@@ -25,7 +25,7 @@ import numpy as np
 from tests.test_sweep_store import OVER, make
 from ufm.sweeps import sweep
 assert jax.local_device_count() == 8
-data = sweep(make, OVER, key=jax.random.key(0))
+data = sweep(make, OVER, key=jax.random.key(0), metrics=())
 assert data.attrs["devices"] == 8
 np.save(sys.argv[1], np.stack([data[name].values for name in ("value", "lower_bound", "num_steps", "code")]))
 """
@@ -40,16 +40,10 @@ import numpy as np
 from tests.test_sweep_store import OVER, make
 from ufm.sweeps import sweep
 assert jax.process_count() == 2
-data = sweep(make, OVER, key=jax.random.key(0), chunk=5, threads=1)
+data = sweep(make, OVER, key=jax.random.key(0), chunk=5, threads=1, metrics=())
 assert data.attrs["complete"] == 1
 np.save(sys.argv[1] + str(rank), np.stack([data[name].values for name in ("value", "lower_bound", "num_steps", "code")]))
 """
-
-
-@pytest.fixture(scope="module")
-def single():
-    data = sweep(make, OVER, key=jax.random.key(0), threads=1)
-    return np.stack([data[name].values for name in ("value", "lower_bound", "num_steps", "code")])
 
 
 def start(script: str, *arguments: str, **environment: str) -> subprocess.Popen:
@@ -58,17 +52,31 @@ def start(script: str, *arguments: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=ROOT, env=env)
 
 
-def test_eight_virtual_devices_find_what_one_finds(tmp_path, single):
-    with start(DEVICES, str(tmp_path / "out.npy"), XLA_FLAGS="--xla_force_host_platform_device_count=8") as run:
-        assert run.wait(timeout=300) == 0
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), single, rtol=1e-12, atol=0)
-
-
-def test_two_processes_find_what_one_finds(tmp_path, single):
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Exit status and file of every process, with what one device finds; they compile at the same time."""
+    folder = tmp_path_factory.mktemp("devices")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    with start(PROCESSES, str(tmp_path / "out"), "0", port) as one, start(PROCESSES, str(tmp_path / "out"), "1", port) as two:
-        assert (one.wait(timeout=300), two.wait(timeout=300)) == (0, 0)
-    for rank in (0, 1):
-        np.testing.assert_allclose(np.load(tmp_path / f"out{rank}.npy"), single, rtol=1e-12, atol=0)
+    started = {
+        "eight-devices": start(DEVICES, str(folder / "eight-devices.npy"), XLA_FLAGS="--xla_force_host_platform_device_count=8"),
+        "process-0": start(PROCESSES, str(folder / "process-"), "0", port),
+        "process-1": start(PROCESSES, str(folder / "process-"), "1", port),
+    }
+    try:
+        data = sweep(make, OVER, key=jax.random.key(0), threads=1, metrics=())
+        single = np.stack([data[name].values for name in ("value", "lower_bound", "num_steps", "code")])
+        return single, {name: (run.wait(timeout=300), folder / f"{name}.npy") for name, run in started.items()}
+    finally:
+        for run in started.values():
+            run.kill()
+            run.wait()
+
+
+@pytest.mark.parametrize("name", ["eight-devices", "process-0", "process-1"])
+def test_every_process_finds_what_one_device_finds(name, runs):
+    single, ended = runs
+    status, file = ended[name]
+    assert status == 0
+    np.testing.assert_allclose(np.load(file), single, rtol=1e-12, atol=0)

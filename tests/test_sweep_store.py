@@ -25,9 +25,8 @@ SCRIPT = """
 import sys, time
 import jax
 jax.config.update("jax_enable_x64", True)
-from tests.test_sweep_store import OVER, make
+from tests.test_sweep_store import run
 from ufm.sweeping.store import Store
-from ufm.sweeps import sweep
 
 slow = Store.write
 def write(self, chunk, arrays):
@@ -35,7 +34,7 @@ def write(self, chunk, arrays):
     print(chunk, flush=True)
     time.sleep(float(sys.argv[2]))
 Store.write = write
-data = sweep(make, OVER, key=jax.random.key(0), store=sys.argv[1], chunk=3, threads=1)
+data = run(sys.argv[1])
 print("done", float(data["value"].sum()).hex(), flush=True)
 """
 
@@ -44,18 +43,21 @@ def make(lam) -> ufm.Problem:
     return ufm.Problem(ufm.one_hot((9, 3, 1), collapsed=True), loss=ufm.CrossEntropy(), widths=(4,), lambda_W=lam, lambda_H=lam)
 
 
-def run(store, **options):
-    return sweep(make, OVER, key=jax.random.key(0), store=store, chunk=3, threads=1, **options)
+def run(store, make=make, over=OVER, **options):
+    """A sweep in chunks of three lanes, so that all of them share what is compiled."""
+    return sweep(make, over, **({"key": jax.random.key(0), "store": store, "chunk": 3, "threads": 1, "metrics": ()} | options))
 
 
-def process(store, pause: float) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(store), str(pause)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+@pytest.fixture(scope="module")
+def process(tmp_path_factory):
+    """Starts the sweep in a process, which prints the chunks that it has written and pauses after each. They keep what they compile."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+    def start(store, pause: float) -> subprocess.Popen:
+        arguments = [sys.executable, "-c", SCRIPT, str(store), str(pause)]
+        return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | cache | {"PYTHONPATH": str(ROOT)})
+
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("sweep") / "store")
 
 
-def test_a_killed_sweep_goes_on_where_it_was(tmp_path, whole):
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path, whole, process):
     store = tmp_path / "store"
     with process(store, 60.0) as victim:
         assert victim.stdout is not None
@@ -84,7 +86,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, whole):
     assert resumed.attrs["complete"] == 1
 
 
-def test_two_processes_share_one_store(tmp_path, whole):
+def test_two_processes_share_one_store(tmp_path, whole, process):
     store = tmp_path / "store"
     began = time.monotonic()
     with process(store, 0.1) as one, process(store, 0.1) as two:
@@ -124,20 +126,21 @@ def test_a_store_of_another_sweep_is_refused(tmp_path, whole, change, words):
 
 
 @pytest.mark.parametrize(
-    ("problem", "over", "options"),
+    "change",
     [
-        pytest.param(make, {"lam": [0.01, 0.02], "seed": [1]}, {}, id="seeds"),
-        pytest.param(make, {"lam": [0.01, 0.03], "seed": [0]}, {}, id="values"),
-        pytest.param(make, {"lam": [0.01, 0.02], "seed": [0]}, {"tolerance": 1e-9}, id="tolerance"),
-        pytest.param(make, {"lam": [0.01, 0.02], "seed": [0]}, {"solver": ufm.Newton(max_steps=5)}, id="solver"),
-        pytest.param(make, {"lam": [0.01, 0.02], "seed": [0]}, {"keep": ("logits",)}, id="kept"),
-        pytest.param(make, {"lam": [0.01, 0.02], "seed": [0]}, {"key": jax.random.key(7)}, id="key"),
+        pytest.param({"over": OVER | {"seed": [0, 1, 2, 4]}}, id="seeds"),
+        pytest.param({"over": OVER | {"lam": np.geomspace(1e-3, 1e-2, 6)}}, id="values"),
+        pytest.param({"tolerance": 1e-9}, id="tolerance"),
+        pytest.param({"solver": ufm.Newton(max_steps=5)}, id="solver"),
+        pytest.param({"keep": ("logits",)}, id="kept"),
+        pytest.param({"key": jax.random.key(7)}, id="key"),
+        pytest.param({"make": lambda lam: make(2 * lam)}, id="problem"),
     ],
 )
-def test_every_part_of_the_definition_counts(tmp_path, problem, over, options):
-    sweep(make, {"lam": [0.01, 0.02], "seed": [0]}, key=jax.random.key(0), store=tmp_path / "store", threads=1)
+def test_every_part_of_the_definition_counts(tmp_path, change):
+    run(tmp_path / "store")
     with pytest.raises(ValueError, match="definition"):
-        sweep(problem, over, **({"key": jax.random.key(0)} | options), store=tmp_path / "store", threads=1)
+        run(tmp_path / "store", **change)
 
 
 def test_a_chunk_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

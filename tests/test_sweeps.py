@@ -13,31 +13,47 @@ from ufm.sweeps import sweep as full_sweep
 K = 4
 
 
-def sweep(*arguments, **options):
-    """Without metrics unless asked for: they double what there is to compile."""
-    return full_sweep(*arguments, **({"metrics": ()} | options))
-
-
 COUNTS = ((8, 8, 8, 8), (20, 8, 3, 1))
+# One shape for most tests (two lanes a chunk, four classes, six features) and no metrics unless asked for: a program takes seconds to
+# compile, and tests of one shape share theirs.
+LANES, D = 2, 6
 
 
-def tail(counts=COUNTS[1], lam=0.005, *, loss=None, bias=None, d=6, smoothing=None) -> ufm.Problem:
+@pytest.fixture(autouse=True, scope="module")
+def _compile_quickly():
+    """Two routes are compared, both optimised less; most of the time goes into compiling them."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def sweep(*arguments, **options):
+    return full_sweep(*arguments, **({"metrics": (), "chunk": LANES} | options))
+
+
+def tail(counts=COUNTS[1], lam=0.005, *, loss=None, bias=None, widths=(D,), smoothing=None) -> ufm.Problem:
     labels = (
         ufm.one_hot(counts, collapsed=True) if smoothing is None else ufm.smoothed(counts, smoothing=smoothing, collapsed=True)
     )  # fmt: skip
-    return ufm.Problem(labels, loss=loss or ufm.CrossEntropy(), widths=(d,), lambda_W=lam, lambda_H=lam, bias=bias)
+    return ufm.Problem(labels, loss=loss or ufm.CrossEntropy(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias)
 
 
 @pytest.mark.parametrize(
     ("make", "over"),
     [
         pytest.param(lambda lam, counts: tail(counts, lam), {"lam": [2e-3, 2e-2], "counts": COUNTS, "seed": [0, 5]}, id="grid"),
-        pytest.param(lambda d: tail(d=d), {"d": [2, 4, 6], "seed": [0, 1]}, id="feature-dimensions"),
+        # fewer than classes, and more: those are solved at d = K
+        pytest.param(lambda d: tail(widths=(d,)), {"d": [2, D], "seed": [0, 1]}, id="feature-dimensions"),
         pytest.param(lambda bias: tail(bias=bias), {"bias": [None, "free"], "seed": [0, 1]}, id="kinds-of-bias"),
         pytest.param(lambda bias: tail(bias=bias), {"bias": [0.1, 1.0], "seed": [0, 1]}, id="penalties-of-a-bias"),
-        pytest.param(lambda s: tail(smoothing=s), {"s": [0, 0.1, 0.2]}, id="smoothing"),
+        pytest.param(lambda s: tail(smoothing=s), {"s": [0, 0.1, 0.2, 0.3]}, id="smoothing"),
         pytest.param(lambda loss: tail(loss=loss), {"loss": [ufm.CrossEntropy(), ufm.MeanSquaredError()], "seed": [0, 1]}, id="losses"),
-        pytest.param(lambda lam, d: tail(lam=lam, d=d), [{"lam": 0.01, "d": 3}, {"lam": 0.02, "d": 6}, {"lam": 0.03, "d": 6}], id="points"),
+        pytest.param(
+            lambda lam, d: tail(lam=lam, widths=(d,)),
+            [{"lam": lam, "d": d} for lam, d in ((0.01, 2), (0.02, D), (0.03, D), (0.04, 2))],
+            id="points",
+        ),
         pytest.param(tail(), {"lambda_H": [1e-3, 1e-2], "masses": [np.array(c, float) for c in COUNTS]}, id="template"),
         pytest.param([tail(), tail(bias="free")], {"seed": [0, 1]}, id="list-of-problems"),
     ],
@@ -81,16 +97,17 @@ def centred(logits):
 
 def test_depth_and_several_widths_take_the_general_route(key):
     def make(widths):
-        labels = ufm.one_hot((8,) * K, collapsed=True)
-        return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=widths, lambda_W=0.01, lambda_H=0.001)
+        return tail(lam=0.003, loss=ufm.MeanSquaredError(), widths=widths)
 
-    data = sweep(make, {"widths": [(5,), (5, 4), (5, 6)], "seed": [0]}, key=key)
-    for i, widths in enumerate([(5,), (5, 4), (5, 6)]):
-        solution = ufm.minimise(make(widths), key=jax.random.fold_in(key, 0))
-        assert solution.result == ufm.Result.CONVERGED
-        assert float(data["value"][i, 0]) == pytest.approx(float(solution.value), rel=1e-12)
-        assert bool(np.isfinite(data["gap"][i, 0])) == (len(widths) == 1)
-    assert data["widths_values"].values.tolist() == ["(5,)", "(5, 4)", "(5, 6)"]
+    shapes = [(D,), (D, K)]
+    data = sweep(make, {"widths": shapes, "seed": [0, 1]}, key=key, keep=("logits",), threads=1)
+    for i, widths in enumerate(shapes):
+        for seed in (0, 1):
+            solution = ufm.minimise(make(widths), key=jax.random.fold_in(key, seed))
+            assert solution.result == ufm.Result.CONVERGED
+            assert float(data["value"][i, seed]) == pytest.approx(float(solution.value), rel=1e-12)
+            assert bool(np.isfinite(data["gap"][i, seed])) == (len(widths) == 1)
+    assert data["widths_values"].values.tolist() == ["(6,)", "(6, 4)"]
 
 
 def test_metrics_are_those_of_the_solution(key):
@@ -105,11 +122,11 @@ def test_metrics_are_those_of_the_solution(key):
 
 
 def test_a_flow_is_that_of_flow(key):
-    ts = np.linspace(0, 5, 4)
-    data = sweep(lambda lam: tail(lam=lam), {"lam": [0.005, 0.05], "seed": [0, 3]}, key=key, ts=ts)
+    ts, options = np.linspace(0, 5, 4), {"integrator": "tsit5", "rtol": 1e-7}
+    data = sweep(lambda lam: tail(lam=lam), {"lam": [0.005, 0.05], "seed": [0, 3]}, key=key, ts=ts, flow=options)
     for i, lam in enumerate((0.005, 0.05)):
         for j, seed in enumerate((0, 3)):
-            run = ufm.flow(tail(lam=lam), ts=ts, key=jax.random.fold_in(key, seed))
+            run = ufm.flow(tail(lam=lam), ts=ts, key=jax.random.fold_in(key, seed), **options)
             assert run.result == ufm.Result.REACHED_END
             assert int(data["code"][i, j]) == ufm.Result.REACHED_END
             np.testing.assert_allclose(data["trajectory"].values[i, j], run.value, rtol=1e-9)
@@ -117,16 +134,18 @@ def test_a_flow_is_that_of_flow(key):
 
 
 def test_a_lane_that_fails_leaves_the_rest_alone(key):
-    # logits of 1e200 overflow in the second lane only
+    # logits of 1e200 overflow
     def make(size):
         labels = ufm.Labels(jnp.eye(K) * size, jnp.ones(K))
-        return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(K,), lambda_W=0.01, lambda_H=0.01)
+        return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(D,), lambda_W=0.01, lambda_H=0.01)
 
-    data = sweep(make, {"size": [1.0, 1e200, 2.0]}, key=key)
-    assert data["code"].values.tolist() == [ufm.Result.CONVERGED, ufm.Result.DIVERGED, ufm.Result.CONVERGED]
-    assert (data.attrs["complete"], data.attrs["failed"], data.attrs["done"]) == (1, 1, 3)
-    alone = sweep(make, {"size": [1.0, 2.0]}, key=key)
-    np.testing.assert_allclose(data["value"].values[[0, 2]], alone["value"].values, rtol=1e-13)
+    # before and after the others of their chunks
+    data = sweep(make, {"size": [1e200, 1.0, 2.0, 1e200]}, key=key, threads=1)
+    converged, diverged = ufm.Result.CONVERGED, ufm.Result.DIVERGED
+    assert data["code"].values.tolist() == [diverged, converged, converged, diverged]
+    assert (data.attrs["complete"], data.attrs["failed"], data.attrs["done"]) == (1, 2, 4)
+    alone = sweep(make, {"size": [1.0, 2.0]}, key=key, threads=1)
+    np.testing.assert_allclose(data["value"].values[1:3], alone["value"].values, rtol=1e-13)
 
 
 def test_a_small_budget_is_marked(key):
@@ -137,8 +156,9 @@ def test_a_small_budget_is_marked(key):
 
 def test_chunks_do_not_change_the_numbers(key):
     over = {"lam": np.geomspace(1e-3, 1e-1, 7), "seed": range(3)}
-    whole = sweep(lambda lam: tail(lam=lam), over, key=key, threads=1)
-    pieces = sweep(lambda lam: tail(lam=lam), over, key=key, chunk=4)
+    whole = sweep(lambda lam: tail(lam=lam), over, key=key, chunk=21, threads=1)
+    pieces = sweep(lambda lam: tail(lam=lam), over, key=key)
+    assert (whole.attrs["lanes"], whole.attrs["done"]) == (21, 21)
     np.testing.assert_allclose(pieces["value"], whole["value"], rtol=1e-13)
     assert (pieces["code"].values == whole["code"].values).all()
 
@@ -177,8 +197,8 @@ def test_bad_input_is_refused(make, over, options, message, key):
         sweep(make, over, key=key, **options)
 
 
-def test_float32_is_followed(key):
-    with jax.enable_x64(False):
+def test_float32_is_followed(enable_x64):
+    with enable_x64(False):
         data = sweep(lambda lam: tail(lam=lam), {"lam": [0.002, 0.01]}, key=jax.random.key(0), tolerance=1e-5)
     assert data.attrs["dtype"] == "float32"
     assert data["code"].values.tolist() == [ufm.Result.CONVERGED] * 2

@@ -74,9 +74,9 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
     configure = None
     if options.command != "list":
         # by its name in the package: no other process finds a function of a module that runs as `__main__`
-        from theory_checks.__main__ import _configure_jax
+        from theory_checks.__main__ import configure_jax
 
-        configure = functools.partial(_configure_jax, cache=not options.no_cache, quick=options.command != "figures" and not options.full)
+        configure = functools.partial(configure_jax, cache=not options.no_cache, quick=options.command != "figures" and not options.full)
         configure()
     if registry is None:
         registry = _registry(options)
@@ -204,7 +204,7 @@ def _is_folder(path: str) -> bool:
     return True
 
 
-def _configure_jax(*, cache: bool, quick: bool) -> None:
+def configure_jax(*, cache: bool, quick: bool) -> None:
     """Float64, and compiled programs kept between runs where the user's cache folder can be written."""
     import jax
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.core
 import numpy as np
@@ -46,6 +48,19 @@ def require_nonnegative(name: str, value) -> None:
     array = concrete(value)
     if array is not None:
         require(np.all(np.isfinite(array)) and np.all(array >= 0), f"`{name}` must be finite and >= 0", value)
+
+
+def require_each(name: str, value, good: Callable[[np.ndarray], np.ndarray], words: str) -> None:
+    """Every entry of a (possibly traced) array is `good`; the message shows the first that are not."""
+    array = concrete(value)
+    if array is not None:
+        holds = good(array)
+        require(holds.all(), f"`{name}` must {words}", array[~holds][:3])
+
+
+def finite_and_positive(array: np.ndarray) -> np.ndarray:
+    """Entry by entry."""
+    return np.isfinite(array) & (array > 0)
 
 
 def require_dtype(name: str, value, dtype) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._validate import concrete, float_dtype, require
+from ufm._validate import concrete, finite_and_positive, float_dtype, require, require_each
 
 
 class Labels(eqx.Module):
@@ -33,19 +33,13 @@ class Labels(eqx.Module):
         K, C = self.targets.shape
         require(K >= 2, "`targets` must have K >= 2 rows, one per class", K)
         require(C >= 1, "`targets` must have at least one column", C)
-        targets = concrete(self.targets)
-        if targets is not None:
-            finite = np.isfinite(targets)
-            require(finite.all(), "`targets` must be finite", targets[~finite][:3])
+        require_each("targets", self.targets, np.isfinite, "be finite")
         for name, array in (("masses", self.masses), ("weights", self.weights)):
             if array is None:
                 continue
             require(array.shape == (C,), f"`{name}` must have shape ({C},), one per column of `targets`", array.shape)
             require(array.dtype == self.targets.dtype, f"`{name}` must have the dtype of `targets`, {self.targets.dtype}", array.dtype)
-            values = concrete(array)
-            if values is not None:
-                good = np.isfinite(values) & (values > 0)
-                require(good.all(), f"`{name}` must be positive and finite", values[~good][:3])
+            require_each(name, array, finite_and_positive, "be positive and finite")
 
     @property
     def num_classes(self) -> int:
@@ -110,16 +104,8 @@ def one_hot(class_counts, *, class_weights=None, collapsed: bool = False, dtype=
     Raises `ValueError` for K < 2, counts or weights that are not positive, and counts that are not whole numbers where columns are counted.
     """
     dtype = float_dtype(dtype)
-    require(np.ndim(class_counts) == 1, "`class_counts` must be a sequence of K counts", class_counts)
+    counts = checked_counts(class_counts)
     K = len(class_counts)
-    require(K >= 2, "`class_counts` must hold K >= 2 classes", class_counts)
-    counts = concrete(class_counts)
-    if counts is not None:
-        require(
-            np.issubdtype(counts.dtype, np.number) and np.all(np.isfinite(counts)) and np.all(counts > 0),
-            "`class_counts` must be positive and finite",
-            class_counts,
-        )
     weights = None
     if class_weights is not None:
         require(np.shape(class_weights) == (K,), f"`class_weights` must have shape ({K},), one per class", np.shape(class_weights))
@@ -142,12 +128,27 @@ def smoothed(class_counts, *, smoothing, class_weights=None, collapsed: bool = F
 
     Raises `ValueError` for a smoothing outside [0, 1), and as `one_hot` does.
     """
-    require(np.ndim(smoothing) == 0, "`smoothing` must be a float", smoothing)
-    amount = concrete(smoothing)
-    require(amount is None or 0 <= amount < 1, "`smoothing` must be in [0, 1)", smoothing)
+    require_smoothing(smoothing)
     labels = one_hot(class_counts, class_weights=class_weights, collapsed=collapsed, dtype=dtype)
     s = jnp.asarray(smoothing, labels.targets.dtype)
     return Labels((1 - s) * labels.targets + s / labels.num_classes, labels.masses, labels.weights)
+
+
+def checked_counts(class_counts) -> np.ndarray | None:
+    """Class counts as an array, or None while they are traced; `ValueError` unless there are two or more, all positive."""
+    require(np.ndim(class_counts) == 1, "`class_counts` must be a sequence of K counts", class_counts)
+    require(len(class_counts) >= 2, "`class_counts` must hold K >= 2 classes", class_counts)
+    counts = concrete(class_counts)
+    good = counts is None or (np.issubdtype(counts.dtype, np.number) and finite_and_positive(counts).all())
+    require(good, "`class_counts` must be positive and finite", class_counts)
+    return counts
+
+
+def require_smoothing(smoothing) -> None:
+    """Label smoothing, possibly traced, is one number in [0, 1)."""
+    require(np.ndim(smoothing) == 0, "`smoothing` must be a float", smoothing)
+    amount = concrete(smoothing)
+    require(amount is None or 0 <= amount < 1, "`smoothing` must be in [0, 1)", smoothing)
 
 
 def soft(targets, masses=None, *, weights=None, dtype=None) -> Labels:

@@ -21,7 +21,7 @@ from ufm._validate import require, require_positive
 from ufm.problem import Problem, require_decay, require_free_features
 from ufm.solution import Result
 from ufm.solvers import Newton, ProjectedNewton, flow_batch
-from ufm.solvers.batched_flow import _workers
+from ufm.solvers.batched_flow import worker_count
 from ufm.solvers.solver import AbstractSolver
 from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable, scalar_metrics
 from ufm.sweeping.dataset import counted, dataset_of
@@ -136,7 +136,7 @@ def sweep(
     if on_cpu and ts is None:
         devices = devices[: runs_at_once()]
     parallel = len(devices) == 1 and on_cpu and ts is None
-    workers = threads_like_this(min(_workers(threads), runs_at_once())) if parallel else 1
+    workers = threads_like_this(min(worker_count(threads), runs_at_once())) if parallel else 1
     sizes = [_size(group, chunk, memory, workers, len(devices)) for group in groups]
     reports = [_report(group, certificates, metrics, keep) for group in groups]
     method = "flow" if ts is not None else type(solvers[0]).__name__.lower()

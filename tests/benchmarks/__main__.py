@@ -16,6 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ufm._command import POOL_OF_SWEEPS
+
 THREADS = {
     # one thread for both sides: default threads were measured 8 to 28 times slower on a shared machine, and uneven
     "OPENBLAS_NUM_THREADS": "1",
@@ -45,8 +47,7 @@ GROUPS = {
     "start-up": Group("start_up", THREADS),
     "fixed-classifier": Group("fixed_classifier", THREADS),
     "large": Group("large", ALL_CORES),
-    # a chunk needs three threads of XLA's pool (ufm.sweeping.work.runs_at_once)
-    "sweeps": Group("sweeps", ALL_CORES | {"NPROC": str(3 * (os.cpu_count() or 1) + 1)}),
+    "sweeps": Group("sweeps", ALL_CORES | {"NPROC": POOL_OF_SWEEPS}),
 }
 
 

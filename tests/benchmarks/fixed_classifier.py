@@ -14,8 +14,12 @@ from tests.benchmarks.harness import Row, Timing, first_call, time_turns
 
 # The ratio that was promised for 100 000 labels and K = 100.
 REQUIRED = 200.0
-# relative error of a feature, in the median over labels: what the rival reaches before its line search sees rounding only
-ACCURACY = 1e-7
+# Relative errors of features: ours, the largest, by a bound (`error_bounds`), and the rival's median, its distance from ours.
+OUR_ACCURACY = 1e-11
+RIVAL_ACCURACY = 1e-5
+# Largest entry of the gradient where the rival may stop: the promise is for features as accurate as it gets. There its line search sees
+# rounding only, for a fifth of the labels to no avail; the other stops before that, a digit or two earlier, in two thirds of the time.
+TOLERANCES = {1e-10: REQUIRED, 1e-8: None}
 
 
 def our_problem(*, K: int, d: int, labels: int, multiplier: float, decay: float, etf: bool) -> ufm.Problem:
@@ -43,13 +47,24 @@ class OneLabel:
         return value, self.W.T @ (e / total - self.target) + self.decay * h
 
 
-def scipy_loop(problem: ufm.Problem, count: int) -> np.ndarray:
+def objectives(problem: ufm.Problem, count: int) -> list[OneLabel]:
+    """Those of the first labels."""
+    (W,), decay = map(np.asarray, problem.fixed_weights or ()), float(problem.lambda_H * problem.labels.num_samples)
+    return [OneLabel(W, target, decay) for target in np.asarray(problem.labels.targets[:, :count]).T]
+
+
+def scipy_loop(problem: ufm.Problem, count: int, tolerance: float) -> np.ndarray:
     """Features of the first labels (d, count), one after the other, from zero."""
-    (W,), decay = map(np.asarray, problem.fixed_weights), float(problem.lambda_H * problem.labels.num_samples)
-    targets, start = np.asarray(problem.labels.targets), np.zeros(problem.feature_dim)
-    options = {"maxiter": 10_000, "maxfun": 100_000, "ftol": 0.0, "gtol": 1e-10}
-    solved = [minimize(OneLabel(W, targets[:, c], decay), start, jac=True, method="L-BFGS-B", options=options).x for c in range(count)]
-    return np.stack(solved, axis=1)
+    start = np.zeros(problem.feature_dim)
+    options = {"maxiter": 10_000, "maxfun": 100_000, "ftol": 0.0, "gtol": tolerance}
+    labels = objectives(problem, count)
+    return np.stack([minimize(label, start, jac=True, method="L-BFGS-B", options=options).x for label in labels], axis=1)
+
+
+def error_bounds(problem: ufm.Problem, features: np.ndarray) -> np.ndarray:
+    """What the relative error of each feature cannot exceed: the decay bounds curvature below, so gradient over decay bounds the error."""
+    pairs = zip(objectives(problem, features.shape[1]), features.T, strict=True)
+    return np.array([np.linalg.norm(label(h)[1]) / label.decay / np.linalg.norm(h) for label, h in pairs])
 
 
 def ours(problem: ufm.Problem) -> ufm.Solution:
@@ -57,34 +72,45 @@ def ours(problem: ufm.Problem) -> ufm.Solution:
 
 
 def rows(*, repeats: int, K: int = 100, d: int = 100, labels: int = 100_000, sample: int = 100) -> list[Row]:
-    """The rival solves `sample` of the labels, and its time is scaled up to all of them; both sides reach the same accuracy.
+    """The rival solves `sample` of the labels, and its time is scaled up to all of them. Ours is the more accurate.
 
     Nothing was promised for a classifier that is no frame: there a tenth of the labels, and twice the dimension, tell enough.
     """
     result = []
-    settings = (("simplex ETF", labels, d, REQUIRED), ("Gaussian classifier", max(labels // 10, sample), 2 * d, None))
-    for kind, labels, d, required in settings:
-        problem = our_problem(K=K, d=d, labels=labels, multiplier=3.0, decay=1e-3, etf=required is not None)
+    settings = (("simplex ETF", labels, d), ("Gaussian classifier", max(labels // 10, sample), 2 * d))
+    for kind, labels, d in settings:
+        etf = kind == "simplex ETF"
+        # the problem too: threads that JAX starts with its first array keep the cores of that moment
         with limited_cores():
+            problem = our_problem(K=K, d=d, labels=labels, multiplier=3.0, decay=1e-3, etf=etf)
             compiling = first_call(functools.partial(ours, problem))
             solution = ours(problem)
             if solution.result is not ufm.Result.CONVERGED:
                 raise RuntimeError(f"ours: {solution.result}")
             mine = np.asarray(solution.params.features)[:, :sample]
-            apart = np.linalg.norm(scipy_loop(problem, sample) - mine, axis=0) / np.linalg.norm(mine, axis=0)
-            if not np.median(apart) <= ACCURACY:
-                raise RuntimeError(f"the two sides differ by {np.median(apart):.1e} in the median, more than {ACCURACY:g}")
-            us, part = time_turns([[functools.partial(ours, problem)], [functools.partial(scipy_loop, problem, sample)]], repeats=repeats)
+            bound = float(error_bounds(problem, mine).max())
+            if not bound <= OUR_ACCURACY:
+                raise RuntimeError(f"ours: relative errors may be {bound:.1e}, more than {OUR_ACCURACY:g}")
+            rivals = [functools.partial(scipy_loop, problem, sample, tolerance) for tolerance in TOLERANCES]
+            errors = [np.linalg.norm(rival() - mine, axis=0) / np.linalg.norm(mine, axis=0) for rival in rivals]
+            worst = max(map(np.median, errors))
+            if not worst <= RIVAL_ACCURACY:
+                raise RuntimeError(f"the two sides differ by {worst:.1e} in the median, more than {RIVAL_ACCURACY:g}")
+            us, *parts = time_turns([[functools.partial(ours, problem)], *([rival] for rival in rivals)], repeats=repeats)
         scale = labels / sample
-        notes = {
-            "cores": CORES,
-            "labels the rival solved": sample,
-            "apart, median": float(np.median(apart)),
-            "apart, largest": float(apart.max()),
-            "Newton steps": int(solution.num_steps),
-            "first call s": compiling,
-        }
         name = f"fit_features, {labels} mixed labels, K = {K}, d = {d}, {kind}"
-        theirs = Timing(wall=scale * part.wall, cpu=scale * part.cpu)
-        result.append(Row(name, "loop over L-BFGS-B, scaled up", us, theirs, required=required, notes=notes))
+        for (tolerance, required), error, part in zip(TOLERANCES.items(), errors, parts, strict=True):
+            notes = {
+                "rival's tolerance": tolerance,
+                "rival's error, median": float(np.median(error)),
+                "rival's error, largest": float(error.max()),
+                "labels the rival solved": sample,
+                "our error at most": bound,
+                "Newton steps": int(solution.num_steps),
+                "cores": CORES,
+                "first call s": compiling,
+            }
+            theirs = Timing(wall=scale * part.wall, cpu=scale * part.cpu)
+            required = required if etf else None
+            result.append(Row(name, f"loop over L-BFGS-B to {tolerance:g}, scaled up", us, theirs, required=required, notes=notes))
     return result

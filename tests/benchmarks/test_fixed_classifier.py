@@ -27,5 +27,5 @@ def test_both_sides_minimise_the_same_function(etf):
 def test_rows_at_toy_size():
     # `rows` itself raises unless we converge and the rival agrees
     rows = fixed_classifier.rows(repeats=1, K=5, d=6, labels=40, sample=4)
-    assert [row.required for row in rows] == [fixed_classifier.REQUIRED, None]
+    assert [row.required for row in rows] == [fixed_classifier.REQUIRED, None, None, None]
     assert all(row.ours.wall > 0 and row.rival.wall > 0 for row in rows)

@@ -69,9 +69,8 @@ def test_threads_change_nothing(key):
     np.testing.assert_array_equal(runs[0], runs[2])
 
 
-def test_settings_of_one_thread_hold_in_all(key):
+def test_settings_of_one_thread_hold_in_all(key, enable_x64):
     # what `with` switches on, other threads do not see: they must not turn float64 into float32
-    enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
     jax.config.update("jax_enable_x64", False)
     try:
         with enable_x64(True):

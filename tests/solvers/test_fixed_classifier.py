@@ -79,7 +79,7 @@ def test_few_steps_over_all_strengths(K):
     for s in 10.0 ** np.arange(-12, 4):
         end = solve(targets, s)
         assert bool(end.done.all())
-        assert int(end.steps) <= 6
+        assert int(end.steps) <= 4
 
 
 def _random(*shape):

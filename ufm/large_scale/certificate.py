@@ -126,7 +126,7 @@ def certify_large(
             mapped = stretch * jax.block_until_ready(_rest(problem, params, fix, span, here)) - here
             here, before = mapped if before is None else 2 * mapped - before, here
             bar.update(3 + _GUESSES + i)
-        rest = _bound_on_rest(np.asarray(here, np.float64), theta, problem.labels.num_classes, steps, failure_probability)
+        rest = bound_on_rest(np.asarray(here, np.float64), theta, problem.labels.num_classes, steps, failure_probability)
         squared = _largest(values, coupling, rest)
         value, lower_bound, mu = _bound(problem, params, fix, jnp.asarray(np.sqrt(squared), problem.dtype))
     finally:
@@ -234,7 +234,7 @@ def _rest(problem: LargeProblem, params: Params, fix: _Fix, span: Float[Array, "
     return _off(span, _gram(problem, params, fix, vectors))
 
 
-def _bound_on_rest(last: np.ndarray, theta: float, K: int, steps: int, failure_probability: float) -> float:
+def bound_on_rest(last: np.ndarray, theta: float, K: int, steps: int, failure_probability: float) -> float:
     """An upper bound on the largest eigenvalue of A off the span, except with the given probability."""
     tau = min(1.0, failure_probability ** (1 / last.shape[1]) * np.sqrt(np.pi / (2 * K)))
     grown = float(np.sqrt(np.max(np.sum(last**2, axis=0)))) / tau

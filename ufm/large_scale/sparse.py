@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._validate import concrete, float_dtype, require
-from ufm.labels import Labels
+from ufm._validate import finite_and_positive, float_dtype, require, require_each
+from ufm.labels import Labels, checked_counts, require_smoothing
 
 
 class SparseLabels(eqx.Module):
@@ -42,16 +42,10 @@ class SparseLabels(eqx.Module):
         for name, array in (("background", self.background), ("masses", self.masses)):
             require(array.shape == (C,), f"`{name}` must have shape ({C},), one per column of `index`", array.shape)
             require(array.dtype == self.entries.dtype, f"`{name}` must have the dtype of `entries`, {self.entries.dtype}", array.dtype)
-        index, masses = concrete(self.index), concrete(self.masses)
-        if index is not None:
-            outside = (index < 0) | (index >= K)
-            require(not outside.any(), f"`index` must lie in 0 … {K - 1}", index[outside][:3])
-        for name, array in (("entries", concrete(self.entries)), ("background", concrete(self.background))):
-            if array is not None:
-                require(np.isfinite(array).all(), f"`{name}` must be finite", array[~np.isfinite(array)][:3])
-        if masses is not None:
-            good = np.isfinite(masses) & (masses > 0)
-            require(good.all(), "`masses` must be positive and finite", masses[~good][:3])
+        require_each("index", self.index, lambda index: (index >= 0) & (index < K), f"lie in 0 … {K - 1}")
+        require_each("entries", self.entries, np.isfinite, "be finite")
+        require_each("background", self.background, np.isfinite, "be finite")
+        require_each("masses", self.masses, finite_and_positive, "be positive and finite")
 
     @property
     def num_columns(self) -> int:
@@ -109,16 +103,9 @@ def sparse_one_hot(class_counts, *, smoothing=0.0, dtype=None) -> SparseLabels:
     Raises `ValueError` for K < 2, counts that are not positive, and a smoothing outside [0, 1).
     """
     dtype = float_dtype(dtype)
-    require(np.ndim(class_counts) == 1, "`class_counts` must be a sequence of K counts", class_counts)
+    checked_counts(class_counts)
+    require_smoothing(smoothing)
     K = len(class_counts)
-    require(K >= 2, "`class_counts` must hold K >= 2 classes", class_counts)
-    counts = concrete(class_counts)
-    if counts is not None:
-        good = np.issubdtype(counts.dtype, np.number) and np.all(np.isfinite(counts)) and np.all(counts > 0)
-        require(good, "`class_counts` must be positive and finite", class_counts)
-    require(np.ndim(smoothing) == 0, "`smoothing` must be a float", smoothing)
-    amount = concrete(smoothing)
-    require(amount is None or 0 <= amount < 1, "`smoothing` must be in [0, 1)", smoothing)
     s = jnp.asarray(smoothing, dtype)
     return SparseLabels(
         index=jnp.arange(K, dtype=jnp.int32)[None, :],

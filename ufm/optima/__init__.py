@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ufm.losses import AbstractLoss, CrossEntropy, Focal, MeanSquaredError
+from ufm.optima import channels, perturbation
+from ufm.optima import dynamics as laws
 from ufm.optima.cross_entropy import cross_entropy_optimum
 from ufm.optima.focal import focal_optimum
 from ufm.optima.mse import squared_error_optimum
@@ -12,7 +14,7 @@ from ufm.optima.nonnegative import nonnegative_optimum
 from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum, require_equal_weights
 from ufm.problem import Problem
 
-__all__ = ["NoClosedForm", "Optimum", "Spectrum", "closed_form"]
+__all__ = ["NoClosedForm", "Optimum", "Spectrum", "channels", "closed_form", "laws", "perturbation"]
 
 # One entry per solved loss; the function raises `NoClosedForm` for what it does not cover.
 _FORMS: dict[type[AbstractLoss], Callable[[Problem], Optimum]] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm.optima.optimum import _DEGENERATE, NoClosedForm, Optimum, Spectrum, merged_columns
+from ufm.optima.optimum import DEGENERATE, NoClosedForm, Optimum, Spectrum, merged_columns
 from ufm.optima.scalar import collapse_load, existence_load, solve_scalar
 from ufm.problem import Problem, require_decay
 
@@ -121,7 +121,7 @@ def _target(problem: Problem, targets: np.ndarray, masses: np.ndarray, *, lambda
     if coupling > rounding:
         what = "class counts" if one_hot else "class masses"
         raise NoClosedForm(f"needs balanced classes for a penalised bias; got {what} {_shown(targets @ masses)}")
-    flat = np.allclose(sigma, mean_size, rtol=max(rounding, _DEGENERATE), atol=0)
+    flat = np.allclose(sigma, mean_size, rtol=max(rounding, DEGENERATE), atol=0)
     convex = problem.depth == 1 and min(problem.widths) >= len(sigma) + 1
     if not (flat or convex):
         # Proved: M = 1 with enough width is convex, and for equal singular values a critical product mixes the mean with one contrast at
@@ -157,7 +157,7 @@ def _cut(mu: np.ndarray, weight: np.ndarray, *, wanted: np.ndarray, R: int) -> t
     """The degenerate block that the rank limit cuts, and how many of its directions may be used."""
     if wanted.sum() <= R:
         return None
-    same = np.isclose(mu, mu[R], rtol=_DEGENERATE, atol=0) & (weight == weight[R])
+    same = np.isclose(mu, mu[R], rtol=DEGENERATE, atol=0) & (weight == weight[R])
     if not same[R - 1]:
         return None
     start, stop = (int(i) for i in np.flatnonzero(same)[[0, -1]])

@@ -13,7 +13,7 @@ from ufm.labels import Labels
 from ufm.optima.scalar import ScalarSolution, scalar_value
 
 # Masses of the target closer than this are one degenerate block: singular values of a 1000 × 1000 matrix carry errors of about 1e-13.
-_DEGENERATE = 1e-10
+DEGENERATE = 1e-10
 
 
 class NoClosedForm(ValueError):
@@ -72,7 +72,7 @@ class Spectrum:
     @cached_property
     def blocks(self) -> tuple[slice, ...]:
         """Maximal runs of equal mass and loss weight: inside one, singular vectors are free."""
-        same = np.isclose(self.mu[1:], self.mu[:-1], rtol=_DEGENERATE, atol=0) & (self.loss_weight[1:] == self.loss_weight[:-1])
+        same = np.isclose(self.mu[1:], self.mu[:-1], rtol=DEGENERATE, atol=0) & (self.loss_weight[1:] == self.loss_weight[:-1])
         edges = [0, *(np.flatnonzero(~same) + 1).tolist(), len(self.mu)]
         return tuple(slice(start, stop) for start, stop in itertools.pairwise(edges) if stop > start)
 

@@ -83,7 +83,7 @@ def flow_batch(
 
     signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options)
     bar = Progress("flow_batch", total=number, show=progress)
-    outs = _run_blocks(run, blocks, _workers(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
+    outs = run_blocks(run, blocks, worker_count(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
     _compiled.add(signature)
     if len(outs) < len(blocks):
         rows = blank_rows(_shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options))
@@ -103,7 +103,7 @@ def flow_batch(
     )
 
 
-def _run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:
+def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:
     """What `run` makes of the blocks, in their order; fewer of them after Ctrl-C."""
     outs = []
     pool = ThreadPoolExecutor(workers)
@@ -126,7 +126,7 @@ def _run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> 
     return outs
 
 
-def _workers(threads: int | None) -> int:
+def worker_count(threads: int | None) -> int:
     """Threads that the user wants, or as many as there are cores for this process."""
     if threads is not None:
         require(isinstance(threads, int) and threads >= 1, "`threads` must be a whole number >= 1", threads)

@@ -7,6 +7,7 @@ With the weights fixed, and no bias to learn, the objective is a sum over column
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -19,14 +20,13 @@ from ufm._validate import require, require_dtype
 from ufm.losses import CrossEntropy
 from ufm.problem import Params, Problem, decay, require_decay, require_free_features
 from ufm.solution import Result, Solution
-from ufm.solvers.batched_flow import _run_blocks as run_blocks
-from ufm.solvers.batched_flow import _workers as workers_of
+from ufm.solvers.batched_flow import run_blocks, worker_count
 from ufm.solvers.column_newton import AbstractModel, model_of, newton
 from ufm.solvers.coordinates import feature_decay, relative_norm
 from ufm.solvers.frame_newton import frame_newton, sums
 
-# Entries of one array of a block: about ten such arrays should stay in a core's cache, while a device wants few large blocks.
-_BLOCK_ON_CPU = 50_000
+# Entries of one array of a block: larger ones leave a core's cache, smaller ones are mostly calls, and a device wants few.
+_BLOCK_ON_CPU = 100_000
 _BLOCK_ELSEWHERE = 20_000_000
 
 # Block sizes and losses that have been compiled; what has not is run once alone, lest every thread compile it.
@@ -74,7 +74,7 @@ def fit_features(
     targets = np.asarray(problem.labels.targets)
     anchor = None if problem.anchor is None else np.asarray(problem.anchor)
     frame = _frame(problem, shared, targets)
-    features = np.empty((problem.feature_dim, C), problem.dtype)
+    features = _aligned((problem.feature_dim, C), problem.dtype)
     (losses, lengths, gradients), done = np.empty((3, C), problem.dtype), np.empty(C, bool)
 
     def run(columns: range) -> tuple[int, int]:
@@ -86,11 +86,11 @@ def fit_features(
 
     signature = (K, problem.feature_dim, block, problem.dtype, jax.tree.structure((shared, anchor)), max_steps, frame)
     bar = Progress("fit_features", total=C, show=progress)
-    counts = run_blocks(run, blocks, workers_of(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
+    counts = run_blocks(run, blocks, worker_count(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
     if len(counts) < len(blocks):
         raise KeyboardInterrupt
     _compiled.add(signature)
-    params = Params(problem.fixed_weights or (), jnp.asarray(features), bias)
+    params = Params(problem.fixed_weights or (), jax.device_put(features), bias)
     value, grad_norm = _measure(problem, params, jnp.asarray(losses), jnp.asarray(lengths), jnp.asarray(gradients))
     finite = bool(np.isfinite(value)) and bool(np.isfinite(grad_norm))
     code = Result.DIVERGED if not finite else Result.CONVERGED if done.all() else Result.MAX_STEPS
@@ -106,6 +106,14 @@ def fit_features(
         codes=jnp.asarray([int(code)]),
         state=None,
     )
+
+
+def _aligned(shape: tuple[int, int], dtype) -> np.ndarray:
+    """Like `np.empty`, at a multiple of 64 bytes: `jax.device_put` on a CPU then takes it over without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 class _Shared(NamedTuple):
@@ -170,11 +178,10 @@ def _solve(shared: _Shared, targets: Float[Array, "K B"], anchor: Float[Array, "
         s = shared.gamma / shared.scale
         end = frame_newton(targets.T, s, max_steps=max_steps)
         z = end.logits
-        square, gap = sums(z**2, (end.residual - s * z) ** 2)
+        square, gap = sums(z**2, end.defect**2)
         features = (shared.classifier.T @ z.T) / shared.scale
-        losses = end.value - 0.5 * s * square[:, 0]
         lengths, gradients = jnp.sqrt(square[:, 0] / shared.scale), jnp.sqrt(shared.scale * gap[:, 0])
-        return features, losses, lengths, gradients, end.done, end.steps, jnp.zeros_like(end.steps)
+        return features, end.losses, lengths, gradients, end.done, end.steps, jnp.zeros_like(end.steps)
     offset = jnp.broadcast_to(shared.bias[None, :], targets.T.shape)
     if anchor is not None:
         # completing the square: decay to 0 and pull to the anchor are a pull to share times the anchor

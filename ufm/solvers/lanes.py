@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ufm.problem import Params, Problem
 from ufm.solution import Result
 from ufm.solvers.coordinates import to_flat, to_params
-from ufm.solvers.loop import _advance, _code
+from ufm.solvers.loop import advance, code_of
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton_lanes import LaneResults, newton_lanes
 from ufm.solvers.solver import AbstractSolver, State
@@ -80,8 +80,8 @@ def _one_by_one(problems: Problem, flats, tolerance, number, solver: AbstractSol
 
     def run(lane):
         problem, flat, wanted = lane
-        state: State = _advance(problem, solver, wanted, solver.max_steps, solver.init(problem, flat))
-        code = _code(state, wanted)
+        state: State = advance(problem, solver, wanted, solver.max_steps, solver.init(problem, flat))
+        code = code_of(state, wanted)
         code = jnp.where(code == Result.RUNNING, int(Result.MAX_STEPS), code)
         return LaneResults(state.flat, state.value, state.grad_norm, code, state.num_steps, state.num_evaluations)
 

@@ -8,7 +8,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._progress import Progress
 from ufm._validate import require, require_positive
@@ -151,16 +151,19 @@ def _check_resume(problem: Problem, resume: Solution) -> None:
     require(same, "`resume` must be a solution of the same problem", "a solution of another problem")
 
 
-def _code(state: State, tolerance: Float[Array, ""]):
+def code_of(state: State, tolerance: Float[Array, ""]) -> Int[Array, ""]:
+    """The `Result` that a state amounts to, RUNNING while steps remain to be taken."""
     finite = jnp.isfinite(state.value) & jnp.isfinite(state.grad_norm)
     code = jnp.where(state.stalled, int(Result.STALLED), int(Result.RUNNING))
     code = jnp.where(state.grad_norm <= tolerance, int(Result.CONVERGED), code)
     return jnp.where(finite, code, int(Result.DIVERGED))
 
 
-def _advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: State) -> State:
+def advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: State) -> State:
+    """Steps of a solver until it has a result, or has taken `limit` of them in all. Runs inside `jit`."""
+
     def running(state: State):
-        return (_code(state, tolerance) == Result.RUNNING) & (state.num_steps < limit)
+        return (code_of(state, tolerance) == Result.RUNNING) & (state.num_steps < limit)
 
     return jax.lax.while_loop(running, functools.partial(solver.step, problem), state)
 
@@ -180,18 +183,18 @@ def _outcome(problem: Problem, states: State, tolerance):
     near = values <= lowest + _SAME_VALUE * jnp.abs(lowest)
     best = jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
     params = to_params(problem, states.flat[best])
-    return states, jax.vmap(lambda state: _code(state, tolerance))(states), best, params, states.value[best], states.grad_norm[best]
+    return states, jax.vmap(lambda state: code_of(state, tolerance))(states), best, params, states.value[best], states.grad_norm[best]
 
 
 @jax.jit
 def _continue(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
-    states = _over_starts(functools.partial(_advance, problem, solver, tolerance, limit), states)
+    states = _over_starts(functools.partial(advance, problem, solver, tolerance, limit), states)
     return _outcome(problem, states, tolerance)
 
 
 def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, params: Params):
     def run(params: Params) -> State:
-        return _advance(problem, solver, tolerance, limit, solver.init(problem, to_flat(problem, params)))
+        return advance(problem, solver, tolerance, limit, solver.init(problem, to_flat(problem, params)))
 
     return _outcome(problem, _over_starts(run, params), tolerance)
 

@@ -14,9 +14,9 @@ from ufm.solvers.coordinates import Flat, flat_objective
 from ufm.solvers.solver import AbstractSolver, State
 
 # A step is judged by the trapezoid of the gradients once its predicted decrease is below this many rounding errors of the value.
-_NOISE = 100.0
+NOISE = 100.0
 # In that range, so many steps without a smaller gradient mean that only rounding is left to move.
-_PATIENCE = 20
+PATIENCE = 20
 
 
 class _Memory(NamedTuple):
@@ -52,7 +52,7 @@ class Newton(AbstractSolver):
 
         predicted = -(jnp.dot(state.gradient, sub.step) + 0.5 * jnp.dot(sub.step, sub.curved_step))
         eps = jnp.finfo(state.flat.dtype).eps
-        noisy = predicted < float(_NOISE * eps) * jnp.abs(state.value)
+        noisy = predicted < float(NOISE * eps) * jnp.abs(state.value)
         by_values = state.value - value
         by_gradients = -0.5 * jnp.dot(state.gradient + gradient, sub.step)
         ratio = jnp.where(noisy, by_gradients, by_values) / jnp.where(predicted > 0, predicted, 1)
@@ -64,7 +64,7 @@ class Newton(AbstractSolver):
         improved = state.grad_norm < state.memory.smallest
         since = jnp.where(improved | ~noisy, 0, state.memory.since + 1)
         memory = _Memory(radius, jnp.minimum(state.memory.smallest, state.grad_norm), since)
-        return state.moved(ratio > 1e-4, trial, value, gradient, memory=memory, evaluations=sub.products + 2, stalled=since >= _PATIENCE)
+        return state.moved(ratio > 1e-4, trial, value, gradient, memory=memory, evaluations=sub.products + 2, stalled=since >= PATIENCE)
 
 
 class Subproblem(NamedTuple):

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ufm.problem import Problem
 from ufm.solution import Result
 from ufm.solvers.lane_problems import LaneProblems, dot, evaluate, queue_of, select
-from ufm.solvers.newton import _NOISE, _PATIENCE, Newton
+from ufm.solvers.newton import NOISE, PATIENCE, Newton
 
 # Lanes that step together: whole solves at 10 × 10 × 10 took 240 µs a lane with 16 or 32 of them, 225 with 48, 390 with 64 (the cache).
 WIDTH = 48
@@ -133,7 +133,7 @@ def _newton(lanes: LaneProblems, s: _State, tolerance, *, max_steps: int, max_cg
     value, size_sq, gradient, hessian = evaluate(lanes, trial)
     predicted = -0.5 * dot(s.gradient + s.residual, s.step)
     eps = float(jnp.finfo(value.dtype).eps)
-    noisy = predicted < _NOISE * eps * jnp.abs(s.value)
+    noisy = predicted < NOISE * eps * jnp.abs(s.value)
     by_gradients = -0.5 * dot(s.gradient + gradient, s.step)
     ratio = jnp.where(noisy, by_gradients, s.value - value) / jnp.where(predicted > 0, predicted, 1)
     ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), ratio, -1)
@@ -149,7 +149,7 @@ def _newton(lanes: LaneProblems, s: _State, tolerance, *, max_steps: int, max_cg
     x, value, gradient, gradient_sq, grad_norm = select(accepted, (trial, value, gradient, gradient_sq, grad_norm), here)
     steps = s.steps + 1
     code = jnp.where(steps >= max_steps, int(Result.MAX_STEPS), int(Result.RUNNING))
-    code = jnp.where((since >= _PATIENCE) & ~fresh, int(Result.STALLED), code)
+    code = jnp.where((since >= PATIENCE) & ~fresh, int(Result.STALLED), code)
     code = jnp.where(grad_norm <= tolerance, int(Result.CONVERGED), code)
     code = jnp.where(jnp.isfinite(value) & jnp.isfinite(grad_norm), code, int(Result.DIVERGED))
     zero, nothing = jnp.zeros_like(value), jnp.zeros_like(x)

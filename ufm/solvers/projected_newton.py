@@ -11,12 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ufm.problem import Problem
 from ufm.solvers.coordinates import Flat, flat_objective
-from ufm.solvers.newton import steihaug
+from ufm.solvers.newton import NOISE, PATIENCE, steihaug
 from ufm.solvers.solver import AbstractSolver, State
 
-# as for Newton: below this many rounding errors of the value a step is judged by gradients, and patience counts steps without progress
-_NOISE = 100.0
-_PATIENCE = 20
 # Sufficient decrease of the model, relative to its slope, that a projected step must reach.
 _DECREASE = 1e-2
 # Conjugate-gradient solves of one step, each on the face that the one before ended on; more are wasted while the model still changes.
@@ -65,7 +62,7 @@ class ProjectedNewton(AbstractSolver):
 
         step = trial - flat
         predicted = -(jnp.dot(memory.gradient, step) + 0.5 * jnp.dot(step, sub.curved))
-        noisy = predicted < float(_NOISE * jnp.finfo(flat.dtype).eps) * jnp.abs(state.value)
+        noisy = predicted < float(NOISE * jnp.finfo(flat.dtype).eps) * jnp.abs(state.value)
         by_gradients = -0.5 * jnp.dot(memory.gradient + gradient, step)
         ratio = jnp.where(noisy, by_gradients, state.value - value) / jnp.where(predicted > 0, predicted, 1)
         ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), ratio, -1)
@@ -81,7 +78,7 @@ class ProjectedNewton(AbstractSolver):
         new = _Memory(kept, radius, jnp.minimum(memory.smallest, state.grad_norm), since)
         projected = projected_gradient(bounded, trial, gradient)
         return state.moved(
-            accepted, trial, value, projected, memory=new, evaluations=sub.products + cauchy.products + 2, stalled=since >= _PATIENCE
+            accepted, trial, value, projected, memory=new, evaluations=sub.products + cauchy.products + 2, stalled=since >= PATIENCE
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,7 @@ def measured(problems: Problem, params: Params, report: Report) -> dict:
 
 
 _measured = functools.partial(jax.jit, static_argnames="report")(measured)
+_objectives = jax.jit(jax.vmap(objective))
 
 
 def _start(problems: Problem, key: PRNGKeyArray, seeds, *, solver: AbstractSolver):
@@ -87,22 +88,27 @@ def _finish(problems: Problem, small: Problem, found: LaneResults, *, report: Re
     } | measured(problems, widened(problems, small, found.flat), report)
 
 
-@functools.lru_cache(maxsize=32)
 def _programs(devices: tuple[Any, ...], solver: AbstractSolver, report: Report):
-    """The compiled parts of a chunk. More than one device: each has its share of the lanes, and no word passes between them.
+    """The compiled parts of a chunk: each is compiled as a simple program, and what does not depend on the report once for all reports.
 
-    Parts, so that each is compiled as a simple program; `work.runs_at_once` says how many may run at a time.
+    `work.runs_at_once` says how many may run at a time.
     """
     lanes, same = jax.sharding.PartitionSpec("lanes"), jax.sharding.PartitionSpec()
-    parts = (
-        (functools.partial(_start, solver=solver), (lanes, same, lanes)),
-        (functools.partial(_solve, solver=solver, platform=devices[0].platform), (lanes, lanes, same, lanes)),
-        (functools.partial(_finish, report=report), (lanes, lanes, lanes)),
+    return (
+        _program(_start, devices, (lanes, same, lanes), solver=solver),
+        _program(_solve, devices, (lanes, lanes, same, lanes), solver=solver, platform=devices[0].platform),
+        _program(_finish, devices, (lanes, lanes, lanes), report=report),
     )
+
+
+@functools.lru_cache(maxsize=96)
+def _program(part: Callable, devices: tuple[Any, ...], specs, **options):
+    """A part, compiled. More than one device: each has its share of the lanes, and no word passes between them."""
+    part = functools.partial(part, **options)
     if len(devices) == 1:
-        return tuple(jax.jit(part) for part, _ in parts)
+        return jax.jit(part)
     mesh = jax.sharding.Mesh(np.asarray(devices), ("lanes",))
-    return tuple(jax.jit(jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=lanes, check_vma=False)) for part, specs in parts)
+    return jax.jit(jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=jax.sharding.PartitionSpec("lanes"), check_vma=False))
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ class Flow:
     def _report(self, run: Trajectory) -> dict:
         problems = jax.tree.map(jnp.asarray, run.problem)
         out = {
-            "value": jax.jit(jax.vmap(objective))(problems, run.final),
+            "value": _objectives(problems, run.final),
             "code": jnp.asarray(run.code, jnp.int8),
             "num_steps": jnp.asarray(run.num_steps, jnp.int32),
             "trajectory": run.value,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import jax
 import numpy as np
 
+from ufm._command import THREADS_OF_A_RUN
 from ufm._progress import Progress
 from ufm._validate import float_dtype
 from ufm.sweeping.chunk import Arrays
@@ -19,8 +20,6 @@ from ufm.sweeping.store import Store
 
 # Seconds between looks at chunks that other processes are working on.
 _POLL = 0.2
-# Loops inside one another in the program of a chunk.
-_NESTED = 3
 
 
 class Work:
@@ -115,12 +114,12 @@ def runs_at_once() -> int:
     """How many of our programs XLA's CPU client can run at a time.
 
     It runs the pieces of loops on a pool of as many threads as there are cores or devices, or as the environment variable NPROC said when
-    JAX was first used. Each of our three nested loops can wait there for its inner one: two sweeps on a pool of two waited for ever.
+    JAX was first used (the command sees to that). Of one of our programs, `THREADS_OF_A_RUN` of them may be waiting.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     said = os.environ.get("NPROC", "")
     pool = max(int(said) if said.isdigit() else cores, jax.local_device_count())
-    return max((pool - 1) // _NESTED, 1)
+    return max((pool - 1) // THREADS_OF_A_RUN, 1)
 
 
 def _exchanged(results: dict[int, Arrays]) -> dict[int, Arrays]:
