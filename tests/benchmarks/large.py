@@ -43,7 +43,7 @@ def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
         notes = {
             "MB held": held(chunked, problem, point) / 2**20,
             "dense": held(dense, whole, point) / 2**20,
-            "of the matrix-product rate": fraction,
+            "of the matrix-product rate of one thread": fraction,
         }
         data = {"K": K, "d": d, "fraction of the matrix-product rate": fraction}
         result.append(Row(f"gradient, K = C = {K}, d = {d}", "all logits at once", mine, other, notes=notes, data=data))

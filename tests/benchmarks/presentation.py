@@ -17,10 +17,10 @@ def markdown(document: dict) -> str:
     for group in document.values():
         for row in group["rows"]:
             promised, data = row["required"] is not None, row.get("data", {})
-            if not promised and data.get("accuracy") != 1e-6:
+            if not (promised or data.get("shown") or data.get("accuracy") == 1e-6):
                 continue
             # a budget that did not suffice bounds the ratio from below
-            bound = "" if promised or data["reached"] else "> "
+            bound = "" if data.get("reached", True) else "> "
             wanted = f"{row['required']:g}" if promised else ""
             times = f"{1e3 * row['ours']['wall']:.3g} | {bound}{1e3 * row['rival']['wall']:.3g} | {bound}{row['ratio']:.3g}"
             lines.append(f"| {row['name']} | {row['rival_name']} | {times} | {wanted} |")

@@ -29,7 +29,12 @@ def rows(*, repeats: int) -> list[Row]:
     result = []
     if _runs("import torch"):
         result.append(
-            Row("python -c 'import ufm'", "python -c 'import torch'", _timed("import ufm", repeats), _timed("import torch", repeats))
+            Row(
+                "python -c 'import ufm; ufm.minimise'",
+                "python -c 'import torch'",
+                _timed("import ufm; ufm.minimise", repeats),
+                _timed("import torch", repeats),
+            )
         )
     result.append(Row("python -m theory_checks --help", "python -c 'import jax'", _module_help(repeats), _timed("import jax", repeats)))
     with tempfile.TemporaryDirectory() as folder:

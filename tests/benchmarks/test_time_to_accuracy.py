@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -80,3 +81,9 @@ def test_a_run_makes_a_table_and_a_figure(tmp_path):
     presentation.figure(document).savefig(tmp_path / "figure.png")
     readme = f"before {presentation.BEGIN} old {presentation.END} after"
     assert presentation.in_readme(readme, document) == f"before {presentation.BEGIN}\n{table}\n{presentation.END} after"
+
+
+def test_the_readme_shows_the_results_on_record():
+    document = json.loads((presentation.RESULTS / "cpu.json").read_text(encoding="utf-8"))
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    assert presentation.in_readme(readme, document) == readme

@@ -46,9 +46,11 @@ class GramError:
 
     def __call__(self, point) -> float:
         weights, H, _ = point
-        W = functools.reduce(np.matmul, weights)
-        pairs = ((W @ W.T, self.classifier), (H.T @ H, self.features))
-        return max(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)) for found, exact in pairs)
+        # a step size that is too long ends in infinity, which is an answer
+        with np.errstate(over="ignore", invalid="ignore"):
+            W = functools.reduce(np.matmul, weights)
+            pairs = ((W @ W.T, self.classifier), (H.T @ H, self.features))
+            return max(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)) for found, exact in pairs)
 
 
 def point_of(params: ufm.Params):
