@@ -27,6 +27,7 @@ for _ in range(2):
 def rows(*, repeats: int) -> list[Row]:
     """Each in new processes; ours is the row's name, the rival what the row compares it with."""
     result = []
+    # `import ufm` alone loads nothing before a name is asked for
     if _runs("import torch"):
         result.append(
             Row(
