@@ -95,6 +95,17 @@ def centred(logits):
     return logits - logits.mean(axis=0, keepdims=True)
 
 
+def test_a_template_keeps_its_loss_weights(key):
+    weights = np.arange(1.0, 5.0)
+    template = ufm.Problem(
+        ufm.one_hot(COUNTS[1], class_weights=weights, collapsed=True), loss=ufm.CrossEntropy(), widths=(D,), lambda_W=0.005, lambda_H=0.005
+    )
+    data = sweep(template, {"lambda_H": [0.005]}, key=key, threads=1)
+    solution = ufm.minimise(template, key=jax.random.fold_in(key, 0))
+    assert float(data["value"][0]) == pytest.approx(float(solution.value), rel=1e-12)
+    assert float(solution.value) != pytest.approx(float(ufm.minimise(tail(), key=key).value), rel=1e-3)
+
+
 def test_depth_and_several_widths_take_the_general_route(key):
     def make(widths):
         return tail(lam=0.003, loss=ufm.MeanSquaredError(), widths=widths)

@@ -131,7 +131,8 @@ def _replaced(problem: Problem, values: Mapping) -> Problem:
         require(name not in values or getattr(problem, name) is not None, f"`over` may name {name} only where the problem has one", None)
     new = {name: getattr(problem, name) for name in ("lambda_W", "lambda_H", "beta", "anchor")}
     new |= {name: value for name, value in values.items() if name in new}
-    labels = Labels(jnp.asarray(values.get("targets", problem.labels.targets)), jnp.asarray(values.get("masses", problem.labels.masses)))
+    given = problem.labels
+    labels = Labels(jnp.asarray(values.get("targets", given.targets)), jnp.asarray(values.get("masses", given.masses)), given.weights)
     bias = values.get("lambda_b", problem.lambda_b) if problem.bias == "penalised" else problem.bias
     return Problem(
         labels, loss=problem.loss, widths=problem.widths, bias=bias, fixed_weights=problem.fixed_weights, features=problem.features, **new
