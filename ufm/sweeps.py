@@ -17,18 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._validate import require, require_positive
+from ufm._validate import require
 from ufm.problem import Problem, require_decay, require_free_features
 from ufm.solution import Result
-from ufm.solvers import Newton, ProjectedNewton, flow_batch
-from ufm.solvers.batched_flow import worker_count
+from ufm.solvers import flow_batch
+from ufm.solvers.batched_flow import threads_like_this, worker_count
+from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
 from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable, scalar_metrics
 from ufm.sweeping.dataset import counted, dataset_of
 from ufm.sweeping.grid import Grid, Group, chunks_of, describe, grid_of, groups_of
 from ufm.sweeping.store import FORMAT, Store
-from ufm.sweeping.work import Work, runs_at_once, threads_like_this
-from ufm.tolerances import for_dtype
+from ufm.sweeping.work import Work, runs_at_once
+from ufm.tolerances import gradient_tolerance
 
 if TYPE_CHECKING:
     import xarray
@@ -120,7 +121,7 @@ def sweep(
 
     groups = groups_of(build, grid)
     if ts is None:
-        solvers = [_checked_solver(group, solver, tolerance) for group in groups]
+        solvers = [_checked_solver(group, solver) for group in groups]
     else:
         solvers = []
         for group in groups:
@@ -131,7 +132,7 @@ def sweep(
         "`make` must give problems of one dtype",
         [str(g.problems.dtype) for g in groups],
     )
-    tolerance = for_dtype(dtype).gradient if tolerance is None else tolerance
+    tolerance = gradient_tolerance(tolerance, dtype)
     on_cpu = devices[0].platform == "cpu"
     if on_cpu and ts is None:
         devices = devices[: runs_at_once()]
@@ -218,20 +219,11 @@ def _runner(groups: Sequence[Group], runners: Sequence[Minimise | Flow], chunks,
     return run
 
 
-def _checked_solver(group: Group, solver: AbstractSolver | None, tolerance: float | None) -> AbstractSolver:
+def _checked_solver(group: Group, solver: AbstractSolver | None) -> AbstractSolver:
     """The solver of a group, once it is known to suit all its problems."""
     problems = group.problems
     require_decay(problems, "a minimiser")
-    if solver is None:
-        solver = Newton() if problems.features == "free" else ProjectedNewton()
-    require(isinstance(solver, AbstractSolver), "`solver` must be a solver instance such as ufm.Newton()", solver)
-    bounded = problems.features == "free" or solver.bounded
-    require(bounded, '`solver` must be a ProjectedNewton() (the default) for features="nonnegative"', type(solver).__name__)
-    if tolerance is not None:
-        require_positive("tolerance", tolerance)
-        rounding = np.finfo(problems.dtype).eps
-        require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {problems.dtype} can resolve", tolerance)
-    return solver
+    return suitable_solver(problems, solver)
 
 
 def _check_flow(group: Group, options: Mapping[str, Any]) -> None:

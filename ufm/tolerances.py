@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +56,13 @@ def for_dtype(dtype) -> Tolerances:
     name = np.dtype(dtype).name
     require(name in TOLERANCES, f"`dtype` must be one of {', '.join(TOLERANCES)}", name)
     return TOLERANCES[name]
+
+
+def gradient_tolerance(tolerance: float | None, dtype) -> float:
+    """The relative gradient norm at which a solver stops: as given, or that of the table. `ValueError` for what the dtype cannot reach."""
+    if tolerance is None:
+        return for_dtype(dtype).gradient
+    require_positive("tolerance", tolerance)
+    rounding = np.finfo(dtype).eps
+    require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {dtype} can resolve", tolerance)
+    return tolerance

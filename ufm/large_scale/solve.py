@@ -12,13 +12,14 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm._validate import require, require_positive
+from ufm._validate import require
 from ufm.large_scale.problem import LargeProblem, as_problem, large_objective
 from ufm.problem import Params, check_params, require_decay
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import Flat, split
+from ufm.solvers.loop import code_of, require_same_problem
 from ufm.solvers.solver import State
-from ufm.tolerances import for_dtype
+from ufm.tolerances import gradient_tolerance
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
 _PIECE_SECONDS = 0.3
@@ -60,10 +61,7 @@ def minimise_large(
     for name, value in (("max_steps", max_steps), ("memory_size", memory_size)):
         require(isinstance(value, int) and value >= 1, f"`{name}` must be a whole number >= 1", value)
     require_decay(as_problem(problem), "a minimiser")
-    tolerance = for_dtype(problem.dtype).gradient if tolerance is None else tolerance
-    require_positive("tolerance", tolerance)
-    rounding = np.finfo(problem.dtype).eps
-    require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {problem.dtype} can resolve", tolerance)
+    tolerance = gradient_tolerance(tolerance, problem.dtype)
 
     if resume is not None:
         state = _checked_state(problem, resume, memory_size)
@@ -99,13 +97,8 @@ def _run(problem: LargeProblem, state: State, tolerance, max_steps: int, memory_
 
 
 def _to_solution(problem: LargeProblem, state: State, tolerance: float, interrupted: bool) -> Solution:
-    if not (np.isfinite(state.value) and np.isfinite(state.grad_norm)):
-        code = Result.DIVERGED
-    elif state.grad_norm <= tolerance:
-        code = Result.CONVERGED
-    elif state.stalled:
-        code = Result.STALLED
-    else:
+    code = Result(int(code_of(state, jnp.asarray(tolerance, problem.dtype))))
+    if code is Result.RUNNING:
         code = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
     return Solution(
         problem=as_problem(problem),
@@ -126,11 +119,7 @@ def _checked_start(problem: LargeProblem, start: Params) -> Params:
 
 
 def _checked_state(problem: LargeProblem, resume: Solution, memory_size: int) -> State:
-    require(isinstance(resume, Solution), "`resume` must be an earlier Solution", type(resume).__name__)
-    same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
-        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
-    )
-    require(same, "`resume` must be a solution of the same problem", "a solution of another problem")
+    require_same_problem(problem, resume)
     expected = jax.eval_shape(lambda: optax.lbfgs(memory_size=memory_size).init(resume.state.flat))
     fits = [np.shape(a) == b.shape for a, b in zip(jax.tree.leaves(resume.state.memory), jax.tree.leaves(expected), strict=True)]
     require(all(fits), "`memory_size` must be that of `resume`", memory_size)
@@ -187,7 +176,7 @@ def _begin(problem: LargeProblem, start: Params, memory_size: int) -> State:
 
 
 def _running(state: State, tolerance):
-    return jnp.isfinite(state.value) & (state.grad_norm > tolerance) & ~state.stalled
+    return code_of(state, tolerance) == Result.RUNNING
 
 
 @functools.partial(jax.jit, static_argnames="memory_size")

@@ -106,12 +106,11 @@ def flow_batch(
 def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:
     """What `run` makes of the blocks, in their order; fewer of them after Ctrl-C."""
     outs = []
+    workers = threads_like_this(workers)
     pool = ThreadPoolExecutor(workers)
     try:
-        # `with jax.enable_x64():` and the like hold for one thread only: in another one the numbers would change their dtype
-        alike = workers > 1 and pool.submit(float_dtype).result() == float_dtype()
         # the first block alone where it must be compiled: threads would all compile it
-        alone = len(blocks) if not alike else 0 if compiled else 1
+        alone = len(blocks) if workers == 1 else 0 if compiled else 1
         futures = []
         for i, lanes in enumerate(blocks):
             if i == alone:
@@ -132,6 +131,14 @@ def worker_count(threads: int | None) -> int:
         require(isinstance(threads, int) and threads >= 1, "`threads` must be a whole number >= 1", threads)
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_like_this(wanted: int) -> int:
+    """`wanted`, or 1 where another thread would have another dtype: `with jax.enable_x64():` and the like hold for one thread only."""
+    if wanted == 1:
+        return 1
+    with ThreadPoolExecutor(1) as pool:
+        return wanted if pool.submit(float_dtype).result() == float_dtype() else 1
 
 
 def _shapes_of_rows(problem, points, lanes, *rest):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm._validate import require, require_positive
+from ufm._validate import require
 from ufm.problem import Params, Problem, check_params, require_decay
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import to_flat, to_params
@@ -19,7 +19,7 @@ from ufm.solvers.newton import Newton
 from ufm.solvers.projected_newton import ProjectedNewton
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_starts
-from ufm.tolerances import for_dtype
+from ufm.tolerances import gradient_tolerance
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
 _PIECE_SECONDS = 0.3
@@ -56,25 +56,18 @@ def minimise(
     Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a start of the wrong shape, dtype or sign, a
     solver without bounds for nonnegative features, a tolerance that the dtype cannot reach, or none or several of `key`, `start`, `resume`.
     """
-    if solver is None:
-        solver = Newton() if problem.features == "free" else ProjectedNewton()
-    require(isinstance(solver, AbstractSolver), "`solver` must be a solver instance such as ufm.Newton()", solver)
-    bounded = problem.features == "free" or solver.bounded
-    require(bounded, '`solver` must be a ProjectedNewton() (the default) for features="nonnegative"', type(solver).__name__)
+    solver = suitable_solver(problem, solver)
     given = [name for name, value in (("key", key), ("start", start), ("resume", resume)) if value is not None]
     require(len(given) == 1, "exactly one of `key`, `start` and `resume` must be given", given)
     require(isinstance(starts, int) and starts >= 1, "`starts` must be a whole number >= 1", starts)
     require(starts == 1 or key is not None, "`starts` > 1 needs random starts, that is `key`", starts)
     require_decay(problem, "a minimiser")
-    tolerance = for_dtype(problem.dtype).gradient if tolerance is None else tolerance
-    require_positive("tolerance", tolerance)
-    rounding = np.finfo(problem.dtype).eps
-    require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {problem.dtype} can resolve", tolerance)
+    tolerance = gradient_tolerance(tolerance, problem.dtype)
     threshold = jnp.asarray(tolerance, problem.dtype)
 
     piece, budget = _first_piece(problem), solver.max_steps
     if resume is not None:
-        _check_resume(problem, resume)
+        require_same_problem(problem, resume)
         done = int(np.max(resume.state.num_steps))
         budget += done
         outcome = _continue(problem, solver, threshold, min(done + piece, budget), resume.state)
@@ -143,7 +136,18 @@ def _first_piece(problem: Problem) -> int:
     return int(np.clip(1e9 / (30 * inner * problem.labels.num_classes), 1, 1000))
 
 
-def _check_resume(problem: Problem, resume: Solution) -> None:
+def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> AbstractSolver:
+    """The default of a problem for None; `ValueError` for what is no solver, and for one that cannot keep features nonnegative."""
+    if solver is None:
+        return Newton() if problem.features == "free" else ProjectedNewton()
+    require(isinstance(solver, AbstractSolver), "`solver` must be a solver instance such as ufm.Newton()", solver)
+    bounded = problem.features == "free" or solver.bounded
+    require(bounded, '`solver` must be a ProjectedNewton() (the default) for features="nonnegative"', type(solver).__name__)
+    return solver
+
+
+def require_same_problem(problem, resume: Solution) -> None:
+    """`ValueError` unless `resume` is a solution of this very problem."""
     require(isinstance(resume, Solution), "`resume` must be an earlier Solution", type(resume).__name__)
     same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
         np.array_equal(a, b) for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)

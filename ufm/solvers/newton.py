@@ -14,7 +14,7 @@ from ufm.solvers.coordinates import Flat, flat_objective
 from ufm.solvers.solver import AbstractSolver, State
 
 # A step is judged by the trapezoid of the gradients once its predicted decrease is below this many rounding errors of the value.
-NOISE = 100.0
+_NOISE = 100.0
 # In that range, so many steps without a smaller gradient mean that only rounding is left to move.
 PATIENCE = 20
 
@@ -37,8 +37,7 @@ class Newton(AbstractSolver):
 
     def init(self, problem: Problem, flat: Flat) -> State:
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        # a tenth of the natural size: a step too long from a random point is refused at full cost, one too short doubles the next
-        radius = 0.1 * (jnp.sqrt(jnp.sum(flat**2)) + jnp.sqrt(jnp.abs(value)))
+        radius = first_radius(jnp.sum(flat**2), value)
         return State.fresh(flat, value, gradient, memory=_Memory(radius, jnp.full_like(radius, jnp.inf), jnp.asarray(0)))
 
     def step(self, problem: Problem, state: State) -> State:
@@ -51,12 +50,7 @@ class Newton(AbstractSolver):
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, trial)
 
         predicted = -(jnp.dot(state.gradient, sub.step) + 0.5 * jnp.dot(sub.step, sub.curved_step))
-        eps = jnp.finfo(state.flat.dtype).eps
-        noisy = predicted < float(NOISE * eps) * jnp.abs(state.value)
-        by_values = state.value - value
-        by_gradients = -0.5 * jnp.dot(state.gradient + gradient, sub.step)
-        ratio = jnp.where(noisy, by_gradients, by_values) / jnp.where(predicted > 0, predicted, 1)
-        ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), ratio, -1)
+        ratio, noisy = agreement(state.value, value, predicted, -0.5 * jnp.dot(state.gradient + gradient, sub.step))
 
         length = jnp.sqrt(jnp.sum(sub.step**2))
         radius = state.memory.radius
@@ -65,6 +59,18 @@ class Newton(AbstractSolver):
         since = jnp.where(improved | ~noisy, 0, state.memory.since + 1)
         memory = _Memory(radius, jnp.minimum(state.memory.smallest, state.grad_norm), since)
         return state.moved(ratio > 1e-4, trial, value, gradient, memory=memory, evaluations=sub.products + 2, stalled=since >= PATIENCE)
+
+
+def first_radius(size_sq: Array, value: Array) -> Array:
+    """A tenth of the natural size: a step too long from a random point is refused at full cost, one too short doubles the next."""
+    return 0.1 * (jnp.sqrt(size_sq) + jnp.sqrt(jnp.abs(value)))
+
+
+def agreement(value: Array, trial: Array, predicted: Array, by_gradients: Array) -> tuple[Array, Array]:
+    """Actual over predicted decrease, -1 for a step that must be refused, and whether values can no longer tell (`by_gradients` does)."""
+    noisy = predicted < _NOISE * float(jnp.finfo(value.dtype).eps) * jnp.abs(value)
+    ratio = jnp.where(noisy, by_gradients, value - trial) / jnp.where(predicted > 0, predicted, 1)
+    return jnp.where(jnp.isfinite(trial) & (predicted > 0), ratio, -1), noisy
 
 
 class Subproblem(NamedTuple):

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ufm.problem import Problem
 from ufm.solution import Result
 from ufm.solvers.lane_problems import LaneProblems, dot, evaluate, queue_of, select
-from ufm.solvers.newton import NOISE, PATIENCE, Newton
+from ufm.solvers.newton import PATIENCE, Newton, agreement, first_radius
 
 # Lanes that step together: whole solves at 10 × 10 × 10 took 240 µs a lane with 16 or 32 of them, 225 with 48, 390 with 64 (the cache).
 WIDTH = 48
@@ -132,11 +132,7 @@ def _newton(lanes: LaneProblems, s: _State, tolerance, *, max_steps: int, max_cg
     trial = jnp.where(ready[None], s.x + s.step, s.x)
     value, size_sq, gradient, hessian = evaluate(lanes, trial)
     predicted = -0.5 * dot(s.gradient + s.residual, s.step)
-    eps = float(jnp.finfo(value.dtype).eps)
-    noisy = predicted < NOISE * eps * jnp.abs(s.value)
-    by_gradients = -0.5 * dot(s.gradient + gradient, s.step)
-    ratio = jnp.where(noisy, by_gradients, s.value - value) / jnp.where(predicted > 0, predicted, 1)
-    ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), ratio, -1)
+    ratio, noisy = agreement(s.value, value, predicted, -0.5 * dot(s.gradient + gradient, s.step))
     length = jnp.sqrt(s.step_sq)
     radius = jnp.where(ratio < 0.25, 0.25 * length, jnp.where((ratio > 0.75) & s.on_boundary, 2 * s.radius, s.radius))
     since = jnp.where((s.grad_norm < s.smallest) | ~noisy, 0, s.since + 1)
@@ -144,7 +140,7 @@ def _newton(lanes: LaneProblems, s: _State, tolerance, *, max_steps: int, max_cg
     accepted = (ratio > 1e-4) | fresh
     gradient_sq = dot(gradient, gradient)
     grad_norm = jnp.sqrt(gradient_sq / jnp.maximum(jnp.maximum(2 * value, size_sq), jnp.finfo(value.dtype).tiny))
-    radius = jnp.where(fresh, 0.1 * (jnp.sqrt(size_sq) + jnp.sqrt(jnp.abs(value))), radius)
+    radius = jnp.where(fresh, first_radius(size_sq, value), radius)
     here = s.x, s.value, s.gradient, s.gradient_sq, s.grad_norm
     x, value, gradient, gradient_sq, grad_norm = select(accepted, (trial, value, gradient, gradient_sq, grad_norm), here)
     steps = s.steps + 1

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ufm.problem import Problem
 from ufm.solvers.coordinates import Flat, flat_objective
-from ufm.solvers.newton import NOISE, PATIENCE, steihaug
+from ufm.solvers.newton import PATIENCE, agreement, first_radius, steihaug
 from ufm.solvers.solver import AbstractSolver, State
 
 # Sufficient decrease of the model, relative to its slope, that a projected step must reach.
@@ -44,7 +44,7 @@ class ProjectedNewton(AbstractSolver):
     def init(self, problem: Problem, flat: Flat) -> State:
         flat = _project(bounds(problem, flat), flat)
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        radius = 0.1 * (jnp.sqrt(jnp.sum(flat**2)) + jnp.sqrt(jnp.abs(value)))
+        radius = first_radius(jnp.sum(flat**2), value)
         memory = _Memory(gradient, radius, jnp.full_like(radius, jnp.inf), jnp.asarray(0))
         return State.fresh(flat, value, projected_gradient(bounds(problem, flat), flat, gradient), memory=memory)
 
@@ -62,10 +62,7 @@ class ProjectedNewton(AbstractSolver):
 
         step = trial - flat
         predicted = -(jnp.dot(memory.gradient, step) + 0.5 * jnp.dot(step, sub.curved))
-        noisy = predicted < float(NOISE * jnp.finfo(flat.dtype).eps) * jnp.abs(state.value)
-        by_gradients = -0.5 * jnp.dot(memory.gradient + gradient, step)
-        ratio = jnp.where(noisy, by_gradients, state.value - value) / jnp.where(predicted > 0, predicted, 1)
-        ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), ratio, -1)
+        ratio, noisy = agreement(state.value, value, predicted, -0.5 * jnp.dot(memory.gradient + gradient, step))
 
         length = jnp.sqrt(jnp.sum(step**2))
         # a step over several faces is several radii long: a quarter of that need not be shorter

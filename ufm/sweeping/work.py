@@ -14,7 +14,7 @@ import numpy as np
 
 from ufm._command import THREADS_OF_A_RUN
 from ufm._progress import Progress
-from ufm._validate import float_dtype
+from ufm.solvers.batched_flow import worker_count
 from ufm.sweeping.chunk import Arrays
 from ufm.sweeping.store import Store
 
@@ -102,23 +102,14 @@ class Work:
         self.bar.update(done, f"{rate:.3g} a second" if self.found < done else "")
 
 
-def threads_like_this(wanted: int) -> int:
-    """`wanted`, or 1 where another thread would have another dtype: `with jax.enable_x64():` and the like hold for one thread only."""
-    if wanted == 1:
-        return 1
-    with ThreadPoolExecutor(1) as pool:
-        return wanted if pool.submit(float_dtype).result() == float_dtype() else 1
-
-
 def runs_at_once() -> int:
     """How many of our programs XLA's CPU client can run at a time.
 
     It runs the pieces of loops on a pool of as many threads as there are cores or devices, or as the environment variable NPROC said when
     JAX was first used (the command sees to that). Of one of our programs, `THREADS_OF_A_RUN` of them may be waiting.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     said = os.environ.get("NPROC", "")
-    pool = max(int(said) if said.isdigit() else cores, jax.local_device_count())
+    pool = max(int(said) if said.isdigit() else worker_count(None), jax.local_device_count())
     return max((pool - 1) // THREADS_OF_A_RUN, 1)
 
 
