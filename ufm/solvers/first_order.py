@@ -33,6 +33,17 @@ def sample_gradient(problem: Problem, params: Params) -> Params:
     return Params(gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias)
 
 
+def _checked_step_size(step_size) -> Float[Array, ""]:
+    require_positive("step_size", step_size)
+    require(np.ndim(step_size) == 0, "`step_size` must be a float", step_size)
+    return jnp.asarray(step_size, float)
+
+
+def _checked_momentum(momentum) -> Float[Array, ""]:
+    require(0 <= momentum < 1, "`momentum` must lie in [0, 1)", momentum)
+    return jnp.asarray(momentum, float)
+
+
 class AbstractFirstOrder(AbstractSolver):
     """A first-order recipe on the raw parameters. The step size has no default: the stable one depends on λ."""
 
@@ -73,12 +84,8 @@ class AbstractFirstOrder(AbstractSolver):
 class GradientDescent(AbstractFirstOrder):
     """Full-batch gradient descent, $x ← x − s ∇f$; `step_size` s > 0."""
 
-    step_size: Float[Array, ""]
-    max_steps: int = eqx.field(static=True)
-
-    def __init__(self, step_size, *, max_steps: int = 30_000):
-        self.step_size = _checked_step_size(step_size)
-        self.max_steps = max_steps
+    step_size: Float[Array, ""] = eqx.field(converter=_checked_step_size)
+    max_steps: int = eqx.field(static=True, default=30_000, kw_only=True)
 
     def optimiser(self) -> optax.GradientTransformation:
         return optax.sgd(self.step_size)
@@ -87,15 +94,9 @@ class GradientDescent(AbstractFirstOrder):
 class Momentum(AbstractFirstOrder):
     """Full-batch heavy ball as PyTorch's SGD writes it, $v ← μ v + ∇f$, $x ← x − s v$; `step_size` s > 0, `momentum` μ in [0, 1)."""
 
-    step_size: Float[Array, ""]
-    momentum: Float[Array, ""]
-    max_steps: int = eqx.field(static=True)
-
-    def __init__(self, step_size, *, momentum=0.9, max_steps: int = 30_000):
-        require(0 <= momentum < 1, "`momentum` must lie in [0, 1)", momentum)
-        self.step_size = _checked_step_size(step_size)
-        self.momentum = jnp.asarray(momentum, float)
-        self.max_steps = max_steps
+    step_size: Float[Array, ""] = eqx.field(converter=_checked_step_size)
+    momentum: Float[Array, ""] = eqx.field(converter=_checked_momentum, default=0.9, kw_only=True)
+    max_steps: int = eqx.field(static=True, default=30_000, kw_only=True)
 
     def optimiser(self) -> optax.GradientTransformation:
         return optax.sgd(self.step_size, momentum=self.momentum)
@@ -104,12 +105,8 @@ class Momentum(AbstractFirstOrder):
 class Adam(AbstractFirstOrder):
     """Full-batch Adam with the usual β = (0.9, 0.999), ε = 1e-8; `step_size` s > 0."""
 
-    step_size: Float[Array, ""]
-    max_steps: int = eqx.field(static=True)
-
-    def __init__(self, step_size, *, max_steps: int = 30_000):
-        self.step_size = _checked_step_size(step_size)
-        self.max_steps = max_steps
+    step_size: Float[Array, ""] = eqx.field(converter=_checked_step_size)
+    max_steps: int = eqx.field(static=True, default=30_000, kw_only=True)
 
     def optimiser(self) -> optax.GradientTransformation:
         return optax.adam(self.step_size)
@@ -218,9 +215,3 @@ def _stack_rows(rows: list[dict], length: int) -> dict:
         return jnp.asarray(np.concatenate([block, np.full((length - len(leaves), *block.shape[1:]), np.nan, block.dtype)]))
 
     return jax.tree.map(stack, *rows)
-
-
-def _checked_step_size(step_size) -> Float[Array, ""]:
-    require_positive("step_size", step_size)
-    require(np.ndim(step_size) == 0, "`step_size` must be a float", step_size)
-    return jnp.asarray(step_size, float)
