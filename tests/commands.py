@@ -1,0 +1,21 @@
+"""Commands of the project, started as a user starts them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def help_without(module: str, heavy: set[str]) -> str:
+    """What `python -m module --help` prints, in a process that must not have imported any of `heavy`."""
+    script = (
+        "import runpy, sys\n"
+        f"sys.argv = [{module!r}, '--help']\n"
+        f"try:\n    runpy.run_module({module!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n    assert stop.code == 0\n"
+        f"heavy = set({sorted(heavy)!r}) & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
