@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import ufm
 from ufm.labels import smoothed as smoothed_labels
-from ufm.losses import AdjustedCrossEntropy, Focal, RescaledSquaredError
+from ufm.losses import AdjustedCrossEntropy, Focal, RescaledSquaredError, loss_and_dual
 
 LOSSES = (pytest.param(ufm.MeanSquaredError(), id="mse"), pytest.param(ufm.CrossEntropy(), id="ce"))
 # parameters of three classes
@@ -121,6 +121,24 @@ def test_the_conjugate_is_the_supremum(loss):
 def test_the_conjugate_has_a_finite_gradient_inside_its_domain(loss):
     gradient = jax.grad(loss.conjugate)(jnp.array([-0.3, 0.1, 0.2]), jnp.array([0.7, 0.2, 0.1]))
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("loss", [*MORE, pytest.param(Focal(1.5), id="focal")])
+def test_many_samples_at_once_are_each_by_itself(loss):
+    rng = np.random.default_rng(0)
+    z, q = jnp.asarray(rng.standard_normal((3, 4))), jnp.asarray(rng.dirichlet(np.ones(3), 4).T)
+    alone = jnp.stack([loss(z[:, c], q[:, c]) for c in range(4)])
+    np.testing.assert_allclose(loss(z, q), alone, rtol=1e-14)
+    # the loss of two lanes, with the lanes last in its parameters as in the logits
+    double = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf], axis=-1), loss)
+    pair = double(jnp.stack([z, -z], axis=-1), jnp.stack([q, q], axis=-1))
+    twice = jax.tree.map(lambda leaf: 2 * leaf, loss)
+    np.testing.assert_allclose(pair, jnp.stack([alone, twice(-z, q)], axis=-1), rtol=1e-14)
+    if loss.convex:
+        dual = jax.vmap(jax.grad(loss), in_axes=1, out_axes=1)(z, q)
+        conjugates = jnp.stack([loss.conjugate(dual[:, c], q[:, c]) for c in range(4)])
+        np.testing.assert_allclose(loss.conjugate(dual, q), conjugates, rtol=1e-14)
+        np.testing.assert_allclose(loss_and_dual(loss, z, q)[1], dual, rtol=1e-14, atol=1e-16)
 
 
 def test_rescaled_squared_error_by_hand():

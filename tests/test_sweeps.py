@@ -77,6 +77,22 @@ def test_every_lane_is_what_minimise_makes_of_it(make, over, key):
         assert float(lane["gap"]) == pytest.approx(float(ufm.certify(problem, solution.params).gap), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(ufm.Focal, id="focal"),
+        pytest.param(lambda a: ufm.AdjustedCrossEntropy(additive=a * np.arange(4.0), multiplicative=1 + a * np.arange(4.0)), id="adjusted"),
+        pytest.param(lambda a: ufm.RescaledSquaredError(length=a, weight=1 + a), id="rescaled"),
+    ],
+)
+def test_the_parameters_of_a_loss_can_be_swept(loss, key):
+    amounts = [0.5, 1.0, 2.0]
+    data = sweep(lambda a: tail(loss=loss(a)), {"a": amounts}, key=key)
+    for i, a in enumerate(amounts):
+        solution = ufm.minimise(tail(loss=loss(a)), key=jax.random.fold_in(key, 0))
+        assert float(data["value"][i]) == pytest.approx(float(solution.value), rel=1e-12)
+
+
 def alone(make, over, place):
     """The problem of one lane, built as a user would, and its seed."""
     if isinstance(over, list):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm._validate import require
+from ufm.losses import loss_and_dual
 from ufm.problem import Params, Problem, check_params, objective, require_decay, require_free_features
 from ufm.solution import Certificate
 
@@ -65,7 +66,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     value = objective(problem, params)
     logits = params.logits
 
-    dual = jax.vmap(jax.grad(loss), in_axes=1, out_axes=1)(logits, labels.targets)
+    _, dual = loss_and_dual(loss, logits, labels.targets)
     in_lift = dual * (weights / jnp.sqrt(labels.masses))[None, :]
     ratio = _spectral_norm(in_lift) / jnp.sqrt(problem.lambda_W[0] * problem.lambda_H)
     limit = 1 / jnp.where(ratio > 0, ratio, jnp.finfo(ratio.dtype).tiny)
@@ -73,7 +74,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     quadratic = jnp.zeros_like(value) if problem.lambda_b is None else jnp.sum(mean_dual**2) / problem.lambda_b
 
     t = loss.dual_scale(dual, labels.targets, weights, limit=limit, quadratic=quadratic)
-    conjugates = jax.vmap(loss.conjugate, in_axes=1)(t * dual, labels.targets)
+    conjugates = loss.conjugate(t * dual, labels.targets)
     lower_bound = -jnp.dot(weights, conjugates) - 0.5 * t**2 * quadratic
 
     bias_residual = jnp.zeros_like(value)

@@ -1,4 +1,4 @@
-"""Losses of one sample, as functions of its logits, with their convex conjugates. The objective does the `vmap`."""
+"""Losses of samples, as functions of their logits, with their convex conjugates."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class AbstractLoss(eqx.Module):
     convex: ClassVar[bool] = True
 
     @abstractmethod
-    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
-        """Loss of one sample."""
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample: classes on the first axis, samples on any further ones."""
 
     @abstractmethod
-    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\ell^*(u; q) = \sup_z u^\top z - \ell(z; q)$, $+\infty$ outside its domain."""
 
     @abstractmethod
@@ -56,13 +56,13 @@ class AbstractLoss(eqx.Module):
 class MeanSquaredError(AbstractLoss):
     r"""Squared error of one sample, $\tfrac12 \|z - q\|^2$ (no division by K)."""
 
-    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
-        """Loss of one sample."""
-        return 0.5 * jnp.sum((logits - target) ** 2)
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
+        return 0.5 * jnp.sum((logits - targets) ** 2, axis=0)
 
-    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\tfrac12\|u\|^2 + q^\top u$."""
-        return 0.5 * jnp.sum(dual**2) + jnp.dot(target, dual)
+        return jnp.sum(0.5 * dual**2 + targets * dual, axis=0)
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
@@ -100,19 +100,20 @@ class RescaledSquaredError(AbstractLoss):
         self.length = _parameter("length", length, require_positive)
         self.weight = _parameter("weight", weight, require_positive)
 
-    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
-        """Loss of one sample."""
-        weights, wanted = self._rescaled(target)
-        return 0.5 * jnp.sum(weights * (logits - wanted) ** 2)
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
+        weights, wanted = self._rescaled(targets)
+        return 0.5 * jnp.sum(weights * (logits - wanted) ** 2, axis=0)
 
-    def _rescaled(self, target: Array) -> tuple[Array, Array]:
+    def _rescaled(self, targets: Array) -> tuple[Array, Array]:
         """Weights 1 + (k − 1) q and targets M q."""
-        return 1 + (self.weight.astype(target.dtype) - 1) * target, self.length.astype(target.dtype) * target
+        weight, length = _number(self.weight, beside=targets), _number(self.length, beside=targets)
+        return 1 + (weight - 1) * targets, length * targets
 
-    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$."""
-        weights, wanted = self._rescaled(target)
-        return 0.5 * jnp.sum(dual**2 / weights) + jnp.dot(wanted, dual)
+        weights, wanted = self._rescaled(targets)
+        return jnp.sum(0.5 * dual**2 / weights + wanted * dual, axis=0)
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
@@ -128,18 +129,18 @@ class CrossEntropy(AbstractLoss):
     Written $\mathrm{logsumexp}(z) - q^\top z$, which is the same for targets that sum to one and convex for all.
     """
 
-    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
-        """Loss of one sample."""
-        return jax.nn.logsumexp(logits) - jnp.dot(target, logits)
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
+        return jax.nn.logsumexp(logits, axis=0) - jnp.sum(targets * logits, axis=0)
 
-    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\sum_k (q+u)_k \log (q+u)_k$ where $q + u$ lies on the simplex, else $+\infty$."""
-        point = target + dual
+        point = targets + dual
         # rounding of a point that lies on the simplex exactly: K terms of size eps
-        slack = 16 * len(target) * jnp.finfo(point.dtype).eps
-        inside = jnp.all(point >= -slack) & (jnp.abs(jnp.sum(point) - 1) <= slack)
+        slack = 16 * len(targets) * jnp.finfo(point.dtype).eps
+        inside = jnp.all(point >= -slack, axis=0) & (jnp.abs(jnp.sum(point, axis=0) - 1) <= slack)
         clipped = jnp.maximum(point, 0)
-        return jnp.where(inside, jnp.sum(jax.scipy.special.xlogy(clipped, clipped)), jnp.inf)
+        return jnp.where(inside, jnp.sum(jax.scipy.special.xlogy(clipped, clipped), axis=0), jnp.inf)
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
@@ -227,27 +228,27 @@ class AdjustedCrossEntropy(AbstractLoss):
         self.additive = _parameter("additive", np.zeros(shape) if additive is None else additive, _require_finite, shape)
 
     def _at(self, logits: Array) -> tuple[Array, Array]:
-        """Δ and ι in the dtype of the logits (K,)."""
+        """Δ and ι in the dtype of the logits (K, …), with as many axes."""
         K = len(logits)
-        require(self.additive.shape == (K,), f"`multiplicative` and `additive` must have shape ({K},)", self.additive.shape)
-        return self.multiplicative.astype(logits.dtype), self.additive.astype(logits.dtype)
+        require(len(self.additive) == K, f"`multiplicative` and `additive` must have shape ({K},)", self.additive.shape)
+        return _numbers(self.multiplicative, beside=logits), _numbers(self.additive, beside=logits)
 
-    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
-        """Loss of one sample."""
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
         scale, shift = self._at(logits)
-        return CrossEntropy()(scale * logits + shift, target)
+        return CrossEntropy()(scale * logits + shift, targets)
 
-    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""That of cross-entropy at $u/\Delta$, less $\iota^\top u/\Delta$."""
         scale, shift = self._at(dual)
-        return CrossEntropy().conjugate(dual / scale, target) - jnp.dot(shift, dual / scale)
+        return CrossEntropy().conjugate(dual / scale, targets) - jnp.sum(shift * dual / scale, axis=0)
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
     ) -> Float[Array, " K"]:
         """That of cross-entropy for the adjusted logits, over Δ."""
         scale, shift = self._at(logits)
-        return CrossEntropy().best_bias(scale[:, None] * logits + shift[:, None], targets, column_weights) / scale
+        return CrossEntropy().best_bias(scale * logits + shift, targets, column_weights) / scale[:, 0]
 
 
 class Focal(AbstractLoss):
@@ -264,14 +265,14 @@ class Focal(AbstractLoss):
     def __init__(self, gamma):
         self.gamma = _parameter("gamma", gamma, require_nonnegative)
 
-    def __call__(self, logits: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
-        """Loss of one sample."""
-        log_p = jax.nn.log_softmax(logits)
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
+        log_p = jax.nn.log_softmax(logits, axis=0)
         # at 1 − p = 0 a power below 2 has no second derivative; the floor is far below the rounding of 1 − p
         missing = jnp.maximum(-jnp.expm1(log_p), float(jnp.finfo(log_p.dtype).eps) ** 2)
-        return -jnp.dot(target, missing ** self.gamma.astype(log_p.dtype) * log_p)
+        return -jnp.sum(targets * missing ** _number(self.gamma, beside=log_p) * log_p, axis=0)
 
-    def conjugate(self, dual: Float[Array, " K"], target: Float[Array, " K"]) -> Float[Array, ""]:
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Not given: raises `ValueError`."""
         raise ValueError("`loss` must be convex in the logits for a conjugate; got Focal")
 
@@ -280,6 +281,25 @@ class Focal(AbstractLoss):
     ) -> Float[Array, " K"]:
         """Not given: raises `ValueError`."""
         raise ValueError("`loss` must be convex in the logits for its best bias; got Focal")
+
+
+def loss_and_dual(
+    loss: AbstractLoss, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+) -> tuple[Float[Array, ...], Float[Array, "K ..."]]:
+    """Loss of every sample, and its gradient in the logits. Runs inside `jit`."""
+    losses, pull = jax.vjp(lambda logits: loss(logits, targets), logits)
+    return losses, pull(jnp.ones_like(losses))[0]
+
+
+def _number(parameter: Array, *, beside: Array) -> Array:
+    """A parameter () with as many axes as the array `beside`, in its dtype; (B,) for the last axis of that, one number for each lane."""
+    return parameter.astype(beside.dtype).reshape((1,) * (beside.ndim - parameter.ndim) + parameter.shape)
+
+
+def _numbers(parameter: Array, *, beside: Array) -> Array:
+    """A parameter (K,), or (K, B), likewise beside (K, …)."""
+    missing = (1,) * (beside.ndim - parameter.ndim)
+    return parameter.astype(beside.dtype).reshape(parameter.shape[:1] + missing + parameter.shape[1:])
 
 
 def _parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:

@@ -13,7 +13,6 @@ import functools
 import operator
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -168,8 +167,7 @@ def objective(problem: Problem, params: Params) -> Float[Array, ""]:
 
 def fit(problem: Problem, logits: Float[Array, "K C"]) -> Float[Array, ""]:
     r"""The loss part $\sum_c \omega_c\,\ell(z_c, q_c)$."""
-    losses = jax.vmap(problem.loss, in_axes=1)(logits, problem.labels.targets)
-    return jnp.dot(problem.labels.column_weights, losses)
+    return jnp.dot(problem.labels.column_weights, problem.loss(logits, problem.labels.targets))
 
 
 def decay(problem: Problem, params: Params) -> Float[Array, ""]:

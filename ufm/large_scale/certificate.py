@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ufm._progress import Progress
 from ufm._validate import require
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
-from ufm.losses import CrossEntropy, MeanSquaredError
+from ufm.losses import CrossEntropy, MeanSquaredError, loss_and_dual
 from ufm.problem import Params, check_params, require_decay
 
 # A Ritz vector is split off when its residual is below this, relative to the largest Ritz value; with a larger one it is better known as
@@ -159,7 +159,7 @@ class _Fix(NamedTuple):
 
 def _dual(problem: LargeProblem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]:
     """The dual columns u of a chunk: gradients of the loss, changed where a free bias asks for it."""
-    dual = jax.vmap(jax.grad(problem.loss), in_axes=1, out_axes=1)(chunk.logits, chunk.targets)
+    _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
     if problem.bias == "free" and isinstance(problem.loss, CrossEntropy):
         moved = fix.taken[:, None] * (chunk.targets + dual)
         return dual - moved + fix.given[:, None] * jnp.sum(moved, axis=0)[None, :]
@@ -176,7 +176,7 @@ def _fix(problem: LargeProblem, params: Params) -> tuple[_Fix, Float[Array, ""]]
         mean, wanted = carry
         weights = chunk.weights * chunk.new
         # (the bias is free or the fix is nothing: the plain gradient either way)
-        dual = jax.vmap(jax.grad(problem.loss), in_axes=1, out_axes=1)(chunk.logits, chunk.targets)
+        _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
         return mean + dual @ weights, wanted + chunk.targets @ weights
 
     mean, wanted = over_chunks(problem, params, body, (zero, zero))
@@ -257,10 +257,10 @@ def _bound(problem: LargeProblem, params: Params, fix: _Fix, norm: Float[Array, 
     (lam,) = problem.lambda_W
     mu = jnp.sqrt(lam * problem.lambda_H)
     t = jnp.minimum(1, mu / jnp.where(norm > 0, norm, jnp.finfo(norm.dtype).tiny))
-    conjugate = jax.vmap(problem.loss.conjugate, in_axes=1)
 
     def body(chunk: Chunk, total):
-        return total + jnp.dot(conjugate(t * _dual(problem, fix, chunk), chunk.targets), chunk.weights * chunk.new)
+        conjugates = problem.loss.conjugate(t * _dual(problem, fix, chunk), chunk.targets)
+        return total + jnp.dot(conjugates, chunk.weights * chunk.new)
 
     dual = -over_chunks(problem, params, body, jnp.zeros((), problem.dtype))
     if problem.lambda_b is not None:

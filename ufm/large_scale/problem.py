@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from ufm._validate import require
 from ufm.labels import one_hot
 from ufm.large_scale.sparse import SparseLabels
-from ufm.losses import AbstractLoss
+from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.problem import Params, Problem, decay
 
 # Narrower chunks waste the matrix unit; from the feature dimension on, a chunk of logits is as large as the classifier.
@@ -131,11 +131,10 @@ def product(a: Array, b: Array) -> Array:
 def value_and_gradient(problem: LargeProblem, params: Params) -> tuple[Float[Array, ""], Params]:
     """The objective and its gradient in one pass over the columns. Runs inside `jit`."""
     (W,) = params.weights
-    loss_and_dual = jax.vmap(jax.value_and_grad(problem.loss), in_axes=1, out_axes=(0, 1))
 
     def body(chunk: Chunk, carry):
         total, in_weights, in_features, in_bias = carry
-        losses, dual = loss_and_dual(chunk.logits, chunk.targets)
+        losses, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
         pulled = dual * chunk.weights[None, :]
         # columns met before get the same gradient again; sums must not count them again
         in_features = jax.lax.dynamic_update_slice_in_dim(in_features, product(W.T, pulled), chunk.start, axis=1)
@@ -175,10 +174,9 @@ def large_objective(problem: LargeProblem, params: Params) -> Float[Array, ""]:
 
 def _value(problem: LargeProblem, params: Params) -> Float[Array, ""]:
     """The objective without its gradient."""
-    losses_of = jax.vmap(problem.loss, in_axes=1)
 
     def body(chunk: Chunk, total):
-        return total + jnp.dot(losses_of(chunk.logits, chunk.targets), chunk.weights * chunk.new)
+        return total + jnp.dot(problem.loss(chunk.logits, chunk.targets), chunk.weights * chunk.new)
 
     fit = over_chunks(problem, params, body, jnp.zeros((), problem.dtype))
     return fit + decay(as_problem(problem), params)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.losses import AbstractLoss
+from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.problem import Problem
 from ufm.solvers.coordinates import scales
 
@@ -73,17 +73,6 @@ def _join(x: _Point):
     return jnp.concatenate([leaf.reshape(-1, B) for leaf in jax.tree.leaves(x)])
 
 
-def _over_samples(function, lanes: LaneProblems):
-    """A function (loss, logits (K,), target (K,)) of one sample, over the columns and lanes of (K, C, B)."""
-
-    def one_lane(loss, logits, targets):
-        return jax.vmap(functools.partial(function, loss), in_axes=1, out_axes=-1)(logits, targets)
-
-    axes = jax.tree.map(lambda leaf: leaf.ndim - 1, lanes.loss)
-    over_lanes = jax.vmap(one_lane, in_axes=(axes, -1, -1), out_axes=-1)
-    return lambda logits: over_lanes(lanes.loss, logits, lanes.targets)
-
-
 def _logits(lanes: LaneProblems, x: _Point):
     logits = _product(x.classifier, x.features, "nn") * lanes.logit_scale[None]
     if x.bias is None or lanes.bias_scale is None:
@@ -103,7 +92,7 @@ def evaluate(lanes: LaneProblems, flat):
     x = _split(lanes, flat)
 
     def gradients(logits):
-        losses, dual = _over_samples(lambda loss, z, q: jax.value_and_grad(loss)(z, q), lanes)(logits)
+        losses, dual = loss_and_dual(lanes.loss, logits, lanes.targets)
         return dual, losses
 
     dual, curved, losses = jax.linearize(gradients, _logits(lanes, x), has_aux=True)
