@@ -17,17 +17,23 @@ from ufm.sweeps import sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 
+FLOW = {"ts": (1.0, 10.0), "flow": {"rtol": 1e-6, "atol": 1e-9, "integrator": "dopri5"}}
+
 DEVICES = """
 import sys
 import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
+from tests.test_sweep_devices import FLOW
 from tests.test_sweep_store import OVER, make
 from ufm.sweeps import sweep
 assert jax.local_device_count() == 8
 data = sweep(make, OVER, key=jax.random.key(0), metrics=())
 assert data.attrs["devices"] == 8
 np.save(sys.argv[1], np.stack([data[name].values for name in ("value", "lower_bound", "num_steps", "code")]))
+flows = sweep(make, OVER, key=jax.random.key(0), metrics=(), **FLOW)
+assert flows.attrs["devices"] == 8
+np.save(sys.argv[1] + "-flows", flows["trajectory"].values)
 """
 
 PROCESSES = """
@@ -67,7 +73,8 @@ def runs(tmp_path_factory):
     try:
         data = sweep(make, OVER, key=jax.random.key(0), threads=1, metrics=())
         single = np.stack([data[name].values for name in ("value", "lower_bound", "num_steps", "code")])
-        return single, {name: (run.wait(timeout=300), folder / f"{name}.npy") for name, run in started.items()}
+        flows = sweep(make, OVER, key=jax.random.key(0), threads=1, metrics=(), **FLOW)["trajectory"].values
+        return single, flows, {name: (run.wait(timeout=300), folder / f"{name}.npy") for name, run in started.items()}
     finally:
         for run in started.values():
             run.kill()
@@ -76,7 +83,15 @@ def runs(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["eight-devices", "process-0", "process-1"])
 def test_every_process_finds_what_one_device_finds(name, runs):
-    single, ended = runs
+    single, _, ended = runs
     status, file = ended[name]
     assert status == 0
     np.testing.assert_allclose(np.load(file), single, rtol=1e-12, atol=0)
+
+
+def test_flows_are_shared_out_too(runs):
+    _, flows, ended = runs
+    status, file = ended["eight-devices"]
+    assert status == 0
+    assert np.all(np.isfinite(flows))
+    np.testing.assert_allclose(np.load(f"{file}-flows.npy"), flows, rtol=1e-12, atol=0)

@@ -47,6 +47,7 @@ _FLOW_OPTIONS = frozenset(inspect.signature(flow_batch).parameters) - {
     "starts",
     "keep_params",
     "threads",
+    "devices",
     "progress",
 }
 _ATTRIBUTES = ("ufm", "jax", "dtype", "backend", "devices", "method", "tolerance", "definition")
@@ -134,7 +135,7 @@ def sweep(
     )
     tolerance = gradient_tolerance(tolerance, dtype)
     on_cpu = devices[0].platform == "cpu"
-    if on_cpu and ts is None:
+    if on_cpu:
         devices = devices[: runs_at_once()]
     parallel = len(devices) == 1 and on_cpu and ts is None
     workers = threads_like_this(min(worker_count(threads), runs_at_once())) if parallel else 1
@@ -166,7 +167,7 @@ def sweep(
     chunks = chunks_of(groups, sizes)
 
     runners = [
-        Flow(key, times, dict(flow or {}), reports[g], threads, sizes[g])
+        Flow(key, times, dict(flow or {}), reports[g], threads, devices, sizes[g])
         if times is not None
         else Minimise(key, solvers[g], tolerance, reports[g], devices, -(-sizes[g] // len(devices)) * len(devices))
         for g in range(len(groups))

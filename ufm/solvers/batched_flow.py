@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import diffrax
 import jax
@@ -12,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm._devices import SAME, SHARED, shared_out
 from ufm._progress import Progress
 from ufm._validate import float_dtype, require
 from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
@@ -46,13 +49,15 @@ def flow_batch(
     integrator: str | diffrax.AbstractSolver = "dopri8",
     max_steps: int = 10_000_000,
     threads: int | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Trajectory:
     r"""Many flows in one call: over seeds, λ, targets, masses, anything but shapes. Each is the flow of `flow`, with steps of its own.
 
     `problems`: B problems of equal shapes, or one for all. `keys` (B,): random starts, as from `jax.random.split`; instead of them
     `starts`, B points, or a `Params` whose leaves are stacked. `max_steps`: of each flow. `threads`: on a CPU, that many blocks of flows
-    run at a time; as many as there are cores unless given. The rest as for `flow`, the same for all; there is no `polish`.
+    run at a time; as many as there are cores unless given. `devices`: what the flows are shared out to; those of this process unless given,
+    on a CPU the first of them. The rest as for `flow`, the same for all; there is no `polish`.
 
     Returns a `Trajectory` whose every leaf has a leading axis B: `results` tells how each flow ended, `run(i)` is one of them. Ctrl-C
     returns the flows that are finished; the others are NaN and INTERRUPTED, and their `final` is their start.
@@ -71,19 +76,23 @@ def flow_batch(
             check_state(one, velocity, velocity.state_of(one, point))
     options = Options(method, tuple((observables or {}).items()), keep_params, max_steps, stops=steady is None or steady > 0)
 
-    on_cpu = jax.default_backend() == "cpu"
-    block = min(number, _BLOCK_ON_CPU) if on_cpu else number
+    devices, on_cpu = _checked_devices(devices)
+    share = -(-number // len(devices))
+    block = (min(share, _BLOCK_ON_CPU) if on_cpu else share) * len(devices)
     # the last block is filled up by repeating the last flow: all blocks share one compilation
     blocks = [np.minimum(np.arange(at, at + block), number - 1) for at in range(0, number, block)]
     instants = jnp.asarray(times, first.dtype)
 
     def run(lanes):
         chosen, start = _lanes((problem, points), lanes)
-        return jax.device_get(integrate_block(chosen, velocity, start, instants, settings, options))
+        with jax.default_device(devices[0]):
+            return jax.device_get(_program(devices)(chosen, velocity, start, instants, settings, options))
 
-    signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options)
+    signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options, devices)
     bar = Progress("flow_batch", total=number, show=progress)
-    outs = run_blocks(run, blocks, worker_count(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
+    # several devices have the threads of all cores at work
+    workers = worker_count(threads) if on_cpu and len(devices) == 1 else 1
+    outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
     _compiled.add(signature)
     if len(outs) < len(blocks):
         rows = blank_rows(_shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options))
@@ -101,6 +110,29 @@ def flow_batch(
         code=codes,
         num_steps=steps,
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _program(devices: tuple[Any, ...]) -> Callable:
+    """`integrate_block`; on more than one device, each has its share of the lanes, which are in lockstep among themselves."""
+    if len(devices) == 1:
+        return integrate_block
+
+    def program(chosen, velocity, start, instants, settings, options):
+        block = functools.partial(integrate_block, options=options)
+        return shared_out(block, devices, (SHARED, SAME, SHARED, SAME, SAME))(chosen, velocity, start, instants, settings)
+
+    return jax.jit(program, static_argnames="options")
+
+
+def _checked_devices(devices: Sequence[Any] | None) -> tuple[tuple[Any, ...], bool]:
+    """The devices to use, and whether they are CPUs."""
+    if devices is None:
+        devices = jax.local_devices()
+        # its threads have all cores at work, and a second device would be another compilation
+        devices = devices[:1] if devices[0].platform == "cpu" else devices
+    require(len(devices) >= 1, "`devices` must hold at least one", devices)
+    return tuple(devices), devices[0].platform == "cpu"
 
 
 def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:

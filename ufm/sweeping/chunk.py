@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm._devices import SAME, SHARED, shared_out
 from ufm.certificate import certify
 from ufm.metrics import Metrics, measure_params
 from ufm.problem import Params, Problem, objective
@@ -96,24 +97,19 @@ def _programs(devices: tuple[Any, ...], solver: AbstractSolver, report: Report):
 
     `work.runs_at_once` says how many may run at a time.
     """
-    lanes, same = jax.sharding.PartitionSpec("lanes"), jax.sharding.PartitionSpec()
     return (
-        _program(_start, devices, (lanes, same, lanes), solver=solver),
-        _program(_solve, devices, (lanes, lanes, same, lanes), solver=solver, platform=devices[0].platform),
-        _program(_finish, devices, (lanes, lanes, lanes), report=report),
+        _program(_start, devices, (SHARED, SAME, SHARED), solver=solver),
+        _program(_solve, devices, (SHARED, SHARED, SAME, SHARED), solver=solver, platform=devices[0].platform),
+        _program(_finish, devices, (SHARED, SHARED, SHARED), report=report),
     )
 
 
 @functools.lru_cache(maxsize=96)
 def _program(part: Callable, devices: tuple[Any, ...], specs, **fixed):
-    """A part, compiled. More than one device: each has its share of the lanes, and no word passes between them."""
+    """A part, compiled; on more than one device, each has its share of the lanes."""
     part = functools.partial(part, **fixed)
-    options = _COMPILER.get(devices[0].platform)
-    if len(devices) == 1:
-        return jax.jit(part, compiler_options=options)
-    mesh = jax.sharding.Mesh(np.asarray(devices), ("lanes",))
-    shared = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=jax.sharding.PartitionSpec("lanes"), check_vma=False)
-    return jax.jit(shared, compiler_options=options)
+    part = part if len(devices) == 1 else shared_out(part, devices, specs)
+    return jax.jit(part, compiler_options=_COMPILER.get(devices[0].platform))
 
 
 @dataclass(frozen=True)
@@ -152,6 +148,7 @@ class Flow:
     options: Mapping
     report: Report
     threads: int | None
+    devices: tuple[Any, ...]
     width: int
 
     def __call__(self, problems: Problem, seeds: np.ndarray) -> Arrays:
@@ -163,7 +160,7 @@ class Flow:
         place = np.minimum(np.arange(self.width), number - 1)
         keys = jax.vmap(lambda seed: jax.random.fold_in(self.key, seed))(jnp.asarray(seeds[place]))
         singles = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), problems) for i in place]
-        options = {"keep_params": False, "threads": self.threads, "progress": False} | dict(self.options)
+        options = {"keep_params": False, "threads": self.threads, "devices": self.devices, "progress": False} | dict(self.options)
         run = flow_batch(singles, ts=self.ts, keys=keys, **options)
         if any(result is Result.INTERRUPTED for result in run.results):
             raise KeyboardInterrupt
