@@ -128,6 +128,7 @@ def test_interrupted_batch_keeps_what_is_finished(finished, key, monkeypatch):
         pytest.param([problem_of(0.1), problem_of(0.1, bias=None)], {"keys": 2}, r"`problems\[1\]` must have the shapes", id="bias"),
         pytest.param([problem_of(0.0)], {"keys": 2}, "`lambda_W` must be finite and > 0 for random starts", id="no-decay"),
         pytest.param([problem_of(0.1)], {"keys": 2, "threads": 0}, "`threads` must be a whole number >= 1", id="threads"),
+        pytest.param([problem_of(0.1)], {"keys": 2, "devices": []}, "`devices` must hold at least one", id="devices"),
         pytest.param([problem_of(0.1)], {"keys": 2, "path": "central"}, "`loss` must be MeanSquaredError", id="path"),
     ],
 )

@@ -85,14 +85,15 @@ def flow_batch(
 
     def run(lanes):
         chosen, start = _lanes((problem, points), lanes)
+        block = integrate_block if len(devices) == 1 else _shared_block(devices)
         with jax.default_device(devices[0]):
-            return jax.device_get(_program(devices)(chosen, velocity, start, instants, settings, options))
+            return jax.device_get(block(chosen, velocity, start, instants, settings, options))
 
     signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options, devices)
     bar = Progress("flow_batch", total=number, show=progress)
-    # several devices have the threads of all cores at work
-    workers = worker_count(threads) if on_cpu and len(devices) == 1 else 1
-    outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
+    # several devices have all cores at work by themselves
+    workers = worker_count(threads) if len(devices) == 1 else 1
+    outs = run_blocks(run, blocks, workers if on_cpu else 1, bar, compiled=signature in _compiled)
     _compiled.add(signature)
     if len(outs) < len(blocks):
         rows = blank_rows(_shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options))
@@ -113,10 +114,8 @@ def flow_batch(
 
 
 @functools.lru_cache(maxsize=16)
-def _program(devices: tuple[Any, ...]) -> Callable:
-    """`integrate_block`; on more than one device, each has its share of the lanes, which are in lockstep among themselves."""
-    if len(devices) == 1:
-        return integrate_block
+def _shared_block(devices: tuple[Any, ...]) -> Callable:
+    """`integrate_block` on several devices: each has its share of the lanes, in lockstep among themselves."""
 
     def program(chosen, velocity, start, instants, settings, options):
         block = functools.partial(integrate_block, options=options)
