@@ -85,9 +85,9 @@ def flow_batch(
 
     def run(lanes):
         chosen, start = _lanes((problem, points), lanes)
-        block = integrate_block if len(devices) == 1 else _shared_block(devices)
+        program = integrate_block if len(devices) == 1 else _shared_block(devices)
         with jax.default_device(devices[0]):
-            return jax.device_get(block(chosen, velocity, start, instants, settings, options))
+            return jax.device_get(program(chosen, velocity, start, instants, settings, options))
 
     signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options, devices)
     bar = Progress("flow_batch", total=number, show=progress)
