@@ -93,6 +93,20 @@ def test_the_parameters_of_a_loss_can_be_swept(loss, key):
         assert float(data["value"][i]) == pytest.approx(float(solution.value), rel=1e-12)
 
 
+def test_single_precision_stays_single(key):
+    labels = ufm.one_hot(COUNTS[1], collapsed=True, dtype=np.float32)
+    lam = np.float32(0.005)
+
+    def make(g):
+        return ufm.Problem(labels, loss=ufm.Focal(g), widths=(D,), lambda_W=lam, lambda_H=lam)
+
+    data = sweep(make, {"g": [0.0, 1.0]}, key=key)
+    assert data["value"].dtype == np.float32
+    assert list(data["code"].values) == [ufm.Result.CONVERGED] * 2
+    double = sweep(lambda g: tail(loss=ufm.Focal(g)), {"g": [0.0, 1.0]}, key=key)
+    np.testing.assert_allclose(data["value"], double["value"], rtol=1e-5)
+
+
 def alone(make, over, place):
     """The problem of one lane, built as a user would, and its seed."""
     if isinstance(over, list):

@@ -200,9 +200,11 @@ def _packed(queue: LaneProblems):
 
     def unpack(columns: Float[Array, "P B"]) -> LaneProblems:
         parts = zip(jnp.split(columns, edges), leaves, strict=True)
-        return jax.tree.unflatten(tree, [part.reshape(*leaf.shape[1:], part.shape[-1]) for part, leaf in parts])
+        # the parameters of a loss may have another dtype
+        leaf_of = [part.reshape(*leaf.shape[1:], part.shape[-1]).astype(leaf.dtype) for part, leaf in parts]
+        return jax.tree.unflatten(tree, leaf_of)
 
-    return jnp.concatenate([leaf.reshape(L, -1) for leaf in leaves], axis=1), unpack
+    return jnp.concatenate([leaf.reshape(L, -1).astype(queue.targets.dtype) for leaf in leaves], axis=1), unpack
 
 
 def _put(array, place, column):
@@ -229,7 +231,7 @@ def newton_lanes(problems: Problem, starts: Float[Array, "L n"], tolerance, numb
         place = jnp.argmax(finished(s))
         outer = _Outer(*jax.lax.dynamic_index_in_dim(s.outer, place, -1, keepdims=False))
         found = jnp.concatenate([jax.lax.dynamic_index_in_dim(s.x, place, -1, keepdims=False), jnp.stack(outer)])
-        code = jnp.where(upcoming < number, float(Result.RUNNING), float(Result.INTERRUPTED))
+        code = jnp.where(upcoming < number, float(Result.RUNNING), float(Result.INTERRUPTED)).astype(starts.dtype)
         out = out.at[outer.lane.astype(int)].set(found)
         outer = outer._replace(steps=-jnp.ones_like(code), code=code, lane=upcoming.astype(code.dtype))
         s = s._replace(x=_put(s.x, place, starts[upcoming]), outer=_put(s.outer, place, jnp.stack(outer)))
