@@ -17,7 +17,6 @@ import pytest
 import ufm
 from tests.commands import help_without
 from ufm import __main__ as command
-from ufm._command import make_room_for_sweeps
 from ufm.command_line.settings import checked, counts_of, problem_of
 from ufm.command_line.spec import range_of, read_spec, spec_of
 
@@ -248,25 +247,6 @@ def test_settings_make_the_problem_that_they_name():
     assert jax.tree.structure(problem) == jax.tree.structure(expected)
     for ours, theirs in zip(jax.tree.leaves(problem), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-def test_a_sweep_of_the_command_can_have_all_cores_at_work():
-    script = (
-        "import os\n"
-        "from ufm.__main__ import main\n"
-        "assert main(['sweep', 'absent.toml', '--out', 'absent', '--no-cache']) == 2\n"
-        "from ufm.sweeping.work import runs_at_once\n"
-        "assert runs_at_once() >= os.cpu_count(), runs_at_once()\n"
-    )
-    fresh = {name: value for name, value in os.environ.items() if name != "NPROC"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=fresh)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_pool_that_jax_has_made_is_not_called_larger(monkeypatch):
-    monkeypatch.delenv("NPROC", raising=False)
-    make_room_for_sweeps()
-    assert "NPROC" not in os.environ
 
 
 def test_specification_is_read(tmp_path):

@@ -53,8 +53,7 @@ np.save(sys.argv[1] + str(rank), np.stack([data[name].values for name in ("value
 
 
 def start(script: str, *arguments: str, **environment: str) -> subprocess.Popen:
-    # eight devices run eight programs at a time, and each needs three threads of XLA's pool
-    env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "NPROC": "32"} | environment
+    env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | environment
     return subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=ROOT, env=env)
 
 

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ufm._command import keep_compiled_programs, make_room_for_sweeps
+from ufm._command import keep_compiled_programs
 from ufm.command_line import settings
 
 
@@ -87,8 +87,6 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     # several threads turned small factorisations a hundred times slower; NumPy reads this once, when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if options.command == "sweep":
-        make_room_for_sweeps()
     try:
         configure(double=not options.float32, cache=not options.no_cache)
         return (_solve if options.command == "solve" else _sweep)(options)

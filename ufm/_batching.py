@@ -1,4 +1,4 @@
-"""Work on stacked lanes, shared out over several devices."""
+"""Work on stacked lanes: shared out over several devices, or done one lane after the other."""
 
 from __future__ import annotations
 
@@ -16,3 +16,29 @@ def shared_out(function: Callable, devices: Sequence[Any], specs: tuple) -> Call
     """`function` of arguments held as `specs` say, whose results are all SHARED; no word passes between the devices."""
     mesh = jax.sharding.Mesh(np.asarray(devices), ("lanes",))
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=SHARED, check_vma=False)
+
+
+def over_lanes(function: Callable, *stacked, platform: str):
+    """`function` of every lane of `stacked`, in whose linear algebra nothing waits.
+
+    On a CPU one lane after the other: there JAX's LAPACK routines share a large batch out over XLA's threads, and block the thread that
+    they were called on until that is done. As many such calls as there are threads wait for one another for ever (jaxlib 0.10.2). For
+    small matrices a loop is as fast.
+    """
+    if platform == "cpu":
+        return jax.lax.map(lambda lane: function(*lane), stacked)
+    return jax.vmap(function)(*stacked)
+
+
+def one_by_one(function: Callable) -> Callable:
+    """`function` of one array, which `vmap` turns into `over_lanes`. It cannot be differentiated in reverse mode."""
+
+    @jax.custom_batching.custom_vmap
+    def single(array):
+        return function(array)
+
+    @single.def_vmap
+    def _batched(size, batched, arrays):
+        return over_lanes(single, arrays, platform=jax.default_backend()), True
+
+    return single

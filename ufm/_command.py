@@ -1,23 +1,9 @@
-"""What the commands share: compiled programs kept between runs, threads for sweeps. The library itself never switches these on."""
+"""What the commands share: compiled programs kept between runs. The library itself never switches that on."""
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-
-# Threads of XLA's pool that one program of a sweep can hold at a time: it has that many loops inside one another, and on a CPU each may
-# wait there for its inner one. Where two such programs shared a pool of two threads, both waited for ever (`sweeping/work.py` sees to it).
-THREADS_OF_A_RUN = 3
-# A pool in which as many of them as there are cores can run. XLA reads the environment variable NPROC once, when JAX is first used.
-POOL_OF_SWEEPS = str(THREADS_OF_A_RUN * (os.cpu_count() or 1) + 1)
-
-
-def make_room_for_sweeps() -> None:
-    """Let a sweep have all cores at work, in a process that has not used JAX yet. A pool that the user asked for stays."""
-    # later, the variable would name a pool that is not there, and the sweep would wait for ever
-    if "jax" not in sys.modules:
-        os.environ.setdefault("NPROC", POOL_OF_SWEEPS)
 
 
 def keep_compiled_programs() -> str | None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm import metrics
+from ufm._batching import one_by_one
 from ufm.labels import collapse
 from ufm.problem import Params, Problem, decay, fit
 from ufm.solvers.first_order import sample_gradient
@@ -122,5 +123,4 @@ def _by_samples(problem: Problem, params: Params) -> Float[Array, "d C"]:
     return params.features * jnp.sqrt(problem.labels.masses)[None, :]
 
 
-def _singular_values(matrix: Float[Array, "a b"]) -> Float[Array, " r"]:
-    return jnp.linalg.svd(matrix, compute_uv=False)
+_singular_values = one_by_one(lambda matrix: jnp.linalg.svd(matrix, compute_uv=False))

@@ -28,7 +28,7 @@ from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable
 from ufm.sweeping.dataset import counted, dataset_of
 from ufm.sweeping.grid import Grid, Group, chunks_of, describe, grid_of, groups_of
 from ufm.sweeping.store import FORMAT, Store
-from ufm.sweeping.work import Work, runs_at_once
+from ufm.sweeping.work import Work
 from ufm.tolerances import gradient_tolerance
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def sweep(
     observables, …). `certificates`: None gives them wherever there can be one. `metrics`: those of `Metrics` that are one number. `keep`:
     "params", "logits". `memory`: bytes that the lanes in flight may take; a chunk is as many lanes as that allows, at most `chunk`.
     `devices`: those of this process unless given, each with its share of a chunk. `threads`: chunks at a time on a CPU that is one device;
-    the number of cores unless given. On a CPU both are limited by XLA's pool of threads, of which a chunk needs three: set the environment
-    variable NPROC to 3 a core and 1 more, before JAX is first used, to have all cores at work. `progress`: as for `minimise`.
+    the number of cores unless given. `progress`: as for `minimise`.
 
     `store`: a folder that keeps each chunk once it is done, whole or not at all. The same call again goes on where it was stopped, however
     it was (the definition must be the same, to the last bit, and so must ufm's version and the dtype; the chunks stay those of the first
@@ -135,10 +134,8 @@ def sweep(
     )
     tolerance = gradient_tolerance(tolerance, dtype)
     on_cpu = devices[0].platform == "cpu"
-    if on_cpu:
-        devices = devices[: runs_at_once()]
     parallel = len(devices) == 1 and on_cpu and ts is None
-    workers = threads_like_this(min(worker_count(threads), runs_at_once())) if parallel else 1
+    workers = threads_like_this(worker_count(threads)) if parallel else 1
     sizes = [_size(group, chunk, memory, workers, len(devices)) for group in groups]
     reports = [_report(group, certificates, metrics, keep) for group in groups]
     method = "flow" if ts is not None else type(solvers[0]).__name__.lower()

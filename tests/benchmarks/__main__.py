@@ -16,8 +16,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ufm._command import POOL_OF_SWEEPS
-
 THREADS = {
     # one thread for both sides: default threads were measured 8 to 28 times slower on a shared machine, and uneven
     "OPENBLAS_NUM_THREADS": "1",
@@ -47,7 +45,7 @@ GROUPS = {
     "start-up": Group("start_up", THREADS),
     "fixed-classifier": Group("fixed_classifier", THREADS),
     "large": Group("large", ALL_CORES),
-    "sweeps": Group("sweeps", ALL_CORES | {"NPROC": POOL_OF_SWEEPS}),
+    "sweeps": Group("sweeps", ALL_CORES),
 }
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._devices import SAME, SHARED, shared_out
+from ufm._batching import SAME, SHARED, shared_out
 from ufm._progress import Progress
 from ufm._validate import float_dtype, require
 from ufm.problem import Params, Problem, check_params, require_decay, require_free_features

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm._batching import one_by_one
 from ufm._validate import require_positive
 from ufm.problem import Params, Problem, require_decay
 from ufm.solvers.coordinates import feature_decay, sizes
@@ -66,7 +67,10 @@ def _orthonormal(normal: Float[Array, "rows columns"]) -> Float[Array, "rows col
     rows, columns = normal.shape
     if max(rows, columns) >= _NEARLY_ORTHONORMAL * min(rows, columns):
         return normal / jnp.sqrt(max(rows, columns))
-    return jnp.linalg.qr(normal)[0] if rows >= columns else jnp.linalg.qr(normal.T)[0].T
+    return _orthonormal_columns(normal) if rows >= columns else _orthonormal_columns(normal.T).T
+
+
+_orthonormal_columns = one_by_one(lambda tall: jnp.linalg.qr(tall)[0])
 
 
 def random_starts(problem: Problem, key: PRNGKeyArray, number: int) -> Params:

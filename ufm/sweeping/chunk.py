@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._devices import SAME, SHARED, shared_out
+from ufm._batching import SAME, SHARED, over_lanes, shared_out
 from ufm.certificate import certify
 from ufm.metrics import Metrics, measure_params
 from ufm.problem import Params, Problem, objective
@@ -51,15 +51,20 @@ def certifiable(problem: Problem) -> bool:
     return plain(problem) and problem.loss.convex and bool(decay)
 
 
-def measured(problems: Problem, params: Params, report: Report) -> dict:
+def measured(problems: Problem, params: Params, *, report: Report, platform: str) -> dict:
     """Certificates, metrics and whatever is kept, of stacked problems and points."""
-    out = {}
-    if report.certificates:
-        certificates = jax.vmap(certify)(problems, params)
-        out |= {"lower_bound": certificates.lower_bound, "gap": certificates.gap}
-    if report.metrics:
-        metrics = jax.vmap(measure_params)(problems, params)
-        out |= {name: getattr(metrics, name) for name in report.metrics}
+
+    def numbers(problem: Problem, params: Params) -> dict:
+        out = {}
+        if report.certificates:
+            certificate = certify(problem, params)
+            out |= {"lower_bound": certificate.lower_bound, "gap": certificate.gap}
+        if report.metrics:
+            metrics = measure_params(problem, params)
+            out |= {name: getattr(metrics, name) for name in report.metrics}
+        return out
+
+    out = over_lanes(numbers, problems, params, platform=platform)
     if "logits" in report.keep:
         out["logits"] = jax.vmap(lambda p: p.logits)(params)
     if "params" in report.keep:
@@ -69,7 +74,7 @@ def measured(problems: Problem, params: Params, report: Report) -> dict:
     return out
 
 
-_measured = functools.partial(jax.jit, static_argnames="report")(measured)
+_measured = functools.partial(jax.jit, static_argnames=("report", "platform"))(measured)
 _objectives = jax.jit(jax.vmap(objective))
 
 
@@ -82,25 +87,23 @@ def _solve(small: Problem, flats, tolerance, number, *, solver: AbstractSolver, 
     return minimise_lanes(small, flats, tolerance, number[0], solver=solver, platform=platform)
 
 
-def _finish(problems: Problem, small: Problem, found: LaneResults, *, report: Report) -> dict:
+def _finish(problems: Problem, small: Problem, found: LaneResults, *, report: Report, platform: str) -> dict:
     return {
         "value": found.value,
         "grad_norm": found.grad_norm,
         "code": found.code.astype(jnp.int8),
         "num_steps": found.num_steps.astype(jnp.int32),
         "num_evaluations": found.num_evaluations.astype(jnp.int32),
-    } | measured(problems, widened(problems, small, found.flat), report)
+    } | measured(problems, widened(problems, small, found.flat), report=report, platform=platform)
 
 
 def _programs(devices: tuple[Any, ...], solver: AbstractSolver, report: Report):
-    """The compiled parts of a chunk: each is compiled as a simple program, and what does not depend on the report once for all reports.
-
-    `work.runs_at_once` says how many may run at a time.
-    """
+    """The compiled parts of a chunk: each is compiled as a simple program, and what does not depend on the report once for all reports."""
+    platform = devices[0].platform
     return (
         _program(_start, devices, (SHARED, SAME, SHARED), solver=solver),
-        _program(_solve, devices, (SHARED, SHARED, SAME, SHARED), solver=solver, platform=devices[0].platform),
-        _program(_finish, devices, (SHARED, SHARED, SHARED), report=report),
+        _program(_solve, devices, (SHARED, SHARED, SAME, SHARED), solver=solver, platform=platform),
+        _program(_finish, devices, (SHARED, SHARED, SHARED), report=report, platform=platform),
     )
 
 
@@ -174,5 +177,5 @@ class Flow:
             "num_steps": jnp.asarray(run.num_steps, jnp.int32),
             "trajectory": run.value,
         }
-        out |= _measured(problems, run.final, report=self.report)
+        out |= _measured(problems, run.final, report=self.report, platform=self.devices[0].platform)
         return out | {name: array for name, array in run.observables.items() if isinstance(array, jax.Array) and array.ndim == 2}

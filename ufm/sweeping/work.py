@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 import time
@@ -12,9 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import jax
 import numpy as np
 
-from ufm._command import THREADS_OF_A_RUN
 from ufm._progress import Progress
-from ufm.solvers.batched_flow import worker_count
 from ufm.sweeping.chunk import Arrays
 from ufm.sweeping.store import Store
 
@@ -100,17 +97,6 @@ class Work:
         done = sum(self.lanes[c] for c in self.results)
         rate = (done - self.found) / max(time.monotonic() - self.began, 1e-9)
         self.bar.update(done, f"{rate:.3g} a second" if self.found < done else "")
-
-
-def runs_at_once() -> int:
-    """How many of our programs XLA's CPU client can run at a time.
-
-    It runs the pieces of loops on a pool of as many threads as there are cores or devices, or as the environment variable NPROC said when
-    JAX was first used (the command sees to that). Of one of our programs, `THREADS_OF_A_RUN` of them may be waiting.
-    """
-    said = os.environ.get("NPROC", "")
-    pool = max(int(said) if said.isdigit() else worker_count(None), jax.local_device_count())
-    return max((pool - 1) // THREADS_OF_A_RUN, 1)
 
 
 def _exchanged(results: dict[int, Arrays]) -> dict[int, Arrays]:
