@@ -201,8 +201,8 @@ def _packed(queue: LaneProblems):
     def unpack(columns: Float[Array, "P B"]) -> LaneProblems:
         parts = zip(jnp.split(columns, edges), leaves, strict=True)
         # the parameters of a loss may have another dtype
-        leaf_of = [part.reshape(*leaf.shape[1:], part.shape[-1]).astype(leaf.dtype) for part, leaf in parts]
-        return jax.tree.unflatten(tree, leaf_of)
+        shaped = [part.reshape(*leaf.shape[1:], part.shape[-1]).astype(leaf.dtype) for part, leaf in parts]
+        return jax.tree.unflatten(tree, shaped)
 
     return jnp.concatenate([leaf.reshape(L, -1).astype(queue.targets.dtype) for leaf in leaves], axis=1), unpack
 
