@@ -19,11 +19,11 @@ def shared_out(function: Callable, devices: Sequence[Any], specs: tuple) -> Call
 
 
 def over_lanes(function: Callable, *stacked, platform: str):
-    """`function` of every lane of `stacked`, in whose linear algebra nothing waits.
+    """`function` of every lane of `stacked`: on a CPU one lane after the other, else all at once.
 
-    On a CPU one lane after the other: there JAX's LAPACK routines share a large batch out over XLA's threads, and block the thread that
-    they were called on until that is done. As many such calls as there are threads wait for one another for ever (jaxlib 0.10.2). For
-    small matrices a loop is as fast.
+    On a CPU a batched loop waits for its slowest lane, and batched small products are slow. And JAX's LAPACK routines share a large batch
+    out over XLA's threads there, and block the thread that they were called on until that is done: as many such calls as there are
+    threads wait for one another for ever (jaxlib 0.10.2). One after the other, small matrices are as fast and nothing waits.
     """
     if platform == "cpu":
         return jax.lax.map(lambda lane: function(*lane), stacked)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ufm._batching import over_lanes
 from ufm.problem import Params, Problem
 from ufm.solution import Result
 from ufm.solvers.coordinates import to_flat, to_params
@@ -62,7 +63,7 @@ def minimise_lanes(
     one = jax.tree.map(lambda leaf: leaf[0], small)
     if platform == "cpu" and isinstance(solver, Newton) and plain(one) and max(one.labels.targets.shape) <= _LARGEST:
         return newton_lanes(small, flats, tolerance, number, solver=solver)
-    return _one_by_one(small, flats, tolerance, number, solver, platform)
+    return _each(small, flats, tolerance, number, solver, platform)
 
 
 def widened(problems: Problem, small: Problem, flats: Float[Array, "L n"]) -> Params:
@@ -75,17 +76,15 @@ def widened(problems: Problem, small: Problem, flats: Float[Array, "L n"]) -> Pa
     return Params(weights=weights, features=jnp.pad(params.features, ((0, 0), (0, missing), (0, 0))), bias=params.bias)
 
 
-def _one_by_one(problems: Problem, flats, tolerance, number, solver: AbstractSolver, platform: str) -> LaneResults:
-    """On a CPU one lane after the other: a batched loop waits for its slowest lane, and batched small products are slow there."""
+def _each(problems: Problem, flats, tolerance, number, solver: AbstractSolver, platform: str) -> LaneResults:
+    """Every lane by `Solver.step`, as `minimise` does it."""
 
-    def run(lane):
-        problem, flat, wanted = lane
+    def run(problem, flat, wanted):
         state: State = advance(problem, solver, wanted, solver.max_steps, solver.init(problem, flat))
         code = code_of(state, wanted)
         code = jnp.where(code == Result.RUNNING, int(Result.MAX_STEPS), code)
         return LaneResults(state.flat, state.value, state.grad_norm, code, state.num_steps, state.num_evaluations)
 
-    L = flats.shape[0]
     # a lane past the number has nothing to do
-    lanes = problems, flats, jnp.where(jnp.arange(L) < number, tolerance, jnp.inf)
-    return jax.lax.map(run, lanes) if platform == "cpu" else jax.vmap(run)(lanes)
+    wanted = jnp.where(jnp.arange(flats.shape[0]) < number, tolerance, jnp.inf)
+    return over_lanes(run, problems, flats, wanted, platform=platform)

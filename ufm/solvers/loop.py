@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ufm._batching import over_lanes
 from ufm._progress import Progress
 from ufm._validate import require
 from ufm.problem import Params, Problem, check_params, require_decay
@@ -173,12 +174,10 @@ def advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: S
 
 
 def _over_starts(function, states):
-    """One start after the other on a CPU, where a batched loop waits for its slowest lane and small batched products are slow."""
+    """`function` of every start."""
     if jax.tree.leaves(states)[0].shape[0] == 1:
         return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], states)))
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(function, states)
-    return jax.vmap(function)(states)
+    return over_lanes(function, states, platform=jax.default_backend())
 
 
 def _outcome(problem: Problem, states: State, tolerance):
