@@ -17,12 +17,11 @@ from ufm.large_scale.problem import LargeProblem, as_problem, large_objective
 from ufm.problem import Params, check_params, require_decay
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import Flat, split
-from ufm.solvers.loop import code_of, require_same_problem
+from ufm.solvers.lbfgs import lbfgs_step
+from ufm.solvers.loop import code_of, next_piece, require_same_problem
 from ufm.solvers.solver import State
 from ufm.tolerances import gradient_tolerance
 
-# Aim of one jitted piece between two looks at the clock and the keyboard.
-_PIECE_SECONDS = 0.3
 # Of the typical size of a factor: with one layer a small start only has less to unlearn.
 _START = 0.3
 
@@ -88,7 +87,7 @@ def _run(problem: LargeProblem, state: State, tolerance, max_steps: int, memory_
             state = _advance(problem, state, tolerance, jnp.asarray(limit, state.num_steps.dtype), memory_size)
             jax.block_until_ready(state)
             bar.update(int(state.num_steps) - first, f"relative gradient norm {float(state.grad_norm):.1e}")
-            piece = int(np.clip(piece * _PIECE_SECONDS / max(time.monotonic() - began, 1e-3), 1, max(2 * piece, 1000)))
+            piece = next_piece(piece, time.monotonic() - began)
     except KeyboardInterrupt:
         return state, True
     finally:
@@ -182,25 +181,5 @@ def _running(state: State, tolerance):
 @functools.partial(jax.jit, static_argnames="memory_size")
 def _advance(problem: LargeProblem, state: State, tolerance, limit: Int[Array, ""], memory_size: int) -> State:
     """L-BFGS steps until the run stops or has made `limit` steps."""
-    method = optax.lbfgs(memory_size=memory_size)
-
-    def function(flat):
-        # the line search tries its steps in the default dtype
-        return _objective(problem, flat.astype(problem.dtype))
-
-    def step(state: State) -> State:
-        # optax.lbfgs mixes int32 and int64 counters, which strict promotion refuses
-        with jax.numpy_dtype_promotion("standard"):
-            updates, memory = method.update(
-                state.gradient, state.memory, state.flat, value=state.value, grad=state.gradient, value_fn=function
-            )
-            flat = jnp.asarray(optax.apply_updates(state.flat, updates))
-            memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, state.memory)
-            # the line search has both at the point it chose
-            value, gradient = optax.tree.get(memory, "value"), optax.tree.get(memory, "grad")
-        evaluations = optax.tree.get(memory, "info").num_linesearch_steps.astype(state.num_evaluations.dtype)
-        # the line search returns the point itself once the decrease it looks for is below rounding
-        stalled = jnp.all(flat == state.flat) | ~jnp.isfinite(value)
-        return state.moved(~stalled, flat, value, gradient, memory=memory, evaluations=evaluations, stalled=stalled)
-
+    step = functools.partial(lbfgs_step, functools.partial(_objective, problem), memory_size=memory_size)
     return jax.lax.while_loop(lambda state: _running(state, tolerance) & (state.num_steps < limit), step, state)

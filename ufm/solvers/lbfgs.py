@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array
 
 from ufm.problem import Problem
 from ufm.solvers.coordinates import Flat, flat_objective
@@ -26,21 +29,26 @@ class LBFGS(AbstractSolver):
         return State.fresh(flat, value, gradient, memory=optax.lbfgs(memory_size=self.memory_size).init(flat))
 
     def step(self, problem: Problem, state: State) -> State:
-        def function(flat):
-            return flat_objective(problem, flat)
+        return lbfgs_step(lambda flat: flat_objective(problem, flat), state, memory_size=self.memory_size)
 
-        # optax.lbfgs mixes int32 and int64 counters, which strict promotion refuses
-        with jax.numpy_dtype_promotion("standard"):
-            updates, memory = optax.lbfgs(memory_size=self.memory_size).update(
-                state.gradient, state.memory, state.flat, value=state.value, grad=state.gradient, value_fn=function
-            )
-            flat = optax.apply_updates(state.flat, updates)
-            value, gradient = optax.value_and_grad_from_state(function)(flat, state=memory)
-        assert isinstance(flat, jax.Array)
-        assert isinstance(gradient, jax.Array)
-        # the line search returns the point itself once the decrease it looks for is below rounding
-        stalled = jnp.all(flat == state.flat) | ~jnp.isfinite(value)
-        searched = optax.tree.get(memory, "info").num_linesearch_steps
-        return state.moved(
-            ~stalled, flat, value, gradient, memory=memory, evaluations=searched.astype(state.num_evaluations.dtype), stalled=stalled
+
+def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size: int) -> State:
+    """One step on a function of flat vectors, from a state whose memory is that of `optax.lbfgs`."""
+
+    def function(flat):
+        # the line search tries its steps in the default dtype
+        return objective(flat.astype(state.flat.dtype))
+
+    # optax.lbfgs mixes int32 and int64 counters, which strict promotion refuses
+    with jax.numpy_dtype_promotion("standard"):
+        updates, memory = optax.lbfgs(memory_size=memory_size).update(
+            state.gradient, state.memory, state.flat, value=state.value, grad=state.gradient, value_fn=function
         )
+        flat = jnp.asarray(optax.apply_updates(state.flat, updates))
+        memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, state.memory)
+        # the line search has both at the point it chose
+        value, gradient = optax.tree.get(memory, "value"), optax.tree.get(memory, "grad")
+    evaluations = optax.tree.get(memory, "info").num_linesearch_steps.astype(state.num_evaluations.dtype)
+    # the line search returns the point itself once the decrease it looks for is below rounding
+    stalled = jnp.all(flat == state.flat) | ~jnp.isfinite(value)
+    return state.moved(~stalled, flat, value, gradient, memory=memory, evaluations=evaluations, stalled=stalled)

@@ -101,7 +101,7 @@ def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progre
             seconds = time.monotonic() - began
             bar.update(int(steps[running].min()), f"relative gradient norm {float(np.min(states.grad_norm)):.1e}")
             done = int(steps[running].min())
-            piece = int(np.clip(piece * _PIECE_SECONDS / max(seconds, 1e-3), 1, max(2 * piece, 1000)))
+            piece = next_piece(piece, seconds)
             began = time.monotonic()
             outcome = _continue(problem, solver, tolerance, min(done + piece, budget), states)
             jax.block_until_ready(outcome)
@@ -129,6 +129,11 @@ def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
         codes=jnp.asarray(codes),
         state=states,
     )
+
+
+def next_piece(piece: int, seconds: float) -> int:
+    """Steps of the next piece, where one of `piece` steps took so many seconds."""
+    return int(np.clip(piece * _PIECE_SECONDS / max(seconds, 1e-3), 1, max(2 * piece, 1000)))
 
 
 def _first_piece(problem: Problem) -> int:
