@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError
+from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, loss_and_dual
 from ufm.solvers.frame_newton import Rows, entropy_start, sums
 
 # Conjugate-gradient steps of one Newton step at most, in multiples of K: exact arithmetic needs one.
@@ -107,13 +107,12 @@ class GenericModel(AbstractModel):
     loss: AbstractLoss
 
     def at(self, logits: Rows, targets: Rows) -> Here:
-        value, gradient = jax.vmap(jax.value_and_grad(self.loss))(logits, targets)
-        return Here(value, -gradient, (logits, targets))
+        losses, dual = loss_and_dual(self.loss, logits.T, targets.T)
+        return Here(losses, -dual.T, (logits, targets))
 
     def curve(self, memory: Any, rows: Rows) -> Rows:
         logits, targets = memory
-        gradient = jax.vmap(jax.grad(self.loss))
-        return jax.jvp(lambda z: gradient(z, targets), (logits,), (rows,))[1]
+        return jax.jvp(lambda z: loss_and_dual(self.loss, z.T, targets.T)[1].T, (logits,), (rows,))[1]
 
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
         return rows / gamma
