@@ -92,8 +92,8 @@ def flow_batch(
     signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options, devices)
     bar = Progress("flow_batch", total=number, show=progress)
     # several devices have all cores at work by themselves
-    workers = worker_count(threads) if len(devices) == 1 else 1
-    outs = run_blocks(run, blocks, workers if on_cpu else 1, bar, compiled=signature in _compiled)
+    workers = worker_count(threads) if on_cpu and len(devices) == 1 else 1
+    outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
     _compiled.add(signature)
     if len(outs) < len(blocks):
         rows = blank_rows(_shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options))

@@ -187,8 +187,8 @@ def _newton(lanes: LaneProblems, s: _State, tolerance, *, max_steps: int, max_cg
         step=select(ready, jnp.zeros_like(s.step), s.step),
         residual=select(ready, gradient, s.residual),
         direction=select(ready, -gradient, s.direction),
-        outer=select(ready, _rows(outer), s.outer),
-        inner=select(ready, _rows(inner), _rows(c._replace(stale=zero))),
+        outer=_rows(select(ready, outer, o)),
+        inner=_rows(select(ready, inner, c._replace(stale=zero))),
     )
     return new, hessian
 
