@@ -1,0 +1,16 @@
+"""Losses of samples, as functions of their logits, with their convex conjugates."""
+
+from ufm.losses.base import AbstractLoss, loss_and_dual
+from ufm.losses.focal import Focal
+from ufm.losses.softmax import AdjustedCrossEntropy, CrossEntropy
+from ufm.losses.squared import MeanSquaredError, RescaledSquaredError
+
+__all__ = [
+    "AbstractLoss",
+    "AdjustedCrossEntropy",
+    "CrossEntropy",
+    "Focal",
+    "MeanSquaredError",
+    "RescaledSquaredError",
+    "loss_and_dual",
+]

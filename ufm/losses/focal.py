@@ -1,0 +1,44 @@
+"""The focal loss, which is not convex in the logits."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm._validate import require_nonnegative
+from ufm.losses.base import AbstractLoss, one_number, parameter
+
+
+class Focal(AbstractLoss):
+    r"""Focal loss of one sample, $-\sum_k q_k (1-p_k)^\gamma\log p_k$ with $p = \mathrm{softmax}(z)$.
+
+    `gamma` >= 0, which may be traced; 0 is cross-entropy. It is not convex in the logits for $\gamma > 0$, so there is no certificate.
+
+    Raises `ValueError` for a negative `gamma`. Source: Lin et al. 2017.
+    """
+
+    convex: ClassVar[bool] = False
+    gamma: Float[Array, ""]
+
+    def __init__(self, gamma):
+        self.gamma = parameter("gamma", gamma, require_nonnegative)
+
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
+        log_p = jax.nn.log_softmax(logits, axis=0)
+        # at 1 − p = 0 a power below 2 has no second derivative; the floor is far below the rounding of 1 − p
+        missing = jnp.maximum(-jnp.expm1(log_p), float(jnp.finfo(log_p.dtype).eps) ** 2)
+        return -jnp.sum(targets * missing ** one_number(self.gamma, beside=log_p) * log_p, axis=0)
+
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Not given: raises `ValueError`."""
+        raise ValueError("`loss` must be convex in the logits for a conjugate; got Focal")
+
+    def best_bias(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+    ) -> Float[Array, " K"]:
+        """Not given: raises `ValueError`."""
+        raise ValueError("`loss` must be convex in the logits for its best bias; got Focal")

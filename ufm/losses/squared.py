@@ -1,0 +1,79 @@
+"""Squared error, plain and with rescaled targets."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm._validate import require_positive
+from ufm.losses.base import AbstractLoss, one_number, parameter
+
+
+class MeanSquaredError(AbstractLoss):
+    r"""Squared error of one sample, $\tfrac12 \|z - q\|^2$ (no division by K)."""
+
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
+        return 0.5 * jnp.sum((logits - targets) ** 2, axis=0)
+
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        r"""$\tfrac12\|u\|^2 + q^\top u$."""
+        return jnp.sum(0.5 * dual**2 + targets * dual, axis=0)
+
+    def best_bias(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+    ) -> Float[Array, " K"]:
+        """The weighted mean of the residuals."""
+        return (targets - logits) @ column_weights
+
+    def dual_scale(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+        *,
+        limit: Float[Array, ""],
+        quadratic: Float[Array, ""],
+    ) -> Float[Array, ""]:
+        """The best t exactly: the bound is a parabola in t."""
+        slope = -jnp.sum((targets * dual) @ column_weights)
+        curvature = jnp.sum(dual**2 @ column_weights) + quadratic
+        return jnp.clip(slope / jnp.where(curvature > 0, curvature, 1), 0, limit)
+
+
+class RescaledSquaredError(AbstractLoss):
+    r"""Squared error on rescaled targets, $\tfrac12\sum_j (1 + (k-1) q_j)(z_j - M q_j)^2$: weight k on the true class, target length M.
+
+    `length` M > 0 and `weight` k > 0; with both 1 it is `MeanSquaredError`. Both may be traced. Targets are probabilities (q_j >= 0).
+
+    Raises `ValueError` for a length or weight that is not positive. Source: the rescaled loss in the experiments of Zhou et al. 2022.
+    """
+
+    length: Float[Array, ""]
+    weight: Float[Array, ""]
+
+    def __init__(self, *, length=1.0, weight=1.0):
+        self.length = parameter("length", length, require_positive)
+        self.weight = parameter("weight", weight, require_positive)
+
+    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Loss of every sample."""
+        weights, wanted = self._rescaled(targets)
+        return 0.5 * jnp.sum(weights * (logits - wanted) ** 2, axis=0)
+
+    def _rescaled(self, targets: Array) -> tuple[Array, Array]:
+        """Weights 1 + (k − 1) q and targets M q."""
+        weight, length = one_number(self.weight, beside=targets), one_number(self.length, beside=targets)
+        return 1 + (weight - 1) * targets, length * targets
+
+    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$."""
+        weights, wanted = self._rescaled(targets)
+        return jnp.sum(0.5 * dual**2 / weights + wanted * dual, axis=0)
+
+    def best_bias(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+    ) -> Float[Array, " K"]:
+        """The mean of the residuals, weighted row by row."""
+        weights, wanted = self._rescaled(targets)
+        return (weights * (wanted - logits)) @ column_weights / (weights @ column_weights)
