@@ -80,5 +80,6 @@ def parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:
 
 
 def require_finite(name: str, value) -> None:
+    """Every entry of a (possibly traced) value is finite."""
     array = concrete(value)
     require(array is None or np.all(np.isfinite(array)), f"`{name}` must be finite", value)
