@@ -9,6 +9,9 @@ import os
 import shlex
 import sys
 
+from ufm._command import path_argument
+from ufm._command import run as run_command
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line. Nothing heavy is imported until it has been parsed."""
@@ -19,19 +22,31 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="{run,report,figures,list}")
     run = commands.add_parser("run", help="run the checks")
-    run.add_argument("--json", metavar="FILE", help="write the rows to FILE as well")
-    run.add_argument("--counterexamples", metavar="DIR", help="write the point that refutes a theorem to DIR, one .npz file each")
+    run.add_argument("--json", metavar="FILE", type=path_argument, help="write the rows to FILE as well")
+    run.add_argument(
+        "--counterexamples", metavar="DIR", type=path_argument, help="write the point that refutes a theorem to DIR, one .npz file each"
+    )
     run.set_defaults(out=None, source=None)
     reported = commands.add_parser("report", help="run the checks and write one page about them, which opens from disk")
-    reported.add_argument("--out", metavar="DIR", required=True, help="folder of the page, its numbers and the counterexamples")
-    reported.add_argument("--from", metavar="FILE", dest="source", help="run nothing: take the rows that `run --json FILE` wrote")
+    reported.add_argument(
+        "--out", metavar="DIR", required=True, type=path_argument, help="folder of the page, its numbers and the counterexamples"
+    )
+    reported.add_argument(
+        "--from", metavar="FILE", dest="source", type=path_argument, help="run nothing: take the rows that `run --json FILE` wrote"
+    )
     reported.set_defaults(json=None, counterexamples=None)
     drawn = commands.add_parser("figures", help="run what the figures of the papers show, and draw them")
     drawn.add_argument("names", metavar="PAPER", nargs="*", help="papers, or single figures such as ours/phase-diagram (all unless given)")
-    drawn.add_argument("--out", metavar="DIR", required=True, help="folder of the figures, and of the data file beside each")
+    drawn.add_argument(
+        "--out", metavar="DIR", required=True, type=path_argument, help="folder of the figures, and of the data file beside each"
+    )
     drawn.add_argument("--format", metavar="LIST", default="pdf,png", help="formats of the files: pdf, png, svg (pdf,png unless given)")
     drawn.add_argument(
-        "--from", metavar="FILE", dest="source", help="run nothing: take the rows of `run --full --json FILE`, or a figure's own data file"
+        "--from",
+        metavar="FILE",
+        dest="source",
+        type=path_argument,
+        help="run nothing: take the rows of `run --full --json FILE`, or a figure's own data file",
     )
     drawn.set_defaults(json=None, counterexamples=None, full=False, pattern="")
     for command in (run, reported):
@@ -144,6 +159,9 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
         run.close()
         progress.close()
     rows = runner.in_order(rows, checks)
+    # before anything is printed: a pipe that nobody reads any more must not cost the numbers
+    if json_path is not None:
+        report.write_json(json_path, report.as_document(rows, registry.papers, finished=finished))
     complete = True
     if options.command == "figures":
         from theory_checks.figures import command
@@ -153,8 +171,6 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
         complete = command.draw(options, rows)
     else:
         print(report.tables(rows, registry.papers))
-    if json_path is not None:
-        report.write_json(json_path, report.as_document(rows, registry.papers, finished=finished))
     if folder is not None:
         written = report.write_counterexamples(folder, rows)
         print("\n".join(["counterexamples:", *(f"  {path}" for path in written)] if written else ["no counterexamples"]))
@@ -219,4 +235,4 @@ def configure_jax(*, cache: bool, quick: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ufm._command import keep_compiled_programs
+from ufm._command import keep_compiled_programs, path_argument, run
 from ufm.command_line import settings
 
 
@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
         help="run a sweep into a store",
         description="Solve the problems of SPEC.toml into a store, which ufm.open_sweep reads. ufm/command_line/spec.py has the format.",
     )
-    sweep.add_argument("spec", metavar="SPEC.toml", help="what is shared, and what is swept")
-    sweep.add_argument("--out", required=True, metavar="STORE", help="folder of the results")
+    sweep.add_argument("spec", metavar="SPEC.toml", type=path_argument, help="what is shared, and what is swept")
+    sweep.add_argument("--out", required=True, metavar="STORE", type=path_argument, help="folder of the results")
     sweep.add_argument("--resume", action="store_true", help="go on with a store that is there")
     for command in (solve, sweep):
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -93,6 +93,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         print(f"python -m ufm {options.command}: {error}", file=sys.stderr)
         return 2
@@ -274,4 +276,4 @@ def _plain(value):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -1,9 +1,87 @@
-"""What the commands share: compiled programs kept between runs. The library itself never switches that on."""
+"""What the commands share: output that any terminal can show, arguments, and compiled programs kept between runs."""
 
 from __future__ import annotations
 
+import argparse
+import codecs
 import os
+import sys
 import tempfile
+import unicodedata
+from collections.abc import Callable
+
+# What a terminal that has no such character is shown; others lose their accents, or become their code.
+_WORDS = {
+    "−": "-",
+    "–": "-",
+    "×": "x",
+    "≤": "<=",
+    "≥": ">=",
+    "→": "->",
+    "√": "sqrt",
+    "‖": "||",
+    "⟨": "<",
+    "⟩": ">",
+    "λ": "lambda",
+    "μ": "mu",
+    "σ": "sigma",
+    "β": "beta",
+    "γ": "gamma",
+    "ω": "omega",
+}
+# As a shell reports a program that a closed pipe has stopped: 128 + SIGPIPE.
+_CLOSED_PIPE = 141
+
+
+def run(main: Callable[[], int]) -> int:
+    """The exit status of a command. It prints in any encoding, and ends without a word once nobody reads what it prints."""
+    codecs.register_error("ufm.plain", _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="ufm.plain")
+    try:
+        try:
+            return main()
+        finally:
+            # now, not when the interpreter ends and nothing can be caught any more
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            _let_go(stream)
+        return _CLOSED_PIPE
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of codecs: the characters that cannot be shown, in ASCII."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(map(_plain, error.object[error.start : error.end])), error.end
+
+
+def _plain(character: str) -> str:
+    simpler = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    if not simpler:
+        return _WORDS.get(character) or character.encode("ascii", "backslashreplace").decode()
+    raised = unicodedata.decomposition(character).startswith("<super>")
+    return f"^{simpler}" if raised else simpler
+
+
+def _let_go(stream) -> None:
+    """Where the reader has gone, send what is still held back nowhere: the flush at the interpreter's end would complain."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def path_argument(text: str) -> str:
+    """The name of a file or folder from a command line, refused where it is empty: that would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file or folder; got '' (is a variable of the shell not set?)")
+    return text
 
 
 def keep_compiled_programs() -> str | None:

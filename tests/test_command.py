@@ -1,0 +1,95 @@
+"""What a terminal, a pipe and a shell do to the commands: `ufm/_command.py`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from theory_checks import __main__ as theory_checks
+from ufm import __main__ as ufm_command
+from ufm import _command
+
+
+def environment(tmp_path) -> dict[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+@pytest.mark.parametrize(
+    ("words", "status", "shown"),
+    [
+        pytest.param("ufm solve --help", 0, b"W_M ... W_1", id="help"),
+        pytest.param("ufm sweep λ.toml --out store", 2, b"lambda.toml", id="error"),
+        pytest.param("theory_checks list -k mse-balanced-bias", 0, b"whatever lambda and M", id="statement"),
+    ],
+)
+def test_output_survives_an_encoding_without_its_characters(words, status, shown, encoding, tmp_path):
+    """Strict on both streams, as a console or a log may be."""
+    narrow = environment(tmp_path) | {"PYTHONIOENCODING": f"{encoding}:strict", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run([sys.executable, "-m", *words.split()], capture_output=True, timeout=120, env=narrow)
+    assert done.returncode == status
+    assert b"Traceback" not in done.stderr
+    assert shown in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        pytest.param("λ", "lambda", id="spelled-out"),
+        pytest.param("…", "...", id="in-simpler-characters"),
+        pytest.param("²", "^2", id="raised"),
+        pytest.param("ö", "o", id="without-its-accent"),
+        pytest.param("語", "\\u8a9e", id="its-code"),
+        pytest.param("\udcff", "\\udcff", id="byte-of-a-file-name"),
+    ],
+)
+def test_characters_in_ascii(character, shown):
+    assert _command._plain(character) == shown
+
+
+@pytest.mark.parametrize("words", ["ufm solve --help", "theory_checks list -k mse-balanced-bias", "theory_checks run --help"])
+def test_closed_pipe_ends_a_command_quietly(words, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = [sys.executable, "-m", *words.split()]
+    done = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, timeout=120, env=environment(tmp_path))
+    os.close(writer)
+    # argparse does not mind that its help is not read
+    assert done.returncode in ((0, 141) if "--help" in words else (141,))
+    assert done.stderr == b""
+
+
+def test_closed_pipe_on_standard_error(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = [sys.executable, "-m", "ufm", "sweep", "missing.toml", "--out", "store"]
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=writer, timeout=120, env=environment(tmp_path))
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        pytest.param(ufm_command.main, ["sweep", "spec.toml", "--out", ""], id="store"),
+        pytest.param(ufm_command.main, ["sweep", "", "--out", "store"], id="specification"),
+        pytest.param(theory_checks.main, ["run", "--json", ""], id="rows"),
+        pytest.param(theory_checks.main, ["run", "--counterexamples", ""], id="counterexamples"),
+        pytest.param(theory_checks.main, ["report", "--out", ""], id="page"),
+        pytest.param(theory_checks.main, ["report", "--out", "page", "--from", ""], id="rows-of-a-page"),
+        pytest.param(theory_checks.main, ["figures", "--out", ""], id="figures"),
+        pytest.param(theory_checks.main, ["figures", "--out", "figures", "--from", ""], id="rows-of-figures"),
+    ],
+)
+def test_empty_name_of_a_file_or_folder_is_refused(main, words, tmp_path, monkeypatch, capsys):
+    """What a variable of the shell gives that is not set; pathlib would take it for the current folder."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    option = words[words.index("") - 1]
+    assert stop.value.code == 2
+    assert f"argument {option if option.startswith('--') else 'SPEC.toml'}: must be the name of a file" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
