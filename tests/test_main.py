@@ -154,6 +154,13 @@ def test_solve_says_what_is_missing_and_its_status_what_came(words, status, show
         ),
         pytest.param("--class-counts 2x5 --lambda-W 1 --lambda-H 1 --seed -1", "`--seed` must be a whole number >= 0; got -1", id="seed"),
         pytest.param(
+            f"--class-counts 2x5 --lambda-W 1 --lambda-H 1 --seed {10**20}",
+            f"`--seed` must be a whole number <= 4294967295; got {10**20}",
+            id="seed-beyond-32-bits",
+        ),
+        pytest.param(f"--class-counts {10**20}x5 --lambda-W 1 --lambda-H 1", f"got '{10**20}x5'", id="more-classes-than-memory"),
+        pytest.param("--class-counts 2x5 --lambda-W 1 --lambda-H 1 --widths 0", "`widths` must be whole numbers >= 1", id="no-width"),
+        pytest.param(
             "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --widths 2 --columns full --large", "for --large; got 'full'", id="large-full"
         ),
     ],
@@ -223,7 +230,7 @@ def test_class_counts(value, counts):
 
 
 @pytest.mark.parametrize(
-    ("table", "whole", "values"),
+    ("table", "seeds", "values"),
     [
         pytest.param({"from": 1e-4, "to": 1e-2, "points": 3, "scale": "log"}, False, [1e-4, 1e-3, 1e-2], id="log"),
         pytest.param({"from": 0, "to": 1, "points": 5}, False, [0, 0.25, 0.5, 0.75, 1], id="linear"),
@@ -232,8 +239,8 @@ def test_class_counts(value, counts):
         pytest.param({"from": 2, "to": 2}, True, [2], id="one-whole-number"),
     ],
 )
-def test_ranges(table, whole, values):
-    given = range_of(table, "key", whole=whole)
+def test_ranges(table, seeds, values):
+    given = range_of(table, "key", seeds=seeds)
     np.testing.assert_allclose(given, values, rtol=1e-14)
     assert (given[0], given[-1]) == (values[0], values[-1])
 
@@ -284,7 +291,7 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
         pytest.param(
             {"sweep": {"lambda_H": [1.0], "lambda_W": [1.0]}}, r"`sweep\.lambda_W` must be swept or shared, not both; got 1\.0", id="both"
         ),
-        pytest.param({"sweep": {"lambda_H": [1.0], "seed": [-1]}}, r"`sweep\.seed\[0\]` must be whole numbers >= 0; got -1", id="seed"),
+        pytest.param({"sweep": {"lambda_H": [1.0], "seed": [-1]}}, r"`sweep\.seed\[0\]` must be a whole number >= 0; got -1", id="seed"),
         pytest.param({"sweep": {"lambda_H": [1.0], "depth": [1]}}, "`sweep` must be over seed, .*; got 'depth'", id="no-such-sweep"),
         pytest.param(
             {"sweep": {"lambda_H": {"from": 1, "to": 2}}}, r"`sweep\.lambda_H\.points` must be a whole number >= 2", id="no-points"
@@ -298,6 +305,18 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
         pytest.param({"solver": {"name": "adam"}}, r"`solver\.name` must be one of 'newton'.*; got 'adam'", id="no-such-solver"),
         pytest.param({"solver": {}, "flow": {"times": [1]}}, r"`flow` must be given without \[solver\]", id="flow-and-solver"),
         pytest.param({"flow": {}}, r"`flow\.times` must be given", id="flow-without-times"),
+        pytest.param({"run": {"key": 10**20}}, rf"`run\.key` must be a whole number <= 4294967295; got {10**20}", id="key-beyond-32-bits"),
+        pytest.param(
+            {"sweep": {"lambda_H": [1.0], "seed": {"from": 0, "to": 10**9}}},
+            r"`sweep\.seed\.to` must be a whole number <= 10000000",
+            id="more-seeds-than-memory",
+        ),
+        pytest.param(
+            {"sweep": {"lambda_H": {"from": 1, "to": 2, "points": 10**20}}},
+            r"`sweep\.lambda_H\.points` must be a whole number <= 10000000",
+            id="more-points-than-memory",
+        ),
+        pytest.param({"sweep": {"lambda_H": [10**400]}}, r"`sweep\.lambda_H\[0\]` must be a number > 0", id="no-float-holds-it"),
         pytest.param({"run": {"jobs": 2}}, "`run` must be made of key, .*; got 'jobs'", id="no-such-option"),
     ],
 )

@@ -115,7 +115,7 @@ def _solve(options: argparse.Namespace) -> int:
         (given["lambda_W"],) = given["lambda_W"]
     bias = given.pop("bias", None)
     wanted = settings.checked(given, "") | {"bias": bias}
-    settings.require(settings.is_whole(options.seed, 0), "--seed", "a whole number >= 0", options.seed)
+    settings.seed_of(options.seed, "--seed")
     report = (_report_large if options.large else _report)(wanted, options)
     print(json.dumps(_plain(report.document), indent=1, allow_nan=False) if options.json else report.text)
     return report.status

@@ -10,6 +10,10 @@ LOSSES = ("cross-entropy", "squared-error", "focal")
 SOLVERS = ("newton", "lbfgs", "projected-newton")
 COLUMNS = ("collapsed", "full")
 FEATURES = ("free", "nonnegative")
+# Whole numbers beyond this fit no counter of JAX; seeds beyond theirs would be cut to equal ones in single precision.
+LARGEST, LARGEST_SEED = 2**31 - 1, 2**32 - 1
+# A list of more values, or of more classes, is a slip: making it takes all memory.
+LONGEST = 10**7
 
 
 def require(condition, key: str, wanted: str, value) -> None:
@@ -20,12 +24,25 @@ def require(condition, key: str, wanted: str, value) -> None:
 
 def is_number(value) -> bool:
     """A finite int or float, and no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    small = not isinstance(value, int) or abs(value) < 2**63
+    return isinstance(value, int | float) and not isinstance(value, bool) and small and math.isfinite(value)
 
 
-def is_whole(value, least: int) -> bool:
-    """An int of at least `least`, and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def is_whole(value, least: int, most: int = LARGEST) -> bool:
+    """An int from `least` to `most`, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def whole(value, key: str, *, least: int, most: int = LARGEST) -> int:
+    """An int from `least` to `most`; `ValueError` naming the key otherwise."""
+    huge = isinstance(value, int) and value > most
+    require(is_whole(value, least, most), key, f"a whole number {f'<= {most}' if huge else f'>= {least}'}", value)
+    return value
+
+
+def seed_of(value, key: str) -> int:
+    """The seed of a random key; `ValueError` naming the key otherwise."""
+    return whole(value, key, least=0, most=LARGEST_SEED)
 
 
 def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
@@ -33,8 +50,8 @@ def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
     wanted = 'a list of whole numbers >= 1, words such as "10x100" or "500,50,5", or { classes, largest, ratio }'
     if isinstance(value, Mapping):
         require(set(value) == {"classes", "largest", "ratio"}, key, wanted, dict(value))
-        require(is_whole(value["classes"], 2), f"{key}.classes", "a whole number >= 2", value["classes"])
-        require(is_whole(value["largest"], 1), f"{key}.largest", "a whole number >= 1", value["largest"])
+        whole(value["classes"], f"{key}.classes", least=2, most=LONGEST)
+        whole(value["largest"], f"{key}.largest", least=1)
         require(is_number(value["ratio"]) and value["ratio"] >= 1, f"{key}.ratio", "a number >= 1", value["ratio"])
         from ufm.labels import exponential_counts
 
@@ -43,7 +60,8 @@ def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
         counts: list[int] = []
         for word in value.replace(",", " ").split():
             times, _, each = word.rpartition("x")
-            require(each.isdecimal() and (not times or times.isdecimal()), key, wanted, value)
+            require(all(_is_count(digits) for digits in (each, times or "1")), key, wanted, value)
+            require(len(counts) + int(times or 1) <= LONGEST, key, f"at most {LONGEST} counts", value)
             counts += [int(each)] * int(times or 1)
         value, given = counts, value
     else:
@@ -52,6 +70,11 @@ def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
         isinstance(value, list | tuple) and len(value) >= 2 and all(is_whole(n, 1) for n in value), key, f"{wanted}, >= 2 classes", given
     )
     return tuple(value)
+
+
+def _is_count(digits: str) -> bool:
+    # (more digits than this `int` may refuse to read)
+    return digits.isdecimal() and len(digits) <= 20 and int(digits) <= LARGEST
 
 
 def one_of(choices: tuple[str, ...]) -> Callable[[Any, str], Any]:

@@ -32,17 +32,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ufm.command_line.settings import (
+    LARGEST_SEED,
+    LONGEST,
     SETTINGS,
     SOLVERS,
     checked,
     is_number,
-    is_whole,
     number,
     one_of,
     positive,
     problem_of,
     require,
+    seed_of,
     solver_of,
+    whole,
 )
 
 # Required of every problem; the rest have defaults.
@@ -111,8 +114,7 @@ def _over(table, columns: str) -> tuple[Any, tuple[str, ...]]:
 
     def value_of(name: str, value, key: str):
         if name == "seed":
-            require(is_whole(value, 0), key, "whole numbers >= 0", value)
-            return value
+            return seed_of(value, key)
         require(name in SETTINGS, "sweep", f"over seed, {', '.join(SETTINGS)}", name)
         value = SETTINGS[name](value, key)
         # floats are swept without compiling anew; counts of full columns are shapes
@@ -128,26 +130,26 @@ def _over(table, columns: str) -> tuple[Any, tuple[str, ...]]:
     grid = {}
     for name, values in table.items():
         is_range = isinstance(values, dict) and "from" in values
-        values = range_of(values, f"sweep.{name}", whole=name == "seed") if is_range else values
+        values = range_of(values, f"sweep.{name}", seeds=name == "seed") if is_range else values
         require(isinstance(values, list) and values, f"sweep.{name}", "a list of values, or { from, to, points, scale }", values)
         grid[name] = [value_of(name, value, f"sweep.{name}[{i}]") for i, value in enumerate(values)]
     return grid, tuple(grid)
 
 
-def range_of(table: Mapping[str, Any], key: str, *, whole: bool = False) -> list:
+def range_of(table: Mapping[str, Any], key: str, *, seeds: bool = False) -> list:
     """The values of { from, to, points, scale }; whole numbers from end to end. Raises `ValueError` naming key and value."""
-    names = {"from", "to"} if whole else {"from", "to", "points", "scale"}
+    names = {"from", "to"} if seeds else {"from", "to", "points", "scale"}
     require(set(table) <= names, key, f"made of {', '.join(sorted(names))}", dict(table))
     require("to" in table, f"{key}.to", "given", None)
     first, last = table["from"], table["to"]
-    if whole:
-        require(is_whole(first, 0), f"{key}.from", "a whole number >= 0", first)
-        require(is_whole(last, first), f"{key}.to", f"a whole number >= {first}", last)
+    if seeds:
+        whole(first, f"{key}.from", least=0, most=LARGEST_SEED)
+        whole(last, f"{key}.to", least=first, most=min(first + LONGEST, LARGEST_SEED))
         return list(range(first, last + 1))
     scale, points = table.get("scale", "linear"), table.get("points", 0)
     require(is_number(first), f"{key}.from", "a number", first)
     require(is_number(last), f"{key}.to", "a number", last)
-    require(is_whole(points, 2), f"{key}.points", "a whole number >= 2", points)
+    whole(points, f"{key}.points", least=2, most=LONGEST)
     require(scale in ("linear", "log"), f"{key}.scale", '"linear" or "log"', scale)
     shares = [i / (points - 1) for i in range(points)]
     if scale == "linear":
@@ -163,14 +165,6 @@ def _table(document: Mapping[str, Any], name: str, checks: Mapping[str, Callable
     for key in table:
         require(key in checks, name, f"made of {', '.join(checks)}", key)
     return {key: checks[key](value, f"{name}.{key}") for key, value in table.items()}
-
-
-def _whole(least: int) -> Callable[[Any, str], int]:
-    def check(value, key):
-        require(is_whole(value, least), key, f"a whole number >= {least}", value)
-        return value
-
-    return check
 
 
 def _flag(value, key):
@@ -196,7 +190,8 @@ def _times(value, key):
     return [float(t) for t in value]
 
 
-_SOLVER = {"name": one_of(SOLVERS), "tolerance": positive, "max_steps": _whole(1)}
+_COUNT = functools.partial(whole, least=1)
+_SOLVER = {"name": one_of(SOLVERS), "tolerance": positive, "max_steps": _COUNT}
 _FLOW = {
     "times": _times,
     "rtol": positive,
@@ -205,14 +200,14 @@ _FLOW = {
     "steady": number,
     "integrator": _word,
     "path": _word,
-    "max_steps": _whole(1),
+    "max_steps": _COUNT,
 }
 _RUN = {
-    "key": _whole(0),
+    "key": seed_of,
     "certificates": _flag,
     "metrics": _words,
     "keep": _words,
-    "memory": _whole(1),
-    "chunk": _whole(1),
-    "threads": _whole(1),
+    "memory": functools.partial(whole, least=1, most=2**63 - 1),
+    "chunk": _COUNT,
+    "threads": _COUNT,
 }
