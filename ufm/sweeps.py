@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -26,7 +22,8 @@ from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
 from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable, scalar_metrics
 from ufm.sweeping.dataset import counted, dataset_of
-from ufm.sweeping.grid import Grid, Group, chunks_of, describe, grid_of, groups_of
+from ufm.sweeping.definition import definition, installed, planned, probe, require_probed
+from ufm.sweeping.grid import Group, chunks_of, describe, grid_of, groups_of
 from ufm.sweeping.store import FORMAT, Store
 from ufm.sweeping.work import Work
 from ufm.tolerances import gradient_tolerance
@@ -98,7 +95,8 @@ def sweep(
     shape); for a flow `trajectory` (the objective at `t`) and scalar observables. A lane that fails says so in `code`; the others do not
     notice. attrs: `complete`, `done`, `failed`, `seconds`, versions. After Ctrl-C `complete` is 0 and the lanes left are INTERRUPTED.
 
-    Raises `ValueError` for what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, and a store of another sweep.
+    Raises `ValueError` for what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, a store of another sweep, and a file
+    of a store that holds anything but the results of its own lanes, to the last bit.
 
     With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have no larger rank. On a CPU, small ones are
     solved by the lanes of `ufm/solvers/newton_lanes.py`, of which each has the steps of `Newton`, up to rounding.
@@ -140,28 +138,32 @@ def sweep(
     reports = [_report(group, certificates, metrics, keep) for group in groups]
     method = "flow" if ts is not None else type(solvers[0]).__name__.lower()
     times = None if ts is None else np.asarray(ts, float)
+    chunks = chunks_of(groups, sizes)
     manifest = {
         "format": FORMAT,
-        "ufm": _version(),
+        "ufm": installed(),
         "jax": jax.__version__,
         "dtype": str(dtype),
         "backend": devices[0].platform,
         "devices": len(devices),
         "method": method,
         "tolerance": tolerance,
-        "definition": _definition(grid, groups, key, solvers, tolerance, times, dict(flow or {}), [vars(report) for report in reports]),
+        "definition": definition(grid, groups, key, solvers, tolerance, times, dict(flow or {}), [vars(report) for report in reports]),
         "dims": grid.dims,
         "shape": grid.shape,
         "coordinates": describe(grid),
         "ts": None if times is None else times.tolist(),
         "sizes": sizes,
-        "chunks": len(chunks_of(groups, sizes)),
+        "plan": planned(groups, chunks),
+        "probe": probe(groups),
         "attrs": _ATTRIBUTES,
     }
     kept = None if store is None else Store.enter(store, manifest)
     if kept is not None:
+        require_probed(kept, manifest["probe"])
         sizes = kept.manifest["sizes"]
-    chunks = chunks_of(groups, sizes)
+        chunks = chunks_of(groups, sizes)
+        assert planned(groups, chunks) == kept.manifest["plan"], "equal definitions with equal sizes have equal chunks"
 
     runners = [
         Flow(key, times, dict(flow or {}), reports[g], threads, devices, sizes[g])
@@ -172,7 +174,7 @@ def sweep(
     work = Work(_runner(groups, runners, chunks, grid.seeds()), [len(p) for _, p in chunks], store=kept, threads=workers, progress=progress)
     results = work.finish()
     data = dataset_of(manifest, results, Result.INTERRUPTED).assign_attrs(threads=workers)
-    return counted(data, seconds=time.monotonic() - began, complete=len(results) == len(chunks))
+    return counted(data, seconds=time.monotonic() - began)
 
 
 def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> xarray.Dataset:
@@ -181,19 +183,19 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> xarray.Data
     `path`: the folder that was its `store`. `partial`: read a sweep that has not finished too; the lanes that are not there are NaN, with
     the code RUNNING. attrs as of `sweep`, with `seconds` summed over chunks.
 
-    Raises `ValueError` where there is no store, one of another format, and one that has not finished unless `partial`.
+    Raises `ValueError` where there is no store, one of another format, one that has not finished unless `partial`, and a file that
+    holds anything but the results of its own lanes.
     """
     store = Store.open(path)
-    number = store.manifest["chunks"]
+    number = len(store.manifest["plan"])
     results = {chunk: arrays for chunk in range(number) if (arrays := store.read(chunk)) is not None}
-    complete = len(results) == number
     require(
-        complete or partial,
+        len(results) == number or partial,
         f"`partial` must be True for a sweep that has not finished: {len(results)} of {number} chunks are there",
         partial,
     )
     seconds = float(sum(arrays["seconds"] for arrays in results.values()))
-    return counted(dataset_of(store.manifest, results, Result.RUNNING), seconds=seconds, complete=complete)
+    return counted(dataset_of(store.manifest, results, Result.RUNNING), seconds=seconds)
 
 
 def _runner(groups: Sequence[Group], runners: Sequence[Minimise | Flow], chunks, seeds: np.ndarray) -> Callable[[int], Arrays]:
@@ -250,35 +252,3 @@ def _size(group: Group, chunk: int | None, memory: int, workers: int, devices: i
     size = max(min(most, chunk, len(group.lanes)), 1)
     rounds = -(-len(group.lanes) // (size * workers))
     return -(-len(group.lanes) // (rounds * workers))
-
-
-def _definition(grid: Grid, groups: Sequence[Group], *rest) -> str:
-    """A hash of everything that the numbers depend on."""
-    digest = hashlib.sha256()
-
-    def take(tree) -> None:
-        leaves, structure = jax.tree.flatten(tree)
-        digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(structure)).encode())
-        for leaf in leaves:
-            if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                leaf = jax.random.key_data(leaf)
-            if isinstance(leaf, np.ndarray | np.generic | jax.Array):
-                array = np.ascontiguousarray(leaf)
-                digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-            elif callable(leaf):
-                digest.update(f"{leaf.__module__}.{getattr(leaf, '__qualname__', type(leaf).__qualname__)}".encode())
-            else:
-                digest.update(repr(leaf).encode())
-
-    take((grid.dims, grid.shape, describe(grid), grid.seeds()))
-    for group in groups:
-        take((group.problems, group.which, group.lanes))
-    take(rest)
-    return digest.hexdigest()
-
-
-def _version() -> str:
-    try:
-        return version("ufm")
-    except PackageNotFoundError:
-        return "not installed"

@@ -70,14 +70,14 @@ def _scattered(number: int, parts: list[tuple[np.ndarray, np.ndarray]], *, missi
     return out
 
 
-def counted(data, *, seconds: float, complete: bool):
-    """The dataset with the attributes that are counted at the end."""
+def counted(data, *, seconds: float):
+    """The dataset with the attributes that are counted at the end; `complete` is 1 where every lane was solved and its result is here."""
     codes = np.ravel(data["code"].values)
     unfinished = np.isin(codes, (int(Result.RUNNING), int(Result.INTERRUPTED)))
     ok = np.isin(codes, [int(result) for result in Result if result.ok])
     done = int(codes.size - unfinished.sum())
     data.attrs |= {
-        "complete": int(complete),
+        "complete": int(done == codes.size),
         "lanes": int(codes.size),
         "done": done,
         "failed": int((~ok & ~unfinished).sum()),

@@ -1,25 +1,26 @@
 """A folder with what a sweep has found, chunk by chunk: each file is whole or not there, and several processes may fill one store.
 
 `manifest.json` says what the sweep is; `chunks/000000.npz` and so on hold the results of some lanes each; `locks/` says who works on what,
-and forgets it when a process dies.
+and forgets it when a process dies. No file is believed by its name: a chunk says of which sweep, version and lanes it is, and is refused
+where that is not what the manifest plans for it, or where a bit of it has changed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import os
-import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ufm._files import checked_json, read_sealed, sealed_json, write_sealed, write_whole
 from ufm._validate import require
+from ufm.solution import Result
 
-FORMAT = 1
+FORMAT = 2
 # What two manifests must agree on, with the words for it.
 _SAME = {
     "format": "format of the store",
@@ -27,6 +28,14 @@ _SAME = {
     "dtype": "dtype",
     "definition": "definition of the sweep (problems, seeds, key, solver, tolerances or what is reported)",
 }
+# What no lane of a chunk that is done can be.
+_UNFINISHED = (Result.RUNNING, Result.INTERRUPTED)
+
+
+def plan_of(lanes: np.ndarray) -> dict[str, Any]:
+    """What a manifest says of a chunk: how many lanes, and which, as a hash."""
+    lanes = np.ascontiguousarray(lanes, np.int64)
+    return {"lanes": len(lanes), "which": hashlib.sha256(lanes.tobytes()).hexdigest()}
 
 
 class Store:
@@ -45,7 +54,7 @@ class Store:
             (path / "chunks").mkdir(exist_ok=True)
             held.enter_context(_lock(path / "locks" / "manifest.lock", timeout=-1))
             if not (path / "manifest.json").exists():
-                write(path / "manifest.json", json.dumps(manifest, indent=1, allow_nan=True).encode())
+                write_whole(path / "manifest.json", json.dumps(sealed_json(manifest), indent=1))
             store = cls.open(path)
         for name, words in _SAME.items():
             require(
@@ -60,11 +69,14 @@ class Store:
         """A store that is there; `ValueError` where there is none, or one of another format."""
         file = Path(path) / "manifest.json"
         require(file.is_file(), "`store` must be the folder of a sweep", path)
+        text = file.read_text(encoding="utf-8", errors="replace")
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
+            read = json.loads(text)
+            number = read.get("format") if isinstance(read, dict) else None
+            manifest = checked_json(text) if number == FORMAT else {}
         except ValueError as error:
             raise ValueError(f"`store` must have a readable manifest; got {file}: {error}") from error
-        require(manifest.get("format") == FORMAT, f"`store` must have format {FORMAT}", manifest.get("format"))
+        require(manifest, f"`store` must have format {FORMAT}", number)
         return cls(path, manifest)
 
     def file(self, chunk: int) -> Path:
@@ -72,21 +84,46 @@ class Store:
         return self.path / "chunks" / f"{chunk:06d}.npz"
 
     def read(self, chunk: int) -> dict[str, np.ndarray] | None:
-        """The results of a chunk, None where it has none."""
+        """The results of a chunk, None where it has none; `ValueError` for a file that holds anything else."""
         try:
-            with np.load(self.file(chunk), allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+            about, arrays = read_sealed(self.file(chunk))
+            fault = self._fault(chunk, about, arrays)
         except FileNotFoundError:
             return None
-        except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
-            raise ValueError(
-                f"`store` must have readable chunks; delete {self.file(chunk)} to have it computed again; got {error}"
-            ) from error
+        except (ValueError, OSError) as error:
+            fault = str(error)
+        require(fault is None, f"`store` must hold its own chunks, whole; delete {self.file(chunk)} to have it computed again", fault)
+        return arrays
 
     def write(self, chunk: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the results of a chunk."""
-        # the names are those of variables, none of which is `allow_pickle`
-        write(self.file(chunk), lambda file: np.savez(file, **arrays))  # pyright: ignore[reportArgumentType]
+        about = self._about(chunk)
+        fault = self._fault(chunk, about, arrays)
+        assert fault is None, fault
+        write_whole(self.file(chunk), lambda file: write_sealed(file, about, arrays))
+
+    def _about(self, chunk: int) -> dict[str, Any]:
+        return {"chunk": chunk} | {name: self.manifest[name] for name in _SAME}
+
+    def _fault(self, chunk: int, about: Any, arrays: Mapping[str, np.ndarray]) -> str | None:
+        """Why these are not the results of a chunk, None where they are."""
+        wanted = self._about(chunk)
+        if not isinstance(about, dict) or about.keys() != wanted.keys():
+            return "a file that is no chunk of a sweep"
+        for name, words in _SAME.items():
+            if about[name] != wanted[name]:
+                return f"a chunk of another {words}: {about[name]!r}"
+        if about["chunk"] != chunk:
+            return f"chunk {about['chunk']} under the name of chunk {chunk}"
+        plan = self.manifest["plan"][chunk]
+        if not arrays.keys() >= {"lane", "code", "value"} or plan_of(arrays["lane"]) != plan:
+            return "results of other lanes"
+        short = [name for name, array in arrays.items() if name != "seconds" and array.shape[:1] != (plan["lanes"],)]
+        if short:
+            return f"no result of each of its {plan['lanes']} lanes in {', '.join(short)}"
+        if not np.isin(arrays["code"], [code for code in Result if code not in _UNFINISHED]).all():
+            return "lanes that were not solved to an end"
+        return None
 
     @contextlib.contextmanager
     def claim(self, chunk: int) -> Iterator[bool]:
@@ -109,29 +146,6 @@ class Store:
             yield free
         finally:
             lock.release()
-
-
-def write(path: Path, content) -> None:
-    """A file that appears whole or not at all, on disk when this returns. `content`: bytes, or what writes them to a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            content(file) if callable(content) else file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp lets nobody else read
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _lock(path: Path, *, timeout: float):
