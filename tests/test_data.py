@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
+
 import jax
 import numpy as np
 import pytest
@@ -67,7 +70,7 @@ def test_an_anchor_and_a_start_for_flow_and_minimise(tmp_path):
         pytest.param({"features": ROWS.astype(str)}, {}, "`features` must hold real numbers; got <U", id="text"),
         pytest.param({"features": np.where(ROWS > 1.2, np.nan, ROWS)}, {}, "`features` must be finite; rows that are not; got", id="nan"),
         pytest.param({"features": 1e300 * ROWS}, {"dtype": np.float32}, "`features` must be finite as float32", id="overflow"),
-        pytest.param({"features": ROWS.astype(object)}, {}, "`features` must be an array of numbers that", id="pickle"),
+        pytest.param({"features": ROWS.astype(object)}, {}, "`features` must be a whole array of numbers that", id="pickle"),
         pytest.param({"labels": CLASSES[:, None]}, {}, r"`labels` must have shape \(10,\)", id="labels-shape"),
         pytest.param({"labels": CLASSES.astype(float)}, {}, "`labels` must be whole numbers .* got float64", id="float-labels"),
         pytest.param({"labels": CLASSES - 1}, {}, "`labels` must be >= 0; got -1", id="negative"),
@@ -87,8 +90,44 @@ def test_bad_files(changes, arguments, message, tmp_path):
 def test_not_an_npz(tmp_path):
     np.save(tmp_path / "a.npy", ROWS)
     (tmp_path / "b.npz").write_text("no archive", encoding="utf-8")
-    for name in ("a.npy", "b.npz", "."):
+    whole = write(tmp_path, features=ROWS, labels=CLASSES).read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with zipfile.ZipFile(tmp_path / "twice.npz", "w") as twice, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            twice.writestr("features.npy", b"")
+    for name in ("a.npy", "b.npz", "half.npz", "twice.npz", "."):
         with pytest.raises(ValueError, match=r"`path` must be an \.npz file"):
             load_features(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         load_features(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_file_is_never_read_as_another(save, tmp_path):
+    path = tmp_path / "features.npz"
+    save(path, features=ROWS, labels=CLASSES)
+    content, right = path.read_bytes(), load_features(path)
+    for place in range(0, len(content), 3):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        # a change that says nothing (a date in the archive) may pass, with what was there
+        try:
+            read = load_features(path)
+        except ValueError:
+            continue
+        np.testing.assert_array_equal(read.features, right.features)
+        np.testing.assert_array_equal(read.order, right.order)
+
+
+def test_a_header_that_promises_fewer_rows_is_refused(tmp_path):
+    path = write(tmp_path, features=ROWS, labels=CLASSES)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries["features.npy"] = entries["features.npy"].replace(b"(10, 4)", b"(9, 4) ")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, entry in entries.items():
+            archive.writestr(name, entry)
+    with pytest.raises(ValueError, match=r"`features` must be a whole array .* there is more than its header says"):
+        load_features(path)

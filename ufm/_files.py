@@ -50,6 +50,10 @@ def write_whole(path: str | os.PathLike, content: bytes | str | Callable[[IO[byt
             os.close(folder)
 
 
+class NotAnArchive(ValueError):
+    """The file is no `.npz` file, or half of one."""
+
+
 class Archive:
     """An `.npz` file that is open: `names` of its arrays, read one by one, never unpickled."""
 
@@ -77,14 +81,14 @@ class Archive:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[Archive]:
-    """The arrays of an `.npz` file; `ValueError` where it is none, `OSError` where it cannot be opened."""
+    """The arrays of an `.npz` file; `NotAnArchive` where it is none, `OSError` where it cannot be opened."""
     with open(path, "rb") as file:
         try:
             archive = Archive(zipfile.ZipFile(file))
         except Exception as error:
-            raise ValueError(f"not an .npz file, as np.savez writes it: {error}") from error
+            raise NotAnArchive(f"not an .npz file, as np.savez writes it: {error}") from error
         if len(set(archive.names)) < len(archive.names):
-            raise ValueError(f"several arrays of one name among {', '.join(archive.names)}")
+            raise NotAnArchive(f"several arrays of one name among {', '.join(archive.names)}")
         yield archive
 
 
@@ -122,8 +126,8 @@ def seal_of(arrays: Mapping[str, np.ndarray]) -> str:
 
 def sealed_json(document: Mapping[str, Any]) -> dict[str, Any]:
     """A document for a JSON file, with a hash of what it says."""
-    document = json.loads(json.dumps(document))
-    return document | {_SEAL: _seal_of_json(document)}
+    plain = json.loads(json.dumps(document))
+    return plain | {_SEAL: _seal_of_json(plain)}
 
 
 def checked_json(text: str) -> dict[str, Any]:

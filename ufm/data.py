@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ufm._files import Archive, NotAnArchive, opened
 from ufm._validate import float_dtype, require
 from ufm.labels import Labels, one_hot
 
@@ -72,14 +72,19 @@ def load_features(
 def _read(path: str | os.PathLike, keys: tuple[str, ...]) -> list[np.ndarray]:
     """The named arrays of the file."""
     name = os.fspath(path)
-    require(not os.path.exists(name) or zipfile.is_zipfile(name), "`path` must be an .npz file, as np.savez writes it", name)
-    with np.load(name, allow_pickle=False) as file:
-        missing = [key for key in keys if key not in file.files]
-        require(not missing, f"`path` must hold the arrays {', '.join(keys)}; it has {', '.join(file.files) or 'none'}; missing", missing)
-        arrays = []
-        for key in keys:
-            try:
-                arrays.append(file[key])
-            except ValueError as error:
-                raise ValueError(f"`{key}` must be an array of numbers that loads without pickle; got {error}") from error
+    try:
+        with opened(name) as file:
+            there = file.names
+            arrays = [_array(file, key) for key in keys if key in there]
+    except (NotAnArchive, IsADirectoryError) as error:
+        raise ValueError(f"`path` must be an .npz file, as np.savez writes it; got {name} ({error})") from error
+    missing = [key for key in keys if key not in there]
+    require(not missing, f"`path` must hold the arrays {', '.join(keys)}; it has {', '.join(there) or 'none'}; missing", missing)
     return arrays
+
+
+def _array(file: Archive, key: str) -> np.ndarray:
+    try:
+        return file.read(key)
+    except ValueError as error:
+        raise ValueError(f"`{key}` must be a whole array of numbers that loads without pickle; got {error}") from error

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -128,18 +127,10 @@ def table(rows: Sequence[Row]) -> str:
 
 def write_json(path: str, content: dict) -> None:
     """The file appears whole or not at all."""
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.write("\n")
-        # mkstemp lets nobody else read
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    # imports NumPy, which reads its number of threads once
+    from ufm._files import write_whole
+
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _short(value) -> str:

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ufm._files import write_whole
+
 RESULTS = Path(__file__).parent / "results"
 # The lines between these in README.md are made here.
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
@@ -118,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     document = json.loads(Path(options.results).read_text(encoding="utf-8"))
     if options.readme:
         readme = Path(options.readme)
-        readme.write_text(in_readme(readme.read_text(encoding="utf-8"), document), encoding="utf-8")
+        write_whole(readme, in_readme(readme.read_text(encoding="utf-8"), document))
     if options.figure:
         figure(document).savefig(options.figure, dpi=150)
     if not options.readme and not options.figure:
