@@ -67,20 +67,31 @@ RULES = (
         "matplotlib takes a second to import and is for pictures only",
         ("ufm", "theory_checks"),
         ("matplotlib",),
-        exempt=("ufm.plot", "ufm.mixup_plot", "theory_checks.figures.style"),
+        exempt=("ufm.plot", "ufm.mixup_plot", "theory_checks.engine.figures.style"),
+    ),
+    Rule(
+        "papers-on-top",
+        "the engine finds them by walking, so that a paper is one new folder",
+        ("theory_checks.engine", "theory_checks.formulas"),
+        ("theory_checks.papers",),
     ),
 )
 
 # `theory_checks` is a user like any other: `import ufm`, and then names of `ufm.__all__`
 PUBLIC_ONLY = ("theory_checks",)
+PAPERS = "theory_checks.papers"
 # public, but not imported by `import ufm`, because matplotlib takes a second
 PICTURES = ("ufm.plot", "ufm.mixup_plot")
 # a command configures JAX and shows progress as the library's own does
-COMMANDS, COMMAND_ROOMS = ("theory_checks.__main__",), ("ufm._command", "ufm._progress")
+COMMANDS, COMMAND_ROOMS = ("theory_checks.__main__", "theory_checks.engine.command"), ("ufm._command", "ufm._progress")
 
 
 def within(module: str, room: str) -> bool:
     return module == room or module.startswith(room + ".")
+
+
+def _paper(module: str) -> str:
+    return module.removeprefix(PAPERS + ".").partition(".")[0]
 
 
 def room_of(module: str) -> tuple[int, str] | None:
@@ -123,6 +134,8 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
             inside = any(within(module, room) for room in rule.rooms) and not any(within(module, room) for room in rule.exempt)
             if inside and any(within(name, bad) for bad in rule.forbidden):
                 found.append(f"{module} -> {name}: {rule.name}, because {rule.why}")
+        if within(module, PAPERS) and within(name, PAPERS) and _paper(name) != _paper(module):
+            found.append(f"{module} -> {name}: papers-alone, because what two share is in theory_checks.formulas")
         # `from ufm import x` names ufm.x: a room of its own if there is one, else the root module
         target = room_of(name) or (room_of("ufm") if within(name, "ufm") else None)
         if any(within(module, room) for room in PUBLIC_ONLY):
@@ -182,16 +195,18 @@ PLANTED = (
     ("certificate-imports-solvers", "ufm.certificate", "from ufm.solvers.coordinates import Flat", "certificate-alone"),
     ("certificate-imports-optima", "ufm.certificate", "import ufm.optima", "certificate-alone"),
     ("matplotlib-in-metrics", "ufm.metrics", "def draw():\n    import matplotlib.pyplot as plt", "plots-in-one-room"),
-    ("matplotlib-in-checks", "theory_checks.figures.dang", "from matplotlib import pyplot", "plots-in-one-room"),
+    ("matplotlib-in-checks", "theory_checks.papers.dang.figures", "from matplotlib import pyplot", "plots-in-one-room"),
     ("upwards", "ufm.labels", "from ufm.problem import Problem", "downwards-only"),
     ("upwards-root", "ufm.solvers.loop", "import ufm", "downwards-only"),
     ("upwards-root-name", "ufm.solvers.loop", "from ufm import Problem", "downwards-only"),
-    ("upwards-out-of-the-package", "ufm.comparison", "import theory_checks.registry", "downwards-only"),
+    ("upwards-out-of-the-package", "ufm.comparison", "import theory_checks.engine.registry", "downwards-only"),
     ("sideways", "ufm.metrics", "from ufm.solvers import minimise", "downwards-only"),
     ("checks-reach-inside", "theory_checks.dang", "from ufm.problem import Problem", "public-names-only"),
     ("checks-import-a-module", "theory_checks.dang", "import ufm.solvers.newton", "public-names-only"),
     ("checks-import-progress", "theory_checks.dang", "from ufm._progress import Progress", "public-names-only"),
-    ("commands-reach-inside", "theory_checks.__main__", "from ufm.problem import Problem", "public-names-only"),
+    ("a-paper-knows-another", "theory_checks.papers.a.checks", "from theory_checks.papers.b import formulas", "papers-alone"),
+    ("the-engine-knows-a-paper", "theory_checks.engine.runner", "import theory_checks.papers.a.checks", "papers-on-top"),
+    ("commands-reach-inside", "theory_checks.engine.command", "from ufm.problem import Problem", "public-names-only"),
     ("checks-private-attribute", "theory_checks.dang", "import ufm\nufm._validate.require(True, '', 0)", "public-names-only"),
     ("homeless", "ufm.misc", "import numpy", "no floor"),
 )
@@ -216,7 +231,9 @@ def test_every_rule_has_a_planted_violation():
         pytest.param("ufm.solvers.loop", "import jax\nfrom ufm._validate import require\nfrom .solver import State", id="solvers"),
         pytest.param("ufm.plot", "import matplotlib.pyplot as plt\nfrom ufm.comparison import Comparison", id="plot"),
         pytest.param(
-            "theory_checks.dang", "import ufm\nfrom ufm import Problem\nufm.Problem\nfrom theory_checks.registry import check", id="checks"
+            "theory_checks.dang",
+            "import ufm\nfrom ufm import Problem\nufm.Problem\nfrom theory_checks.engine.registry import check",
+            id="checks",
         ),
     ],
 )

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import theory_checks.registry as registry_module
-from theory_checks import report, runner
-from theory_checks.registry import Registry, Setting, Verdict
+import theory_checks.engine.registry as registry_module
+from theory_checks.engine import report, runner
+from theory_checks.engine.registry import Registry, Setting, Verdict
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "writing_a_check.md").read_text(encoding="utf-8")
 CODE, SHOWN = re.findall(r"^```(?:python)?\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -20,7 +20,7 @@ def rows():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry_module, "check", registry.check)
         patch.setattr(registry_module, "paper", registry.paper)
-        exec(compile(CODE, "docs/writing_a_check.md", "exec"), {"__name__": "theory_checks.lengths"})
+        exec(compile(CODE, "docs/writing_a_check.md", "exec"), {"__name__": "theory_checks.papers.lengths"})
     return registry, list(runner.run(registry.matching()))
 
 

@@ -1,0 +1,154 @@
+"""A refutation is a lower value that anyone can evaluate: the file, the ten lines that read it, and when the verdict is given."""
+
+import dataclasses
+import inspect
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import ufm
+from theory_checks.engine import command, report, runner
+from theory_checks.engine.counterexamples import Refutation, file_name
+from theory_checks.engine.registry import Case, Claim, Registry, Setting, Verdict
+from theory_checks.papers import dang2023_cross_entropy
+
+WITNESS = Claim("witness", 1.0, 1.0, tolerance=1e-7, witness=True)
+
+
+def problem_of(bias=None, M=2):
+    labels = ufm.one_hot((3, 2, 1))
+    lambda_W = tuple(0.1 / (m + 1) for m in range(M))
+    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(4, 3, 5)[:M], lambda_W=lambda_W, lambda_H=0.02, bias=bias)
+
+
+def refutation(claimed, *, bias=None, M=2):
+    """A random point held against a claimed value."""
+    problem = problem_of(bias, M)
+    params = ufm.random_start(problem, key=jax.random.key(1))
+    if bias is not None:
+        params = ufm.Params(params.weights, params.features, jax.numpy.arange(3.0))
+    return Refutation.at("a point", claimed, problem, params), float(ufm.objective(problem, params))
+
+
+@pytest.mark.parametrize("M", [1, 2, 3])
+@pytest.mark.parametrize("bias", [None, "free", 0.3])
+def test_plain_numpy_agrees_with_the_objective(M, bias):
+    found, value = refutation(1.0, M=M, bias=bias)
+    assert found.value == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("setting", "above", "claims", "verdict"),
+    [
+        pytest.param(Setting.INSIDE, 1e-6, (WITNESS,), Verdict.REFUTED, id="lower"),
+        pytest.param(Setting.BOUNDARY, 1e-6, (WITNESS,), Verdict.REFUTED, id="on-the-boundary"),
+        pytest.param(Setting.INSIDE, 1e-6, (WITNESS, Claim("theorem", 1.0, 2.0, 1e-7)), Verdict.REFUTED, id="its-claim-is-missed"),
+        pytest.param(Setting.INSIDE, 1e-10, (WITNESS,), Verdict.FAILS, id="lower-by-rounding"),
+        pytest.param(Setting.INSIDE, -1e-3, (WITNESS,), Verdict.FAILS, id="higher"),
+        pytest.param(Setting.INSIDE, np.nan, (WITNESS,), Verdict.FAILS, id="not-a-number"),
+        pytest.param(Setting.OUTSIDE, 1e-6, (WITNESS,), Verdict.FAILS, id="outside-the-hypotheses"),
+        pytest.param(Setting.INSIDE, 1e-6, (), Verdict.FAILS, id="no-witness"),
+        pytest.param(Setting.INSIDE, 1e-6, (WITNESS.shifted(1e-3),), Verdict.FAILS, id="a-witness-is-missed"),
+    ],
+)
+def test_verdict(setting, above, claims, verdict):
+    _, value = refutation(0.0)
+    found, _ = refutation(value * (1 + above))
+    assert found.proven == (above == 1e-6)
+    assert runner.judge(setting, claims, (found,)) is verdict
+
+
+def test_one_unproved_refutation_spoils_the_verdict():
+    _, value = refutation(0.0)
+    proved, unproved = refutation(2 * value)[0], refutation(0.5 * value)[0]
+    assert runner.judge(Setting.INSIDE, (WITNESS,), (proved, unproved)) is Verdict.FAILS
+
+
+def planted_registry():
+    _, value = refutation(0.0)
+
+    def inside(case):
+        """Always."""
+        return Setting.INSIDE
+
+    def refuted(case):
+        """A point is claimed to be the least."""
+        yield WITNESS
+        yield refutation(1.25 * value)[0]
+
+    registry = Registry()
+    registry.paper("paper", "A paper")
+    case = Case("M=2, the case", Setting.INSIDE, {}, build=lambda: None)
+    registry.check(key="paper/refuted", formula="", source="", regime=inside, cases=(case,))(refuted)
+    return registry, value
+
+
+def ten_lines():
+    """The reader's code, from the words of the check."""
+    indented = re.findall(r"^    (.+)$", inspect.getdoc(dang2023_cross_entropy), flags=re.M)
+    start = indented.index("import numpy as np")
+    return indented[start:]
+
+
+def test_the_file_is_read_by_ten_lines_of_numpy(tmp_path, capsys):
+    registry, value = planted_registry()
+    target = tmp_path / "rows.json"
+    assert command.main(["run", "--json", str(target), "--counterexamples", str(tmp_path)], registry=registry) == 0
+    said = capsys.readouterr().out
+    assert "REFUTED paper/refuted, case M=2, the case: a point has value" in said
+    assert "20.00% below" in said
+    assert "1 theorems, 1 cases" in said
+    (row,) = json.loads(target.read_text())["rows"]
+    (entry,) = row["refutations"]
+    assert (row["verdict"], entry["proven"], entry["value"]) == ("refuted", True, pytest.approx(value))
+    path = tmp_path / entry["file"]
+    assert str(path) in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([target.name, path.name])
+
+    lines = ten_lines()
+    assert len(lines) == 10
+    names = {"path": path}
+    exec("\n".join(lines), names)
+    assert names["value"] == pytest.approx(value, rel=1e-14)
+    assert float(names["c"]["claimed"]) == pytest.approx(1.25 * value)
+    with np.load(path, allow_pickle=False) as content:
+        assert all(content[name].dtype == np.float64 for name in content.files)
+
+
+def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    registry, _ = planted_registry()
+    rows = list(runner.run(registry.matching()))
+    (path,) = report.write_counterexamples(tmp_path, rows)
+    written = Path(path)
+    before = written.read_bytes()
+
+    def partial(refutation, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "_write_npz", partial)
+    with pytest.raises(KeyboardInterrupt):
+        report.write_counterexamples(tmp_path, rows)
+    assert written.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [written]
+
+
+def test_only_refuted_rows_are_written(tmp_path):
+    registry, _ = planted_registry()
+    rows = [dataclasses.replace(row, verdict=Verdict.FAILS) for row in runner.run(registry.matching())]
+    assert report.write_counterexamples(tmp_path, rows) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_does_not_exist(tmp_path, capsys):
+    registry, _ = planted_registry()
+    assert command.main(["run", "--counterexamples", str(tmp_path / "no")], registry=registry) == 2
+    assert "the folder does not exist" in capsys.readouterr().err
+
+
+def test_file_names_are_plain():
+    assert file_name("paper/what", "K=8, M=3, λ=0.03", "a point of rank 3") == "paper-what-k-8-m-3-0.03-a-point-of-rank-3.npz"

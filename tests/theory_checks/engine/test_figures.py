@@ -1,0 +1,280 @@
+"""Figures are drawn from records, written beside their data, and drawn again from it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+
+import numpy as np
+import pytest
+
+from theory_checks.engine import figures, registry, runner
+from theory_checks.engine.figures import style
+from theory_checks.engine.figures.data import Data, Source, by_case
+from theory_checks.engine.registry import Record
+
+FIGURES = figures.load()
+REGISTRY = registry.load()
+T = np.linspace(0, 1, 12)
+_FALLS = np.geomspace(1, 1e-17, 12)
+
+
+def _mixed():
+    """Three pairs of classes at four λ, and the three classes."""
+    first, second = np.repeat([0, 0, 1, 0, 1, 2], [4, 4, 4, 1, 1, 1]), np.repeat([1, 2, 2, 0, 1, 2], [4, 4, 4, 1, 1, 1])
+    lam = np.array([0.2, 0.4, 0.6, 0.8] * 3 + [1.0] * 3)
+    places = {"x1": np.cos(lam), "x2": np.sin(lam), "theory_x1": np.cos(lam), "theory_x2": np.sin(lam)}
+    return {"first": first, "second": second, "lam": lam, "same": first == second, "width": lam, "depth": 1 + lam, **places}
+
+
+_SPACE = {"class": np.arange(1, 4), "x": np.array([1.0, 0, 0]), "y": np.array([0, 1.0, 0]), "z": np.array([0, 0, 1.0])}
+_GAINS = {name: T + 0.1 for effect in ("in span", "off span", "stretch", "cross-talk") for name in (effect, f"law: {effect}")}
+# by how the name of a record begins: columns of the right kind, for the tests that need no solving
+PLANTED = {
+    "neural collapse along the script": {"step": 1000 * T} | {name: _FALLS for name in ("NC1", "NC2 W", "NC2 H", "NC3")},
+    "class means in space": _SPACE,
+    "rows of the classifier in space": {**_SPACE, "x": 0.5 * _SPACE["x"]},
+    "mixed points": _mixed(),
+    "classifiers in the plane": {"x1": np.array([1.0, -1.0, 0.0]), "x2": np.array([-0.5, -0.5, 1.0])},
+    "theory of a channel": {"lam": T, "logit_lam": T - 0.5, "width": T, "depth": T}
+    | {f"{x}_{pair}": T for x in ("x1", "x2") for pair in ("12", "13", "23")},
+    "decades of s": {"s": _FALLS} | {name: T + 1 for name in ("depth", "depth_law", "own_gap", "own_gap_law")},
+    "reliability of mixed points": {"confidence": T, "accuracy": T, "mass": np.arange(12.0)},
+    "calibration": {name: np.array([0.1]) for name in ("decay", "ece", "ece_without", "ece_clean", "ece_clean_without")},
+    "staircase": {"i": T, "measured": 1 - T, "law": 1 - T},
+    "NC1": {"t": T, "measured": _FALLS, "within": _FALLS, "between": 1 / _FALLS},
+    "attenuation": {"lambda_H": T + 0.1, "lambda_W": T + 0.1, "c": T, **_GAINS},
+    "phases": {"R": T + 1, "s": T + 0.3, "phase": np.arange(12) % 4},
+    "thresholds": {"R": T + 1, "merge": T + 1, "vanish": T + 2, "zero": T + 3},
+    "gap of": {"step": np.arange(12), "products": np.arange(12), "gap": _FALLS, "excess": _FALLS},
+}
+
+
+def _values(case):
+    """The record of one point (K, M) of the map."""
+    K, M = len(case.parameters["class_counts"]), len(case.parameters["widths"])
+    numbers = {"K": K, "M": M, "ETF": 1.0, "best known": 0.8, "percent below": 3.0 * M, "rank": 2, "closed form": 0.9, "pairs": 0.9}
+    return {name: np.array([float(number)]) for name, number in {**numbers, "circle": np.nan}.items()}
+
+
+def planted(entry) -> list[runner.Row]:
+    """Rows with the records that a figure needs, without a run."""
+    rows = {}
+    for need in entry.needs:
+        check = REGISTRY.checks[need.check]
+        for case in (case for case in check.cases if case.id in need.cases):
+            records = []
+            for name in need.records:
+                columns = _values(case) if name == "values" else next(c for start, c in PLANTED.items() if name.startswith(start))
+                records.append(Record(f"{name}; and how it ends", columns))
+            assert (check.key, case.id) not in rows, f"{entry.key} needs {case.id} twice: `Data.one` would find the first only"
+            rows[check.key, case.id] = runner.Row(check, case, (), 0.0, registry.Verdict.HOLDS, {}, tuple(records))
+    return list(rows.values())
+
+
+def files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("key", FIGURES)
+def test_renders_and_renders_again_from_its_data(key, tmp_path):
+    entry = FIGURES[key]
+    first, again = tmp_path / "first", tmp_path / "again"
+    first.mkdir()
+    again.mkdir()
+    written, lacking = figures.make([key], out=first, rows=planted(entry), formats=["pdf"])
+    assert not lacking
+    assert written == [str(first / f"{entry.stem}.{kind}") for kind in ("pdf", "npz")]
+    figures.redraw(first / f"{entry.stem}.npz", out=again, formats=["pdf"])
+    pdf = files(first)[f"{entry.stem}.pdf"]
+    assert files(again) == {f"{entry.stem}.pdf": pdf}
+    assert b"/Type3" not in pdf
+    assert b"/FontFile2" in pdf, "no font is embedded"
+    width, height = (float(x) / 72 for x in re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf).groups())
+    assert any(width == pytest.approx(wanted, abs=1e-3) for wanted in (style.COLUMN, style.TEXT))
+    assert height < 5
+
+
+def test_every_format_is_the_same_for_the_same_data(tmp_path):
+    entry = FIGURES["tirer2023/staircase"]
+    first, again = tmp_path / "first", tmp_path / "again"
+    for folder in (first, again):
+        folder.mkdir()
+        figures.make([entry.key], out=folder, rows=planted(entry), formats=figures.FORMATS)
+    assert files(first).keys() == {f"{entry.stem}.{kind}" for kind in (*figures.FORMATS, "npz")}
+    assert files(first) == files(again)
+
+
+@pytest.mark.parametrize("key", FIGURES)
+def test_what_it_needs_exists(key):
+    entry = FIGURES[key]
+    assert entry.caption.endswith(".")
+    for need in entry.needs:
+        ids = {case.id for case in REGISTRY.checks[need.check].cases}
+        assert set(need.cases) <= ids, f"{need.check}: {set(need.cases) - ids}"
+        assert need.cases
+        assert need.records
+
+
+def test_figures_are_found_beside_the_checks():
+    drawn = {entry.draw.__module__ for entry in FIGURES.values()}
+    papers = [key for key in registry.folders() if registry.FIGURES in registry.modules(key)]
+    assert drawn == {f"{registry.PAPERS}.{key}.{registry.FIGURES}" for key in papers}
+    assert {entry.key for entry in figures.wanted(["ours", "dang2023/frames"])} == {
+        "dang2023/frames",
+        "ours/phase-diagram",
+        "ours/etf-beaten",
+        "ours/certificate-gap",
+    }
+
+
+def test_only_the_needed_cases_run():
+    small = figures.registry_for(("tirer2023/staircase",))
+    (check,) = small.checks.values()
+    assert check.key == "tirer2023/gain-spectrum"
+    assert len(check.selected(full=False)) == len(FIGURES["tirer2023/staircase"].needs[0].cases)
+    assert small.loader().checks.keys() == small.checks.keys()
+
+
+def test_data_survives_the_file_and_the_rows_of_a_report(tmp_path):
+    """Rows, rows of the JSON file, and the data file say the same, NaN included."""
+    from theory_checks.engine import report
+
+    entry = FIGURES["tirer2023/staircase"]
+    rows = planted(entry)
+    awkward = {"i": np.array([1.0, np.nan, -0.0]), "law": np.array([1e-300, 0.1, 1 / 3]), "measured": np.array([1.0, 2.0, 3.0])}
+    rows = [runner.Row(r.check, r.case, (), 0.0, r.verdict, {}, (Record("staircase", awkward), Record("unused", awkward))) for r in rows]
+    document = json.loads(json.dumps(report.as_document(rows, {})))
+    figures.make([entry.key], out=tmp_path, rows=rows)
+    from_file = Data.load(tmp_path / f"{entry.stem}.npz")
+    assert from_file.figure == entry.key
+    assert from_file.caption == entry.caption
+    for row, source, other in zip(rows, from_file.sources, by_case(document["rows"]).values(), strict=True):
+        assert (source.check, source.case) == (other.check, other.case) == (row.check.key, row.case.id)
+        assert source.parameters["lambda_H"] == other.parameters["lambda_H"] == row.case.parameters["lambda_H"]
+        assert source.records.keys() == {"staircase"}
+        for name, column in awkward.items():
+            np.testing.assert_array_equal(source.record("staircase")[name], column)
+            np.testing.assert_array_equal(other.record("staircase")[name], column)
+
+
+def test_parameters_that_are_functions_are_left_out():
+    row = {"check": "a/b", "case": "c", "parameters": {"labels": len, "s": 0.1, "counts": [1, 2], "bias": None}, "records": []}
+    assert Source.of(row).parameters == {"s": 0.1, "counts": [1, 2], "bias": None}
+
+
+def test_what_the_rows_lack_is_named_and_the_rest_drawn(tmp_path):
+    stairs, path = FIGURES["tirer2023/staircase"], FIGURES["tirer2023/central-path"]
+    rows = [*planted(stairs)[1:], *planted(path)]
+    written, lacking = figures.make(["tirer2023"], out=tmp_path, rows=rows)
+    assert lacking["tirer2023/staircase"] == [f"tirer2023/gain-spectrum, {stairs.needs[0].cases[0]}: staircase"]
+    assert "tirer2023/hyperparameters" in lacking
+    assert {"tirer2023-central-path.pdf", "tirer2023-central-path.npz"} <= {name.rpartition("/")[2] for name in written}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        pytest.param(lambda path: figures.wanted(["dang2024"]), "`names` must be papers or figures", id="paper"),
+        pytest.param(lambda path: figures.make(["nobody/nothing"], out=path, rows=[]), "got 'nobody/nothing'", id="figure"),
+        pytest.param(lambda path: figures.make(out=path, rows=[], formats=["gif"]), "`formats` must be among pdf, png, svg", id="format"),
+        pytest.param(lambda path: figures.make(out=path, rows=[], formats=[]), "got none", id="no-format"),
+    ],
+)
+def test_bad_input(call, message, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(ValueError, match="must be a data file written beside a figure"):
+        figures.redraw(tmp_path / "other.npz", out=tmp_path)
+
+
+def test_a_crash_leaves_the_old_figure(tmp_path, monkeypatch):
+    entry = FIGURES["tirer2023/staircase"]
+    figures.make([entry.key], out=tmp_path, rows=planted(entry))
+    before = files(tmp_path)
+
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures, "encoded", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        figures.make([entry.key], out=tmp_path, rows=planted(entry))
+    assert files(tmp_path) == before
+
+
+def test_drawing_changes_nothing_global(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.make(["tirer2023/staircase"], out=tmp_path, rows=planted(FIGURES["tirer2023/staircase"]))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_solve_nothing():
+    """They are drawn from rows: no figure module imports ufm's solvers or jax."""
+    for module in {inspect.getmodule(entry.draw) for entry in FIGURES.values()}:
+        names = [a.name for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Import) for a in node.names]
+        assert set(names) <= {"numpy"}, module
+
+
+# the command --------------------------------------------------------------------------------------------------------------------------
+
+
+def command(*arguments) -> int:
+    from theory_checks.engine.command import main
+
+    return main(["figures", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["dang2024"], "got 'dang2024'", id="paper"),
+        pytest.param(["--format", "pdf,gif"], "got pdf, gif", id="format"),
+        pytest.param(["--from", "absent.json"], "No such file", id="no-rows"),
+        pytest.param(["--from", "absent.npz"], "No such file", id="no-data"),
+        pytest.param(["--from", __file__], "must be a JSON file", id="not-rows"),
+    ],
+)
+def test_bad_arguments_stop_the_command_before_anything_runs(arguments, message, tmp_path, capsys):
+    assert command("--out", tmp_path / "figures", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "figures").exists() or not list((tmp_path / "figures").iterdir())
+
+
+def test_command_draws_the_rows_of_a_file_and_a_data_file(tmp_path, capsys):
+    from theory_checks.engine import report
+
+    stairs = FIGURES["tirer2023/staircase"]
+    report.write_json(tmp_path / "rows.json", report.as_document(planted(stairs), {}, command="none"))
+    out = tmp_path / "out"
+    assert command("tirer2023/staircase", "--from", tmp_path / "rows.json", "--out", out, "--format", "svg") == 0
+    assert files(out).keys() == {"tirer2023-staircase.svg", "tirer2023-staircase.npz"}
+    again = tmp_path / "again"
+    assert command("--from", out / "tirer2023-staircase.npz", "--out", again, "--format", "svg") == 0
+    assert files(again)["tirer2023-staircase.svg"] == files(out)["tirer2023-staircase.svg"]
+    # the file has no rows of any other figure
+    capsys.readouterr()
+    assert command("tirer2023", "--from", tmp_path / "rows.json", "--out", again, "--format", "svg") == 1
+    assert "tirer2023/central-path is not drawn: the rows lack tirer2023/central-path" in capsys.readouterr().err
+
+
+def test_command_runs_what_a_figure_needs(tmp_path, capsys):
+    assert command("tirer2023/hyperparameters", "--out", tmp_path, "--format", "pdf", "--jobs", "1", "--no-cache") == 0
+    shown = capsys.readouterr()
+    assert "1 theorems, 2 cases" in shown.out
+    assert shown.err == ""
+    assert files(tmp_path).keys() == {"tirer2023-hyperparameters.pdf", "tirer2023-hyperparameters.npz"}
+
+
+@pytest.mark.slow
+def test_command_makes_all_figures(tmp_path):
+    assert command("--out", tmp_path) == 0
+    assert files(tmp_path).keys() == {f"{entry.stem}.{kind}" for entry in FIGURES.values() for kind in ("pdf", "png", "npz")}

@@ -1,0 +1,169 @@
+"""The rules by which rows are judged, on checks that solve nothing."""
+
+import jax
+import numpy as np
+import pytest
+
+from theory_checks.engine import report, runner
+from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting, Verdict
+
+TRUE = Claim("true", 1.0, 1.0 + 1e-9, tolerance=1e-7)
+FALSE = Claim("false", 1.0, 1.1, tolerance=1e-7)
+NEARLY = Claim("nearly", 1.0, 1.0 + 5e-7, tolerance=1e-7)
+NOT_A_NUMBER = Claim("nan", np.nan, 1.0, tolerance=1e-7)
+WITNESS = Claim("witness", 0.0, 0.0, tolerance=1e-10, witness=True)
+BROKEN_WITNESS = Claim("broken witness", 1.0, 0.0, tolerance=1e-10, witness=True)
+
+
+def registry_with(function, *, setting=Setting.INSIDE, regime=None, **options) -> Registry:
+    """A registry with one check of one case that builds no problem."""
+
+    def declared(case):
+        """Whatever the case says."""
+        return case.setting
+
+    registry = Registry()
+    registry.paper("paper", "A paper")
+    case = Case("case", setting, {}, build=lambda: None, **options)
+
+    @registry.check(key="paper/what", formula="x", source="nowhere", regime=regime or declared, cases=(case,))
+    def what(case):
+        """A statement."""
+        yield from function(case)
+
+    return registry
+
+
+def only_row(registry: Registry) -> runner.Row:
+    (row,) = runner.run(registry.matching())
+    return row
+
+
+@pytest.mark.parametrize(
+    ("setting", "claims", "verdict"),
+    [
+        pytest.param(Setting.INSIDE, [TRUE, WITNESS], Verdict.HOLDS, id="inside-all-hold"),
+        pytest.param(Setting.INSIDE, [TRUE, FALSE], Verdict.FAILS, id="inside-one-fails"),
+        pytest.param(Setting.INSIDE, [TRUE, NOT_A_NUMBER], Verdict.FAILS, id="inside-nan"),
+        pytest.param(Setting.INSIDE, [], Verdict.FAILS, id="nothing-claimed"),
+        pytest.param(Setting.BOUNDARY, [TRUE, FALSE], Verdict.FAILS, id="boundary-one-fails"),
+        pytest.param(Setting.OUTSIDE, [TRUE, FALSE, WITNESS], Verdict.HOLDS, id="outside-violated"),
+        pytest.param(Setting.OUTSIDE, [TRUE, WITNESS], Verdict.FAILS, id="outside-not-violated"),
+        pytest.param(Setting.OUTSIDE, [TRUE, NEARLY], Verdict.FAILS, id="outside-missed-by-rounding-only"),
+        pytest.param(Setting.OUTSIDE, [NOT_A_NUMBER], Verdict.FAILS, id="outside-nan-is-no-violation"),
+        pytest.param(Setting.OUTSIDE, [FALSE, BROKEN_WITNESS], Verdict.FAILS, id="outside-witness-broken"),
+    ],
+)
+def test_verdict_of_a_row(setting, claims, verdict):
+    assert only_row(registry_with(lambda case: claims, setting=setting)).verdict is verdict
+
+
+def test_exception_is_an_error_with_its_message_and_keeps_what_came_before():
+    def function(case):
+        yield TRUE
+        yield Record("numbers", {"x": np.arange(3)})
+        raise RuntimeError("no convergence")
+
+    row = only_row(registry_with(function))
+    assert row.verdict is Verdict.ERROR
+    assert row.message == "RuntimeError: no convergence"
+    assert row.claims == (TRUE,)
+    assert row.records[0].name == "numbers"
+
+
+def test_declared_setting_must_agree_with_the_hypotheses():
+    def regime(case):
+        """Never."""
+        return Setting.OUTSIDE
+
+    row = only_row(registry_with(lambda case: [TRUE], regime=regime))
+    assert row.verdict is Verdict.ERROR
+    assert "declared inside but its hypotheses say outside" in row.message
+
+
+def test_unconverged_solve_is_an_error_not_a_failure():
+    import ufm
+    from theory_checks.engine.measure import solve
+
+    parameters = {"class_counts": (2, 2), "widths": (2,), "lambda_W": 0.1, "lambda_H": 0.1}
+    case = Case("two steps", Setting.INSIDE, parameters)
+
+    def function(_):
+        solve(case, solver=ufm.Newton(max_steps=1))
+        yield TRUE
+
+    row = only_row(registry_with(function))
+    assert row.verdict is Verdict.ERROR
+    assert row.message.startswith("NotConverged")
+
+
+def test_float32_is_refused():
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(ValueError, match="jax_enable_x64"):
+            only_row(registry_with(lambda case: [TRUE]))
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [
+        pytest.param(0.97, Setting.INSIDE, id="below"),
+        pytest.param(1.0 + 1e-12, Setting.BOUNDARY, id="at-to-rounding"),
+        pytest.param(1.0 + 1e-6, Setting.OUTSIDE, id="just-above"),
+    ],
+)
+def test_settings_of_a_threshold(value, setting):
+    mirrored = {Setting.INSIDE: Setting.OUTSIDE, Setting.OUTSIDE: Setting.INSIDE}.get(setting, setting)
+    assert Setting.below(value, 1.0) is setting
+    assert Setting.above(value, 1.0) is mirrored
+    assert Setting.all_of(True, Setting.below(value, 1.0)) is setting
+    assert Setting.all_of(False, Setting.below(value, 1.0)) is Setting.OUTSIDE
+
+
+@pytest.mark.parametrize("predicted", [0.0, 1.0, -1.0, 1e-9, -0.5, 1e6])
+@pytest.mark.parametrize("amount", [1e-5, -1e-5])
+def test_shift_never_cancels(predicted, amount):
+    """The error after a shift is at least the shift, whatever the sign and size of the prediction."""
+    claim = Claim("exact", predicted, predicted, tolerance=1e-7, scale=2.0)
+    assert claim.error == 0
+    assert claim.shifted(amount).error >= abs(amount) * (1 - 1e-3)
+
+
+def test_registration_refuses_what_a_report_could_not_show():
+    registry = registry_with(lambda case: [TRUE])
+
+    def regime(case):
+        """Always."""
+        return Setting.INSIDE
+
+    def silent(case):
+        yield TRUE
+
+    case = Case("a", Setting.INSIDE, {})
+    options = {"formula": "", "source": "", "regime": regime}
+    for key, cases, message in (
+        ("paper/what", (case,), "needs|twice|docstrings"),
+        ("unknown/what", (case,), "paper"),
+        ("paper/other", (case, case), "docstrings|distinct"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            registry.check(key=key, cases=cases, **options)(silent)
+
+
+def test_refuted_is_no_failure():
+    assert Verdict.REFUTED.ok
+    assert Verdict.worst([Verdict.HOLDS, Verdict.REFUTED]) is Verdict.REFUTED
+    assert Verdict.worst([Verdict.REFUTED, Verdict.ERROR, Verdict.FAILS]) is Verdict.ERROR
+
+
+def test_document_is_plain_json_with_null_for_nan():
+    row = only_row(registry_with(lambda case: [NOT_A_NUMBER, WITNESS]))
+    document = report.as_document([row], {"paper": "A paper"})
+    (found,) = document["rows"]
+    assert found["claims"][0]["error"] is None
+    assert found["claims"][0]["measured"] is None
+    assert found["settings"]["dtype"] == "float64"
+    assert document["checks"][0]["hypotheses"] == "Whatever the case says."
+    assert document["checks"][0]["statement"] == "A statement."

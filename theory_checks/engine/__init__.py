@@ -1,0 +1,1 @@
+"""What runs the checks and shows their rows: registry, runner, processes, terminal, report, figures."""

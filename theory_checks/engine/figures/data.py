@@ -1,0 +1,143 @@
+"""What a figure is drawn from: the records of some cases, taken from the rows of a run, and kept beside the figure in a `.npz` file."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from theory_checks.engine.registry import Check
+from theory_checks.engine.runner import Row
+
+Columns = Mapping[str, np.ndarray]
+_ABOUT, _SEPARATOR = "about", " | "
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """One case: its parameters and its records, by name."""
+
+    check: str
+    case: str
+    parameters: Mapping[str, Any]
+    records: Mapping[str, Columns]
+
+    @classmethod
+    def of(cls, row: Row | Mapping[str, Any]) -> Source:
+        """From a row of a run, or from a row of the JSON file of one."""
+        if isinstance(row, Row):
+            records = {r.name: {name: np.asarray(column) for name, column in r.columns.items()} for r in row.records}
+            return cls(row.check.key, row.case.id, _plain_ones(row.case.parameters), records)
+        # null stands for what is not a number
+        records = {r["name"]: {name: np.array(column, dtype=float) for name, column in r["columns"].items()} for r in row["records"]}
+        return cls(row["check"], row["case"], _plain_ones(row["parameters"]), records)
+
+    def record(self, name: str) -> Columns:
+        """The record whose name begins with `name`."""
+        return self.records[self.full_name(name)]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a record whose name begins with `name`."""
+        return any(full.startswith(name) for full in self.records)
+
+    def full_name(self, name: str) -> str:
+        """The name that begins with `name`."""
+        return next(full for full in self.records if full.startswith(name))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Need:
+    """Cases of a check of which a figure shows some records. `cases`: their ids; `records`: how the names of the records begin."""
+
+    check: str
+    cases: tuple[str, ...]
+    records: tuple[str, ...]
+
+    def missing(self, sources: Mapping[tuple[str, str], Source]) -> list[str]:
+        """What of it the sources lack."""
+        lacking = []
+        for case in self.cases:
+            found = sources.get((self.check, case))
+            lacking += [f"{self.check}, {case}: {r}" for r in self.records if found is None or not found.has(r)]
+        return lacking
+
+    def taken(self, sources: Mapping[tuple[str, str], Source]) -> list[Source]:
+        """Its cases, with the records that are wanted and no others."""
+        found = [sources[self.check, case] for case in self.cases]
+        return [dataclasses.replace(s, records={name: c for name, c in s.records.items() if name.startswith(self.records)}) for s in found]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """All that one figure shows, and what it says of it."""
+
+    figure: str
+    caption: str
+    sources: tuple[Source, ...]
+
+    def one(self, check: str, case: str) -> Source:
+        """The source of this case."""
+        return next(source for source in self.sources if (source.check, source.case) == (check, case))
+
+    def of(self, *checks: str) -> list[Source]:
+        """The sources of these checks."""
+        return [source for source in self.sources if source.check in checks]
+
+    def encoded(self) -> bytes:
+        """The bytes of a `.npz` file: an array "check | case | record | column" for each column, and "about", which is JSON."""
+        arrays: dict[str, Any] = {
+            _SEPARATOR.join((source.check, source.case, record, name)): column
+            for source in self.sources
+            for record, columns in source.records.items()
+            for name, column in columns.items()
+        }
+        cases = [{"check": s.check, "case": s.case, "parameters": s.parameters} for s in self.sources]
+        about = {"figure": self.figure, "caption": self.caption, "cases": cases}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{_ABOUT: np.array(json.dumps(about)), **arrays})
+        return buffer.getvalue()
+
+    @classmethod
+    def load(cls, path) -> Data:
+        """Read a file that was written beside a figure; `ValueError` for any other file."""
+        try:
+            opened = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, zipfile.BadZipFile):
+            opened = None
+        if not isinstance(opened, np.lib.npyio.NpzFile) or _ABOUT not in opened:
+            raise ValueError(f"`path` must be a data file written beside a figure; got {path}")
+        with opened as file:
+            about = json.loads(str(file[_ABOUT]))
+            records: dict[tuple[str, str], dict[str, dict[str, np.ndarray]]] = {}
+            for name in file.files:
+                if name != _ABOUT:
+                    check, case, record, column = name.split(_SEPARATOR)
+                    records.setdefault((check, case), {}).setdefault(record, {})[column] = file[name]
+        sources = [Source(c["check"], c["case"], c["parameters"], records[c["check"], c["case"]]) for c in about["cases"]]
+        return cls(about["figure"], about["caption"], tuple(sources))
+
+
+def by_case(rows: Iterable[Row | Mapping[str, Any]]) -> dict[tuple[str, str], Source]:
+    """The sources of rows, by check and case."""
+    return {(source.check, source.case): source for source in map(Source.of, rows)}
+
+
+def narrowed(check: Check, cases: Iterable[str]) -> Check:
+    """The check with these cases alone, slow ones included."""
+    wanted = frozenset(cases)
+    return dataclasses.replace(check, cases=tuple(dataclasses.replace(c, full=False) for c in check.cases if c.id in wanted))
+
+
+def _plain_ones(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a file can hold: numbers, words and sequences of them, but no functions."""
+    plain = {}
+    for name, value in parameters.items():
+        array = np.asarray(value)
+        if value is None or array.dtype.kind in "biufU":
+            plain[name] = array.tolist()
+    return plain

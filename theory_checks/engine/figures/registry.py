@@ -1,0 +1,83 @@
+"""The figures by name. A figure is a function from `Data` to a matplotlib figure, and the records that it needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+from collections.abc import Callable, Iterable
+
+from theory_checks.engine import registry
+from theory_checks.engine.figures.data import Data, Need, narrowed
+from theory_checks.engine.figures.style import Figure
+from theory_checks.engine.registry import Registry
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+    """A figure: `key` is "paper/what"; the first paragraph of the docstring of `draw` is its caption."""
+
+    key: str
+    needs: tuple[Need, ...]
+    draw: Callable[[Data], Figure]
+
+    @property
+    def paper(self) -> str:
+        """The part of the key before the slash."""
+        return self.key.partition("/")[0]
+
+    @property
+    def stem(self) -> str:
+        """Its file name, without the ending."""
+        return self.key.replace("/", "-")
+
+    @property
+    def caption(self) -> str:
+        """What it shows."""
+        return " ".join((self.draw.__doc__ or "").partition("\n\n")[0].split())
+
+
+FIGURES: dict[str, Entry] = {}
+
+
+def figure(key: str, *needs: Need):
+    """Decorator: register a function from `Data` to a figure under `key`."""
+
+    def register(draw: Callable[[Data], Figure]) -> Callable[[Data], Figure]:
+        assert key not in FIGURES, f"{key} is registered twice"
+        FIGURES[key] = Entry(key, needs, draw)
+        return draw
+
+    return register
+
+
+def load() -> dict[str, Entry]:
+    """All figures: those of each paper that has a module `figures`."""
+    for key in registry.folders():
+        if registry.FIGURES in registry.modules(key):
+            importlib.import_module(f"{registry.PAPERS}.{key}.{registry.FIGURES}")
+    return FIGURES
+
+
+def wanted(names: Iterable[str] = ()) -> list[Entry]:
+    """The figures of these papers or of these keys; all of them where there are no names. `ValueError` for a name of neither kind."""
+    figures, names = load(), tuple(names)
+    headings = dict.fromkeys(entry.paper for entry in figures.values())
+    for name in names:
+        if name not in headings and name not in figures:
+            known = ", ".join([*headings, *figures])
+            raise ValueError(f"`names` must be papers or figures among {known}; got {name!r}")
+    return [entry for key, entry in figures.items() if not names or key in names or entry.paper in names]
+
+
+def registry_for(names: tuple[str, ...] = ()) -> Registry:
+    """A registry of the checks that have to run for these figures, with no more cases than the figures show."""
+    cases: dict[str, set[str]] = {}
+    for entry in wanted(names):
+        for need in entry.needs:
+            cases.setdefault(need.check, set()).update(need.cases)
+    everything = registry.load()
+    chosen = Registry(loader=functools.partial(registry_for, names))
+    chosen.papers = dict(everything.papers)
+    chosen.checks = {key: narrowed(check, cases[key]) for key, check in everything.checks.items() if key in cases}
+    return chosen

@@ -1,0 +1,281 @@
+"""The rows as one page that opens from disk and needs no network. It is made from the JSON document and from nothing else."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from theory_checks.engine import report, verdict_figures
+from theory_checks.engine.counterexamples import MARGIN
+from theory_checks.engine.registry import Paper, Setting, Verdict
+from theory_checks.engine.runner import Row
+from theory_checks.engine.typesetting import font_face, mathml, words
+
+PAGE = "report.html"
+DOCUMENT = "report.json"
+_CLAIMS_SHOWN_AS_NUMBERS = 6  # entries of an array
+_RECORD_ROWS = 12  # longer records are for figures
+
+
+# What the page calls a verdict, of one theorem and of several, in the order in which a reader wants to see them. The sign stands beside
+# the word, never for it.
+WORDS = {
+    Verdict.FAILS: ("fails", "fail", "✗", "measured and predicted disagree, and no lower value explains it"),
+    Verdict.ERROR: ("not decided", "not decided", "?", "a solve did not converge or the check broke down: the theorem was not tried"),
+    Verdict.REFUTED: ("refuted", "refuted", "≠", "a point has a lower value than the theorem says is possible; the point is in a file"),
+    Verdict.HOLDS: (
+        "holds",
+        "hold",
+        "✓",
+        "every claim is within its tolerance inside the hypotheses and on their boundary, and is missed outside",
+    ),
+    "outside": (
+        "outside its regime",
+        "outside their regime",
+        "○",
+        "the hypotheses are not met here, and the claim is missed, as it should be",
+    ),
+}
+
+
+def write(
+    folder: str | os.PathLike, rows: Iterable[Row], papers: Mapping[str, Paper | str], *, finished: bool = True, command: str | None = None
+) -> list[str]:
+    """Write the page, the JSON behind it and the counterexamples to `folder`, which is made if need be; returns the paths.
+
+    `command` is what was typed to get the rows; the page repeats it.
+    """
+    rows = list(rows)
+    document = report.as_document(rows, papers, finished=finished, command=command)
+    os.makedirs(folder, exist_ok=True)
+    # the page last: it links to the files that are there
+    return [*report.write_counterexamples(folder, rows), *write_document(folder, document)]
+
+
+def write_document(folder: str | os.PathLike, document: Mapping[str, Any]) -> list[str]:
+    """Write the page of a document that `report.as_document` made, and the document; returns the paths."""
+    os.makedirs(folder, exist_ok=True)
+    page, behind = os.path.join(os.fspath(folder), PAGE), os.path.join(os.fspath(folder), DOCUMENT)
+    # before anything is written: a document that cannot be rendered leaves the old pair
+    text = render(document, files=os.listdir(folder))
+    report.write_json(behind, document)
+    report.write_text(page, text)
+    return [page, behind]
+
+
+def read_document(path: str | os.PathLike) -> dict[str, Any]:
+    """A document from the file that `run --json` or `report` wrote. Raises `ValueError` when it is not one."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            document = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"`path` must be a JSON file written by this command ({error}); got {os.fspath(path)!r}") from error
+    if not isinstance(document, dict) or not {"papers", "checks", "rows", "finished", "command"} <= set(document):
+        raise ValueError(f"`path` must be a JSON file written by this command; got {os.fspath(path)!r}")
+    return document
+
+
+def render(document: Mapping[str, Any], *, files: Sequence[str] = ()) -> str:
+    """The page as text. `files`: names of the counterexamples that lie beside it and can be linked to."""
+    formulas = {check["formula"]: typeset(check["formula"]) for check in document["checks"]}
+    theorems = [_theorem(check, document, formulas) for check in document["checks"]]
+    papers = [
+        {"key": key, "title": title, "anchor": anchor("paper", key), "theorems": [t for t in theorems if t["paper"] == key]}
+        for key, title in document["papers"].items()
+    ]
+    # a paper with a theorem that failed or was refuted comes first; the others keep their order
+    order = list(WORDS)
+    papers.sort(key=lambda paper: min((order.index(t["verdict"]) for t in paper["theorems"]), default=len(order)))
+    counts = {verdict: [t for t in theorems if t["verdict"] == verdict] for verdict in WORDS}
+    template = _environment().get_template("report.html.jinja")
+    return template.render(
+        document=document,
+        papers=[paper | {"counts": _counts(paper["theorems"])} for paper in papers],
+        theorems=theorems,
+        counts=counts,
+        words=WORDS,
+        files=frozenset(files),
+        settings=_settings(document["rows"]),
+        seconds=sum(row["seconds"] for row in document["rows"]),
+        font=font_face(" ".join(formulas.values())),
+        document_name=DOCUMENT,
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("theory_checks.engine"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "words": words,
+        "number": number,
+        "entry": entry,
+        "error": short,
+        "values": values,
+        "parameters": parameters,
+        "anchor": anchor,
+        "px": lambda x: f"{x:.1f}".removesuffix(".0"),
+    }
+    return environment
+
+
+def typeset(formula: str) -> str:
+    """A formula for the page. One that cannot be typeset is shown as it was written: a reader's own may use any macro."""
+    try:
+        return mathml(formula)
+    except ValueError:
+        return Markup("<code>{}</code>").format(formula)
+
+
+def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Mapping[str, str]) -> dict[str, Any]:
+    key = check["key"]
+    rows = [row for row in document["rows"] if row["check"] == key]
+    ok_outside = all(row["setting"] == Setting.OUTSIDE for row in rows) and check["verdict"] == Verdict.HOLDS
+    binding = [claim for row in rows for claim in row["claims"] if claim["binding"]]
+    gaps = [row["certificate_gap"] for row in rows if row["certificate_gap"] is not None]
+    command = f"python -m theory_checks run -k {key}" + (" --full" if any(row.get("full") for row in rows) else "")
+    return {
+        "key": key,
+        "paper": key.partition("/")[0],
+        "name": key.partition("/")[2],
+        "anchor": anchor("theorem", key),
+        "check": check,
+        "formula": formulas[check["formula"]],
+        "verdict": "outside" if ok_outside else Verdict(check["verdict"]),
+        "rows": [_case(row, i) for i, row in enumerate(rows, start=1)],
+        "reasons": [(row["case"], reason) for row in rows for reason in row["reasons"]],
+        "settings": {str(setting): sum(row["setting"] == setting for row in rows) for setting in Setting},
+        "worst": max(binding, key=_use, default=None),
+        "gap": max(gaps, default=None),
+        "seconds": sum(row["seconds"] for row in rows),
+        "command": command,
+        "errors": verdict_figures.errors(rows),
+        "curves": verdict_figures.curves(rows),
+    }
+
+
+def _use(claim: Mapping[str, Any]) -> float:
+    """How much of its tolerance a claim uses; an error that is not a number uses more than all of it."""
+    return math.inf if claim["error"] is None else claim["error"] / claim["tolerance"]
+
+
+def _case(row: Mapping[str, Any], index: int) -> dict[str, Any]:
+    outside = row["setting"] == Setting.OUTSIDE
+    verdict = "outside" if outside and row["verdict"] == Verdict.HOLDS else Verdict(row["verdict"])
+    binding = [claim for claim in row["claims"] if claim["binding"]]
+    others = [claim for claim in row["claims"] if not claim["binding"]]
+    # outside the hypotheses what decides is the claim that is missed; elsewhere, or when a witness fails, the worst that must hold
+    missed = outside and others and all(claim["holds"] for claim in binding)
+    return {
+        "row": row,
+        "index": index,
+        "verdict": verdict,
+        "deciding": _refuting(row) or max(others if missed else binding, key=_use, default=None),
+        "records": [record for record in row["records"] if 0 < len(next(iter(record["columns"].values()), ())) <= _RECORD_ROWS],
+    }
+
+
+def _refuting(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The lowest point that refutes the theorem, in the form of a claim; nothing but rounding is forgiven."""
+    if row["verdict"] != Verdict.REFUTED:
+        return None
+    lowest = min(row["refutations"], key=lambda r: r["value"])
+    below = (lowest["claimed"] - lowest["value"]) / abs(lowest["claimed"]) if lowest["claimed"] else None
+    return {
+        "name": f"value of {lowest['name']}",
+        "measured": lowest["value"],
+        "predicted": lowest["claimed"],
+        "error": below,
+        "tolerance": MARGIN,
+    }
+
+
+def _counts(theorems: Sequence[Mapping[str, Any]]) -> dict:
+    found = [theorem["verdict"] for theorem in theorems]
+    return {verdict: found.count(verdict) for verdict in WORDS if verdict in found}
+
+
+def _settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the rows were measured with, every distinct answer of them."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        settings = row["settings"]
+        flat = {key: settings[key] for key in ("dtype", "device", "seed") if key in settings} | settings.get("versions", {})
+        for key, value in flat.items():
+            found.setdefault(key, {})[str(value)] = None
+    return {key: ", ".join(sorted(answers)) for key, answers in found.items()}
+
+
+# numbers as words --------------------------------------------------------------------------------------------------------------------
+
+
+def anchor(*parts: str) -> str:
+    """An id for a part of the page."""
+    return "-".join(re.findall(r"[A-Za-z0-9]+", " ".join(parts))).lower()
+
+
+def number(value: Any) -> str:
+    """A measured or predicted number."""
+    if value is None:
+        return "not a number"
+    # what is zero to rounding has no twelve digits worth reading
+    return (f"{value:.2e}" if 0 < abs(value) < 1e-6 else f"{value:.12g}").replace("-", "−")
+
+
+def short(value: float | None) -> str:
+    """An error or a tolerance."""
+    if not value:
+        return "not a number" if value is None else "0"
+    return f"{value:.1e}".replace("e-0", "e-").replace("-", "−")
+
+
+def values(array: Any) -> str:
+    """A measured or predicted array: its number, its few numbers, or its shape."""
+    shape = np.shape(array)
+    if shape == ():
+        return number(array)
+    if len(shape) == 1 and shape[0] <= _CLAIMS_SHOWN_AS_NUMBERS:
+        return "(" + ", ".join("nan" if x is None else f"{x:.4g}".replace("-", "−") for x in array) + ")"
+    return _shape(shape)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"array of {shape[0]}" if len(shape) == 1 else "array " + " × ".join(map(str, shape))
+
+
+def parameters(of: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values of a case's parameters, long lists by their ends."""
+    return [(name, entry(value)) for name, value in of.items()]
+
+
+def entry(value: Any) -> str:
+    """One parameter."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", "−")
+    if not isinstance(value, list):
+        return str(value)
+    shape = np.shape(value)
+    if len(shape) > 1:
+        return _shape(shape)
+    items = [entry(item) for item in value]
+    if len(items) > 4 and len(set(items)) == 1:
+        return f"({items[0]}, …, {items[0]}), {len(items)} of them"
+    if len(items) > 10:
+        return f"({', '.join(items[:3])}, …, {items[-1]}), {len(items)} of them"
+    return "(" + ", ".join(items) + ")"

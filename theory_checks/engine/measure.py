@@ -1,0 +1,213 @@
+"""From a case to claims: solve, assert convergence, look at the point on the host, and compare what is identified."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+
+import numpy as np
+
+import ufm
+from theory_checks.engine.registry import BOUNDARY_WIDTH, CERTIFICATE_CLAIM, Case, Claim, NotConverged
+
+# Relative. The error of a value is quadratic in the gradient (1e-12), so what is left is rounding.
+VALUE = 1e-12
+# Relative to the largest entry predicted, for logits, Grams and features: the gradient (1e-12) times the condition number off the symmetry
+# (20 to 410). At the threshold of one layer the minimum is quartic in the factors: singular values of the factors go with the cube root
+# of the gradient, 1e-4, the logits with its square, 1e-8, which is still inside.
+GEOMETRY = 1e-7
+# Relative duality gap, first order in the gradient.
+CERTIFICATE = 1e-10
+
+
+def solve(case: Case, **options) -> ufm.Solution:
+    """Minimise from the random starts of the case. Convergence is asserted before any value is looked at."""
+    solution = ufm.minimise(case.problem, key=case.key, starts=case.starts, progress=False, **options)
+    if solution.result is ufm.Result.INTERRUPTED:
+        raise KeyboardInterrupt
+    if solution.result is not ufm.Result.CONVERGED:
+        raise NotConverged(f"{solution} (codes of all starts: {np.asarray(solution.codes).tolist()})")
+    return solution
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """The numbers of a problem that the papers' formulas are written in; λ_b is 0 unless there is a penalised bias."""
+
+    counts: np.ndarray
+    widths: tuple[int, ...]
+    lambda_W: np.ndarray
+    lambda_H: float
+    lambda_b: float
+    bias: str | None
+
+    @classmethod
+    def of(cls, problem: ufm.Problem) -> Setup:
+        """Read them off."""
+        return cls(
+            counts=np.asarray(problem.labels.class_counts),
+            widths=problem.widths,
+            lambda_W=np.asarray(problem.lambda_W),
+            lambda_H=float(problem.lambda_H),
+            lambda_b=0.0 if problem.lambda_b is None else float(problem.lambda_b),
+            bias=problem.bias,
+        )
+
+    @property
+    def K(self) -> int:
+        """Classes."""
+        return len(self.counts)
+
+    @property
+    def N(self) -> float:
+        """Samples."""
+        return float(self.counts.sum())
+
+    @property
+    def n(self) -> float:
+        """Samples a class, on average."""
+        return self.N / self.K
+
+    @property
+    def M(self) -> int:
+        """Linear layers."""
+        return len(self.widths)
+
+    @property
+    def R(self) -> int:
+        """The narrowest width."""
+        return min(self.widths)
+
+    @property
+    def balanced(self) -> bool:
+        """Equal class counts."""
+        return bool(np.all(self.counts == self.counts[0]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Point:
+    """A point of a problem as NumPy arrays, identified quantities only in the claims made of it."""
+
+    problem: ufm.Problem
+    params: ufm.Params
+    value: float
+
+    @classmethod
+    def of(cls, solution: ufm.Solution) -> Point:
+        """The point that a solve found."""
+        return cls(solution.problem, solution.params, float(solution.value))
+
+    @functools.cached_property
+    def weights(self) -> list[np.ndarray]:
+        """W_M, …, W_1."""
+        return [np.asarray(W) for W in self.params.weights]
+
+    @functools.cached_property
+    def classifier(self) -> np.ndarray:
+        """W = W_M … W_1, (K, d)."""
+        return functools.reduce(operator.matmul, self.weights)
+
+    @functools.cached_property
+    def features(self) -> np.ndarray:
+        """H (d, C)."""
+        return np.asarray(self.params.features)
+
+    @functools.cached_property
+    def class_index(self) -> np.ndarray:
+        """Class of each column."""
+        return np.asarray(self.problem.labels.class_index)
+
+    @functools.cached_property
+    def class_means(self) -> np.ndarray:
+        """Class means of the features, (d, K)."""
+        return np.asarray(ufm.collapse(self.problem.labels, self.params.features))
+
+    @functools.cached_property
+    def logits(self) -> np.ndarray:
+        """Z (K, C), bias included."""
+        return np.asarray(self.params.logits)
+
+    @property
+    def linear_logits(self) -> np.ndarray:
+        """W H at class level, (K, K), without the bias."""
+        return self.classifier @ self.class_means
+
+    def weight_size(self) -> float:
+        """Scale of W Wᵀ where the prediction is zero: the decay bounds each factor, λ/2 ‖W‖² <= value."""
+        return float(np.prod(2 * self.value / np.asarray(self.problem.lambda_W)))
+
+    def feature_size(self) -> float:
+        """Scale of a class mean's square where the prediction is zero."""
+        return 2 * self.value / float(self.problem.lambda_H * self.problem.labels.num_samples)
+
+    # claims -------------------------------------------------------------------------------------------------------------------------
+
+    def value_claim(self, predicted: float, *, name: str = "value", witness: bool = False) -> Claim:
+        """The objective, relative."""
+        return Claim(name, self.value, predicted, VALUE, scale=abs(predicted), witness=witness)
+
+    def closed_form_claim(self) -> Claim:
+        """The value of the library's own closed form: a witness that the global optimum was found, whatever the theorem says of it."""
+        return self.value_claim(float(ufm.closed_form(self.problem).value), name="value of ufm.closed_form", witness=True)
+
+    def certificate_claim(self) -> Claim:
+        """The duality gap, which bounds the distance to the global minimum without any closed form. One layer only."""
+        gap = float(ufm.certify(self.problem, self.params).gap)
+        return Claim(CERTIFICATE_CLAIM, gap, 0.0, CERTIFICATE, witness=True)
+
+    def witnesses(self) -> list[Claim]:
+        """All evidence that the point is the global minimum, outside the hypotheses as well as inside."""
+        claims = [self.closed_form_claim()]
+        return [*claims, self.certificate_claim()] if self.problem.depth == 1 else claims
+
+    def collapse_claim(self) -> Claim:
+        """NC1: every feature equals its class mean; relative to the size of the features, or of what decay allows where they vanish."""
+        scatter = np.linalg.norm(self.features - self.class_means[:, self.class_index])
+        size = max(np.linalg.norm(self.features), np.sqrt(2 * self.value / float(self.problem.lambda_H)))
+        return Claim("NC1: features equal their class mean", scatter / size, 0.0, GEOMETRY)
+
+    def logits_claim(self, class_logits: np.ndarray) -> Claim:
+        """Logits of every column, bias included. Targets are 0 and 1, so the error is absolute."""
+        return Claim("logits", self.logits, class_logits[:, self.class_index], GEOMETRY)
+
+    def weight_gram_claim(self, predicted: np.ndarray) -> Claim:
+        """W Wᵀ of the product of all factors."""
+        return matrix_claim("W Wᵀ", self.classifier @ self.classifier.T, predicted, size=self.weight_size())
+
+    def feature_gram_claim(self, predicted: np.ndarray) -> Claim:
+        """Gram of the class means."""
+        return matrix_claim("H̄ᵀ H̄", self.class_means.T @ self.class_means, predicted, size=self.feature_size())
+
+    def bias_claim(self, predicted: np.ndarray) -> Claim:
+        """The bias, absolute: targets are 0 and 1."""
+        return Claim("bias", np.asarray(self.params.bias), predicted, GEOMETRY)
+
+
+def matrix_claim(name: str, measured: np.ndarray, predicted: np.ndarray, *, size: float, like=None) -> Claim:
+    """A matrix, relative to the largest entry of `like` (the prediction unless given), or to `size` where that is zero to rounding.
+
+    Two measured matrices that should be equal need `like`: where both vanish, one rounding error is no scale for the other.
+    """
+    largest = float(np.max(np.abs(predicted if like is None else like)))
+    return Claim(name, measured, predicted, GEOMETRY, scale=largest if largest > BOUNDARY_WIDTH * size else size)
+
+
+def projector_claims(name: str, matrix: np.ndarray, *, factor: float, rank: int, null: np.ndarray | None = None) -> list[Claim]:
+    """`matrix` is `factor` times an orthogonal projector of this rank, and `null` (K,) lies in its kernel.
+
+    Which projector is left open by the theorem (ties at the rank cut), so spectrum and symmetry are what can be compared.
+    """
+    K = len(matrix)
+    spectrum = np.zeros(K)
+    spectrum[K - rank :] = factor
+    scale = abs(factor)
+    claims = [
+        Claim(f"{name}: symmetric", matrix, matrix.T, GEOMETRY, scale=scale),
+        Claim(
+            f"{name}: spectrum of a projector of rank {rank}", np.linalg.eigvalsh((matrix + matrix.T) / 2), spectrum, GEOMETRY, scale=scale
+        ),
+    ]
+    if null is not None:
+        claims.append(Claim(f"{name}: kernel", matrix @ null, np.zeros(K), GEOMETRY, scale=scale))
+    return claims

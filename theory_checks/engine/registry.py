@@ -1,0 +1,327 @@
+r'''What a check is: a theorem with its hypotheses as code, cases inside and outside them, and claims that can be wrong.
+
+    @check(key="paper/what", formula=r"…", source="…", regime=regime, cases=(Case(…), …))
+    def what(case):
+        """The theorem in one sentence of plain words."""
+        solution = solve(case)
+        yield Claim("value", measured=solution.value, predicted=…, tolerance=VALUE, scale=…)
+
+Everything here lives on the host; jax is imported only when a case builds its problem.
+'''
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import importlib
+import pkgutil
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from theory_checks.engine.counterexamples import Refutation
+
+# relative distance within which a hypothesis counts as met with equality: far above rounding, far below any case off the boundary
+BOUNDARY_WIDTH = 1e-9
+
+# an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no violation
+CLEAR_VIOLATION = 100.0
+
+
+# the claim from which a row takes its certificate gap
+CERTIFICATE_CLAIM = "certificate gap"
+
+
+class Setting(enum.StrEnum):
+    """Where a case lies with respect to the hypotheses of its theorem."""
+
+    INSIDE = "inside"
+    BOUNDARY = "boundary"
+    OUTSIDE = "outside"
+
+    @classmethod
+    def below(cls, value: float, threshold: float) -> Setting:
+        """Inside when value < threshold, on the boundary when they agree to `BOUNDARY_WIDTH`, else outside."""
+        if abs(value - threshold) <= BOUNDARY_WIDTH * max(abs(value), abs(threshold)):
+            return cls.BOUNDARY
+        return cls.INSIDE if value < threshold else cls.OUTSIDE
+
+    @classmethod
+    def above(cls, value: float, threshold: float) -> Setting:
+        """Inside when value > threshold; the mirror image of `below`."""
+        return cls.below(-value, -threshold)
+
+    @classmethod
+    def all_of(cls, *conditions: Setting | bool) -> Setting:
+        """The setting of a conjunction: outside if any condition is, else on the boundary if any is. True is inside, False outside."""
+        settings = {c if isinstance(c, Setting) else (cls.INSIDE if c else cls.OUTSIDE) for c in conditions}
+        return next((s for s in (cls.OUTSIDE, cls.BOUNDARY) if s in settings), cls.INSIDE)
+
+
+class Verdict(enum.StrEnum):
+    """What a run says about a theorem. Refuted means: shown false by a lower value, which is a result and not a failure."""
+
+    HOLDS = "holds"
+    REFUTED = "refuted"
+    FAILS = "fails"
+    ERROR = "error"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run ended as it should."""
+        return self in (Verdict.HOLDS, Verdict.REFUTED)
+
+    @classmethod
+    def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """The verdict of a whole from those of its parts."""
+        order = list(cls)
+        return max(verdicts, key=order.index, default=cls.HOLDS)
+
+
+class NotConverged(RuntimeError):
+    """A solve that did not converge: its numbers say nothing about the theorem, so the case is an error and not a failure."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Claim:
+    """One number or array against its prediction: it holds when max |measured − predicted| / scale <= tolerance.
+
+    Both are kept as float64 arrays of one shape. `scale` is what the error is relative to (1 for an absolute one). A `witness` claim is no
+    part of the theorem but evidence about the measurement (certificate, the general closed form): it must hold in every setting, outside
+    the hypotheses too.
+    """
+
+    name: str
+    measured: Any
+    predicted: Any
+    tolerance: float
+    scale: float = 1.0
+    witness: bool = False
+
+    def __post_init__(self):
+        measured, predicted = np.asarray(self.measured, dtype=np.float64), np.asarray(self.predicted, dtype=np.float64)
+        assert measured.shape == predicted.shape, f"{self.name}: measured {measured.shape}, predicted {predicted.shape}"
+        assert min(self.tolerance, self.scale) > 0, f"{self.name}: tolerance {self.tolerance}, scale {self.scale}"
+        object.__setattr__(self, "measured", measured)
+        object.__setattr__(self, "predicted", predicted)
+
+    @property
+    def error(self) -> float:
+        """max |measured − predicted| / scale; NaN when either is not a number."""
+        return float(np.max(np.abs(self.measured - self.predicted), initial=0.0) / self.scale)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the error is within the tolerance; NaN is not."""
+        return self.error <= self.tolerance
+
+    @property
+    def violated(self) -> bool:
+        """Whether the claim is missed by so much that no rounding explains it."""
+        return self.error > CLEAR_VIOLATION * self.tolerance
+
+    def shifted(self, amount: float) -> Claim:
+        """The same claim with its prediction moved by `amount`, relative and absolute at once, so that the error grows to `amount`."""
+        return dataclasses.replace(self, predicted=self.predicted + amount * (self.scale + np.abs(self.predicted)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Record:
+    """Columns of numbers to show beside the claims, such as a trajectory. Nothing is judged by them; figures are drawn from them."""
+
+    name: str
+    columns: Mapping[str, np.ndarray]
+
+
+def one_hot_problem(class_counts, *, widths, lambda_W, lambda_H, bias=None, loss="MeanSquaredError", collapsed=False):
+    """The problem of a case: one-hot labels, full columns and squared error unless said, in the normalisation of `ufm`."""
+    import ufm
+
+    labels = ufm.one_hot(class_counts, collapsed=collapsed)
+    return ufm.Problem(labels, loss=getattr(ufm, loss)(), widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """One problem on which a theorem is tried.
+
+    `parameters` are plain numbers in the paper's own normalisation; `build` turns them into a `ufm.Problem`; `options` is
+    whatever else the check reads. `setting` is declared and must agree with the check's regime. `starts`: random starts, the best of
+    which counts. `full`: too slow for the quick run.
+    """
+
+    id: str
+    setting: Setting
+    parameters: Mapping[str, Any]
+    build: Callable[..., Any] = one_hot_problem
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    starts: int = 1
+    seed: int = 0
+    full: bool = False
+
+    @functools.cached_property
+    def problem(self):
+        """The problem that the parameters describe."""
+        return self.build(**self.parameters)
+
+    @property
+    def key(self):
+        """The random key of this case: its own, and the same in every run with the same seed."""
+        import jax
+
+        return jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(self.id.encode()))
+
+
+Function = Callable[[Case], Iterable[Claim | Record | Refutation]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """A source of theorems; as a string, the title of its table. `part`: which half of a paper that fills two folders."""
+
+    key: str
+    title: str
+    arxiv: str | None = None
+    part: str = ""
+
+    def __str__(self) -> str:
+        number = f" (arXiv {self.arxiv})" if self.arxiv else ""
+        return f"{self.title}{number}{', ' if self.part else ''}{self.part}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Check:
+    """A theorem and the function that tries it on a case.
+
+    `key` is "paper/what", `formula` is LaTeX, `regime` (case → `Setting`) is the hypotheses as code. What stands in code has its words
+    beside it: the first paragraph of the docstring of `function` is the statement, that of `regime` the hypotheses. `expected` is the
+    verdict of the last full run, which a test compares: a published theorem that is false says so here.
+    """
+
+    key: str
+    formula: str
+    source: str
+    regime: Callable[[Case], Setting]
+    cases: tuple[Case, ...]
+    function: Function
+    expected: Verdict = Verdict.HOLDS
+
+    @property
+    def paper(self) -> str:
+        """The part of the key before the slash."""
+        return self.key.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the key after the slash."""
+        return self.key.partition("/")[2]
+
+    @property
+    def hypotheses(self) -> str:
+        """The hypotheses in words."""
+        return _first_paragraph(self.regime)
+
+    @property
+    def statement(self) -> str:
+        """The theorem in words."""
+        return _first_paragraph(self.function)
+
+    def selected(self, *, full: bool) -> tuple[Case, ...]:
+        """The cases of a quick run, or of a full one."""
+        return tuple(case for case in self.cases if full or not case.full)
+
+
+def _first_paragraph(function: Callable) -> str:
+    return " ".join((function.__doc__ or "").partition("\n\n")[0].split())
+
+
+class Registry:
+    """All checks by key, and the papers that they are from.
+
+    `loader`: a function, importable by name, with which another process gets the same registry; None where there is none.
+    """
+
+    def __init__(self, *, loader: Callable[[], Registry] | None = None):
+        self.loader = loader
+        self.checks: dict[str, Check] = {}
+        self.papers: dict[str, Paper] = {}
+
+    def paper(self, key: str, title: str, *, arxiv: str | None = None, part: str = "") -> None:
+        """Name the paper that heads a table."""
+        self.papers[key] = Paper(key, title, arxiv, part)
+
+    def check(
+        self,
+        *,
+        key: str,
+        formula: str,
+        source: str,
+        regime: Callable[[Case], Setting],
+        cases: Iterable[Case],
+        only_full: Iterable[str] = (),
+        expected: Verdict = Verdict.HOLDS,
+    ):
+        """Decorator: register `function(case)`, which yields claims and records, as the check `key`.
+
+        `only_full`: ids of cases that are left to the full run, mostly because their shapes are compiled for them alone.
+        """
+
+        def register(function: Function) -> Function:
+            left = frozenset(only_full)
+            chosen = tuple(dataclasses.replace(case, full=True) if case.id in left else case for case in cases)
+            entry = Check(key, formula, source, regime, chosen, function, expected)
+            ids = [case.id for case in entry.cases]
+            assert left <= set(ids), f"{key}: no such cases: {sorted(left - set(ids))}"
+            assert entry.paper in self.papers, f"{key}: `paper` must name the paper first"
+            assert key not in self.checks, f"{key} is registered twice"
+            assert all((entry.name, entry.statement, entry.hypotheses)), f"{key}: the name and two docstrings are the words of the report"
+            assert len(set(ids)) == len(ids) > 0, f"{key}: case ids must be given and distinct: {ids}"
+            self.checks[key] = entry
+            return function
+
+        return register
+
+    def arrange(self) -> None:
+        """Bring papers and checks into the order of the tables, in whatever order their modules were imported."""
+        self.papers = dict(sorted(self.papers.items(), key=lambda item: (item[1].arxiv or "", item[0])))
+        place = {key: number for number, key in enumerate(self.papers)}
+        self.checks = dict(sorted(self.checks.items(), key=lambda item: (place[item[1].paper], item[1].function.__module__)))
+
+    def matching(self, pattern: str = "") -> list[Check]:
+        """The checks whose key contains `pattern`, letter case ignored."""
+        return [check for key, check in self.checks.items() if pattern.lower() in key.lower()]
+
+
+def load() -> Registry:
+    """The registry with the checks of every paper in it, the oldest paper first, after what has no paper."""
+    for key in folders():
+        importlib.import_module(f"{PAPERS}.{key}")
+        assert key in REGISTRY.papers, f"theory_checks/papers/{key}: its `__init__` must name the paper {key!r}"
+        for module in modules(key):
+            if module != FIGURES:
+                importlib.import_module(f"{PAPERS}.{key}.{module}")
+    REGISTRY.arrange()
+    return REGISTRY
+
+
+# where the papers are, and the module of one that draws: matplotlib is not imported to run checks
+PAPERS, FIGURES = "theory_checks.papers", "figures"
+
+
+def folders() -> list[str]:
+    """Keys of the papers: the packages in `theory_checks/papers`."""
+    return [found.name for found in pkgutil.iter_modules(importlib.import_module(PAPERS).__path__) if found.ispkg]
+
+
+def modules(key: str) -> list[str]:
+    """Names of the modules of a paper, in alphabetical order."""
+    package = importlib.import_module(f"{PAPERS}.{key}")
+    return [found.name for found in pkgutil.iter_modules(package.__path__)]
+
+
+REGISTRY = Registry(loader=load)
+check = REGISTRY.check
+paper = REGISTRY.paper

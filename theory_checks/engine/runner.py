@@ -1,0 +1,161 @@
+"""Run checks into rows. The tables, the JSON file and later the figures and the report all read these rows and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Generator, Iterable
+from importlib import metadata
+from typing import Any
+
+from theory_checks.engine.counterexamples import Refutation
+from theory_checks.engine.registry import CERTIFICATE_CLAIM, Case, Check, Claim, Record, Setting, Verdict
+
+_PACKAGES = ("ufm", "jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """What one case of one check said.
+
+    `settings`: dtype, device, versions and seed it was measured with. `records`: numbers to show, not judged. `refutations`: points whose
+    value is lower than the theorem says is possible. `message`: why it is an error.
+    """
+
+    check: Check
+    case: Case
+    claims: tuple[Claim, ...]
+    seconds: float
+    verdict: Verdict
+    settings: dict[str, Any]
+    records: tuple[Record, ...] = ()
+    refutations: tuple[Refutation, ...] = ()
+    message: str = ""
+
+    @property
+    def paper(self) -> str:
+        """Key of the paper."""
+        return self.check.paper
+
+    @property
+    def theorem(self) -> str:
+        """Name of the check within its paper."""
+        return self.check.name
+
+    @property
+    def certificate_gap(self) -> float | None:
+        """The largest certified gap to the global optimum, None where no certificate exists."""
+        return max((claim.error for claim in self.claims if claim.name == CERTIFICATE_CLAIM), default=None)
+
+    @property
+    def binding(self) -> tuple[Claim, ...]:
+        """The claims that must hold: all of them, or outside the hypotheses and where the theorem is refuted the witnesses."""
+        theorem = self.case.setting is not Setting.OUTSIDE and not self.refutations
+        return tuple(c for c in self.claims if c.witness or theorem)
+
+    @property
+    def worst(self) -> Claim | None:
+        """The binding claim that uses most of its tolerance."""
+        return max(self.binding, key=lambda c: c.error / c.tolerance if c.error == c.error else float("inf"), default=None)
+
+    def plain(self) -> dict[str, Any]:
+        """Everything but the check and the case, which hold functions and cannot be sent to another process."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("check", "case")}
+
+    def rejudged(self, claims: Iterable[Claim]) -> Row:
+        """This row as it would read with other claims."""
+        claims = tuple(claims)
+        return dataclasses.replace(self, claims=claims, verdict=judge(self.case.setting, claims, self.refutations))
+
+
+def judge(setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refutation, ...] = ()) -> Verdict:
+    """Inside and on the boundary every claim must hold; outside every witness must, and some claim of the theorem be clearly violated.
+
+    With refutations the verdict is `refuted`, provided that each is proved by its own evaluation, that every witness holds, and that the
+    case is not outside the hypotheses, where nothing can be refuted.
+    """
+    if not claims:
+        return Verdict.FAILS
+    if refutations:
+        proved = setting is not Setting.OUTSIDE and all(r.proven for r in refutations)
+        return Verdict.REFUTED if proved and all(c.holds for c in claims if c.witness) else Verdict.FAILS
+    if setting is not Setting.OUTSIDE:
+        return Verdict.HOLDS if all(c.holds for c in claims) else Verdict.FAILS
+    witnessed = all(c.holds for c in claims if c.witness)
+    violated = any(c.violated for c in claims if not c.witness)
+    return Verdict.HOLDS if witnessed and violated else Verdict.FAILS
+
+
+def run_case(check: Check, case: Case, settings: dict[str, Any]) -> Row:
+    """One row. An exception, an unconverged solve included, becomes the verdict `error`; an interrupt passes through."""
+    began = time.perf_counter()
+    claims: list[Claim] = []
+    records: list[Record] = []
+    refutations: list[Refutation] = []
+    message = ""
+    try:
+        setting = check.regime(case)
+        assert setting is case.setting, f"the case is declared {case.setting} but its hypotheses say {setting}"
+        for found in check.function(case):
+            if isinstance(found, Record):
+                records.append(found)
+            elif isinstance(found, Refutation):
+                refutations.append(found)
+            else:
+                claims.append(found)
+        verdict = judge(case.setting, tuple(claims), tuple(refutations))
+    except Exception as error:
+        verdict, message = Verdict.ERROR, f"{type(error).__name__}: {error}"
+    seconds = time.perf_counter() - began
+    settings = {**settings, "seed": case.seed}
+    return Row(check, case, tuple(claims), seconds, verdict, settings, tuple(records), tuple(refutations), message)
+
+
+def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check, Case]]:
+    """The cases of a run, in order."""
+    return [(check, case) for check in checks for case in check.selected(full=full)]
+
+
+# told of (number of cases done, number of all cases, a check, its case that begins)
+OnCase = Callable[[int, int, Check, Case], None]
+
+
+def run(checks: Iterable[Check], *, full: bool = False, on_case: OnCase | None = None) -> Generator[Row, None, None]:
+    """Yield one row a case as it is done, so that what was done survives an interrupt. `on_case` is told of each case before it runs.
+
+    Raises `ValueError` when the default dtype is float32, which verifies no theorem.
+    """
+    settings = measured_in_float64()
+    plan = planned(checks, full=full)
+    for done, (check, case) in enumerate(plan):
+        if on_case is not None:
+            on_case(done, len(plan), check, case)
+        yield run_case(check, case, settings)
+
+
+def in_order(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
+    """The rows in the order of the checks and of their cases, whatever the order in which they were done."""
+    place = {pair: number for number, pair in enumerate((check.key, case.id) for check in checks for case in check.cases)}
+    return sorted(rows, key=lambda row: place[row.check.key, row.case.id])
+
+
+def measured_in_float64() -> dict[str, Any]:
+    """The settings of a run; `ValueError` when the default dtype is float32, which verifies no theorem."""
+    settings = measured_with()
+    if settings["dtype"] != "float64":
+        raise ValueError(f"`jax_enable_x64` must be on: a theorem is checked in float64; got a default dtype of {settings['dtype']}")
+    return settings
+
+
+def measured_with() -> dict[str, Any]:
+    """What a reader needs to repeat a measurement: dtype, device, versions."""
+    import jax
+
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {"dtype": str(jax.numpy.zeros(()).dtype), "device": jax.devices()[0].device_kind, "versions": versions}

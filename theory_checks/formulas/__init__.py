@@ -1,0 +1,1 @@
+"""Formulas and points that the checks of several papers share."""

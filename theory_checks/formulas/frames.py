@@ -1,0 +1,10 @@
+"""Matrices in which several papers state their geometry."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def contrast(K: int) -> np.ndarray:
+    """S = I − 11ᵀ/K, the Gram of a simplex ETF up to scale."""
+    return np.eye(K) - np.full((K, K), 1 / K)

@@ -1,0 +1,82 @@
+"""Dang et al. 2023: neural collapse along the direct optimisation of their script, and the three frames in space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from theory_checks.engine.figures.data import Data, Need
+from theory_checks.engine.figures.registry import figure
+from theory_checks.engine.figures.style import COLOURS, DASHES, EPS, MARKERS, REFERENCE, Figure, canvas, plot
+
+_SCRIPT, _CURVES = "dang2023/direct-optimisation", "neural collapse along the script"
+# title of the row, counts and bias as the cases name them, depths
+_ROWS = (
+    ("balanced, no bias:\northogonal frame", "balanced, no bias", (1, 3, 6, 9)),
+    ("balanced, free bias:\nsimplex ETF", "balanced, free bias", (1, 3, 6, 9)),
+    ("200/100/50/50, no bias:\ngeneral orth. frame", "imbalanced, no bias", (1, 3, 6)),
+)
+_METRICS = (("NC1", "NC1"), ("NC2 W", r"NC2, $W$"), ("NC2 H", r"NC2, $\bar H$"), ("NC3", "NC3"))
+
+
+def _case(M: int, setting: str) -> str:
+    return f"M={M}, {setting}"
+
+
+@figure("dang2023/nc-curves", Need(_SCRIPT, tuple(_case(M, name) for _, name, depths in _ROWS for M in depths), (_CURVES,)))
+def nc_curves(data: Data) -> Figure:
+    """NC1, NC2 and NC3 along their script (momentum 0.9, step 0.1, K = 4, N = 400, widths 64, λ = 5e-4) for M linear layers.
+
+    NC2 and NC3 are the distances of the normalised matrices to the closed form.
+    """
+    drawn, axes = canvas(len(_ROWS), len(_METRICS), height=4.0, sharex=True, sharey=True)
+    for row, (title, name, depths) in zip(axes, _ROWS, strict=True):
+        for ax, (metric, _) in zip(row, _METRICS, strict=True):
+            for i, M in enumerate(depths):
+                columns = data.one(_SCRIPT, _case(M, name)).record(_CURVES)
+                ax.plot(
+                    columns["step"] / 1000,
+                    columns[metric],
+                    color=COLOURS[i],
+                    linestyle=DASHES[i],
+                    marker=MARKERS[i],
+                    markevery=(4 * i, 16),
+                    markersize=3,
+                    label=f"$M = {M}$",
+                )
+            ax.axhline(EPS, label="machine precision", **REFERENCE)
+            ax.set_yscale("log")
+        row[0].set_ylabel(title)
+    # what is smaller than a rounding error says nothing
+    axes[0, 0].set(ylim=(1e-18, 30), yticks=10.0 ** np.arange(-16, 1, 4), xticks=(0, 10, 20, 30))
+    for (_, label), top, bottom in zip(_METRICS, axes[0], axes[-1], strict=True):
+        top.set_title(label)
+        bottom.set_xlabel("step / 1000")
+    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return drawn
+
+
+_SPACE = ("class means in space", "rows of the classifier in space")
+_FRAMES = (
+    ("orthogonal frame\n10/10/10, no bias", "dang2023/mse-balanced", "three classes in space"),
+    ("simplex ETF\n10/10/10/10, free bias", "dang2023/mse-balanced-bias", "M=1, d=K-1"),
+    ("general orthogonal frame\n20/8/3, no bias", "dang2023/mse-imbalanced", "counts 20/8/3 in space"),
+)
+
+
+@figure("dang2023/frames", *(Need(check, (case,), _SPACE) for _, check, case in _FRAMES))
+def frames(data: Data) -> Figure:
+    """Class means and rows of the classifier at the measured minimum, d = 3, up to a rotation, each in units of its longest vector."""
+    drawn, axes = canvas(1, 3, height=2.2, subplot_kw={"projection": "3d"})
+    labels = {_SPACE[0]: r"class means $\bar h_k$", _SPACE[1]: "classifier $w_k$"}
+    for ax, (title, check, case) in zip(axes[0], _FRAMES, strict=True):
+        source = data.one(check, case)
+        plot.vectors(ax, {labels[name]: np.array([source.record(name)[x] for x in "xyz"]) for name in _SPACE})
+        ax.set_title(title, pad=14)
+        for line in ax.lines:
+            line.set(markersize=0.6 * line.get_markersize(), linewidth=0.6 * line.get_linewidth())
+        for text in ax.texts:
+            text.set_position_3d(1.06 * np.array(text.get_position_3d()))
+        handles = ax.get_legend_handles_labels()
+        ax.get_legend().remove()
+    drawn.legend(*handles, loc="outside lower center", ncols=2)
+    return drawn

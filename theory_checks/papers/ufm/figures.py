@@ -1,0 +1,38 @@
+"""Certificate gaps along five methods."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from theory_checks.engine.figures.data import Data, Need
+from theory_checks.engine.figures.registry import figure
+from theory_checks.engine.figures.style import COLOURS, DASHES, EPS, MARKERS, REFERENCE, Figure, canvas, letter
+
+_GAPS, _PATH = "ufm/certificate-along-the-way", "K=10, five methods"
+_METHODS = ("gradient descent", "momentum", "Adam", "L-BFGS", "Newton")
+
+
+@figure("ours/certificate-gap", Need(_GAPS, (_PATH,), tuple(f"gap of {name}" for name in _METHODS)))
+def certificate_gap(data: Data) -> Figure:
+    """Certified relative gap to the global optimum along five methods from one start, by steps and by gradients and Hessian products."""
+    drawn, axes = canvas(1, 2, height=2.5, sharey=True)
+    source = data.one(_GAPS, _PATH)
+    for ax, (name, label) in zip(axes[0], (("step", "steps"), ("products", "gradients and Hessian-vector products")), strict=True):
+        for i, method in enumerate(_METHODS):
+            columns = source.record(f"gap of {method}")
+            # a logarithm has no place for step 0, and a gap that is rounding has no sign
+            ax.plot(
+                columns[name][1:],
+                np.maximum(columns["gap"][1:], EPS / 10),
+                color=COLOURS[i],
+                linestyle=DASHES[i],
+                marker=MARKERS[i],
+                markevery=max(1, len(columns[name]) // 8),
+                label=method,
+            )
+        ax.axhline(EPS, label="machine precision", **REFERENCE)
+        ax.set(xscale="log", yscale="log", xlabel=label)
+    axes[0, 0].set_ylabel("certified relative gap")
+    letter(axes)
+    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, columnspacing=1.0, handlelength=1.9)
+    return drawn
