@@ -150,7 +150,7 @@ class Case:
 
     `parameters` are plain numbers in the paper's own normalisation; `build` turns them into a `ufm.Problem`; `options` is
     whatever else the check reads. `setting` is declared and must agree with the check's regime. `starts`: random starts, the best of
-    which counts. `full`: too slow for the quick run.
+    which counts. `full`: left to the full run, because it is slow or its shapes are compiled for it alone.
     """
 
     id: str
@@ -261,20 +261,13 @@ class Registry:
         source: str,
         regime: Callable[[Case], Setting],
         cases: Iterable[Case],
-        only_full: Iterable[str] = (),
         expected: Verdict = Verdict.HOLDS,
     ):
-        """Decorator: register `function(case)`, which yields claims and records, as the check `key`.
-
-        `only_full`: ids of cases that are left to the full run, mostly because their shapes are compiled for them alone.
-        """
+        """Decorator: register `function(case)`, which yields claims and records, as the check `key`."""
 
         def register(function: Function) -> Function:
-            left = frozenset(only_full)
-            chosen = tuple(dataclasses.replace(case, full=True) if case.id in left else case for case in cases)
-            entry = Check(key, formula, source, regime, chosen, function, expected)
+            entry = Check(key, formula, source, regime, tuple(cases), function, expected)
             ids = [case.id for case in entry.cases]
-            assert left <= set(ids), f"{key}: no such cases: {sorted(left - set(ids))}"
             assert entry.paper in self.papers, f"{key}: `paper` must name the paper first"
             assert key not in self.checks, f"{key} is registered twice"
             assert all((entry.name, entry.statement, entry.hypotheses)), f"{key}: the name and two docstrings are the words of the report"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from theory_checks.engine.registry import Check
+from theory_checks.engine.registry import Case, Check
 from theory_checks.engine.runner import Row
 
 Columns = Mapping[str, np.ndarray]
@@ -52,23 +52,23 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Need:
-    """Cases of a check of which a figure shows some records. `cases`: their ids; `records`: how the names of the records begin."""
+    """Cases of a check of which a figure shows some records. `check`: its key; `records`: how the names of the records begin."""
 
     check: str
-    cases: tuple[str, ...]
+    cases: tuple[Case, ...]
     records: tuple[str, ...]
 
     def missing(self, sources: Mapping[tuple[str, str], Source]) -> list[str]:
         """What of it the sources lack."""
         lacking = []
         for case in self.cases:
-            found = sources.get((self.check, case))
-            lacking += [f"{self.check}, {case}: {r}" for r in self.records if found is None or not found.has(r)]
+            found = sources.get((self.check, case.id))
+            lacking += [f"{self.check}, {case.id}: {r}" for r in self.records if found is None or not found.has(r)]
         return lacking
 
     def taken(self, sources: Mapping[tuple[str, str], Source]) -> list[Source]:
         """Its cases, with the records that are wanted and no others."""
-        found = [sources[self.check, case] for case in self.cases]
+        found = [sources[self.check, case.id] for case in self.cases]
         return [dataclasses.replace(s, records={name: c for name, c in s.records.items() if name.startswith(self.records)}) for s in found]
 
 
@@ -80,9 +80,9 @@ class Data:
     caption: str
     sources: tuple[Source, ...]
 
-    def one(self, check: str, case: str) -> Source:
+    def one(self, check: str, case: Case) -> Source:
         """The source of this case."""
-        return next(source for source in self.sources if (source.check, source.case) == (check, case))
+        return next(source for source in self.sources if (source.check, source.case) == (check, case.id))
 
     def of(self, *checks: str) -> list[Source]:
         """The sources of these checks."""
@@ -127,10 +127,10 @@ def by_case(rows: Iterable[Row | Mapping[str, Any]]) -> dict[tuple[str, str], So
     return {(source.check, source.case): source for source in map(Source.of, rows)}
 
 
-def narrowed(check: Check, cases: Iterable[str]) -> Check:
+def narrowed(check: Check, cases: Iterable[Case]) -> Check:
     """The check with these cases alone, slow ones included."""
     wanted = frozenset(cases)
-    return dataclasses.replace(check, cases=tuple(dataclasses.replace(c, full=False) for c in check.cases if c.id in wanted))
+    return dataclasses.replace(check, cases=tuple(dataclasses.replace(c, full=False) for c in check.cases if c in wanted))
 
 
 def _plain_ones(parameters: Mapping[str, Any]) -> dict[str, Any]:

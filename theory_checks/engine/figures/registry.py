@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from theory_checks.engine import registry
 from theory_checks.engine.figures.data import Data, Need, narrowed
 from theory_checks.engine.figures.style import Figure
-from theory_checks.engine.registry import Registry
+from theory_checks.engine.registry import Case, Registry
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def wanted(names: Iterable[str] = ()) -> list[Entry]:
 
 def registry_for(names: tuple[str, ...] = ()) -> Registry:
     """A registry of the checks that have to run for these figures, with no more cases than the figures show."""
-    cases: dict[str, set[str]] = {}
+    cases: dict[str, set[Case]] = {}
     for entry in wanted(names):
         for need in entry.needs:
             cases.setdefault(need.check, set()).update(need.cases)

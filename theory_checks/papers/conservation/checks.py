@@ -16,7 +16,7 @@ IMBALANCE = 1e-9
 
 
 def _case(
-    name: str, setting=Setting.INSIDE, *, loss, M=1, bias=None, lam=0.01, unequal=1.0, rates=(1.0, 1.0), collapsed=True, seed=0
+    name: str, setting=Setting.INSIDE, *, loss, M=1, bias=None, lam=0.01, unequal=1.0, rates=(1.0, 1.0), collapsed=True, seed=0, full=False
 ) -> Case:
     """`unequal` multiplies λ_H; `rates` are the learning rates of the weights and of the features."""
     parameters = {
@@ -28,7 +28,7 @@ def _case(
         "loss": loss,
         "collapsed": collapsed,
     }
-    return Case(name, setting, parameters, build=one_hot_problem, options={"rates": rates}, seed=seed)
+    return Case(name, setting, parameters, build=one_hot_problem, options={"rates": rates}, seed=seed, full=full)
 
 
 def imbalance_regime(case: Case) -> Setting:
@@ -47,25 +47,17 @@ _MSE, _CE = "MeanSquaredError", "CrossEntropy"
     r"\quad W_0 = H\,\mathrm{diag}(m)^{1/2}",
     source="Saxe et al. 2014 and Du et al. 2018 without decay, by content; with decay derived",
     regime=imbalance_regime,
-    only_full=(
-        "squared error, free bias, full columns",
-        "cross-entropy, one layer, free bias",
-        "squared error, three layers",
-        "squared error, two layers, penalised bias",
-        "cross-entropy, two layers",
-        "cross-entropy, two layers, λ_H = λ_W / 2",
-    ),
     cases=(
         _case("squared error, one layer", loss=_MSE),
-        _case("squared error, free bias, full columns", loss=_MSE, bias="free", collapsed=False, seed=1),
-        _case("squared error, two layers, penalised bias", loss=_MSE, M=2, bias=0.1, seed=2),
-        _case("squared error, three layers", loss=_MSE, M=3, seed=3),
-        _case("cross-entropy, one layer, free bias", loss=_CE, bias="free"),
-        _case("cross-entropy, two layers", loss=_CE, M=2, seed=1),
+        _case("squared error, free bias, full columns", loss=_MSE, bias="free", collapsed=False, seed=1, full=True),
+        _case("squared error, two layers, penalised bias", loss=_MSE, M=2, bias=0.1, seed=2, full=True),
+        _case("squared error, three layers", loss=_MSE, M=3, seed=3, full=True),
+        _case("cross-entropy, one layer, free bias", loss=_CE, bias="free", full=True),
+        _case("cross-entropy, two layers", loss=_CE, M=2, seed=1, full=True),
         _case("cross-entropy, three layers, λ=0.001", loss=_CE, M=3, lam=0.001, seed=2),
         _case("cross-entropy, rates 2 and 1/2, λ to match", loss=_CE, rates=(2.0, 0.5), seed=3),
         _case("squared error, λ_H = 2 λ_W", Setting.OUTSIDE, loss=_MSE, unequal=2.0),
-        _case("cross-entropy, two layers, λ_H = λ_W / 2", Setting.OUTSIDE, loss=_CE, M=2, unequal=0.5),
+        _case("cross-entropy, two layers, λ_H = λ_W / 2", Setting.OUTSIDE, loss=_CE, M=2, unequal=0.5, full=True),
     ),
 )
 def imbalance(case: Case):

@@ -27,6 +27,9 @@ def balanced_regime(case: Case) -> Setting:
     return Setting.all_of(s.balanced, s.bias is None, s.R >= s.K, Setting.below(mean_strength(s), threshold(s.M)))
 
 
+ORTHOGONAL_IN_SPACE = case("three classes in space", INSIDE, t=0.1, counts=(10, 10, 10), widths=(3,), full=True)
+
+
 @check(
     key="dang2023/mse-balanced",
     formula=(
@@ -35,10 +38,9 @@ def balanced_regime(case: Case) -> Setting:
     ),
     source="Dang et al. 2023, balanced data, squared error without bias, M >= 1 linear layers",
     regime=balanced_regime,
-    only_full=("three classes in space",),
     cases=(
         *balanced_cases(None),
-        case("three classes in space", INSIDE, t=0.1, counts=(10, 10, 10), widths=(3,)),
+        ORTHOGONAL_IN_SPACE,
         case("M=1, t=1e-6", INSIDE, t=1e-6),
         case("unequal counts", OUTSIDE, t=0.1, counts=(20, 10, 6, 4), of=1),
         case("with a free bias", OUTSIDE, t=0.1, bias="free"),
@@ -69,16 +71,12 @@ def bottleneck_regime(case: Case) -> Setting:
     ),
     source="Dang et al. 2023, balanced data, squared error without bias, R < K",
     regime=bottleneck_regime,
-    only_full=(
-        "M=3, widths (2, 8, 8)",
-        "M=1, d=1",
-    ),
     cases=(
         case("M=1, d=2", INSIDE, t=0.1, widths=(2,)),
-        case("M=1, d=1", INSIDE, t=0.5, widths=(1,)),
+        case("M=1, d=1", INSIDE, t=0.5, widths=(1,), full=True),
         case("M=2, widths (8, 2)", INSIDE, t=0.2, M=2, widths=(8, 2)),
         case("M=2, widths (8, 2), t=0.97 t_c", INSIDE, t=0.97 * threshold(2), M=2, widths=(8, 2)),
-        case("M=3, widths (2, 8, 8)", INSIDE, t=0.2, M=3, widths=(2, 8, 8)),
+        case("M=3, widths (2, 8, 8)", INSIDE, t=0.2, M=3, widths=(2, 8, 8), full=True),
         case("M=1, d=2, t=1.03", OUTSIDE, t=1.03, widths=(2,)),
         case("M=2, widths (8, 2), t=1.03 t_c", OUTSIDE, t=1.03 * threshold(2), M=2, widths=(8, 2)),
         case("M=1, d=2, unequal counts", OUTSIDE, t=0.1, counts=(20, 10, 6, 4), of=1, widths=(2,)),
@@ -112,17 +110,19 @@ def bias_regime(case: Case) -> Setting:
     return Setting.all_of(s.balanced, s.bias == "free", s.R >= s.K - 1, Setting.below(mean_strength(s), threshold(s.M)))
 
 
+SIMPLEX_IN_SPACE = case("M=1, d=K-1", INSIDE, t=0.1, widths=(3,), bias="free")
+
+
 @check(
     key="dang2023/mse-balanced-bias",
     formula=r"b = \tfrac1K\mathbf 1,\quad \bar H^\top\bar H\propto WW^\top\propto W\bar H\propto I_K-\tfrac1K\mathbf 1\mathbf 1^\top",
     source="Dang et al. 2023, balanced data, squared error with last-layer bias",
     regime=bias_regime,
-    only_full=("a penalised bias, λ_b=1",),
     cases=(
         *balanced_cases("free"),
-        case("M=1, d=K-1", INSIDE, t=0.1, widths=(3,), bias="free"),
+        SIMPLEX_IN_SPACE,
         case("unequal counts", OUTSIDE, t=0.1, counts=(20, 10, 6, 4), of=1, bias="free"),
-        case("a penalised bias, λ_b=1", OUTSIDE, t=0.1, bias=1.0),
+        case("a penalised bias, λ_b=1", OUTSIDE, t=0.1, bias=1.0, full=True),
     ),
 )
 def mse_balanced_bias(case: Case):

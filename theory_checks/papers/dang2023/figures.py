@@ -7,32 +7,30 @@ import numpy as np
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
 from theory_checks.engine.figures.style import COLOURS, DASHES, EPS, MARKERS, REFERENCE, Figure, canvas, plot
+from theory_checks.papers.dang2023.balanced import ORTHOGONAL_IN_SPACE, SIMPLEX_IN_SPACE
+from theory_checks.papers.dang2023.imbalanced import GENERAL_IN_SPACE
+from theory_checks.papers.dang2023.protocol import BALANCED, IMBALANCED, WITH_BIAS
 
 _SCRIPT, _CURVES = "dang2023/direct-optimisation", "neural collapse along the script"
-# title of the row, counts and bias as the cases name them, depths
 _ROWS = (
-    ("balanced, no bias:\northogonal frame", "balanced, no bias", (1, 3, 6, 9)),
-    ("balanced, free bias:\nsimplex ETF", "balanced, free bias", (1, 3, 6, 9)),
-    ("200/100/50/50, no bias:\ngeneral orth. frame", "imbalanced, no bias", (1, 3, 6)),
+    ("balanced, no bias:\northogonal frame", BALANCED),
+    ("balanced, free bias:\nsimplex ETF", WITH_BIAS),
+    ("200/100/50/50, no bias:\ngeneral orth. frame", IMBALANCED),
 )
 _METRICS = (("NC1", "NC1"), ("NC2 W", r"NC2, $W$"), ("NC2 H", r"NC2, $\bar H$"), ("NC3", "NC3"))
 
 
-def _case(M: int, setting: str) -> str:
-    return f"M={M}, {setting}"
-
-
-@figure("dang2023/nc-curves", Need(_SCRIPT, tuple(_case(M, name) for _, name, depths in _ROWS for M in depths), (_CURVES,)))
+@figure("dang2023/nc-curves", Need(_SCRIPT, (*BALANCED, *WITH_BIAS, *IMBALANCED), (_CURVES,)))
 def nc_curves(data: Data) -> Figure:
     """NC1, NC2 and NC3 along their script (momentum 0.9, step 0.1, K = 4, N = 400, widths 64, λ = 5e-4) for M linear layers.
 
     NC2 and NC3 are the distances of the normalised matrices to the closed form.
     """
     drawn, axes = canvas(len(_ROWS), len(_METRICS), height=4.0, sharex=True, sharey=True)
-    for row, (title, name, depths) in zip(axes, _ROWS, strict=True):
+    for row, (title, cases) in zip(axes, _ROWS, strict=True):
         for ax, (metric, _) in zip(row, _METRICS, strict=True):
-            for i, M in enumerate(depths):
-                columns = data.one(_SCRIPT, _case(M, name)).record(_CURVES)
+            for i, case in enumerate(cases):
+                columns = data.one(_SCRIPT, case).record(_CURVES)
                 ax.plot(
                     columns["step"] / 1000,
                     columns[metric],
@@ -41,7 +39,7 @@ def nc_curves(data: Data) -> Figure:
                     marker=MARKERS[i],
                     markevery=(4 * i, 16),
                     markersize=3,
-                    label=f"$M = {M}$",
+                    label=f"$M = {len(case.parameters['widths'])}$",
                 )
             ax.axhline(EPS, label="machine precision", **REFERENCE)
             ax.set_yscale("log")
@@ -57,9 +55,9 @@ def nc_curves(data: Data) -> Figure:
 
 _SPACE = ("class means in space", "rows of the classifier in space")
 _FRAMES = (
-    ("orthogonal frame\n10/10/10, no bias", "dang2023/mse-balanced", "three classes in space"),
-    ("simplex ETF\n10/10/10/10, free bias", "dang2023/mse-balanced-bias", "M=1, d=K-1"),
-    ("general orthogonal frame\n20/8/3, no bias", "dang2023/mse-imbalanced", "counts 20/8/3 in space"),
+    ("orthogonal frame\n10/10/10, no bias", "dang2023/mse-balanced", ORTHOGONAL_IN_SPACE),
+    ("simplex ETF\n10/10/10/10, free bias", "dang2023/mse-balanced-bias", SIMPLEX_IN_SPACE),
+    ("general orthogonal frame\n20/8/3, no bias", "dang2023/mse-imbalanced", GENERAL_IN_SPACE),
 )
 
 

@@ -70,7 +70,9 @@ STARTS = {1: 1, 2: 256, 3: 128, 6: 64}
 INSIDE, BOUNDARY, OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 
 
-def case(name: str, setting: Setting, *, t: float, M: int = 1, counts=EQUAL, of: int = -1, widths=None, bias=None, unequal=None) -> Case:
+def case(
+    name: str, setting: Setting, *, t: float, M: int = 1, counts=EQUAL, of: int = -1, widths=None, bias=None, unequal=None, full=False
+) -> Case:
     """A case on which class `of` has strength t; `unequal` (M+1 factors, product 1) spreads λ over (W_M, …, W_1, H)."""
     lam = decay(t, counts, M, of=of)
     spread = (1.0,) * (M + 1) if unequal is None else unequal
@@ -81,4 +83,4 @@ def case(name: str, setting: Setting, *, t: float, M: int = 1, counts=EQUAL, of:
         "lambda_H": lam * spread[-1],
         "bias": bias,
     }
-    return Case(name, setting, parameters, starts=STARTS[M])
+    return Case(name, setting, parameters, starts=STARTS[M], full=full)

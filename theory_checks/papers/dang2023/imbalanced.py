@@ -30,6 +30,9 @@ def gof_claims(case: Case):
 LONG, TIED, STEEP = (20, 10, 6, 4), (20, 10, 5, 5), (28, 8, 3, 1)
 
 
+GENERAL_IN_SPACE = case("counts 20/8/3 in space", INSIDE, t=0.1, counts=(20, 8, 3), widths=(3,), full=True)
+
+
 @check(
     key="dang2023/mse-imbalanced",
     formula=(
@@ -38,10 +41,9 @@ LONG, TIED, STEEP = (20, 10, 6, 4), (20, 10, 5, 5), (28, 8, 3, 1)
     ),
     source="Dang et al. 2023, imbalanced data, squared error, M = 1",
     regime=imbalanced_regime,
-    only_full=("counts 20/8/3 in space",),
     cases=(
         case("counts 20/10/6/4, t_K=0.1", INSIDE, t=0.1, counts=LONG, unequal=(2.0, 0.5)),
-        case("counts 20/8/3 in space", INSIDE, t=0.1, counts=(20, 8, 3), widths=(3,)),
+        GENERAL_IN_SPACE,
         case("counts 20/10/5/5, t_K=0.97", INSIDE, t=0.97, counts=TIED),
         case("equal counts", INSIDE, t=0.3),
         case("counts 28/8/3/1, three classes at zero", INSIDE, t=9.0, counts=STEEP),

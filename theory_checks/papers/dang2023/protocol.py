@@ -43,15 +43,17 @@ def _case(counts, M: int, bias) -> Case:
     return Case(name, Setting.INSIDE, parameters, full=True)
 
 
+BALANCED = tuple(_case((100,) * 4, M, None) for M in (1, 3, 6, 9))
+WITH_BIAS = tuple(_case((100,) * 4, M, "free") for M in (1, 3, 6, 9))
+IMBALANCED = tuple(_case((200, 100, 50, 50), M, None) for M in (1, 3, 6))
+
+
 @check(
     key="dang2023/direct-optimisation",
     formula=r"L(k) - L^*\sim\rho^{2k},\quad \rho^2-(1+\beta-s\lambda)\rho+\beta=0,\quad \beta=0.9,\ s=0.1,\ \lambda=5\cdot10^{-4}",
     source="Dang et al. 2023, direct optimisation experiments (hyper-parameters of their code)",
     regime=protocol_regime,
-    cases=(
-        *(_case((100,) * 4, M, bias) for M in (1, 3, 6, 9) for bias in (None, "free")),
-        *(_case((200, 100, 50, 50), M, None) for M in (1, 3, 6)),
-    ),
+    cases=(*BALANCED, *WITH_BIAS, *IMBALANCED),
 )
 def direct_optimisation(case: Case):
     """The paper's script needs 30 000 steps for what second order does in some tens, and both arrive at the closed form."""

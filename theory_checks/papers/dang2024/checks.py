@@ -26,7 +26,7 @@ def strength(counts, k: int) -> float:
     return float(np.sqrt(counts[k] * (K - 1) / K) / sum(counts))
 
 
-def _case(name, setting, *, counts=_LONG, lam, spread=1.0, width=8, bias=None, features="nonnegative", starts=12):
+def _case(name, setting, *, counts=_LONG, lam, spread=1.0, width=8, bias=None, features="nonnegative", starts=12, full=False):
     parameters = {
         "class_counts": counts,
         "width": width,
@@ -35,7 +35,7 @@ def _case(name, setting, *, counts=_LONG, lam, spread=1.0, width=8, bias=None, f
         "bias": bias,
         "features": features,
     }
-    return Case(name, setting, parameters, build=_problem, starts=starts)
+    return Case(name, setting, parameters, build=_problem, starts=starts, full=full)
 
 
 def regime(case: Case) -> Setting:
@@ -70,13 +70,12 @@ def margins(case: Case) -> np.ndarray:
     ),
     source="Dang et al. 2024, geometry for nonnegative features; value and constants derived from it",
     regime=boundary_regime,
-    only_full=("imbalanced, d = K", "two classes"),
     cases=(
         _case("balanced", _INSIDE, counts=(5, 5, 5), lam=0.02),
         _case("imbalanced", _INSIDE, lam=5e-3),
         _case("imbalanced, unequal λ", _INSIDE, lam=5e-3, spread=20.0),
-        _case("imbalanced, d = K", _INSIDE, lam=5e-3, width=4, starts=32),
-        _case("two classes", _INSIDE, counts=(9, 2), lam=0.02),
+        _case("imbalanced, d = K", _INSIDE, lam=5e-3, width=4, starts=32, full=True),
+        _case("two classes", _INSIDE, counts=(9, 2), lam=0.02, full=True),
         _case("one class lost", _INSIDE, lam=1.1 * strength(_LONG, 3)),
         _case("three minority classes lost", _INSIDE, counts=_STEP, lam=1.1 * strength(_STEP, 4)),
         _case("all classes lost", _INSIDE, lam=1.1 * strength(_LONG, 0)),

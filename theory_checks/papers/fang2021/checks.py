@@ -121,10 +121,10 @@ def merging(k_A: int, k_B: int, R: float) -> Merging:
     return Merging(bound=(k_A - 1) * a + s, logits=Z, loss=float(loss))
 
 
-def _case(name: str, setting: Setting, counts, *, radius: float, width: int = 6, ratio: float = 1.0, **options) -> Case:
+def _case(name: str, setting: Setting, counts, *, radius: float, width: int = 6, ratio: float = 1.0, full=False, **options) -> Case:
     """A case with √(E_W E_H) = `radius` and E_W/E_H = `ratio`²."""
     energies = {"weight_energy": radius * ratio, "feature_energy": radius / ratio}
-    return Case(name, setting, {"class_counts": counts, "width": width, **energies}, build=layer_peeled_problem, options=options)
+    return Case(name, setting, {"class_counts": counts, "width": width, **energies}, build=layer_peeled_problem, options=options, full=full)
 
 
 def balanced_regime(case: Case) -> Setting:
@@ -142,12 +142,11 @@ def balanced_regime(case: Case) -> Setting:
     ),
     source="Fang, He, Long & Su 2021, balanced layer-peeled model; multiplier derived",
     regime=balanced_regime,
-    only_full=("d = K − 1",),
     cases=(
         _case("√(E_W E_H) = 1", _INSIDE, (4,) * 5, radius=1.0),
         _case("E_W = 9 E_H", _INSIDE, (4,) * 5, radius=3.0, ratio=3.0),
         _case("tight bounds", _INSIDE, (4,) * 5, radius=1e-3),
-        _case("d = K − 1", _INSIDE, (4,) * 5, radius=1.0, width=4),
+        _case("d = K − 1", _INSIDE, (4,) * 5, radius=1.0, width=4, full=True),
         _case("counts 6/6/6/1/1", _OUTSIDE, (6, 6, 6, 1, 1), radius=1.0),
     ),
 )
@@ -206,7 +205,6 @@ _MANY = (20, 20, 20, 20, 20, 2, 2, 2, 2, 2)
     ),
     source="Fang, He, Long & Su 2021 for n_A/n_B → ∞; the finite threshold derived",
     regime=merged_regime,
-    only_full=("three and seven classes, R=107", "five and five classes, at R_0", "five and five classes, 1.02 of the bound"),
     cases=(
         # there they are not only equal but zero
         _case("half of the bound", _INSIDE, _SIX, radius=0.5 * _radius_at_merging(_SIX), vanish=True),
@@ -215,9 +213,9 @@ _MANY = (20, 20, 20, 20, 20, 2, 2, 2, 2, 2)
         _case("at R_0, E_H = 9 E_W", _BOUNDARY, _SIX, radius=_radius_at_merging(_SIX), ratio=1 / 3),
         _case("1.02 of the bound", _OUTSIDE, _SIX, radius=1.02 * _radius_at_merging(_SIX)),
         _case("1.5 of the bound", _OUTSIDE, _SIX, radius=1.5 * _radius_at_merging(_SIX)),
-        _case("five and five classes, at R_0", _BOUNDARY, _MANY, radius=_radius_at_merging(_MANY), width=11),
-        _case("five and five classes, 1.02 of the bound", _OUTSIDE, _MANY, radius=1.02 * _radius_at_merging(_MANY), width=11),
-        _case("three and seven classes, R=107", _INSIDE, (107,) * 3 + (1,) * 7, radius=1.99, width=11),
+        _case("five and five classes, at R_0", _BOUNDARY, _MANY, radius=_radius_at_merging(_MANY), width=11, full=True),
+        _case("five and five classes, 1.02 of the bound", _OUTSIDE, _MANY, radius=1.02 * _radius_at_merging(_MANY), width=11, full=True),
+        _case("three and seven classes, R=107", _INSIDE, (107,) * 3 + (1,) * 7, radius=1.99, width=11, full=True),
     ),
 )
 def minority_collapse(case: Case):

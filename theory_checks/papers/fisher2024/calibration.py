@@ -20,14 +20,12 @@ from theory_checks.papers.fisher2024.joint import etf_regime, joint_problem, lea
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _BINS = 15
-# more decays, for the figures
-_SWEEP = {f"K=3, μ={mu:g}": mu for mu in (0.2, 0.1, 0.02, 0.01, 0.002, 0.001)}
 
 
-def _case(name: str, setting: Setting, *, K: int = 3, decay: float, lowers: bool, **parameters) -> Case:
+def _case(name: str, setting: Setting, *, K: int = 3, decay: float, lowers: bool, full=False, **parameters) -> Case:
     """`lowers`: whether mixup makes the confidence in clean points smaller."""
     parameters = {"num_classes": K, "alpha": 1.0, "lambda_W": decay, "mu": decay} | parameters
-    return Case(name, setting, parameters, build=joint_problem, options={"lowers": lowers})
+    return Case(name, setting, parameters, build=joint_problem, options={"lowers": lowers}, full=full)
 
 
 def _reliability(logits: np.ndarray, targets: np.ndarray, masses: np.ndarray) -> ufm.Reliability:
@@ -39,6 +37,13 @@ def _curve(name: str, curve: ufm.Reliability) -> Record:
     return Record(f"reliability of mixed points, {name}", {key: np.asarray(column) for key, column in columns.items()})
 
 
+DECAYS = (
+    _case("K=3, μ=0.05: clean confidence lower", _INSIDE, decay=0.05, lowers=True),
+    _case("K=3, μ=0.005", _INSIDE, decay=0.005, lowers=True),
+    _case("K=3, μ=0.0005", _INSIDE, decay=0.0005, lowers=True),
+)
+
+
 @check(
     key="fisher2024/calibration",
     formula=(
@@ -47,14 +52,11 @@ def _curve(name: str, curve: ufm.Reliability) -> Record:
     ),
     source="derived here; Fisher, Meng & Papyan 2024 relate their features to calibration",
     regime=etf_regime,
-    only_full=(*_SWEEP, "K=10, μ=0.01: clean confidence higher", "K=10, μ=0.05: clean confidence lower"),
     cases=(
-        _case("K=3, μ=0.05: clean confidence lower", _INSIDE, decay=0.05, lowers=True),
-        _case("K=3, μ=0.005", _INSIDE, decay=0.005, lowers=True),
-        _case("K=3, μ=0.0005", _INSIDE, decay=0.0005, lowers=True),
-        *(_case(name, _INSIDE, decay=mu, lowers=True) for name, mu in _SWEEP.items()),
-        _case("K=10, μ=0.01: clean confidence higher", _INSIDE, K=10, decay=0.01, lowers=False, d=9),
-        _case("K=10, μ=0.05: clean confidence lower", _INSIDE, K=10, decay=0.05, lowers=True, d=9),
+        *DECAYS,
+        *(_case(f"K=3, μ={mu:g}", _INSIDE, decay=mu, lowers=True, full=True) for mu in (0.2, 0.1, 0.02, 0.01, 0.002, 0.001)),
+        _case("K=10, μ=0.01: clean confidence higher", _INSIDE, K=10, decay=0.01, lowers=False, d=9, full=True),
+        _case("K=10, μ=0.05: clean confidence lower", _INSIDE, K=10, decay=0.05, lowers=True, d=9, full=True),
         _case("unequal class counts", _OUTSIDE, decay=0.05, lowers=True, class_counts=(4, 2, 1)),
     ),
 )

@@ -7,15 +7,20 @@ import numpy as np
 from theory_checks.engine.figures.data import Data, Need, Source
 from theory_checks.engine.figures.registry import figure
 from theory_checks.engine.figures.style import COLOURS, DASHES, MARKERS, REFERENCE, TEXT, Axes, Figure, canvas, letter, mixup_plot
+from theory_checks.papers.fisher2024.calibration import DECAYS
+from theory_checks.papers.fisher2024.fixed import STRENGTHS
+from theory_checks.papers.fisher2024.joint import LEARNED, SQUARED
+from theory_checks.papers.fisher2024.limits import DECADES
+from theory_checks.papers.fisher2024.manifold import TIED
 
 _FIXED, _LEARNED = "fisher2024/different-class", "fisher2024/etf-is-learned"
-_STRENGTHS = {"K=3, μ=0.3": r"$\mu = 0.3$", "K=3, μ=0.01": r"$\mu = 0.01$", "K=3, μ=0.0001": r"$\mu = 10^{-4}$"}
+_LABELS = dict(zip(STRENGTHS, (r"$\mu = 0.3$", r"$\mu = 0.01$", r"$\mu = 10^{-4}$"), strict=True))
 # every so many points of a pair are drawn, so that the line of theory is seen between them
 _THIN = 4
 _OTHERS = (
-    ("learned classifier, $\\mu = 0.05$", _LEARNED, "K=3, μ=0.05"),
-    ("squared error", "fisher2024/squared-error-is-convex", "ETF"),
-    ("manifold mixup, $\\mu = 0.05$", "fisher2024/manifold-mixup", "K=3, μ=0.05"),
+    ("learned classifier, $\\mu = 0.05$", _LEARNED, LEARNED),
+    ("squared error", "fisher2024/squared-error-is-convex", SQUARED),
+    ("manifold mixup, $\\mu = 0.05$", "fisher2024/manifold-mixup", TIED),
 )
 _PLANE = ("mixed points", "classifiers in the plane")
 _THEORY = "theory of a channel"
@@ -24,7 +29,7 @@ _PAIRS = ((0, 1), (0, 2), (1, 2))
 
 @figure(
     "fisher2024/channels",
-    Need(_FIXED, tuple(_STRENGTHS), (*_PLANE, _THEORY)),
+    Need(_FIXED, STRENGTHS, (*_PLANE, _THEORY)),
     *(Need(check, (case,), (*_PLANE, _THEORY) if check == _LEARNED else _PLANE) for _, check, case in _OTHERS),
 )
 def channels(data: Data) -> Figure:
@@ -34,7 +39,7 @@ def channels(data: Data) -> Figure:
     classifiers, scaled to half the reach of the points.
     """
     drawn, axes = canvas(2, 3, width=TEXT, height=4.0)
-    panels = [(f"fixed ETF, {title}", _FIXED, case) for case, title in _STRENGTHS.items()] + list(_OTHERS)
+    panels = [(f"fixed ETF, {title}", _FIXED, case) for case, title in _LABELS.items()] + list(_OTHERS)
     for ax, (title, check, case) in zip(np.ravel(axes), panels, strict=True):
         source = data.one(check, case)
         _plane(ax, source)
@@ -87,14 +92,14 @@ def _plane(ax: Axes, source: Source) -> None:
 _DECADES = "fisher2024/small-decay"
 
 
-@figure("fisher2024/amplification", Need(_FIXED, tuple(_STRENGTHS), ("mixed points", _THEORY)), Need(_DECADES, ("K=3",), ("decades of s",)))
+@figure("fisher2024/amplification", Need(_FIXED, STRENGTHS, ("mixed points", _THEORY)), Need(_DECADES, (DECADES,), ("decades of s",)))
 def amplification(data: Data) -> Figure:
     """Width of a channel against logit λ, its depth in units of the gap ξ of one class, both over decades of decay: lines are theory.
 
     A convex combination of class features would have a depth of ξ.
     """
     drawn, axes = canvas(1, 3, width=TEXT, height=2.3)
-    for i, (case, label) in enumerate(_STRENGTHS.items()):
+    for i, (case, label) in enumerate(_LABELS.items()):
         source = data.one(_FIXED, case)
         columns, law = source.record("mixed points"), source.record(_THEORY)
         pair = (columns["same"] < 0.5) & (columns["first"] == 0) & (columns["second"] == 1)
@@ -117,7 +122,7 @@ def amplification(data: Data) -> Figure:
     axes[0, 1].set_ylim(0.88, 1.8)
     axes[0, 0].set(xlabel=r"$\mathrm{logit}\,\lambda$", ylabel="$u_i - u_j$")
     axes[0, 1].set(xlabel=r"$\mathrm{logit}\,\lambda$", ylabel=r"$(u_i + u_j)\,/\,\xi$")
-    decades = data.one(_DECADES, "K=3").record("decades of s")
+    decades = data.one(_DECADES, DECADES).record("decades of s")
     for i, (name, label) in enumerate((("depth", r"$u_i + u_j$, $\lambda = 0.7$"), ("own_gap", r"$\xi$"))):
         axes[0, 2].plot(decades["s"], decades[f"{name}_law"], color=COLOURS[3 + i], linestyle=DASHES[i])
         look = {"color": COLOURS[3 + i], "linestyle": "none", "marker": MARKERS[3 + i], "markerfacecolor": "white"}
@@ -131,18 +136,17 @@ def amplification(data: Data) -> Figure:
 
 
 _CALIBRATION = "fisher2024/calibration"
-_DECAYS = ("K=3, μ=0.05: clean confidence lower", "K=3, μ=0.005", "K=3, μ=0.0005")
 _MIXED = ("with mixup", "without mixup, interpolated")
 
 
 @figure(
     "fisher2024/calibration",
-    Need(_CALIBRATION, _DECAYS, (*(f"reliability of mixed points, {name}" for name in _MIXED), "calibration")),
+    Need(_CALIBRATION, DECAYS, (*(f"reliability of mixed points, {name}" for name in _MIXED), "calibration")),
 )
 def calibration(data: Data) -> Figure:
     """Reliability of mixed points at μ = λ_W = 0.005 and calibration errors against the decay, K = 3, with mixup and without."""
     drawn, axes = canvas(1, 2, width=TEXT, height=2.4)
-    example = data.one(_CALIBRATION, _DECAYS[1])
+    example = data.one(_CALIBRATION, DECAYS[1])
     curves = {}
     for name in _MIXED:
         columns = example.record(f"reliability of mixed points, {name}")
@@ -151,7 +155,7 @@ def calibration(data: Data) -> Figure:
     mixup_plot.reliability(axes[0, 0], curves)
     # the larger of two shares is at least a half
     axes[0, 0].set(xlim=(0.45, 1.02), ylim=(0.45, 1.02))
-    numbers = [data.one(_CALIBRATION, case).record("calibration") for case in _DECAYS]
+    numbers = [data.one(_CALIBRATION, case).record("calibration") for case in DECAYS]
     series = (
         ("ece", "mixed points, with mixup"),
         ("ece_without", "mixed points, interpolated"),

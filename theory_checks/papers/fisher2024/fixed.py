@@ -80,10 +80,10 @@ def usual_setting(problem: ufm.Problem) -> Setting:
     return Setting.all_of(cross_entropy, is_etf(problem), problem.depth == 1, not problem.has_bias)
 
 
-def fixed_case(name: str, setting: Setting, *, K: int, s: float, m: float = 1.0, figure: bool = False, **parameters) -> Case:
+def fixed_case(name: str, setting: Setting, *, K: int, s: float, m: float = 1.0, figure: bool = False, full=False, **parameters) -> Case:
     """A case of `fixed_problem` with s = μ (K − 1)/(K m²). `figure`: whether figures show it."""
     parameters = {"num_classes": K, "mu": s * m**2 * K / (K - 1), "m": m} | parameters
-    return Case(name, setting, parameters, build=fixed_problem, options={"figure": figure})
+    return Case(name, setting, parameters, build=fixed_problem, options={"figure": figure}, full=full)
 
 
 def relative_claim(name: str, measured, predicted, tolerance: float = FITTED) -> Claim:
@@ -104,15 +104,14 @@ _UNEQUAL = (1.5, 1.0, 1.0, 1.0)
     formula=r"h_i=\tfrac{\xi}{a}w_i,\quad \xi e^{\xi}+(K-1)\xi=\tfrac Ks=\tfrac{K^2m^2}{(K-1)\mu},\quad 1-p_i=\tfrac{s(K-1)\xi}{K}",
     source=_SOURCE,
     regime=same_class_regime,
-    only_full=("K=3, s=0.1", "K=2", "K=10, s=1e-3", "K=100, s=1e-2"),
     cases=(
-        fixed_case("K=3, s=0.1", _INSIDE, K=3, s=0.1, m=2.0),
+        fixed_case("K=3, s=0.1", _INSIDE, K=3, s=0.1, m=2.0, full=True),
         fixed_case("K=4, s=1e-3", _INSIDE, K=4, s=1e-3),
         fixed_case("K=4, s=1e-6", _INSIDE, K=4, s=1e-6, m=0.3),
         fixed_case("K=4, s=100", _INSIDE, K=4, s=100.0),
-        fixed_case("K=2", _INSIDE, K=2, s=0.1),
-        fixed_case("K=10, s=1e-3", _INSIDE, K=10, s=1e-3),
-        fixed_case("K=100, s=1e-2", _INSIDE, K=100, s=1e-2),
+        fixed_case("K=2", _INSIDE, K=2, s=0.1, full=True),
+        fixed_case("K=10, s=1e-3", _INSIDE, K=10, s=1e-3, full=True),
+        fixed_case("K=100, s=1e-2", _INSIDE, K=100, s=1e-2, full=True),
         fixed_case("rows of unequal length", _OUTSIDE, K=4, s=1e-3, lengths=_UNEQUAL),
         fixed_case("smoothed labels", _OUTSIDE, K=4, smoothing=0.1, s=1e-3),
     ),
@@ -136,6 +135,13 @@ def two_class_regime(case: Case) -> Setting:
     return Setting.all_of(usual_setting(case.problem), bool(at_most_two))
 
 
+STRENGTHS = (
+    fixed_case("K=3, μ=0.3", _INSIDE, K=3, alpha=1.0, s=0.2, figure=True),
+    fixed_case("K=3, μ=0.01", _INSIDE, K=3, alpha=1.0, s=0.01 * 2 / 3, figure=True),
+    fixed_case("K=3, μ=0.0001", _INSIDE, K=3, alpha=1.0, s=1e-4 * 2 / 3, figure=True),
+)
+
+
 @check(
     key="fisher2024/different-class",
     formula=(
@@ -144,17 +150,14 @@ def two_class_regime(case: Case) -> Setting:
     ),
     source=_SOURCE,
     regime=two_class_regime,
-    only_full=("K=2", "K=4, α=0.2", "K=10", "λ=1/2 always, K=2"),
     cases=(
-        fixed_case("K=3, μ=0.3", _INSIDE, K=3, alpha=1.0, s=0.2, figure=True),
-        fixed_case("K=3, μ=0.01", _INSIDE, K=3, alpha=1.0, s=0.01 * 2 / 3, figure=True),
-        fixed_case("K=3, μ=0.0001", _INSIDE, K=3, alpha=1.0, s=1e-4 * 2 / 3, figure=True),
+        *STRENGTHS,
         fixed_case("K=4, α=1", _INSIDE, K=4, alpha=1.0, s=1e-2, m=2.0),
         fixed_case("λ=1/2 always", _INSIDE, K=4, alpha=np.inf, s=1e-2),
-        fixed_case("K=2", _INSIDE, K=2, alpha=1.0, s=1e-2),
-        fixed_case("K=4, α=0.2", _INSIDE, K=4, alpha=0.2, s=1e-3),
-        fixed_case("K=10", _INSIDE, K=10, alpha=1.0, s=0.01 * 9 / 10),
-        fixed_case("λ=1/2 always, K=2", _INSIDE, K=2, alpha=np.inf, s=1e-4),
+        fixed_case("K=2", _INSIDE, K=2, alpha=1.0, s=1e-2, full=True),
+        fixed_case("K=4, α=0.2", _INSIDE, K=4, alpha=0.2, s=1e-3, full=True),
+        fixed_case("K=10", _INSIDE, K=10, alpha=1.0, s=0.01 * 9 / 10, full=True),
+        fixed_case("λ=1/2 always, K=2", _INSIDE, K=2, alpha=np.inf, s=1e-4, full=True),
         fixed_case("rows of unequal length", _OUTSIDE, K=4, alpha=1.0, s=1e-2, lengths=_UNEQUAL),
         fixed_case("squared error", _OUTSIDE, K=3, alpha=1.0, s=1e-2, loss="MeanSquaredError"),
     ),

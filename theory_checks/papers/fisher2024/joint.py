@@ -32,12 +32,22 @@ def threshold(K: int, alpha: float) -> float:
 
 
 def _case(
-    name: str, setting: Setting, *, K: int = 3, alpha: float = 1.0, decay=None, share=None, ratio: float = 1.0, figure=False, **parameters
+    name: str,
+    setting: Setting,
+    *,
+    K: int = 3,
+    alpha: float = 1.0,
+    decay=None,
+    share=None,
+    ratio: float = 1.0,
+    figure=False,
+    full=False,
+    **parameters,
 ) -> Case:
     """A case with λ_W μ = decay², or this share of the threshold; `ratio` is λ_W/μ."""
     decay = np.sqrt(share * threshold(K, alpha)) if share is not None else decay
     parameters = {"num_classes": K, "alpha": alpha, "lambda_W": decay * ratio**0.5, "mu": decay / ratio**0.5} | parameters
-    return Case(name, setting, parameters, build=joint_problem, options={"figure": figure})
+    return Case(name, setting, parameters, build=joint_problem, options={"figure": figure}, full=full)
 
 
 def _symmetric(case: Case, loss: str) -> Setting:
@@ -72,25 +82,27 @@ def etf_regime(case: Case) -> Setting:
     return Setting.all_of(usual, Setting.below(p["lambda_W"] * p["mu"], threshold(p["num_classes"], p["alpha"])))
 
 
+LEARNED = _case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True)
+
+
 @check(
     key="fisher2024/etf-is-learned",
     formula=r"WW^\top=aP,\quad \mathbb E\|q-p\|^2=(K-1)\lambda_W\mu,\quad p+sz=q,\ s=\mu/a",
     source=_DERIVED,
     regime=etf_regime,
-    only_full=("K=4, λ=1/2 always", "K=4, α=0.2", "K=5, d=4, α=2", "K=2", "K=10, d=9", "d=K-2"),
     cases=(
-        _case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True),
+        LEARNED,
         _case("K=3, μ=0.005", _INSIDE, decay=0.005, figure=True),
         _case("K=3, 0.97 of the threshold", _INSIDE, share=0.97),
         _case("K=4, d=3, λ_W/μ=9", _INSIDE, K=4, decay=0.02, d=3, ratio=9.0),
         _case("K=3, no mixup", _INSIDE, alpha=0.0, decay=0.05, ratio=0.25),
-        _case("K=4, λ=1/2 always", _INSIDE, K=4, alpha=np.inf, decay=0.02),
-        _case("K=4, α=0.2", _INSIDE, K=4, alpha=0.2, decay=0.02),
-        _case("K=5, d=4, α=2", _INSIDE, K=5, alpha=2.0, decay=0.01, d=4),
-        _case("K=2", _INSIDE, K=2, decay=0.05),
-        _case("K=10, d=9", _INSIDE, K=10, decay=0.01, d=9, nodes=16),
+        _case("K=4, λ=1/2 always", _INSIDE, K=4, alpha=np.inf, decay=0.02, full=True),
+        _case("K=4, α=0.2", _INSIDE, K=4, alpha=0.2, decay=0.02, full=True),
+        _case("K=5, d=4, α=2", _INSIDE, K=5, alpha=2.0, decay=0.01, d=4, full=True),
+        _case("K=2", _INSIDE, K=2, decay=0.05, full=True),
+        _case("K=10, d=9", _INSIDE, K=10, decay=0.01, d=9, nodes=16, full=True),
         _case("unequal class counts", _OUTSIDE, decay=0.05, class_counts=(4, 2, 1)),
-        _case("d=K-2", _OUTSIDE, K=4, decay=0.02, d=2),
+        _case("d=K-2", _OUTSIDE, K=4, decay=0.02, d=2, full=True),
     ),
 )
 def etf_is_learned(case: Case):
@@ -132,22 +144,16 @@ def collapse_regime(case: Case) -> Setting:
     formula=r"W=0\iff\lambda_W\mu\ge\rho/K,\quad\rho=\mathbb E[\lambda^2+(1-\lambda)^2]=\tfrac{\alpha+1}{2\alpha+1}",
     source=_DERIVED,
     regime=collapse_regime,
-    only_full=(
-        "K=4, λ=1/2 always, 1.03 of the threshold",
-        "K=4, λ=1/2 always, 0.97 of the threshold",
-        "K=4, α=0.2, 1.03 of the threshold",
-        "K=4, α=0.2, 0.97 of the threshold",
-    ),
     cases=(
         _case("K=3, 1.03 of the threshold", _INSIDE, share=1.03, ratio=4.0),
         _case("K=3, at the threshold", _BOUNDARY, share=1.0),
         _case("K=3, 0.97 of the threshold", _OUTSIDE, share=0.97),
-        _case("K=4, λ=1/2 always, 1.03 of the threshold", _INSIDE, K=4, alpha=np.inf, share=1.03),
-        _case("K=4, λ=1/2 always, 0.97 of the threshold", _OUTSIDE, K=4, alpha=np.inf, share=0.97),
+        _case("K=4, λ=1/2 always, 1.03 of the threshold", _INSIDE, K=4, alpha=np.inf, share=1.03, full=True),
+        _case("K=4, λ=1/2 always, 0.97 of the threshold", _OUTSIDE, K=4, alpha=np.inf, share=0.97, full=True),
         _case("K=3, no mixup, 1.03 of the threshold", _INSIDE, alpha=0.0, share=1.03),
         _case("K=3, no mixup, 0.97 of the threshold", _OUTSIDE, alpha=0.0, share=0.97),
-        _case("K=4, α=0.2, 1.03 of the threshold", _INSIDE, K=4, alpha=0.2, share=1.03),
-        _case("K=4, α=0.2, 0.97 of the threshold", _OUTSIDE, K=4, alpha=0.2, share=0.97),
+        _case("K=4, α=0.2, 1.03 of the threshold", _INSIDE, K=4, alpha=0.2, share=1.03, full=True),
+        _case("K=4, α=0.2, 0.97 of the threshold", _OUTSIDE, K=4, alpha=0.2, share=0.97, full=True),
     ),
 )
 def collapse(case: Case):
@@ -169,13 +175,16 @@ def _fixed(name: str, setting: Setting, *, loss: str, **parameters) -> Case:
     return fixed_case(name, setting, K=3, s=0.1, alpha=1.0, loss=loss, **parameters)
 
 
+SQUARED = _fixed("ETF", _INSIDE, loss="MeanSquaredError", figure=True)
+
+
 @check(
     key="fisher2024/squared-error-is-convex",
     formula=r"h^\lambda_{ij}=(W^\top W+\mu I)^{-1}W^\top q=\lambda h_i+(1-\lambda)h_j",
     source="Fisher, Meng & Papyan 2024, mixup with squared error",
     regime=convex_regime,
     cases=(
-        _fixed("ETF", _INSIDE, loss="MeanSquaredError", figure=True),
+        SQUARED,
         _fixed("rows of unequal length", _INSIDE, loss="MeanSquaredError", lengths=(3.0, 1.0, 0.3), figure=True),
         _fixed("cross-entropy", _OUTSIDE, loss="CrossEntropy"),
     ),
@@ -207,14 +216,13 @@ def spectrum_regime(case: Case) -> Setting:
     ),
     source=_DERIVED,
     regime=spectrum_regime,
-    only_full=("K=4",),
     cases=(
         _case("K=3", _INSIDE, decay=0.1, loss="MeanSquaredError", ratio=4.0),
         _case("K=3, 0.97 of the contrasts' threshold", _INSIDE, share=0.97, loss="MeanSquaredError"),
         _case("K=3, at the contrasts' threshold", _INSIDE, share=1.0, loss="MeanSquaredError"),
         _case("K=3, 1.03 of the contrasts' threshold", _INSIDE, share=1.03, loss="MeanSquaredError"),
         _case("K=3, 1.03 of the mean's threshold", _INSIDE, share=1.03 * 1.5, loss="MeanSquaredError"),
-        _case("K=4", _INSIDE, K=4, decay=0.02, loss="MeanSquaredError"),
+        _case("K=4", _INSIDE, K=4, decay=0.02, loss="MeanSquaredError", full=True),
         _case("unequal class counts", _OUTSIDE, decay=0.1, loss="MeanSquaredError", class_counts=(4, 2, 1)),
     ),
 )

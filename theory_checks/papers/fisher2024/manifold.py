@@ -108,12 +108,25 @@ def tied_regime(case: Case) -> Setting:
 
 
 def _case(
-    name: str, setting: Setting, *, K: int = 3, alpha: float = 1.0, decay=None, share=None, ratio: float = 1.0, figure=False, **parameters
+    name: str,
+    setting: Setting,
+    *,
+    K: int = 3,
+    alpha: float = 1.0,
+    decay=None,
+    share=None,
+    ratio: float = 1.0,
+    figure=False,
+    full=False,
+    **parameters,
 ) -> Case:
     """A case with λ_W μ = decay², or this share of the threshold ρ²/K; `ratio` is λ_W/μ."""
     decay = np.sqrt(share * K) * threshold(K, alpha) if share is not None else decay
     parameters = {"num_classes": K, "alpha": alpha, "lambda_W": decay * ratio**0.5, "mu": decay / ratio**0.5} | parameters
-    return Case(name, setting, parameters, build=joint_problem, options={"figure": figure})
+    return Case(name, setting, parameters, build=joint_problem, options={"figure": figure}, full=full)
+
+
+TIED = _case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True)
 
 
 @check(
@@ -124,15 +137,14 @@ def _case(
     ),
     source="derived here; Fisher, Meng & Papyan 2024 compare earlier layers with manifold mixup",
     regime=tied_regime,
-    only_full=("K=4, d=3, λ_W/μ=9", "K=2"),
     cases=(
-        _case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True),
+        TIED,
         _case("K=3, μ=0.005", _INSIDE, decay=0.005, figure=True),
         _case("K=3, 0.97 of the threshold", _INSIDE, share=0.97),
         _case("K=3, 1.03 of the threshold", _INSIDE, share=1.03),
         _case("K=3, no mixup", _INSIDE, alpha=0.0, decay=0.05),
-        _case("K=4, d=3, λ_W/μ=9", _INSIDE, K=4, decay=0.02, ratio=9.0, d=3),
-        _case("K=2", _INSIDE, K=2, alpha=0.5, decay=0.05),
+        _case("K=4, d=3, λ_W/μ=9", _INSIDE, K=4, decay=0.02, ratio=9.0, d=3, full=True),
+        _case("K=2", _INSIDE, K=2, alpha=0.5, decay=0.05, full=True),
         _case("unequal class counts", _OUTSIDE, decay=0.05, class_counts=(4, 2, 1)),
     ),
 )

@@ -7,16 +7,16 @@ import numpy as np
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
 from theory_checks.engine.figures.style import COLOURS, COLUMN, DASHES, MARKERS, Figure, canvas, letter
-from theory_checks.papers.garrod2024.checks import MAP_CHECKS, MAP_DECAY, map_cases
+from theory_checks.papers.garrod2024.checks import MAP, MAP_DECAY
 
-NEEDS = tuple(Need(check, tuple(case.id for case in cases), ("values",)) for check, cases in map_cases().items())
+NEEDS = tuple(Need(check, cases, ("values",)) for check, cases in MAP.items())
 _DEPTHS = (1, 2, 3, 5)
 _CURVES = (("ETF", "simplex ETF"), ("pairs", "pairs (odd $K$: and a triple or single)"), ("circle", "circle"), ("best known", "best known"))
 
 
 def table(data: Data) -> dict[str, np.ndarray]:
     """The columns of all records, one entry a pair (K, M), and "structure", the name of the best one in closed form."""
-    sources = [source for check in MAP_CHECKS for source in data.of(check)]
+    sources = [source for check in MAP for source in data.of(check)]
     records = [source.record("values") for source in sources]
     columns = {name: np.concatenate([record[name] for record in records]) for name in records[0]}
     return {**columns, "structure": np.array([source.full_name("values").rpartition(" is ")[2] for source in sources])}

@@ -10,9 +10,9 @@ from theory_checks.engine.registry import Case, Setting, check, one_hot_problem
 from theory_checks.engine.trajectories import features, flow, path_claim, ratio_claim, record
 
 
-def _case(name: str, setting=Setting.INSIDE, *, counts, d, until, seed=0, path="renormalised") -> Case:
+def _case(name: str, setting=Setting.INSIDE, *, counts, d, until, seed=0, path="renormalised", full=False) -> Case:
     parameters = {"class_counts": counts, "widths": (d,), "lambda_W": 0.0, "lambda_H": 0.0, "bias": "free"}
-    return Case(name, setting, parameters, build=one_hot_problem, options={"until": until, "path": path}, seed=seed)
+    return Case(name, setting, parameters, build=one_hot_problem, options={"until": until, "path": path}, seed=seed, full=full)
 
 
 def regime(case: Case) -> Setting:
@@ -30,14 +30,10 @@ def regime(case: Case) -> Setting:
     formula=r"n\left[C^2\ln\omega_j + C\omega_j^2 + \tfrac14\omega_j^4\right] = t + a_j,\quad L = \tfrac12\sum_j\frac{1}{C + \omega_j^2}",
     source="Han, Papyan & Donoho 2022, closed form of the renormalised gradient flow; constants derived",
     regime=regime,
-    only_full=(
-        "C=3, n=10, d=2",
-        "C=5, n=4, d=8",
-    ),
     cases=(
         _case("C=4, n=6, d=5", counts=(6,) * 4, d=5, until=4000.0),
-        _case("C=3, n=10, d=2", counts=(10,) * 3, d=2, until=1000.0, seed=1),
-        _case("C=5, n=4, d=8", counts=(4,) * 5, d=8, until=300.0, seed=2),
+        _case("C=3, n=10, d=2", counts=(10,) * 3, d=2, until=1000.0, seed=1, full=True),
+        _case("C=5, n=4, d=8", counts=(4,) * 5, d=8, until=300.0, seed=2, full=True),
         _case("unequal counts", Setting.OUTSIDE, counts=(10, 6, 4, 4), d=5, until=1000.0),
     ),
 )

@@ -42,12 +42,12 @@ def phase_regime(case: Case) -> Setting:
     return Setting.all_of(two and o["classes"][0] >= 2, case.problem.bias is None)
 
 
-def _case(name: str, setting: Setting, *, k_A: int, k_B: int, ratios, strengths, minority=None) -> Case:
+def _case(name: str, setting: Setting, *, k_A: int, k_B: int, ratios, strengths, minority=None, full=False) -> Case:
     """`minority`: groups of minority classes, by which their counts differ: group i has n_B (1 + i) samples."""
     minority = (tuple(range(k_A, k_A + k_B)),) if minority is None else minority
     options = {"classes": (k_A, k_B), "ratios": tuple(ratios), "strengths": tuple(strengths), "minority": minority}
     parameters = {"class_counts": _counts(k_A, minority, ratios[0]), "s": strengths[0]}
-    return Case(name, setting, parameters, build=_problem, options=options)
+    return Case(name, setting, parameters, build=_problem, options=options, full=full)
 
 
 def _counts(k_A: int, minority, R: float) -> tuple[float, ...]:
@@ -61,6 +61,20 @@ def _grid(low: float, high: float, number: int) -> tuple[float, ...]:
     return tuple(np.sqrt(edges[1:] * edges[:-1]).tolist())
 
 
+MAPS = tuple(
+    _case(
+        f"({k_A}, {k_B}), 30 × 24 points",
+        _INSIDE,
+        k_A=k_A,
+        k_B=k_B,
+        ratios=_grid(1, 100, 30),
+        strengths=_grid(0.3, 15, 24),
+        full=True,
+    )
+    for k_A, k_B in ((5, 5), (3, 7))
+)
+
+
 @check(
     key="hong2023/phase-diagram",
     formula=(
@@ -69,13 +83,9 @@ def _grid(low: float, high: float, number: int) -> tuple[float, ...]:
     ),
     source="derived from the convex form of Hong & Ling 2023",
     regime=phase_regime,
-    only_full=("(5, 5), 30 × 24 points", "(3, 7), 30 × 24 points"),
     cases=(
         _case("(3, 2), 3 × 5 points", _INSIDE, k_A=3, k_B=2, ratios=(2.0, 6.0, 40.0), strengths=(0.3, 0.97, 1.03, 2.1, 7.0)),
-        *(
-            _case(f"({k_A}, {k_B}), 30 × 24 points", _INSIDE, k_A=k_A, k_B=k_B, ratios=_grid(1, 100, 30), strengths=_grid(0.3, 15, 24))
-            for k_A, k_B in ((5, 5), (3, 7))
-        ),
+        *MAPS,
         _case(
             "minority classes of two sizes",
             _OUTSIDE,

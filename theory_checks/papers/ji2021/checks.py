@@ -44,9 +44,11 @@ def _contrasts(K: int) -> np.ndarray:
     return np.linalg.svd(np.eye(K) - 1 / K)[0][:, : K - 1]
 
 
-def _case(name: str, setting=_INSIDE, *, K=4, n=3, counts=None, widths=(5,), decay=0.0, start=1e-2, until=20.0, seed=0, **options) -> Case:
+def _case(
+    name: str, setting=_INSIDE, *, K=4, n=3, counts=None, widths=(5,), decay=0.0, start=1e-2, until=20.0, seed=0, full=False, **options
+) -> Case:
     parameters = {"class_counts": (n,) * K if counts is None else counts, "widths": widths, "decay": decay}
-    return Case(name, setting, parameters, build=sum_problem, options={"start": start, "until": until, **options}, seed=seed)
+    return Case(name, setting, parameters, build=sum_problem, options={"start": start, "until": until, **options}, seed=seed, full=full)
 
 
 def _symmetric_start(case: Case) -> ufm.Params:
@@ -96,24 +98,16 @@ def symmetric_regime(case: Case) -> Setting:
     r"\quad \dot u = (M+1)\left[u^{\frac{2M}{M+1}}\tfrac{\sqrt nK}{K-1+e^\xi} - \lambda u\right],\ u = \sqrt n\,\xi",
     source="derived: the gradient flow of Ji et al. 2021 on the symmetric configuration, with decay and depth",
     regime=symmetric_regime,
-    only_full=(
-        "K=10, n=5, d=9",
-        "M=3",
-        "M=2",
-        "M=2, decay 0.3",
-        "M=2, decay 0.3, a small start dies",
-        "K=2, n=8, from above",
-    ),
     cases=(
         _case("K=4, n=3", until=1e3),
-        _case("K=10, n=5, d=9", K=10, n=5, widths=(9,), start=0.5, seed=1),
-        _case("K=2, n=8, from above", K=2, n=8, start=4.0, decay=1.0, seed=2),
+        _case("K=10, n=5, d=9", K=10, n=5, widths=(9,), start=0.5, seed=1, full=True),
+        _case("K=2, n=8, from above", K=2, n=8, start=4.0, decay=1.0, seed=2, full=True),
         _case("decay 0.1", decay=0.1, until=50.0, seed=3),
         _case("decay 5, beyond the threshold: it dies", decay=5.0, start=1.0, until=4.0, seed=4),
-        _case("M=2", widths=(5, 6), start=0.1, seed=5),
-        _case("M=3", widths=(5, 6, 4), start=0.5, seed=6),
-        _case("M=2, decay 0.3", widths=(5, 6), decay=0.3, start=0.5, seed=7),
-        _case("M=2, decay 0.3, a small start dies", widths=(5, 6), decay=0.3, start=1e-4, seed=8),
+        _case("M=2", widths=(5, 6), start=0.1, seed=5, full=True),
+        _case("M=3", widths=(5, 6, 4), start=0.5, seed=6, full=True),
+        _case("M=2, decay 0.3", widths=(5, 6), decay=0.3, start=0.5, seed=7, full=True),
+        _case("M=2, decay 0.3, a small start dies", widths=(5, 6), decay=0.3, start=1e-4, seed=8, full=True),
         _case("W twice too large", _OUTSIDE, stretch=2.0),
         _case("unequal counts", _OUTSIDE, counts=(6, 3, 2, 1)),
     ),
@@ -136,9 +130,9 @@ def fixed_regime(case: Case) -> Setting:
     return Setting.all_of(case.parameters["decay"] == 0, case.options["start"] == 0)
 
 
-def _fixed_case(name: str, setting=_INSIDE, *, counts, a, d=5, decay=0.0, frozen=True, start=0.0, until=100.0, seed=0) -> Case:
+def _fixed_case(name: str, setting=_INSIDE, *, counts, a, d=5, decay=0.0, frozen=True, start=0.0, until=100.0, seed=0, full=False) -> Case:
     parameters = {"class_counts": counts, "widths": (d,), "scale": a, "decay": decay, "frozen": frozen}
-    return Case(name, setting, parameters, build=fixed_problem, options={"start": start, "until": until}, seed=seed)
+    return Case(name, setting, parameters, build=fixed_problem, options={"start": start, "until": until}, seed=seed, full=full)
 
 
 @check(
@@ -146,16 +140,11 @@ def _fixed_case(name: str, setting=_INSIDE, *, counts, a, d=5, decay=0.0, frozen
     formula=r"e^\xi + (K-1)\xi = 1 + aKt,\quad \xi = \tfrac{c}{K-1} - W_0\!\left(\tfrac{e^{c/(K-1)}}{K-1}\right),\ c = 1 + aKt",
     source="derived: cross-entropy of features under a fixed simplex ETF classifier",
     regime=fixed_regime,
-    only_full=(
-        "K=10, a=5, d=9",
-        "K=3, a=0.2, unequal counts",
-        "K=4, a=2, W moving at rate 0",
-    ),
     cases=(
         _fixed_case("K=4, a=1", counts=(3,) * 4, a=1.0),
-        _fixed_case("K=10, a=5, d=9", counts=(2,) * 10, a=5.0, d=9, seed=1),
-        _fixed_case("K=3, a=0.2, unequal counts", counts=(7, 2, 1), a=0.2, until=1e4, seed=2),
-        _fixed_case("K=4, a=2, W moving at rate 0", counts=(3,) * 4, a=2.0, frozen=False, seed=3),
+        _fixed_case("K=10, a=5, d=9", counts=(2,) * 10, a=5.0, d=9, seed=1, full=True),
+        _fixed_case("K=3, a=0.2, unequal counts", counts=(7, 2, 1), a=0.2, until=1e4, seed=2, full=True),
+        _fixed_case("K=4, a=2, W moving at rate 0", counts=(3,) * 4, a=2.0, frozen=False, seed=3, full=True),
         _fixed_case("features from 0.1", _OUTSIDE, counts=(3,) * 4, a=1.0, start=0.1),
         _fixed_case("decay 0.01", _OUTSIDE, counts=(3,) * 4, a=1.0, decay=0.01),
     ),
@@ -193,14 +182,10 @@ def margin_regime(case: Case) -> Setting:
     r"\quad t\,L\,\tfrac12(\|W\|^2+\|H\|^2) \to \frac{1}{2\gamma^{*2}}",
     source="Ji et al. 2021, convergence in direction to the max-margin problem, by content; its value and the rate derived",
     regime=margin_regime,
-    only_full=(
-        "K=3, n=5, d=3",
-        "K=5, n=2, d=4 = K - 1",
-    ),
     cases=(
         _case("K=4, n=3, d=5", seed=1),
-        _case("K=3, n=5, d=3", K=3, n=5, widths=(3,), seed=2),
-        _case("K=5, n=2, d=4 = K - 1", K=5, n=2, widths=(4,), seed=3),
+        _case("K=3, n=5, d=3", K=3, n=5, widths=(3,), seed=2, full=True),
+        _case("K=5, n=2, d=4 = K - 1", K=5, n=2, widths=(4,), seed=3, full=True),
         _case("K=4, n=3, d=2 < K - 1", _OUTSIDE, widths=(2,)),
     ),
 )

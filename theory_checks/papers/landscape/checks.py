@@ -17,9 +17,9 @@ _EXACT = 1e-9
 _NOT_GLOBAL = 1e-6
 
 
-def _case(name: str, setting: Setting, *, counts, widths, lam, loss, bias=None) -> Case:
+def _case(name: str, setting: Setting, *, counts, widths, lam, loss, bias=None, full=False) -> Case:
     parameters = {"class_counts": counts, "widths": widths, "lambda_W": lam, "lambda_H": lam, "bias": bias, "loss": loss, "collapsed": True}
-    return Case(name, setting, parameters, build=one_hot_problem)
+    return Case(name, setting, parameters, build=one_hot_problem, full=full)
 
 
 def one_layer_regime(case: Case) -> Setting:
@@ -60,20 +60,14 @@ _PLAIN = {"counts": (5, 4, 3, 2), "widths": (5,), "lam": 0.01}
     formula=r"\nabla f = 0,\ f > \min f\ \Rightarrow\ \lambda_{\min}(\nabla^2 f) < 0",
     source="Zhu et al. 2021 for cross-entropy, Zhou et al. 2022 for squared error, landscape of the plain model",
     regime=one_layer_regime,
-    only_full=(
-        "cross-entropy, unequal counts",
-        "cross-entropy, penalised bias",
-        "squared error, penalised bias",
-        "squared error, three layers",
-    ),
     cases=(
         _case("cross-entropy, balanced", _INSIDE, counts=(3,) * 4, widths=(6,), lam=0.01, loss="CrossEntropy"),
-        _case("cross-entropy, unequal counts", _INSIDE, loss="CrossEntropy", **_PLAIN),
-        _case("cross-entropy, penalised bias", _INSIDE, loss="CrossEntropy", bias=0.1, **_PLAIN),
+        _case("cross-entropy, unequal counts", _INSIDE, loss="CrossEntropy", **_PLAIN, full=True),
+        _case("cross-entropy, penalised bias", _INSIDE, loss="CrossEntropy", bias=0.1, **_PLAIN, full=True),
         _case("squared error, balanced", _INSIDE, counts=(3,) * 3, widths=(4,), lam=0.01, loss="MeanSquaredError"),
-        _case("squared error, penalised bias", _INSIDE, loss="MeanSquaredError", bias=0.1, **_PLAIN),
+        _case("squared error, penalised bias", _INSIDE, loss="MeanSquaredError", bias=0.1, **_PLAIN, full=True),
         _case("cross-entropy, two layers", _OUTSIDE, counts=(3,) * 4, widths=(6, 6), lam=0.01, loss="CrossEntropy"),
-        _case("squared error, three layers", _OUTSIDE, counts=(5, 4, 3, 2), widths=(4, 5, 6), lam=0.01, loss="MeanSquaredError"),
+        _case("squared error, three layers", _OUTSIDE, counts=(5, 4, 3, 2), widths=(4, 5, 6), lam=0.01, loss="MeanSquaredError", full=True),
     ),
 )
 def one_layer_strict_saddles(case: Case):

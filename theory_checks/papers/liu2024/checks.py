@@ -38,6 +38,7 @@ def _case(
     bias: float | str | None = "free",
     d: int = 8,
     spread=(2.0, 0.5),
+    full=False,
 ) -> Case:
     """A case on which the direction of this mass μ (the smallest unless given) has load t; λ_W / λ_H as in `spread` for one layer."""
     N = sum(counts)
@@ -45,7 +46,7 @@ def _case(
     lam = ((t * mass / (M * N)) ** M / N) ** (1 / (M + 1))
     decays = spread if M == 1 else (1.0,) * (M + 1)
     parameters = {"class_counts": counts, "widths": (d,) * M, "lambda_W": tuple(lam * a for a in decays[:-1]), "lambda_H": lam * decays[-1]}
-    return Case(name, setting, {**parameters, "bias": bias}, starts=_STARTS[M])
+    return Case(name, setting, {**parameters, "bias": bias}, starts=_STARTS[M], full=full)
 
 
 def geometry_regime(case: Case) -> Setting:
@@ -63,7 +64,6 @@ def geometry_regime(case: Case) -> Setting:
     ),
     source="Liu 2024, geometry of the global minimisers; the fractions are derived",
     regime=geometry_regime,
-    only_full=("M=3, t=0.2 t_c",),
     cases=(
         _case("counts 20/10/6/4, t=0.1", _INSIDE, t=0.1),
         _case("counts 20/10/6/4, smallest direction at 0.97", _INSIDE, t=0.97),
@@ -72,7 +72,7 @@ def geometry_regime(case: Case) -> Setting:
         _case("equal counts", _INSIDE, t=0.3, counts=(10, 10, 10, 10)),
         _case("all directions collapsed", _INSIDE, t=9.0),
         _case("smallest direction at its threshold", _BOUNDARY, t=1.0),
-        *(_case(f"M={M}, t=0.2 t_c", _INSIDE, t=0.2 * threshold(M), M=M) for M in (2, 3)),
+        *(_case(f"M={M}, t=0.2 t_c", _INSIDE, t=0.2 * threshold(M), M=M, full=M == 3) for M in (2, 3)),
         _case("M=2, smallest direction at 1.03 t_c", _INSIDE, t=1.03 * threshold(2), M=2),
         _case("no bias", _OUTSIDE, t=0.1, bias=None),
     ),

@@ -23,11 +23,13 @@ def mode_problem(class_counts=None, *, soft=None, widths, decay=0.0):
     return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=widths, lambda_W=lam, lambda_H=lam)
 
 
-def _case(name: str, setting=_INSIDE, *, starts, counts=(9, 4, 1), soft=None, M=1, decay=0.0, gaps=None, until=6.0, seed=0) -> Case:
+def _case(
+    name: str, setting=_INSIDE, *, starts, counts=(9, 4, 1), soft=None, M=1, decay=0.0, gaps=None, until=6.0, seed=0, full=False
+) -> Case:
     """`starts` are u_k(0); `gaps` are a_k² − b_k² of the two factors of a mode, zero for balanced ones; `until` is the last time."""
     parameters = {"widths": (5, 6, 4)[:M], "decay": decay} | ({"class_counts": counts} if soft is None else {"soft": soft})
     options = {"starts": starts, "gaps": (0.0,) * len(starts) if gaps is None else gaps, "until": until}
-    return Case(name, setting, parameters, build=mode_problem, options=options, seed=seed)
+    return Case(name, setting, parameters, build=mode_problem, options=options, seed=seed, full=full)
 
 
 def _modes(problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,19 +82,17 @@ def balanced_regime(case: Case) -> Setting:
     formula=r"u(t) = \frac{a}{1 + (a/u_0 - 1)e^{-2at}},\quad a = s - \lambda",
     source="Saxe et al. 2014, balanced modes; with decay derived",
     regime=balanced_regime,
-    only_full=(
-        "counts (16, 16, 4, 4), degenerate modes",
-        "two layers",
-    ),
     cases=(
         _case("counts (9, 4, 1), from 0.001, 0.5 and 2", starts=(1e-3, 0.5, 2.0)),
-        _case("counts (16, 16, 4, 4), degenerate modes", counts=(16, 16, 4, 4), starts=(1e-2, 1e-3, 1e-2, 1e-4), until=4.0, seed=1),
+        _case(
+            "counts (16, 16, 4, 4), degenerate modes", counts=(16, 16, 4, 4), starts=(1e-2, 1e-3, 1e-2, 1e-4), until=4.0, seed=1, full=True
+        ),
         _case("soft random targets", soft=(3, 7, 0), starts=(1e-2, 1e-2, 1e-2), until=3.0, seed=2),
         _case("decay 0.5", decay=0.5, starts=(1e-3, 0.5, 2.0), seed=3),
         _case("decay 1, at the threshold of the smallest class", decay=1.0, starts=(1e-2, 0.5, 2.0), seed=4),
         _case("decay 1.5, the smallest class dies", decay=1.5, starts=(1e-2, 0.5, 2.0), seed=5),
         _case("unbalanced by 0.1", _OUTSIDE, starts=(1e-2, 0.5, 2.0), gaps=(0.1, 0.1, 0.1)),
-        _case("two layers", _OUTSIDE, starts=(1e-2, 0.5, 2.0), M=2),
+        _case("two layers", _OUTSIDE, starts=(1e-2, 0.5, 2.0), M=2, full=True),
     ),
 )
 def balanced_modes(case: Case):
@@ -134,12 +134,11 @@ def deep_regime(case: Case) -> Setting:
     formula=r"\dot u = (M+1)\,[u^{2M/(M+1)}(s-u) - \lambda u]",
     source="Saxe et al. 2014, deep linear networks; the law with the features as a factor and with decay derived",
     regime=deep_regime,
-    only_full=("M=2, soft random targets",),
     cases=(
         _case("M=1", starts=(1e-3, 0.5, 2.0)),
         _case("M=2", starts=(1e-2, 0.5, 2.0), M=2, until=15.0, seed=1),
         _case("M=3", starts=(0.05, 0.5, 2.0), M=3, until=15.0, seed=2),
-        _case("M=2, soft random targets", soft=(3, 7, 2), starts=(0.1, 0.1, 4.0), M=2, until=5.0, seed=3),
+        _case("M=2, soft random targets", soft=(3, 7, 2), starts=(0.1, 0.1, 4.0), M=2, until=5.0, seed=3, full=True),
         _case("M=2, decay 0.2", starts=(0.1, 0.5, 2.0), M=2, decay=0.2, until=10.0, seed=4),
         _case("M=3, decay 0.3, a small mode dies where a large one survives", starts=(0.004, 3.0, 0.5), M=3, decay=0.3, until=10.0, seed=5),
         _case("M=2, decay 2, all die", starts=(0.5, 0.5, 2.0), M=2, decay=2.0, until=3.0, seed=6),

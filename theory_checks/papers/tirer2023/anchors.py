@@ -34,11 +34,11 @@ def minimiser(problem: ufm.Problem, key, *, start=None) -> ufm.Params:
     return solution.params
 
 
-def case(name: str, setting=_INSIDE, *, K=3, n=5, d=4, lambda_W=0.5, lambda_H=0.2, counts=None, seed=0, **options) -> Case:
+def case(name: str, setting=_INSIDE, *, K=3, n=5, d=4, lambda_W=0.5, lambda_H=0.2, counts=None, seed=0, full=False, **options) -> Case:
     """A case in their normalisation, without a pull."""
     counts = (n,) * K if counts is None else counts
     parameters = {"class_counts": counts, "widths": (d,), "lambda_W": lambda_W, "lambda_H": lambda_H}
-    return Case(name, setting, parameters, build=anchored, options=options, seed=seed)
+    return Case(name, setting, parameters, build=anchored, options=options, seed=seed, full=full)
 
 
 def random_features(case: Case) -> np.ndarray:
@@ -98,19 +98,23 @@ def path_regime(case: Case) -> Setting:
     return Setting.all_of(bool(np.ptp(counts) == 0), case.parameters["lambda_W"] > 0, case.options.get("path", "central") == "central")
 
 
+PATHS = (
+    case("λ_W=0.1, λ_H=0", lambda_W=0.1, lambda_H=0.0),
+    case("λ_W=0.5, λ_H=0.2", seed=1),
+    case("W not optimal: the ordinary gradient flow", _OUTSIDE, path="gradient"),
+    case("λ_W=2, λ_H=1: H dies", lambda_W=2.0, lambda_H=1.0, seed=2),
+)
+
+
 @check(
     key="tirer2023/central-path",
     formula=r"\tfrac{d}{dt}\widetilde{NC}_1(H_t) < 0,"
     r"\quad \tfrac{d}{dt}e^{2\lambda_Ht}\mathrm{Tr}\,\Sigma_W \le 0,\quad \tfrac{d}{dt}e^{2\lambda_Ht}\mathrm{Tr}\,\Sigma_B > 0",
     source="Tirer, Huang & Niles-Weed 2023, Theorem 3.1",
     regime=path_regime,
-    only_full=("K=4, n=3, d=3 < K",),
     cases=(
-        case("λ_W=0.1, λ_H=0", lambda_W=0.1, lambda_H=0.0),
-        case("λ_W=0.5, λ_H=0.2", seed=1),
-        case("λ_W=2, λ_H=1: H dies", lambda_W=2.0, lambda_H=1.0, seed=2),
-        case("K=4, n=3, d=3 < K", K=4, n=3, d=3, lambda_W=0.3, seed=3),
-        case("W not optimal: the ordinary gradient flow", _OUTSIDE, path="gradient"),
+        *PATHS,
+        case("K=4, n=3, d=3 < K", K=4, n=3, d=3, lambda_W=0.3, seed=3, full=True),
     ),
 )
 def central_path(case: Case):
@@ -164,14 +168,10 @@ def near_regime(case: Case) -> Setting:
     r"\quad \beta\,[\widetilde{NC}_1(H_{1/\beta}) - \widetilde{NC}_1(H_0)] \to \tfrac{d}{dt}\widetilde{NC}_1(H_t)\big|_{t=0}",
     source="Tirer, Huang & Niles-Weed 2023, Corollary 3.2; the limit derived",
     regime=near_regime,
-    only_full=(
-        "λ_W=0.1, λ_H=0.05, d=6",
-        "K=4, n=3, λ_W=1.5, λ_H=0.5",
-    ),
     cases=(
         case("λ_W=0.5, λ_H=0.2"),
-        case("λ_W=0.1, λ_H=0.05, d=6", lambda_W=0.1, lambda_H=0.05, d=6, seed=1),
-        case("K=4, n=3, λ_W=1.5, λ_H=0.5", K=4, n=3, lambda_W=1.5, lambda_H=0.5, seed=2),
+        case("λ_W=0.1, λ_H=0.05, d=6", lambda_W=0.1, lambda_H=0.05, d=6, seed=1, full=True),
+        case("K=4, n=3, λ_W=1.5, λ_H=0.5", K=4, n=3, lambda_W=1.5, lambda_H=0.5, seed=2, full=True),
         case("weak pulls", _OUTSIDE, weakest=0.1),
     ),
 )
@@ -207,11 +207,10 @@ def unique_regime(case: Case) -> Setting:
     formula=r"H_0 = H^* \in \arg\min f(\cdot)|_{\beta=0}\ \Rightarrow\ (W^*, H^*) \text{ is the unique minimiser of } f(\cdot\,; H_0)",
     source="Tirer, Huang & Niles-Weed 2023, Corollary 2.2",
     regime=unique_regime,
-    only_full=("β=100, K=4, n=3, d=4",),
     cases=(
         case("β=1", d=6, beta=1.0),
         case("β=0.01", beta=0.01, seed=1),
-        case("β=100, K=4, n=3, d=4", K=4, n=3, beta=100.0, seed=2),
+        case("β=100, K=4, n=3, d=4", K=4, n=3, beta=100.0, seed=2, full=True),
         case("λ_W=2, λ_H=0.4", lambda_W=2.0, lambda_H=0.4, beta=1.0, seed=3),
         case("an anchor 10 % off", _OUTSIDE, beta=1.0, off=0.1),
     ),

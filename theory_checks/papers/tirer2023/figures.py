@@ -7,17 +7,19 @@ import numpy as np
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
 from theory_checks.engine.figures.style import COLOURS, COLUMN, DASHES, MARKERS, REFERENCE, Figure, canvas, letter, plot
+from theory_checks.engine.registry import Case
+from theory_checks.papers.tirer2023.anchors import PATHS
+from theory_checks.papers.tirer2023.first_order import STAIRS, SWEEPS
 
 _GAINS = "tirer2023/gain-spectrum"
-_STAIRS = tuple(f"figure: λ_H={lam}" for lam in (0.05, 0.2, 0.5))
 
 
-@figure("tirer2023/staircase", Need(_GAINS, _STAIRS, ("staircase",)))
+@figure("tirer2023/staircase", Need(_GAINS, STAIRS, ("staircase",)))
 def staircase(data: Data) -> Figure:
     """Singular values of a diagonal block of the first-order map: exact steps, measured markers; K = 4, n = d = 10, β = 100, λ_W = √2."""
     drawn, axes = canvas(width=COLUMN, height=2.3)
     laws, measured = {}, {}
-    for case in _STAIRS:
+    for case in STAIRS:
         source = data.one(_GAINS, case)
         label, columns = rf"$\lambda_H = {source.parameters['lambda_H']}$", source.record("staircase")
         laws[label], measured[label] = columns["law"], columns["measured"]
@@ -30,15 +32,7 @@ def staircase(data: Data) -> Figure:
     return drawn
 
 
-_PATH, _PATHS = (
-    "tirer2023/central-path",
-    {
-        "λ_W=0.1, λ_H=0": r"$\lambda_W = 0.1,\ \lambda_H = 0$",
-        "λ_W=0.5, λ_H=0.2": r"$\lambda_W = 0.5,\ \lambda_H = 0.2$",
-        "W not optimal: the ordinary gradient flow": "the same, ordinary flow",
-        "λ_W=2, λ_H=1: H dies": r"$\lambda_W = 2,\ \lambda_H = 1$",
-    },
-)
+_PATH = "tirer2023/central-path"
 _TRACES = (
     ("measured", r"$\mathrm{Tr}\,\Sigma_W / \mathrm{Tr}\,\Sigma_B$"),
     ("within", r"$e^{2\lambda_H t}\,\mathrm{Tr}\,\Sigma_W$"),
@@ -46,12 +40,19 @@ _TRACES = (
 )
 
 
-@figure("tirer2023/central-path", Need(_PATH, tuple(_PATHS), ("NC1",)))
+def _path_label(case: Case) -> str:
+    if case.options.get("path") == "gradient":
+        return "the same, ordinary flow"
+    return rf"$\lambda_W = {case.parameters['lambda_W']:g},\ \lambda_H = {case.parameters['lambda_H']:g}$"
+
+
+@figure("tirer2023/central-path", Need(_PATH, PATHS, ("NC1",)))
 def central_path(data: Data) -> Figure:
     """On the central path NC1 and the rescaled within-class scatter fall, and the rescaled between-class scatter grows."""
     drawn, axes = canvas(1, 3, height=2.1, sharex=True)
+    records = {_path_label(case): data.one(_PATH, case).record("NC1") for case in PATHS}
     for ax, (name, title) in zip(axes[0], _TRACES, strict=True):
-        curves = {label: (r["t"], r[name]) for case, label in _PATHS.items() for r in [data.one(_PATH, case).record("NC1")]}
+        curves = {label: (r["t"], r[name]) for label, r in records.items()}
         # the within-class scatter keeps its order of magnitude
         plot.trajectory(ax, curves, log_y=name != "within", xlabel="time $t$")
         for i, line in enumerate(ax.lines):
@@ -65,7 +66,7 @@ def central_path(data: Data) -> Figure:
 
 
 _SWEEP = "tirer2023/hyperparameters"
-_SWEEPS = (("λ_H up to the end of collapse", "lambda_H", r"$\lambda_H$"), ("λ_W up to the end of collapse", "lambda_W", r"$\lambda_W$"))
+_SYMBOLS = {"lambda_H": r"$\lambda_H$", "lambda_W": r"$\lambda_W$"}
 _EFFECTS = {
     "in span": "noise in the span of the means",
     "off span": "noise off the span",
@@ -74,12 +75,12 @@ _EFFECTS = {
 }
 
 
-@figure("tirer2023/hyperparameters", Need(_SWEEP, tuple(case for case, _, _ in _SWEEPS), ("attenuation",)))
+@figure("tirer2023/hyperparameters", Need(_SWEEP, SWEEPS, ("attenuation",)))
 def hyperparameters(data: Data) -> Figure:
     """What λ_H and λ_W take off a change of the anchor, up to the end of collapse: laws as lines, measured as markers; β = 10."""
     drawn, axes = canvas(1, 2, height=2.5, sharey=True)
-    for ax, (case, name, symbol) in zip(axes[0], _SWEEPS, strict=True):
-        source = data.one(_SWEEP, case)
+    for ax, case in zip(axes[0], SWEEPS, strict=True):
+        source, name = data.one(_SWEEP, case), case.options["vary"]
         columns = source.record("attenuation")
         for i, (effect, label) in enumerate(_EFFECTS.items()):
             ax.plot(columns[name], columns[f"law: {effect}"], color=COLOURS[i], linestyle=DASHES[i])
@@ -87,7 +88,7 @@ def hyperparameters(data: Data) -> Figure:
             ax.plot(columns[name], columns[effect], label=label, **look)
         other = {"lambda_H": "lambda_W", "lambda_W": "lambda_H"}[name]
         ax.set_title(rf"$\{other} = {source.parameters[other]:.3g}$")
-        ax.set(xscale="log", yscale="log", xlabel=symbol)
+        ax.set(xscale="log", yscale="log", xlabel=_SYMBOLS[name])
         ax.axvline(1 / source.parameters[other], **REFERENCE, label=r"$\lambda_W\lambda_H = 1$")
     axes[0, 0].set_ylabel("attenuation")
     letter(axes)

@@ -52,7 +52,7 @@ def certificate_regime(case: Case) -> Setting:
 
 _CASES = (
     *(
-        _case(K, profile, ratio, bias=bias)
+        _case(K, profile, ratio, bias=bias, full=(K, bias) == (100, "free"))
         for K in (10, 100)
         for profile in ("exponential", "step")
         for ratio in _LARGEST
@@ -60,8 +60,8 @@ _CASES = (
     ),
     *(_case(K, profile, 100, strength=3.0) for K in (10, 100) for profile in ("exponential", "step")),
     _case(10, "exponential", 100, d=4),
-    _case(10, "step", 100, d=8, bias="free"),
-    _case(100, "exponential", 100, d=20),
+    _case(10, "step", 100, d=8, bias="free", full=True),
+    _case(100, "exponential", 100, d=20, full=True),
     _case(1000, "exponential", 100, d=1024, full=True),
 )
 
@@ -74,11 +74,6 @@ _CASES = (
     ),
     source="Fenchel duality for the nuclear norm; no paper has a closed form for these counts",
     regime=certificate_regime,
-    only_full=(
-        "K=100, exponential, ratio 100, d=20",
-        "K=10, step, ratio 100, free bias, d=8",
-        *(case.id for case in _CASES if case.id.startswith("K=100,") and case.id.endswith("free bias")),
-    ),
     cases=_CASES,
 )
 def long_tail_certificates(case: Case):

@@ -19,7 +19,9 @@ _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _STARTS = {1: 1, 2: 256, 3: 128}
 
 
-def _case(name, setting, *, lam, counts=_LONG, widths=(8,), bias=None, loss="MeanSquaredError", spread=None, options=None, starts=None):
+def _case(
+    name, setting, *, lam, counts=_LONG, widths=(8,), bias=None, loss="MeanSquaredError", spread=None, options=None, starts=None, full=False
+):
     """A case with decay λ, or with λ times `spread` (outermost factor first, features last)."""
     M = len(widths)
     spread = (1.0,) * (M + 1) if spread is None else spread
@@ -31,7 +33,7 @@ def _case(name, setting, *, lam, counts=_LONG, widths=(8,), bias=None, loss="Mea
         "bias": bias,
         "loss": loss,
     }
-    return Case(name, setting, parameters, options=options or {}, starts=_STARTS[M] if starts is None else starts)
+    return Case(name, setting, parameters, options=options or {}, starts=_STARTS[M] if starts is None else starts, full=full)
 
 
 def collapsed_regime(case: Case) -> Setting:
@@ -44,14 +46,10 @@ def collapsed_regime(case: Case) -> Setting:
     formula=r"\min_{W,H\in\mathbb R^{d\times N}} = \min_{W,\bar H\in\mathbb R^{d\times K}}\quad\text{with masses } n_k",
     source="Jensen's inequality in each class; used silently by every paper",
     regime=collapsed_regime,
-    only_full=(
-        "squared error, M=2",
-        "squared error, M=1, free bias",
-    ),
     cases=(
         _case("squared error, M=1", _INSIDE, lam=0.01),
-        _case("squared error, M=1, free bias", _INSIDE, lam=0.01, bias="free"),
-        _case("squared error, M=2", _INSIDE, lam=0.004, widths=(8, 8)),
+        _case("squared error, M=1, free bias", _INSIDE, lam=0.01, bias="free", full=True),
+        _case("squared error, M=2", _INSIDE, lam=0.004, widths=(8, 8), full=True),
         _case("cross-entropy, M=1, free bias", _INSIDE, lam=0.01, bias="free", loss="CrossEntropy"),
         _case("squared error, masses forgotten", _OUTSIDE, lam=0.01, options={"masses": (1, 1, 1, 1)}),
     ),
@@ -88,11 +86,10 @@ _STATIONARY = {"point": "stationary"}
     formula=r"\lambda_{m+1}W_{m+1}^\top W_{m+1} = \lambda_mW_mW_m^\top,\quad \lambda_1W_1^\top W_1 = \lambda_HHH^\top",
     source="stationarity in neighbouring factors; Dang et al. 2023 and most papers start from it",
     regime=balance_regime,
-    only_full=("squared error, M=2, widths (8, 5)",),
     cases=(
         _case("squared error, M=1", _INSIDE, lam=0.01, options=_STATIONARY),
         _case("squared error, M=3, unequal λ", _INSIDE, lam=0.02, widths=(8, 8, 8), spread=(2.0, 0.5, 4.0, 0.25), options=_STATIONARY),
-        _case("squared error, M=2, widths (8, 5)", _INSIDE, lam=0.004, widths=(8, 5), bias="free", options=_STATIONARY),
+        _case("squared error, M=2, widths (8, 5)", _INSIDE, lam=0.004, widths=(8, 5), bias="free", options=_STATIONARY, full=True),
         _case("cross-entropy, M=2", _INSIDE, lam=0.004, widths=(8, 8), loss="CrossEntropy", options=_STATIONARY),
         _case("a random point", _OUTSIDE, lam=0.01, options={"point": "random"}),
     ),
@@ -127,12 +124,11 @@ def schatten_regime(case: Case) -> Setting:
     ),
     source="arithmetic–geometric mean on aligned singular values; also stated by Garrod & Keating 2025",
     regime=schatten_regime,
-    only_full=("cross-entropy, M=2",),
     cases=(
         _case("squared error, M=1, unequal λ", _INSIDE, lam=0.01, spread=(4.0, 0.25), options=_STATIONARY),
         _case("squared error, M=2", _INSIDE, lam=0.004, widths=(8, 8), options=_STATIONARY),
         _case("squared error, M=3, unequal λ", _INSIDE, lam=0.02, widths=(8, 8, 8), spread=(2.0, 0.5, 4.0, 0.25), options=_STATIONARY),
-        _case("cross-entropy, M=2", _INSIDE, lam=0.004, widths=(8, 8), loss="CrossEntropy", options=_STATIONARY),
+        _case("cross-entropy, M=2", _INSIDE, lam=0.004, widths=(8, 8), loss="CrossEntropy", options=_STATIONARY, full=True),
         _case("a random point", _OUTSIDE, lam=0.01, options={"point": "random"}),
     ),
 )

@@ -24,7 +24,7 @@ def _fractions(setup: Setup) -> tuple[float, float]:
     return 1 - c0, max(0.0, 1 - c0 * (1 + setup.lambda_b) / setup.lambda_b)
 
 
-def _case(name: str, setting: Setting, *, c0: float, lambda_b: float, counts=_COUNTS, d: int = 8, ratio: float = 1.0) -> Case:
+def _case(name: str, setting: Setting, *, c0: float, lambda_b: float, counts=_COUNTS, d: int = 8, ratio: float = 1.0, full=False) -> Case:
     """A case with this c0; `ratio` is λ_W / λ_H."""
     lam = c0 / (len(counts) * (sum(counts) / len(counts)) ** 0.5)
     parameters = {
@@ -34,7 +34,7 @@ def _case(name: str, setting: Setting, *, c0: float, lambda_b: float, counts=_CO
         "lambda_H": lam / ratio**0.5,
         "bias": lambda_b,
     }
-    return Case(name, setting, parameters)
+    return Case(name, setting, parameters, full=full)
 
 
 def _etf_bound(c0: float) -> float:
@@ -154,10 +154,9 @@ def narrow_regime(case: Case) -> Setting:
     ),
     source=_SOURCE,
     regime=narrow_regime,
-    only_full=("d=2",),
     cases=(
         _case("d=K-1, λ_b far above the ETF bound", _INSIDE, c0=0.3, lambda_b=5.0, d=3),
-        _case("d=2", _INSIDE, c0=0.3, lambda_b=1.0, d=2),
+        _case("d=2", _INSIDE, c0=0.3, lambda_b=1.0, d=2, full=True),
         _case("d=K, λ_b above the ETF bound", _OUTSIDE, c0=0.3, lambda_b=5.0, d=4),
     ),
 )

@@ -25,12 +25,21 @@ def _problem(class_counts, *, widths, lambda_W, lambda_H, bias, smoothing=0.0, g
 
 
 def _case(
-    name: str, setting: Setting, *, c0: float, bias: float | str | None = 0.1, counts=_COUNTS, d: int = 6, starts: int = 1, **loss
+    name: str,
+    setting: Setting,
+    *,
+    c0: float,
+    bias: float | str | None = 0.1,
+    counts=_COUNTS,
+    d: int = 6,
+    starts: int = 1,
+    full=False,
+    **loss,
 ) -> Case:
     """A case with K √(n λ_W λ_H) = c0, n the mean count."""
     lam = c0 / (len(counts) * (sum(counts) / len(counts)) ** 0.5)
     parameters = {"class_counts": counts, "widths": (d,), "lambda_W": 2 * lam, "lambda_H": lam / 2, "bias": bias, **loss}
-    return Case(name, setting, parameters, build=_problem, starts=starts)
+    return Case(name, setting, parameters, build=_problem, starts=starts, full=full)
 
 
 def _balanced(case: Case) -> bool:
@@ -113,13 +122,12 @@ def focal_regime(case: Case) -> Setting:
     ),
     source="Zhou et al. 2022, focal loss, global optimality; scale and threshold are derived",
     regime=focal_regime,
-    only_full=("γ=3, free bias, d=K-1",),
     cases=(
         *(_case(f"γ={g:g}, c0=0.3", _INSIDE, c0=0.3, gamma=g, starts=4) for g in (0.5, 1.0, 3.0)),
         _case("γ=3, weak decay", _INSIDE, c0=0.003, gamma=3.0, starts=4),
         _case("γ=2, 0.97 of the threshold", _INSIDE, c0=0.97 * _focal_threshold(4, 2.0), gamma=2.0, starts=4),
         _case("γ=0, cross-entropy", _INSIDE, c0=0.3, gamma=0.0, starts=4),
-        _case("γ=3, free bias, d=K-1", _INSIDE, c0=0.3, gamma=3.0, bias="free", d=3, starts=4),
+        _case("γ=3, free bias, d=K-1", _INSIDE, c0=0.3, gamma=3.0, bias="free", d=3, starts=4, full=True),
         _case("γ=2, 1.03 of the threshold", _OUTSIDE, c0=1.03 * _focal_threshold(4, 2.0), gamma=2.0, starts=4),
         _case("γ=2, unequal counts", _OUTSIDE, c0=0.3, gamma=2.0, counts=(8, 6, 4, 2), starts=4),
     ),

@@ -13,12 +13,12 @@ _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 
 
 def _case(
-    name: str, setting: Setting, *, c0: float, bias: float | str | None = 0.1, counts=_COUNTS, d: int = 6, ratio: float = 1.0
+    name: str, setting: Setting, *, c0: float, bias: float | str | None = 0.1, counts=_COUNTS, d: int = 6, ratio: float = 1.0, full=False
 ) -> Case:
     """A case with K √(n λ_W λ_H) = c0, n the mean count; `ratio` is λ_W / λ_H."""
     lam = c0 / (len(counts) * (sum(counts) / len(counts)) ** 0.5)
     decay = {"lambda_W": lam * ratio**0.5, "lambda_H": lam / ratio**0.5}
-    return Case(name, setting, {"class_counts": counts, "widths": (d,), "bias": bias, "loss": "CrossEntropy", **decay})
+    return Case(name, setting, {"class_counts": counts, "widths": (d,), "bias": bias, "loss": "CrossEntropy", **decay}, full=full)
 
 
 def global_regime(case: Case) -> Setting:
@@ -35,14 +35,13 @@ def global_regime(case: Case) -> Setting:
     ),
     source="Zhu et al. 2021, global optimality; the scale a is derived",
     regime=global_regime,
-    only_full=("no bias",),
     cases=(
         _case("penalised bias, c0=0.01", _INSIDE, c0=0.01, ratio=4.0),
         _case("penalised bias, c0=0.3", _INSIDE, c0=0.3),
         _case("penalised bias, c0=0.97", _INSIDE, c0=0.97, ratio=0.25),
         _case("strongly penalised bias", _INSIDE, c0=0.3, bias=100.0),
         _case("free bias, d=K-1", _INSIDE, c0=0.3, bias="free", d=3),
-        _case("no bias", _INSIDE, c0=0.3, bias=None),
+        _case("no bias", _INSIDE, c0=0.3, bias=None, full=True),
         _case("c0=1", _BOUNDARY, c0=1.0),
         _case("c0=1.03", _OUTSIDE, c0=1.03),
         _case("unequal counts", _OUTSIDE, c0=0.3, counts=(8, 6, 4, 2)),
