@@ -17,12 +17,17 @@ def squared(counts, widths, lam, bias=None, collapsed=True, **options):
     return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias, **options)
 
 
-def entropy(counts, widths, lam, bias=None):
-    return ufm.Problem(ufm.one_hot(counts, collapsed=True), loss=ufm.CrossEntropy(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias)
+def entropy(counts, widths, lam, bias=None, loss=None):
+    loss = ufm.CrossEntropy() if loss is None else loss
+    return ufm.Problem(ufm.one_hot(counts, collapsed=True), loss=loss, widths=widths, lambda_W=lam, lambda_H=lam, bias=bias)
 
 
 def zeros_of(params):
     return jax.tree.map(jnp.zeros_like, params)
+
+
+SHIFTED = ufm.AdjustedCrossEntropy(additive=np.log([3.0, 2.0, 1.0]))
+SCALED = ufm.AdjustedCrossEntropy(multiplicative=[1.0, 0.8, 0.5])
 
 
 # r (d − r) + r (r − 1)/2 of each width, by hand
@@ -36,6 +41,10 @@ MINIMA = (
     ("entropy", entropy((2, 2, 2, 2), (6,), 0.01), 3, 9 + 3),
     ("entropy-free-bias", entropy((3, 2, 1), (4,), 0.01, bias="free"), 2, 4 + 1 + 1),
     ("entropy-penalised-bias", entropy((3, 2, 1), (4,), 0.01, bias=0.1), 2, 4 + 1),
+    ("focal-free-bias", entropy((3, 2, 1), (4,), 0.01, bias="free", loss=ufm.Focal(1.5)), 2, 4 + 1 + 1),
+    ("adjusted-free-bias", entropy((3, 2, 1), (4,), 0.01, bias="free", loss=SHIFTED), 2, 4 + 1 + 1),
+    # it is the adjusted logits that may be shifted: by 1/Δ in the bias
+    ("temperatures-free-bias", entropy((3, 2, 1), (4,), 0.01, bias="free", loss=SCALED), 2, 4 + 1 + 1),
     ("squared-free-bias", squared((3, 2, 2), (4,), 0.01, bias="free"), 2, 4 + 1),
     ("origin-of-two-layers", squared((2, 2), (3, 3), 1.0), 0, 0),
 )

@@ -34,6 +34,8 @@ LABELS = {
 }
 LOSSES = {
     "cross-entropy": ufm.CrossEntropy(),
+    "adjusted": ufm.AdjustedCrossEntropy(multiplicative=np.linspace(0.5, 1, 11), additive=np.linspace(0, 1, 11)),
+    "rescaled": ufm.RescaledSquaredError(length=2.0, weight=3.0),
     "squared-error": ufm.MeanSquaredError(),
     "focal": ufm.Focal(2.0),
 }
@@ -208,6 +210,19 @@ def test_bound_holds_at_any_point_and_the_norm_lies_between(labels, loss, bias, 
         # a dual point scaled by less is no better, and squared error has a better scale where all is at hand
         assert float(certificate.lower_bound) <= float(whole.lower_bound) + 1e-12 * float(whole.value)
         np.testing.assert_allclose(certificate.value, whole.value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["adjusted", "rescaled"])
+def test_any_convex_loss_with_a_free_bias_is_certified(loss, key):
+    problem = large("long-tail", loss, bias="free", decay=1e-3, d=11)
+    solution = minimise_large(problem, key=key)
+    assert solution.result is ufm.Result.CONVERGED
+    assert certify_large(problem, solution.params, key=key).gap < 1e-10
+    # away from the optimum the bound still holds, and does not close
+    moved = jax.tree.map(lambda leaf: 1.1 * leaf, solution.params)
+    certificate = certify_large(problem, moved, key=key)
+    assert -jnp.inf < certificate.lower_bound <= solution.value * (1 + 1e-12)
+    assert certificate.gap > 1e-6
 
 
 def test_too_few_dimensions_leave_the_gap_open_and_say_so(key):

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 import ufm
 from ufm.labels import smoothed as smoothed_labels
-from ufm.losses import AdjustedCrossEntropy, Focal, RescaledSquaredError, loss_and_dual
+from ufm.losses import AbstractLoss, AdjustedCrossEntropy, Focal, RescaledSquaredError, loss_and_dual
 
 LOSSES = (pytest.param(ufm.MeanSquaredError(), id="mse"), pytest.param(ufm.CrossEntropy(), id="ce"))
 # parameters of three classes
 ADJUSTED = AdjustedCrossEntropy(multiplicative=[1.0, 0.5, 2.0], additive=[0.3, -1.0, 0.0])
+SHIFTED = AdjustedCrossEntropy(additive=[0.3, -1.0, 0.0])
 RESCALED = RescaledSquaredError(length=3.0, weight=5.0)
 MORE = (*LOSSES, pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce"))
 
@@ -173,6 +174,106 @@ def test_focal_is_the_written_out_sum(z, gamma):
 def test_the_limit_of_a_loss(loss, like):
     z, q = jnp.array([0.3, -1.2, 4.0]), jnp.array([0.0, 1.0, 0.0])
     np.testing.assert_allclose(float(loss(z, q)), float(like(z, q)), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("loss", "simplest"),
+    [
+        pytest.param(Focal(0), ufm.CrossEntropy(), id="focal-gamma-0"),
+        pytest.param(RescaledSquaredError(length=1, weight=1), ufm.MeanSquaredError(), id="rescaled-by-1"),
+        pytest.param(AdjustedCrossEntropy(additive=np.zeros(3)), ufm.CrossEntropy(), id="adjusted-by-nothing"),
+        pytest.param(AdjustedCrossEntropy(multiplicative=np.ones(3), additive=np.full(3, 7.0)), ufm.CrossEntropy(), id="common-shift"),
+    ],
+)
+def test_canonical_form(loss, simplest):
+    assert type(loss.canonical()) is type(simplest)
+    assert simplest.canonical() is simplest
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(Focal(1e-9), id="focal"),
+        pytest.param(RescaledSquaredError(length=2.0), id="length"),
+        pytest.param(RescaledSquaredError(weight=2.0), id="weight"),
+        pytest.param(AdjustedCrossEntropy(additive=[0.0, 1e-9, 0.0]), id="unequal-shifts"),
+        pytest.param(AdjustedCrossEntropy(multiplicative=[2.0, 2.0, 2.0]), id="temperature"),
+    ],
+)
+def test_what_is_no_other_loss_stays_itself(loss):
+    assert loss.canonical() is loss
+
+
+@pytest.mark.parametrize("loss", [Focal(0), RescaledSquaredError(), AdjustedCrossEntropy(additive=np.zeros(3))])
+def test_a_traced_loss_stays_itself(loss):
+    @jax.jit
+    def kind_stays(loss):
+        assert loss.canonical() is loss
+        return jnp.zeros(())
+
+    kind_stays(loss)
+    # nor are lanes of parameters taken for the parameters of one loss
+    lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf + 1]), loss)
+    assert lanes.canonical() is lanes
+
+
+@pytest.mark.parametrize("loss", [*MORE, pytest.param(Focal(1.5), id="focal"), pytest.param(SHIFTED, id="shifted-ce")])
+def test_flat_directions_and_common_shifts_are_those_that_it_has(loss):
+    z, q = jnp.array([0.3, -1.2, 0.4]), jnp.array([0.1, 0.7, 0.2])
+    common = float(loss(z + 0.5, q))
+    assert (abs(common - float(loss(z, q))) < 1e-14) == loss.shift_invariant
+    direction = loss.flat_direction(3)
+    hessian = jax.hessian(loss)(z, q)
+    assert np.sum(np.abs(np.linalg.eigvalsh(hessian)) < 1e-13) == (direction is not None)
+    if direction is not None:
+        np.testing.assert_allclose(float(loss(z + 0.5 * direction, q)), float(loss(z, q)), rtol=1e-14)
+
+
+def test_names_and_parameters_are_read_from_the_class():
+    assert [(loss.name, loss.parameters()) for loss in (ufm.CrossEntropy, Focal, RescaledSquaredError, AdjustedCrossEntropy)] == [
+        ("cross-entropy", ()),
+        ("focal", ("gamma",)),
+        ("rescaled-squared-error", ("length", "weight")),
+        ("adjusted-cross-entropy", ("multiplicative", "additive")),
+    ]
+    assert (str(Focal(2)), str(RESCALED)) == ("Focal(gamma=2)", "RescaledSquaredError(length=3, weight=5)")
+    assert str(ADJUSTED) == "AdjustedCrossEntropy(multiplicative=[1, 0.5, 2], additive=[0.3, -1, 0])"
+
+
+class Derived(ufm.CrossEntropy):
+    """Neither a name, nor a conjugate of its own."""
+
+
+class Bare(AbstractLoss):
+    """A value and nothing else."""
+
+    sharpness: float = 1.0
+
+    def __call__(self, logits, targets):
+        return self.sharpness * jnp.sum(jnp.log(jnp.cosh(logits - targets)), axis=0)
+
+
+def test_a_loss_of_ones_own_needs_a_value_and_no_more(key):
+    assert (Bare.name, Derived.name) == ("Bare", "Derived")
+    assert Bare.parameters() == ("sharpness",)
+    problem = ufm.Problem(ufm.one_hot((4, 2), collapsed=True), loss=Bare(), widths=(2,), lambda_W=0.01, lambda_H=0.01)
+    solution = ufm.minimise(problem, key=key, progress=False)
+    assert solution.result is ufm.Result.CONVERGED
+    with pytest.raises(ValueError, match=r"`problem.loss` must define `conjugate` for a certificate; got Bare\(sharpness=1\)"):
+        ufm.certify(problem, solution.params)
+    with pytest.raises(ValueError, match="`loss` must define `best_bias`"):
+        Bare().best_bias(jnp.eye(2), jnp.eye(2), jnp.ones(2))
+    with pytest.raises(ValueError, match="`loss` must define `conjugate`"):
+        Bare().conjugate(jnp.ones(2), jnp.ones(2))
+
+
+@pytest.mark.parametrize("bias", [None, "free", 0.1])
+@pytest.mark.parametrize("loss", [Focal(0), RescaledSquaredError(), AdjustedCrossEntropy(additive=np.zeros(3))])
+def test_a_disguised_loss_is_certified_like_the_plain_one(loss, bias, key):
+    problem = ufm.Problem(ufm.one_hot((8, 4, 2), collapsed=True), loss=loss, widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias)
+    plain = ufm.Problem(problem.labels, loss=loss.canonical(), widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias)
+    point = ufm.random_start(problem, key=key)
+    np.testing.assert_array_equal(ufm.certify(problem, point).lower_bound, ufm.certify(plain, point).lower_bound)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])

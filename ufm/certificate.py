@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import require
 from ufm.losses import loss_and_dual
-from ufm.problem import Params, Problem, check_params, objective, require_decay, require_free_features
+from ufm.problem import Params, Problem, check_params, objective, require_decay, require_free_features, with_canonical_loss
 from ufm.solution import Certificate
 
 # A free bias counts as re-solved below this many rounding errors of the logits; the rounding of a mean over the columns stays below it.
@@ -48,7 +48,8 @@ def certify(problem: Problem, params: Params) -> Certificate:
         "a certificate exists only for one linear layer (M = 1): the Schatten quasi-norm of a deeper product is not convex",
         f"M={problem.depth}",
     )
-    require(problem.loss.convex, "`problem.loss` must be convex in the logits for a certificate", type(problem.loss).__name__)
+    problem = with_canonical_loss(problem)
+    problem.loss.require_bound(free_bias=problem.bias == "free")
     require(problem.anchor is None, "`problem` must have no feature anchor: the duality bound is for plain decay", "an anchor")
     require(problem.fixed_weights is None, "`problem` must have free weights: the duality bound is for free factors", "fixed weights")
     require_free_features(problem, "a certificate: the nuclear norm is the least decay of factors of any sign")

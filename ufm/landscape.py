@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import require
-from ufm.losses import CrossEntropy
 from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
 
@@ -82,9 +81,10 @@ class Classification:
 def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     r"""All eigenvalues of the Hessian at a point, with the number of zeros that symmetry makes there.
 
-    A hidden space of width d turned by an orthogonal matrix changes nothing; where r directions are in use that is $r(d-r) + r(r-1)/2$
-    zeros, summed over the widths $d_1, \dots, d_M$. A free bias under cross-entropy adds one, the shift of all logits; an anchor removes
-    those of $d_1$, frozen weights all. `params`: any point; the count is that of a stationary one.
+    A hidden space of width d turned by an orthogonal matrix changes nothing; where r directions are in use that is
+    $r(d-r) + r(r-1)/2$ zeros, summed over the widths $d_1, \dots, d_M$. A free bias adds one where the loss has a flat
+    direction, such as the shift of all logits under cross-entropy; an anchor removes those of $d_1$, frozen weights all.
+    `params`: any point; the count is that of a stationary one.
 
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
@@ -141,7 +141,8 @@ def _second_order(problem: Problem, flat):
 
 def _gauge_zeros(problem: Problem, rank: int) -> int:
     """Dimension of the orbit of a stationary point of this rank under the symmetries."""
-    shift = int(problem.bias == "free" and isinstance(problem.loss, CrossEntropy))
+    direction = problem.loss.flat_direction(problem.labels.num_classes)
+    shift = int(problem.bias == "free" and direction is not None)
     if problem.fixed_weights is not None:
         return shift
     # a pull to given features is a choice of basis in their space

@@ -160,6 +160,11 @@ class Problem(eqx.Module):
         return self.labels.targets.dtype
 
 
+def with_canonical_loss(problem):
+    """The same problem with the simplest loss of the same values, whose bounds and structure are known."""
+    return eqx.tree_at(lambda p: p.loss, problem, problem.loss.canonical())
+
+
 def objective(problem: Problem, params: Params) -> Float[Array, ""]:
     """Value of the objective at `params`: mean loss plus decay (and anchor), in the library's normalisation. Runs inside `jit`."""
     return fit(problem, params.logits) + decay(problem, params)

@@ -14,7 +14,7 @@ So b may be a per cent too large and the gap still closes to rounding wherever t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,8 +25,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ufm._progress import Progress
 from ufm._validate import require
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
-from ufm.losses import CrossEntropy, MeanSquaredError, loss_and_dual
-from ufm.problem import Params, check_params, require_decay
+from ufm.losses import loss_and_dual
+from ufm.problem import Params, check_params, require_decay, with_canonical_loss
 
 # A Ritz vector is split off when its residual is below this, relative to the largest Ritz value; with a larger one it is better known as
 # part of the rest.
@@ -82,20 +82,20 @@ def certify_large(
     on the squared norm is too large by a factor of about $1 + (\log(K/\delta^{2/s})/4k)^2$. `block`: how many random vectors, s.
     `failure_probability`: δ.
 
-    Returns a `LargeCertificate`. With a free bias the gradients are first changed so that $\sum_c\omega_c u_c = 0$: of cross-entropy by
-    moving probability from classes predicted too often to those predicted too rarely, of squared error by subtracting the mean. So the
-    bound holds at any point, and costs what the bias is off.
+    Returns a `LargeCertificate`. With a free bias the gradients are first changed so that $\sum_c\omega_c u_c = 0$, in the way that the
+    loss has (`AbstractLoss.centred`): of cross-entropy by moving probability from classes predicted too often to those predicted too
+    rarely, else by subtracting the mean. So the bound holds at any point, and costs what the bias is off.
 
-    Raises `ValueError` as `certify` does, for a free bias with another loss, and for budgets that are not positive.
+    Raises `ValueError` as `certify` does, and for budgets that are not positive.
 
     Source: as `certify`; the probability is that of a coordinate of a random unit vector, whose density is at most $\sqrt{K/2\pi}$.
 
     Rounding is not part of the bound, as in `certify`. `failure_probability` is of the random vectors and of nothing else.
     """
     require(isinstance(problem, LargeProblem), "`problem` must be ufm.LargeProblem; ufm.certify takes a Problem", type(problem).__name__)
-    require(problem.loss.convex, "`problem.loss` must be convex in the logits for a certificate", type(problem.loss).__name__)
-    repairable = problem.bias != "free" or isinstance(problem.loss, CrossEntropy | MeanSquaredError)
-    require(repairable, "`problem.loss` must be CrossEntropy or MeanSquaredError with a free bias", type(problem.loss).__name__)
+    problem = with_canonical_loss(problem)
+    # the bias is not solved for: the dual columns are centred instead
+    problem.loss.require_bound(free_bias=False)
     require_decay(as_problem(problem), "a certificate")
     for name, number in (("steps", steps), ("block", block)):
         require(isinstance(number, int) and number >= 1, f"`{name}` must be a whole number >= 1", number)
@@ -146,50 +146,35 @@ def certify_large(
 
 
 class _Fix(NamedTuple):
-    """What makes the mean of the dual columns vanish, all zero where nothing is to be done; and that mean, for a penalised bias.
+    """How the loss makes the mean of the dual columns vanish, for a free bias; and that mean, for a penalised one."""
 
-    Probabilities q + u lose a share `taken` (K,), which goes where `given` (K,) says, and `shift` (K,) is subtracted.
-    """
-
-    taken: Float[Array, " K"]
-    given: Float[Array, " K"]
-    shift: Float[Array, " K"]
+    centring: Any
     mean: Float[Array, " K"]
 
 
 def _dual(problem: LargeProblem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]:
     """The dual columns u of a chunk: gradients of the loss, changed where a free bias asks for it."""
     _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
-    if problem.bias == "free" and isinstance(problem.loss, CrossEntropy):
-        moved = fix.taken[:, None] * (chunk.targets + dual)
-        return dual - moved + fix.given[:, None] * jnp.sum(moved, axis=0)[None, :]
-    return dual - fix.shift[:, None] if problem.bias == "free" else dual
+    return dual if problem.bias != "free" else problem.loss.centred(dual, chunk.targets, fix.centring)
 
 
 @jax.jit
 def _fix(problem: LargeProblem, params: Params) -> tuple[_Fix, Float[Array, ""]]:
     """How to remove the mean of the dual columns, and its norm relative to that of the targets."""
     zero = jnp.zeros(problem.labels.num_classes, problem.dtype)
-    nothing = _Fix(zero, zero, zero, zero)
 
     def body(chunk: Chunk, carry):
         mean, wanted = carry
         weights = chunk.weights * chunk.new
-        # (the bias is free or the fix is nothing: the plain gradient either way)
         _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
         return mean + dual @ weights, wanted + chunk.targets @ weights
 
     mean, wanted = over_chunks(problem, params, body, (zero, zero))
     if problem.bias != "free":
-        return nothing._replace(mean=mean), jnp.zeros((), problem.dtype)
+        return _Fix(None, mean), jnp.zeros((), problem.dtype)
     size = jnp.sqrt(problem.labels.energy / problem.labels.num_samples)
     residual = jnp.sqrt(jnp.sum(mean**2)) / jnp.where(size > 0, size, 1)
-    if isinstance(problem.loss, MeanSquaredError):
-        return nothing._replace(shift=mean), residual
-    predicted, short = wanted + mean, jnp.maximum(-mean, 0)
-    missing = jnp.sum(short)
-    given = jnp.where(missing > 0, short / jnp.where(missing > 0, missing, 1), 1 / len(mean))
-    return _Fix(jnp.maximum(mean, 0) / jnp.where(predicted > 0, predicted, 1), given, zero, zero), residual
+    return _Fix(problem.loss.centring(mean, wanted), zero), residual
 
 
 def _gram(problem: LargeProblem, params: Params, fix: _Fix, vectors: Float[Array, "K S"]) -> Float[Array, "K S"]:

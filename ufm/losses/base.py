@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -12,29 +14,93 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import concrete, float_dtype, require
+from ufm.losses.rows import AbstractRows
 
 
 class AbstractLoss(eqx.Module):
-    """A loss of the logits. A new loss gives its value, its conjugate and its best bias; everything else follows.
+    """A loss of the logits: its value, and what it says of itself to those who would otherwise ask for its type.
 
-    `convex`: whether it is convex in the logits; one that is not has no conjugate that bounds anything, and no certificate.
+    A new loss gives `name` and `__call__`; one that is convex gives `conjugate` for certificates, and
+    `best_bias` for certificates with a free bias. Everything else has a default.
+
+    `name`: what the command line, SPEC.toml and messages call it; that of the class unless given.
+    `convex`: whether it is convex in the logits; one that is not has no certificate.
+    `shift_invariant`: whether a number added to all logits of a sample costs nothing, for targets that
+    sum to one. `least_squares`: whether it is half the squared distance of logits and targets.
     """
 
+    name: ClassVar[str]
     convex: ClassVar[bool] = True
+    shift_invariant: ClassVar[bool] = False
+    least_squares: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        # not inherited: a loss derived from another is another loss
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    def __str__(self) -> str:
+        """The class with its parameters, for messages."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return f"{type(self).__name__}({', '.join(f'{k}={_shown(v)}' for k, v in fields.items())})"
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """The names of what it is made from, as the constructor has them; options and sweeps read these."""
+        return tuple(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+
+    def canonical(self) -> AbstractLoss:
+        """The simplest loss with the same values; itself where there is none, or while parameters are traced."""
+        return self
+
+    def flat_direction(self, num_classes: int) -> Float[Array, " K"] | None:
+        """Logits (K,) of which any multiple may be added to a sample's for nothing; None where there are none."""
+        return jnp.ones(num_classes) if self.shift_invariant else None
+
+    def rows(self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]) -> AbstractRows | None:
+        r"""Its derivatives for rows of logits under one classifier, where they have a structure; else None.
+
+        `root`: $S = (WW^\top)^{1/2}$. `scale`: the mean of $S^2$ over the contrasts. `gamma`: decay of a feature.
+        """
+        return None
 
     @abstractmethod
     def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Loss of every sample: classes on the first axis, samples on any further ones."""
 
-    @abstractmethod
     def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\ell^*(u; q) = \sup_z u^\top z - \ell(z; q)$, $+\infty$ outside its domain."""
+        raise self._missing("conjugate", "a conjugate")
 
-    @abstractmethod
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
     ) -> Float[Array, " K"]:
         r"""$\arg\min_b \sum_c \omega_c\,\ell(z_c + b; q_c)$; any one of them where a shift of all logits costs nothing."""
+        raise self._missing("best_bias", "its best bias")
+
+    def require_bound(self, *, free_bias: bool) -> None:
+        """`ValueError` naming what it lacks for a certificate, which `best_bias` is for a free bias only."""
+        require(self.convex, "`problem.loss` must be convex in the logits for a certificate", self)
+        for method in ("conjugate", "best_bias")[: 1 + free_bias]:
+            own = getattr(type(self), method) is not getattr(AbstractLoss, method)
+            require(own, f"`problem.loss` must define `{method}` for a certificate", self)
+
+    def _missing(self, method: str, what: str) -> ValueError:
+        if not self.convex:
+            return ValueError(f"`loss` must be convex in the logits for {what}; got {self}")
+        return ValueError(f"`loss` must define `{method}` for {what}; got {self}, which does not")
+
+    def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
+        r"""What `centred` needs to make $\sum_c\omega_c u_c$ vanish: arrays, from that sum and the mean target."""
+        return mean_dual
+
+    def centred(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any) -> Float[Array, "K ..."]:
+        r"""Dual columns, gradients of the loss, changed so that $\sum_c\omega_c u_c = 0$, as a free bias asks.
+
+        The mean is subtracted; a loss whose conjugate is infinite somewhere has a better way.
+        """
+        return dual - per_class(centring, beside=dual)
 
     def dual_scale(
         self,
@@ -59,6 +125,16 @@ def loss_and_dual(
     """Loss of every sample, and its gradient in the logits. Runs inside `jit`."""
     losses, pull = jax.vjp(lambda logits: loss(logits, targets), logits)
     return losses, pull(jnp.ones_like(losses))[0]
+
+
+def _shown(value) -> str:
+    """A parameter in a message: numbers while they are few and known, else the shape."""
+    array = concrete(value)
+    if array is None:
+        return "traced"
+    if array.size <= 8 and np.issubdtype(array.dtype, np.number):
+        return f"{array:g}" if array.ndim == 0 else f"[{', '.join(f'{x:g}' for x in array.ravel())}]"
+    return f"array of shape {array.shape}"
 
 
 def one_number(parameter: Array, *, beside: Array) -> Array:

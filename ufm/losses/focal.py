@@ -8,19 +8,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._validate import require_nonnegative
+from ufm._validate import concrete, require_nonnegative
 from ufm.losses.base import AbstractLoss, one_number, parameter
+from ufm.losses.softmax import CrossEntropy
 
 
 class Focal(AbstractLoss):
     r"""Focal loss of one sample, $-\sum_k q_k (1-p_k)^\gamma\log p_k$ with $p = \mathrm{softmax}(z)$.
 
-    `gamma` >= 0, which may be traced; 0 is cross-entropy. It is not convex in the logits for $\gamma > 0$, so there is no certificate.
+    `gamma` >= 0, which may be traced; 0 is cross-entropy (`canonical`). It is not convex in the logits for $\gamma > 0$, so there is no
+    certificate.
 
     Raises `ValueError` for a negative `gamma`. Source: Lin et al. 2017.
     """
 
+    name: ClassVar[str] = "focal"
     convex: ClassVar[bool] = False
+    shift_invariant: ClassVar[bool] = True
     gamma: Float[Array, ""]
 
     def __init__(self, gamma):
@@ -33,12 +37,7 @@ class Focal(AbstractLoss):
         missing = jnp.maximum(-jnp.expm1(log_p), float(jnp.finfo(log_p.dtype).eps) ** 2)
         return -jnp.sum(targets * missing ** one_number(self.gamma, beside=log_p) * log_p, axis=0)
 
-    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        """Not given: raises `ValueError`."""
-        raise ValueError("`loss` must be convex in the logits for a conjugate; got Focal")
-
-    def best_bias(
-        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
-    ) -> Float[Array, " K"]:
-        """Not given: raises `ValueError`."""
-        raise ValueError("`loss` must be convex in the logits for its best bias; got Focal")
+    def canonical(self) -> AbstractLoss:
+        """Cross-entropy for γ = 0."""
+        gamma = concrete(self.gamma)
+        return self if gamma is None or gamma.any() else CrossEntropy()

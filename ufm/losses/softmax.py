@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm._validate import require, require_positive
+from ufm._validate import concrete, require, require_positive
 from ufm.losses.base import AbstractLoss, parameter, per_class, require_finite
+from ufm.losses.rows import AbstractRows, EntropyRows
 
 
 class CrossEntropy(AbstractLoss):
@@ -18,6 +19,27 @@ class CrossEntropy(AbstractLoss):
 
     Written $\mathrm{logsumexp}(z) - q^\top z$, which is the same for targets that sum to one and convex for all.
     """
+
+    name: ClassVar[str] = "cross-entropy"
+    shift_invariant: ClassVar[bool] = True
+
+    def rows(self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]) -> AbstractRows:
+        """The Hessian is that of the softmax, explicit under a simplex ETF."""
+        return EntropyRows(scale)
+
+    def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
+        """The share that each class loses of its probability, and how what was lost is given out."""
+        predicted, short = mean_target + mean_dual, jnp.maximum(-mean_dual, 0)
+        missing = jnp.sum(short)
+        share = short / jnp.where(missing > 0, missing, 1)
+        given = jnp.where(missing > 0, share, 1 / len(mean_dual))
+        return jnp.maximum(mean_dual, 0) / jnp.where(predicted > 0, predicted, 1), given
+
+    def centred(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any) -> Float[Array, "K ..."]:
+        """Probability moved from classes predicted too often to those predicted too rarely."""
+        taken, given = (per_class(part, beside=dual) for part in centring)
+        moved = taken * (targets + dual)
+        return dual - moved + given * jnp.sum(moved, axis=0, keepdims=True)
 
     def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Loss of every sample."""
@@ -105,6 +127,7 @@ class AdjustedCrossEntropy(AbstractLoss):
     finite, and shapes other than (K,).
     """
 
+    name: ClassVar[str] = "adjusted-cross-entropy"
     multiplicative: Float[Array, " K"]
     additive: Float[Array, " K"]
 
@@ -116,6 +139,36 @@ class AdjustedCrossEntropy(AbstractLoss):
             "multiplicative", np.ones(shape) if multiplicative is None else multiplicative, require_positive, shape
         )
         self.additive = parameter("additive", np.zeros(shape) if additive is None else additive, require_finite, shape)
+
+    @property
+    def shift_invariant(self) -> bool:
+        """Whether Δ is known to be the same for all classes; else it is the adjusted logits that may be shifted."""
+        scale = concrete(self.multiplicative)
+        return scale is not None and bool(np.all(scale == scale[:1]))
+
+    def flat_direction(self, num_classes: int) -> Float[Array, " K"] | None:
+        """1/Δ, which shifts all adjusted logits alike."""
+        return 1 / self.multiplicative
+
+    def canonical(self) -> AbstractLoss:
+        """Cross-entropy where Δ is 1 and all shifts are equal."""
+        given = concrete((self.multiplicative, self.additive))
+        if given is None:
+            return self
+        scale, shift = given
+        # lanes of parameters, on any axis, are not looked into
+        plain = scale.ndim == 1 and np.all(scale == 1) and np.all(shift == shift[0])
+        return CrossEntropy() if plain else self
+
+    def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
+        """That of cross-entropy, whose dual columns are u/Δ."""
+        scale, _ = self._at(mean_dual)
+        return CrossEntropy().centring(mean_dual / scale, mean_target)
+
+    def centred(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any) -> Float[Array, "K ..."]:
+        """That of cross-entropy, at u/Δ."""
+        scale, _ = self._at(dual)
+        return scale * CrossEntropy().centred(dual / scale, targets, centring)
 
     def _at(self, logits: Array) -> tuple[Array, Array]:
         """Δ and ι in the dtype of the logits (K, …), with as many axes."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import require_positive
+from ufm._validate import concrete, require_positive
 from ufm.losses.base import AbstractLoss, one_number, parameter
+from ufm.losses.rows import AbstractRows, SquaredRows
 
 
 class MeanSquaredError(AbstractLoss):
     r"""Squared error of one sample, $\tfrac12 \|z - q\|^2$ (no division by K)."""
+
+    name: ClassVar[str] = "squared-error"
+    least_squares: ClassVar[bool] = True
 
     def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Loss of every sample."""
@@ -25,6 +32,11 @@ class MeanSquaredError(AbstractLoss):
     ) -> Float[Array, " K"]:
         """The weighted mean of the residuals."""
         return (targets - logits) @ column_weights
+
+    def rows(self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]) -> AbstractRows:
+        """The Hessian is the identity."""
+        identity = jnp.eye(len(root), dtype=root.dtype)
+        return SquaredRows(jnp.linalg.inv(root @ root + gamma * identity))
 
     def dual_scale(
         self,
@@ -49,12 +61,18 @@ class RescaledSquaredError(AbstractLoss):
     Raises `ValueError` for a length or weight that is not positive. Source: the rescaled loss in the experiments of Zhou et al. 2022.
     """
 
+    name: ClassVar[str] = "rescaled-squared-error"
     length: Float[Array, ""]
     weight: Float[Array, ""]
 
     def __init__(self, *, length=1.0, weight=1.0):
         self.length = parameter("length", length, require_positive)
         self.weight = parameter("weight", weight, require_positive)
+
+    def canonical(self) -> AbstractLoss:
+        """Plain squared error where both are 1."""
+        given = concrete((self.length, self.weight))
+        return self if given is None or np.any(given != 1) else MeanSquaredError()
 
     def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Loss of every sample."""

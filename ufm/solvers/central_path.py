@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._validate import concrete, require
 from ufm.labels import collapse
-from ufm.losses import MeanSquaredError
 from ufm.problem import Params, Problem, check_params
 from ufm.solvers.first_order import sample_gradient
 from ufm.solvers.start import random_start
@@ -151,7 +150,8 @@ def _deviations(problem: Problem, features: Features) -> Features:
 
 
 def _check_squared_error(problem: Problem, purpose: str) -> None:
-    require(isinstance(problem.loss, MeanSquaredError), f"`loss` must be MeanSquaredError for {purpose}", type(problem.loss).__name__)
+    plain = problem.loss.canonical().least_squares
+    require(plain, f"`loss` must be MeanSquaredError for {purpose}", problem.loss)
     require(problem.depth == 1, f"`widths` must have M = 1 entry for {purpose}", problem.widths)
 
 

@@ -6,102 +6,20 @@ of the batch with one K × K matrix.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, loss_and_dual
-from ufm.solvers.frame_newton import Rows, entropy_start, sums
+from ufm.losses import AbstractLoss, loss_and_dual
+from ufm.losses.rows import AbstractRows, Here, Rows
 
 # Conjugate-gradient steps of one Newton step at most, in multiples of K: exact arithmetic needs one.
 _CG_ROUNDS = 4
 
 
-class Here(NamedTuple):
-    """Losses (B,) at some logits, their negative gradients $r = -\\nabla\\ell$ (B, K), and what the second derivative needs."""
-
-    value: Float[Array, " B"]
-    residual: Rows
-    memory: Any
-
-
-class AbstractModel(eqx.Module):
-    """A loss with its derivatives, for rows of logits."""
-
-    @abstractmethod
-    def at(self, logits: Rows, targets: Rows) -> Here:
-        """Value, negative gradient and memory."""
-
-    @abstractmethod
-    def curve(self, memory: Any, rows: Rows) -> Rows:
-        """The Hessian in the logits times `rows`."""
-
-    @abstractmethod
-    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        """A symmetric positive approximation of $(S\\,\\nabla^2\\ell\\,S + \\gamma)^{-1}$ times `rows`."""
-
-    @abstractmethod
-    def start(self, targets: Rows, gamma) -> Rows:
-        """Logits to start from."""
-
-
-class EntropyModel(AbstractModel):
-    r"""Cross-entropy. `scale`: a where $WW^\top = aP$, else the mean of $WW^\top$ over the contrasts."""
-
-    scale: Float[Array, ""]
-
-    def at(self, logits: Rows, targets: Rows) -> Here:
-        top = jnp.max(logits, axis=1, keepdims=True)
-        exponentials = jnp.exp(logits - top)
-        total = jnp.sum(exponentials, axis=1, keepdims=True)
-        p = exponentials / total
-        mass, gain, defect = sums(targets, targets * (logits - top), targets - p)
-        # targets that sum to one up to rounding do
-        excess = jnp.where(jnp.abs(mass - 1) <= 8 * jnp.finfo(logits.dtype).eps, 0, mass - 1)
-        # so the residuals sum to the excess; what q − p loses to rounding at p near 1 exceeds, at small decay, the residual there
-        residual = targets - p - p * (defect - excess)
-        return Here((jnp.log(total) - gain - excess * top)[:, 0], residual, p)
-
-    def curve(self, memory: Any, rows: Rows) -> Rows:
-        p = memory
-        return p * (rows - jnp.sum(p * rows, axis=1, keepdims=True))
-
-    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        """$(a(\\mathrm{diag}\\,p - pp^\\top) + \\gamma)^{-1}$ by Sherman & Morrison: exact for a simplex ETF."""
-        diagonal = self.scale * memory + gamma
-        share = memory / diagonal
-        # 1 − a Σ p²/(a p + γ), without the cancellation
-        along, shares = sums(share * rows, share)
-        return rows / diagonal + share * (self.scale * along / (gamma * shares))
-
-    def start(self, targets: Rows, gamma) -> Rows:
-        return entropy_start(targets, gamma / self.scale)
-
-
-class SquaredModel(AbstractModel):
-    """Squared error: the Hessian is the identity. `inverse` (K, K): of $WW^\\top + \\gamma$, so the first step is exact."""
-
-    inverse: Float[Array, "K K"]
-
-    def at(self, logits: Rows, targets: Rows) -> Here:
-        residual = targets - logits
-        return Here(0.5 * jnp.sum(residual**2, axis=1), residual, ())
-
-    def curve(self, memory: Any, rows: Rows) -> Rows:
-        return rows
-
-    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        return rows @ self.inverse
-
-    def start(self, targets: Rows, gamma) -> Rows:
-        return jnp.zeros_like(targets)
-
-
-class GenericModel(AbstractModel):
+class _GenericRows(AbstractRows):
     """Any other convex loss, by differentiation."""
 
     loss: AbstractLoss
@@ -121,13 +39,9 @@ class GenericModel(AbstractModel):
         return jnp.zeros_like(targets)
 
 
-def model_of(loss: AbstractLoss, root: Float[Array, "K K"], scale, gamma) -> AbstractModel:
-    """The model of a loss; `root` is S, `scale` the mean of its square over the contrasts."""
-    if isinstance(loss, CrossEntropy):
-        return EntropyModel(scale)
-    if isinstance(loss, MeanSquaredError):
-        return SquaredModel(jnp.linalg.inv(root @ root + gamma * jnp.eye(len(root), dtype=root.dtype)))
-    return GenericModel(loss)
+def rows_of(loss: AbstractLoss, root: Float[Array, "K K"], scale, gamma) -> AbstractRows:
+    """The loss for rows of logits; `root` is S, `scale` the mean of its square over the contrasts."""
+    return loss.rows(root, scale, gamma) or _GenericRows(loss)
 
 
 class Point(NamedTuple):
@@ -143,7 +57,7 @@ class Point(NamedTuple):
 
 
 def newton(
-    model: AbstractModel,
+    model: AbstractRows,
     root: Float[Array, "K K"],
     inverse_root: Float[Array, "K K"],
     gamma,
@@ -236,7 +150,7 @@ class _CG(NamedTuple):
     products: Int[Array, ""]
 
 
-def _conjugate_gradients(model: AbstractModel, root, gamma, memory, gradient: Rows, forcing, done) -> tuple[Rows, Rows, Int[Array, ""]]:
+def _conjugate_gradients(model: AbstractRows, root, gamma, memory, gradient: Rows, forcing, done) -> tuple[Rows, Rows, Int[Array, ""]]:
     """The step d with (S ∇²ℓ S + γ) d = −gradient up to `forcing`, S d, and the number of products; preconditioned, row by row."""
 
     def energy_of(residual: Rows) -> tuple[Rows, Float[Array, " B"]]:

@@ -17,13 +17,13 @@ from jaxtyping import Array, Float
 
 from ufm._progress import Progress
 from ufm._validate import require, require_dtype
-from ufm.losses import CrossEntropy
-from ufm.problem import Params, Problem, decay, require_decay, require_free_features
+from ufm.losses.rows import AbstractRows, sums
+from ufm.problem import Params, Problem, decay, require_decay, require_free_features, with_canonical_loss
 from ufm.solution import Result, Solution
 from ufm.solvers.batched_flow import run_blocks, worker_count
-from ufm.solvers.column_newton import AbstractModel, model_of, newton
+from ufm.solvers.column_newton import newton, rows_of
 from ufm.solvers.coordinates import feature_decay, relative_norm
-from ufm.solvers.frame_newton import frame_newton, sums
+from ufm.solvers.frame_newton import frame_newton
 
 # Entries of one array of a block: larger ones leave a core's cache, smaller ones are mostly calls, and a device wants few.
 _BLOCK_ON_CPU = 100_000
@@ -54,7 +54,8 @@ def fit_features(
     """
     require(problem.fixed_weights is not None, "`problem.fixed_weights` must be given: only features are fitted", problem.fixed_weights)
     require_free_features(problem, "features of a fixed classifier")
-    require(problem.loss.convex, "`problem.loss` must be convex in the logits to fit features", type(problem.loss).__name__)
+    simplest = with_canonical_loss(problem)
+    require(simplest.loss.convex, "`problem.loss` must be convex in the logits to fit features", problem.loss)
     require_decay(problem, "fitting features")
     require(problem.labels.has_equal_weights(), "`problem.labels.weights` must be equal to fit features", problem.labels.weights)
     K, C = problem.labels.targets.shape
@@ -67,7 +68,7 @@ def fit_features(
     require(isinstance(max_steps, int) and max_steps >= 1, "`max_steps` must be a whole number >= 1", max_steps)
 
     on_cpu = jax.default_backend() == "cpu"
-    shared = _prepare(problem, bias)
+    shared = _prepare(simplest, bias)
     block = min(C, max(1, (_BLOCK_ON_CPU if on_cpu else _BLOCK_ELSEWHERE) // max(K, problem.feature_dim)))
     # the last block overlaps the one before it: all blocks share one compilation
     blocks = [range(at, at + block) for at in (*range(0, C - block, block), C - block)]
@@ -123,7 +124,7 @@ class _Shared(NamedTuple):
     and the part of the pull on the features that goes to the anchor.
     """
 
-    model: AbstractModel
+    model: AbstractRows
     root: Float[Array, "K K"]
     inverse_root: Float[Array, "K K"]
     lift: Float[Array, "d K"]
@@ -148,7 +149,7 @@ def _prepare(problem: Problem, bias) -> _Shared:
     decay_of_features = feature_decay(problem)
     gamma = problem.labels.num_samples * decay_of_features
     return _Shared(
-        model=model_of(problem.loss, root, scale, gamma),
+        model=rows_of(problem.loss, root, scale, gamma),
         root=root,
         inverse_root=(left * inverses[None, :]) @ left.T,
         lift=right.T @ (left * kept.astype(W.dtype)[None, :]).T,
@@ -162,7 +163,7 @@ def _prepare(problem: Problem, bias) -> _Shared:
 
 def _frame(problem: Problem, shared: _Shared, targets: np.ndarray) -> bool:
     """Whether a label is one equation p + s z = q: cross-entropy of distributions under a simplex ETF, nothing added to the logits."""
-    if not isinstance(problem.loss, CrossEntropy) or problem.has_bias or problem.anchor is not None:
+    if not shared.model.softmax_residual or problem.has_bias or problem.anchor is not None:
         return False
     K, eps = len(targets), float(np.finfo(problem.dtype).eps)
     W = np.asarray(shared.classifier)

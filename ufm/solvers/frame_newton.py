@@ -12,11 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-Rows = Float[Array, "B K"]
-
-
-# Newton steps of the start, in single precision: after them four digits are right as a rule, and two steps of double precision are left.
-_START_STEPS = 3
+from ufm.losses.rows import Rows, entropy_start, sums
 
 
 class FramePoint(NamedTuple):
@@ -27,45 +23,6 @@ class FramePoint(NamedTuple):
     defect: Rows
     done: Bool[Array, " B"]
     steps: Int[Array, ""]
-
-
-def entropy_start(targets: Rows, s) -> Rows:
-    r"""Logits close to the solution, for every s: found in single precision, where arithmetic is four times as cheap.
-
-    The gaps u to a logit of −t solve $t(e^{u_k} - 1) + u_k = q_k/s$ and have mean t. Here t is first that of a target spread evenly over
-    $1/\sum_k q_k^2$ classes, a scalar equation a row, and u a bound from above; then Newton's method on all these equations at once, in u
-    and log t.
-    """
-    K, single = targets.shape[1], jnp.float32
-    # far beyond these s the logits are no longer in doubt, or a few more steps away, and single precision would overflow
-    s = jnp.clip(s, 1e-15, 1e15).astype(single)
-    q = jnp.maximum(targets.astype(single), 0)
-    number = 1 / jnp.sum(q**2, axis=1)
-    share, load = number / K, 1 / (number * s)
-    # above the root of a convex function, so Newton's method descends
-    u = jnp.minimum(load, jnp.maximum(1, jnp.log1p(load / share)))
-
-    def newton(_, u):
-        # t = (number/K) u moves with u
-        t = share * u
-        return u - (t * jnp.expm1(u) + u - load) / (share * jnp.expm1(u) + t * jnp.exp(u) + 1)
-
-    t = (share * jax.lax.fori_loop(0, 3, newton, u))[:, None]
-    loads = q / s
-
-    def joint(_, pair):
-        u, t = pair
-        e = jnp.exp(u)
-        inverse = 1 / (t * e + 1)
-        alone = u - (t * (e - 1) + u - loads) * inverse
-        slope = t * (e - 1) * inverse
-        mean_off = jnp.sum(alone, axis=1, keepdims=True) - K * t
-        turn = jnp.clip(mean_off / (K * t + jnp.sum(slope, axis=1, keepdims=True)), -2, 2)
-        return jnp.maximum(alone - slope * turn, 0), t * jnp.exp(turn)
-
-    u, _ = jax.lax.fori_loop(0, _START_STEPS, joint, (jnp.minimum(jnp.log1p(loads / t), loads / (1 + t)), t))
-    logits = u.astype(targets.dtype)
-    return logits - jnp.mean(logits, axis=1, keepdims=True)
 
 
 class _State(NamedTuple):
@@ -140,10 +97,3 @@ def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
     # relative to the largest logit: near one-hot targets their difference is tiny
     (gain,) = sums(targets * (end.logits - end.top))
     return FramePoint(end.logits, (jnp.log(end.total) - gain)[:, 0], equation(end)[1], end.done, end.steps)
-
-
-def sums(*terms: Rows) -> tuple[Float[Array, "B 1"], ...]:
-    """Row sums of several arrays in one pass: a sum by itself costs as much as a quarter of an exponential."""
-    zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
-    totals = jax.lax.reduce(terms, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), (1,))
-    return tuple(total[:, None] for total in totals)

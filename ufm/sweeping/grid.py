@@ -14,7 +14,7 @@ import numpy as np
 
 from ufm._validate import float_dtype, require
 from ufm.labels import Labels
-from ufm.problem import Problem
+from ufm.problem import Problem, with_canonical_loss
 
 SEED = "seed"
 # Fields of a template problem that may be swept.
@@ -170,7 +170,8 @@ def _grouped(parts: list[tuple[Problem, np.ndarray]], which: np.ndarray) -> Grou
     place = np.full(which.max() + 1, -1)
     place[rows] = np.arange(len(rows))
     lanes = np.flatnonzero(place[which] >= 0)
-    return Group(problems, place[which[lanes]], lanes)
+    # the simplest loss of the same values has a certificate where a disguised one has none
+    return Group(with_canonical_loss(problems), place[which[lanes]], lanes)
 
 
 def _as_array(name: str, values: list) -> np.ndarray | None:
