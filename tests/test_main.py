@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pty
@@ -11,12 +12,14 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import ufm
 from tests.commands import help_without
 from ufm import __main__ as command
+from ufm.command_line import catalogue
 from ufm.command_line.settings import checked, counts_of, problem_of
 from ufm.command_line.spec import range_of, read_spec, spec_of
 
@@ -254,6 +257,62 @@ def test_settings_make_the_problem_that_they_name():
     assert jax.tree.structure(problem) == jax.tree.structure(expected)
     for ours, theirs in zip(jax.tree.leaves(problem), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("given", "loss"),
+    [
+        pytest.param({"loss": "focal", "gamma": 2}, ufm.Focal(2.0), id="focal"),
+        pytest.param({"loss": "rescaled-squared-error", "length": 3.0}, ufm.RescaledSquaredError(length=3.0), id="rescaled"),
+        pytest.param(
+            {"loss": "adjusted-cross-entropy", "additive": [0.1, 0.2]}, ufm.AdjustedCrossEntropy(additive=[0.1, 0.2]), id="per-class"
+        ),
+        pytest.param({"loss": "tests.test_main:Steep", "slope": 4.0}, 4.0, id="of-ones-own"),
+    ],
+)
+def test_losses_by_their_names_and_parameters(given, loss):
+    problem = problem_of(**checked({"class_counts": "2x6", "lambda_W": 0.1, "lambda_H": 1} | given, ""))
+    if isinstance(loss, float):
+        assert isinstance(problem.loss, ufm.AbstractLoss)
+        assert (type(problem.loss).__name__, problem.loss.slope) == ("Steep", loss)
+    else:
+        assert jax.tree.structure(problem.loss) == jax.tree.structure(loss)
+        np.testing.assert_array_equal(jax.tree.leaves(problem.loss), jax.tree.leaves(loss))
+
+
+class Steep(ufm.AbstractLoss):
+    """A loss that commands find by its place."""
+
+    slope: float
+
+    def __call__(self, logits, targets):
+        return self.slope * jnp.sum((logits - targets) ** 2, axis=0)
+
+
+@pytest.mark.parametrize("place", ["tests.test_main:Nothing", "tests.test_main:SPEC", "tests.nowhere:Steep", "test main:Steep", "Steep"])
+def test_a_place_without_a_loss_is_refused(place):
+    with pytest.raises(ValueError, match=r"`loss` must be one of 'cross-entropy', .*\"package.module:Class\" of a loss; got"):
+        checked({"loss": place}, "")
+
+
+def test_every_loss_of_the_library_can_be_asked_for():
+    public = {getattr(ufm, name) for name in ufm.__all__}
+    classes = {kind for kind in public if isinstance(kind, type) and issubclass(kind, ufm.AbstractLoss)} - {ufm.AbstractLoss}
+    entries = catalogue.losses()
+    assert {kind.name for kind in classes} == set(entries)
+    for kind in classes:
+        entry = entries[kind.name]
+        assert (entry.kind, entry.module, entry.parameters) == (kind.__name__, kind.__module__, kind.parameters())
+        signature = inspect.signature(kind.__init__).parameters
+        assert entry.required == tuple(name for name in entry.parameters if signature[name].default is inspect.Parameter.empty)
+
+
+def test_solve_with_a_loss_of_ones_own(capsys):
+    words = "--class-counts 2x5 --lambda-W 1e-2 --lambda-H 1e-2 --loss tests.test_main:Steep --set slope=4 --json"
+    assert command.main(["solve", *words.split()]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["solution"]["result"] == "CONVERGED"
+    assert "must define `conjugate`" in document["no_certificate"]
 
 
 def test_specification_is_read(tmp_path):

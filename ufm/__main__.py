@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ufm._command import keep_compiled_programs, path_argument, run
-from ufm.command_line import settings
+from ufm.command_line import catalogue, settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,8 +33,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add = solve.add_argument
     add("--class-counts", required=True, type=_counts, metavar="COUNTS", help="samples of each class: 100,50,10 or 10x100 or 5x500,5x5")
-    add("--loss", default="cross-entropy", choices=settings.LOSSES, help="default: cross-entropy")
-    add("--gamma", type=float, help="of the focal loss")
+    names = ", ".join(catalogue.losses())
+    add("--loss", default="cross-entropy", help=f'{names}, or "package.module:Class" (default: cross-entropy)')
+    for name, owners in catalogue.loss_parameters().items():
+        add(f"--{name}", type=float, nargs="+", metavar="X", help=f"of loss {' and '.join(owners)}: a number, or one a class")
+    add("--set", action="append", default=[], type=_setting, metavar="NAME=X", help="a parameter of a loss of your own: X, or X,X,…")
     add("--widths", type=int, nargs="+", metavar="D", help="d_1 … d_M, feature dimension first (default: one layer, d = K)")
     add("--lambda-W", dest="lambda_W", required=True, type=float, nargs="+", metavar="L", help="decay of the factors: one, or W_M … W_1")
     add("--lambda-H", dest="lambda_H", required=True, type=float, metavar="L", help="decay of the features, per sample")
@@ -61,6 +64,14 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--float32", action="store_true", help="single precision, which verifies nothing")
         command.add_argument("--no-cache", action="store_true", help="keep no compiled programs between runs")
     return top
+
+
+def _setting(text: str) -> tuple[str, list[float]]:
+    name, _, numbers = text.partition("=")
+    try:
+        return name, [float(number) for number in numbers.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be NAME=X or NAME=X,X,…; got {text!r}") from None
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -111,8 +122,10 @@ def configure(*, double: bool, cache: bool) -> None:
 
 def _solve(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in settings.SETTINGS if getattr(options, name) is not None}
-    if len(given["lambda_W"]) == 1:
-        (given["lambda_W"],) = given["lambda_W"]
+    given |= dict(options.set)
+    for name in ("lambda_W", *catalogue.loss_parameters(), *dict(options.set)):
+        if len(given.get(name, ())) == 1:
+            (given[name],) = given[name]
     bias = given.pop("bias", None)
     wanted = settings.checked(given, "") | {"bias": bias}
     settings.seed_of(options.seed, "--seed")

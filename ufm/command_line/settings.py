@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-LOSSES = ("cross-entropy", "squared-error", "focal")
+from ufm.command_line import catalogue
+
 SOLVERS = ("newton", "lbfgs", "projected-newton")
 COLUMNS = ("collapsed", "full")
 FEATURES = ("free", "nonnegative")
@@ -124,11 +125,24 @@ def _smoothing(value, key):
     return float(value)
 
 
+def _loss(value, key):
+    words = f'one of {", ".join(map(repr, catalogue.losses()))}, or "package.module:Class" of a loss'
+    require(isinstance(value, str) and catalogue.loss_entry(value) is not None, key, words, value)
+    return value
+
+
+def _parameter(value, key):
+    """A parameter of a loss, or one number a class; the loss itself says which numbers it takes."""
+    values: Any = value if isinstance(value, list | tuple) and value else [value]
+    require(all(map(is_number, values)), key, "a number, or one per class", value)
+    return float(values[0]) if values[0] is value else tuple(map(float, values))
+
+
 # What a problem is made of: name → check, which also turns the value into what `problem_of` takes.
 SETTINGS: dict[str, Callable[[Any, str], Any]] = {
     "class_counts": counts_of,
-    "loss": one_of(LOSSES),
-    "gamma": number,
+    "loss": _loss,
+    **dict.fromkeys(catalogue.loss_parameters(), _parameter),
     "widths": _widths,
     "lambda_W": _decays,
     "lambda_H": positive,
@@ -141,9 +155,16 @@ SETTINGS: dict[str, Callable[[Any, str], Any]] = {
 
 def checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The settings of a problem, each checked; `ValueError` naming the key and the value that is wrong."""
+    checks = checks_for(settings.get("loss"))
     for name in settings:
-        require(name in SETTINGS, where, f"made of {', '.join(SETTINGS)}", name)
-    return {name: SETTINGS[name](value, f"{where}.{name}" if where else name) for name, value in settings.items()}
+        require(name in checks, where, f"made of {', '.join(checks)}", name)
+    return {name: checks[name](value, f"{where}.{name}" if where else name) for name, value in settings.items()}
+
+
+def checks_for(loss) -> dict[str, Callable[[Any, str], Any]]:
+    """`SETTINGS`, and the parameters of a loss from outside the library."""
+    entry = catalogue.loss_entry(loss) if isinstance(loss, str) else None
+    return SETTINGS if entry is None else dict.fromkeys(entry.parameters, _parameter) | SETTINGS
 
 
 def problem_of(
@@ -152,14 +173,14 @@ def problem_of(
     lambda_W,
     lambda_H,
     loss="cross-entropy",
-    gamma=None,
     widths: Any = None,
     bias=None,
     smoothing=0.0,
     columns="collapsed",
     features="free",
+    **parameters,
 ):
-    """The `Problem` of checked settings; numbers may be traced. Raises `ValueError` as `Problem` does, and as `loss_of` does."""
+    """The `Problem` of checked settings, with `parameters` of the loss; numbers may be traced. Raises as `Problem` and `loss_of` do."""
     from ufm.labels import one_hot, smoothed
     from ufm.problem import Problem
 
@@ -168,7 +189,7 @@ def problem_of(
     labels = one_hot(class_counts, collapsed=collapsed) if plain else smoothed(class_counts, smoothing=smoothing, collapsed=collapsed)
     return Problem(
         labels,
-        loss=loss_of(loss, gamma),
+        loss=loss_of(loss, parameters),
         widths=(labels.num_classes,) if widths is None else widths,
         lambda_W=lambda_W,
         lambda_H=lambda_H,
@@ -177,22 +198,26 @@ def problem_of(
     )
 
 
-def large_problem_of(*, class_counts, lambda_W, lambda_H, loss="cross-entropy", gamma=None, widths=(), bias=None, smoothing=0.0):
+def large_problem_of(*, class_counts, lambda_W, lambda_H, loss="cross-entropy", widths=(), bias=None, smoothing=0.0, **parameters):
     """The `LargeProblem` of checked settings: one layer, collapsed columns."""
     from ufm.large_scale.problem import LargeProblem
     from ufm.large_scale.sparse import sparse_one_hot
 
     require(len(widths) == 1, "widths", "one whole number >= 1 for a large problem", widths)
     labels = sparse_one_hot(class_counts, smoothing=smoothing)
-    return LargeProblem(labels, loss=loss_of(loss, gamma), feature_dim=widths[0], lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+    return LargeProblem(labels, loss=loss_of(loss, parameters), feature_dim=widths[0], lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
 
 
-def loss_of(name: str, gamma):
-    """The loss of that name; `ValueError` for focal without gamma, and for gamma without focal."""
-    from ufm.losses import CrossEntropy, Focal, MeanSquaredError
-
-    require((gamma is not None) == (name == "focal"), "gamma", 'given with loss "focal", and only then', gamma)
-    return Focal(gamma) if name == "focal" else MeanSquaredError() if name == "squared-error" else CrossEntropy()
+def loss_of(name: str, parameters: Mapping[str, Any]):
+    """The loss of that name; `ValueError` for a parameter that it needs and lacks, or that it does not have."""
+    entry = catalogue.loss_entry(name)
+    assert entry is not None
+    owners = catalogue.loss_parameters()
+    for key in dict.fromkeys((*entry.required, *parameters)):
+        names = " or ".join(f'"{owner}"' for owner in owners.get(key, (name,)))
+        fits = key in parameters and key in entry.parameters
+        require(fits, key, f"given with loss {names}, and only then", parameters.get(key))
+    return entry.build(dict(parameters))
 
 
 def solver_of(name: str | None, max_steps: int | None):

@@ -4,7 +4,8 @@ A specification has a table of what all problems share, a table of what is swept
 
     [problem]                      # settings of `solve`, by the names of its options; class_counts and λ are required here or below
     class_counts = "10x100"        # or [100, 50, 10], "5x500,5x5", { classes = 10, largest = 500, ratio = 100 } (a long tail)
-    loss = "cross-entropy"         # or "squared-error", or "focal" with gamma = 2.0
+    loss = "cross-entropy"         # or "squared-error", "focal" with gamma = 2.0, … (`python -m ufm solve --help` has all), or
+                                   # "package.module:Class" of a loss of your own; its parameters are settings too
     widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes unless given
     lambda_W = 5e-4                # or one per factor, outermost first
     bias = "free"                  # "none" (the default), "free", or a penalty > 0
@@ -34,9 +35,9 @@ from typing import Any
 from ufm.command_line.settings import (
     LARGEST_SEED,
     LONGEST,
-    SETTINGS,
     SOLVERS,
     checked,
+    checks_for,
     is_number,
     number,
     one_of,
@@ -89,7 +90,7 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
         require(isinstance(table, dict) or points, name, "a table", table)
     require("sweep" in document, "sweep", "a table of what is swept", None)
     shared = checked(document.get("problem", {}), "problem")
-    over, swept = _over(document["sweep"], shared.get("columns", "collapsed"))
+    over, swept = _over(document["sweep"], shared)
     for name in swept:
         require(name not in shared, f"sweep.{name}", "swept or shared, not both", shared.get(name))
     for name in REQUIRED:
@@ -109,16 +110,17 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
     )
 
 
-def _over(table, columns: str) -> tuple[Any, tuple[str, ...]]:
+def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """What is swept, as `sweep` takes it, and its names."""
+    checks, collapsed = checks_for(shared.get("loss")), shared.get("columns", "collapsed") == "collapsed"
 
     def value_of(name: str, value, key: str):
         if name == "seed":
             return seed_of(value, key)
-        require(name in SETTINGS, "sweep", f"over seed, {', '.join(SETTINGS)}", name)
-        value = SETTINGS[name](value, key)
+        require(name in checks, "sweep", f"over seed, {', '.join(checks)}", name)
+        value = checks[name](value, key)
         # floats are swept without compiling anew; counts of full columns are shapes
-        return tuple(map(float, value)) if name == "class_counts" and columns == "collapsed" else value
+        return tuple(map(float, value)) if name == "class_counts" and collapsed else value
 
     if isinstance(table, list):
         require(
