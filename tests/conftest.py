@@ -6,7 +6,8 @@ import os
 import sys
 
 # OpenBLAS reads this once, when NumPy loads it; several processes with its default threads were measured 80 times slower
-assert "numpy" not in sys.modules, "NumPy was imported before conftest.py could limit its threads (a pytest plugin?)"
+# a process that is forked for each mutant has loaded it, with the limit set
+assert "numpy" not in sys.modules or "OPENBLAS_NUM_THREADS" in os.environ, "NumPy was imported before conftest.py could limit its threads"
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "agg")

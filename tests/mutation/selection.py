@@ -1,0 +1,105 @@
+"""Which tests name a function: in their own text, or through helpers, fixtures and constants of their file."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+
+def names_in(node: ast.AST) -> frozenset[str]:
+    """The names, attributes, arguments and imports of some code."""
+    found = set()
+    for child in ast.walk(node):
+        match child:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                found.add(name)
+            case ast.alias(name=name):
+                found.add(name.rpartition(".")[2])
+    return frozenset(found)
+
+
+@functools.cache
+def definitions(path: Path) -> dict[str, frozenset[str]]:
+    """Top-level name of a file → the names in what defines it. Imports define nothing."""
+    found: dict[str, frozenset[str]] = {}
+    for node in ast.parse(path.read_bytes()).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                targets = [name]
+            case ast.Assign(targets=assigned):
+                targets = [n.id for t in assigned for n in ast.walk(t) if isinstance(n, ast.Name)]
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                targets = [name]
+            case _:
+                continue
+        for name in targets:
+            found[name] = found.get(name, frozenset()) | names_in(node)
+    return found
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
+    """The names that a file imports, from anywhere and at any depth."""
+    tree = ast.parse(path.read_bytes())
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {n.module.rpartition(".")[2] for n in found if isinstance(n, ast.ImportFrom) and n.module}
+    return frozenset(modules.union(*(names_in(node) for node in found)))
+
+
+def subjects(function: str, path: Path, root: Path) -> list[str]:
+    """What stands for a function (dotted) in a test, nearest first: itself, and whatever uses it.
+
+    A private name is used in its own file, another one wherever it is imported. The users of a
+    public name are not followed: it has tests of its own.
+    """
+    public = imports(root / "ufm" / "__init__.pyi")
+    sources = sorted((root / "ufm").rglob("*.py"))
+    found = queue = [(path, function.split(".")[0])]
+    while queue:
+        following = []
+        for home, name in queue:
+            if name in public:
+                continue
+            for file in sources if not name.startswith("_") else [home]:
+                if file == home or name in imports(file):
+                    users = [n for n, inside in definitions(file).items() if name in inside]
+                    following += [(file, n) for n in users]
+        queue = [pair for pair in dict.fromkeys(following) if pair not in found]
+        found = found + queue
+    return list(dict.fromkeys(name for home, name in found if home == path or name[0] != "_"))
+
+
+def mirrored(path: Path, root: Path) -> list[Path]:
+    """The test files that bear the name of a module or, where there is none, of its room."""
+    room = path.relative_to(root / "ufm").with_suffix("").parts
+    stems = [p.strip("_") for p in room if p != "__init__"]
+    folder = root.joinpath("tests", *stems[:-1])
+    found = sorted(folder.glob(f"test_{stems[-1]}*.py")) if folder.is_dir() else []
+    found += sorted((root / "tests").glob(f"test_{stems[-1]}*.py"))
+    return found or (mirrored(path.parent.with_suffix(".py"), root) if len(stems) > 1 else [])
+
+
+def selected(function: str, path: Path, root: Path) -> list[str]:
+    """Node ids of the tests of a function: of the mirrored files, then of those that name it."""
+    own = mirrored(path, root)
+    files = sorted((root / "tests").rglob("test_*.py"))
+    files = own + [f for f in files if f not in own and f.parent.name not in ("mutation", "benchmarks")]
+    found = []
+    for name in subjects(function, path, root):
+        found += [test for file in files for test in _tests(file, name, root)]
+    first = [test for file in own for test in _tests(file, None, root)]
+    return list(dict.fromkeys([*[t for t in found if t in first], *first, *found]))
+
+
+@functools.cache
+def _tests(path: Path, name: str | None, root: Path) -> list[str]:
+    """The tests of a file that mention a name, or all of them."""
+    defined = definitions(path)
+    mention = {n for n, inside in defined.items() if name is None or name in inside}
+    before = -1
+    while len(mention) > before:
+        before = len(mention)
+        mention |= {n for n, inside in defined.items() if inside & mention}
+    there = [n for n in defined if n in mention and n.startswith("test_")]
+    return [f"{path.relative_to(root)}::{n}" for n in there]
