@@ -132,7 +132,7 @@ class _Judge:
     """Tries mutants on a copy of the tree, of which the tree itself knows nothing."""
 
     def __init__(self, root: Path, copy: Path, state: _State, budget: float):
-        self.root, self.copy, self.state, self.budget = root, copy, state, budget
+        self.copy, self.state, self.budget = copy, state, budget
         self.log, self.failing = f"{state.path.resolve()}.log", set()
         skip = shutil.ignore_patterns(".*", "__pycache__", "*.jsonl", "*.egg-info")
         shutil.copytree(root, copy, ignore=skip)
@@ -149,8 +149,8 @@ class _Judge:
         """killed, survived, untested, equivalent or "time limit"."""
         if (mutant.path, mutant.function, mutant.kind, mutant.old, mutant.new) in REASONS:
             return "equivalent"
-        tests = self._affordable(selected(mutant.function, self.root / mutant.path, self.root))
-        texts = b"".join((self.root / f).read_bytes() for f in sorted({t.split("::")[0] for t in tests}))
+        tests = self._affordable(selected(mutant.function, self.copy / mutant.path, self.copy))
+        texts = b"".join((self.copy / f).read_bytes() for f in sorted({t.split("::")[0] for t in tests}))
         which = sha256(texts + " ".join(tests).encode()).hexdigest()[:16]
         known = self.state.found.get(mutant.key)
         if known and (known["verdict"] in ("killed", "time limit") or known["tests"] == which):

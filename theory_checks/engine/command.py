@@ -188,14 +188,14 @@ def _rendered_again(options: argparse.Namespace) -> int:
     if options.pattern or options.full:
         print("--from takes all rows of its file: -k and --full choose what is run", file=sys.stderr)
         return 2
-    from theory_checks.engine import html_report
+    from theory_checks.engine import html_report, report
 
     if options.command == "figures" and options.source.endswith(".npz"):
         from theory_checks.engine.figures import command
 
         return command.redraw(options)
     try:
-        document = html_report.read_document(options.source)
+        document = report.read_json(options.source)
     except (OSError, ValueError) as error:
         print(f"--from {options.source}: {error}", file=sys.stderr)
         return 2

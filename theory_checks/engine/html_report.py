@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -19,6 +20,7 @@ from theory_checks.engine.counterexamples import MARGIN
 from theory_checks.engine.registry import Paper, Setting, Verdict
 from theory_checks.engine.runner import Row
 from theory_checks.engine.typesetting import font_face, mathml, words
+from ufm._files import write_whole
 
 PAGE = "report.html"
 DOCUMENT = "report.json"
@@ -66,26 +68,20 @@ def write_document(folder: str | os.PathLike, document: Mapping[str, Any]) -> li
     os.makedirs(folder, exist_ok=True)
     page, behind = os.path.join(os.fspath(folder), PAGE), os.path.join(os.fspath(folder), DOCUMENT)
     # before anything is written: a document that cannot be rendered leaves the old pair
-    text = render(document, files=os.listdir(folder))
+    text = render(document, files=_digests(folder))
     report.write_json(behind, document)
-    report.write_text(page, text)
+    write_whole(page, text)
     return [page, behind]
 
 
-def read_document(path: str | os.PathLike) -> dict[str, Any]:
-    """A document from the file that `run --json` or `report` wrote. Raises `ValueError` when it is not one."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            document = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"`path` must be a JSON file written by this command ({error}); got {os.fspath(path)!r}") from error
-    if not isinstance(document, dict) or not {"papers", "checks", "rows", "finished", "command"} <= set(document):
-        raise ValueError(f"`path` must be a JSON file written by this command; got {os.fspath(path)!r}")
-    return document
+def _digests(folder: str | os.PathLike) -> dict[str, str]:
+    """The hash of each counterexample in a folder, by name: one of another run may bear the name of one of these rows."""
+    paths = sorted(Path(folder).glob("*.npz"))
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
-def render(document: Mapping[str, Any], *, files: Sequence[str] = ()) -> str:
-    """The page as text. `files`: names of the counterexamples that lie beside it and can be linked to."""
+def render(document: Mapping[str, Any], *, files: Mapping[str, str] | None = None) -> str:
+    """The page as text. `files`: name → hash of the counterexamples that lie beside it and can be linked to."""
     formulas = {check["formula"]: typeset(check["formula"]) for check in document["checks"]}
     theorems = [_theorem(check, document, formulas) for check in document["checks"]]
     papers = [
@@ -103,7 +99,7 @@ def render(document: Mapping[str, Any], *, files: Sequence[str] = ()) -> str:
         theorems=theorems,
         counts=counts,
         words=WORDS,
-        files=frozenset(files),
+        files=files or {},
         settings=_settings(document["rows"]),
         seconds=sum(row["seconds"] for row in document["rows"]),
         font=font_face(" ".join(formulas.values())),

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
 from theory_checks.engine.counterexamples import Refutation, file_name
 from theory_checks.engine.registry import Check, Paper, Record, Setting, Verdict
 from theory_checks.engine.runner import Row
+from ufm._files import checked_json, sealed_json, write_whole
 
 _HEADER = ("theorem", "cases (in/on/out)", "worst error", "of tolerance", "certificate gap", "verdict")
+# Of the JSON file: a page made from rows of another would lack what that did not say.
+FORMAT = 1
 # Longer records are for figures and fill no terminal.
 PRINTED = 12
 
@@ -161,6 +163,7 @@ def as_document(
     checks = {row.check.key: row.check for row in rows}
     found = verdicts(rows)
     return {
+        "format": FORMAT,
         "finished": finished,
         "command": command,
         "papers": {key: str(papers.get(key, key)) for key in dict.fromkeys(row.paper for row in rows)},
@@ -207,7 +210,14 @@ def _row_document(row: Row) -> dict[str, Any]:
         ],
         "records": [{"name": r.name, "columns": {name: _plain(np.asarray(c)) for name, c in r.columns.items()}} for r in row.records],
         "refutations": [
-            {"name": r.name, "claimed": _plain(r.claimed), "value": _plain(r.value), "proven": r.proven, "file": _file_of(row, r)}
+            {
+                "name": r.name,
+                "claimed": _plain(r.claimed),
+                "value": _plain(r.value),
+                "proven": r.proven,
+                "file": _file_of(row, r),
+                "sha256": sha256(r.as_npz()).hexdigest(),
+            }
             for r in row.refutations
         ],
         "certificate_gap": _plain(row.certificate_gap),
@@ -240,46 +250,29 @@ def write_counterexamples(folder: str | os.PathLike, rows: Iterable[Row]) -> lis
     for row in rows:
         if row.verdict is Verdict.REFUTED:
             for refutation in row.refutations:
-                paths.append(os.path.join(os.fspath(folder), _file_of(row, refutation)))
-                write_whole(paths[-1], "wb", functools.partial(_write_npz, refutation))
+                path = os.path.join(os.fspath(folder), _file_of(row, refutation))
+                assert path not in paths, f"two counterexamples of one name: {path}"
+                write_whole(path, refutation.as_npz())
+                paths.append(path)
     return paths
-
-
-def _write_npz(refutation: Refutation, file: IO[bytes]) -> None:
-    file.write(refutation.as_npz())
 
 
 def _file_of(row: Row, refutation: Refutation) -> str:
     return file_name(row.check.key, row.case.id, refutation.name)
 
 
-def write_json(path: str | os.PathLike, document: Any) -> None:
-    """Write the document as a JSON file."""
-
-    def write(file):
-        json.dump(document, file, indent=1, allow_nan=False)
-        file.write("\n")
-
-    write_whole(path, "w", write)
+def write_json(path: str | os.PathLike, document: Mapping[str, Any]) -> None:
+    """Write the document as a JSON file, sealed: `read_json` refuses it once it has been changed."""
+    write_whole(path, json.dumps(sealed_json(document), indent=1, allow_nan=False) + "\n")
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file."""
-    write_whole(path, "w", lambda file: file.write(text))
-
-
-def write_whole(path: str | os.PathLike, mode: str, write: Callable[[IO], Any]) -> None:
-    """Write beside the target and rename over it: a reader finds the old file or the new one, never a part."""
-    target = os.path.abspath(os.fspath(path))
-    handle, scratch = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
-            write(file)
-        # mkstemp makes the file private; give it the permissions that an ordinary open would
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(scratch, 0o666 & ~mask)
-        os.replace(scratch, target)
-    except BaseException:
-        os.unlink(scratch)
-        raise
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """A document of `as_document` from the file of `write_json`; `ValueError` for any other or changed file."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        try:
+            document = checked_json(file.read())
+        except ValueError as error:
+            raise ValueError(f"`path` must be a JSON file written by this command ({error}); got {os.fspath(path)!r}") from error
+    if document.get("format") != FORMAT:
+        raise ValueError(f"`path` must be a JSON file written by this version; got {os.fspath(path)!r}")
+    return document

@@ -194,6 +194,22 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         figures.redraw(tmp_path / "other.npz", out=tmp_path)
 
 
+def test_data_that_was_changed_is_refused(tmp_path):
+    entry = FIGURES["tirer2023/staircase"]
+    figures.make([entry.key], out=tmp_path, rows=planted(entry), formats=["svg"])
+    path = tmp_path / f"{entry.stem}.npz"
+    whole = path.read_bytes()
+    with np.load(path) as file:
+        held = dict(file)
+    name = next(name for name in held if held[name].dtype == float)
+    np.savez(path, **held | {name: held[name] + 1})
+    changed = path.read_bytes()
+    for content, said in ((changed, "changed since"), (whole[:-50], "not an .npz file"), (b"", "not an .npz file")):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"must be a data file written beside a figure .*{said}"):
+            figures.redraw(path, out=tmp_path)
+
+
 def test_a_crash_leaves_the_old_figure(tmp_path, monkeypatch):
     entry = FIGURES["tirer2023/staircase"]
     figures.make([entry.key], out=tmp_path, rows=planted(entry))

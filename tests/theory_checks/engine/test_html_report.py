@@ -229,6 +229,18 @@ def test_counterexample_is_linked_to_its_file(page, written):
     assert (written[0] / one(links)).is_file()
 
 
+def test_a_file_of_another_run_is_no_counterexample(written, tmp_path):
+    """It may bear the name: the page links to the point of its own rows or to none."""
+    document = report.read_json(written[0] / html_report.DOCUMENT)
+    (point,) = written[0].glob("*.npz")
+    for content, linked in ((point.read_bytes(), True), (point.read_bytes() + b" ", False), (b"", False)):
+        (tmp_path / point.name).write_bytes(content)
+        html_report.write_document(tmp_path, document)
+        text = (tmp_path / html_report.PAGE).read_text(encoding="utf-8")
+        assert point.name in text
+        assert (f'href="{point.name}"' in text) is linked
+
+
 def test_unfinished_run_says_so(page, rows):
     assert "Interrupted" in page.text
     assert "Interrupted" not in html_report.render(report.as_document(*rows))
@@ -278,7 +290,7 @@ def test_settings_of_the_run_are_told(page, rows):
 
 def test_the_same_rows_give_the_same_page(written, text, tmp_path):
     """The page is made from the JSON document, so that it can be made again without a run."""
-    document = html_report.read_document(written[0] / html_report.DOCUMENT)
+    document = report.read_json(written[0] / html_report.DOCUMENT)
     for path in written[0].glob("*.npz"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     html_report.write_document(tmp_path, document)
@@ -291,7 +303,22 @@ def test_what_is_no_document_is_refused(content, tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(content)
     with pytest.raises(ValueError, match="`path` must be a JSON file written by this command"):
-        html_report.read_document(path)
+        report.read_json(path)
+
+
+def test_rows_that_were_changed_are_refused(written, tmp_path):
+    text = (written[0] / html_report.DOCUMENT).read_text()
+    for changed in (text.replace('"verdict": "fails"', '"verdict": "holds"', 1), text[:-200], text.replace("1e-07", "1e-06", 1)):
+        assert changed != text
+        (tmp_path / "rows.json").write_text(changed)
+        with pytest.raises(ValueError, match="`path` must be a JSON file written by this command"):
+            report.read_json(tmp_path / "rows.json")
+
+
+def test_rows_of_another_version_are_refused(rows, tmp_path):
+    report.write_json(tmp_path / "rows.json", report.as_document(*rows) | {"format": 99})
+    with pytest.raises(ValueError, match="`path` must be a JSON file written by this version"):
+        report.read_json(tmp_path / "rows.json")
 
 
 def test_a_page_that_cannot_be_made_leaves_the_old_files(rows, tmp_path, monkeypatch):

@@ -13,8 +13,8 @@ from typing import Any
 from theory_checks.engine.figures.data import Data, by_case
 from theory_checks.engine.figures.registry import Entry, load, registry_for, wanted
 from theory_checks.engine.figures.style import FORMATS, applied, encoded
-from theory_checks.engine.report import write_whole
 from theory_checks.engine.runner import Row
+from ufm._files import write_whole
 
 __all__ = ["FORMATS", "checked_formats", "load", "make", "redraw", "registry_for", "wanted"]
 
@@ -40,7 +40,7 @@ def make(
         data = Data(entry.key, entry.caption, tuple(source for need in entry.needs for source in need.taken(sources)))
         written += _write(entry, data, os.fspath(out), formats)
         written.append(os.path.join(os.fspath(out), f"{entry.stem}.npz"))
-        _write_bytes(written[-1], data.encoded())
+        write_whole(written[-1], data.encoded())
     return written, lacking
 
 
@@ -67,9 +67,5 @@ def _write(entry: Entry, data: Data, folder: str, formats: tuple[str, ...]) -> l
     with applied():
         drawn = entry.draw(data)
         for path, kind in zip(paths, formats, strict=True):
-            _write_bytes(path, encoded(drawn, kind, title=entry.key, caption=entry.caption))
+            write_whole(path, encoded(drawn, kind, title=entry.key, caption=entry.caption))
     return paths
-
-
-def _write_bytes(path: str, content: bytes) -> None:
-    write_whole(path, "wb", lambda file: file.write(content))

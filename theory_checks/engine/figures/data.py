@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,9 +11,10 @@ import numpy as np
 
 from theory_checks.engine.registry import Case, Check
 from theory_checks.engine.runner import Row
+from ufm._files import read_sealed, write_sealed
 
 Columns = Mapping[str, np.ndarray]
-_ABOUT, _SEPARATOR = "about", " | "
+_SEPARATOR = " | "
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ class Data:
         return [source for source in self.sources if source.check in checks]
 
     def encoded(self) -> bytes:
-        """The bytes of a `.npz` file: an array "check | case | record | column" for each column, and "about", which is JSON."""
+        """The bytes of a sealed `.npz` file: an array "check | case | record | column" for each column, and "about", which is JSON."""
         arrays: dict[str, Any] = {
             _SEPARATOR.join((source.check, source.case, record, name)): column
             for source in self.sources
@@ -99,25 +98,22 @@ class Data:
         cases = [{"check": s.check, "case": s.case, "parameters": s.parameters} for s in self.sources]
         about = {"figure": self.figure, "caption": self.caption, "cases": cases}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{_ABOUT: np.array(json.dumps(about)), **arrays})
+        write_sealed(buffer, about, arrays, compress=True)
         return buffer.getvalue()
 
     @classmethod
     def load(cls, path) -> Data:
-        """Read a file that was written beside a figure; `ValueError` for any other file."""
+        """Read a file that was written beside a figure; `ValueError` for any other or changed file."""
         try:
-            opened = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile):
-            opened = None
-        if not isinstance(opened, np.lib.npyio.NpzFile) or _ABOUT not in opened:
+            about, arrays = read_sealed(path)
+        except ValueError as error:
+            raise ValueError(f"`path` must be a data file written beside a figure ({error}); got {path}") from error
+        if not isinstance(about, dict) or about.keys() != {"figure", "caption", "cases"}:
             raise ValueError(f"`path` must be a data file written beside a figure; got {path}")
-        with opened as file:
-            about = json.loads(str(file[_ABOUT]))
-            records: dict[tuple[str, str], dict[str, dict[str, np.ndarray]]] = {}
-            for name in file.files:
-                if name != _ABOUT:
-                    check, case, record, column = name.split(_SEPARATOR)
-                    records.setdefault((check, case), {}).setdefault(record, {})[column] = file[name]
+        records: dict[tuple[str, str], dict[str, dict[str, np.ndarray]]] = {}
+        for name, array in arrays.items():
+            check, case, record, column = name.split(_SEPARATOR)
+            records.setdefault((check, case), {}).setdefault(record, {})[column] = array
         sources = [Source(c["check"], c["case"], c["parameters"], records[c["check"], c["case"]]) for c in about["cases"]]
         return cls(about["figure"], about["caption"], tuple(sources))
 
