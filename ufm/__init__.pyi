@@ -43,6 +43,7 @@ from .losses import CrossEntropy as CrossEntropy
 from .losses import Focal as Focal
 from .losses import MeanSquaredError as MeanSquaredError
 from .losses import RescaledSquaredError as RescaledSquaredError
+from .losses import check_loss as check_loss
 from .metrics import Metrics as Metrics
 from .metrics import between_class_cov as between_class_cov
 from .metrics import cdnv as cdnv

@@ -2,6 +2,7 @@
 
 from ufm.losses.base import AbstractLoss, loss_and_dual
 from ufm.losses.focal import Focal
+from ufm.losses.inspection import LossReport, check_loss
 from ufm.losses.softmax import AdjustedCrossEntropy, CrossEntropy
 from ufm.losses.squared import MeanSquaredError, RescaledSquaredError
 
@@ -10,7 +11,9 @@ __all__ = [
     "AdjustedCrossEntropy",
     "CrossEntropy",
     "Focal",
+    "LossReport",
     "MeanSquaredError",
     "RescaledSquaredError",
+    "check_loss",
     "loss_and_dual",
 ]
