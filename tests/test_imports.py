@@ -83,7 +83,8 @@ PAPERS = "theory_checks.papers"
 # public, but not imported by `import ufm`, because matplotlib takes a second
 PICTURES = ("ufm.plot", "ufm.mixup_plot")
 # a command configures JAX and shows progress as the library's own does
-COMMANDS, COMMAND_ROOMS = ("theory_checks.__main__", "theory_checks.engine.command"), ("ufm._command", "ufm._progress")
+COMMANDS = ("theory_checks.__main__", "theory_checks.engine.command", "theory_checks.engine.options", "theory_checks.engine.printing")
+COMMAND_ROOMS = ("ufm._command", "ufm._progress")
 # and what writes files, or reads them back, does so as a store of the library does
 ENGINE, ENGINE_ROOMS = ("theory_checks.engine",), ("ufm._files",)
 

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from theory_checks.engine import registry, report, runner
+from theory_checks.engine import registry, runner, summary, terminal
 from theory_checks.engine.registry import Setting, Verdict
 
 REGISTRY = registry.load()
@@ -35,7 +35,8 @@ def test_every_check_is_tried():
 @pytest.mark.parametrize(("key", "full"), KEYS)
 def test_check_holds(key, full):
     rows = rows_of(key, full)
-    assert report.verdicts(rows)[key] is REGISTRY.checks[key].expected, report.tables(rows, REGISTRY.papers)
+    (theorem,) = summary.by_theorem(rows)
+    assert theorem.verdict is REGISTRY.checks[key].expected, terminal.tables(rows, REGISTRY.papers)
 
 
 @pytest.mark.parametrize(("key", "full"), KEYS)

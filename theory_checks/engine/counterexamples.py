@@ -61,6 +61,11 @@ class Refutation:
         return float(np.dot(a["masses"], losses) / a["masses"].sum() + decay / 2)
 
     @property
+    def below(self) -> float:
+        """How much lower it is than what was claimed, relatively."""
+        return (self.claimed - self.value) / abs(self.claimed) if self.claimed else float("inf")
+
+    @property
     def proven(self) -> bool:
         """Whether the value is lower by more than rounding; NaN is not."""
         return self.value < self.claimed - MARGIN * abs(self.claimed)

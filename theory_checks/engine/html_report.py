@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from theory_checks.engine import report, verdict_figures
+from theory_checks.engine import verdict_figures
 from theory_checks.engine.counterexamples import MARGIN
-from theory_checks.engine.registry import Paper, Setting, Verdict
-from theory_checks.engine.runner import Row
+from theory_checks.engine.files import write_json
+from theory_checks.engine.registry import Setting, Verdict
 from theory_checks.engine.typesetting import font_face, mathml, words
 from ufm._files import write_whole
 
@@ -49,27 +49,13 @@ WORDS = {
 }
 
 
-def write(
-    folder: str | os.PathLike, rows: Iterable[Row], papers: Mapping[str, Paper | str], *, finished: bool = True, command: str | None = None
-) -> list[str]:
-    """Write the page, the JSON behind it and the counterexamples to `folder`, which is made if need be; returns the paths.
-
-    `command` is what was typed to get the rows; the page repeats it.
-    """
-    rows = list(rows)
-    document = report.as_document(rows, papers, finished=finished, command=command)
-    os.makedirs(folder, exist_ok=True)
-    # the page last: it links to the files that are there
-    return [*report.write_counterexamples(folder, rows), *write_document(folder, document)]
-
-
 def write_document(folder: str | os.PathLike, document: Mapping[str, Any]) -> list[str]:
-    """Write the page of a document that `report.as_document` made, and the document; returns the paths."""
+    """Write the page of a document that `as_document` made, and the document; returns the paths."""
     os.makedirs(folder, exist_ok=True)
     page, behind = os.path.join(os.fspath(folder), PAGE), os.path.join(os.fspath(folder), DOCUMENT)
     # before anything is written: a document that cannot be rendered leaves the old pair
     text = render(document, files=_digests(folder))
-    report.write_json(behind, document)
+    write_json(behind, document)
     write_whole(page, text)
     return [page, behind]
 

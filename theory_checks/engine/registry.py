@@ -114,6 +114,11 @@ class Claim:
         return float(np.max(np.abs(self.measured - self.predicted), initial=0.0) / self.scale)
 
     @property
+    def share(self) -> float:
+        """How much of its tolerance the error uses; all there is when it is not a number."""
+        return self.error / self.tolerance if self.error == self.error else float("inf")
+
+    @property
     def holds(self) -> bool:
         """Whether the error is within the tolerance; NaN is not."""
         return self.error <= self.tolerance
@@ -232,6 +237,12 @@ class Check:
     def selected(self, *, full: bool) -> tuple[Case, ...]:
         """The cases of a quick run, or of a full one."""
         return tuple(case for case in self.cases if full or not case.full)
+
+
+def narrowed(check: Check, cases: Iterable[Case]) -> Check:
+    """The check with these of its cases alone, in their order."""
+    kept = frozenset(cases)
+    return dataclasses.replace(check, cases=tuple(case for case in check.cases if case in kept))
 
 
 def _first_paragraph(function: Callable) -> str:

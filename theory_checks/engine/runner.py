@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime
+import os
 import platform
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -57,7 +60,7 @@ class Row:
     @property
     def worst(self) -> Claim | None:
         """The binding claim that uses most of its tolerance."""
-        return max(self.binding, key=lambda c: c.error / c.tolerance if c.error == c.error else float("inf"), default=None)
+        return max(self.binding, key=lambda c: c.share, default=None)
 
     def plain(self) -> dict[str, Any]:
         """Everything but the check and the case, which hold functions and cannot be sent to another process."""
@@ -67,6 +70,46 @@ class Row:
         """This row as it would read with other claims."""
         claims = tuple(claims)
         return dataclasses.replace(self, claims=claims, verdict=judge(self.case.setting, claims, self.refutations))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """When and on what a run was made, and what it cost: seconds of the clock, and of all processors together."""
+
+    began: str
+    machine: str
+    processes: int
+    wall: float
+    cpu: float
+
+    def times(self) -> str:
+        """The cost in words."""
+        on = f"{self.processes} process{'' if self.processes == 1 else 'es'}"
+        return f"{self.wall:.0f} s by the clock, {self.cpu:.0f} s of CPU, {on}"
+
+
+class Stopwatch:
+    """Begins with its making; `stop` says what a run cost, processes that have ended included."""
+
+    def __init__(self):
+        self.began = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self.wall, self.cpu = time.perf_counter(), _cpu()
+
+    def stop(self, *, processes: int) -> Run:
+        """What was spent so far."""
+        return Run(self.began, machine(), processes, time.perf_counter() - self.wall, _cpu() - self.cpu)
+
+
+def _cpu() -> float:
+    return sum(os.times()[:4])
+
+
+def machine() -> str:
+    """Processor, cores and system, without the name of the machine."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def judge(setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refutation, ...] = ()) -> Verdict:

@@ -79,9 +79,14 @@ def _collect(pool: list[_Worker], queue: _Queue, on_case: OnCase | None, start: 
     done, total = 0, queue.num_cases
     latest: tuple[Check, Case] | None = None
     while done < total:
-        if on_case is not None and latest is not None:
-            on_case(done, total, *latest)
-        ready = wait([worker.connection for worker in pool], timeout=_TICK)
+        try:
+            if on_case is not None and latest is not None:
+                on_case(done, total, *latest)
+            ready = wait([worker.connection for worker in pool], timeout=_TICK)
+        except KeyboardInterrupt:
+            # what is done and on its way is not lost
+            yield from _drained(pool)
+            raise
         for worker in [worker for worker in pool if worker.connection in ready]:
             try:
                 answer = worker.connection.recv()
@@ -107,6 +112,15 @@ def _collect(pool: list[_Worker], queue: _Queue, on_case: OnCase | None, start: 
                 worker.take(*queue.next(worker.check))
             if worker.check is not None and worker.cases:
                 latest = worker.check, worker.cases[0]
+
+
+def _drained(pool: list[_Worker]) -> Iterator[Row]:
+    """Rows that processes have sent and nobody has received."""
+    for worker in pool:
+        with contextlib.suppress(EOFError, OSError):
+            while worker.cases and worker.connection.poll():
+                if (answer := worker.connection.recv()) is not None:
+                    yield worker.row(answer)
 
 
 class _Queue:

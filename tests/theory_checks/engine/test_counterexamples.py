@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ufm
-from theory_checks.engine import command, report, runner
+from theory_checks.engine import command, files, runner
 from theory_checks.engine.counterexamples import Refutation, file_name
 from theory_checks.engine.registry import Case, Claim, Registry, Setting, Verdict
 from theory_checks.papers import dang2023_cross_entropy
@@ -100,9 +100,10 @@ def test_the_file_is_read_by_ten_lines_of_numpy(tmp_path, capsys):
     target = tmp_path / "rows.json"
     assert command.main(["run", "--json", str(target), "--counterexamples", str(tmp_path)], registry=registry) == 0
     said = capsys.readouterr().out
-    assert "REFUTED paper/refuted, case M=2, the case: a point has value" in said
-    assert "20.00% below" in said
-    assert "1 theorems, 1 cases" in said
+    news = said.index("REFUTED paper/refuted: A point is claimed to be the least.")
+    assert "  M=2, the case: a point has value" in said[news:]
+    assert "20.00 % below" in said[news:]
+    assert news < said.index("1 theorem, 1 case: 1 refuted")
     (row,) = json.loads(target.read_text())["rows"]
     (entry,) = row["refutations"]
     assert (row["verdict"], entry["proven"], entry["value"]) == ("refuted", True, pytest.approx(value))
@@ -123,7 +124,7 @@ def test_the_file_is_read_by_ten_lines_of_numpy(tmp_path, capsys):
 def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     registry, _ = planted_registry()
     rows = list(runner.run(registry.matching()))
-    (path,) = report.write_counterexamples(tmp_path, rows)
+    (path,) = files.write_counterexamples(tmp_path, rows)
     written = Path(path)
     before = written.read_bytes()
 
@@ -132,7 +133,7 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", stopped)
     with pytest.raises(KeyboardInterrupt):
-        report.write_counterexamples(tmp_path, rows)
+        files.write_counterexamples(tmp_path, rows)
     assert written.read_bytes() == before
     assert list(tmp_path.iterdir()) == [written]
 
@@ -140,14 +141,15 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_only_refuted_rows_are_written(tmp_path):
     registry, _ = planted_registry()
     rows = [dataclasses.replace(row, verdict=Verdict.FAILS) for row in runner.run(registry.matching())]
-    assert report.write_counterexamples(tmp_path, rows) == []
+    assert files.write_counterexamples(tmp_path, rows) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_that_does_not_exist(tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_stops_the_command(tmp_path, capsys):
     registry, _ = planted_registry()
-    assert command.main(["run", "--counterexamples", str(tmp_path / "no")], registry=registry) == 2
-    assert "the folder does not exist" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert command.main(["run", "--counterexamples", str(tmp_path / "file" / "no")], registry=registry) == 2
+    assert "Not a directory" in capsys.readouterr().err
 
 
 def test_file_names_are_plain():

@@ -16,12 +16,14 @@ import pytest
 from fontTools.ttLib import TTFont
 
 import ufm
-from theory_checks.engine import command, html_report, registry, report, runner, typesetting, verdict_figures
+from theory_checks.engine import command, files, html_report, registry, results, runner, typesetting, verdict_figures
 from theory_checks.engine.counterexamples import Refutation
+from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 FORMULAS = {key: check.formula for key, check in registry.load().checks.items()}
+RUN = runner.Run("2026-01-02T03:04:05+01:00", "A processor, 2 cores, Linux x86_64", 2, 61.0, 99.0)
 WITNESS = Claim("witness", 1.0, 1.0, tolerance=1e-7, witness=True)
 HOSTILE = "<script>alert('x')</script> & \"more\""
 
@@ -160,8 +162,8 @@ def rows():
 @pytest.fixture(scope="module")
 def written(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    paths = html_report.write(folder, *rows, finished=False, command="python -m theory_checks report --out DIR")
-    return folder, paths
+    document = as_document(*rows, finished=False, command="python -m theory_checks report --out DIR", run=RUN)
+    return folder, results.write_page(folder, rows[0], document)
 
 
 @pytest.fixture(scope="module")
@@ -214,10 +216,10 @@ def test_first_screen_has_failures_first_and_says_why(page):
         "? not decided: bad/undecided",
         "≠ refuted: bad/refuted",
     ]
-    assert "length: error 1.000e+00, tolerance 1e-07" in news[0].text
+    assert "length: measured 1, predicted 2; error 1.000e+00, tolerance 1e-07" in news[0].text
     assert "and 2 more below" in news[0].text
-    assert "gap: error" not in news[0].text
-    assert "gap: error" in article(page, "failing").text
+    assert "gap: measured" not in news[0].text
+    assert "gap: measured" in article(page, "failing").text
     assert "NotConverged: the solve stopped at its limit" in news[1].text
     assert "class_counts = (2, 1), lambda_W = 0.1" in news[2].text
     assert "50.00 % below" in news[2].text
@@ -231,7 +233,7 @@ def test_counterexample_is_linked_to_its_file(page, written):
 
 def test_a_file_of_another_run_is_no_counterexample(written, tmp_path):
     """It may bear the name: the page links to the point of its own rows or to none."""
-    document = report.read_json(written[0] / html_report.DOCUMENT)
+    document = files.read_json(written[0] / html_report.DOCUMENT)
     (point,) = written[0].glob("*.npz")
     for content, linked in ((point.read_bytes(), True), (point.read_bytes() + b" ", False), (b"", False)):
         (tmp_path / point.name).write_bytes(content)
@@ -243,7 +245,7 @@ def test_a_file_of_another_run_is_no_counterexample(written, tmp_path):
 
 def test_unfinished_run_says_so(page, rows):
     assert "Interrupted" in page.text
-    assert "Interrupted" not in html_report.render(report.as_document(*rows))
+    assert "Interrupted" not in html_report.render(as_document(*rows))
 
 
 def test_theorem_has_its_words_formula_command_and_numbers(page):
@@ -290,7 +292,7 @@ def test_settings_of_the_run_are_told(page, rows):
 
 def test_the_same_rows_give_the_same_page(written, text, tmp_path):
     """The page is made from the JSON document, so that it can be made again without a run."""
-    document = report.read_json(written[0] / html_report.DOCUMENT)
+    document = files.read_json(written[0] / html_report.DOCUMENT)
     for path in written[0].glob("*.npz"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     html_report.write_document(tmp_path, document)
@@ -303,7 +305,7 @@ def test_what_is_no_document_is_refused(content, tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(content)
     with pytest.raises(ValueError, match="`path` must be a JSON file written by this command"):
-        report.read_json(path)
+        files.read_json(path)
 
 
 def test_rows_that_were_changed_are_refused(written, tmp_path):
@@ -312,19 +314,19 @@ def test_rows_that_were_changed_are_refused(written, tmp_path):
         assert changed != text
         (tmp_path / "rows.json").write_text(changed)
         with pytest.raises(ValueError, match="`path` must be a JSON file written by this command"):
-            report.read_json(tmp_path / "rows.json")
+            files.read_json(tmp_path / "rows.json")
 
 
 def test_rows_of_another_version_are_refused(rows, tmp_path):
-    report.write_json(tmp_path / "rows.json", report.as_document(*rows) | {"format": 99})
+    files.write_json(tmp_path / "rows.json", as_document(*rows) | {"format": 99})
     with pytest.raises(ValueError, match="`path` must be a JSON file written by this version"):
-        report.read_json(tmp_path / "rows.json")
+        files.read_json(tmp_path / "rows.json")
 
 
 def test_a_page_that_cannot_be_made_leaves_the_old_files(rows, tmp_path, monkeypatch):
-    html_report.write(tmp_path, *rows)
+    results.write_page(tmp_path, rows[0], as_document(*rows))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    document = report.as_document(*rows)
+    document = as_document(*rows)
     del document["rows"][0]["claims"]
     with pytest.raises(KeyError):
         html_report.write_document(tmp_path, document)
@@ -332,7 +334,7 @@ def test_a_page_that_cannot_be_made_leaves_the_old_files(rows, tmp_path, monkeyp
 
 
 def test_no_rows_at_all(tmp_path):
-    html_report.write(tmp_path, [], {}, finished=False)
+    results.write_page(tmp_path, [], as_document([], {}, finished=False))
     assert "0 tried" in Tree((tmp_path / html_report.PAGE).read_text(encoding="utf-8")).root.text
 
 
@@ -410,7 +412,7 @@ def test_a_refutation_that_proves_nothing_is_not_shown_as_one(setting, share, re
     registry = planted()
     cases = (dataclasses.replace(INSIDE, setting=setting),)
     registry.check(key="good/unproved", formula="", source="", regime=regime, cases=cases)(unproved)
-    page = Tree(html_report.render(report.as_document(runner.run(registry.matching()), registry.papers))).root
+    page = Tree(html_report.render(as_document(runner.run(registry.matching()), registry.papers))).root
     shown = article(page, "unproved").text
     assert "fails" in shown
     assert reason in shown
@@ -690,7 +692,7 @@ def test_json_says_which_claims_bind_and_why_a_case_failed(written):
     by_check = {row["check"]: row for row in document["rows"]}
     # of the case outside, which comes last, only the witness
     assert [claim["binding"] for claim in by_check["good/missed-outside"]["claims"]] == [True, False, False]
-    assert by_check["bad/failing"]["reasons"][1] == "length: error 1.000e+00, tolerance 1e-07"
+    assert by_check["bad/failing"]["reasons"][1] == "length: measured 1, predicted 2; error 1.000e+00, tolerance 1e-07"
     assert by_check["good/holding"]["reasons"] == []
     assert by_check["bad/refuted"]["full"] is True
     # a function among the parameters must not cost a finished run its file

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from theory_checks.engine import report, runner
+from theory_checks.engine import runner
+from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting, Verdict
 
 TRUE = Claim("true", 1.0, 1.0 + 1e-9, tolerance=1e-7)
@@ -160,7 +161,7 @@ def test_refuted_is_no_failure():
 
 def test_document_is_plain_json_with_null_for_nan():
     row = only_row(registry_with(lambda case: [NOT_A_NUMBER, WITNESS]))
-    document = report.as_document([row], {"paper": "A paper"})
+    document = as_document([row], {"paper": "A paper"})
     (found,) = document["rows"]
     assert found["claims"][0]["error"] is None
     assert found["claims"][0]["measured"] is None

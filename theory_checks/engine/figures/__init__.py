@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from theory_checks.engine.figures.data import Data, by_case
-from theory_checks.engine.figures.registry import Entry, load, registry_for, wanted
+from theory_checks.engine.figures.registry import Entry, load, needed, wanted
 from theory_checks.engine.figures.style import FORMATS, applied, encoded
 from theory_checks.engine.runner import Row
 from ufm._files import write_whole
 
-__all__ = ["FORMATS", "checked_formats", "load", "make", "redraw", "registry_for", "wanted"]
+__all__ = ["FORMATS", "checked_formats", "load", "make", "needed", "redraw", "wanted"]
 
 
 def make(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from theory_checks.engine import figures
@@ -23,14 +23,18 @@ def problem_with(options: argparse.Namespace) -> str | None:
     return None
 
 
-def draw(options: argparse.Namespace, rows: Iterable[Row | Mapping[str, Any]]) -> bool:
-    """Draw what the rows allow, print what was written and complain of what they lack; returns whether nothing is lacking."""
-    written, lacking = figures.make(options.names, out=options.out, rows=rows, formats=options.formats)
-    print("\n".join(["figures:", *(f"  {path}" for path in written)] if written else ["no figures"]))
+def draw(
+    folder: str, rows: Iterable[Row | Mapping[str, Any]], *, names: Sequence[str], formats: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Draw what the rows allow into `folder`; what to say of it, and what to complain of."""
+    os.makedirs(folder, exist_ok=True)
+    written, lacking = figures.make(names, out=folder, rows=rows, formats=formats)
+    complaints = []
     for key, missing in lacking.items():
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        print(f"{key} is not drawn: the rows lack {missing[0]}{more}", file=sys.stderr)
-    return not lacking
+        complaints.append(f"{key} is not drawn: the rows lack {missing[0]}{more}")
+    drawn = sum(path.endswith(".npz") for path in written)
+    return [f"figures: {drawn} in {folder}, each as {', '.join(formats)}, with its data as npz"], complaints
 
 
 def redraw(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from theory_checks.engine.registry import Case, Check
+from theory_checks.engine.registry import Case
 from theory_checks.engine.runner import Row
 from ufm._files import read_sealed, write_sealed
 
@@ -121,12 +121,6 @@ class Data:
 def by_case(rows: Iterable[Row | Mapping[str, Any]]) -> dict[tuple[str, str], Source]:
     """The sources of rows, by check and case."""
     return {(source.check, source.case): source for source in map(Source.of, rows)}
-
-
-def narrowed(check: Check, cases: Iterable[Case]) -> Check:
-    """The check with these cases alone, slow ones included."""
-    wanted = frozenset(cases)
-    return dataclasses.replace(check, cases=tuple(dataclasses.replace(c, full=False) for c in check.cases if c in wanted))
 
 
 def _plain_ones(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib
 from collections.abc import Callable, Iterable
 
 from theory_checks.engine import registry
-from theory_checks.engine.figures.data import Data, Need, narrowed
+from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.style import Figure
-from theory_checks.engine.registry import Case, Registry
+from theory_checks.engine.registry import Case
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,14 +69,10 @@ def wanted(names: Iterable[str] = ()) -> list[Entry]:
     return [entry for key, entry in figures.items() if not names or key in names or entry.paper in names]
 
 
-def registry_for(names: tuple[str, ...] = ()) -> Registry:
-    """A registry of the checks that have to run for these figures, with no more cases than the figures show."""
+def needed(names: Iterable[str] = ()) -> dict[str, set[Case]]:
+    """The cases that have to run for these figures, by the key of their check."""
     cases: dict[str, set[Case]] = {}
     for entry in wanted(names):
         for need in entry.needs:
             cases.setdefault(need.check, set()).update(need.cases)
-    everything = registry.load()
-    chosen = Registry(loader=functools.partial(registry_for, names))
-    chosen.papers = dict(everything.papers)
-    chosen.checks = {key: narrowed(check, cases[key]) for key, check in everything.checks.items() if key in cases}
-    return chosen
+    return cases

@@ -1,0 +1,74 @@
+"""What a run leaves behind: rows, counterexamples, the page, the figures; and where there is no place for them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from theory_checks.engine import files
+from theory_checks.engine.document import as_document
+from theory_checks.engine.registry import Paper
+from theory_checks.engine.runner import Row, Run
+
+# the folder of the figures beside the page
+FIGURES = "figures"
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What to say of it: lines on what was written, complaints about figures that lack rows, and the rows as text where asked for."""
+
+    lines: list[str]
+    lacking: list[str]
+    text: str = ""
+
+
+def wanted(options: argparse.Namespace) -> bool:
+    """Whether anything is written, so that a run without a reader still has a purpose."""
+    return any(path is not None for path in (options.json, options.counterexamples, options.out))
+
+
+def without_place(options: argparse.Namespace) -> str | None:
+    """Make the folders of the output, before anything is run; what is wrong with one that cannot be made."""
+    named = {"--out": options.out, "--counterexamples": options.counterexamples}
+    named["--json"] = None if options.json is None else os.path.dirname(os.path.abspath(options.json))
+    for option, folder in named.items():
+        if folder is not None:
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                return f"{option} {folder}: {error.strerror}"
+    return None
+
+
+def write_page(folder: str | os.PathLike, rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
+    """Write the page of a document, the document and the counterexamples of its rows; returns the paths, the page and its rows last."""
+    from theory_checks.engine import html_report
+
+    # the page last: it links to the files that are there
+    return [*files.write_counterexamples(folder, rows), *html_report.write_document(folder, document)]
+
+
+def write(options: argparse.Namespace, rows: Sequence[Row], papers: Mapping[str, Paper | str], *, finished: bool, run: Run) -> Written:
+    """Write all that was asked for."""
+    lines, lacking = [], []
+    document = as_document(rows, papers, finished=finished, command=options.typed, run=run)
+    if options.json is not None:
+        files.write_json(options.json, document)
+        lines.append(f"rows: {options.json}")
+    if options.counterexamples is not None:
+        paths = files.write_counterexamples(options.counterexamples, rows)
+        lines += [f"counterexample: {path}" for path in paths] or ["no counterexamples"]
+    if options.command in ("figures", "all"):
+        from theory_checks.engine.figures import command
+
+        folder = options.out if options.command == "figures" else os.path.join(options.out, FIGURES)
+        told, lacking = command.draw(folder, rows, names=options.names, formats=getattr(options, "formats", ("pdf", "png")))
+        lines += told
+    if options.command in ("report", "all"):
+        paths = write_page(options.out, rows, document)
+        lines += [f"counterexample: {path}" for path in paths[:-2]] + [f"page: {paths[-2]}", f"rows: {paths[-1]}"]
+    return Written(lines, lacking, files.json_text(document) if options.format == "json" else "")

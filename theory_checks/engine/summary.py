@@ -1,0 +1,132 @@
+"""What the rows of a theorem come to, for whatever shows them: its verdict, its worst claim, its gap, and what did not hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+
+import numpy as np
+
+from theory_checks.engine.counterexamples import Refutation
+from theory_checks.engine.registry import Check, Claim, Setting, Verdict
+from theory_checks.engine.runner import Row
+
+# in the order in which a reader wants to hear of them; of one theorem and of several
+COUNTED = {
+    Verdict.REFUTED: ("refuted", "refuted"),
+    Verdict.FAILS: ("fails", "fail"),
+    Verdict.ERROR: ("not decided", "not decided"),
+    Verdict.HOLDS: ("holds", "hold"),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Theorem:
+    """A check and the rows of its cases."""
+
+    check: Check
+    rows: tuple[Row, ...]
+
+    @functools.cached_property
+    def verdict(self) -> Verdict:
+        """The worst verdict of the cases."""
+        return Verdict.worst(row.verdict for row in self.rows)
+
+    @property
+    def worst(self) -> Claim | None:
+        """The claim that uses most of its tolerance, among those that must hold."""
+        found = (row.worst for row in self.rows)
+        return max((claim for claim in found if claim is not None), key=lambda c: c.share, default=None)
+
+    @property
+    def gap(self) -> float | None:
+        """The largest certified gap to the global optimum."""
+        return max((row.certificate_gap for row in self.rows if row.certificate_gap is not None), default=None)
+
+    @property
+    def refutations(self) -> list[tuple[Row, Refutation]]:
+        """The points that refute it, the lowest first."""
+        found = [(row, r) for row in self.rows if row.verdict is Verdict.REFUTED for r in row.refutations]
+        return sorted(found, key=lambda pair: -pair[1].below)
+
+    @property
+    def deciding(self) -> str:
+        """Name of the claim that decides: the worst that must hold, or what stands in its place."""
+        if self.verdict is Verdict.REFUTED:
+            return f"a value {self.refutations[0][1].below:.2%} lower".replace("%", " %")
+        if message := next((row.message for row in self.rows if row.message), ""):
+            return message.partition(":")[0]
+        if self.verdict is Verdict.FAILS and (self.worst is None or self.worst.holds):
+            return "nothing is missed outside"
+        return "none must hold" if self.worst is None else self.worst.name
+
+
+def by_theorem(rows: Iterable[Row]) -> list[Theorem]:
+    """The rows by check, in the order in which the checks appear."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.check.key, []).append(row)
+    return [Theorem(group[0].check, tuple(group)) for group in groups.values()]
+
+
+def counts(theorems: Iterable[Theorem]) -> str:
+    """How many theorems have which verdict, the news first."""
+    found = [theorem.verdict for theorem in theorems]
+    said = [f"{found.count(v)} {words[found.count(v) != 1]}" for v, words in COUNTED.items() if v in found]
+    return ", ".join(said) or "none tried"
+
+
+def totals(theorems: list[Theorem]) -> str:
+    """Numbers of theorems and cases."""
+    cases = sum(len(theorem.rows) for theorem in theorems)
+    return f"{_number(len(theorems), 'theorem')}, {_number(cases, 'case')}"
+
+
+def _number(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """A share of a tolerance: in percent up to the whole of it, beyond it as a multiple."""
+    if share < 0.001:
+        return "<0.1 %"
+    if share <= 1:
+        return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    return f"{share:.0f} ×" if share < 1000 else f"{share:.0e} ×"
+
+
+def evidence(row: Row) -> list[str]:
+    """Why a case did not end as it should, with its numbers; nothing where it did."""
+    if row.verdict.ok:
+        return []
+    if row.message:
+        return [row.message]
+    if broken := [claim for claim in row.binding if not claim.holds]:
+        return [_missed(claim) for claim in broken]
+    if row.refutations and row.case.setting is Setting.OUTSIDE:
+        return ["a lower value outside the hypotheses refutes nothing"]
+    if row.refutations:
+        return [
+            f"{r.name}: its value {r.value:.12g} is not below {r.claimed:.12g} by more than rounding"
+            for r in row.refutations
+            if not r.proven
+        ]
+    if not row.claims:
+        return ["nothing was claimed"]
+    closest = max((claim for claim in row.claims if not claim.witness), key=lambda c: c.share, default=None)
+    largest = "" if closest is None else f"; the largest error is {closest.error:.1e}, {closest.name}"
+    return [f"no claim of the theorem is clearly missed here, as one must be{largest}"]
+
+
+def _missed(claim: Claim) -> str:
+    """A claim that must hold and does not: of an array, the entry that is off by most."""
+    gaps = np.abs(claim.measured - claim.predicted)
+    index = np.unravel_index(int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps))), gaps.shape)
+    where = f" at {', '.join(map(str, map(int, index)))}" if gaps.ndim else ""
+    measured, predicted = claim.measured[index], claim.predicted[index]
+    relative = "" if claim.scale == 1 else f" relative to {claim.scale:.3g}"
+    return (
+        f"{claim.name}{where}: measured {measured:.9g}, predicted {predicted:.9g};"
+        f" error {claim.error:.3e}{relative}, tolerance {claim.tolerance:.0e}"
+    )
