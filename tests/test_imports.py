@@ -21,7 +21,7 @@ FLOORS = (
     ("ufm.labels", "ufm.losses", "ufm.frames"),
     ("ufm.problem", "ufm.data", "ufm.mixtures"),
     ("ufm.solution",),
-    ("ufm.solvers", "ufm.optima", "ufm.certificate", "ufm.metrics", "ufm.calibration", "ufm.projection"),
+    ("ufm.solvers", "ufm.optima", "ufm.certificates", "ufm.metrics", "ufm.calibration", "ufm.projection"),
     ("ufm.landscape", "ufm.large_scale", "ufm.fitting", "ufm.sweeping"),
     ("ufm.comparison", "ufm.observables", "ufm.searches", "ufm.sweeps"),
     ("ufm.plot",),
@@ -46,7 +46,7 @@ class Rule:
 
 
 RULES = (
-    Rule("optima-without-solvers", "a prediction that ran a solver predicts nothing", ("ufm.optima",), ("ufm.solvers", "ufm.certificate")),
+    Rule("optima-without-solvers", "a prediction that ran a solver predicts nothing", ("ufm.optima",), ("ufm.solvers", "ufm.certificates")),
     Rule(
         "optima-in-numpy",
         "predictions are float64 on the host and share no numerics with the measurement",
@@ -54,12 +54,12 @@ RULES = (
         ("jax", "jaxlib", "optax", "diffrax", "equinox", "ufm.problem.objective", "ufm.problem.fit", "ufm.problem.decay"),
     ),
     Rule(
-        "solvers-without-optima", "a measurement must know nothing of the prediction", ("ufm.solvers",), ("ufm.optima", "ufm.certificate")
+        "solvers-without-optima", "a measurement must know nothing of the prediction", ("ufm.solvers",), ("ufm.optima", "ufm.certificates")
     ),
     Rule(
         "certificate-alone",
         "it judges points and predictions of any origin",
-        ("ufm.certificate",),
+        ("ufm.certificates",),
         ("ufm.optima", "ufm.solvers", "ufm.comparison"),
     ),
     Rule(
@@ -188,7 +188,7 @@ def test_imports_follow_the_design(module):
 PLANTED = (
     ("optima-import-solvers", "ufm.optima.mse", "from ufm.solvers.newton import Newton", "optima-without-solvers"),
     ("optima-import-package", "ufm.optima.mse", "from ufm import solvers", "optima-without-solvers"),
-    ("optima-import-certificate", "ufm.optima.mse", "import ufm.certificate as c", "optima-without-solvers"),
+    ("optima-import-certificate", "ufm.optima.mse", "import ufm.certificates as c", "optima-without-solvers"),
     ("optima-relative", "ufm.optima.mse", "from ..solvers import newton", "optima-without-solvers"),
     ("optima-package-relative", "ufm.optima", "from ..solvers import newton", "optima-without-solvers"),
     ("optima-by-string", "ufm.optima.mse", "import importlib\nimportlib.import_module('ufm.solvers.newton')", "optima-without-solvers"),
@@ -196,9 +196,9 @@ PLANTED = (
     ("optima-jax-inside-a-function", "ufm.optima.mse", "def f():\n    from jax import grad", "optima-in-numpy"),
     ("optima-objective", "ufm.optima.mse", "from ufm.problem import objective", "optima-in-numpy"),
     ("solvers-import-optima", "ufm.solvers.loop", "from ufm.optima import closed_form", "solvers-without-optima"),
-    ("solvers-import-certificate", "ufm.solvers.loop", "from ufm.certificate import certify", "solvers-without-optima"),
-    ("certificate-imports-solvers", "ufm.certificate", "from ufm.solvers.coordinates import Flat", "certificate-alone"),
-    ("certificate-imports-optima", "ufm.certificate", "import ufm.optima", "certificate-alone"),
+    ("solvers-import-certificate", "ufm.solvers.loop", "from ufm.certificates.bound import certify", "solvers-without-optima"),
+    ("certificate-imports-solvers", "ufm.certificates", "from ufm.solvers.coordinates import Flat", "certificate-alone"),
+    ("certificate-imports-optima", "ufm.certificates", "import ufm.optima", "certificate-alone"),
     ("matplotlib-in-metrics", "ufm.metrics", "def draw():\n    import matplotlib.pyplot as plt", "plots-in-one-room"),
     ("matplotlib-in-checks", "theory_checks.papers.dang.figures", "from matplotlib import pyplot", "plots-in-one-room"),
     ("upwards", "ufm.labels", "from ufm.problem import Problem", "downwards-only"),

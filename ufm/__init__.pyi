@@ -4,7 +4,7 @@ from . import observables as observables
 from .calibration import Reliability as Reliability
 from .calibration import drawn_labels as drawn_labels
 from .calibration import reliability as reliability
-from .certificate import certify as certify
+from .certificates import certify as certify
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .data import LoadedFeatures as LoadedFeatures

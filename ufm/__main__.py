@@ -147,7 +147,7 @@ def _report(wanted: dict[str, Any], options: argparse.Namespace) -> _Report:
     """Solve, certify and compare."""
     import jax
 
-    from ufm.certificate import certify
+    from ufm.certificates.bound import certify
     from ufm.comparison import compare
     from ufm.optima import NoClosedForm, closed_form
     from ufm.solution import Result

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import jax
 import numpy as np
 
 from ufm._validate import require
 from ufm.optima.optimum import Optimum, Spectrum
+from ufm.problem import objective_error
 from ufm.solution import Solution
 from ufm.tolerances import Tolerances, for_dtype
 
@@ -96,6 +98,7 @@ class _Measured:
     value: float
     spread: float
     balance: float
+    value_tolerance: float
 
 
 def compare(solution: Solution, optimum: Optimum) -> Comparison:
@@ -107,7 +110,8 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
     constrained). Where the optimum is not unique (a tie at the rank limit, a load at the threshold) the prediction is the one of the optima
     that is closest to the measured point.
 
-    Tolerances are those of `ufm.tolerances` for the problem's dtype. Raises `ValueError` when the two are of different shape.
+    Tolerances are those of `ufm.tolerances` for the problem's dtype; the value may also be off by what rounding of its terms can amount
+    to, if that is more. Raises `ValueError` when the two are of different shape.
     """
     problem = solution.problem
     K, C = problem.labels.targets.shape
@@ -118,7 +122,7 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
     require(depth == problem.depth, f"`optimum` must belong to the solution's problem, which has M = {problem.depth}", depth)
     dtype = np.dtype(problem.dtype).name
     tolerances = for_dtype(dtype)
-    measured = _measure(solution, optimum)
+    measured = _measure(solution, optimum, tolerances)
     optimum = _nearest(optimum, measured)
     rows = _rows(measured, optimum, tolerances, full=len(optimum.masses) < C, balanced=problem.features == "free")
     return Comparison(
@@ -131,7 +135,17 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
     )
 
 
-def _measure(solution: Solution, optimum: Optimum) -> _Measured:
+def _value_tolerance(solution: Solution, optimum: Optimum, tolerances: Tolerances) -> float:
+    """Relative error that the measured value may have: that of the table, or what rounding of its terms amounts to."""
+    size = abs(optimum.value) or 1.0
+    if abs(float(solution.value) - optimum.value) <= tolerances.value * size:
+        return tolerances.value
+    # asked for only where it decides, because it is one more program to compile
+    rounding = float(jax.jit(objective_error)(solution.problem, solution.params))
+    return max(tolerances.value, rounding / size)
+
+
+def _measure(solution: Solution, optimum: Optimum, tolerances: Tolerances) -> _Measured:
     problem, params = solution.problem, solution.params
     weights = [np.asarray(W, dtype=np.float64) for W in params.weights]
     features = np.asarray(params.features, dtype=np.float64)
@@ -158,6 +172,7 @@ def _measure(solution: Solution, optimum: Optimum) -> _Measured:
         value=float(solution.value),
         spread=float(spread),
         balance=float(max(residuals)),
+        value_tolerance=_value_tolerance(solution, optimum, tolerances),
     )
 
 
@@ -196,7 +211,7 @@ def _rows(measured: _Measured, optimum: Optimum, tolerances: Tolerances, *, full
     names = [f"Gram spectrum of W_{depth - m}" for m in range(depth)] + ["Gram spectrum of H"]
     relative = abs(measured.value - optimum.value) / (abs(optimum.value) or 1.0)
     rows = [
-        Row(quantity="value", measured=measured.value, predicted=optimum.value, error=relative, tolerance=tolerances.value),
+        Row(quantity="value", measured=measured.value, predicted=optimum.value, error=relative, tolerance=measured.value_tolerance),
         row("logits", logits, optimum.logits, "logits"),
         row("singular values of W H", _singular_values(measured.product, predicted.shape[1]), optimum.singular_values, "singular_values"),
         row("class Gram", measured.means.T @ measured.means, optimum.class_gram, "class_gram"),
@@ -221,7 +236,7 @@ def _name(measured: _Measured, optimum: Optimum, tolerances: Tolerances, *, agre
     if agrees:
         return "global optimum"
     excess = measured.value - optimum.value
-    if excess < -tolerances.value * abs(optimum.value):
+    if excess < -measured.value_tolerance * abs(optimum.value):
         return f"a point below the predicted optimum, so the prediction is not one (by {-excess:.1e})"
     spectrum = optimum.spectrum
     by_how_much = f"value excess {excess:.1e}"

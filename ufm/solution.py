@@ -129,9 +129,11 @@ class Trajectory(eqx.Module):
 class Certificate(eqx.Module):
     r"""A lower bound on the global minimum from the convex lift, hence how far a point can be from it.
 
-    `value`: the objective at the point (with a free bias re-solved at fixed W H). `lower_bound` $\le$ the global minimum. `gap`: (value −
-    lower_bound) relative to the value. `spectral_ratio`: $\|G\|_{op}/\mu$, at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c
-    u_c\|$ of a free bias, 0 without one.
+    `value`: the objective at the point (with a free bias re-solved at fixed W H), known to ± `rounding`. `lower_bound` $\le$ the global
+    minimum, rounding subtracted. `gap`: (value − lower_bound) relative to the value, infinite where nothing is certified.
+    `spectral_ratio`: $\|G\|_{op}/\mu$, at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free bias before it was
+    removed, 0 without one. `contradiction`: by how much loss and conjugate miss equality in Fenchel–Young, in units of what rounding
+    can explain: above 1 one of them is wrong. `loss`: whose they are.
     """
 
     value: Float[Array, ""]
@@ -139,14 +141,31 @@ class Certificate(eqx.Module):
     gap: Float[Array, ""]
     spectral_ratio: Float[Array, ""]
     bias_residual: Float[Array, ""]
+    rounding: Float[Array, ""]
+    contradiction: Float[Array, ""]
+    loss: str = eqx.field(static=True)
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing impossible was found: a bound above the value is a defect, never a proof."""
+        above = float(self.lower_bound) - float(self.value) > float(self.rounding)
+        return not above and not float(self.contradiction) > 1
 
     def __str__(self) -> str:
         residual = float(self.bias_residual)
+        spectral = f"spectral ratio {float(self.spectral_ratio):.12g}{f', bias residual {residual:.1e}' if residual else ''}"
+        if not self.valid:
+            what = "a lower bound above the value" if not float(self.contradiction) > 1 else "value and conjugate contradict each other"
+            return (
+                f"INVALID: {what}, so the conjugate of {self.loss} is wrong or the loss is not convex; nothing is certified\n"
+                f"value {float(self.value):.12g}, claimed bound {float(self.lower_bound):.12g}\n{spectral}"
+            )
         return (
             f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}\n"
-            f"spectral ratio {float(self.spectral_ratio):.12g}{f', bias residual {residual:.1e}' if residual else ''}"
+            f"{spectral}"
         )
 
     def closes(self, tolerance: float = 1e-9) -> bool:
         """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
-        return bool(np.asarray(self.gap) <= tolerance)
+        known = float(self.value) - float(self.lower_bound) + float(self.rounding)
+        return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))

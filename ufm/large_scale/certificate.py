@@ -1,4 +1,4 @@
-r"""The duality gap of `ufm.certificate` where the K × C gradient G exists only as products, a chunk of columns at a time.
+r"""The duality gap of `ufm.certificates` where the K × C gradient G exists only as products, a chunk of columns at a time.
 
 The bound needs an upper bound on $\|G\|_{op}$, and iterations alone only give lower ones. It is made of two parts. The range of W is
 spanned by singular vectors of G at a stationary point; on its Ritz vectors Q of $A = GG^\top$ that are nearly invariant everything is

@@ -102,6 +102,32 @@ class AbstractLoss(eqx.Module):
         """
         return dual - per_class(centring, beside=dual)
 
+    def check_targets(self, targets: np.ndarray) -> None:
+        """`ValueError` for `labels.targets` (K, C) with which the loss has no minimum; all are taken unless a loss says otherwise."""
+
+    def convex_at(self, targets: Float[Array, "K C"]) -> bool:
+        """Whether it is convex in the logits with these targets; read on the host, True where they are traced."""
+        return self.convex
+
+    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """What rounding can amount to in the loss of every sample, for exact logits.
+
+        The default is that of a loss whose terms are of the size of logits and their squares; a loss that
+        loses fewer digits says so, and its small values are certified more sharply.
+        """
+        size = jnp.sum(jnp.abs(logits) * (1 + jnp.abs(targets)) + targets**2, axis=0)
+        return _generous(len(targets), logits.dtype) * (1 + jnp.abs(self(logits, targets)) + size)
+
+    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """What rounding can amount to in the conjugate at `dual`, or at a point of its domain within rounding of it."""
+        size = jnp.sum(dual**2 + jnp.abs(targets * dual), axis=0)
+        conjugate = jnp.abs(self.conjugate(dual, targets))
+        return _generous(len(targets), dual.dtype) * (1 + conjugate + size)
+
+    def centring_pattern(self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]) -> Float[Array, "K C"]:
+        """How `centred` spreads the change of a row of `dual` over the columns, up to a factor a row; entries >= 0."""
+        return jnp.ones_like(dual)
+
     def dual_scale(
         self,
         dual: Float[Array, "K C"],
@@ -117,6 +143,15 @@ class AbstractLoss(eqx.Module):
         at t = 1 is $\lambda_W\|W\|^2 \ge 0$, so that by concavity no smaller t is better there.
         """
         return jnp.minimum(1, limit)
+
+
+def unit_roundoff(dtype) -> float:
+    """Half an eps: the relative error of one rounding."""
+    return float(jnp.finfo(dtype).eps) / 2
+
+
+def _generous(num_classes: int, dtype) -> float:
+    return 16 * (num_classes + 4) * unit_roundoff(dtype)
 
 
 def loss_and_dual(

@@ -1,4 +1,11 @@
-"""Softmax cross-entropy, plain and adjusted class by class."""
+r"""Softmax cross-entropy, plain and adjusted class by class.
+
+A well fitted sample has a loss of 1e-10 where its logits are of size 20: nothing here subtracts
+numbers of size 1 to get it. With the largest logit m taken out,
+$\mathrm{logsumexp}(z) - q^\top z = \log(1 + \sum_{k\ne top} e^{z_k - m}) + \sum_k q_k(m - z_k)$,
+a sum of terms >= 0; and the gradient p − q of a class that is all but certain is minus the sum of
+the other entries, because p and q both sum to one.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +14,80 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm._validate import concrete, require, require_positive
-from ufm.losses.base import AbstractLoss, parameter, per_class, require_finite
+from ufm.losses.base import AbstractLoss, parameter, per_class, require_finite, unit_roundoff
 from ufm.losses.rows import AbstractRows, EntropyRows
+
+
+@jax.custom_jvp
+def cross_entropy(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    """−Σ q log p of every sample, for targets that sum to one; to a few eps of itself."""
+    below, log_total = _below_top(logits)
+    return log_total + jnp.sum(targets * below, axis=0)
+
+
+def _below_top(logits: Array) -> tuple[Array, Array]:
+    """How far every logit lies below the largest, and logsumexp less the largest."""
+    below = jnp.max(logits, axis=0, keepdims=True) - logits
+    others = jnp.sum(jnp.where(below > 0, jnp.exp(-below), 0), axis=0)
+    ties = jnp.sum((below == 0).astype(logits.dtype), axis=0) - 1
+    return below, jnp.log1p(others + ties)
+
+
+def _cross_entropy_jvp(primals, tangents):
+    logits, targets = primals
+    moved, changed = tangents
+    below, log_total = _below_top(logits)
+    value = log_total + jnp.sum(targets * below, axis=0)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(moved, SymbolicZero):
+        tangent = jnp.sum(softmax_less(logits, targets) * moved, axis=0)
+    if not isinstance(changed, SymbolicZero):
+        tangent = tangent + jnp.sum((below + log_total[None]) * changed, axis=0)
+    return value, tangent
+
+
+cross_entropy.defjvp(_cross_entropy_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def softmax_less(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Array:
+    """softmax(z) − q, the gradient of `cross_entropy`: entries that are small keep their digits."""
+    probabilities = jax.nn.softmax(logits, axis=0)
+    return _summing_to_zero(probabilities - targets, probabilities)
+
+
+def _summing_to_zero(difference: Array, probabilities: Array) -> Array:
+    """At the class, if there is one, with more than half of p: minus the sum of the others."""
+    large = probabilities > 0.5
+    others = jnp.sum(jnp.where(large, 0, difference), axis=0, keepdims=True)
+    return jnp.where(large, -others, difference)
+
+
+def _softmax_less_jvp(primals, tangents):
+    logits, targets = primals
+    moved, changed = tangents
+    probabilities = jax.nn.softmax(logits, axis=0)
+    value = _summing_to_zero(probabilities - targets, probabilities)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(moved, SymbolicZero):
+        mean = jnp.sum(probabilities * moved, axis=0, keepdims=True)
+        tangent = _summing_to_zero(probabilities * (moved - mean), probabilities)
+    if not isinstance(changed, SymbolicZero):
+        tangent = tangent - changed
+    return value, tangent
+
+
+softmax_less.defjvp(_softmax_less_jvp, symbolic_zeros=True)
 
 
 class CrossEntropy(AbstractLoss):
     r"""Softmax cross-entropy of one sample, $-\sum_k q_k \log p_k$ with $p = \mathrm{softmax}(z)$.
 
-    Written $\mathrm{logsumexp}(z) - q^\top z$, which is the same for targets that sum to one and convex for all.
+    Targets are probabilities: entries >= 0 that sum to one in each column, to rounding.
     """
 
     name: ClassVar[str] = "cross-entropy"
@@ -39,20 +109,50 @@ class CrossEntropy(AbstractLoss):
         """Probability moved from classes predicted too often to those predicted too rarely."""
         taken, given = (per_class(part, beside=dual) for part in centring)
         moved = taken * (targets + dual)
-        return dual - moved + given * jnp.sum(moved, axis=0, keepdims=True)
+        out = dual - moved + given * jnp.sum(moved, axis=0, keepdims=True)
+        return _summing_to_zero(out, targets + out)
+
+    def centring_pattern(self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]) -> Float[Array, "K C"]:
+        """The probabilities themselves, of which each class gives a share."""
+        return jnp.maximum(targets + dual, 0)
+
+    def check_targets(self, targets: np.ndarray) -> None:
+        """`ValueError` for entries below 0 and columns that do not sum to one (no minimum)."""
+        negative = targets[targets < 0]
+        require(negative.size == 0, "`labels.targets` must be >= 0 for cross-entropy", negative[:3])
+        sums = targets.sum(axis=0)
+        # rounding of a column that was divided by its sum
+        off = np.abs(sums - 1) > 32 * len(targets) * float(unit_roundoff(targets.dtype))
+        words = "`labels.targets` must sum to one in each column for cross-entropy (divide by the sum)"
+        require(not off.any(), words, sums[off][:3])
 
     def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Loss of every sample."""
-        return jax.nn.logsumexp(logits, axis=0) - jnp.sum(targets * logits, axis=0)
+        return cross_entropy(logits, targets)
+
+    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """A few eps of the loss: it is a sum of terms >= 0."""
+        return (len(targets) + 8) * unit_roundoff(logits.dtype) * self(logits, targets)
 
     def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        r"""$\sum_k (q+u)_k \log (q+u)_k$ where $q + u$ lies on the simplex, else $+\infty$."""
-        point = targets + dual
+        r"""$\sum_k a_k \log a_k$ with $a = q + u$ where that lies on the simplex, else $+\infty$."""
+        point, log_point = _point(dual, targets)
         # rounding of a point that lies on the simplex exactly: K terms of size eps
-        slack = 16 * len(targets) * jnp.finfo(point.dtype).eps
-        inside = jnp.all(point >= -slack, axis=0) & (jnp.abs(jnp.sum(point, axis=0) - 1) <= slack)
-        clipped = jnp.maximum(point, 0)
-        return jnp.where(inside, jnp.sum(jax.scipy.special.xlogy(clipped, clipped), axis=0), jnp.inf)
+        slack = 32 * len(targets) * unit_roundoff(point.dtype)
+        inside = jnp.all(targets + dual >= -slack, axis=0)
+        inside = inside & (jnp.abs(jnp.sum(dual, axis=0)) <= slack)
+        # targets that sum to one to rounding only: their sum times what is left is still a simplex
+        return jnp.where(inside, jnp.sum(point * log_point, axis=0) - _excess(targets), jnp.inf)
+
+    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """Rounding of a log a, of a itself, and of the entries' sum, which is zero exactly."""
+        point, log_point = _point(dual, targets)
+        steep = 1 + jnp.max(jnp.where(point >= jnp.max(point, axis=0)[None], -log_point, 0), axis=0)
+        terms = jnp.sum(jnp.abs(point * log_point), axis=0)
+        shaken = jnp.sum(jnp.abs(dual), axis=0) * steep
+        held = jnp.sum(jnp.where(targets > 0, jnp.minimum(point, 1 - point), 0), axis=0)
+        unit = unit_roundoff(dual.dtype)
+        return (len(targets) + 8) * unit * (terms + shaken + jnp.abs(held))
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
@@ -60,60 +160,91 @@ class CrossEntropy(AbstractLoss):
         """Newton with backtracking from b = 0, in the K-dimensional bias, until rounding stops it."""
         K = logits.shape[0]
         eps = jnp.finfo(logits.dtype).eps
-        wanted = targets @ column_weights
 
         def at(bias) -> _BiasPoint:
             shifted = logits + bias[:, None]
-            log_sums = jax.nn.logsumexp(shifted, axis=0)
-            probabilities = jnp.exp(shifted - log_sums[None, :])
-            value = jnp.dot(column_weights, log_sums - jnp.sum(targets * shifted, axis=0))
-            return _BiasPoint(bias, value, probabilities @ column_weights - wanted, probabilities)
-
-        # logits of size s give log-sums, and so values, that are known to eps * s
-        noise = 8 * eps * (1 + jnp.max(jnp.abs(logits)))
+            dual = softmax_less(shifted, targets)
+            value = jnp.dot(column_weights, cross_entropy(shifted, targets))
+            # logits of size s are known to eps * s, so the value to that times the dual
+            pull = jnp.sum(jnp.abs(dual), axis=0) @ column_weights
+            noise = 8 * eps * (value + pull * jnp.max(jnp.abs(shifted)))
+            probabilities = jax.nn.softmax(shifted, axis=0)
+            return _BiasPoint(bias, value, dual @ column_weights, probabilities, pull, noise)
 
         def newton(state):
             here, steps, _ = state
-            weighted = here.probabilities * column_weights[None, :]
-            # ones/K fixes the gauge (a common shift); the ridge vanishes with the gradient, so the convergence stays quadratic
-            ridge = 1e-3 * jnp.sqrt(jnp.sum(here.gradient**2)) + eps
-            hessian = jnp.diag(jnp.sum(weighted, axis=1) + ridge) - weighted @ here.probabilities.T + 1 / K
-            step = -jnp.linalg.solve(hessian, here.gradient)
+            hessian = _bias_hessian(here.probabilities, column_weights)
+            # a ridge that vanishes with the gradient, so the convergence stays quadratic
+            ridge = 1e-3 * jnp.sqrt(jnp.sum(here.gradient**2)) + eps * here.pull
+            step = -jnp.linalg.solve(hessian + ridge * jnp.eye(K), here.gradient)
             slope = jnp.dot(here.gradient, step)
 
             def good(length, there: _BiasPoint):
-                descends = (here.value - there.value >= -1e-4 * length * slope) & (here.value - there.value > noise)
+                gained = here.value - there.value
+                descends = (gained >= -1e-4 * length * slope) & (gained > here.noise)
                 # near the end values are noise and only the gradient can tell
-                flattens = (jnp.sum(there.gradient**2) <= 0.25 * jnp.sum(here.gradient**2)) & (there.value <= here.value + noise)
-                return descends | flattens
+                flattens = jnp.sum(there.gradient**2) <= 0.25 * jnp.sum(here.gradient**2)
+                return descends | (flattens & (-gained <= here.noise))
 
             def unfinished(trial):
                 length, there = trial
-                return ~good(length, there) & (-length * slope > eps * noise) & (length > eps)
+                return ~good(length, there) & (-length * slope > eps * here.noise) & (length > eps)
 
             def halve(trial):
                 length = trial[0] / 2
                 return length, at(here.bias + length * step)
 
-            length, there = jax.lax.while_loop(unfinished, halve, (jnp.ones_like(here.value), at(here.bias + step)))
+            first = jnp.ones_like(here.value), at(here.bias + step)
+            length, there = jax.lax.while_loop(unfinished, halve, first)
             moved = good(length, there)
-            return jax.tree.map(lambda new, old: jnp.where(moved, new, old), there, here), steps + 1, moved
+            kept = jax.tree.map(lambda new, old: jnp.where(moved, new, old), there, here)
+            return kept, steps + 1, moved
 
         def running(state) -> Bool[Array, ""]:
             here, steps, moved = state
-            return moved & (steps < 100) & (jnp.sum(here.gradient**2) > eps**2)
+            return moved & (steps < 100) & (jnp.sum(here.gradient**2) > (eps * here.pull) ** 2)
 
-        start: tuple[_BiasPoint, Int[Array, ""], Bool[Array, ""]] = (at(jnp.zeros(K, logits.dtype)), jnp.asarray(0), jnp.asarray(True))
+        zero = at(jnp.zeros(K, logits.dtype))
+        start: tuple[_BiasPoint, Int[Array, ""], Bool[Array, ""]]
+        start = (zero, jnp.asarray(0), jnp.asarray(True))
         return jax.lax.while_loop(running, newton, start)[0].bias
 
 
 class _BiasPoint(NamedTuple):
-    """A bias, and the mean cross-entropy, its gradient (K,) and the class probabilities (K, C) there."""
+    """A bias, the mean cross-entropy, its gradient, the class probabilities there; Σ ω |u|, and what rounding the value carries."""
 
     bias: Float[Array, " K"]
     value: Float[Array, ""]
     gradient: Float[Array, " K"]
     probabilities: Float[Array, "K C"]
+    pull: Float[Array, ""]
+    noise: Float[Array, ""]
+
+
+def _bias_hessian(probabilities, column_weights) -> Float[Array, "K K"]:
+    """diag(Σ ω p) − Σ ω p pᵀ as the Laplacian that it is, plus a multiple of 1 1ᵀ for the common shift."""
+    mixed = (probabilities * column_weights[None, :]) @ probabilities.T
+    K = len(mixed)
+    mixed = mixed * (1 - jnp.eye(K, dtype=mixed.dtype))
+    degrees = jnp.sum(mixed, axis=1)
+    return jnp.diag(degrees) - mixed + (jnp.mean(degrees) + jnp.finfo(mixed.dtype).tiny) / K
+
+
+def _point(dual: Array, targets: Array) -> tuple[Array, Array]:
+    """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0."""
+    point = jnp.maximum(targets + dual, 0)
+    near_one = point > 0.5
+    less_one = jnp.where(near_one, jnp.minimum((targets - 1) + dual, 1), 0)
+    safe = jnp.where((point > 0) & ~near_one, point, 1)
+    return point, jnp.where(near_one, jnp.log1p(less_one), jnp.log(safe))
+
+
+def _excess(targets: Array) -> Array:
+    """S log S with S = Σ q, 1 but for the rounding of the targets."""
+    large = targets > 0.5
+    excess = jnp.sum(jnp.where(large, targets - 1, targets), axis=0)
+    excess = excess + jnp.where(jnp.any(large, axis=0), 0, -1)
+    return jnp.log1p(excess) * (1 + excess)
 
 
 class AdjustedCrossEntropy(AbstractLoss):
@@ -170,25 +301,56 @@ class AdjustedCrossEntropy(AbstractLoss):
         scale, _ = self._at(dual)
         return scale * CrossEntropy().centred(dual / scale, targets, centring)
 
+    def centring_pattern(self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]) -> Float[Array, "K C"]:
+        """That of cross-entropy, at u/Δ."""
+        scale, _ = self._at(dual)
+        return CrossEntropy().centring_pattern(dual / scale, targets)
+
     def _at(self, logits: Array) -> tuple[Array, Array]:
         """Δ and ι in the dtype of the logits (K, …), with as many axes."""
         K = len(logits)
         require(len(self.additive) == K, f"`multiplicative` and `additive` must have shape ({K},)", self.additive.shape)
         return per_class(self.multiplicative, beside=logits), per_class(self.additive, beside=logits)
 
+    def check_targets(self, targets: np.ndarray) -> None:
+        """Those of cross-entropy."""
+        CrossEntropy().check_targets(targets)
+
     def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Loss of every sample."""
         scale, shift = self._at(logits)
-        return CrossEntropy()(scale * logits + shift, targets)
+        return cross_entropy(scale * logits + shift, targets)
+
+    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """That of cross-entropy, and of the adjusted logits."""
+        scale, shift = self._at(logits)
+        adjusted = scale * logits + shift
+        moved = jnp.abs(scale * logits) + jnp.abs(shift)
+        pulled = jnp.sum(jnp.abs(softmax_less(adjusted, targets)) * moved, axis=0)
+        unit = unit_roundoff(logits.dtype)
+        return CrossEntropy().value_error(adjusted, targets) + 4 * unit * pulled
 
     def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""That of cross-entropy at $u/\Delta$, less $\iota^\top u/\Delta$."""
         scale, shift = self._at(dual)
-        return CrossEntropy().conjugate(dual / scale, targets) - jnp.sum(shift * dual / scale, axis=0)
+        inner = CrossEntropy().conjugate(dual / scale, targets)
+        return inner - jnp.sum(shift * dual / scale, axis=0)
+
+    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """That of cross-entropy at u/Δ, and of the sum over the shifts."""
+        scale, shift = self._at(dual)
+        terms = jnp.sum(jnp.abs(shift * dual / scale), axis=0)
+        unit = unit_roundoff(dual.dtype)
+        inner = CrossEntropy().conjugate_error(dual / scale, targets)
+        return inner + (len(targets) + 4) * unit * terms
 
     def best_bias(
-        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+        self,
+        logits: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
         """That of cross-entropy for the adjusted logits, over Δ."""
         scale, shift = self._at(logits)
-        return CrossEntropy().best_bias(scale * logits + shift, targets, column_weights) / scale[:, 0]
+        adjusted = scale * logits + shift
+        return CrossEntropy().best_bias(adjusted, targets, column_weights) / scale[:, 0]

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import concrete, require_positive
-from ufm.losses.base import AbstractLoss, one_number, parameter
+from ufm._validate import concrete, require, require_positive
+from ufm.losses.base import AbstractLoss, one_number, parameter, unit_roundoff
 from ufm.losses.rows import AbstractRows, SquaredRows
 
 
@@ -26,6 +26,15 @@ class MeanSquaredError(AbstractLoss):
     def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\tfrac12\|u\|^2 + q^\top u$."""
         return jnp.sum(0.5 * dual**2 + targets * dual, axis=0)
+
+    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """A few eps of the loss: it is a sum of squares, and a difference of numbers is known to eps of itself."""
+        return (len(targets) + 4) * unit_roundoff(logits.dtype) * self(logits, targets)
+
+    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """A few eps of its terms."""
+        terms = jnp.sum(0.5 * dual**2 + jnp.abs(targets * dual), axis=0)
+        return (len(targets) + 4) * unit_roundoff(dual.dtype) * terms
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
@@ -85,9 +94,37 @@ class RescaledSquaredError(AbstractLoss):
         return 1 + (weight - 1) * targets, length * targets
 
     def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$."""
+        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$, $+\infty$ where a weight is not positive."""
         weights, wanted = self._rescaled(targets)
-        return jnp.sum(0.5 * dual**2 / weights + wanted * dual, axis=0)
+        convex = weights > 0
+        terms = 0.5 * dual**2 / jnp.where(convex, weights, 1) + wanted * dual
+        return jnp.where(jnp.all(convex, axis=0), jnp.sum(terms, axis=0), jnp.inf)
+
+    def check_targets(self, targets: np.ndarray) -> None:
+        """`ValueError` where a weight 1 + (k − 1) q is not positive: the loss falls for ever along that logit."""
+        weight = concrete(self.weight)
+        if weight is not None:
+            weights = 1 + (weight - 1) * targets
+            words = "`labels.targets` must leave every weight 1 + (k - 1) q of the loss positive"
+            require(np.all(weights > 0), words, weights[weights <= 0][:3])
+
+    def convex_at(self, targets: Float[Array, "K C"]) -> bool:
+        """Whether all weights 1 + (k − 1) q are positive, as they are for probabilities."""
+        weight, values = concrete(self.weight), concrete(targets)
+        return weight is None or values is None or bool(np.all(1 + (weight - 1) * values > 0))
+
+    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """A few eps of the loss, and of the targets M q where logits come close to them."""
+        weights, wanted = self._rescaled(targets)
+        moved = jnp.sum(jnp.abs(weights * (logits - wanted) * wanted), axis=0)
+        terms = 2 * jnp.abs(self(logits, targets)) + moved
+        return (len(targets) + 8) * unit_roundoff(logits.dtype) * terms
+
+    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """A few eps of its terms."""
+        weights, wanted = self._rescaled(targets)
+        terms = jnp.sum(dual**2 / jnp.abs(weights) + jnp.abs(wanted * dual), axis=0)
+        return (len(targets) + 8) * unit_roundoff(dual.dtype) * terms
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]

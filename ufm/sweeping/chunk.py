@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ufm._batching import SAME, SHARED, over_lanes, shared_out
-from ufm.certificate import certify
+from ufm.certificates.bound import certify
 from ufm.metrics import Metrics, measure_params
 from ufm.problem import Params, Problem, objective
 from ufm.solution import Result, Trajectory
