@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm._validate import concrete, require_nonnegative
 from ufm.losses.base import AbstractLoss, one_number, parameter
-from ufm.losses.softmax import CrossEntropy
+from ufm.losses.softmax import CrossEntropy, log_probabilities
 
 
 class Focal(AbstractLoss):
@@ -32,7 +31,7 @@ class Focal(AbstractLoss):
 
     def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Loss of every sample."""
-        log_p = jax.nn.log_softmax(logits, axis=0)
+        log_p = log_probabilities(logits)
         # at 1 − p = 0 a power below 2 has no second derivative; the floor is far below the rounding of 1 − p
         missing = jnp.maximum(-jnp.expm1(log_p), float(jnp.finfo(log_p.dtype).eps) ** 2)
         return -jnp.sum(targets * missing ** one_number(self.gamma, beside=log_p) * log_p, axis=0)

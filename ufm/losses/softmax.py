@@ -30,11 +30,26 @@ def cross_entropy(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."])
 
 
 def _below_top(logits: Array) -> tuple[Array, Array]:
-    """How far every logit lies below the largest, and logsumexp less the largest."""
+    """How far every logit lies below the largest, and logsumexp less the largest.
+
+    A compiler may compute logits twice, by sums that differ in the last bit: no formula here may jump where a
+    logit passes another, or a bound, by that little.
+    """
     below = jnp.max(logits, axis=0, keepdims=True) - logits
-    others = jnp.sum(jnp.where(below > 0, jnp.exp(-below), 0), axis=0)
-    ties = jnp.sum((below == 0).astype(logits.dtype), axis=0) - 1
-    return below, jnp.log1p(others + ties)
+    exponentials = jnp.exp(-below)
+    large = exponentials > 0.5
+    total = jnp.sum(exponentials, axis=0)
+    others = jnp.sum(jnp.where(large, 0, exponentials), axis=0)
+    # then no other exponential is above 1/4, and the large one is that of the largest logit
+    alone = total < 1.25
+    below = jnp.where(large & alone[None], 0, below)
+    return below, jnp.where(alone, jnp.log1p(others), jnp.log(total))
+
+
+def log_probabilities(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
+    """log softmax(z), which near 0 keeps its digits, as its gradient does."""
+    below, log_total = _below_top(logits)
+    return -below - log_total[None]
 
 
 def _cross_entropy_jvp(primals, tangents):
@@ -61,10 +76,10 @@ def softmax_less(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) 
 
 
 def _summing_to_zero(difference: Array, probabilities: Array) -> Array:
-    """At the class, if there is one, with more than half of p: minus the sum of the others."""
-    large = probabilities > 0.5
-    others = jnp.sum(jnp.where(large, 0, difference), axis=0, keepdims=True)
-    return jnp.where(large, -others, difference)
+    """At a class with more than 3/4 of p: minus the sum of the others; from there to 1/2 more and more of the difference itself."""
+    others = jnp.sum(jnp.where(probabilities > 0.5, 0, difference), axis=0, keepdims=True)
+    sure = jnp.clip(4 * probabilities - 2, 0, 1)
+    return (1 - sure) * difference - sure * others
 
 
 def _softmax_less_jvp(primals, tangents):
@@ -233,10 +248,10 @@ def _bias_hessian(probabilities, column_weights) -> Float[Array, "K K"]:
 def _point(dual: Array, targets: Array) -> tuple[Array, Array]:
     """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0."""
     point = jnp.maximum(targets + dual, 0)
-    near_one = point > 0.5
-    less_one = jnp.where(near_one, jnp.minimum((targets - 1) + dual, 1), 0)
-    safe = jnp.where((point > 0) & ~near_one, point, 1)
-    return point, jnp.where(near_one, jnp.log1p(less_one), jnp.log(safe))
+    # both are right around 1/2: see `_below_top` for why
+    less_one = jnp.clip((targets - 1) + dual, -0.75, 1)
+    safe = jnp.where(point > 0, point, 1)
+    return point, jnp.where(point > 0.5, jnp.log1p(less_one), jnp.log(safe))
 
 
 def _excess(targets: Array) -> Array:

@@ -1,0 +1,46 @@
+"""A sample of the random problems of `tests.fuzz`, and what it once found; the full run is `python -m tests.fuzz`."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from tests import fuzz
+from ufm.problem import objective, objective_error
+
+SHAPES = tuple(fuzz.SHAPES[i] for i in fuzz.SAMPLE)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}-{shape[1]}-{shape[2]}")
+def test_nothing_false_is_printed(shape):
+    found, ended = fuzz.run(1, range(40), shapes=(shape,))
+    assert not found
+    assert sum(ended.values()) == 40
+
+
+# found by the first runs: a class whose logit passes the largest, or whose probability passes 1/2, in the last bit,
+# where the compiler had computed it twice
+@pytest.mark.parametrize("index", [710, 786])
+def test_ties_in_the_last_bit(index):
+    drawn = fuzz.draw(0, index)
+    found, _ = fuzz.faults(drawn, jax.random.key(index))
+    assert not found
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}-{shape[1]}-{shape[2]}")
+def test_the_rounding_of_a_value_is_what_is_said(shape):
+    """Extended precision knows the rounding itself; it stays below the estimate, which is not absurd."""
+    compute = jax.jit(lambda problem, params: (objective(problem, params), objective_error(problem, params)))
+    ratios = []
+    for index in range(30):
+        drawn = fuzz.draw(2, index, (shape,))
+        problem = drawn.problem()
+        rng = np.random.default_rng(index)
+        start = fuzz.ufm.random_start(problem, key=jax.random.key(index))
+        params = jax.tree.map(lambda x, rng=rng: x * 10 ** rng.uniform(-2, 2), start)
+        value, error = compute(problem, params)
+        exact = fuzz.exact_value(drawn, params)
+        assert abs(np.longdouble(float(value)) - exact) <= float(error)
+        ratios.append(float(error) / float(exact))
+    assert np.median(ratios) < 1e-11
