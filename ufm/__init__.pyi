@@ -74,6 +74,7 @@ from .optima import NoClosedForm as NoClosedForm
 from .optima import Optimum as Optimum
 from .optima import channels as channels
 from .optima import closed_form as closed_form
+from .optima import forms as forms
 from .optima import laws as laws
 from .optima import perturbation as perturbation
 from .optima.cross_entropy import zero_strength as zero_strength

@@ -148,10 +148,13 @@ def mixed_pairs(labels: Labels) -> MixedPairs:
 
     Raises `ValueError` for a column with three or more nonzero targets, a negative one, or a sum that is not one.
     """
-    targets = np.asarray(labels.targets, dtype=np.float64)
+    return pairs_of(np.asarray(labels.targets, dtype=np.float64), rounding=8 * float(np.finfo(labels.targets.dtype).eps))
+
+
+def pairs_of(targets: Floats, *, rounding: float) -> MixedPairs:
+    """`mixed_pairs` of targets (K, C), whose sums are one up to `rounding`."""
     number = np.sum(targets != 0, axis=0)
     require(number.max() <= 2, "`labels` must mix at most two classes in a column", int(number.max()))
-    rounding = 8 * float(np.finfo(labels.targets.dtype).eps)
     sums = targets.sum(axis=0)
     distributions = targets.min() >= 0 and np.max(np.abs(sums - 1)) <= rounding
     require(distributions, "`labels` must have targets >= 0 that sum to one in every column", sums[np.argmax(np.abs(sums - 1))])

@@ -258,9 +258,9 @@ def test_no_closed_form(problem, message):
 
 
 def test_too_many_columns_for_a_gram(monkeypatch):
-    from ufm.optima import mixture_form
+    from ufm.optima.forms import mixture
 
-    monkeypatch.setattr(mixture_form, "_MOST_COLUMNS", 10)
+    monkeypatch.setattr(mixture, "_MOST_COLUMNS", 10)
     with pytest.raises(ufm.NoClosedForm, match="at most 10 distinct labels"):
         ufm.closed_form(make(3, 1.0, 0.1))
 

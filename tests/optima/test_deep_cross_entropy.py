@@ -199,22 +199,22 @@ def test_a_bias_makes_unequal_blocks_feasible_only():
     [
         pytest.param(
             ufm.Problem(ufm.one_hot((2, 2)), loss=ufm.MeanSquaredError(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
-            "needs CrossEntropy; got MeanSquaredError",
+            "needs cross entropy; got MeanSquaredError",
             id="loss",
         ),
         pytest.param(
             ufm.Problem(ufm.one_hot((3, 2)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
-            r"needs equal class counts; got \[3.0, 2.0\]",
+            r"needs balanced classes; got class counts \[3, 2\]",
             id="unequal-counts",
         ),
         pytest.param(
             ufm.Problem(ufm.soft(np.full((2, 2), 0.5)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
-            "needs one-hot labels",
+            "needs a target for each of the 2 classes; got none for class 1",
             id="soft-labels",
         ),
         pytest.param(
             ufm.Problem(ufm.one_hot((1, 1)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1, fixed_weights=(np.eye(2),)),
-            "needs free features and weights",
+            "needs free weights",
             id="frozen",
         ),
     ],
@@ -228,7 +228,7 @@ def test_what_has_no_structures(function, problem, message):
 def test_bad_input():
     with pytest.raises(ufm.NoClosedForm, match=r"needs every width >= K - 1; got widths=\(4, 2\), K=4"):
         ufm.etf_branch(balanced(4, 2, 0.01, widths=(4, 2)))
-    with pytest.raises(ValueError, match="`lambda_W` and `lambda_H` must be > 0"):
+    with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for a closed form"):
         ufm.deep_candidates(balanced(4, 2, 0.0))
     with pytest.raises(ValueError, match='`kind` must be "simplex"'):
         template("cube", 8)

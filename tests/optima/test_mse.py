@@ -256,7 +256,10 @@ REFUSED = [
     pytest.param(dict(labels=[3, 3, 3], **ANCHOR), NoClosedForm, "needs features that are pulled to 0 only", id="anchor"),
     pytest.param(dict(labels=[3, 3, 3], fixed_weights=(np.eye(3, 6),)), NoClosedForm, "needs free weights", id="fixed-weights"),
     pytest.param(
-        dict(labels=[3, 3, 3], loss=ufm.AdjustedCrossEntropy(additive=np.ones(3))), NoClosedForm, "got AdjustedCrossEntropy", id="adjusted"
+        dict(labels=[3, 3, 3], loss=ufm.AdjustedCrossEntropy(additive=np.arange(3.0))),
+        NoClosedForm,
+        "got AdjustedCrossEntropy",
+        id="adjusted",
     ),
     pytest.param(dict(labels=[3, 2, 1], bias=0.1), NoClosedForm, r"balanced classes.*got class counts \[3, 2, 1\]", id="unequal-counts"),
     pytest.param(dict(labels=ufm.soft(SOFT), bias=0.1), NoClosedForm, "got class masses", id="soft-coupled"),

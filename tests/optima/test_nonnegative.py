@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import ufm
-from ufm.optima.nonnegative import nonnegative_margins, nonnegative_optimum
+from ufm.optima.forms.nonnegative_cross_entropy import nonnegative_margins
 
 
 def make(counts, *, loss=None, lambda_W=5e-3, lambda_H=5e-3, widths=(8,), bias=None, collapsed=True, labels=None, features="nonnegative"):
@@ -43,7 +43,7 @@ SOLVED = (
 
 @pytest.mark.parametrize("problem", SOLVED)
 def test_the_solver_agrees(problem, key):
-    optimum = nonnegative_optimum(problem)
+    optimum = ufm.closed_form(problem)
     solution = ufm.minimise(problem, key=key, starts=16)
     assert solution.result is ufm.Result.CONVERGED
     assert np.min(np.asarray(solution.params.features)) >= 0
@@ -90,4 +90,4 @@ UNSOLVED = (
 @pytest.mark.parametrize(("problem", "message"), UNSOLVED)
 def test_what_has_no_closed_form(problem, message):
     with pytest.raises(ufm.NoClosedForm, match=message):
-        nonnegative_optimum(problem)
+        ufm.closed_form(problem)

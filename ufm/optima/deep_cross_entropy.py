@@ -12,18 +12,26 @@ is found by dynamic programming. An orthoplex (vectors ±e_i) has the Gram matri
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ufm._validate import require
-from ufm.losses import CrossEntropy
-from ufm.optima.optimum import NoClosedForm, require_equal_weights
+from ufm.optima.facts import Facts
+from ufm.optima.hypotheses import (
+    Hypothesis,
+    balanced,
+    loss_named,
+    one_hot,
+    plain_decay,
+    require_all,
+    target_per_class,
+    unconstrained,
+)
+from ufm.optima.optimum import NoClosedForm
 from ufm.optima.scale import ScaleProblem
-from ufm.problem import Problem
-
-# Counts closer than this, relatively, are equal: they are sums of masses.
-_EQUAL = 1e-12
+from ufm.problem import Problem, require_decay
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +180,12 @@ def deep_candidates(problem: Problem) -> tuple[DeepCandidate, ...]:
     return tuple(sorted((c for c in candidates if c is not None), key=lambda c: c.value))
 
 
+def deep_hypotheses(facts: Facts) -> Iterator[Hypothesis]:
+    """What the structures rest on, at any depth."""
+    yield from (loss_named(facts, "cross-entropy"), unconstrained(facts), *plain_decay(facts))
+    yield from (*target_per_class(facts), one_hot(facts), balanced(facts))
+
+
 @dataclass(frozen=True, eq=False)
 class _Setting:
     """The numbers of a balanced problem."""
@@ -185,22 +199,11 @@ class _Setting:
 
     @classmethod
     def of(cls, problem: Problem) -> _Setting:
-        if type(problem.loss) is not CrossEntropy:
-            raise NoClosedForm(f"needs CrossEntropy; got {type(problem.loss).__name__}")
-        if problem.anchor is not None or problem.fixed_weights is not None:
-            raise NoClosedForm("needs free features and weights; got an anchor or frozen weights")
-        if problem.features != "free":
-            raise NoClosedForm(f"needs features of any sign; got {problem.features!r}")
-        if not problem.labels.is_one_hot():
-            raise NoClosedForm("needs one-hot labels; got soft targets")
-        require_equal_weights(problem.labels)
-        counts = np.asarray(problem.labels.targets, dtype=np.float64) @ np.asarray(problem.labels.masses, dtype=np.float64)
-        if np.ptp(counts) > _EQUAL * counts.max():
-            raise NoClosedForm(f"needs equal class counts; got {counts.tolist()}")
-        decays = np.append(np.asarray(problem.lambda_W, dtype=np.float64), np.asarray(problem.lambda_H, dtype=np.float64))
-        require(np.all(decays > 0), "`lambda_W` and `lambda_H` must be > 0 for a closed form", decays.tolist())
-        Lambda = float(np.exp(np.mean(np.log(decays))))
-        return cls(len(counts), float(counts.mean()), problem.depth, Lambda, min(problem.widths), problem.has_bias)
+        facts = Facts.of(problem)
+        require_decay(problem, "a closed form")
+        require_all(deep_hypotheses(facts))
+        n = float(facts.classes.masses.mean())
+        return cls(facts.K, n, facts.M, facts.Lambda, min(facts.widths), facts.bias is not None)
 
     @property
     def strength(self) -> float:

@@ -14,12 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm._validate import require
-from ufm.losses import Focal
-from ufm.optima.one_layer import OneLayer, shown
-from ufm.optima.optimum import NoClosedForm, Optimum
-from ufm.problem import Problem
 
-_SOURCE = "Zhou et al. 2022 (arXiv 2210.02192), focal loss, global minimisers; scale and transition derived here"
 # The transition is met when the two values agree to rounding.
 _TIE = 1e-14
 
@@ -50,31 +45,6 @@ class FocalThresholds:
     stability: float
     transition: float
     existence: float
-
-
-def focal_optimum(problem: Problem) -> Optimum:
-    r"""The global optimum for focal loss: $Z = a(I - \tfrac1K\mathbf 1\mathbf 1^\top)$, zero bias, a from `focal_scale`.
-
-    Raises `ValueError` for λ <= 0, `NoClosedForm` for M >= 2, classes that are not balanced, labels that are not one-hot, and d below
-    K − 1 unless the optimum is zero. Source: Zhou et al. 2022. The loss is not convex, so no certificate stands beside it.
-    """
-    layer = OneLayer.of(problem)
-    if not layer.one_hot:
-        raise NoClosedForm("needs one-hot labels for focal loss; got other targets")
-    if not layer.balanced:
-        raise NoClosedForm(f"needs balanced classes for focal loss; got class counts {shown(layer.masses)}")
-    assert isinstance(problem.loss, Focal)
-    gamma = float(np.asarray(problem.loss.gamma))
-    found = focal_scale(layer.K, layer.mu * float(np.sqrt(layer.masses[0])), gamma=gamma)
-    return layer.optimum(
-        found.scale * (np.eye(layer.K) - 1 / layer.K),
-        value=found.value,
-        bias=None if layer.bias is None else np.zeros(layer.K),
-        unique=not found.tie,
-        regime="simplex ETF" if found.scale > 0 else "trivial",
-        source=_SOURCE,
-        loss=f"focal loss with γ = {gamma:g}",
-    )
 
 
 def focal_scale(num_classes: int, strength: float, *, gamma: float) -> FocalScale:

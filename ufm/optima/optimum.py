@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm.labels import Labels
 from ufm.optima.scalar import ScalarSolution, scalar_value
 
 # Masses of the target closer than this are one degenerate block: singular values of a 1000 × 1000 matrix carry errors of about 1e-13.
@@ -17,7 +16,14 @@ DEGENERATE = 1e-10
 
 
 class NoClosedForm(ValueError):
-    """No closed form is known for this problem; the message names the hypothesis that fails and what came instead."""
+    """No closed form is known for this problem; the message names the hypothesis that fails and what came instead.
+
+    `form`: the nearest form, by name; None where nothing is near. `failing`: its hypotheses that fail.
+    """
+
+    def __init__(self, message: str, *, form: str | None = None, failing: tuple = ()):
+        super().__init__(message)
+        self.form, self.failing = form, failing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,26 +163,6 @@ class Optimum:
     def __str__(self) -> str:
         unique = "" if self.unique else " (one of many)"
         return f"value {self.value:.12g}, {self.regime}{unique}\n{self.source}\nholds for {'; '.join(self.hypotheses)}"
-
-
-def require_equal_weights(labels: Labels) -> None:
-    """`NoClosedForm` unless all samples count alike in the loss: every closed form ties the loss of a column to its decay by the mass."""
-    if not labels.has_equal_weights():
-        weights = np.asarray(labels.weights)
-        raise NoClosedForm(f"needs equal loss weights of all samples; got `weights` from {weights.min():g} to {weights.max():g}")
-
-
-def merged_columns(targets: np.ndarray, masses: np.ndarray, *, one_hot: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Targets (K, C') without repeats, their masses (C',), and the merged column of each column (C,): classes in order, else as met."""
-    if one_hot:
-        index = np.argmax(targets, axis=0)
-        return np.eye(len(targets)), np.bincount(index, weights=masses, minlength=len(targets)), index
-    _, first, inverse = np.unique(targets, axis=1, return_index=True, return_inverse=True)
-    as_met = np.argsort(first)
-    rank = np.empty_like(as_met)
-    rank[as_met] = np.arange(len(as_met))
-    index = rank[inverse.ravel()]
-    return targets[:, first[as_met]], np.bincount(index, weights=masses), index
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:

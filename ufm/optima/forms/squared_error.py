@@ -8,13 +8,17 @@ its mean direction the weight $\lambda_b/(1+\lambda_b)$.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from ufm.optima.optimum import DEGENERATE, NoClosedForm, Optimum, Spectrum, merged_columns
+from ufm.optima.facts import Facts, shown
+from ufm.optima.form import AbstractForm
+from ufm.optima.hypotheses import Hypothesis, loss_named, plain_decay, unconstrained
+from ufm.optima.optimum import DEGENERATE, Optimum, Spectrum
 from ufm.optima.scalar import collapse_load, existence_load, solve_scalar
-from ufm.problem import Problem, require_decay
 
 _DEEP = "Dang, Tran, Osher, Tran-The, Ho & Nguyen 2023 (arXiv 2301.00437)"
 _ZHOU = "Zhou et al. 2022, squared-error landscape, global optimality with a penalised bias"
@@ -23,7 +27,7 @@ _DERIVED = "derived here from the Schatten form of the decay, as in"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Target:
+class Target:
     """What the product has to reach once the best bias is put in: singular triples, loss weights, and that bias."""
 
     left: np.ndarray
@@ -34,33 +38,38 @@ class _Target:
     mean_direction: int | None
 
 
-def squared_error_optimum(problem: Problem) -> Optimum:
-    r"""The global optimum of a squared-error problem.
+class SquaredError(AbstractForm):
+    r"""Direction by direction of the target.
 
-    With N the total mass, R the smallest width, $\mu_j$ the squared singular values of the (centred) target and $w_j$ its loss weights:
+    Proved for one-hot labels with no bias or, balanced, a free one (Dang et al. 2023), a penalised bias (Zhou et al. 2022) and a free
+    bias with unequal counts (Liu 2024); other targets by the same argument. Not for a penalised bias with unequal classes.
+    """
+
+    name: ClassVar[str] = "squared error, direction by direction"
+    source: ClassVar[str] = f"{_DEEP}; {_ZHOU}; {_LIU}"
+
+    def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
+        """Squared error, and a bias that does not couple the directions."""
+        plain = [loss_named(facts, "squared-error"), unconstrained(facts), *plain_decay(facts)]
+        yield from plain
+        if facts.bias == "penalised" and plain[0].holds:
+            yield from facts.once(_penalised)[0]
+
+    def optimum(self, facts: Facts) -> Optimum:
+        """The module's formula."""
+        return squared_error_optimum(facts)
+
+
+def squared_error_optimum(facts: Facts) -> Optimum:
+    r"""The optimum of facts that meet the hypotheses.
+
+    With N the total mass, R the smallest width, $\mu_j$ the squared singular values of the (centred) target, $w_j$ its loss weights:
     loads $t_j = M (N^{M+1}\lambda_1\cdots\lambda_M\lambda_H)^{1/M} / (\mu_j w_j^{(M+1)/M})$, fractions $f_j$ from the scalar problem,
     0 beyond the R best directions, $X = \sum_j f_j\sqrt{\mu_j}\,u_j v_j^\top$ and value $\frac{1}{2N}\sum_j w_j\mu_j\varphi_j$.
-
-    Raises `ValueError` for λ <= 0, `NoClosedForm` for an anchor, fixed weights, or a penalised bias that couples the directions.
-    Source: Dang et al. 2023 (one-hot; none or a free bias for balanced classes, no bias for others); Zhou et al. 2022 (penalised bias);
-    Liu 2024 (free bias, unequal classes); other targets by the same argument. Does not hold for a penalised bias with unequal classes.
     """
-    require_decay(problem, "a closed form")
-    if problem.fixed_weights is not None:
-        raise NoClosedForm("needs free weights; got `fixed_weights`")
-    if problem.anchor is not None:
-        raise NoClosedForm("needs features that are pulled to 0 only; got an `anchor`")
-    one_hot = problem.labels.is_one_hot()
-    full_targets = np.asarray(problem.labels.targets, dtype=np.float64)
-    targets, masses, index = merged_columns(full_targets, np.asarray(problem.labels.masses, dtype=np.float64), one_hot=one_hot)
-    decays = np.append(np.asarray(problem.lambda_W, dtype=np.float64), np.asarray(problem.lambda_H, dtype=np.float64))
-    lambda_b = None if problem.lambda_b is None else float(np.asarray(problem.lambda_b))
-    M, N, R = problem.depth, masses.sum(), min(problem.widths)
-
-    target = _target(problem, targets, masses, lambda_b=lambda_b, one_hot=one_hot)
+    target, loads = facts.once(target_of), facts.once(loads_of)
+    masses, M, R = facts.distinct.masses, facts.M, min(facts.widths)
     mu, weight = target.sigma**2, target.loss_weight
-    log_b = np.log(M) + (np.log(N) * (M + 1) + np.log(decays).sum()) / M
-    loads = np.exp(log_b - np.log(mu) - (M + 1) / M * np.log(weight))
     points = solve_scalar(loads, M)
     fractions = np.where(np.arange(len(mu)) < R, points.fraction, 0.0)
     shortfall = np.where(np.arange(len(mu)) < R, points.shortfall, 1.0)
@@ -77,65 +86,92 @@ def squared_error_optimum(problem: Problem) -> Optimum:
         rank_limit=R,
         cut=_cut(mu, weight, wanted=points.fraction > 0, R=R),
         masses=masses,
-        decays=decays,
+        decays=facts.decays,
         bias_at_zero=target.bias_at_zero,
         mean_direction=target.mean_direction,
     )
     # at a stationary point φ = (1 − f)(1 + M f); written with 1 − f it keeps its digits as λ → 0
-    value = float(np.dot(weight * mu, shortfall * (1 + M * fractions)) / (2 * N))
+    value = float(np.dot(weight * mu, shortfall * (1 + M * fractions)) / (2 * masses.sum()))
     return Optimum(
         value=value,
-        regime=_regime(problem.bias, spectrum, one_hot=one_hot),
-        source=_source(problem.bias, spectrum, one_hot=one_hot),
-        hypotheses=_hypotheses(problem, spectrum, one_hot=one_hot, lambda_b=lambda_b),
+        regime=_regime(facts.bias, spectrum, one_hot=facts.one_hot),
+        source=_source(facts.bias, spectrum, one_hot=facts.one_hot),
+        hypotheses=_hypotheses(facts, spectrum),
         unique=bool(spectrum.cut is None and not points.boundary[:R].any()),
-        column_index=index,
+        column_index=facts.distinct.index,
         masses=masses,
-        sizes=_sizes(spectrum, targets),
+        sizes=_sizes(spectrum, facts.distinct.targets),
         spectrum=spectrum,
         **spectrum.quantities(fractions),
     )
 
 
-def _target(problem: Problem, targets: np.ndarray, masses: np.ndarray, *, lambda_b: float | None, one_hot: bool) -> _Target:
+def loads_of(facts: Facts) -> np.ndarray:
+    """The loads t_j (J,) of the directions, by increasing load."""
+    target, M = facts.once(target_of), facts.M
+    log_b = np.log(M) + (np.log(facts.distinct.masses.sum()) * (M + 1) + np.log(facts.decays).sum()) / M
+    return np.exp(log_b - np.log(target.sigma**2) - (M + 1) / M * np.log(target.loss_weight))
+
+
+def target_of(facts: Facts) -> Target:
     """The mass-weighted target with the bias eliminated, as singular triples by increasing load."""
-    root = np.sqrt(masses)
-    weighted = targets * root
-    if problem.bias is None:
+    if facts.bias == "penalised":
+        target = facts.once(_penalised)[1]
+        assert target is not None
+        return target
+    columns, root = facts.distinct, np.sqrt(facts.distinct.masses)
+    weighted = columns.targets * root
+    if facts.bias is None:
         left, sigma, right = _svd(weighted, scale=None)
-        return _Target(left=left, sigma=sigma, right=right, loss_weight=np.ones(len(sigma)), bias_at_zero=None, mean_direction=None)
+        mean = None
+    else:
+        mean = columns.targets @ columns.masses / columns.masses.sum()
+        scale = float(np.linalg.norm(weighted, 2))
+        left, sigma, right = _svd((columns.targets - mean[:, None]) * root, scale=scale)
+    ones = np.ones(len(sigma))
+    return Target(left=left, sigma=sigma, right=right, loss_weight=ones, bias_at_zero=mean, mean_direction=None)
+
+
+def _penalised(facts: Facts) -> tuple[list[Hypothesis], Target | None]:
+    """Whether a penalised bias leaves the directions of the target decoupled, and the target where it does."""
+    columns, lambda_b = facts.distinct, facts.lambda_b
+    assert lambda_b is not None
+    targets, masses, root = columns.targets, columns.masses, np.sqrt(columns.masses)
+    weighted = targets * root
     mean = targets @ masses / masses.sum()
     unit = root / np.linalg.norm(root)
     toward_mean = weighted @ unit
     mean_size, total_size = float(np.linalg.norm(toward_mean)), float(np.linalg.norm(weighted, 2))
     left, sigma, right = _svd((targets - mean[:, None]) * root, scale=total_size)
-    weight = np.ones(len(sigma))
-    if lambda_b is None:
-        return _Target(left=left, sigma=sigma, right=right, loss_weight=weight, bias_at_zero=mean, mean_direction=None)
-
-    bias_at_zero = mean / (1 + lambda_b)
-    rounding = 64 * np.finfo(problem.dtype).eps * np.sqrt(max(weighted.shape))
+    weight, bias_at_zero = np.ones(len(sigma)), mean / (1 + lambda_b)
+    rounding = 64 * facts.eps * np.sqrt(max(weighted.shape))
     if mean_size <= rounding * total_size:
-        return _Target(left=left, sigma=sigma, right=right, loss_weight=weight, bias_at_zero=bias_at_zero, mean_direction=None)
+        alone = {"loss_weight": weight, "bias_at_zero": bias_at_zero, "mean_direction": None}
+        return [], Target(left=left, sigma=sigma, right=right, **alone)
     coupling = np.linalg.norm((left * sigma).T @ toward_mean) / total_size**2
-    if coupling > rounding:
-        what = "class counts" if one_hot else "class masses"
-        raise NoClosedForm(f"needs balanced classes for a penalised bias; got {what} {_shown(targets @ masses)}")
+    what = "class counts" if facts.one_hot else "class masses"
+    got = f"{what} {shown(targets @ masses)}"
+    decoupled = Hypothesis("balance", bool(coupling <= rounding), "balanced classes for a penalised bias", got)
+    if not decoupled.holds:
+        return [decoupled], None
     flat = np.allclose(sigma, mean_size, rtol=max(rounding, DEGENERATE), atol=0)
-    convex = problem.depth == 1 and min(problem.widths) >= len(sigma) + 1
-    if not (flat or convex):
-        # Proved: M = 1 with enough width is convex, and for equal singular values a critical product mixes the mean with one contrast at
-        # most, where the decoupled one is never worse. Otherwise it is neither proved nor known to fail.
-        raise NoClosedForm(
-            "needs equal nonzero singular values of the mass-weighted targets (one-hot, balanced), or M = 1 with widths >= their rank, "
-            f"for a penalised bias; got singular values {_shown([mean_size, *sigma])}, widths {problem.widths}"
-        )
+    convex = facts.M == 1 and min(facts.widths) >= len(sigma) + 1
+    # Proved: M = 1 with enough width is convex, and for equal singular values a critical product mixes the mean with one contrast at
+    # most, where the decoupled one is never worse. Otherwise it is neither proved nor known to fail.
+    words = (
+        "equal nonzero singular values of the mass-weighted targets (one-hot, balanced), or M = 1 with widths >= their rank, "
+        "for a penalised bias"
+    )
+    got = f"singular values {shown([mean_size, *sigma])}, widths {facts.widths}"
+    proved = Hypothesis("proved", flat or convex, words, got)
+    if not proved.holds:
+        return [decoupled, proved], None
     om = lambda_b / (1 + lambda_b)
     left = np.column_stack([left, toward_mean / mean_size])
     right = np.column_stack([right, unit])
     sigma, weight = np.append(sigma, mean_size), np.append(weight, om)
-    order = np.argsort(-(sigma**2) * weight ** ((problem.depth + 1) / problem.depth), kind="stable")
-    return _Target(
+    order = np.argsort(-(sigma**2) * weight ** ((facts.M + 1) / facts.M), kind="stable")
+    return [decoupled, proved], Target(
         left=left[:, order],
         sigma=sigma[order],
         right=right[:, order],
@@ -220,19 +256,14 @@ def _source(bias: str | None, spectrum: Spectrum, *, one_hot: bool) -> str:
     return f"{_DEEP}, squared error, imbalanced classes, bias-free" if bias is None else _LIU
 
 
-def _hypotheses(problem: Problem, spectrum: Spectrum, *, one_hot: bool, lambda_b: float | None) -> tuple[str, ...]:
-    M, K = spectrum.depth, problem.labels.num_classes
-    if one_hot:
+def _hypotheses(facts: Facts, spectrum: Spectrum) -> tuple[str, ...]:
+    if facts.one_hot:
         kind = "balanced" if _balanced(spectrum.masses) else "imbalanced"
-        labels = f"one-hot labels, {kind}, class counts {_shown(spectrum.masses)}"
+        labels = f"one-hot labels, {kind}, class counts {shown(spectrum.masses)}"
     else:
-        labels = f"{len(spectrum.masses)} distinct soft targets of {K} classes"
-    bias = {None: "no bias", "free": "bias not penalised"}.get(problem.bias, f"bias penalised by λ_b = {lambda_b:g}" if lambda_b else "")
-    return ("squared error", labels, f"M = {M}", f"R = min(widths) = {spectrum.rank_limit}", bias, "all λ > 0")
+        labels = f"{len(spectrum.masses)} distinct soft targets of {facts.K} classes"
+    room = f"R = min(widths) = {spectrum.rank_limit}"
+    return ("squared error", labels, f"M = {spectrum.depth}", room, facts.bias_words, "all λ > 0")
 
 
-def _shown(values) -> str:
-    """A few numbers, for a message."""
-    values = np.asarray(values)
-    shown = ", ".join(f"{v:g}" for v in values[:8])
-    return f"[{shown}{', …' if len(values) > 8 else ''}]"
+FORM = SquaredError()

@@ -1,0 +1,71 @@
+"""Which closed form a problem has, and where it has none: what the nearest one misses, and what still works."""
+
+from __future__ import annotations
+
+from ufm.optima.facts import Facts
+from ufm.optima.forms import known
+from ufm.optima.hypotheses import Hypothesis
+from ufm.optima.optimum import NoClosedForm, Optimum
+from ufm.problem import Problem, require_decay
+
+# Forms that are no further than this beyond the nearest are named too.
+_AS_NEAR = 0.5
+# A failure of this weight is another theory, of which no theorem here speaks.
+_ANOTHER_THEORY = 10
+
+
+def closed_form(problem: Problem) -> Optimum:
+    """The global optimum of a problem in closed form, with its source and hypotheses.
+
+    The optimum describes what is identified (value, class-level logits, Grams, singular values), for full and for collapsed columns alike.
+
+    Raises `NoClosedForm` naming the hypothesis of the nearest form that fails and what still works, `ValueError` for λ <= 0.
+    """
+    facts = Facts.of(problem)
+    # λ = 0 is a mistake, other loss weights another theory
+    if facts.equal_weights:
+        require_decay(problem, "a closed form")
+    for form in known():
+        if form.holds(facts):
+            return form.optimum(facts)
+    raise no_form(facts)
+
+
+def no_form(facts: Facts) -> NoClosedForm:
+    """Why there is none: the failing hypotheses of the nearest form, other forms as near, and what still works."""
+    ranked = sorted((_distance(failing), form.name, failing) for form in known() if (failing := form.failing(facts)))
+    distance, name, failing = ranked[0]
+    still = f"; what still works: {', '.join(what_works(facts))}"
+    if any(hypothesis.weight >= _ANOTHER_THEORY for hypothesis in failing):
+        losses = sorted({h.needs for form in known() for h in form.accepts(facts) if h.name == "loss"})
+        message = f"needs a loss with a solved optimum ({', '.join(losses)}); got {facts.loss}{still}"
+        return NoClosedForm(message, form=None, failing=failing)
+    near = [(f, n) for d, n, f in ranked[1:] if d <= distance + _AS_NEAR and _words(f) != _words(failing)]
+    ways = "; or ".join(f"{_words(f)} ({n})" for f, n in [(failing, name), *near])
+    message = f"{ways}{still}"
+    return NoClosedForm(message, form=name, failing=failing)
+
+
+def what_works(facts: Facts) -> tuple[str, ...]:
+    """What the library can do for a problem without a closed form."""
+    frozen, free = facts.frozen, facts.features == "free"
+    certified = facts.M == 1 and facts.loss.convex and free and not frozen and not facts.anchored
+    deep = facts.M > 1 and facts.loss.name == "cross-entropy" and facts.balanced and free
+    given = (
+        ("ufm.minimise", True),
+        ("ufm.search", not certified and not frozen and free),
+        ("ufm.certify", certified),
+        ("ufm.etf_branch and ufm.deep_candidates", deep and not frozen and not facts.anchored),
+        ("ufm.fit_features", frozen and facts.loss.convex and free),
+        ("ufm.channels", frozen and facts.loss.name == "cross-entropy" and free),
+        ("ufm.perturbation", facts.anchored and facts.loss.least_squares),
+    )
+    return tuple(name for name, works in given if works)
+
+
+def _distance(failing: tuple[Hypothesis, ...]) -> float:
+    return sum(hypothesis.weight for hypothesis in failing)
+
+
+def _words(failing: tuple[Hypothesis, ...]) -> str:
+    return " and ".join(map(str, failing))

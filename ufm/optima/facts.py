@@ -1,0 +1,186 @@
+"""What closed forms ask of a problem, read once on the host in float64; nothing else in this room reads a `Problem`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ufm.losses import AbstractLoss
+from ufm.problem import Problem
+
+# Targets and masses that should be equal agree to a few roundings of their dtype, and never better than this.
+_EQUAL = 1e-12
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Columns:
+    """Columns of labels without repeats: `targets` (K, C'), their `masses` (C',), and `index` (C,), which of them each column is."""
+
+    targets: np.ndarray
+    masses: np.ndarray
+    index: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Facts:
+    r"""The facts of a problem.
+
+    `loss`: in its canonical form. `targets` (K, C), `masses` (C,): of the labels as given. `weights` (C,) or None: of the loss.
+    `widths` (M,): (d_1, …, d_M). `lambda_W` (M,), outermost first; `lambda_H`. `bias`: None, "free" or "penalised", and then `lambda_b`.
+    `features`: "free" or "nonnegative". `anchored`, `frozen`: whether features are pulled to given ones, and weights fixed.
+    `rounding`: what numbers that should be equal may differ by, relatively.
+    """
+
+    loss: AbstractLoss
+    targets: np.ndarray
+    masses: np.ndarray
+    weights: np.ndarray | None
+    widths: tuple[int, ...]
+    lambda_W: np.ndarray
+    lambda_H: float
+    lambda_b: float | None
+    bias: str | None
+    features: str
+    anchored: bool
+    frozen: bool
+    one_hot: bool
+    equal_weights: bool
+    rounding: float
+    eps: float
+    _memory: dict[Callable, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, problem: Problem) -> Facts:
+        """Read a problem. Any problem has facts; a closed form is another matter."""
+        labels, eps = problem.labels, float(np.finfo(problem.dtype).eps)
+        return cls(
+            loss=problem.loss.canonical(),
+            targets=np.asarray(labels.targets, dtype=np.float64),
+            masses=np.asarray(labels.masses, dtype=np.float64),
+            weights=None if labels.weights is None else np.asarray(labels.weights, np.float64),
+            widths=problem.widths,
+            lambda_W=np.asarray(problem.lambda_W, dtype=np.float64),
+            lambda_H=float(np.asarray(problem.lambda_H)),
+            lambda_b=None if problem.lambda_b is None else float(np.asarray(problem.lambda_b)),
+            bias=problem.bias,
+            features=problem.features,
+            anchored=problem.anchor is not None,
+            frozen=problem.fixed_weights is not None,
+            one_hot=labels.is_one_hot(),
+            equal_weights=labels.has_equal_weights(),
+            rounding=max(_EQUAL, 8 * eps),
+            eps=eps,
+        )
+
+    @property
+    def K(self) -> int:
+        """Classes."""
+        return len(self.targets)
+
+    @property
+    def M(self) -> int:
+        """Linear layers after the features."""
+        return len(self.widths)
+
+    @property
+    def feature_dim(self) -> int:
+        """d = d_1."""
+        return self.widths[0]
+
+    @cached_property
+    def N(self) -> float:
+        """Samples: the total mass."""
+        return float(self.masses.sum())
+
+    @property
+    def decays(self) -> np.ndarray:
+        """(M + 1,): λ of every factor, outermost first, features last."""
+        return np.append(self.lambda_W, self.lambda_H)
+
+    @property
+    def Lambda(self) -> float:
+        r"""$(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$."""
+        return float(np.exp(np.mean(np.log(self.decays))))
+
+    @property
+    def mu(self) -> float:
+        r"""$\sqrt{\lambda_W\lambda_H}$ of one layer, the price of the nuclear norm."""
+        return float(np.sqrt(self.lambda_W[0]) * np.sqrt(self.lambda_H))
+
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        """(K,): the mass that each class receives."""
+        return self.targets @ self.masses
+
+    @cached_property
+    def distinct(self) -> Columns:
+        """Columns merged where their targets are equal: one-hot ones in the order of classes, others as met."""
+        if self.one_hot:
+            return self.classes
+        _, first, inverse = np.unique(self.targets, axis=1, return_index=True, return_inverse=True)
+        as_met = np.argsort(first)
+        rank = np.empty_like(as_met)
+        rank[as_met] = np.arange(len(as_met))
+        index = rank[inverse.ravel()]
+        return Columns(targets=self.targets[:, first[as_met]], masses=np.bincount(index, weights=self.masses), index=index)
+
+    @cached_property
+    def classes(self) -> Columns:
+        """Columns merged by their class, the largest entry of the target; a class without columns has mass 0 and target 0."""
+        index = np.argmax(self.targets, axis=0)
+        masses = np.bincount(index, weights=self.masses, minlength=self.K)
+        targets = np.zeros((self.K, self.K))
+        present, first = np.unique(index, return_index=True)
+        targets[:, present] = self.targets[:, first]
+        return Columns(targets=targets, masses=masses, index=index)
+
+    @cached_property
+    def one_target_per_class(self) -> bool:
+        """Whether columns of one class have one target."""
+        merged = self.classes.targets[:, self.classes.index]
+        return bool(np.max(np.abs(self.targets - merged)) <= self.rounding)
+
+    @cached_property
+    def distributions(self) -> bool:
+        """Whether targets are distributions over the classes."""
+        sums = self.targets.sum(axis=0)
+        return bool(np.max(np.abs(sums - 1)) <= self.rounding and self.targets.min() >= 0)
+
+    @cached_property
+    def balanced(self) -> bool:
+        """Whether all classes have the same mass of columns."""
+        masses = self.classes.masses
+        return bool(masses[0] > 0 and np.allclose(masses, masses[0], rtol=self.rounding, atol=0))
+
+    @cached_property
+    def smoothing(self) -> float | None:
+        """s where the target of each class is (1 − s) e_k + s/K, None where it is not; 0 for one-hot ones."""
+        targets = self.classes.targets
+        off, own = targets[~np.eye(self.K, dtype=bool)], np.diag(targets)
+        alike = max(np.ptp(off), np.ptp(own)) <= self.rounding and self.one_target_per_class
+        return float(np.mean(off)) * self.K if alike and self.distributions else None
+
+    def once(self, function: Callable[[Facts], T]) -> T:
+        """What a function makes of these facts, computed when it is first asked for: hypotheses and optima share what is costly."""
+        if function not in self._memory:
+            self._memory[function] = function(self)
+        return self._memory[function]
+
+    @property
+    def bias_words(self) -> str:
+        """The kind of bias, for a list of hypotheses."""
+        kinds = {None: "no bias", "free": "bias not penalised"}
+        return kinds.get(self.bias, f"bias penalised by λ_b = {self.lambda_b:g}" if self.lambda_b else "")
+
+
+def shown(values) -> str:
+    """A few numbers, for a message."""
+    values = np.asarray(values)
+    text = ", ".join(f"{v:g}" for v in values[:8])
+    return f"[{text}{', …' if len(values) > 8 else ''}]"

@@ -1,0 +1,40 @@
+"""What a closed form is: hypotheses, an optimum and a source."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import ClassVar
+
+from ufm.optima.facts import Facts
+from ufm.optima.hypotheses import Hypothesis
+from ufm.optima.optimum import Optimum
+
+
+class AbstractForm(abc.ABC):
+    """A theorem that gives the global optimum of some problems.
+
+    `name`: what it is about, in a few words. `source`: who proved it.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+
+    @abc.abstractmethod
+    def accepts(self, facts: Facts) -> Iterable[Hypothesis]:
+        """Its hypotheses, each with its answer, cheap ones first; it may end at one that fails, where the next make no sense."""
+
+    @abc.abstractmethod
+    def optimum(self, facts: Facts) -> Optimum:
+        """The optimum of a problem that meets all hypotheses.
+
+        May raise `NoClosedForm` for a hypothesis that only the solution can tell, such as d >= its rank.
+        """
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether all hypotheses hold; none is asked after one that does not."""
+        return all(hypothesis.holds for hypothesis in self.accepts(facts))
+
+    def failing(self, facts: Facts) -> tuple[Hypothesis, ...]:
+        """The hypotheses that fail."""
+        return tuple(hypothesis for hypothesis in self.accepts(facts) if not hypothesis.holds)
