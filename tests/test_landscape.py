@@ -172,4 +172,4 @@ def test_bad_input(key):
         with pytest.raises(ValueError, match=r'`problem.features` must be "free" for a'):
             call()
     with pytest.raises(ufm.NoClosedForm, match="needs features of any sign"):
-        ufm.deep_candidates(bounded)
+        ufm.laws.deep_candidates(bounded)

@@ -234,7 +234,7 @@ def test_no_closed_form_where_weights_differ(options):
 def test_no_deep_candidates_where_weights_differ():
     deep = problem(ufm.one_hot((3, 3, 3), class_weights=WEIGHTS), widths=(4, 4))
     with pytest.raises(ufm.NoClosedForm, match="needs equal loss weights"):
-        ufm.etf_branch(deep)
+        ufm.laws.etf_branch(deep)
 
 
 def test_no_mixture_form_where_weights_differ():

@@ -25,7 +25,7 @@ def test_finds_what_is_below_the_etf(key):
     assert found.finished
     assert (found.rank, len(found.values)) == (2, 8)
     # pairs, in closed form
-    assert found.value == pytest.approx(ufm.deep_candidates(SMALL)[0].value, rel=1e-12)
+    assert found.value == pytest.approx(ufm.laws.deep_candidates(SMALL)[0].value, rel=1e-12)
     values = [float(s.value) for s in found.solutions]
     assert values == sorted(values)
     assert all(b > a * (1 + 1e-9) for a, b in itertools.pairwise(values))
@@ -80,7 +80,7 @@ def test_start_from_logits_of_low_rank_is_of_low_rank(key):
 
 
 def test_logits_of_the_caller_are_started_at(key):
-    etf = next(c for c in ufm.deep_candidates(SMALL) if c.name == "simplex ETF")
+    etf = next(c for c in ufm.laws.deep_candidates(SMALL) if c.name == "simplex ETF")
     found = ufm.search(SMALL, key=key, starts=1, logits={"etf": etf.logits}, truncate=False)
     assert found.origins == ("logits: etf", "random, scale 1")
     assert found.values[0] == pytest.approx(etf.value, rel=1e-12)

@@ -30,7 +30,7 @@ def mixup(num_classes: int, alpha: float, *, nodes: int = 64, class_counts=None,
     order, one column per node λ (ascending) of mass $2\pi_i\pi_j w_\lambda$: the law is symmetric, so (j, i, 1 − λ) is the same label.
 
     `num_classes`: K >= 2. `alpha` > 0 on the host, or one of the limits: 0 (λ is 0 or 1: one-hot labels with masses π) and `math.inf`
-    (λ = 1/2). `nodes` >= 2: of the rule; optima have boundary layers in λ, see `ufm.mixup_quadrature_error` for what that costs. Nodes
+    (λ = 1/2). `nodes` >= 2: of the rule; optima have boundary layers in λ, see `ufm.laws.mixup_quadrature_error` for what that costs. Nodes
     whose weight is below the square of the rounding are left out. `class_counts` (K,) > 0: $\pi_k = n_k/N$; equal without it. `dtype`:
     the default float unless given.
 

@@ -33,7 +33,7 @@ GRID = [
 @pytest.mark.parametrize(("K", "M", "lam", "n"), GRID)
 def test_candidates_are_points_of_the_problem(K, M, lam, n):
     problem = balanced(K, M, lam, n)
-    candidates = ufm.deep_candidates(problem)
+    candidates = ufm.laws.deep_candidates(problem)
     assert [c.value for c in candidates] == sorted(c.value for c in candidates)
     assert {"simplex ETF", "zero"} <= {c.name for c in candidates}
     for candidate in candidates:
@@ -46,7 +46,7 @@ def test_candidates_are_points_of_the_problem(K, M, lam, n):
 
 @pytest.mark.parametrize(("K", "M", "lam", "n"), GRID)
 def test_etf_branch(K, M, lam, n):
-    branch, Lam = ufm.etf_branch(balanced(K, M, lam, n)), lam * n ** (1 / (M + 1))
+    branch, Lam = ufm.laws.etf_branch(balanced(K, M, lam, n)), lam * n ** (1 / (M + 1))
     assert branch.strength == pytest.approx(Lam, rel=1e-14)
 
     def value(a):
@@ -67,30 +67,33 @@ def test_etf_branch(K, M, lam, n):
 def test_one_layer_is_the_known_optimum(key):
     # the equation is explicit: e^a = 1/(λ sqrt n) − K + 1
     problem = balanced(4, 1, 0.02, n=4)
-    branch = ufm.etf_branch(problem)
+    branch = ufm.laws.etf_branch(problem)
     assert branch.large == pytest.approx(np.log(1 / 0.04 - 3), rel=1e-13)
     assert branch.threshold == branch.existence == pytest.approx(1 / 4, rel=1e-14)
     solution = ufm.minimise(problem, key=key)
     assert ufm.certify(problem, solution.params).gap < 1e-10
     assert float(solution.value) == pytest.approx(branch.large_value, rel=1e-12)
-    assert ufm.deep_candidates(problem)[0].name == "simplex ETF"
+    assert ufm.laws.deep_candidates(problem)[0].name == "simplex ETF"
 
 
 @pytest.mark.parametrize("M", [1, 2, 3, 6])
 @pytest.mark.parametrize("K", [2, 5])
 def test_thresholds_are_where_the_branch_changes(K, M):
-    threshold, existence = ufm.etf_branch(balanced(K, M, 0.01)).threshold, ufm.etf_branch(balanced(K, M, 0.01)).existence
+    threshold, existence = ufm.laws.etf_branch(balanced(K, M, 0.01)).threshold, ufm.laws.etf_branch(balanced(K, M, 0.01)).existence
     assert (threshold < existence) == (M > 1)
     # one layer: the gain over zero is quadratic in the distance and must be above rounding; deeper, it is linear
     distance = 1e-6 if M == 1 else 1e-9
-    below, above = (ufm.etf_branch(balanced(K, M, threshold * (1 + sign * distance))) for sign in (-1, 1))
+    below, above = (ufm.laws.etf_branch(balanced(K, M, threshold * (1 + sign * distance))) for sign in (-1, 1))
     assert below.large_value < np.log(K)
     assert not above.large_value < np.log(K)
-    inside, outside = ufm.etf_branch(balanced(K, M, existence * (1 - 1e-6))), ufm.etf_branch(balanced(K, M, existence * (1 + 1e-12)))
+    inside, outside = (
+        ufm.laws.etf_branch(balanced(K, M, existence * (1 - 1e-6))),
+        ufm.laws.etf_branch(balanced(K, M, existence * (1 + 1e-12))),
+    )
     assert inside.large > 0
     assert np.isnan(outside.large)
     assert np.isnan(outside.large_value)
-    names = [c.name for c in ufm.deep_candidates(balanced(K, M, 10 * existence))]
+    names = [c.name for c in ufm.laws.deep_candidates(balanced(K, M, 10 * existence))]
     assert names == ["zero"]
 
 
@@ -107,7 +110,7 @@ def test_thresholds_are_where_the_branch_changes(K, M):
     ],
 )
 def test_values_by_number(K, M, lam, name, value, rank):
-    (candidate,) = (c for c in ufm.deep_candidates(balanced(K, M, lam)) if c.name == name)
+    (candidate,) = (c for c in ufm.laws.deep_candidates(balanced(K, M, lam)) if c.name == name)
     assert candidate.value == pytest.approx(value, abs=5e-7)
     assert candidate.rank == rank
 
@@ -151,7 +154,7 @@ def test_best_direct_sum_is_the_best_partition(M, lam, limit):
         for choice in itertools.product(*options):
             if sum(rank for _, rank in choice) <= limit:
                 best = min(best, sum(value for value, _ in choice))
-    found = ufm.deep_candidates(problem)[0]
+    found = ufm.laws.deep_candidates(problem)[0]
     # the grid of scales is 0.25 % apart, so its values are at most about 1e-6 above
     assert found.value <= best + 1e-12
     assert found.value == pytest.approx(best, rel=3e-6)
@@ -160,7 +163,7 @@ def test_best_direct_sum_is_the_best_partition(M, lam, limit):
 
 def test_roots_are_all_the_sign_changes():
     for K, M, lam in itertools.product((3, 6, 11), (1, 2, 4), (1e-4, 0.02)):
-        for candidate in ufm.deep_candidates(balanced(K, M, lam)):
+        for candidate in ufm.laws.deep_candidates(balanced(K, M, lam)):
             for block in candidate.blocks[:1]:
                 if block.kind == "zero":
                     continue
@@ -177,20 +180,20 @@ def test_roots_are_all_the_sign_changes():
 
 def test_an_orthoplex_is_a_sum_of_pairs():
     vectors = np.kron(np.eye(3), [[1, -1]])
-    (pairs,) = (c for c in ufm.deep_candidates(balanced(6, 2, 0.01)) if c.name == "pairs")
+    (pairs,) = (c for c in ufm.laws.deep_candidates(balanced(6, 2, 0.01)) if c.name == "pairs")
     np.testing.assert_allclose(pairs.logits, pairs.blocks[0].scale * vectors.T @ vectors, atol=1e-15)
 
 
 def test_full_columns_are_the_same_problem():
     labels = ufm.one_hot((3, 3, 3, 3))
     full = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(4, 4), lambda_W=0.01, lambda_H=0.01)
-    for one, other in zip(ufm.deep_candidates(full), ufm.deep_candidates(balanced(4, 2, 0.01, n=3)), strict=True):
+    for one, other in zip(ufm.laws.deep_candidates(full), ufm.laws.deep_candidates(balanced(4, 2, 0.01, n=3)), strict=True):
         assert (one.name, one.value) == (other.name, pytest.approx(other.value, rel=1e-14))
-    assert "stationary" in str(ufm.deep_candidates(full)[0])
+    assert "stationary" in str(ufm.laws.deep_candidates(full)[0])
 
 
 def test_a_bias_makes_unequal_blocks_feasible_only():
-    for candidate in ufm.deep_candidates(balanced(5, 2, 0.005, bias="free")):
+    for candidate in ufm.laws.deep_candidates(balanced(5, 2, 0.005, bias="free")):
         assert candidate.stationary == (len({b.size for b in candidate.blocks}) == 1), candidate.name
 
 
@@ -219,7 +222,7 @@ def test_a_bias_makes_unequal_blocks_feasible_only():
         ),
     ],
 )
-@pytest.mark.parametrize("function", [ufm.etf_branch, ufm.deep_candidates])
+@pytest.mark.parametrize("function", [ufm.laws.etf_branch, ufm.laws.deep_candidates])
 def test_what_has_no_structures(function, problem, message):
     with pytest.raises(ufm.NoClosedForm, match=message):
         function(problem)
@@ -227,8 +230,8 @@ def test_what_has_no_structures(function, problem, message):
 
 def test_bad_input():
     with pytest.raises(ufm.NoClosedForm, match=r"needs every width >= K - 1; got widths=\(4, 2\), K=4"):
-        ufm.etf_branch(balanced(4, 2, 0.01, widths=(4, 2)))
+        ufm.laws.etf_branch(balanced(4, 2, 0.01, widths=(4, 2)))
     with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for a closed form"):
-        ufm.deep_candidates(balanced(4, 2, 0.0))
+        ufm.laws.deep_candidates(balanced(4, 2, 0.0))
     with pytest.raises(ValueError, match='`kind` must be "simplex"'):
         template("cube", 8)

@@ -1,7 +1,6 @@
 """Predictions: closed forms of global optima, in NumPy float64 on the host. Never imports a solver."""
 
-from ufm.optima import channels, forms, perturbation
-from ufm.optima import dynamics as laws
+from ufm.optima import channels, forms, laws, perturbation
 from ufm.optima.choice import closed_form
 from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum
 

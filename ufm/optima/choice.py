@@ -55,7 +55,7 @@ def what_works(facts: Facts) -> tuple[str, ...]:
         ("ufm.minimise", True),
         ("ufm.search", not certified and not frozen and free),
         ("ufm.certify", certified),
-        ("ufm.etf_branch and ufm.deep_candidates", deep and not frozen and not facts.anchored),
+        ("ufm.laws.etf_branch and ufm.laws.deep_candidates", deep and not frozen and not facts.anchored),
         ("ufm.fit_features", frozen and facts.loss.convex and free),
         ("ufm.channels", frozen and facts.loss.name == "cross-entropy" and free),
         ("ufm.perturbation", facts.anchored and facts.loss.least_squares),

@@ -12,7 +12,7 @@ from theory_checks.papers.fang2021.checks import merging
 def test_merging_point(k_A, k_B, R):
     K, there = k_A + k_B, merging(k_A, k_B, R)
     radius = there.bound / K
-    assert ufm.minority_collapse_ratio(k_A, k_B, weight_energy=radius, feature_energy=radius) == pytest.approx(R, rel=1e-12)
+    assert ufm.laws.minority_collapse_ratio(k_A, k_B, weight_energy=radius, feature_energy=radius) == pytest.approx(R, rel=1e-12)
     counts = np.array([R] * k_A + [1.0] * k_B)
     Z = there.logits
     P = np.exp(Z - Z.max(axis=0))

@@ -18,7 +18,7 @@ def etf_regime(case: Case) -> Setting:
     """Equal class counts, every width at least K, no bias or a penalised one, decay below that at which zero logits beat the ETF."""
     s = Setup.of(case.problem)
     known = Setting.all_of(s.balanced, s.R >= s.K, s.bias in (None, "penalised"))
-    return known if known is _OUTSIDE else Setting.all_of(known, Setting.below(strength(s), ufm.etf_branch(case.problem).threshold))
+    return known if known is _OUTSIDE else Setting.all_of(known, Setting.below(strength(s), ufm.laws.etf_branch(case.problem).threshold))
 
 
 @check(
@@ -59,7 +59,7 @@ def etf_is_optimal(case: Case):
     a = etf_scale(s)
     claimed = etf_value(a, s)
     if s.balanced:
-        yield Claim("scale of ufm.etf_branch", ufm.etf_branch(problem).large, a, VALUE, scale=a, witness=True)
+        yield Claim("scale of ufm.laws.etf_branch", ufm.laws.etf_branch(problem).large, a, VALUE, scale=a, witness=True)
         etf = point_at(problem, a * contrast(s.K))
         # a theorem is refuted at the point that it names, not at some other ETF
         yield Claim("objective at the ETF", float(ufm.objective(problem, etf)), claimed, VALUE, scale=claimed, witness=True)

@@ -226,10 +226,10 @@ def minority_collapse(case: Case):
     yield point.certificate_claim()
     yield Claim("E_W met", found.weight_energy, E_W, GEOMETRY, scale=E_W, witness=True)
     yield Claim("E_H met", found.feature_energy, E_H, GEOMETRY, scale=E_H, witness=True)
-    threshold = ufm.minority_collapse_ratio(k_A, k_B, weight_energy=E_W, feature_energy=E_H)
+    threshold = ufm.laws.minority_collapse_ratio(k_A, k_B, weight_energy=E_W, feature_energy=E_H)
     side = {_INSIDE: 1.0, _BOUNDARY: 0.0, _OUTSIDE: -1.0}[case.setting]
     ahead = 0.0 if abs(R / threshold - 1) <= 1e-8 else np.sign(R - threshold)
-    yield Claim("sign of n_A/n_B − R_0 by ufm.minority_collapse_ratio", ahead, side, GEOMETRY, witness=True)
+    yield Claim("sign of n_A/n_B − R_0 by ufm.laws.minority_collapse_ratio", ahead, side, GEOMETRY, witness=True)
     # stationarity along the majority contrasts, which holds on both sides of R_0
     probabilities = np.exp(point.logits[:, 0] - np.max(point.logits[:, 0]))
     probabilities /= probabilities.sum()

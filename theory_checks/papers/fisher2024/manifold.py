@@ -173,8 +173,8 @@ def manifold_mixup(case: Case):
     if p["alpha"] == 0:
         yield Claim("ζ without mixup", zeta, formulas.unmixed_gap(K, lambda_W, mu), GEOMETRY)
     if case.setting is _INSIDE:
-        known, known_value = ufm.manifold_mixup_optimum(K, p["alpha"], lambda_W=lambda_W, lambda_H=mu)
-        yield Claim("ufm.manifold_mixup_optimum", [zeta, predicted], [known, known_value], GEOMETRY, scale=size, witness=True)
+        known, known_value = ufm.laws.manifold_mixup_optimum(K, p["alpha"], lambda_W=lambda_W, lambda_H=mu)
+        yield Claim("ufm.laws.manifold_mixup_optimum", [zeta, predicted], [known, known_value], GEOMETRY, scale=size, witness=True)
     yield from figure_records(case, W, H @ targets, class_logits @ targets, theory=np.linalg.lstsq(W, zeta * contrast(K) @ targets)[0])
 
 

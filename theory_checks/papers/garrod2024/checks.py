@@ -53,7 +53,7 @@ def branch_regime(case: Case) -> Setting:
     """Equal class counts, no bias, every width at least K, decay below that at which the ETF branch ends."""
     s = Setup.of(case.problem)
     known = Setting.all_of(s.balanced, s.R >= s.K, s.bias is None)
-    return known if known is _OUTSIDE else Setting.all_of(known, Setting.below(strength(s), ufm.etf_branch(case.problem).existence))
+    return known if known is _OUTSIDE else Setting.all_of(known, Setting.below(strength(s), ufm.laws.etf_branch(case.problem).existence))
 
 
 @check(
@@ -79,8 +79,8 @@ def etf_stationary(case: Case):
     a = etf_scale(s)
     scales = {"the large scale": a}
     if s.balanced:
-        branch = ufm.etf_branch(problem)
-        yield Claim("large scale of ufm.etf_branch", branch.large, a, VALUE, scale=a)
+        branch = ufm.laws.etf_branch(problem)
+        yield Claim("large scale of ufm.laws.etf_branch", branch.large, a, VALUE, scale=a)
         yield Claim("its value", branch.large_value, etf_value(a, s), VALUE, scale=etf_value(a, s))
         yield Claim("number of scales", 2 - np.isnan(branch.small), 2 if s.M >= 2 else 1, 1e-12)
         if s.M >= 2:
@@ -97,7 +97,7 @@ def even_regime(case: Case) -> Setting:
     s = Setup.of(case.problem)
     if Setting.all_of(s.balanced, s.K % 2 == 0, s.R >= s.K, s.bias is None) is not _INSIDE:
         return _OUTSIDE
-    names = [candidate.name for candidate in ufm.deep_candidates(case.problem)]
+    names = [candidate.name for candidate in ufm.laws.deep_candidates(case.problem)]
     return Setting.all_of("pairs" in names, "circle" in names)
 
 
@@ -121,7 +121,7 @@ def low_rank_structures(case: Case):
     """Pairs and circle at their best scale are critical points, and their values are in closed form."""
     problem, s = case.problem, Setup.of(case.problem)
     formulas = {"pairs": pair_value, "circle": circle_value, "pairs and a single class": None}
-    for candidate in ufm.deep_candidates(problem):
+    for candidate in ufm.laws.deep_candidates(problem):
         if candidate.name in formulas:
             point, value = point_at(problem, candidate.logits), formulas[candidate.name]
             if value is not None:
@@ -189,7 +189,7 @@ def _beaten_claims(case: Case):
     """A search and the structures in closed form against the ETF."""
     problem, s = case.problem, Setup.of(case.problem)
     found, etf = best_known(case), etf_value(etf_scale(s), s)
-    candidates = ufm.deep_candidates(problem)
+    candidates = ufm.laws.deep_candidates(problem)
     structure = candidates[0]
     for name, value in (("best known point", found.value), ("best structure in closed form", structure.value)):
         yield Claim(f"the ETF is beaten by the {name} (1: yes)", float(value < etf * (1 - MARGIN)), 1.0, 1e-12)

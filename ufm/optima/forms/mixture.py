@@ -70,7 +70,7 @@ class Mixtures(AbstractForm):
         trivial = facts.once(_solved).trivial
         yield room(facts, 0 if trivial else facts.K - 1, "d >= K - 1, the rank of the convex optimum")
         most, number = _MOST_COLUMNS, len(facts.distinct.masses)
-        words = f"at most {most} distinct labels, whose Gram matrix the optimum holds (ufm.channels.mixup_optimum needs none)"
+        words = f"at most {most} distinct labels, whose Gram matrix the optimum holds (ufm.laws.mixup_optimum needs none)"
         yield Hypothesis("size", number <= most, words, str(number))
 
     def optimum(self, facts: Facts) -> Optimum:

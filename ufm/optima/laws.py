@@ -1,0 +1,74 @@
+"""Laws, limits, candidates and critical ratios that a paper states beside its optimum: `ufm.laws`.
+
+`theory(problem)` says which of them speak about a problem. Flows are functions of time (`ufm/optima/dynamics.py` has the normalisation);
+mixup, its channels and the perturbation model have more in `ufm.channels` and `ufm.perturbation`.
+"""
+
+from ufm.optima.cross_entropy import zero_strength
+from ufm.optima.deep_cross_entropy import DeepCandidate, EtfBranch, deep_candidates, etf_branch
+from ufm.optima.dynamics import (
+    balanced_gram,
+    cross_entropy_gap,
+    deep_mode,
+    fixed_etf_gap,
+    imbalance,
+    library_time,
+    max_margin,
+    renormalised_spectrum,
+    saxe_mode,
+    saxe_mode_unbalanced,
+    small_start,
+    sum_decay,
+    sum_time,
+)
+from ufm.optima.focal import FocalScale, FocalThresholds, focal_scale, focal_thresholds
+from ufm.optima.joint_mixup import (
+    MixupOptimum,
+    manifold_mixup_optimum,
+    mixup_optimum,
+    mixup_quadrature_error,
+    mixup_threshold,
+    squared_error_mixup_spectrum,
+)
+from ufm.optima.layer_peeled import MergedMinority, merged_minority, minority_collapse_ratio
+from ufm.optima.seli_geometry import SELI, seli, seli_distance
+from ufm.optima.two_clusters import minority_strength, vanishing_strength
+
+__all__ = [
+    "SELI",
+    "DeepCandidate",
+    "EtfBranch",
+    "FocalScale",
+    "FocalThresholds",
+    "MergedMinority",
+    "MixupOptimum",
+    "balanced_gram",
+    "cross_entropy_gap",
+    "deep_candidates",
+    "deep_mode",
+    "etf_branch",
+    "fixed_etf_gap",
+    "focal_scale",
+    "focal_thresholds",
+    "imbalance",
+    "library_time",
+    "manifold_mixup_optimum",
+    "max_margin",
+    "merged_minority",
+    "minority_collapse_ratio",
+    "minority_strength",
+    "mixup_optimum",
+    "mixup_quadrature_error",
+    "mixup_threshold",
+    "renormalised_spectrum",
+    "saxe_mode",
+    "saxe_mode_unbalanced",
+    "seli",
+    "seli_distance",
+    "small_start",
+    "squared_error_mixup_spectrum",
+    "sum_decay",
+    "sum_time",
+    "vanishing_strength",
+    "zero_strength",
+]
