@@ -99,7 +99,7 @@ def sweep(
     of a store that holds anything but the results of its own lanes, to the last bit.
 
     With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have no larger rank. On a CPU, small ones are
-    solved by the lanes of `ufm/solvers/newton_lanes.py`, of which each has the steps of `Newton`, up to rounding.
+    solved by the lanes of `ufm/solvers/newton/lanes.py`, of which each has the steps of `Newton`, up to rounding.
     """
     began = time.monotonic()
     build, grid = grid_of(make, over)

@@ -10,7 +10,7 @@ import scipy.optimize
 
 import ufm
 from ufm.solvers.coordinates import flat_objective, to_flat
-from ufm.solvers.projected_newton import ProjectedNewton, bounds, projected_gradient
+from ufm.solvers.newton.projected import ProjectedNewton, bounds, projected_gradient
 from ufm.tolerances import for_dtype
 
 TOLERANCES = for_dtype(np.float64)

@@ -223,8 +223,7 @@ def loss_of(name: str, parameters: Mapping[str, Any]):
 def solver_of(name: str | None, max_steps: int | None):
     """The solver of that name with that budget, or None for the default of the problem."""
     from ufm.solvers.lbfgs import LBFGS
-    from ufm.solvers.newton import Newton
-    from ufm.solvers.projected_newton import ProjectedNewton
+    from ufm.solvers.newton import Newton, ProjectedNewton
 
     require(name is not None or max_steps is None, "max_steps", "given together with a solver's name", max_steps)
     if name is None:

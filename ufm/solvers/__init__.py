@@ -7,8 +7,7 @@ from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.gradient_flow import flow
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.loop import minimise
-from ufm.solvers.newton import Newton
-from ufm.solvers.projected_newton import ProjectedNewton
+from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.start import random_start
 
 __all__ = [

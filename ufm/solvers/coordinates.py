@@ -94,6 +94,10 @@ def flat_objective(problem: Problem, flat: Flat) -> Float[Array, ""]:
 
 def relative_norm(gradient: Flat, flat: Flat, value: Float[Array, ""]) -> Float[Array, ""]:
     r"""$\|\nabla f\| / \max(\sqrt{2 f}, \|v\|)$: dimensionless, and $\sqrt{2f}$ is the larger one unless there is an anchor."""
-    floor = jnp.finfo(gradient.dtype).tiny
-    size = jnp.maximum(jnp.maximum(2 * value, jnp.sum(flat**2)), floor)
-    return jnp.sqrt(jnp.sum(gradient**2) / size)
+    return relative_size(jnp.sum(gradient**2), jnp.sum(flat**2), value)
+
+
+def relative_size(gradient_sq: Array, size_sq: Array, value: Array) -> Array:
+    """The same from the squares of both norms."""
+    size_sq = jnp.maximum(jnp.maximum(2 * value, size_sq), jnp.finfo(value.dtype).tiny)
+    return jnp.sqrt(gradient_sq / size_sq)

@@ -14,7 +14,7 @@ from ufm.solution import Result
 from ufm.solvers.coordinates import to_flat, to_params
 from ufm.solvers.loop import advance, code_of
 from ufm.solvers.newton import Newton
-from ufm.solvers.newton_lanes import LaneResults, newton_lanes
+from ufm.solvers.newton.lanes import LaneResults, newton_lanes
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_starts
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm.problem import Problem
+from ufm.solution import Result
 from ufm.solvers.coordinates import Flat, relative_norm
 
 
@@ -55,6 +56,13 @@ class State(eqx.Module):
             num_evaluations=self.num_evaluations + evaluations,
             stalled=jnp.asarray(stalled),
         )
+
+
+def result_of(value: Array, grad_norm: Array, stalled: Array, tolerance: Array) -> Int[Array, "*B"]:
+    """The `Result` that these numbers amount to, RUNNING while steps remain to be taken."""
+    code = jnp.where(stalled, int(Result.STALLED), int(Result.RUNNING))
+    code = jnp.where(grad_norm <= tolerance, int(Result.CONVERGED), code)
+    return jnp.where(jnp.isfinite(value) & jnp.isfinite(grad_norm), code, int(Result.DIVERGED))
 
 
 class AbstractSolver(eqx.Module):

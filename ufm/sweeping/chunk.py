@@ -20,7 +20,7 @@ from ufm.problem import Params, Problem, objective
 from ufm.solution import Result, Trajectory
 from ufm.solvers import flow_batch
 from ufm.solvers.lanes import minimise_lanes, plain, start_lanes, widened
-from ufm.solvers.newton_lanes import LaneResults
+from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver
 
 Arrays = dict[str, np.ndarray]
