@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.losses.rows import AbstractRows, Here, Rows
+from ufm.solvers.newton.backtracking import backtrack, descends
 
 # Conjugate-gradient steps of one Newton step at most, in multiples of K: exact arithmetic needs one.
 _CG_ROUNDS = 4
@@ -91,16 +92,10 @@ def newton(
 
         def at(length: Float[Array, " B"]) -> tuple[Here, Bool[Array, " B"]]:
             trial = model.at(offset + product + length[:, None] * along, targets)
-            lower = value_of(trial, y + length[:, None] * direction) <= value + 1e-4 * length * slope + noise
-            return trial, lower | point.done
+            reached = value_of(trial, y + length[:, None] * direction)
+            return trial, descends(value, reached, length, slope, noise=noise) | point.done
 
-        def shorten(state):
-            length, _, good = state
-            length = jnp.where(good, length, 0.5 * length)
-            return length, *at(length)
-
-        length = jnp.where(point.done, 0, jnp.ones_like(value))
-        length, there, good = jax.lax.while_loop(lambda state: jnp.any(~state[2] & (state[0] > eps)), shorten, (length, *at(length)))
+        length, there, good = backtrack(at, jnp.where(point.done, 0, jnp.ones_like(value)))
         length = jnp.where(good, length, 0)
         moved = y + length[:, None] * direction
         size = jnp.sqrt(jnp.sum(direction**2, axis=1) / jnp.maximum(jnp.sum(moved**2, axis=1), jnp.finfo(y.dtype).tiny))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm.losses.rows import Rows, entropy_start, sums
+from ufm.solvers.newton.backtracking import backtrack, descends
 
 
 class FramePoint(NamedTuple):
@@ -73,19 +74,12 @@ def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
         noise = (8 + K) * eps * (1 + jnp.abs(state.value) + state.top[:, 0])
 
         def attempt(length):
-            there = state.logits + length[:, None] * direction
-            value, *rest = at(there)
-            good = value <= state.value + 1e-4 * length * slope + noise
-            return there, value, *rest, good | state.done
-
-        def shorten(trial):
-            length, *_, good = trial
-            length = jnp.where(good, length, 0.5 * length)
-            return length, *attempt(length)
+            logits = state.logits + length[:, None] * direction
+            there = logits, *at(logits)
+            return there, descends(state.value, there[1], length, slope, noise=noise) | state.done
 
         # a row that is done takes one more step, of the order of rounding, with the others
-        length = jnp.ones_like(slope)
-        length, *there, _ = jax.lax.while_loop(lambda trial: jnp.any(~trial[-1] & (trial[0] > eps)), shorten, (length, *attempt(length)))
+        length, there, _ = backtrack(attempt, jnp.ones_like(slope))
         # logits are of size 1/s where s is large
         size = jnp.max(jnp.abs(direction), axis=1) * (1 + s)
         done = state.done | ((size <= small) & (length == 1))
