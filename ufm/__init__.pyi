@@ -77,6 +77,7 @@ from .optima import closed_form as closed_form
 from .optima import forms as forms
 from .optima import laws as laws
 from .optima import perturbation as perturbation
+from .optima import theory as theory
 from .problem import Params as Params
 from .problem import Problem as Problem
 from .problem import objective as objective

@@ -3,5 +3,6 @@
 from ufm.optima import channels, forms, laws, perturbation
 from ufm.optima.choice import closed_form
 from ufm.optima.optimum import NoClosedForm, Optimum, Spectrum
+from ufm.optima.survey import theory
 
-__all__ = ["NoClosedForm", "Optimum", "Spectrum", "channels", "closed_form", "forms", "laws", "perturbation"]
+__all__ = ["NoClosedForm", "Optimum", "Spectrum", "channels", "closed_form", "forms", "laws", "perturbation", "theory"]

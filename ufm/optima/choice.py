@@ -54,7 +54,7 @@ def what_works(facts: Facts) -> tuple[str, ...]:
     given = (
         ("ufm.minimise", True),
         ("ufm.search", not certified and not frozen and free),
-        ("ufm.certify", certified),
+        ("ufm.certify and ufm.thresholds", certified),
         ("ufm.laws.etf_branch and ufm.laws.deep_candidates", deep and not frozen and not facts.anchored),
         ("ufm.fit_features", frozen and facts.loss.convex and free),
         ("ufm.channels", frozen and facts.loss.name == "cross-entropy" and free),

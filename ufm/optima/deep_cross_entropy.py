@@ -130,7 +130,10 @@ def etf_branch(problem: Problem) -> EtfBranch:
     Raises `NoClosedForm` unless the labels are one-hot and balanced, the loss cross-entropy, every width at least K − 1, without anchor or
     frozen weights; `ValueError` for λ <= 0. Source: Garrod & Keating 2025.
     """
-    setting = _Setting.of(problem)
+    require_decay(problem, "a closed form")
+    facts = Facts.of(problem)
+    require_all(deep_hypotheses(facts))
+    setting = _Setting.of(facts)
     if setting.rank_limit < setting.K - 1:
         raise NoClosedForm(f"needs every width >= K - 1; got widths={problem.widths}, K={setting.K}")
     scale = setting.scale_problem("simplex", setting.K)
@@ -162,7 +165,15 @@ def deep_candidates(problem: Problem) -> tuple[DeepCandidate, ...]:
     Raises as `etf_branch` does, except that narrow widths leave structures out instead. Source: Garrod & Keating 2025 for ETF, pairs and
     circle.
     """
-    setting = _Setting.of(problem)
+    require_decay(problem, "a closed form")
+    facts = Facts.of(problem)
+    require_all(deep_hypotheses(facts))
+    return candidates_of(facts)
+
+
+def candidates_of(facts: Facts) -> tuple[DeepCandidate, ...]:
+    """`deep_candidates` of facts that meet `deep_hypotheses`."""
+    setting = _Setting.of(facts)
     K, half = setting.K, setting.K // 2
     named: list[tuple[str, list[tuple[str, int]]]] = [("simplex ETF", [("simplex", K)])]
     if K % 2 == 0 and K > 2:
@@ -178,6 +189,11 @@ def deep_candidates(problem: Problem) -> tuple[DeepCandidate, ...]:
         named.append(("best direct sum", best))
     candidates = [setting.candidate(name, parts) for name, parts in named]
     return tuple(sorted((c for c in candidates if c is not None), key=lambda c: c.value))
+
+
+def etf_scale_problem(facts: Facts) -> ScaleProblem:
+    """The scalar problem of the simplex ETF, for facts that meet `deep_hypotheses` or all of them but decay."""
+    return _Setting.of(facts).scale_problem("simplex", facts.K)
 
 
 def deep_hypotheses(facts: Facts) -> Iterator[Hypothesis]:
@@ -198,10 +214,7 @@ class _Setting:
     biased: bool
 
     @classmethod
-    def of(cls, problem: Problem) -> _Setting:
-        facts = Facts.of(problem)
-        require_decay(problem, "a closed form")
-        require_all(deep_hypotheses(facts))
+    def of(cls, facts: Facts) -> _Setting:
         n = float(facts.classes.masses.mean())
         return cls(facts.K, n, facts.M, facts.Lambda, min(facts.widths), facts.bias is not None)
 

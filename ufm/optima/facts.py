@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,7 +35,8 @@ class Facts:
 
     `loss`: in its canonical form. `targets` (K, C), `masses` (C,): of the labels as given. `weights` (C,) or None: of the loss.
     `widths` (M,): (d_1, …, d_M). `lambda_W` (M,), outermost first; `lambda_H`. `bias`: None, "free" or "penalised", and then `lambda_b`.
-    `features`: "free" or "nonnegative". `anchored`, `frozen`: whether features are pulled to given ones, and weights fixed.
+    `features`: "free" or "nonnegative". `classifier` (K, d): the product of weights that are fixed, else None. `anchored`: whether
+    features are pulled to given ones.
     `rounding`: what numbers that should be equal may differ by, relatively.
     """
 
@@ -47,8 +50,8 @@ class Facts:
     lambda_b: float | None
     bias: str | None
     features: str
+    classifier: np.ndarray | None
     anchored: bool
-    frozen: bool
     one_hot: bool
     equal_weights: bool
     rounding: float
@@ -59,6 +62,9 @@ class Facts:
     def of(cls, problem: Problem) -> Facts:
         """Read a problem. Any problem has facts; a closed form is another matter."""
         labels, eps = problem.labels, float(np.finfo(problem.dtype).eps)
+        fixed = problem.fixed_weights
+        if fixed is not None:
+            fixed = [np.asarray(W, dtype=np.float64) for W in fixed]
         return cls(
             loss=problem.loss.canonical(),
             targets=np.asarray(labels.targets, dtype=np.float64),
@@ -70,8 +76,8 @@ class Facts:
             lambda_b=None if problem.lambda_b is None else float(np.asarray(problem.lambda_b)),
             bias=problem.bias,
             features=problem.features,
+            classifier=None if fixed is None else functools.reduce(operator.matmul, fixed),
             anchored=problem.anchor is not None,
-            frozen=problem.fixed_weights is not None,
             one_hot=labels.is_one_hot(),
             equal_weights=labels.has_equal_weights(),
             rounding=max(_EQUAL, 8 * eps),
@@ -104,9 +110,20 @@ class Facts:
         return np.append(self.lambda_W, self.lambda_H)
 
     @property
+    def frozen(self) -> bool:
+        """Whether the weights are fixed."""
+        return self.classifier is not None
+
+    @property
     def Lambda(self) -> float:
-        r"""$(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$."""
-        return float(np.exp(np.mean(np.log(self.decays))))
+        r"""$(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$; 0 where some λ is."""
+        decays = self.decays
+        return float(np.exp(np.mean(np.log(decays)))) if (decays > 0).all() else 0.0
+
+    @property
+    def strength(self) -> float:
+        r"""$N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$, which for one layer is $N\sqrt{\lambda_W\lambda_H}$."""
+        return self.N * self.Lambda
 
     @property
     def mu(self) -> float:

@@ -1,0 +1,193 @@
+"""`theory`: what speaks about a problem and what is silent, and each statement against the thing it is about."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import ufm
+from ufm.optima import statements as room
+from ufm.optima.facts import Facts
+from ufm.optima.statement import KINDS
+from ufm.optima.statements import statements, threshold_rules
+from ufm.optima.survey import formula_thresholds
+
+
+def make(counts=(4, 4, 4), *, loss=None, d=6, lam=0.05, labels=None, **options):
+    labels = ufm.one_hot(counts, collapsed=True) if labels is None else labels
+    given = {"loss": ufm.CrossEntropy() if loss is None else loss, "widths": (d,), "lambda_W": lam, "lambda_H": lam}
+    return ufm.Problem(labels, **(given | options))
+
+
+MSE = ufm.MeanSquaredError()
+FRAME = np.sqrt(1.5) * (np.eye(3) - 1 / 3)
+# (id, problem, what speaks beside balance and imbalance)
+SPEAKING = (
+    ("balanced", make(), {"simplex ETF of cross-entropy", "duality gap", "no spurious minima", "simplex-encoded labels (SELI)"}),
+    ("long-tail-with-bias", make((6, 4, 2), bias="free"), {"duality gap", "no spurious minima", "decay"}),
+    ("deep", make(widths=(4, 4)), {"origin of a deep product", "structures of low rank", "decay, other stationary points"}),
+    ("squared", make(labels=ufm.one_hot((3, 2)), loss=MSE), {"squared error, direction by direction", "modes of squared error"}),
+    ("focal", make(loss=ufm.Focal(2.0)), {"simplex ETF of focal loss"}),
+    ("nonnegative", make(features="nonnegative"), {"nonnegative features under cross-entropy", "decay"}),
+    ("mixup", make(labels=ufm.mixup(3, 1.0, nodes=4)), {"mixtures of two classes under cross-entropy", "multiplier of mixup"}),
+    ("fixed-ETF", make(fixed_weights=(FRAME,), d=3), {"channels under a simplex ETF", "columns of a fixed classifier"}),
+    ("pulled", make(loss=MSE, anchor=np.zeros((6, 3)), beta=0.1), {"perturbation near collapse"}),
+    ("full-columns", make(labels=ufm.one_hot((4, 2))), {"within-class collapse"}),
+    ("no-decay", make(lam=0.0), {"maximal margin", "margin on the symmetric configuration"}),
+    ("no-decay-squared", make(lam=0.0, loss=MSE), {"flow from a small start", "flow of the balanced Gram", "modes of unbalanced factors"}),
+    ("no-decay-fixed", make(lam=0.0, fixed_weights=(FRAME,), d=3), {"features under a fixed simplex ETF"}),
+    (
+        "central-path",
+        make(labels=ufm.one_hot((4, 4, 4)), lam=0.0, loss=MSE, bias="free", d=4),
+        {"renormalised flow", "flow from a small start"},
+    ),
+)
+
+
+@pytest.mark.parametrize(("problem", "names"), [pytest.param(*case[1:], id=case[0]) for case in SPEAKING])
+def test_what_speaks(problem, names):
+    theory = ufm.theory(problem)
+    found = {entry.name for entry in theory.entries}
+    assert names <= found, found
+    for entry in theory.entries:
+        assert all((entry.kind in KINDS, entry.says, entry.source, entry.call.startswith("ufm.")))
+    kinds = [KINDS.index(entry.kind) for entry in theory.entries]
+    assert kinds == sorted(kinds)
+    # what does not speak says why, and nothing is lost
+    asked = {form.name for form in ufm.forms.known()} | {statement.name for statement in statements()}
+    assert found - {"decay", "decay, other stationary points"} | {silent.name for silent in theory.silent} == asked
+    assert all(silent.failing and not any(h.holds for h in silent.failing) for silent in theory.silent)
+    assert str(theory).count("\n") == 2 * len(theory.entries)
+
+
+def test_every_statement_speaks_about_one_of_these_problems():
+    spoken = {entry.name for case in SPEAKING for entry in ufm.theory(case[1]).entries}
+    assert {statement.name for statement in statements()} <= spoken
+
+
+def test_every_call_is_a_public_name():
+    for statement in statements():
+        owner = ufm
+        for part in re.match(r"ufm\.([\w.]+)\(", statement.call)[1].split("."):
+            owner = getattr(owner, part)
+        assert callable(owner)
+
+
+def test_every_file_of_the_folder_has_statements_or_thresholds():
+    for module in pkgutil.iter_modules(room.__path__):
+        found = importlib.import_module(f"{room.__name__}.{module.name}")
+        assert getattr(found, "STATEMENTS", ()) or getattr(found, "THRESHOLDS", ())
+
+
+def test_a_problem_beyond_all_theory_has_a_list_too():
+    theory = ufm.theory(make((5, 3, 1), loss=ufm.Focal(2.0), features="nonnegative", bias=0.1, widths=(3, 3)))
+    assert theory.of_kind("optimum") == ()
+    assert {entry.kind for entry in theory.entries} <= {"law"}
+
+
+def test_theory_takes_the_loss_for_what_it_is():
+    plain, disguised = (ufm.theory(make(loss=loss)) for loss in (ufm.CrossEntropy(), ufm.Focal(0)))
+    assert plain.entries == disguised.entries
+
+
+# thresholds by formula
+
+
+def strengths(problem, *, of_optimum=True):
+    found, complete = formula_thresholds(Facts.of(problem))
+    return [t for t in found if t.of_optimum == of_optimum], complete
+
+
+def at(problem, strength):
+    """The same problem with all λ scaled to a strength N Λ."""
+    factor = strength / Facts.of(problem).strength
+    bias = problem.lambda_b if problem.bias == "penalised" else problem.bias
+    return ufm.Problem(
+        problem.labels,
+        loss=problem.loss,
+        widths=problem.widths,
+        lambda_W=factor * problem.lambda_W,
+        lambda_H=factor * problem.lambda_H,
+        bias=bias,
+        features=problem.features,
+    )
+
+
+def rank(problem):
+    values = ufm.closed_form(problem).singular_values
+    return int(np.sum(values > 1e-8 * max(1.0, values[0])))
+
+
+COMPLETE = (
+    ("balanced", make(), 1),
+    ("balanced-smoothed", make(labels=ufm.smoothed((4, 4, 4), smoothing=0.2, collapsed=True), bias="free"), 1),
+    ("two-clusters", make((6, 6, 2, 2)), 3),
+    ("one-majority-class", make((9, 2, 2)), 2),
+    ("one-minority-class", make((6, 6, 2)), 2),
+    ("squared", make((6, 4, 2), loss=MSE), 3),
+    ("squared-free-bias", make((6, 4, 2), loss=MSE, bias="free"), 2),
+    ("squared-penalised-bias", make((4, 4, 4), loss=MSE, bias=0.5), 2),
+    ("squared-narrow", make((6, 4, 2), loss=MSE, d=2), 2),
+    ("squared-deep", make((6, 4, 2), loss=MSE, widths=(5, 4)), 3),
+    ("focal", make(loss=ufm.Focal(3.0)), 1),
+    ("focal-by-a-jump", make((4,) * 30, loss=ufm.Focal(2.0), d=30), 1),
+    ("nonnegative", make((6, 4, 4, 1), features="nonnegative"), 3),
+    ("nonnegative-squared", make((6, 4, 1), loss=MSE, features="nonnegative"), 3),
+    ("mixup", make(labels=ufm.mixup(3, 1.0, nodes=4)), 1),
+)
+
+
+@pytest.mark.parametrize(("problem", "number"), [pytest.param(*case[1:], id=case[0]) for case in COMPLETE])
+def test_closed_forms_change_their_rank_at_the_thresholds_and_nowhere_else(problem, number):
+    found, complete = strengths(problem)
+    assert complete
+    assert len(found) == number
+    ends = [0.3 * found[0].strength, *(t.strength for t in found), 1.5 * found[-1].strength]
+    for i, threshold in enumerate(found):
+        below, above = (rank(at(problem, threshold.strength * (1 + sign * 1e-3))) for sign in (-1, 1))
+        assert (below - above, above) == (threshold.drop, threshold.rank), threshold
+        # the other end of each interval has the rank of this one
+        assert rank(at(problem, 0.5 * (ends[i] + ends[i + 1]))) == below
+
+
+@pytest.mark.parametrize("bias", [None, "free", 0.1])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_classes_of_equal_counts_merge_whatever_the_others_are(bias, smoothing, key):
+    labels = ufm.smoothed((7, 4, 4, 4, 2), smoothing=smoothing, collapsed=True)
+    problem = make(labels=labels, bias=bias, d=5)
+    found, complete = strengths(problem)
+    assert not complete
+    merging = [t for t in found if "merge" in t.change]
+    assert [(t.change, t.drop) for t in merging] == [("classes 1, 2, 3 merge", 2)]
+    assert_allclose(merging[0].strength, (1 - smoothing) * 2, rtol=1e-14)
+    for factor, merged in ((1 - 1e-3, False), (1 + 1e-3, True)):
+        solution = ufm.minimise(at(problem, factor * merging[0].strength), key=key, progress=False)
+        assert ufm.certify(solution.problem, solution.params).closes()
+        features = np.asarray(solution.params.features)[:, 1:4]
+        spread = np.ptp(features, axis=1).max() / np.abs(np.asarray(solution.params.features)).max()
+        assert (spread < 1e-5) == merged
+        assert merged or spread > 1e-3
+
+
+def test_other_stationary_points_have_thresholds_of_their_own():
+    deep, complete = strengths(make(widths=(6, 6)), of_optimum=False)
+    assert not complete
+    branch = ufm.laws.etf_branch(make(widths=(6, 6)))
+    # Λ n^{1/3} in terms of N Λ: N = 12, n = 4
+    assert_allclose([t.strength for t in deep], 12 / 4 ** (1 / 3) * np.array([branch.threshold, branch.existence]), rtol=1e-14)
+    squared, _ = strengths(make((6, 4, 2), loss=MSE, widths=(5, 4)), of_optimum=False)
+    assert len(squared) == 3
+    focal, _ = strengths(make((4,) * 30, loss=ufm.Focal(2.0), d=30), of_optimum=False)
+    limits = ufm.laws.focal_thresholds(30, gamma=2.0)
+    assert_allclose([t.strength for t in focal], 2 * np.array([limits.stability, limits.existence]), rtol=1e-14)
+
+
+def test_every_rule_finds_something():
+    problems = [case[1] for case in (*COMPLETE, *SPEAKING)] + [make((7, 4, 4, 2))]
+    for rule in threshold_rules():
+        assert any(rule.holds(Facts.of(problem)) for problem in problems), rule.name
