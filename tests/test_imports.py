@@ -23,7 +23,7 @@ FLOORS = (
     ("ufm.solution",),
     ("ufm.solvers", "ufm.optima", "ufm.certificates", "ufm.metrics", "ufm.calibration", "ufm.projection"),
     ("ufm.landscape", "ufm.large_scale", "ufm.fitting", "ufm.sweeping"),
-    ("ufm.comparison", "ufm.observables", "ufm.searches", "ufm.sweeps"),
+    ("ufm.comparison", "ufm.observables", "ufm.searches", "ufm.sweeps", "ufm.critical_decay"),
     ("ufm.plot",),
     ("ufm.mixup_plot",),
     ("ufm.command_line",),

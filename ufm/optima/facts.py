@@ -196,6 +196,12 @@ class Facts:
         return kinds.get(self.bias, f"bias penalised by λ_b = {self.lambda_b:g}" if self.lambda_b else "")
 
 
+def listed(classes) -> str:
+    """Some classes, by their numbers, for a message."""
+    classes = np.sort(np.asarray(classes))
+    return f"classes {shown(classes)[1:-1]}" if len(classes) > 1 else f"class {classes[0]}"
+
+
 def shown(values) -> str:
     """A few numbers, for a message."""
     values = np.asarray(values)

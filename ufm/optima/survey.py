@@ -102,7 +102,9 @@ def formula_thresholds(facts: Facts) -> tuple[tuple[Threshold, ...], bool]:
     """The thresholds that have a formula, by strength, and whether the optimum is known to have no others."""
     rules = [rule for rule in threshold_rules() if rule.holds(facts)]
     found = _merged(threshold for rule in rules for threshold in rule.find(facts))
-    return with_ranks(found), any(rule.complete for rule in rules)
+    complete = any(rule.complete for rule in rules)
+    # ranks below the first are counted by the drops, which must not miss one
+    return with_ranks(found) if complete else tuple(sorted(found, key=lambda t: t.strength)), complete
 
 
 def with_ranks(found: Iterable[Threshold]) -> tuple[Threshold, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ufm.optima.cross_entropy import best_constant
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts, listed
 from ufm.optima.forms import balanced_cross_entropy, clusters, mixture, nonnegative_cross_entropy
 from ufm.optima.forms.zero_product import FORM as ZERO
 from ufm.optima.forms.zero_product import threshold
@@ -32,10 +32,6 @@ def groups(facts: Facts) -> list[np.ndarray]:
     order = np.argsort(-masses, kind="stable")
     breaks = np.flatnonzero(np.diff(masses[order]) < -_SAME * masses.max()) + 1
     return np.split(order, breaks)
-
-
-def _listed(classes: np.ndarray) -> str:
-    return f"classes {shown(np.sort(classes))[1:-1]}" if len(classes) > 1 else f"class {classes[0]}"
 
 
 def _one_target(facts: Facts) -> Iterator[Hypothesis]:
@@ -69,7 +65,7 @@ def _merging(facts: Facts) -> Iterator[Threshold]:
         strength = (1 - facts.smoothing) * float(np.sqrt(n))
         # at the threshold of zero there is nothing left to merge
         if len(group) > 1 and strength < facts.once(threshold) * (1 - _SAME):
-            yield Threshold(strength=strength, change=f"{_listed(group)} merge", source=_GROUPS, drop=len(group) - 1)
+            yield Threshold(strength=strength, change=f"{listed(group)} merge", source=_GROUPS, drop=len(group) - 1)
 
 
 def _vanishing(facts: Facts) -> Iterator[Threshold]:
@@ -79,7 +75,7 @@ def _vanishing(facts: Facts) -> Iterator[Threshold]:
     # with one majority class the minority vanishes with everything else
     if found.k_A > 1:
         minority = facts.once(groups)[-1]
-        change = f"features of {_listed(minority)} vanish"
+        change = f"features of {listed(minority)} vanish"
         yield Threshold(strength=vanishing_strength(masses), change=change, source=clusters.FORM.source, drop=1)
 
 
@@ -88,7 +84,7 @@ def _nonnegative(facts: Facts) -> Iterator[Threshold]:
     for group in facts.once(groups):
         n = float(facts.classes.masses[group[0]])
         rank, left = min(left, K - 1), left + len(group)
-        change = f"features of {_listed(group)} vanish"
+        change = f"features of {listed(group)} vanish"
         source = nonnegative_cross_entropy.FORM.source
         drop = min(left, K - 1) - rank
         yield Threshold(strength=float(np.sqrt(n * (K - 1) / K)), change=change, source=source, drop=drop, rank=rank)

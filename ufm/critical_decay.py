@@ -1,0 +1,300 @@
+r"""Strengths of decay at which the optimum changes: by formula where there is one, by bisection of certified ranks where there is none.
+
+Along one axis, $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$, everything else held. For one layer and a convex loss the optimal
+product depends on $s = N\sqrt{\lambda_W\lambda_H}$ alone. At a probe the problem is solved and certified, and its rank counted twice: as
+singular values of the product that are not zero, and as singular values of the dual matrix that are μ; a probe where the two disagree, or
+the gap does not close, decides nothing. With a gap g and the next singular value σ of the dual, no optimum has more than
+$g\,|f|/(\mu - \sigma)$ of its nuclear norm outside the directions that were counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ufm._progress import Progress
+from ufm._validate import require
+from ufm.certificates import certify
+from ufm.certificates.bound import require_certifiable
+from ufm.labels import Labels, soft
+from ufm.losses import loss_and_dual
+from ufm.optima.facts import Facts, listed
+from ufm.optima.statement import Threshold
+from ufm.optima.survey import formula_thresholds, with_ranks
+from ufm.problem import Params, Problem
+from ufm.solution import Result
+from ufm.solvers import minimise
+
+# A singular value of the product is zero below this part of the targets', one of the dual is μ from this part of it off: a relative
+# distance δ from a threshold moves both by about δ, and a solution is known to 1e-9 for δ = 1e-7.
+_ZERO = 1e-8
+# Feature lengths go like roots of singular values.
+_VANISHED = 3e-5
+# Probes a doubling of the decay, and how far down from the largest threshold they go, unless the rank is full before.
+_PER_DOUBLING, _DECADES = 3, 3
+# How near a threshold with a formula its ranks are probed.
+_BESIDE = 1e-3
+_STARTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    r"""Strengths of decay at which the optimum of a problem changes, in ascending order.
+
+    `strength`: $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$ of the problem as it is. `entries`: a `Threshold` each. `complete`:
+    whether a theorem says that the optimum has no others. `note`: where they come from, and what is not known.
+    """
+
+    strength: float
+    entries: tuple[Threshold, ...]
+    complete: bool
+    note: str
+
+    @property
+    def of_optimum(self) -> tuple[Threshold, ...]:
+        """Those of the global optimum, without those of other stationary points."""
+        return tuple(entry for entry in self.entries if entry.of_optimum)
+
+    def factor(self, entry: Threshold) -> float:
+        """What every λ of the problem would have to be multiplied by to be there; infinite for a problem without decay."""
+        return entry.strength / self.strength if self.strength > 0 else float("inf")
+
+    def __str__(self) -> str:
+        lines = [f"N Λ = {self.strength:g}; {self.note}"]
+        for entry in self.entries:
+            rank = "" if entry.rank is None else f", rank {entry.rank}"
+            bracket = "" if entry.bracket is None else f" in [{entry.bracket[0]:.9g}, {entry.bracket[1]:.9g}]"
+            kind = "" if entry.of_optimum else " (not of the optimum)"
+            change = f"{entry.change}{rank}{kind}"
+            lines.append(f"{entry.strength:.12g}{bracket} (× {self.factor(entry):.6g}): {change}; {entry.source}")
+        return "\n".join(lines)
+
+
+def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = None) -> Thresholds:
+    r"""All strengths of decay at which the optimum changes its rank or its regime, with λ_b and everything but λ held.
+
+    Where formulas cover the problem (squared error; cross-entropy of balanced classes, of two clusters without a bias, of mixtures, with
+    nonnegative features; focal loss of balanced classes) they are all there is. Elsewhere, for one layer and a loss with certificates,
+    the rank of the certified optimum is probed along the axis and bisected wherever it changes.
+
+    Parameters
+    ----------
+    problem
+        any problem; its own λ only say where on the axis it is
+    rtol
+        relative width of a bracket, in [1e-7, 0.1]
+    progress
+        as for `minimise`
+
+    Returns
+    -------
+    `Thresholds`: `entries` by strength, `complete`, `note`; it prints as a table. Without formula and certificate it has no entries.
+
+    Raises
+    ------
+    ValueError
+        for an `rtol` out of range
+
+    Notes
+    -----
+    The bisection brackets changes between probes whose ranks differ, a third of a doubling apart; two changes that undo each other
+    between two probes would be missed. Of a problem with d below the rank of the convex optimum only thresholds with a rank of at most d
+    from there on are listed: below them its optimum is another one.
+    """
+    require(1e-7 <= rtol <= 0.1, "`rtol` must be in [1e-7, 0.1]", rtol)
+    facts = Facts.of(problem)
+    formulas, complete = formula_thresholds(facts)
+    found, note = formulas, "every threshold by formula"
+    if not complete:
+        try:
+            line = _Line(problem, facts)
+        except ValueError as reason:
+            note = f"formulas alone: {reason}"
+        else:
+            found, note = _bisected(line, formulas, rtol, progress)
+    d = min(facts.widths)
+    entries = tuple(t for t in found if t.rank is None or t.rank <= d)
+    if len(entries) < len(found):
+        note += f"; below the first of them the convex optimum has a rank above d = {d}"
+    return Thresholds(strength=facts.strength, entries=entries, complete=complete, note=note)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """The certified optimum at a strength: its rank, None where it is undecided, and lengths and directions of features (d, C)."""
+
+    strength: float
+    rank: int | None
+    features: np.ndarray
+
+
+class _Line:
+    """A problem along the axis of strengths, one column for each distinct target."""
+
+    def __init__(self, problem: Problem, facts: Facts):
+        self.facts, self.problem = facts, problem
+        self.labels = _collapsed(problem.labels, facts)
+        self.natural = float(np.linalg.norm(np.asarray(self.labels.targets) * np.sqrt(np.asarray(self.labels.masses)), 2))
+        self.probes: dict[float, _Probe] = {}
+        self.bar: Progress | None = None
+        self._require_certifiable()
+
+    def _require_certifiable(self) -> None:
+        """`ValueError` naming what keeps certificates away, λ = 0 apart."""
+        given = self.problem
+        positive = Problem(
+            given.labels,
+            loss=given.loss.canonical(),
+            widths=given.widths,
+            lambda_W=1.0,
+            lambda_H=1.0,
+            bias=self.bias,
+            anchor=given.anchor,
+            beta=given.beta,
+            fixed_weights=given.fixed_weights,
+            features=given.features,
+        )
+        require_certifiable(positive)
+
+    @property
+    def bias(self):
+        """As `Problem` takes it."""
+        return self.problem.lambda_b if self.problem.bias == "penalised" else self.problem.bias
+
+    @property
+    def full_rank(self) -> int:
+        """What the rank cannot exceed: dual columns have no part along a flat direction, nor along the samples with a free bias."""
+        K, C = self.labels.targets.shape
+        flat = self.problem.loss.flat_direction(K) is not None
+        return min(K - flat, C - (self.problem.bias == "free"))
+
+    def at(self, strength: float) -> Problem:
+        """The problem at a strength, with equal decay of both factors."""
+        decay = strength / self.facts.N
+        loss, width = self.problem.loss.canonical(), min(self.labels.targets.shape)
+        return Problem(self.labels, loss=loss, widths=(width,), lambda_W=decay, lambda_H=decay, bias=self.bias)
+
+    def probe(self, strength: float) -> _Probe:
+        """The optimum there."""
+        if strength not in self.probes:
+            problem = self.at(strength)
+            for seed in range(_STARTS):
+                solution = minimise(problem, key=jax.random.key(seed), progress=False)
+                if solution.result is Result.INTERRUPTED:
+                    raise KeyboardInterrupt
+                if solution.result.ok and certify(problem, solution.params).closes():
+                    break
+            else:
+                self.probes[strength] = _Probe(strength=strength, rank=None, features=np.zeros((1, 1)))
+                return self.probes[strength]
+            self.probes[strength] = self._judged(problem, solution.params, strength)
+            if self.bar is not None:
+                self.bar.update(len(self.probes))
+        return self.probes[strength]
+
+    def _judged(self, problem: Problem, params: Params, strength: float) -> _Probe:
+        features = np.asarray(params.features) * np.sqrt(np.asarray(problem.labels.masses))
+        product = np.linalg.svd(np.asarray(params.classifier) @ features, compute_uv=False)
+        dual_values = np.linalg.svd(np.asarray(_lifted_dual(problem, params)), compute_uv=False) * self.facts.N / strength
+        rank = int(np.sum(product > _ZERO * self.natural))
+        agreed = rank == int(np.sum(dual_values > 1 - _ZERO))
+        return _Probe(strength=strength, rank=rank if agreed else None, features=features)
+
+
+@jax.jit
+def _lifted_dual(problem: Problem, params: Params) -> Array:
+    """[ω_c u_c / √m_c] at the best bias."""
+    labels, loss, logits = problem.labels, problem.loss, params.logits
+    if problem.bias == "free":
+        logits = logits + loss.best_bias(logits, labels.targets, labels.column_weights)[:, None]
+    _, dual = loss_and_dual(loss, logits, labels.targets)
+    return dual * (labels.column_weights / jnp.sqrt(labels.masses))[None, :]
+
+
+def _bisected(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Threshold, ...], str]:
+    """All thresholds of the optimum between the largest and full rank."""
+    line.bar = Progress("thresholds", total=0, show=progress)
+    try:
+        probes = _scan(line, [t for t in formulas if t.of_optimum])
+        found = [t for t in formulas if not t.of_optimum]
+        for low, high in itertools.pairwise(probes):
+            inside = [t for t in formulas if t.of_optimum and low.strength < t.strength < high.strength]
+            if inside and sum(t.drop or 0 for t in inside) == low.rank - high.rank:
+                found += inside
+                continue
+            found += [_named(line, *bracket) for bracket in _brackets(line, low, high, rtol)]
+    finally:
+        line.bar.close()
+    bottom, reached = probes[0].strength, probes[0].rank
+    whole = "" if reached == line.full_rank else f", where the rank is {reached} and may grow further"
+    note = f"by bisection of certified ranks from N Λ = {bottom:.3g} up{whole}, and by formula where no bracket is given"
+    return with_ranks(found), note
+
+
+def _scan(line: _Line, formulas: list[Threshold]) -> list[_Probe]:
+    """Decided probes from the least strength up to where the product is zero, ascending."""
+    top = max((t.strength for t in formulas), default=line.natural) * (1 + _BESIDE)
+    while line.probe(top).rank != 0:
+        top *= 2
+    strengths = {top}
+    for threshold in formulas:
+        strengths |= {threshold.strength * (1 - _BESIDE), threshold.strength * (1 + _BESIDE)}
+    lowest, step = top * 10.0**-_DECADES, 2 ** (-1 / _PER_DOUBLING)
+    floor = min((t.strength for t in formulas), default=top) * (1 - _BESIDE)
+    here = top * step
+    while here > lowest:
+        strengths.add(here)
+        if here < floor and line.probe(here).rank == line.full_rank:
+            break
+        here *= step
+    return [probe for s in sorted(strengths) if (probe := line.probe(s)).rank is not None]
+
+
+def _brackets(line: _Line, low: _Probe, high: _Probe, rtol: float) -> list[tuple[_Probe, _Probe]]:
+    """Pairs of probes, as close as asked for, between which the rank changes."""
+    if low.rank == high.rank:
+        return []
+    if high.strength <= low.strength * (1 + rtol):
+        return [(low, high)]
+    for share in (0.5, 0.4, 0.6, 0.25, 0.75):
+        middle = line.probe(low.strength ** (1 - share) * high.strength**share)
+        if middle.rank is not None:
+            return [*_brackets(line, low, middle, rtol), *_brackets(line, middle, high, rtol)]
+    return [(low, high)]
+
+
+def _named(line: _Line, low: _Probe, high: _Probe) -> Threshold:
+    """The threshold between two probes, and what happens to the classes there."""
+    assert low.rank is not None
+    assert high.rank is not None
+    change = "zero product" if high.rank == 0 else f"rank {low.rank} falls to {high.rank}"
+    # one column a class, so that columns have names
+    if high.rank > 0 and line.facts.one_target_per_class and low.features.shape[1] == line.facts.K:
+        scale = _VANISHED * np.sqrt(line.natural)
+        lengths = [np.linalg.norm(probe.features, axis=0) for probe in (low, high)]
+        gone = np.flatnonzero((lengths[1] < scale) & (lengths[0] >= scale))
+        if len(gone):
+            change += f", features of {listed(gone)} vanish"
+    return Threshold(
+        strength=float(np.sqrt(low.strength * high.strength)),
+        change=change,
+        source="bisection of certified ranks",
+        drop=low.rank - high.rank,
+        rank=high.rank,
+        bracket=(low.strength, high.strength),
+    )
+
+
+def _collapsed(labels: Labels, facts: Facts) -> Labels:
+    """One column a distinct target: a convex loss gains nothing by more, where all samples count alike."""
+    if not facts.equal_weights:
+        return labels
+    columns = facts.distinct if not facts.one_target_per_class else facts.classes
+    if (columns.masses == 0).any():
+        columns = facts.distinct
+    return soft(jnp.asarray(columns.targets), jnp.asarray(columns.masses), dtype=labels.targets.dtype)
