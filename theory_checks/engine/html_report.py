@@ -5,35 +5,34 @@ from __future__ import annotations
 import functools
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
-from theory_checks.engine import verdict_figures
+from theory_checks.engine import page_figures, verdict_figures
 from theory_checks.engine.counterexamples import MARGIN
 from theory_checks.engine.files import write_json
+from theory_checks.engine.numerals import anchor, entry, number, parameters, short, values, when
 from theory_checks.engine.registry import Setting, Verdict
 from theory_checks.engine.typesetting import font_face, mathml, words
 from ufm._files import write_whole
 
 PAGE = "report.html"
 DOCUMENT = "report.json"
-_CLAIMS_SHOWN_AS_NUMBERS = 6  # entries of an array
 _RECORD_ROWS = 12  # longer records are for figures
+_SEARCHED = ("verdict", "statement", "hypotheses", "source")  # by the filter
 
 
 # What the page calls a verdict, of one theorem and of several, in the order in which a reader wants to see them. The sign stands beside
 # the word, never for it.
 WORDS = {
+    Verdict.REFUTED: ("refuted", "refuted", "≠", "a point has a lower value than the theorem says is possible; the point is in a file"),
     Verdict.FAILS: ("fails", "fail", "✗", "measured and predicted disagree, and no lower value explains it"),
     Verdict.ERROR: ("not decided", "not decided", "?", "a solve did not converge or the check broke down: the theorem was not tried"),
-    Verdict.REFUTED: ("refuted", "refuted", "≠", "a point has a lower value than the theorem says is possible; the point is in a file"),
     Verdict.HOLDS: (
         "holds",
         "hold",
@@ -54,7 +53,7 @@ def write_document(folder: str | os.PathLike, document: Mapping[str, Any]) -> li
     os.makedirs(folder, exist_ok=True)
     page, behind = os.path.join(os.fspath(folder), PAGE), os.path.join(os.fspath(folder), DOCUMENT)
     # before anything is written: a document that cannot be rendered leaves the old pair
-    text = render(document, files=_digests(folder))
+    text = render(document, folder=folder)
     write_json(behind, document)
     write_whole(page, text)
     return [page, behind]
@@ -66,8 +65,8 @@ def _digests(folder: str | os.PathLike) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
-def render(document: Mapping[str, Any], *, files: Mapping[str, str] | None = None) -> str:
-    """The page as text. `files`: name → hash of the counterexamples that lie beside it and can be linked to."""
+def render(document: Mapping[str, Any], *, folder: str | os.PathLike | None = None) -> str:
+    """The page as text. `folder`: where it will lie; it links to the counterexamples and figures of its rows that are there."""
     formulas = {check["formula"]: typeset(check["formula"]) for check in document["checks"]}
     theorems = [_theorem(check, document, formulas) for check in document["checks"]]
     papers = [
@@ -85,7 +84,8 @@ def render(document: Mapping[str, Any], *, files: Mapping[str, str] | None = Non
         theorems=theorems,
         counts=counts,
         words=WORDS,
-        files=files or {},
+        files={} if folder is None else _digests(folder),
+        figures=page_figures.drawn(document, folder),
         settings=_settings(document["rows"]),
         seconds=sum(row["seconds"] for row in document["rows"]),
         font=font_face(" ".join(formulas.values())),
@@ -110,6 +110,7 @@ def _environment() -> jinja2.Environment:
         "values": values,
         "parameters": parameters,
         "anchor": anchor,
+        "when": when,
         "px": lambda x: f"{x:.1f}".removesuffix(".0"),
     }
     return environment
@@ -128,6 +129,8 @@ def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Ma
     rows = [row for row in document["rows"] if row["check"] == key]
     ok_outside = all(row["setting"] == Setting.OUTSIDE for row in rows) and check["verdict"] == Verdict.HOLDS
     binding = [claim for row in rows for claim in row["claims"] if claim["binding"]]
+    cases = [_case(row, i) for i, row in enumerate(rows, start=1)]
+    shown = _shown(cases)
     gaps = [row["certificate_gap"] for row in rows if row["certificate_gap"] is not None]
     command = f"python -m theory_checks run -k {key}" + (" --full" if any(row.get("full") for row in rows) else "")
     return {
@@ -137,8 +140,11 @@ def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Ma
         "anchor": anchor("theorem", key),
         "check": check,
         "formula": formulas[check["formula"]],
+        "words": " ".join((key, document["papers"][key.partition("/")[0]], *(check[part] for part in _SEARCHED))).lower(),
         "verdict": "outside" if ok_outside else Verdict(check["verdict"]),
-        "rows": [_case(row, i) for i, row in enumerate(rows, start=1)],
+        "rows": cases,
+        "shown": shown,
+        "folded": [case for case in cases if case not in shown],
         "reasons": [(row["case"], reason) for row in rows for reason in row["reasons"]],
         "settings": {str(setting): sum(row["setting"] == setting for row in rows) for setting in Setting},
         "worst": max(binding, key=_use, default=None),
@@ -171,6 +177,18 @@ def _case(row: Mapping[str, Any], index: int) -> dict[str, Any]:
     }
 
 
+def _shown(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cases that are not folded: the worst that must hold, those on the boundary, and all that say something else than "holds"."""
+    # outside the hypotheses only witnesses must hold, which say nothing of the theorem
+    worst = max(cases, key=lambda case: (case["row"]["setting"] != Setting.OUTSIDE, _worst(case)))
+    news = (Verdict.FAILS, Verdict.ERROR, Verdict.REFUTED)
+    return [c for c in cases if c is worst or c["verdict"] in news or c["row"]["setting"] == Setting.BOUNDARY]
+
+
+def _worst(case: Mapping[str, Any]) -> float:
+    return max((_use(claim) for claim in case["row"]["claims"] if claim["binding"]), default=-1.0)
+
+
 def _refuting(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """The lowest point that refutes the theorem, in the form of a claim; nothing but rounding is forgiven."""
     if row["verdict"] != Verdict.REFUTED:
@@ -200,64 +218,3 @@ def _settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         for key, value in flat.items():
             found.setdefault(key, {})[str(value)] = None
     return {key: ", ".join(sorted(answers)) for key, answers in found.items()}
-
-
-# numbers as words --------------------------------------------------------------------------------------------------------------------
-
-
-def anchor(*parts: str) -> str:
-    """An id for a part of the page."""
-    return "-".join(re.findall(r"[A-Za-z0-9]+", " ".join(parts))).lower()
-
-
-def number(value: Any) -> str:
-    """A measured or predicted number."""
-    if value is None:
-        return "not a number"
-    # what is zero to rounding has no twelve digits worth reading
-    return (f"{value:.2e}" if 0 < abs(value) < 1e-6 else f"{value:.12g}").replace("-", "−")
-
-
-def short(value: float | None) -> str:
-    """An error or a tolerance."""
-    if not value:
-        return "not a number" if value is None else "0"
-    return f"{value:.1e}".replace("e-0", "e-").replace("-", "−")
-
-
-def values(array: Any) -> str:
-    """A measured or predicted array: its number, its few numbers, or its shape."""
-    shape = np.shape(array)
-    if shape == ():
-        return number(array)
-    if len(shape) == 1 and shape[0] <= _CLAIMS_SHOWN_AS_NUMBERS:
-        return "(" + ", ".join("nan" if x is None else f"{x:.4g}".replace("-", "−") for x in array) + ")"
-    return _shape(shape)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"array of {shape[0]}" if len(shape) == 1 else "array " + " × ".join(map(str, shape))
-
-
-def parameters(of: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of a case's parameters, long lists by their ends."""
-    return [(name, entry(value)) for name, value in of.items()]
-
-
-def entry(value: Any) -> str:
-    """One parameter."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, float):
-        return f"{value:.6g}".replace("-", "−")
-    if not isinstance(value, list):
-        return str(value)
-    shape = np.shape(value)
-    if len(shape) > 1:
-        return _shape(shape)
-    items = [entry(item) for item in value]
-    if len(items) > 4 and len(set(items)) == 1:
-        return f"({items[0]}, …, {items[0]}), {len(items)} of them"
-    if len(items) > 10:
-        return f"({', '.join(items[:3])}, …, {items[-1]}), {len(items)} of them"
-    return "(" + ", ".join(items) + ")"

@@ -13,9 +13,6 @@ from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Paper
 from theory_checks.engine.runner import Row, Run
 
-# the folder of the figures beside the page
-FIGURES = "figures"
-
 
 @dataclasses.dataclass(frozen=True)
 class Written:
@@ -63,10 +60,12 @@ def write(options: argparse.Namespace, rows: Sequence[Row], papers: Mapping[str,
         paths = files.write_counterexamples(options.counterexamples, rows)
         lines += [f"counterexample: {path}" for path in paths] or ["no counterexamples"]
     if options.command in ("figures", "all"):
+        from theory_checks.engine import page_figures
         from theory_checks.engine.figures import command
 
-        folder = options.out if options.command == "figures" else os.path.join(options.out, FIGURES)
-        told, lacking = command.draw(folder, rows, names=options.names, formats=getattr(options, "formats", ("pdf", "png")))
+        folder = options.out if options.command == "figures" else os.path.join(options.out, page_figures.FOLDER)
+        # from the document, as those of the page: the same numbers to the last bit, which is how the page knows its files
+        told, lacking = command.draw(folder, document["rows"], names=options.names, formats=getattr(options, "formats", ("pdf", "png")))
         lines += told
     if options.command in ("report", "all"):
         paths = write_page(options.out, rows, document)

@@ -22,7 +22,7 @@ _RADICAL = "\u221a"
 _TOKENS = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\begin(?![a-z])|\\end(?![a-z])|\\q?quad(?![a-z])|\\.|[{}]")
 _GAPS = ("\\quad", "\\qquad")
 _DEPTH = {"\\left": 1, "\\begin": 1, "{": 1, "\\right": -1, "\\end": -1, "}": -1}
-_SCRIPT = re.compile(r"(?<![A-Za-z0-9])(d?\w)(_|\^)(\{[^{}]*\}|\w+)")
+_SCRIPT = re.compile(r"((?<![A-Za-z0-9])d?\w|\))(_|\^)(\{[^{}]*\}|\w+)")
 
 
 @functools.cache

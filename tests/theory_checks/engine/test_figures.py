@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import dataclasses
 import inspect
 import json
 import re
@@ -10,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from theory_checks.engine import figures, registry, runner
+from theory_checks.engine import figures, html_report, page_figures, registry, runner
 from theory_checks.engine.document import as_document
 from theory_checks.engine.figures import style
 from theory_checks.engine.figures.data import Data, Source, by_case
@@ -235,6 +237,31 @@ def test_figures_solve_nothing():
         assert set(names) <= {"numpy"}, module
 
 
+def test_the_page_shows_the_figures_that_its_rows_allow(tmp_path):
+    """A picture in the page and links to its files, but not to those of other numbers."""
+    stairs, path = FIGURES["tirer2023/staircase"], FIGURES["tirer2023/central-path"]
+    document = as_document([*planted(stairs), *planted(path)[1:]], REGISTRY.papers)
+    folder = tmp_path / page_figures.FOLDER
+    folder.mkdir()
+    figures.make([stairs.key], out=folder, rows=document["rows"])
+    html_report.write_document(tmp_path, document)
+    page = (tmp_path / html_report.PAGE).read_text(encoding="utf-8")
+    (image,) = re.findall(r"<img [^>]*>", page)
+    assert 'src="data:image/svg+xml;base64,' in image
+    assert f'alt="{stairs.description}"'.replace("'", "&#39;") in image
+    picture = base64.b64decode(re.search(r'base64,([^"]*)"', image)[1])
+    figures.redraw(folder / f"{stairs.stem}.npz", out=folder, formats=["svg"])
+    assert picture == (folder / f"{stairs.stem}.svg").read_bytes()
+    for kind in ("pdf", "png", "npz"):
+        assert f'href="figures/{stairs.stem}.{kind}"' in page
+    other = planted(stairs)
+    other[0] = dataclasses.replace(other[0], records=(Record("staircase", {**PLANTED["staircase"], "law": T}),))
+    html_report.write_document(tmp_path, as_document(other, REGISTRY.papers))
+    page = (tmp_path / html_report.PAGE).read_text(encoding="utf-8")
+    assert page.count("<img ") == 1
+    assert "figures/" not in page
+
+
 # the command --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +308,31 @@ def test_command_runs_what_a_figure_needs(tmp_path, capsys):
     assert "1 theorem, 2 cases" in shown.out
     assert shown.err == ""
     assert files(tmp_path).keys() == {"tirer2023-hyperparameters.pdf", "tirer2023-hyperparameters.npz"}
+
+
+def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypatch, capsys):
+    """The quick cases of a check, and the slow ones that a figure shows."""
+    from theory_checks.engine.command import main
+
+    needed = {"tirer2023/hyperparameters": set(FIGURES["tirer2023/hyperparameters"].needs[0].cases)}
+    slow = dataclasses.replace(next(iter(needed["tirer2023/hyperparameters"])), full=True)
+    check = REGISTRY.checks["tirer2023/hyperparameters"]
+    cases = tuple(slow if case.id == slow.id else case for case in check.cases)
+    chosen = registry.Registry()
+    chosen.papers = REGISTRY.papers
+    chosen.checks = {check.key: dataclasses.replace(check, cases=cases)}
+    monkeypatch.setattr(figures, "needed", lambda names: {check.key: set(cases[:2])})
+    assert main(["all", "--out", str(tmp_path), "--no-cache"], registry=chosen) == 1
+    shown = capsys.readouterr()
+    assert f"1 theorem, {len(cases)} cases" in shown.out
+    # of other papers there are no rows
+    assert "tirer2023/staircase is not drawn: the rows lack" in shown.err
+    drawn = [f"tirer2023-hyperparameters.{kind}" for kind in ("npz", "pdf", "png")]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == drawn
+    assert {path.name for path in tmp_path.iterdir()} == {"figures", html_report.PAGE, html_report.DOCUMENT}
+    page = (tmp_path / html_report.PAGE).read_text(encoding="utf-8")
+    assert "figures/tirer2023-hyperparameters.pdf" in page
+    assert f"python -m theory_checks all --out {tmp_path} --no-cache" in page
 
 
 @pytest.mark.slow

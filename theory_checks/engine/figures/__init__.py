@@ -16,7 +16,7 @@ from theory_checks.engine.figures.style import FORMATS, applied, encoded
 from theory_checks.engine.runner import Row
 from ufm._files import write_whole
 
-__all__ = ["FORMATS", "checked_formats", "load", "make", "needed", "redraw", "wanted"]
+__all__ = ["FORMATS", "by_case", "checked_formats", "load", "make", "needed", "picture", "redraw", "wanted"]
 
 
 def make(
@@ -33,11 +33,10 @@ def make(
     written: list[str] = []
     lacking: dict[str, list[str]] = {}
     for entry in entries:
-        missing = [line for need in entry.needs for line in need.missing(sources)]
-        if missing:
+        if missing := entry.lacking(sources):
             lacking[entry.key] = missing
             continue
-        data = Data(entry.key, entry.caption, tuple(source for need in entry.needs for source in need.taken(sources)))
+        data = entry.data(sources)
         written += _write(entry, data, os.fspath(out), formats)
         written.append(os.path.join(os.fspath(out), f"{entry.stem}.npz"))
         write_whole(written[-1], data.encoded())
@@ -52,6 +51,14 @@ def redraw(path: str | os.PathLike, *, out: str | os.PathLike, formats: Sequence
     data, formats = Data.load(path), checked_formats(formats)
     (entry,) = wanted([data.figure])
     return _write(entry, data, os.fspath(out), formats)
+
+
+def picture(entry: Entry, data: Data) -> tuple[bytes, float, float]:
+    """A figure as an SVG, and its width and height in inches."""
+    with applied():
+        drawn = entry.draw(data)
+        width, height = drawn.get_size_inches()
+        return encoded(drawn, "svg", title=entry.key, caption=entry.caption), float(width), float(height)
 
 
 def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from theory_checks.engine import registry
-from theory_checks.engine.figures.data import Data, Need
+from theory_checks.engine.figures.data import Data, Need, Source
 from theory_checks.engine.figures.style import Figure
 from theory_checks.engine.registry import Case
 
@@ -34,6 +34,19 @@ class Entry:
     def caption(self) -> str:
         """What it shows."""
         return " ".join((self.draw.__doc__ or "").partition("\n\n")[0].split())
+
+    @property
+    def description(self) -> str:
+        """The caption, and what else a reader needs to know."""
+        return " ".join((self.draw.__doc__ or "").split())
+
+    def lacking(self, sources: Mapping[tuple[str, str], Source]) -> list[str]:
+        """What of its needs the sources lack."""
+        return [line for need in self.needs for line in need.missing(sources)]
+
+    def data(self, sources: Mapping[tuple[str, str], Source]) -> Data:
+        """What it is drawn from."""
+        return Data(self.key, self.caption, tuple(source for need in self.needs for source in need.taken(sources)))
 
 
 FIGURES: dict[str, Entry] = {}
