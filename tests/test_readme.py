@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from theory_checks.engine.catalogue import load
 from theory_checks.engine.markdown import table_of_papers
-from theory_checks.engine.registry import load
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,10 +6,10 @@ import functools
 import numpy as np
 import pytest
 
-from theory_checks.engine import registry, runner, summary, terminal
+from theory_checks.engine import catalogue, runner, summary, terminal
 from theory_checks.engine.registry import Setting, Verdict
 
-REGISTRY = registry.load()
+REGISTRY = catalogue.load()
 # more than every tolerance, and far less than any error in a formula
 SHIFT = 1e-5
 

@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
         configure = functools.partial(configure_jax, cache=not options.no_cache, quick=quick)
         configure()
     if registry is None:
-        from theory_checks.engine.registry import load
+        from theory_checks.engine.catalogue import load
 
         registry = load()
     checks = registry.matching(options.pattern)

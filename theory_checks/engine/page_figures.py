@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from theory_checks.engine import registry
+from theory_checks.engine import catalogue
 
 # the folder beside the page in which the figures lie as files
 FOLDER = "figures"
@@ -21,7 +21,7 @@ _SCALE = 118
 def drawn(document: Mapping[str, Any], folder: str | os.PathLike | None = None) -> dict[str, list[dict[str, Any]]]:
     """The figures of each paper: words, picture and size, the theorems shown, and the files of it that lie in `folder`."""
     # matplotlib takes a second to import
-    if not set(document["papers"]) & set(registry.folders()):
+    if not set(document["papers"]) & set(catalogue.folders()):
         return {}
     from theory_checks.engine import figures
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import importlib
-import pkgutil
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -26,11 +24,8 @@ from theory_checks.engine.counterexamples import Refutation
 
 # relative distance within which a hypothesis counts as met with equality: far above rounding, far below any case off the boundary
 BOUNDARY_WIDTH = 1e-9
-
 # an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no violation
 CLEAR_VIOLATION = 100.0
-
-
 # the claim from which a row takes its certificate gap
 CERTIFICATE_CLAIM = "certificate gap"
 
@@ -299,33 +294,6 @@ class Registry:
         return [check for key, check in self.checks.items() if pattern.lower() in key.lower()]
 
 
-def load() -> Registry:
-    """The registry with the checks of every paper in it, the oldest paper first, after what has no paper."""
-    for key in folders():
-        importlib.import_module(f"{PAPERS}.{key}")
-        assert key in REGISTRY.papers, f"theory_checks/papers/{key}: its `__init__` must name the paper {key!r}"
-        for module in modules(key):
-            if module != FIGURES:
-                importlib.import_module(f"{PAPERS}.{key}.{module}")
-    REGISTRY.arrange()
-    return REGISTRY
-
-
-# where the papers are, and the module of one that draws: matplotlib is not imported to run checks
-PAPERS, FIGURES = "theory_checks.papers", "figures"
-
-
-def folders() -> list[str]:
-    """Keys of the papers: the packages in `theory_checks/papers`."""
-    return [found.name for found in pkgutil.iter_modules(importlib.import_module(PAPERS).__path__) if found.ispkg]
-
-
-def modules(key: str) -> list[str]:
-    """Names of the modules of a paper, in alphabetical order."""
-    package = importlib.import_module(f"{PAPERS}.{key}")
-    return [found.name for found in pkgutil.iter_modules(package.__path__)]
-
-
-REGISTRY = Registry(loader=load)
+REGISTRY = Registry()
 check = REGISTRY.check
 paper = REGISTRY.paper

@@ -75,7 +75,7 @@ def test_real_run_in_a_pipe(tmp_path):
 
 
 def test_list_names_every_check(capsys):
-    from theory_checks.engine.registry import load
+    from theory_checks.engine.catalogue import load
 
     assert command.main(["list"]) == 0
     shown = capsys.readouterr().out
@@ -207,7 +207,7 @@ def test_a_line_a_theorem(capsys):
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_no_line_of_a_table_is_wider_than_the_screen(width):
-    from theory_checks.engine.registry import load
+    from theory_checks.engine.catalogue import load
 
     layout = terminal.Layout.of(load().matching(), terminal.Look(width))
     (row,) = runner.run(several(one=[nearly]).matching())
@@ -312,7 +312,7 @@ def test_list_as_json(capsys):
 
 
 def test_list_as_json_holds_every_check():
-    from theory_checks.engine.registry import load
+    from theory_checks.engine.catalogue import load
 
     registry = load()
     shown = json.loads(listing.shown(registry.matching(), registry.papers, form="json"))

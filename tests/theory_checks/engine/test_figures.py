@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from theory_checks.engine import figures, html_report, page_figures, registry, runner
+from theory_checks.engine import catalogue, figures, html_report, page_figures, registry, runner
 from theory_checks.engine.document import as_document
 from theory_checks.engine.figures import style
 from theory_checks.engine.figures.data import Data, Source, by_case
@@ -20,7 +20,7 @@ from theory_checks.engine.files import write_json
 from theory_checks.engine.registry import Record
 
 FIGURES = figures.load()
-REGISTRY = registry.load()
+REGISTRY = catalogue.load()
 T = np.linspace(0, 1, 12)
 _FALLS = np.geomspace(1, 1e-17, 12)
 
@@ -123,8 +123,8 @@ def test_what_it_needs_exists(key):
 
 def test_figures_are_found_beside_the_checks():
     drawn = {entry.draw.__module__ for entry in FIGURES.values()}
-    papers = [key for key in registry.folders() if registry.FIGURES in registry.modules(key)]
-    assert drawn == {f"{registry.PAPERS}.{key}.{registry.FIGURES}" for key in papers}
+    papers = [key for key in catalogue.folders() if catalogue.FIGURES in catalogue.modules(key)]
+    assert drawn == {f"{catalogue.PAPERS}.{key}.{catalogue.FIGURES}" for key in papers}
     assert {entry.key for entry in figures.wanted(["ours", "dang2023/frames"])} == {
         "dang2023/frames",
         "ours/phase-diagram",

@@ -16,13 +16,13 @@ import pytest
 from fontTools.ttLib import TTFont
 
 import ufm
-from theory_checks.engine import command, files, html_report, registry, results, runner, typesetting, verdict_figures
+from theory_checks.engine import catalogue, command, files, html_report, registry, results, runner, typesetting, verdict_figures
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
-FORMULAS = {key: check.formula for key, check in registry.load().checks.items()}
+FORMULAS = {key: check.formula for key, check in catalogue.load().checks.items()}
 RUN = runner.Run("2026-01-02T03:04:05+01:00", "A processor, 2 cores, Linux x86_64", 2, 61.0, 99.0)
 WITNESS = Claim("witness", 1.0, 1.0, tolerance=1e-7, witness=True)
 HOSTILE = "<script>alert('x')</script> & \"more\""

@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 
-from theory_checks.engine import registry
+from theory_checks.engine import catalogue
 from theory_checks.engine.figures.data import Data, Need, Source
 from theory_checks.engine.figures.style import Figure
 from theory_checks.engine.registry import Case
@@ -65,9 +65,9 @@ def figure(key: str, *needs: Need):
 
 def load() -> dict[str, Entry]:
     """All figures: those of each paper that has a module `figures`."""
-    for key in registry.folders():
-        if registry.FIGURES in registry.modules(key):
-            importlib.import_module(f"{registry.PAPERS}.{key}.{registry.FIGURES}")
+    for key in catalogue.folders():
+        if catalogue.FIGURES in catalogue.modules(key):
+            importlib.import_module(f"{catalogue.PAPERS}.{key}.{catalogue.FIGURES}")
     return FIGURES
 
 
