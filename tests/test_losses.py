@@ -100,6 +100,17 @@ def test_conjugate_of_cross_entropy_lives_on_the_simplex(dual, expected):
     assert value == expected or abs(value - expected) < 1e-15
 
 
+def test_the_conjugate_of_cross_entropy_has_all_its_digits():
+    """At every probability of the class: log1p of JAX on a CPU has not, between −0.5 and −0.29."""
+    p = np.linspace(0.005, 0.995, 199)
+    targets = jnp.asarray(np.stack([np.ones_like(p), np.zeros_like(p)]))
+    dual = jnp.asarray(np.stack([p - 1, 1 - p]))
+    # q + u as it is stored
+    a, b = (np.asarray(array, np.longdouble) for array in (targets[0] + dual[0], dual[1]))
+    expected = a * np.log(a) + b * np.log(b)
+    np.testing.assert_allclose(ufm.CrossEntropy().conjugate(dual, targets), expected.astype(float), rtol=1e-15)
+
+
 @pytest.mark.parametrize("loss", MORE)
 def test_the_conjugate_is_the_supremum(loss):
     """Against the definition, by Newton's method on z ↦ uᵀz − ℓ(z) from zero, nothing assumed about the maximiser."""

@@ -21,6 +21,9 @@ from ufm._validate import concrete, require, require_positive
 from ufm.losses.base import AbstractLoss, parameter, per_class, require_finite, unit_roundoff
 from ufm.losses.rows import AbstractRows, EntropyRows
 
+# log a is log1p(a − 1) above this, see `_point`.
+_TO_LOG1P = 0.8
+
 
 @jax.custom_jvp
 def cross_entropy(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
@@ -248,10 +251,11 @@ def _bias_hessian(probabilities, column_weights) -> Float[Array, "K K"]:
 def _point(dual: Array, targets: Array) -> tuple[Array, Array]:
     """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0."""
     point = jnp.maximum(targets + dual, 0)
-    # both are right around 1/2: see `_below_top` for why
-    less_one = jnp.clip((targets - 1) + dual, -0.75, 1)
+    # both are right around the point where one takes over from the other: see `_below_top` for why; and not at
+    # 1/2, because XLA's log1p on a CPU is off by 100 eps for x in (-0.5, -0.29), where a logarithm is not
+    less_one = jnp.clip((targets - 1) + dual, -0.25, 1)
     safe = jnp.where(point > 0, point, 1)
-    return point, jnp.where(point > 0.5, jnp.log1p(less_one), jnp.log(safe))
+    return point, jnp.where(point > _TO_LOG1P, jnp.log1p(less_one), jnp.log(safe))
 
 
 def _excess(targets: Array) -> Array:
