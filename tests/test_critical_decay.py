@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import ufm
-from ufm.critical_decay import _bisected, _Line
+from ufm.critical_decay import _Line, _probed
 from ufm.optima.facts import Facts
 from ufm.solvers.loop import _launch
 
@@ -55,7 +55,7 @@ def test_bisection_brackets_what_formulas_say(problem):
     expected = ufm.thresholds(problem, progress=False)
     assert expected.complete
     assert "every threshold by formula" in expected.note
-    found, note = _bisected(_Line(problem, Facts.of(problem)), (), 1e-6, False)
+    found, note = _probed(_Line(problem, Facts.of(problem)), (), 1e-6, False)
     assert "bisection" in note
     assert [(t.drop, t.rank) for t in found] == [(t.drop, t.rank) for t in expected.of_optimum]
     for bracketed, formula in zip(found, expected.of_optimum, strict=True):

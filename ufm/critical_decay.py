@@ -116,7 +116,7 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
         except ValueError as reason:
             note = f"formulas alone: {reason}"
         else:
-            found, note = _bisected(line, formulas, rtol, progress)
+            found, note = _probed(line, formulas, rtol, progress)
     d = min(facts.widths)
     entries = tuple(t for t in found if t.rank is None or t.rank <= d)
     if len(entries) < len(found):
@@ -216,7 +216,7 @@ def _lifted_dual(problem: Problem, params: Params) -> Array:
     return dual * (labels.column_weights / jnp.sqrt(labels.masses))[None, :]
 
 
-def _bisected(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Threshold, ...], str]:
+def _probed(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Threshold, ...], str]:
     """All thresholds of the optimum between the largest and full rank."""
     line.bar = Progress("thresholds", total=0, show=progress)
     try:

@@ -5,24 +5,16 @@ What the library does with a loss rests on these; a conjugate with a wrong sign 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._validate import float_dtype, require
-from ufm.losses.base import AbstractLoss, loss_and_dual
-
-# Samples of each size of logits. A loss that is not convex, such as the focal one, shows it at size 5.
-_SAMPLES, _SIZES = 8, (0.0, 0.3, 1.0, 5.0)
-# Rounding errors of a sum of K terms and of a few functions of them.
-_ROUNDINGS = 1e3
+from ufm._validate import require
+from ufm.losses.base import AbstractLoss
+from ufm.losses.questions import QUESTIONS, Absent, Points, Wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,62 +93,12 @@ def check_loss(loss: AbstractLoss, *, num_classes: int, key: PRNGKeyArray, targe
     """
     require(isinstance(loss, AbstractLoss), "`loss` must be a loss such as ufm.CrossEntropy()", loss)
     require(isinstance(num_classes, int) and num_classes >= 2, "`num_classes` must be a whole number >= 2", num_classes)
-    points = _Points.random(loss, num_classes, key, targets)
-    findings = tuple(_asked(question, points) for question in _QUESTIONS)
+    points = Points.random(loss, num_classes, key, targets)
+    findings = tuple(_asked(question, points) for question in QUESTIONS)
     return LossReport(loss=str(loss), num_classes=num_classes, dtype=points.logits.dtype.name, findings=findings)
 
 
-@dataclass(frozen=True)
-class _Points:
-    """Where the loss is asked: logits, others, directions and targets, all (K, S), and weights (S,) that sum to one."""
-
-    loss: AbstractLoss
-    logits: Array
-    others: Array
-    directions: Array
-    targets: Array
-    weights: Array
-
-    @classmethod
-    def random(cls, loss: AbstractLoss, K: int, key, targets) -> _Points:
-        keys, number = jax.random.split(key, 5), _SAMPLES * len(_SIZES)
-        dtype = float_dtype()
-        size = jnp.repeat(jnp.asarray(_SIZES, dtype), _SAMPLES)[None, :]
-        logits, others, directions = (jax.random.normal(k, (K, number), dtype) for k in keys[:3])
-        if targets is None:
-            spread = jax.random.dirichlet(keys[3], jnp.ones(K, dtype), (number,)).T
-            certain = jax.nn.one_hot(jnp.arange(number) % K, K, axis=0, dtype=dtype)
-            # vertices, points inside, and both mixed
-            mixture = jnp.asarray([0.0, 1.0, 0.2], dtype)[jnp.arange(number) % 3][None, :]
-            targets = mixture * spread + (1 - mixture) * certain
-        else:
-            require(np.ndim(targets) == 2 and len(targets) == K, f"`targets` must have shape ({K}, T)", np.shape(targets))
-            targets = jnp.asarray(targets, dtype)[:, jnp.arange(number) % targets.shape[1]]
-        weights = jax.random.uniform(keys[4], (number,), dtype, 0.5, 1.5)
-        return cls(loss, size * logits, 3 * others, directions, targets, weights / weights.sum())
-
-    @functools.cached_property
-    def values(self) -> Array:
-        return self.loss(self.logits, self.targets)
-
-    @functools.cached_property
-    def duals(self) -> Array:
-        return loss_and_dual(self.loss, self.logits, self.targets)[1]
-
-    @property
-    def rounding(self) -> float:
-        return _ROUNDINGS * float(jnp.finfo(self.logits.dtype).eps)
-
-
-class _Wrong(Exception):
-    """What is wrong, in words."""
-
-
-class _Absent(Exception):
-    """What the loss does not have, and what is not possible without."""
-
-
-def _asked(question: tuple[str, Callable[[_Points], Iterator[tuple[str, Any, Any]]]], points: _Points) -> Finding:
+def _asked(question: tuple[str, Callable[[Points], Iterator[tuple[str, Any, Any]]]], points: Points) -> Finding:
     """A question put: each part yields what it would mean to fail, deviations, and the sizes of their terms."""
     name, ask = question
     worst, tolerance = float("nan"), points.rounding
@@ -164,195 +106,14 @@ def _asked(question: tuple[str, Callable[[_Points], Iterator[tuple[str, Any, Any
         for meaning, deviation, size in ask(points):
             error = np.abs(np.asarray(deviation)) / (1 + np.abs(np.asarray(size)))
             if not np.all(np.isfinite(error)):
-                raise _Wrong(f"{meaning}; not finite")
+                raise Wrong(f"{meaning}; not finite")
             worst = float(np.fmax(worst, error.max(initial=0.0)))
             if worst > tolerance:
                 return Finding(question=name, verdict="wrong", why=meaning, error=worst, tolerance=tolerance)
-    except _Absent as reason:
+    except Absent as reason:
         return Finding(question=name, verdict="absent", why=str(reason))
-    except _Wrong as reason:
+    except Wrong as reason:
         return Finding(question=name, verdict="wrong", why=str(reason))
     except Exception as error:  # whatever a loss of one's own raises is what is wrong with it
         return Finding(question=name, verdict="wrong", why=f"raises {type(error).__name__}: {error}")
     return Finding(question=name, verdict="ok", error=worst, tolerance=tolerance)
-
-
-def _shapes(points: _Points):
-    z, q, S = points.logits, points.targets, points.logits.shape[1]
-    pairs = (jnp.stack([array, array[:, ::-1]], axis=-1) for array in (z, q))
-    cases = (("(K,)", z[:, 0], q[:, 0], ()), ("(K, S)", z, q, (S,)), ("(K, S, 2)", *pairs, (S, 2)))
-    for words, logits, targets, wanted in cases:
-        for how, function in (("", _value), (" under jit", eqx.filter_jit(_value))):
-            shape = np.shape(function(points.loss, logits, targets))
-            if shape != wanted:
-                raise _Wrong(f"one number a column: logits {words}{how} must give shape {wanted}; got {shape}")
-    return iter(())
-
-
-def _value(loss: AbstractLoss, logits: Array, targets: Array) -> Array:
-    return loss(logits, targets)
-
-
-def _columns(points: _Points):
-    alone = [points.loss(points.logits[:, c], points.targets[:, c]) for c in (0, 9, 30)]
-    together = points.values[jnp.asarray((0, 9, 30))]
-    yield "the loss of a column depends on the others", jnp.stack(alone) - together, together
-
-
-def _dtype(points: _Points):
-    for dtype in {np.dtype(np.float32), points.logits.dtype}:
-        z, q = points.logits.astype(dtype), points.targets.astype(dtype)
-        losses, duals = loss_and_dual(points.loss, z, q)
-        for words, array in (("value", losses), ("gradient", duals)):
-            if array.dtype != dtype:
-                raise _Wrong(f"the {words} of {dtype} logits must be {dtype}; got {array.dtype}")
-    return iter(())
-
-
-def _gradient(points: _Points):
-    eps = float(jnp.finfo(points.logits.dtype).eps)
-    step = eps ** (1 / 3)
-    ahead = points.loss(points.logits + step * points.directions, points.targets)
-    behind = points.loss(points.logits - step * points.directions, points.targets)
-    slope = jnp.sum(points.duals * points.directions, axis=0)
-    # a central difference errs by the step squared and by rounding over the step, here alike
-    scale = points.rounding / (100 * eps ** (2 / 3))
-    size = (1 + jnp.abs(points.values)) * jnp.sum(points.directions**2, axis=0)
-    yield "the gradient is not that of the value", scale * (slope - (ahead - behind) / (2 * step)), size
-
-
-def _finite(points: _Points):
-    for size in (0.0, 1.0, 30.0, 300.0):
-        losses, duals = loss_and_dual(points.loss, size * points.directions, points.targets)
-        if np.any(np.isnan(losses)) or not np.all(np.isfinite(duals[:, np.isfinite(losses)])):
-            raise _Wrong(f"value or gradient at logits of size {size:g} is not a number")
-    return iter(())
-
-
-def _convexity(points: _Points):
-    _require_convex(points.loss)
-    for share in (0.5, 0.1):
-        between = (1 - share) * points.logits + share * points.others
-        chord = (1 - share) * points.values + share * points.loss(points.others, points.targets)
-        excess = points.loss(between, points.targets) - chord
-        yield "the loss lies above its chord, so `convex` must be False", jnp.maximum(excess, 0), chord
-
-
-def _require_convex(loss: AbstractLoss) -> None:
-    if not loss.convex:
-        simplest = loss.canonical()
-        raise _Absent(f"a matter of {simplest}" if simplest.convex else "not convex in the logits: no certificate")
-
-
-def _require_conjugate(loss: AbstractLoss, method: str = "conjugate") -> None:
-    _require_convex(loss)
-    if getattr(type(loss), method) is getattr(AbstractLoss, method):
-        raise _Absent(f"no `{method}`: no certificate{' with a free bias' * (method == 'best_bias')}")
-
-
-def _equality(points: _Points):
-    _require_conjugate(points.loss)
-    conjugates = points.loss.conjugate(points.duals, points.targets)
-    if conjugates.shape != points.values.shape:
-        raise _Wrong(f"the conjugate must have shape {points.values.shape}, one number a column; got {conjugates.shape}")
-    product = jnp.sum(points.duals * points.logits, axis=0)
-    size = jnp.abs(points.values) + jnp.abs(conjugates) + jnp.sum(jnp.abs(points.duals * points.logits), axis=0)
-    yield "value + conjugate differs from uᵀz at u = ∇ℓ(z)", points.values + conjugates - product, size
-
-
-def _inequality(points: _Points):
-    _require_conjugate(points.loss)
-    for scale in (1.0, 0.5, 0.0):
-        duals = scale * points.duals
-        conjugates = points.loss.conjugate(duals, points.targets)
-        if not np.all(np.isfinite(conjugates)):
-            raise _Wrong(f"the conjugate is not finite at {scale:g} times a gradient, which certificates ask for")
-        for logits in (points.logits, points.others, jnp.zeros_like(points.logits)):
-            surplus = points.loss(logits, points.targets) + conjugates - jnp.sum(duals * logits, axis=0)
-            size = jnp.sum(jnp.abs(duals * logits), axis=0) + jnp.abs(conjugates)
-            yield f"value + conjugate falls below uᵀz at {scale:g} times a gradient", jnp.minimum(surplus, 0), size
-
-
-def _bias(points: _Points):
-    _require_conjugate(points.loss, "best_bias")
-    bias = points.loss.best_bias(points.logits, points.targets, points.weights)
-    if bias.shape != points.logits.shape[:1]:
-        raise _Wrong(f"the best bias must have shape {points.logits.shape[:1]}; got {bias.shape}")
-    _, duals = loss_and_dual(points.loss, points.logits + bias[:, None], points.targets)
-    size = jnp.abs(duals) @ points.weights
-    yield "the mean loss is not flat in the bias at the best bias", duals @ points.weights, size
-
-
-def _flat(points: _Points):
-    loss, K = points.loss, len(points.logits)
-    sums_to_one = bool(np.allclose(points.targets.sum(axis=0), 1))
-    ones = jnp.ones(K, points.logits.dtype)
-    direction = loss.flat_direction(K)
-
-    def change(along):
-        return loss(points.logits + 2 * along[:, None], points.targets) - points.values
-
-    if direction is not None:
-        yield "the loss changes along its `flat_direction`", change(direction), points.values
-    if loss.shift_invariant:
-        yield "the loss changes with a common shift, so `shift_invariant` must be False", change(ones), points.values
-    elif direction is None and sums_to_one and np.all(np.abs(change(ones)) <= points.rounding * (1 + np.abs(points.values))):
-        raise _Wrong("a common shift costs nothing, so `shift_invariant` must be True")
-
-
-def _canonical(points: _Points):
-    simplest = points.loss.canonical()
-    if simplest.canonical() is not simplest:
-        raise _Wrong(f"the canonical form of the canonical form {simplest} is yet another loss")
-    yield f"the canonical form {simplest} has other values", simplest(points.logits, points.targets) - points.values, points.values
-    if points.loss.least_squares:
-        squares = 0.5 * jnp.sum((points.logits - points.targets) ** 2, axis=0)
-        yield "`least_squares` is for ½‖z − q‖² only", points.values - squares, squares
-
-
-def _centring(points: _Points):
-    _require_conjugate(points.loss)
-    loss, weights = points.loss, points.weights
-    centred = loss.centred(points.duals, points.targets, loss.centring(points.duals @ weights, points.targets @ weights))
-    yield "the centred dual columns have a mean", centred @ weights, jnp.abs(points.duals) @ weights
-    if not np.all(np.isfinite(loss.conjugate(centred, points.targets))):
-        raise _Absent("centred dual columns leave the domain of the conjugate: no certificate of a free bias for large problems")
-
-
-def _scale(points: _Points):
-    _require_conjugate(points.loss)
-    for limit in (0.1, 1.0, 10.0):
-        top = jnp.asarray(limit, points.logits.dtype)
-        t = points.loss.dual_scale(points.duals, points.targets, points.weights, limit=top, quadratic=jnp.zeros_like(top))
-        yield f"the dual scale leaves [0, {limit:g}]", jnp.maximum(t - top, 0) + jnp.maximum(-t, 0), t
-
-
-def _rows(points: _Points):
-    K, dtype = len(points.logits), points.logits.dtype
-    one = jnp.ones((), dtype)
-    rows = points.loss.rows(jnp.eye(K, dtype=dtype), one, one)
-    if rows is None:
-        raise _Absent("no derivatives for rows: by differentiation")
-    here = rows.at(points.logits.T, points.targets.T)
-    yield "`rows` has another value", here.value - points.values, points.values
-    yield "`rows` has another residual", here.residual.T + points.duals, points.duals
-    curved = jax.jvp(lambda z: loss_and_dual(points.loss, z, points.targets)[1], (points.logits,), (points.directions,))[1]
-    yield "`rows` has another Hessian", rows.curve(here.memory, points.directions.T).T - curved, curved
-
-
-_QUESTIONS = (
-    ("shapes", _shapes),
-    ("columns", _columns),
-    ("dtype", _dtype),
-    ("finite", _finite),
-    ("gradient", _gradient),
-    ("convexity", _convexity),
-    ("Fenchel–Young equality", _equality),
-    ("Fenchel–Young inequality", _inequality),
-    ("best bias", _bias),
-    ("flat direction", _flat),
-    ("canonical form", _canonical),
-    ("dual scale", _scale),
-    ("centring", _centring),
-    ("rows", _rows),
-)

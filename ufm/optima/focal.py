@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm._validate import require
+from ufm.optima.inversion import past_root, root_between
 
 # The transition is met when the two values agree to rounding.
 _TIE = 1e-14
@@ -63,8 +64,8 @@ def focal_scale(num_classes: int, strength: float, *, gamma: float) -> FocalScal
     def excess(a: float) -> float:
         return level - _log_slope(a, num_classes, gamma)
 
-    large = _root(excess, peak, _beyond(excess, peak))
-    small = _root(lambda a: -excess(a), 0.0, peak) if peak > 0 and excess(0.0) > 0 else None
+    large = root_between(excess, peak, past_root(excess, peak))
+    small = root_between(lambda a: -excess(a), 0.0, peak) if peak > 0 and excess(0.0) > 0 else None
     value = _objective(large, num_classes, strength, gamma)
     tie = small is not None and abs(value - zero) <= _TIE * zero
     if value < zero or tie:
@@ -87,7 +88,7 @@ def focal_thresholds(num_classes: int, *, gamma: float) -> FocalThresholds:
         def gain(a: float) -> float:
             return _objective(0.0, K, strength(a), gamma) - _objective(a, K, strength(a), gamma)
 
-        at = _root(gain, peak, _beyond(gain, peak))
+        at = root_between(gain, peak, past_root(gain, peak))
     return FocalThresholds(stability=K * strength(0.0), transition=K * strength(at), existence=K * strength(peak))
 
 
@@ -116,22 +117,7 @@ def _peak(K: int, gamma: float) -> float:
         p, missing = np.exp(log_p), np.exp(log_missing)
         return float(gamma * missing - gamma**2 * p * log_p + missing * (1 + gamma + gamma * log_p))
 
-    return 0.0 if falling(0.0) >= 0 else _root(falling, 0.0, _beyond(falling, 0.0))
-
-
-def _beyond(function, start: float) -> float:
-    """A point past `start` where the function is positive."""
-    step = 1.0
-    while function(start + step) <= 0:
-        step *= 2
-    return start + step
-
-
-def _root(function, low: float, high: float) -> float:
-    """Where an increasing function changes sign, by bisection to rounding."""
-    while low < (middle := 0.5 * (low + high)) < high:
-        low, high = (middle, high) if function(middle) < 0 else (low, middle)
-    return high
+    return 0.0 if falling(0.0) >= 0 else root_between(falling, 0.0, past_root(falling, 0.0))
 
 
 def _require(num_classes: int, gamma: float) -> None:

@@ -74,3 +74,11 @@ def root_between(function: Callable[[float], float], low: float, high: float) ->
         if not low < middle < high:
             return middle
         low, high = (middle, high) if np.sign(function(middle)) == sign else (low, middle)
+
+
+def past_root(function: Callable[[float], float], start: float) -> float:
+    """A point past `start` where the function is positive, by doubling the distance."""
+    step = 1.0
+    while function(start + step) <= 0:
+        step *= 2
+    return start + step

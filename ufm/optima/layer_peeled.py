@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm._validate import require
+from ufm.optima.inversion import root_between
 
 _NEWTON_STEPS = 200
 # Beyond this ratio n_A/n_B the margins have used up the digits of a double.
@@ -57,11 +58,8 @@ def minority_collapse_ratio(num_majority: int, num_minority: int, *, weight_ener
     require(
         not short(_LARGEST_LOG_RATIO), "`weight_energy` * `feature_energy` must leave a ratio below 1e13", (weight_energy, feature_energy)
     )
-    low, high = 0.0, _LARGEST_LOG_RATIO
     # the bound grows with the ratio
-    while low < (middle := 0.5 * (low + high)) < high:
-        low, high = (middle, high) if short(middle) else (low, middle)
-    return float(np.exp(low))
+    return float(np.exp(root_between(lambda log_ratio: 0.5 - short(log_ratio), 0.0, _LARGEST_LOG_RATIO)))
 
 
 def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> MergedMinority:
@@ -118,16 +116,13 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
 
 def _own_margin(k_A: int, K: int, ratio: float) -> float:
     r"""a with $R(1 - p_{own} + p_{other}) = 1$ where all other entries vanish: own logit a − a/k_A, majority −a/k_A, minority 0."""
-    low, high = 0.0, 100.0
 
-    def short(a: float) -> bool:
+    def excess(a: float) -> float:
         # relative to the own class
         other, minority = np.exp(-a), np.exp(-a * (1 - 1 / k_A))
-        return ratio * (1 - (1 - other) / (1 + (k_A - 1) * other + (K - k_A) * minority)) > 1
+        return 1 - ratio * (1 - (1 - other) / (1 + (k_A - 1) * other + (K - k_A) * minority))
 
-    while low < (middle := 0.5 * (low + high)) < high:
-        low, high = (middle, high) if short(middle) else (low, middle)
-    return low
+    return root_between(excess, 0.0, 100.0)
 
 
 def _newton(evaluate, x: np.ndarray) -> np.ndarray:

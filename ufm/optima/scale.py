@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ufm._validate import require
+from ufm.optima.inversion import root_between
 
 # Points of the logarithmic grid on which sign changes are looked for; the largest value of the left side is added to them.
 _GRID = 400
@@ -64,7 +65,7 @@ class ScaleProblem:
         grid = np.sort(np.append(np.linspace(low, high, _GRID), self._top))
         signs = np.sign(excess(grid))
         crossings = np.flatnonzero(signs[1:] * signs[:-1] < 0)
-        found = [*grid[signs == 0], *(_bisect(excess, grid[i], grid[i + 1]) for i in crossings)]
+        found = [*grid[signs == 0], *(root_between(excess, grid[i], grid[i + 1]) for i in crossings)]
         return tuple(float(x) for x in np.exp(np.sort(found)))
 
     @cached_property
@@ -108,14 +109,6 @@ class ScaleProblem:
         while self._log_slope(high) >= target:
             high += 0.5
         return low, high
-
-
-def _bisect(function, low: float, high: float) -> float:
-    """The root between two points of opposite sign, to the last bit that the function can tell."""
-    sign = np.sign(function(low))
-    while low < (middle := 0.5 * (low + high)) < high:
-        low, high = (middle, high) if np.sign(function(middle)) == sign else (low, middle)
-    return low
 
 
 def _maximise(function, low: float, high: float) -> float:

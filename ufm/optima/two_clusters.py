@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm._validate import require
+from ufm.optima.inversion import past_root, root_between
 
 # A block counts as zero when the slope that would free it exceeds its price by no more than rounding.
 _SLACK = 1e-13
@@ -94,13 +95,10 @@ def vanishing_strength(class_counts) -> float:
         strength = np.sqrt(n_A) * (k_A * others + k_B * minority) / total
         return strength, n_A * (k_B * minority / total) ** 2 * K / k_B + n_B * k_A / K - strength**2
 
-    low, high = 0.0, 1.0
-    while at(high)[1] < 0:
-        high *= 2
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if at(middle)[1] < 0 else (low, middle)
-    return float(at(0.5 * (low + high))[0])
+    def excess(a: float) -> float:
+        return at(a)[1]
+
+    return float(at(root_between(excess, 0.0, past_root(excess, 0.0)))[0])
 
 
 def two_cluster_logits(clusters: TwoClusters, mu: float) -> tuple[np.ndarray, float, str]:
