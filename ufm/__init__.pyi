@@ -7,7 +7,6 @@ from .calibration import reliability as reliability
 from .certificates import certify as certify
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
-from .critical_decay import Thresholds as Thresholds
 from .critical_decay import thresholds as thresholds
 from .data import LoadedFeatures as LoadedFeatures
 from .data import load_features as load_features

@@ -121,7 +121,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         bias_residual=bias_residual,
         rounding=rounding,
         contradiction=contradiction,
-        loss=type(loss).__name__,
+        loss=loss.name,
     )
 
 
