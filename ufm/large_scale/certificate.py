@@ -26,7 +26,8 @@ from ufm._progress import Progress
 from ufm._validate import require
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
 from ufm.losses import loss_and_dual
-from ufm.problem import Params, check_params, require_decay, with_canonical_loss
+from ufm.losses.base import unit_roundoff
+from ufm.problem import Params, check_params, decay, require_decay, terms_of_sum, with_canonical_loss
 
 # A Ritz vector is split off when its residual is below this, relative to the largest Ritz value; with a larger one it is better known as
 # part of the rest.
@@ -42,7 +43,8 @@ class LargeCertificate(eqx.Module):
 
     `value`: the objective at the point. `lower_bound` $\le$ the global minimum. `gap`: (value − lower_bound) / |value|. `spectral_ratio`,
     `spectral_bound`: $\|G\|_{op}/\mu$ lies between them; the first is at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of
-    a free bias before it was removed, 0 without one. `failure_probability`: that the second, and with it `lower_bound`, is false.
+    a free bias before it was removed, 0 without one. `rounding`: how far `value` can be off. `failure_probability`: that the second, and
+    with it `lower_bound`, is false.
     """
 
     value: Float[Array, ""]
@@ -51,18 +53,31 @@ class LargeCertificate(eqx.Module):
     spectral_ratio: Float[Array, ""]
     spectral_bound: Float[Array, ""]
     bias_residual: Float[Array, ""]
+    rounding: Float[Array, ""]
     failure_probability: float = eqx.field(static=True)
+    loss: str = eqx.field(static=True)
 
     def __str__(self) -> str:
+        if not self.valid:
+            return (
+                f"INVALID: a lower bound above the value, so the conjugate of {self.loss} is wrong or the loss is not convex; "
+                f"nothing is certified\nvalue {float(self.value):.12g}, claimed bound {float(self.lower_bound):.12g}"
+            )
         return (
             f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}\n"
             f"{float(self.spectral_ratio):.12g} <= spectral ratio <= {float(self.spectral_bound):.12g}, "
             f"the latter except with probability {self.failure_probability:.0e}"
         )
 
+    @property
+    def valid(self) -> bool:
+        """Whether nothing impossible was found: a bound above the value is a defect, never a proof."""
+        return not float(self.lower_bound) - float(self.value) > float(self.rounding)
+
     def closes(self, tolerance: float = 1e-9) -> bool:
         """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
-        return bool(np.asarray(self.gap) <= tolerance)
+        known = float(self.value) - float(self.lower_bound) + float(self.rounding)
+        return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))
 
 
 def certify_large(
@@ -90,7 +105,7 @@ def certify_large(
 
     Source: as `certify`; the probability is that of a coordinate of a random unit vector, whose density is at most $\sqrt{K/2\pi}$.
 
-    Rounding is not part of the bound, as in `certify`. `failure_probability` is of the random vectors and of nothing else.
+    What rounding can amount to is subtracted, as in `certify`. `failure_probability` is of the random vectors and of nothing else.
     """
     require(isinstance(problem, LargeProblem), "`problem` must be ufm.LargeProblem; ufm.certify takes a Problem", type(problem).__name__)
     problem = with_canonical_loss(problem)
@@ -128,20 +143,23 @@ def certify_large(
             bar.update(3 + _GUESSES + i)
         rest = bound_on_rest(np.asarray(here, np.float64), theta, problem.labels.num_classes, steps, failure_probability)
         squared = _largest(values, coupling, rest)
-        value, lower_bound, mu = _bound(problem, params, fix, jnp.asarray(np.sqrt(squared), problem.dtype))
+        value, rounding, lower_bound, mu = _bound(problem, params, fix, jnp.asarray(np.sqrt(squared), problem.dtype))
     finally:
         bar.close()
-    holds = np.isfinite(value) and np.isfinite(lower_bound)
     infinity = jnp.asarray(jnp.inf, problem.dtype)
-    gap = (value - lower_bound) / jnp.maximum(jnp.abs(value), jnp.finfo(problem.dtype).tiny) if holds else infinity
+    holds = np.isfinite(value) and np.isfinite(lower_bound) and not lower_bound - value > rounding
+    difference = jnp.maximum(value - lower_bound, 0)
+    gap = jnp.where(difference > 0, difference / jnp.abs(value), 0) if holds else infinity
     return LargeCertificate(
         value=value,
-        lower_bound=lower_bound if holds else -infinity,
+        lower_bound=lower_bound if np.isfinite(lower_bound) else -infinity,
         gap=gap,
         spectral_ratio=jnp.asarray(np.sqrt(max(values.max(), reached)), problem.dtype) / mu,
         spectral_bound=jnp.asarray(np.sqrt(squared), problem.dtype) / mu,
         bias_residual=residual,
+        rounding=rounding,
         failure_probability=failure_probability,
+        loss=type(problem.loss).__name__,
     )
 
 
@@ -236,18 +254,114 @@ def _largest(values: np.ndarray, coupling: np.ndarray, rest: float) -> float:
     return high
 
 
+class _Sums(NamedTuple):
+    """What one pass over the columns collects at a dual point: Σ ω of the conjugates, of their sizes and errors; Σ ω u and Σ ω |u| (K,)."""
+
+    conjugates: Float[Array, ""]
+    sizes: Float[Array, ""]
+    errors: Float[Array, ""]
+    mean: Float[Array, " K"]
+    spread: Float[Array, " K"]
+
+
+class _Shape(NamedTuple):
+    """What tells how far rounding can reach.
+
+    Of V = [ω_c u_c / √m_c]: squared entries, row sums of |V| (K,), the largest column sum; Σ ω u and Σ ω |u| (K,);
+    of the pattern of a centring row sums and squares (K,); the largest logit; the rounding of the losses.
+    """
+
+    squares: Float[Array, ""]
+    rows: Float[Array, " K"]
+    columns: Float[Array, ""]
+    mean: Float[Array, " K"]
+    spread: Float[Array, " K"]
+    pattern: Float[Array, " K"]
+    reach: Float[Array, " K"]
+    logits: Float[Array, ""]
+    rounding: Float[Array, ""]
+
+
+def _shape(problem: LargeProblem, params: Params, fix: _Fix) -> _Shape:
+    """The sizes that tell what rounding can amount to; one pass over the columns."""
+    loss, unit = problem.loss, unit_roundoff(problem.dtype)
+    zero, per_class = jnp.zeros((), problem.dtype), jnp.zeros(problem.labels.num_classes, problem.dtype)
+    (W,) = params.weights
+    lengths = jnp.sqrt(jnp.sum(W**2, axis=1))
+    terms = unit * (terms_of_sum(problem.feature_dim) + 6)
+    summed = unit * terms_of_sum(2 * problem.labels.num_columns + 4)
+
+    def body(chunk: Chunk, total: _Shape) -> _Shape:
+        share = jnp.sqrt(chunk.weights / problem.labels.num_samples) * chunk.new
+        weights = chunk.weights * chunk.new
+        losses, gradient = loss_and_dual(loss, chunk.logits, chunk.targets)
+        dual = _dual(problem, fix, chunk)
+        sizes = jnp.abs(dual) * share[None, :]
+        pattern = loss.centring_pattern(dual, chunk.targets) if problem.bias == "free" else jnp.zeros_like(dual)
+        columns = jnp.sqrt(jnp.sum(chunk.features**2, axis=0))
+        moved = terms * lengths[:, None] * columns[None, :] + 2 * unit * jnp.abs(chunk.logits)
+        off = jnp.sum(jnp.abs(gradient) * moved + moved**2, axis=0) + loss.value_error(chunk.logits, chunk.targets)
+        return _Shape(
+            total.squares + jnp.sum(sizes**2),
+            total.rows + jnp.sum(sizes, axis=1),
+            jnp.maximum(total.columns, jnp.max(jnp.sum(sizes, axis=0))),
+            total.mean + dual @ weights,
+            total.spread + jnp.abs(dual) @ weights,
+            total.pattern + pattern @ weights,
+            total.reach + jnp.sum((pattern * share[None, :]) ** 2, axis=1),
+            jnp.maximum(total.logits, jnp.max(jnp.abs(chunk.logits))),
+            total.rounding + jnp.dot(off + summed * jnp.abs(losses), weights),
+        )
+
+    start = _Shape(zero, per_class, zero, per_class, per_class, per_class, per_class, zero, zero)
+    return over_chunks(problem, params, body, start)
+
+
 @jax.jit
 def _bound(problem: LargeProblem, params: Params, fix: _Fix, norm: Float[Array, ""]):
-    """The objective, the dual value with the dual columns scaled to a spectral norm of at most μ, and μ."""
-    (lam,) = problem.lambda_W
-    mu = jnp.sqrt(lam * problem.lambda_H)
-    t = jnp.minimum(1, mu / jnp.where(norm > 0, norm, jnp.finfo(norm.dtype).tiny))
+    """The objective and its rounding, the dual value with u scaled to a spectral norm of at most μ, less its rounding, and μ."""
+    (lam,), unit = problem.lambda_W, unit_roundoff(problem.dtype)
+    K, many = problem.labels.num_classes, terms_of_sum(problem.labels.num_columns) + 4
+    mu = jnp.sqrt(lam) * jnp.sqrt(problem.lambda_H)
+    shape = _shape(problem, params, fix)
+    # as in `_spectral_norm` of the small certificate: products with |V| |V|ᵀ, and entries moved where columns sum to zero
+    of_products = unit * (many + terms_of_sum(K)) * shape.columns * jnp.max(shape.rows)
+    of_entries = unit * (terms_of_sum(K) + 8) * jnp.sqrt(shape.squares)
+    above = jnp.sqrt(norm**2 + 4 * of_products) + of_entries
 
-    def body(chunk: Chunk, total):
-        conjugates = problem.loss.conjugate(t * _dual(problem, fix, chunk), chunk.targets)
-        return total + jnp.dot(conjugates, chunk.weights * chunk.new)
+    def at(t) -> _Sums:
+        def body(chunk: Chunk, total: _Sums) -> _Sums:
+            weights, dual = chunk.weights * chunk.new, t * _dual(problem, fix, chunk)
+            conjugates = problem.loss.conjugate(dual, chunk.targets)
+            errors = problem.loss.conjugate_error(dual, chunk.targets)
+            parts = _Sums(
+                jnp.dot(conjugates, weights),
+                jnp.dot(jnp.abs(conjugates), weights),
+                jnp.dot(errors, weights),
+                dual @ weights,
+                jnp.abs(dual) @ weights,
+            )
+            return jax.tree.map(jnp.add, total, parts)
 
-    dual = -over_chunks(problem, params, body, jnp.zeros((), problem.dtype))
+        zero, per_class = jnp.zeros((), problem.dtype), jnp.zeros(K, problem.dtype)
+        return over_chunks(problem, params, body, _Sums(zero, zero, zero, per_class, per_class))
+
+    # what is left of the mean of a free bias shakes the norm by no more than its share of each row
+    left = jnp.abs(shape.mean) + unit * (many + 8) * shape.spread
+    left = left if problem.bias == "free" else jnp.zeros_like(left)
+    pattern = jnp.where(shape.pattern > 0, shape.pattern, 1)
+    above = above + 2 * jnp.dot(left, jnp.sqrt(shape.reach) / pattern)
+    t = jnp.minimum(1, mu * (1 - 8 * unit) / jnp.where(above > 0, above, mu))
+    sums = at(t)
+    hidden = unit * (many + 8) * sums.spread
+    slack = sums.errors + unit * (many + 8) * sums.sizes
+    lower = -sums.conjugates
     if problem.lambda_b is not None:
-        dual = dual - 0.5 * t**2 * jnp.sum(fix.mean**2) / problem.lambda_b
-    return large_objective(problem, params), dual, mu
+        lower = lower - 0.5 * jnp.sum(sums.mean**2) / problem.lambda_b
+        slack = slack + jnp.dot(hidden, jnp.abs(sums.mean) + hidden) / problem.lambda_b
+    if problem.bias == "free":
+        steep = 2 * shape.logits + jnp.log(K) + 2 - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
+        slack = slack + steep * jnp.sum(jnp.abs(sums.mean) + hidden)
+    number = problem.labels.num_classes * problem.feature_dim + problem.labels.num_columns
+    rounding = shape.rounding + unit * terms_of_sum(number) * decay(as_problem(problem), params)
+    return large_objective(problem, params), rounding, lower - slack, mu

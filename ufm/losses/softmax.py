@@ -28,43 +28,56 @@ _TO_LOG1P = 0.8
 @jax.custom_jvp
 def cross_entropy(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
     """−Σ q log p of every sample, for targets that sum to one; to a few eps of itself."""
-    below, log_total = _below_top(logits)
-    return log_total + jnp.sum(targets * below, axis=0)
+    below, exponentials, total = _exponentials(logits)
+    # the largest logit is 0 below itself, whatever the compiler made of it
+    first = (exponentials > 0.5) & _alone(total)[None]
+    return _log_total(exponentials, total) + jnp.sum(jnp.where(first, 0, targets * below), axis=0)
 
 
-def _below_top(logits: Array) -> tuple[Array, Array]:
-    """How far every logit lies below the largest, and logsumexp less the largest.
+def _exponentials(logits: Array) -> tuple[Array, Array, Array]:
+    """How far every logit lies below the largest, the exponential of minus that, and the sum of these.
 
     A compiler may compute logits twice, by sums that differ in the last bit: no formula here may jump where a
     logit passes another, or a bound, by that little.
     """
     below = jnp.max(logits, axis=0, keepdims=True) - logits
     exponentials = jnp.exp(-below)
-    large = exponentials > 0.5
-    total = jnp.sum(exponentials, axis=0)
-    others = jnp.sum(jnp.where(large, 0, exponentials), axis=0)
-    # then no other exponential is above 1/4, and the large one is that of the largest logit
-    alone = total < 1.25
-    below = jnp.where(large & alone[None], 0, below)
-    return below, jnp.where(alone, jnp.log1p(others), jnp.log(total))
+    return below, exponentials, jnp.sum(exponentials, axis=0)
+
+
+def _alone(total: Array) -> Array:
+    """Whether no exponential but that of the largest logit is above 1/4, so that one above 1/2 is this one."""
+    return total < 1.25
+
+
+def _log_total(exponentials: Array, total: Array) -> Array:
+    """logsumexp less the largest logit."""
+    others = jnp.sum(jnp.where(exponentials > 0.5, 0, exponentials), axis=0)
+    return jnp.where(_alone(total), jnp.log1p(others), jnp.log(total))
+
+
+def softmax(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
+    """Probabilities; a product with one over the total, which costs a compiler no array of its own."""
+    _, exponentials, total = _exponentials(logits)
+    return exponentials * (1 / total)[None]
 
 
 def log_probabilities(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     """log softmax(z), which near 0 keeps its digits, as its gradient does."""
-    below, log_total = _below_top(logits)
-    return -below - log_total[None]
+    below, exponentials, total = _exponentials(logits)
+    below = jnp.where((exponentials > 0.5) & _alone(total)[None], 0, below)
+    return -below - _log_total(exponentials, total)[None]
 
 
 def _cross_entropy_jvp(primals, tangents):
     logits, targets = primals
     moved, changed = tangents
-    below, log_total = _below_top(logits)
-    value = log_total + jnp.sum(targets * below, axis=0)
+    value = cross_entropy(logits, targets)
     tangent = jnp.zeros_like(value)
     if not isinstance(moved, SymbolicZero):
         tangent = jnp.sum(softmax_less(logits, targets) * moved, axis=0)
     if not isinstance(changed, SymbolicZero):
-        tangent = tangent + jnp.sum((below + log_total[None]) * changed, axis=0)
+        tangent = tangent - jnp.sum(log_probabilities(logits) * changed, axis=0)
     return value, tangent
 
 
@@ -74,26 +87,31 @@ cross_entropy.defjvp(_cross_entropy_jvp, symbolic_zeros=True)
 @jax.custom_jvp
 def softmax_less(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Array:
     """softmax(z) − q, the gradient of `cross_entropy`: entries that are small keep their digits."""
-    probabilities = jax.nn.softmax(logits, axis=0)
-    return _summing_to_zero(probabilities - targets, probabilities)
+    _, exponentials, total = _exponentials(logits)
+    difference = exponentials * (1 / total)[None] - targets
+    return _summing_to_zero(difference, exponentials, total)
 
 
-def _summing_to_zero(difference: Array, probabilities: Array) -> Array:
-    """At a class with more than 3/4 of p: minus the sum of the others; from there to 1/2 more and more of the difference itself."""
-    others = jnp.sum(jnp.where(probabilities > 0.5, 0, difference), axis=0, keepdims=True)
-    sure = jnp.clip(4 * probabilities - 2, 0, 1)
-    return (1 - sure) * difference - sure * others
+def _summing_to_zero(difference: Array, sizes: Array, total: Array) -> Array:
+    """Minus the sum of the others at a class that is all but certain: its share of `total`, the sum of `sizes`, is near 1.
+
+    By degrees as the rest of the total falls from 1/4 to 1/8 of the largest size, which is 1.
+    """
+    others = jnp.sum(jnp.where(sizes > 0.5, 0, difference), axis=0)
+    sure = jnp.clip(8 * (1.25 - total), 0, 1)
+    return difference - jnp.where(sizes > 0.5, sure[None] * (difference + others[None]), 0)
 
 
 def _softmax_less_jvp(primals, tangents):
     logits, targets = primals
     moved, changed = tangents
-    probabilities = jax.nn.softmax(logits, axis=0)
-    value = _summing_to_zero(probabilities - targets, probabilities)
+    _, exponentials, total = _exponentials(logits)
+    probabilities = exponentials * (1 / total)[None]
+    value = _summing_to_zero(probabilities - targets, exponentials, total)
     tangent = jnp.zeros_like(value)
     if not isinstance(moved, SymbolicZero):
-        mean = jnp.sum(probabilities * moved, axis=0, keepdims=True)
-        tangent = _summing_to_zero(probabilities * (moved - mean), probabilities)
+        mean = jnp.sum(probabilities * moved, axis=0)
+        tangent = _summing_to_zero(probabilities * (moved - mean[None]), exponentials, total)
     if not isinstance(changed, SymbolicZero):
         tangent = tangent - changed
     return value, tangent
@@ -128,7 +146,9 @@ class CrossEntropy(AbstractLoss):
         taken, given = (per_class(part, beside=dual) for part in centring)
         moved = taken * (targets + dual)
         out = dual - moved + given * jnp.sum(moved, axis=0, keepdims=True)
-        return _summing_to_zero(out, targets + out)
+        point = targets + out
+        sizes = point / jnp.max(point, axis=0, keepdims=True)
+        return _summing_to_zero(out, sizes, jnp.sum(sizes, axis=0))
 
     def centring_pattern(self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]) -> Float[Array, "K C"]:
         """The probabilities themselves, of which each class gives a share."""
@@ -186,7 +206,7 @@ class CrossEntropy(AbstractLoss):
             # logits of size s are known to eps * s, so the value to that times the dual
             pull = jnp.sum(jnp.abs(dual), axis=0) @ column_weights
             noise = 8 * eps * (value + pull * jnp.max(jnp.abs(shifted)))
-            probabilities = jax.nn.softmax(shifted, axis=0)
+            probabilities = softmax(shifted)
             return _BiasPoint(bias, value, dual @ column_weights, probabilities, pull, noise)
 
         def newton(state):
