@@ -80,6 +80,19 @@ def test_names_the_stationary_point(settings, kinds, found):
     assert comparison.ok == (found == "global optimum"), str(comparison)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_point_whose_value_agrees_is_not_below_the_prediction(sign):
+    """The value is of second order: it agrees to 1e-12 where logits differ by 3e-7, and may be lower by rounding."""
+    problem = make(**IMBALANCED)
+    optimum = closed_form(problem)
+    params = balanced_params(problem, optimum, optimum.spectrum.fractions)
+    moved = perturbed(params, features=params.features * (1 + 3e-7))
+    value = optimum.value * (1 + sign * 5e-13)
+    comparison = compare(at(problem, moved, value=value), optimum)
+    assert not comparison.ok
+    assert comparison.found.startswith("near the global optimum, outside the tolerances"), str(comparison)
+
+
 @pytest.mark.parametrize("bias", [None, "free"])
 def test_a_tie_is_resolved_by_the_measured_subspace(bias):
     problem = make((4, 2, 2, 2), widths=(5, 2), bias=bias)

@@ -14,7 +14,7 @@ import pytest
 
 import ufm
 from ufm.large_scale import solve
-from ufm.large_scale.certificate import bound_on_rest, certify_large
+from ufm.large_scale.certificate import LargeCertificate, bound_on_rest, certify_large
 from ufm.large_scale.problem import LargeProblem, large_objective, value_and_gradient
 from ufm.large_scale.solve import minimise_large
 from ufm.large_scale.sparse import SparseLabels, sparse_one_hot, sparse_soft
@@ -380,3 +380,22 @@ def test_labels_are_a_pytree_of_arrays():
     labels = sparse_one_hot((3, 2))
     assert isinstance(jax.tree.map(lambda leaf: leaf, labels), SparseLabels)
     assert len(jax.tree.leaves(labels)) == 4
+
+
+def test_a_gap_closes_up_to_the_default_tolerance():
+    one = jnp.asarray(1.0)
+
+    def with_gap(gap):
+        return LargeCertificate(
+            value=one,
+            lower_bound=one - gap,
+            gap=jnp.asarray(gap),
+            spectral_ratio=one,
+            spectral_bound=one,
+            bias_residual=0 * one,
+            failure_probability=1e-12,
+        )
+
+    assert with_gap(5e-10).closes()
+    assert not with_gap(2e-9).closes()
+    assert with_gap(2e-9).closes(1e-8)

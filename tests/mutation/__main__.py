@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add("rooms", metavar="ROOM", nargs="*", default=ROOMS, help="files, or rooms of ufm")
     add("--sample", type=int, metavar="N", help="N mutants, at random")
     add("--seed", type=int, default=0, help="of the sample (default 0)")
-    add("--budget", type=float, default=60.0, metavar="S", help="of tests a mutant (default 60 s)")
+    add("--budget", type=float, default=120.0, metavar="S", help="of tests a mutant (default 120 s)")
     add("--state", default="mutation.jsonl", metavar="FILE", help="what was found (default %(default)s)")
     add("--list", action="store_true", help="print the mutants and try none")
     return top
@@ -88,7 +88,9 @@ def main(argv: list[str] | None = None, *, root: Path = ROOT) -> int:
             verdict = judge.verdict(mutant)
             found.setdefault(verdict, []).append(mutant)
             if verdict in ("survived", "untested"):
-                print(f"{verdict}: {mutant}", flush=True)
+                some, all_of_them = state.found[mutant.key]["tests of"]
+                part = "" if some == all_of_them else f", {some} of {all_of_them} tests tried"
+                print(f"{verdict}: {mutant}{part}", flush=True)
             print(f"{done} of {len(mutants)}", end="\r", file=sys.stderr, flush=True)
     killed, left = (
         sum(len(found.get(verdict, ())) for verdict in verdicts) for verdicts in (("killed", "time limit"), ("survived", "untested"))
@@ -149,11 +151,14 @@ class _Judge:
         """killed, survived, untested, equivalent or "time limit"."""
         if (mutant.path, mutant.function, mutant.kind, mutant.old, mutant.new) in REASONS:
             return "equivalent"
-        tests = self._affordable(selected(mutant.function, self.copy / mutant.path, self.copy))
+        known = self.state.found.get(mutant.key)
+        if known and known["verdict"] in ("killed", "time limit"):
+            return known["verdict"]
+        wanted = selected(mutant.function, self.copy / mutant.path, self.copy)
+        tests = self._affordable(wanted)
         texts = b"".join((self.copy / f).read_bytes() for f in sorted({t.split("::")[0] for t in tests}))
         which = sha256(texts + " ".join(tests).encode()).hexdigest()[:16]
-        known = self.state.found.get(mutant.key)
-        if known and (known["verdict"] in ("killed", "time limit") or known["tests"] == which):
+        if known and known["tests"] == which:
             return known["verdict"]
         verdict, by, began = "untested", None, time.monotonic()
         if tests:
@@ -168,6 +173,7 @@ class _Judge:
                 path.write_bytes(plain)
         seconds = round(time.monotonic() - began, 1)
         about = {"what": str(mutant), "verdict": verdict, "by": by, "seconds": seconds}
+        about |= {"tests of": [len(tests), len(wanted)]}
         self.state.add({"mutant": mutant.key, "tests": which} | about)
         return verdict
 
@@ -186,6 +192,9 @@ class _Judge:
             if sum(self.state.seconds.get(test, 0.0) for test in tests) > self.budget:
                 break
             _, report = self._forked(part, limit=3600, writing=True)
+            # what took long was compiled, for a mutant it is there
+            slow = [test for test in part if report.get(test, (0.0, False))[0] > 2]
+            report |= self._forked(slow, limit=3600, writing=True)[1] if slow else {}
             for test in part:
                 seconds, ok = report.get(test, (0.0, False))
                 if ok:

@@ -43,6 +43,10 @@ def test_stationarity(K):
         assert_allclose(probability + STRENGTHS * logit, np.broadcast_to(target[:, None], probability.shape), atol=1e-14)
     if K > 2:
         assert_allclose(c.probabilities[2], -STRENGTHS * rest, rtol=1e-14)
+    else:
+        # there is no other class, and what t would give it is not said
+        assert np.array_equal(c.probabilities[2], np.zeros_like(c.t))
+        assert np.all(c.t > 0)
 
 
 @pytest.mark.parametrize("K", CLASSES)
@@ -187,6 +191,28 @@ def test_quadrature_error():
     assert np.isnan(mixup_quadrature_error(3, 1.0, nodes=8, lambda_W=10.0, lambda_H=10.0)["multiplier"])
 
 
+def test_a_decay_between_the_thresholds_of_two_rules_has_no_error_of_the_multiplier():
+    """Every rule is exact for the second moment, so that their thresholds differ by rounding, but differ they do."""
+
+    def last(alpha, nodes):
+        """The largest decay with a nonzero optimum."""
+        low, high = 1.0, 2.0
+        while low < (middle := 0.5 * (low + high)) < high:
+            trivial = mixup_optimum(3, alpha, lambda_W=0.1, lambda_H=middle, nodes=nodes).trivial
+            low, high = (low, middle) if trivial else (middle, high)
+        return low
+
+    differing = 0
+    for alpha in (0.2, 0.5, 1.0, 2.0, 3.0, 7.0):
+        coarse, fine = last(alpha, 8), last(alpha, 32)
+        if coarse != fine:
+            differing += 1
+            errors = mixup_quadrature_error(3, alpha, nodes=8, lambda_W=0.1, lambda_H=max(coarse, fine))
+            assert np.isnan(errors["multiplier"])
+            assert errors["value"] < 1e-13
+    assert differing > 0
+
+
 def test_squared_error_mixup(key):
     """Features are mixed as the labels are, and W Wᵀ has two eigenvalues: no simplex ETF."""
     problem = make(4, 1.0, 0.02, loss=ufm.MeanSquaredError(), widths=(6,))
@@ -247,7 +273,6 @@ REFUSED = (
     ("narrow", lambda: make(4, 1.0, 0.1, widths=(2,)), "needs d >= K - 1, the rank of the convex optimum; got d=2, K=4"),
     ("fixed", lambda: make(3, 1.0, 0.1, fixed_weights=(np.ones((3, 4)),)), "needs free weights.*ufm.fit_features"),
     ("anchor", lambda: make(2, math.inf, 0.1, anchor=np.ones((3, 3)), beta=1.0), "needs features that are pulled to 0 only"),
-    ("unnormalised", lambda: make(2, 1.0, 0.1, labels=ufm.soft([[1, 0, 0.5], [0, 1, 0.4]])), "mixtures of two classes"),
 )
 
 

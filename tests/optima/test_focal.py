@@ -84,8 +84,10 @@ def test_the_solver_agrees(gamma, fraction, bias, key):
     problem = make((5,) * 4, strength, loss=Focal(gamma), bias=bias)
     solution = ufm.minimise(problem, key=key, starts=4, progress=False)
     assert solution.result is ufm.Result.CONVERGED
-    comparison = ufm.compare(solution, ufm.closed_form(problem))
+    optimum = ufm.closed_form(problem)
+    comparison = ufm.compare(solution, optimum)
     assert comparison.ok, str(comparison)
+    assert optimum.regime == ("simplex ETF" if fraction < 1 else "trivial")
 
 
 def test_first_order_transition_in_the_model(key):

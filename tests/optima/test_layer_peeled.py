@@ -109,6 +109,19 @@ def test_the_point_is_stationary_and_the_bound_grows(ratio):
     assert_allclose(ratio * (1 - own + other), 1, rtol=1e-4 if ratio > 1e10 else 1e-8)
 
 
+@pytest.mark.parametrize(("k_A", "k_B"), [(2, 2), (3, 4), (10, 2)])
+@pytest.mark.parametrize("excess", [1e-12, 1e-10, 1e-8, 1e-6, 1e-4])
+def test_almost_equal_counts(k_A, k_B, excess):
+    """To first order in R − 1: a = K (R − 1), d = c = −k_B (R − 1)/K, and their nuclear norm is the bound."""
+    K, point = k_A + k_B, merged_minority(k_A, k_B, ratio=1 + excess)
+    # 1 + excess is rounded, and the slopes are differences of numbers near one
+    rtol = 10 * excess + 1e-15 / excess
+    assert_allclose(point.bound / excess, K * (k_A - 1) + k_B, rtol=rtol)
+    assert_allclose(point.logits / excess, [K, -k_B / K, -k_B / K], rtol=rtol)
+    ratio = minority_collapse_ratio(k_A, k_B, weight_energy=point.bound / K, feature_energy=point.bound / K)
+    assert_allclose(ratio - 1, excess, rtol=rtol)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -102,9 +102,12 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
 
     # with d = c = 0 the first unknown is that of ratio (1 - p_own + p_other) = 1; if no pull on (d, c) exceeds that of the norm, this is it
     x = np.array([_own_margin(k_A, K, ratio), 0.0, 0.0])
-    _, gradient, _ = evaluate(x)
-    if np.sqrt(np.sum(gradient[1:] ** 2 / metric[1:])) > 1:
-        x = x - 1e-3 * np.array([0, *(gradient[1:] / metric[1:])])
+    _, gradient, hessian = evaluate(x)
+    pull = np.sqrt(np.sum(gradient[1:] ** 2 / metric[1:]))
+    if pull > 1:
+        away = np.array([0, *(-gradient[1:] / metric[1:] / pull)])
+        # as far as a parabola falls: Newton does not come back to a kink, and almost equal counts have their point beside it
+        x = x + min((pull - 1) / (away @ hessian @ away), 1e-3 * pull) * away
         x = _newton(evaluate, x)
     probabilities = []
     for _, rows, sizes, _ in samples:

@@ -56,11 +56,14 @@ class TwoClusters:
 def clusters_of(class_counts) -> TwoClusters | None:
     """The two clusters of these counts (K,) in any order, None when they take more or fewer than two values."""
     counts = np.asarray(class_counts, dtype=np.float64)
-    majority = np.isclose(counts, counts.max(), rtol=1e-12, atol=0)
-    minority = np.isclose(counts, counts.min(), rtol=1e-12, atol=0)
+    majority, minority = _equal(counts, counts.max()), _equal(counts, counts.min())
     if majority.all() or not (majority | minority).all():
         return None
     return TwoClusters(majority=tuple(majority.tolist()), n_A=float(counts.max()), n_B=float(counts.min()))
+
+
+def _equal(counts: np.ndarray, count: float) -> np.ndarray:
+    return np.isclose(counts, count, rtol=1e-12, atol=0)
 
 
 def minority_strength(class_counts) -> float:
@@ -70,7 +73,7 @@ def minority_strength(class_counts) -> float:
     """
     counts = np.asarray(class_counts, dtype=np.float64)
     smallest = counts.min()
-    require(np.sum(counts == smallest) >= 2, "`class_counts` must have two classes of the smallest count", class_counts)
+    require(np.sum(_equal(counts, smallest)) >= 2, "`class_counts` must have two classes of the smallest count", class_counts)
     return float(np.sqrt(smallest))
 
 
