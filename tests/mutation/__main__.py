@@ -2,7 +2,7 @@
 
     python -m tests.mutation optima --sample 50 --seed 1    # fifty of them, at random
     python -m tests.mutation ufm/comparison.py              # every one of a file
-    python -m tests.mutation losses --list                  # what would be tried
+    python -m tests.mutation losses -k sign: --list         # what would be tried of one kind
 
 A ROOM is a file, or a room of `ufm`; without one, those whose formulas must be right. A mutant (an
 operator, a sign, a constant, a comparison, a dropped term or factor, sum for mean) is put into a copy
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.split("\n")[0])
     add = top.add_argument
     add("rooms", metavar="ROOM", nargs="*", default=ROOMS, help="files, or rooms of ufm")
+    add("-k", dest="pattern", default="", metavar="WORDS", help="only mutants whose line has these words")
     add("--sample", type=int, metavar="N", help="N mutants, at random")
     add("--seed", type=int, default=0, help="of the sample (default 0)")
     add("--budget", type=float, default=120.0, metavar="S", help="of tests a mutant (default 120 s)")
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None, *, root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return 2
     mutants = [m for f in files for m in mutants_of(str(f.relative_to(root)), f.read_bytes())]
+    mutants = [mutant for mutant in mutants if options.pattern in str(mutant)]
     if options.sample is not None and options.sample < len(mutants):
         chosen = set(random.Random(options.seed).sample(range(len(mutants)), options.sample))
         mutants = [mutant for i, mutant in enumerate(mutants) if i in chosen]
