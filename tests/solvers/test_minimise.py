@@ -251,6 +251,22 @@ def test_a_minimiser_needs_decay(key):
         ufm.minimise(squared_error((9, 9), lambda_H=0.0), key=key)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(ufm.Newton(max_steps=2), ufm.LBFGS(), id="another-class"),
+        pytest.param(ufm.LBFGS(max_steps=2), ufm.Newton(), id="the-other-way"),
+        pytest.param(ufm.LBFGS(max_steps=2, memory_size=3), ufm.LBFGS(memory_size=4), id="another-memory"),
+        pytest.param(ufm.Adam(1e-2, max_steps=2), ufm.Momentum(1e-2), id="another-rule"),
+    ],
+)
+def test_resume_refuses_another_solver(first, second, key):
+    problem = squared_error((9, 9, 9))
+    part = ufm.minimise(problem, key=key, solver=first, progress=False)
+    with pytest.raises(ValueError, match="`resume` must be a solution of the same solver; got another one than"):
+        ufm.minimise(problem, resume=part, solver=second, progress=False)
+
+
 def test_resume_refuses_another_problem(key):
     part = ufm.minimise(PROBLEM, key=key, solver=ufm.Newton(max_steps=1))
     with pytest.raises(ValueError, match="`resume` must be a solution of the same problem"):

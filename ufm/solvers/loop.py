@@ -70,6 +70,7 @@ def minimise(
     piece, budget = _first_piece(problem), solver.max_steps
     if resume is not None:
         require_same_problem(problem, resume)
+        _require_same_solver(problem, solver, resume.state)
         done = int(np.max(resume.state.num_steps))
         budget += done
         outcome = _continue(problem, solver, threshold, min(done + piece, budget), resume.state)
@@ -162,6 +163,16 @@ def require_same_problem(problem, resume: Solution) -> None:
     require(same, "`resume` must be a solution of the same problem", "a solution of another problem")
 
 
+def _require_same_solver(problem: Problem, solver: AbstractSolver, states: State) -> None:
+    """`ValueError` unless the states (of S starts) are what this solver makes of this problem."""
+    flat = jax.tree.map(lambda leaf: leaf[0], states.flat)
+    own = jax.eval_shape(_fresh, problem, solver, flat)
+    same = jax.tree.structure(own) == jax.tree.structure(states) and all(
+        np.shape(a)[1:] == b.shape for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True)
+    )
+    require(same, "`resume` must be a solution of the same solver", f"another one than {solver}")
+
+
 def code_of(state: State, tolerance: Float[Array, ""]) -> Int[Array, ""]:
     """The `Result` that a state amounts to, RUNNING while steps remain to be taken."""
     return result_of(state.value, state.grad_norm, state.stalled, tolerance)
@@ -190,6 +201,11 @@ def _outcome(problem: Problem, states: State, tolerance):
     best = jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
     params = to_params(problem, states.flat[best])
     return states, jax.vmap(lambda state: code_of(state, tolerance))(states), best, params, states.value[best], states.grad_norm[best]
+
+
+@jax.jit
+def _fresh(problem: Problem, solver: AbstractSolver, flat) -> State:
+    return solver.init(problem, flat)
 
 
 @jax.jit
