@@ -45,7 +45,7 @@ from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.selection import selected
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("optima", "losses", "certificate", "large_scale", "metrics", "comparison")
+ROOMS = ("optima", "losses", "certificates", "large_scale", "metrics", "comparison")
 _HEAVY = ("hypothesis", "pytest", "scipy.optimize", "scipy.linalg", "scipy.integrate", "xarray")
 _HEAVY += ("jax", "equinox", "optax", "diffrax", "filelock", "matplotlib.pyplot")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -151,7 +151,7 @@ class _Judge:
 
     def verdict(self, mutant: Mutant) -> str:
         """killed, survived, untested, equivalent or "time limit"."""
-        if (mutant.path, mutant.function, mutant.kind, mutant.old, mutant.new) in REASONS:
+        if mutant.change in REASONS:
             return "equivalent"
         known = self.state.found.get(mutant.key)
         if known and known["verdict"] in ("killed", "time limit"):

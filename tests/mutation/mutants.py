@@ -35,16 +35,23 @@ class Mutant:
 
     path: str
     line: int
+    column: int
     function: str
     kind: str
     old: str
     new: str
     start: int
     end: int
+    nth: int
     key: str
 
+    @property
+    def change(self) -> tuple[str, str, str, str, str, int]:
+        """What it is, wherever its function stands; `nth` of those that read alike."""
+        return self.path, self.function, self.kind, self.old, self.new, self.nth
+
     def __str__(self) -> str:
-        return f"{self.path}:{self.line} ({self.function}) {self.kind}: `{self.old}` → `{self.new}`"
+        return f"{self.path}:{self.line}:{self.column} ({self.function}) {self.kind}: `{self.old}` → `{self.new}`"
 
     def applied(self, source: bytes) -> bytes:
         """The file with the change."""
@@ -57,7 +64,8 @@ def mutants_of(path: str, source: bytes) -> list[Mutant]:
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    found = []
+    found: list[Mutant] = []
+    seen: dict[tuple[str, ...], int] = {}
     for node, function, scope in _nodes(tree):
         begin = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
@@ -68,7 +76,10 @@ def mutants_of(path: str, source: bytes) -> list[Mutant]:
             old, new = source[begin:end].decode(), f"({new})"
             where = f"{path} {function} {begin - home} {kind} {new}"
             key = hashlib.sha256(where.encode() + body).hexdigest()[:16]
-            found.append(Mutant(path, node.lineno, function, kind, old, new, begin, end, key))
+            alike = path, function, kind, old, new
+            seen[alike] = nth = seen.get(alike, 0) + 1
+            place = node.lineno, node.col_offset + 1
+            found.append(Mutant(path, *place, *alike[1:], begin, end, nth, key))
     plain = ast.dump(tree)
     return [mutant for mutant in found if _differs(mutant.applied(source), plain)]
 

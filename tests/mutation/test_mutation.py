@@ -124,14 +124,14 @@ def test_survivors_are_told_and_tried_again_when_their_tests_change(tree, tmp_pa
     assert "score" in found.stdout, found.stderr
     # at a radius of one neither a power says anything nor a product, and nobody reads the constant
     assert found.stdout.splitlines() == [
-        "survived: ufm/round.py:1 (EDGE) const×1.01: `0.5` → `(0.505)`",
-        "survived: ufm/round.py:1 (EDGE) const×100: `0.5` → `(50.0)`",
-        "survived: ufm/round.py:1 (EDGE) const→0: `0.5` → `(0.0)`",
-        "survived: ufm/round.py:4 (_square) drop-factor: `r**2` → `(r)`",
-        "survived: ufm/round.py:4 (_square) const+1: `2` → `(3)`",
-        "survived: ufm/round.py:4 (_square) const→0: `2` → `(0)`",
-        "survived: ufm/round.py:7 (disc) arith: `3.0 * _square(r)` → `((3.0) / (_square(r)))`",
-        "survived: ufm/round.py:7 (disc) drop-factor: `3.0 * _square(r)` → `(3.0)`",
+        "survived: ufm/round.py:1:8 (EDGE) const×1.01: `0.5` → `(0.505)`",
+        "survived: ufm/round.py:1:8 (EDGE) const×100: `0.5` → `(50.0)`",
+        "survived: ufm/round.py:1:8 (EDGE) const→0: `0.5` → `(0.0)`",
+        "survived: ufm/round.py:4:12 (_square) drop-factor: `r**2` → `(r)`",
+        "survived: ufm/round.py:4:15 (_square) const+1: `2` → `(3)`",
+        "survived: ufm/round.py:4:15 (_square) const→0: `2` → `(0)`",
+        "survived: ufm/round.py:7:12 (disc) arith: `3.0 * _square(r)` → `((3.0) / (_square(r)))`",
+        "survived: ufm/round.py:7:12 (disc) drop-factor: `3.0 * _square(r)` → `(3.0)`",
         "12 mutants: 4 killed, 8 survived; score 33.3 %",
     ]
     assert found.returncode == 1
@@ -157,5 +157,5 @@ def test_a_room_that_is_none_is_named():
 def test_what_is_called_equivalent_is_a_mutant_that_exists():
     files = {Path(entry[0]) for entry in REASONS}
     mutants = [m for f in files for m in mutants_of(str(f), (ROOT / f).read_bytes())]
-    assert set(REASONS) <= {(m.path, m.function, m.kind, m.old, m.new) for m in mutants}
+    assert set(REASONS) <= {mutant.change for mutant in mutants}
     assert all(len(reason) > 20 for reason in REASONS.values())

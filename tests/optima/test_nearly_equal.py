@@ -101,8 +101,8 @@ def test_thresholds_of_almost_equal_counts(majority, minority, difference):
     given = counts(majority, minority, difference, n)
     vanishing = np.sqrt(n * (1 - difference * majority / K))
     second_order = 0 if majority == 1 else difference**2
-    assert_allclose(vanishing_strength(given), vanishing, rtol=second_order + 5e-16)
-    assert vanishing_strength(given) <= zero_strength(given) * (1 + 5e-16)
+    assert_allclose(vanishing_strength(given), vanishing, rtol=second_order + 1e-15)
+    assert vanishing_strength(given) <= zero_strength(given) * (1 + 1e-15)
     if minority > 1:
         assert minority_strength(given) == np.sqrt(given[-1]) < vanishing_strength(given)
 

@@ -81,14 +81,13 @@ def vanishing_strength(class_counts) -> float:
     r"""The $N\sqrt{\lambda_W\lambda_H}$ from which minority features are zero, for two clusters without a bias.
 
     With a only: $1 - (p_{own} - p_{other}) = N\mu/\sqrt{n_A}$ and $n_A(1-q_A)^2K/k_B + n_Bk_A/K = (N\mu)^2$, where $q_A$ is the probability
-    of all majority classes for a majority sample. For one majority class it is the threshold of Z = 0. Derived here.
+    of all majority classes for a majority sample. For one majority class it is the threshold of Z = 0,
+    $\sqrt{(k_Bn_A + n_B)/K}$. Derived here.
     """
     clusters = clusters_of(class_counts)
     require(clusters is not None, "`class_counts` must take two distinct values", class_counts)
     assert clusters is not None
     k_A, k_B, K, n_A, n_B = clusters.k_A, clusters.k_B, clusters.K, clusters.n_A, clusters.n_B
-    if k_A == 1:
-        return float(np.sqrt((k_B * n_A + k_A * n_B) / K))
 
     def at(a: float) -> tuple[float, float]:
         """Nμ from the first equation, and the excess of the second."""
