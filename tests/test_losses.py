@@ -287,6 +287,16 @@ def test_a_disguised_loss_is_certified_like_the_plain_one(loss, bias, key):
     np.testing.assert_array_equal(ufm.certify(problem, point).lower_bound, ufm.certify(plain, point).lower_bound)
 
 
+def test_the_gradient_of_focal_keeps_its_digits_where_the_class_is_all_but_certain():
+    z, q = jnp.array([40.0, 0.0, -1.0]), jnp.array([1.0, 0.0, 0.0])
+    # 1 − p to first order, and −log p to the same: the loss is (1 − p)^(γ + 1)
+    missing = np.exp(-40.0) * (1 + np.exp(-1.0))
+    slope = jax.grad(Focal(1.0))(z, q)
+    np.testing.assert_allclose(slope[0], -2 * missing**2, rtol=1e-14)
+    np.testing.assert_allclose(slope[1:], 2 * missing * np.exp([-40.0, -41.0]), rtol=1e-14)
+    np.testing.assert_allclose(jax.hessian(Focal(1.0))(z, q)[0, 0], 4 * missing**2, rtol=1e-14)
+
+
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 def test_focal_has_finite_derivatives_where_p_rounds_to_one(gamma):
     z, q = jnp.array([800.0, 0.0, 0.0]), jnp.array([1.0, 0.0, 0.0])

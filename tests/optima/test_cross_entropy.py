@@ -157,7 +157,7 @@ def test_zero_strength_by_hand(counts, bias, expected):
             id="two-targets-in-a-class",
         ),
         pytest.param(
-            lambda: ufm.Problem(ufm.soft([[2, 0], [0, 2]]), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            lambda: ufm.Problem(ufm.soft([[2, 0], [0, 2]]), loss=ufm.Focal(2.0), widths=(2,), lambda_W=0.1, lambda_H=0.1),
             r"distributions over the classes",
             id="not-a-distribution",
         ),

@@ -62,11 +62,23 @@ def softmax(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     return exponentials * (1 / total)[None]
 
 
+@jax.custom_jvp
 def log_probabilities(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     """log softmax(z), which near 0 keeps its digits, as its gradient does."""
     below, exponentials, total = _exponentials(logits)
     below = jnp.where((exponentials > 0.5) & _alone(total)[None], 0, below)
     return -below - _log_total(exponentials, total)[None]
+
+
+@log_probabilities.defjvp
+def _log_probabilities_jvp(primals, tangents):
+    """Not through the largest logit: where a compiler computes logits twice, none of them is the largest, and JAX divides by 0."""
+    (logits,), (moved,) = primals, tangents
+    value, rank = log_probabilities(logits), (1,) * (logits.ndim - 1)
+    first = jnp.arange(len(logits)).reshape(-1, *rank) == jnp.argmax(logits, axis=0)[None]
+    # a common shift moves nothing; from the largest on, that of a class that is all but certain keeps its digits
+    moved = moved - jnp.sum(jnp.where(first, moved, 0), axis=0)[None]
+    return value, moved - jnp.sum(jnp.exp(value) * moved, axis=0)[None]
 
 
 def _cross_entropy_jvp(primals, tangents):
