@@ -124,15 +124,15 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
     from theory_checks.engine.registry import Verdict
     from theory_checks.engine.summary import by_theorem
 
-    found = []
+    # one of a kind says how; the others are named above
+    points, cases = [], []
     for theorem in by_theorem(rows):
         if theorem.verdict is Verdict.REFUTED and options.command == "run" and options.counterexamples is None:
             full = " --full" if all(row.case.full for row, _ in theorem.refutations) else ""
-            found.append((f"run -k {theorem.check.key}{full} --counterexamples DIR", "the points that refute it, as files"))
+            points.append((f"run -k {theorem.check.key}{full} --counterexamples DIR", "the points that refute it, as files"))
         elif not theorem.verdict.ok and not options.verbose:
-            found.append((f"run -k {theorem.check.key}{' --full' if options.full else ''} -v", "every case of it"))
-    # one of them says how; the others are named above
-    found = found[:1]
+            cases.append((f"run -k {theorem.check.key}{' --full' if options.full else ''} -v", "every case of it"))
+    found = points[:1] + cases[:1]
     slow = sum(case.full for check in checks for case in check.cases)
     if slow and not options.full and options.command in ("run", "report"):
         pattern = f" -k {shlex.quote(options.pattern)}" if options.pattern else ""

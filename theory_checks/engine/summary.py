@@ -101,7 +101,8 @@ def evidence(row: Row) -> list[str]:
     if row.verdict.ok:
         return []
     if row.message:
-        return [row.message]
+        # a line a reason, whatever the error's own words are
+        return [" ".join(row.message.split())]
     if broken := [claim for claim in row.binding if not claim.holds]:
         return [_missed(claim) for claim in broken]
     if row.refutations and row.case.setting is Setting.OUTSIDE:

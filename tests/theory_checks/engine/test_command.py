@@ -236,7 +236,7 @@ def test_a_paper_is_shown_when_its_last_check_is_done(capsys):
 def test_what_does_not_hold_is_said_again_with_its_numbers(capsys):
     def broken(case):
         """It breaks down."""
-        raise RuntimeError("the reason")
+        raise RuntimeError("the\nreason")
         yield
 
     assert command.main(["--no-cache"], registry=several(one=[nearly, missed, broken])) == 1
