@@ -152,7 +152,7 @@ GOOD = np.array([[0.25, 0.75], [0.75, 0.25]])
     ("call", "message"),
     [
         pytest.param(lambda: reliability(GOOD[:, :1], ufm.soft(GOOD)), r"`probabilities` must have the shape .*got \(2, 1\)", id="shape"),
-        pytest.param(lambda: reliability(GOOD[0], ufm.soft(GOOD)), "`probabilities` must be an array with 2 axes", id="axes"),
+        pytest.param(lambda: reliability(GOOD[0], ufm.soft(GOOD)), "`probabilities` must be a matrix", id="axes"),
         pytest.param(lambda: reliability(2 * GOOD, ufm.soft(GOOD)), "`probabilities` must have columns that sum to 1", id="sum"),
         pytest.param(
             lambda: reliability(np.array([[1.5], [-0.5]]), ufm.soft(GOOD[:, :1])), "`probabilities` must be finite and >= 0", id="sign"
@@ -160,7 +160,7 @@ GOOD = np.array([[0.25, 0.75], [0.75, 0.25]])
         pytest.param(lambda: reliability(np.nan * GOOD, ufm.soft(GOOD)), "`probabilities` must be finite and >= 0", id="nan"),
         pytest.param(lambda: reliability(GOOD, ufm.soft(3 * GOOD)), "`labels.targets` must have columns that sum to 1", id="labels"),
         pytest.param(lambda: reliability(GOOD, GOOD), "`labels` must be ufm.Labels", id="no-labels"),
-        pytest.param(lambda: reliability(GOOD, ufm.soft(GOOD), bins=0), "`bins` must be >= 1; got 0", id="no-bins"),
+        pytest.param(lambda: reliability(GOOD, ufm.soft(GOOD), bins=0), "`bins` must be a whole number >= 1; got 0", id="no-bins"),
         pytest.param(
             lambda: reliability(GOOD, ufm.soft(GOOD), bins=[0, 0.5, 0.5, 1]), "`bins` must be a whole number or edges", id="edges"
         ),

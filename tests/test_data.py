@@ -61,8 +61,8 @@ def test_an_anchor_and_a_start_for_flow_and_minimise(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        pytest.param({"labels": None}, {}, r"it has features; missing; got \['labels'\]", id="key"),
-        pytest.param({}, {"features": "h"}, r"missing; got \['h'\]", id="other-key"),
+        pytest.param({"labels": None}, {}, r"`labels` must name an array of the file, which has features; got 'labels'", id="key"),
+        pytest.param({}, {"features": "h"}, r"`features` must name an array of the file, .*; got 'h'", id="other-key"),
         pytest.param({"features": ROWS[0]}, {}, r"`features` must have shape \(N, d\), one sample a row; got \(4,\)", id="vector"),
         pytest.param({"features": ROWS[:0], "labels": CLASSES[:0]}, {}, r"`features` must have shape \(N, d\)", id="empty"),
         pytest.param({"features": ROWS.T}, {}, r"`labels` must have shape \(4,\), one class for each row", id="transposed"),

@@ -53,15 +53,17 @@ def test_column_weights(masses, weights, expected):
     ("make", "message"),
     [
         pytest.param(lambda: ufm.soft(EYE, weights=(1, 1)), r"`weights` must have shape \(3,\)", id="shape"),
-        pytest.param(lambda: ufm.soft(EYE, weights=(1, 0, 1)), r"`weights` must be positive and finite; got \[0.\]", id="zero"),
-        pytest.param(lambda: ufm.soft(EYE, weights=(1, -2, 1)), r"`weights` must be positive and finite; got \[-2.\]", id="negative"),
-        pytest.param(lambda: ufm.soft(EYE, weights=(1, np.nan, 1)), r"`weights` must be positive and finite; got \[nan\]", id="nan"),
+        pytest.param(lambda: ufm.soft(EYE, weights=(1, 0, 1)), r"`weights` must be finite and > 0; got \[1. 0. 1.\]", id="zero"),
+        pytest.param(lambda: ufm.soft(EYE, weights=(1, -2, 1)), r"`weights` must be finite and > 0; got \[ 1. -2.  1.\]", id="negative"),
+        pytest.param(lambda: ufm.soft(EYE, weights=(1, np.nan, 1)), r"`weights` must be finite and > 0; got \[ 1. nan  1.\]", id="nan"),
         pytest.param(lambda: ufm.Labels(jnp.eye(3), jnp.ones(3), jnp.ones(3, "float32")), "`weights` must have the dtype", id="dtype"),
         pytest.param(
-            lambda: ufm.one_hot(COUNTS, class_weights=(1, 2)), r"`class_weights` must have shape \(3,\), one per class", id="classes"
+            lambda: ufm.one_hot(COUNTS, class_weights=(1, 2)),
+            r"`class_weights` must have shape \(3,\), one for each of `class_counts`",
+            id="classes",
         ),
-        pytest.param(lambda: ufm.one_hot(COUNTS, class_weights=(1, 2, np.inf)), "`weights` must be positive and finite", id="infinite"),
-        pytest.param(lambda: ufm.smoothed(COUNTS, smoothing=0.1, class_weights=3.0), "`class_weights` must have shape", id="scalar"),
+        pytest.param(lambda: ufm.one_hot(COUNTS, class_weights=(1, 2, np.inf)), "`class_weights` must be finite and > 0", id="infinite"),
+        pytest.param(lambda: ufm.smoothed(COUNTS, smoothing=0.1, class_weights=3.0), "`class_weights` must be a sequence", id="scalar"),
     ],
 )
 def test_bad_weights(make, message):

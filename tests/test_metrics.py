@@ -662,7 +662,7 @@ H, INDEX, W2 = np.ones((3, 4)), np.array([0, 1, 0, 1]), np.ones((2, 3))
     ("call", "message"),
     [
         pytest.param(lambda: class_means(H, INDEX), "`num_classes` .*; got None", id="no-number-of-classes"),
-        pytest.param(lambda: class_means(H, INDEX, num_classes=1), "`num_classes` must be .* K >= 2; got 1", id="one-class"),
+        pytest.param(lambda: class_means(H, INDEX, num_classes=1), "`num_classes` must be a whole number >= 2; got 1", id="one-class"),
         pytest.param(lambda: class_means(H, one_hot((2, 2)), num_classes=3), "`num_classes` must be the 2 classes", id="other-number"),
         pytest.param(lambda: class_means(H, INDEX[:3], num_classes=2), "`labels` must have length 4, .*; got 3", id="too-few-labels"),
         pytest.param(
@@ -677,11 +677,11 @@ H, INDEX, W2 = np.ones((3, 4)), np.array([0, 1, 0, 1]), np.ones((2, 3))
         pytest.param(
             lambda: class_means(H, INDEX * 1.0, num_classes=2), "`labels` must be ufm.Labels or integers; got float64", id="float-labels"
         ),
-        pytest.param(lambda: class_means(H, np.eye(4), num_classes=4), "`labels` must be .* shape \\(C,\\)", id="matrix-labels"),
+        pytest.param(lambda: class_means(H, np.eye(4), num_classes=4), "`labels` must be a sequence", id="matrix-labels"),
+        pytest.param(lambda: class_means(H[0], INDEX, num_classes=2), "`features` must be a matrix; got shape", id="feature-rank"),
         pytest.param(
-            lambda: class_means(H[0], INDEX, num_classes=2), "`features` must be an array with 2 axes; got \\(4,\\)", id="feature-rank"
+            lambda: class_means(H.astype(int), INDEX, num_classes=2), "`features` must be an array of floats", id="integer-features"
         ),
-        pytest.param(lambda: class_means(H.astype(int), INDEX, num_classes=2), "floating-point", id="integer-features"),
         pytest.param(lambda: nc1_pinv(H, INDEX, num_classes=2, rcond=-1.0), "`rcond` must be finite and >= 0; got -1.0", id="rcond"),
         pytest.param(lambda: nc2_etf(np.ones((2, 3))), "`gram` must be a square matrix", id="gram-shape"),
         pytest.param(lambda: nc2_etf(np.ones((1, 1))), "`gram` must be a square matrix of size K >= 2", id="gram-of-one"),
@@ -696,9 +696,7 @@ H, INDEX, W2 = np.ones((3, 4)), np.array([0, 1, 0, 1]), np.ones((2, 3))
         pytest.param(lambda: nc4_agreement(H, INDEX, W2, np.ones(3), num_classes=2), "`bias` must have shape \\(2,\\)", id="bias"),
         pytest.param(lambda: nc4_agreement(H, INDEX, W2, num_classes=2, tolerance=-1), "`tolerance` must be finite", id="tie-tolerance"),
         pytest.param(lambda: measure_features(H, INDEX, W2, num_classes=2, feature_floor=-1), "`feature_floor`", id="floor"),
-        pytest.param(
-            lambda: measure_features(H, INDEX, W2, np.ones((2, 1)), num_classes=2), "`bias` must be an array with 1 axes", id="bias-rank"
-        ),
+        pytest.param(lambda: measure_features(H, INDEX, W2, np.ones((2, 1)), num_classes=2), "`bias` must be a sequence", id="bias-rank"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -717,12 +715,12 @@ def test_bad_arguments_are_named(call, message):
         pytest.param(
             Params(weights=(jnp.ones((2, 3)),), features=jnp.ones((2, 4))), "`params.features` must have shape .*\\(3, 4\\); got", id="rows"
         ),
-        pytest.param(Params(weights=(jnp.ones((3, 2)),), features=jnp.ones((3, 4))), "`params.weights` must have shapes", id="weights"),
+        pytest.param(
+            Params(weights=(jnp.ones((3, 2)),), features=jnp.ones((3, 4))), "`params.weights\\[0\\]` must have shape", id="weights"
+        ),
     ],
 )
 def test_params_of_another_problem_are_refused(params, message):
     problem = Problem(one_hot((2, 2)), loss=MSE, widths=(3,), lambda_W=1e-3, lambda_H=1e-3)
     with pytest.raises(ValueError, match=message):
         measure_params(problem, params)
-    with pytest.raises(ValueError, match="`tolerance`"):
-        measure_params(problem, params, tolerance=-1.0)

@@ -154,7 +154,7 @@ def test_channels_ignore_a_shift_of_the_logits():
     ("call", "message"),
     [
         pytest.param(lambda: three_class_projection(np.eye(2)), "`classifier` must have K >= 3 rows.*got 2", id="K=2"),
-        pytest.param(lambda: three_class_projection(np.ones(3)), "`classifier` must be an array with 2 axes", id="axes"),
+        pytest.param(lambda: three_class_projection(np.ones(3)), "`classifier` must be a matrix", id="axes"),
         pytest.param(lambda: three_class_projection(np.eye(4), classes=(0, 1)), "`classes` must be three different", id="two"),
         pytest.param(lambda: three_class_projection(np.eye(4), classes=(0, 1, 1)), "`classes` must be three different", id="repeated"),
         pytest.param(lambda: three_class_projection(np.eye(4), classes=(0, 1, 4)), r"`classes` must .*got \(0, 1, 4\)", id="outside"),

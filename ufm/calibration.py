@@ -6,16 +6,23 @@ $\hat k = \arg\max_k p_k$ a point predicted with confidence $p_{\hat k}$ is righ
 
 from __future__ import annotations
 
-import operator
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._validate import concrete, require
-from ufm.frames import as_floats
+from ufm._validate import (
+    LONGEST_LIST,
+    as_floats,
+    concrete,
+    require,
+    require_instance,
+    require_key,
+    require_real,
+    require_whole,
+    shown,
+)
 from ufm.labels import Labels
 
 
@@ -72,7 +79,7 @@ def reliability(probabilities: Float[Array, "K C"] | Float[np.ndarray, "K C"], l
     A bin averages over its points, so an ECE of 0 does not say that p equals y: `deviation` does, for the predicted class.
     """
     p = as_floats("probabilities", probabilities, ndim=2)
-    require(isinstance(labels, Labels), "`labels` must be ufm.Labels", type(labels).__name__)
+    require_instance("labels", labels, Labels)
     targets = labels.targets
     require(p.shape == targets.shape, f"`probabilities` must have the shape of `labels.targets`, {targets.shape}", p.shape)
     _require_distributions("probabilities", p)
@@ -111,11 +118,12 @@ def drawn_labels(labels: Labels, *, key: PRNGKeyArray, draws: int = 1) -> Labels
 
     The ECE of a finite sample is larger than that of its law, because noise in the accuracy of a bin counts as a gap.
     """
-    require(isinstance(labels, Labels), "`labels` must be ufm.Labels", type(labels).__name__)
-    require(isinstance(draws, int | np.integer) and draws >= 1, "`draws` must be a whole number >= 1", draws)
+    require_instance("labels", labels, Labels)
+    require_key("key", key)
+    draws = require_whole("draws", draws, most=LONGEST_LIST)
     _require_distributions("labels.targets", labels.targets)
     K, C = labels.targets.shape
-    drawn = jax.random.categorical(key, jnp.log(labels.targets), axis=0, shape=(operator.index(draws), C))
+    drawn = jax.random.categorical(key, jnp.log(labels.targets), axis=0, shape=(draws, C))
     frequencies = jnp.mean(jax.nn.one_hot(drawn, K, axis=1, dtype=labels.targets.dtype), axis=0)
     return eqx.tree_at(lambda labels: labels.targets, labels, frequencies)
 
@@ -131,10 +139,9 @@ def _require_distributions(name: str, columns: Array) -> None:
 
 
 def _checked_edges(bins, dtype) -> Array:
-    if isinstance(bins, int | np.integer) and not isinstance(bins, bool):
-        require(bins >= 1, "`bins` must be >= 1", bins)
-        return jnp.linspace(0, 1, int(bins) + 1, dtype=dtype)
-    edges = np.asarray(bins, dtype=dtype)
+    if isinstance(bins, int | np.integer):
+        return jnp.linspace(0, 1, require_whole("bins", bins, most=LONGEST_LIST) + 1, dtype=dtype)
+    edges = np.asarray(require_real("bins", bins), dtype=dtype)
     increasing = edges.ndim == 1 and len(edges) >= 2 and edges[0] == 0 and edges[-1] == 1 and np.all(np.diff(edges) > 0)
-    require(increasing, "`bins` must be a whole number or edges that increase from 0 to 1", bins)
+    require(increasing, "`bins` must be a whole number or edges that increase from 0 to 1", shown(bins))
     return jnp.asarray(edges)

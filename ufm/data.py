@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ufm._files import Archive, NotAnArchive, opened
-from ufm._validate import float_dtype, require
+from ufm._validate import float_dtype, require, require_instance, require_path, require_whole
 from ufm.labels import Labels, one_hot
 
 
@@ -42,7 +42,12 @@ def load_features(
     fewer than two classes, and a class without a sample; `FileNotFoundError` where there is no file.
     """
     dtype = float_dtype(dtype)
-    F, y = _read(path, (features, labels))
+    path = require_path("path", path)
+    for name, key in (("features", features), ("labels", labels)):
+        require_instance(name, key, str, "the name of an array in the file")
+    if num_classes is not None:
+        num_classes = require_whole("num_classes", num_classes, least=2)
+    F, y = _read(path, {"features": features, "labels": labels})
     require(F.ndim == 2 and min(F.shape) >= 1, f"`{features}` must have shape (N, d), one sample a row", F.shape)
     real = np.issubdtype(F.dtype, np.floating) or np.issubdtype(F.dtype, np.integer)
     require(real, f"`{features}` must hold real numbers", F.dtype)
@@ -69,17 +74,17 @@ def load_features(
     return LoadedFeatures(jnp.asarray(columns), one_hot(counts.tolist(), dtype=dtype), order)
 
 
-def _read(path: str | os.PathLike, keys: tuple[str, ...]) -> list[np.ndarray]:
-    """The named arrays of the file."""
-    name = os.fspath(path)
+def _read(name: str, keys: dict[str, str]) -> list[np.ndarray]:
+    """The arrays of the file under the keys that each argument gives."""
     try:
         with opened(name) as file:
             there = file.names
-            arrays = [_array(file, key) for key in keys if key in there]
+            for argument, key in keys.items():
+                wanted = f"`{argument}` must name an array of the file, which has {', '.join(there) or 'none'}"
+                require(key in there, wanted, repr(key))
+            arrays = [_array(file, key) for key in keys.values()]
     except (NotAnArchive, IsADirectoryError) as error:
         raise ValueError(f"`path` must be an .npz file, as np.savez writes it; got {name} ({error})") from error
-    missing = [key for key in keys if key not in there]
-    require(not missing, f"`path` must hold the arrays {', '.join(keys)}; it has {', '.join(there) or 'none'}; missing", missing)
     return arrays
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ufm._validate import require
+from ufm._validate import require, require_finite, require_instance
 from ufm.labels import Labels
 from ufm.losses import AbstractLoss
 from ufm.metrics.duality import checked_bias, checked_classifier
@@ -61,7 +61,11 @@ def fit_decay(features, labels: Labels, classifier, bias=None, *, loss: Abstract
     Source: derived. It does not hold for a network with several linear layers after the features (pass their product, and
     $\lambda_W$ is an effective one too), nor for a last layer without decay, which has no stationary point.
     """
-    require(isinstance(labels, Labels), "`labels` must be ufm.Labels; see ufm.one_hot and ufm.soft", type(labels).__name__)
+    require_instance("labels", labels, Labels, "ufm.Labels; see ufm.one_hot and ufm.soft")
+    require_finite("features", features, ndim=2)
+    require_finite("classifier", classifier, ndim=2)
+    if bias is not None:
+        require_finite("bias", bias, ndim=1)
     means = moments(features, labels)
     params = Params((checked_classifier(classifier, means),), means.features, checked_bias(bias, means))
     widths = (len(means.features),)

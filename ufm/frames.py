@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._validate import concrete, float_dtype, require, require_nonnegative, require_positive
+from ufm._validate import (
+    as_floats,
+    concrete,
+    float_dtype,
+    require,
+    require_key,
+    require_nonnegative,
+    require_positive,
+    require_whole,
+)
 
 
 def centring_matrix(num_classes: int, *, dtype=None) -> Float[Array, "K K"]:
@@ -39,7 +48,7 @@ def simplex_etf(
     Raises `ValueError` for K < 2, d < K − 1 and a multiplier that is not positive.
     """
     K, dtype = checked_count(num_classes), float_dtype(dtype)
-    _require_scalar("multiplier", multiplier)
+    require_positive("multiplier", multiplier, shape=())
     scale = jnp.asarray(multiplier, dtype) * np.sqrt(K / (K - 1)).astype(dtype)
     if dim is None and key is None:
         return scale * centring_matrix(K, dtype=dtype)
@@ -56,7 +65,7 @@ def orthogonal_frame(
     Raises `ValueError` for K < 2, d < K and a multiplier that is not positive.
     """
     K = checked_count(num_classes)
-    _require_scalar("multiplier", multiplier)
+    require_positive("multiplier", multiplier, shape=())
     return general_orthogonal_frame(jnp.full(K, multiplier, float_dtype(dtype)), dim=dim, key=key, dtype=dtype)
 
 
@@ -76,7 +85,9 @@ def general_orthogonal_frame(lengths, *, dim: int | None = None, key: PRNGKeyArr
 
 def random_orthonormal(rows: int, columns: int, *, key: PRNGKeyArray, dtype=None) -> Float[Array, "rows columns"]:
     r"""Q with $Q^\top Q = I$, uniform over all such matrices. Raises `ValueError` for fewer rows than columns."""
-    require(rows >= columns >= 1, "`rows` must be >= `columns` >= 1", (rows, columns))
+    columns = require_whole("columns", columns)
+    rows = require_whole("rows", rows, least=columns)
+    require_key("key", key)
     Q, R = jnp.linalg.qr(jax.random.normal(key, (rows, columns), float_dtype(dtype)))
     # QR leaves the signs to the algorithm; without this the law of Q is not uniform
     return Q * jnp.where(jnp.diagonal(R) < 0, -1, 1)[None, :]
@@ -123,7 +134,7 @@ def nearest_etf(vectors: Float[Array, "d K"]) -> Float[Array, "d K"]:
     """
     V = as_floats("vectors", vectors, ndim=2)
     d, K = V.shape
-    checked_count(K, name="vectors.shape[1]")
+    require(K >= 2, "`vectors` must have K >= 2 columns", V.shape)
     require(d >= K - 1, f"`vectors` must have d >= K - 1 = {K - 1} rows to hold a simplex ETF", d)
     E = jnp.asarray(_contrasts(K), V.dtype)
     A, S, B = jnp.linalg.svd(V @ E.T, full_matrices=False)
@@ -139,28 +150,15 @@ def normalised(matrix: Array) -> Array:
 
 def checked_lengths(lengths) -> None:
     """`ValueError` unless `lengths` are K >= 2 finite numbers >= 0, not all of them zero."""
-    require(np.ndim(lengths) == 1, "`lengths` must be a sequence of K lengths", lengths)
-    checked_count(len(lengths), name="len(lengths)")
-    require_nonnegative("lengths", lengths)
+    require_nonnegative("lengths", lengths, ndim=1)
+    require(len(lengths) >= 2, "`lengths` must hold K >= 2 lengths", lengths)
     array = concrete(lengths)
     require(array is None or np.any(array > 0), "`lengths` must not all be zero", lengths)
 
 
-def as_floats(name: str, value, *, ndim: int) -> Array:
-    """The value as a JAX array of its own float dtype; `ValueError` for another rank or dtype."""
-    require(np.ndim(value) == ndim, f"`{name}` must be an array with {ndim} axes", np.shape(value))
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        return jnp.asarray(value, float_dtype())
-    # JAX would quietly round a float64 array to float32, and an NC1 of 1e-28 with it
-    return jnp.asarray(value, float_dtype(dtype))
-
-
 def checked_count(num_classes, *, name: str = "num_classes") -> int:
     """K as an int; `ValueError` unless it is a whole number >= 2."""
-    whole = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
-    require(whole and num_classes >= 2, f"`{name}` must be a whole number K >= 2", num_classes)
-    return int(num_classes)
+    return require_whole(name, num_classes, least=2)
 
 
 def _contrasts(K: int) -> np.ndarray:
@@ -173,13 +171,8 @@ def _contrasts(K: int) -> np.ndarray:
 def _embed(rows: np.ndarray, *, dim: int, key: PRNGKeyArray | None, dtype) -> Float[Array, "d K"]:
     """Q `rows` for an orthonormal Q (dim, r): random when there is a key, else the first r coordinates."""
     r = rows.shape[0]
-    whole = isinstance(dim, int | np.integer) and not isinstance(dim, bool)
-    require(whole and dim >= r, f"`dim` must be a whole number >= {r}, the dimension that the frame spans", dim)
+    # (r is the dimension that the frame spans)
+    dim = require_whole("dim", dim, least=r)
     if key is None:
         return jnp.asarray(np.pad(rows, ((0, dim - r), (0, 0))), dtype)
     return random_orthonormal(dim, r, key=key, dtype=dtype) @ jnp.asarray(rows, dtype)
-
-
-def _require_scalar(name: str, value) -> None:
-    require(np.ndim(value) == 0, f"`{name}` must be a float", value)
-    require_positive(name, value)

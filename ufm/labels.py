@@ -11,7 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._validate import concrete, finite_and_positive, float_dtype, require, require_each
+from ufm._validate import (
+    LONGEST_LIST,
+    as_floats,
+    concrete,
+    float_dtype,
+    require,
+    require_array,
+    require_each,
+    require_finite,
+    require_flag,
+    require_instance,
+    require_positive,
+    require_real,
+    require_whole,
+)
 
 
 class Labels(eqx.Module):
@@ -29,17 +43,19 @@ class Labels(eqx.Module):
     weights: Float[Array, " C"] | None = None
 
     def __check_init__(self):
+        require_array("targets", self.targets)
         require(self.targets.ndim == 2, "`targets` must have shape (K, C)", self.targets.shape)
         K, C = self.targets.shape
         require(K >= 2, "`targets` must have K >= 2 rows, one per class", K)
         require(C >= 1, "`targets` must have at least one column", C)
-        require_each("targets", self.targets, np.isfinite, "be finite")
+        require_finite("targets", self.targets)
         for name, array in (("masses", self.masses), ("weights", self.weights)):
-            if array is None:
+            if array is None and name == "weights":
                 continue
+            require_array(name, array)
             require(array.shape == (C,), f"`{name}` must have shape ({C},), one per column of `targets`", array.shape)
             require(array.dtype == self.targets.dtype, f"`{name}` must have the dtype of `targets`, {self.targets.dtype}", array.dtype)
-            require_each(name, array, finite_and_positive, "be positive and finite")
+            require_positive(name, array)
 
     @property
     def num_classes(self) -> int:
@@ -104,17 +120,22 @@ def one_hot(class_counts, *, class_weights=None, collapsed: bool = False, dtype=
     Raises `ValueError` for K < 2, counts or weights that are not positive, and counts that are not whole numbers where columns are counted.
     """
     dtype = float_dtype(dtype)
+    require_flag("collapsed", collapsed)
     counts = checked_counts(class_counts)
     K = len(class_counts)
     weights = None
     if class_weights is not None:
-        require(np.shape(class_weights) == (K,), f"`class_weights` must have shape ({K},), one per class", np.shape(class_weights))
+        require_positive("class_weights", class_weights, ndim=1)
+        given = np.shape(class_weights)
+        require(given == (K,), f"`class_weights` must have shape ({K},), one for each of `class_counts`", given)
         weights = jnp.asarray(class_weights, dtype=dtype)
     if collapsed:
         return Labels(jnp.eye(K, dtype=dtype), jnp.asarray(class_counts, dtype=dtype), weights)
     if counts is None:
         raise ValueError(f"`class_counts` must be concrete for full labels; pass collapsed=True to trace them; got {class_counts}")
     require(np.all(counts == np.round(counts)), "`class_counts` must be whole numbers for full labels", class_counts)
+    wanted = f"`class_counts` must sum to at most {LONGEST_LIST} for full labels; pass collapsed=True"
+    require(counts.sum() <= LONGEST_LIST, wanted, counts.sum())
     columns = np.repeat(np.arange(K), counts.astype(int))
     targets, masses = jnp.asarray(np.eye(K)[:, columns], dtype=dtype), jnp.ones(len(columns), dtype=dtype)
     return Labels(targets, masses, None if weights is None else weights[columns])
@@ -136,24 +157,31 @@ def smoothed(class_counts, *, smoothing, class_weights=None, collapsed: bool = F
 
 def checked_counts(class_counts) -> np.ndarray | None:
     """Class counts as an array, or None while they are traced; `ValueError` unless there are two or more, all positive."""
-    require(np.ndim(class_counts) == 1, "`class_counts` must be a sequence of K counts", class_counts)
-    require(len(class_counts) >= 2, "`class_counts` must hold K >= 2 classes", class_counts)
-    counts = concrete(class_counts)
-    good = counts is None or (np.issubdtype(counts.dtype, np.number) and finite_and_positive(counts).all())
-    require(good, "`class_counts` must be positive and finite", class_counts)
-    return counts
+    array = require_real("class_counts", class_counts, ndim=1)
+    require(len(array) >= 2, "`class_counts` must hold K >= 2 classes", class_counts)
+    require_positive("class_counts", class_counts)
+    return concrete(array)
+
+
+def host_counts(class_counts) -> np.ndarray:
+    """Class counts in float64 on the host; `ValueError` for counts that are traced, and as `checked_counts` raises."""
+    counts = checked_counts(class_counts)
+    if counts is None:
+        raise ValueError(f"`class_counts` must be concrete here; got {class_counts}")
+    return counts.astype(np.float64)
 
 
 def require_smoothing(smoothing) -> None:
     """Label smoothing, possibly traced, is one number in [0, 1)."""
-    require(np.ndim(smoothing) == 0, "`smoothing` must be a float", smoothing)
-    amount = concrete(smoothing)
-    require(amount is None or 0 <= amount < 1, "`smoothing` must be in [0, 1)", smoothing)
+    require_each("smoothing", smoothing, lambda s: (s >= 0) & (s < 1), "be in [0, 1)", shape=())
 
 
 def soft(targets, masses=None, *, weights=None, dtype=None) -> Labels:
     """Any soft labels: `targets` (K, C), `masses` (C,), ones unless given, and loss `weights` (C,) or None. Raises as `Labels` does."""
     dtype = float_dtype(dtype)
+    for name, given in (("targets", targets), ("masses", masses), ("weights", weights)):
+        if given is not None or name == "targets":
+            require_real(name, given)
     targets = jnp.asarray(targets, dtype=dtype)
     if masses is None:
         masses = jnp.ones(targets.shape[1:], dtype=dtype)
@@ -165,9 +193,10 @@ def step_counts(num_majority: int, num_minority: int, *, majority: int, minority
 
     Raises `ValueError` for a negative number of classes, fewer than two classes in all, or counts below 1.
     """
-    require(min(num_majority, num_minority) >= 0, "`num_majority` and `num_minority` must be >= 0", (num_majority, num_minority))
+    for name, number in (("num_majority", num_majority), ("num_minority", num_minority)):
+        require_whole(name, number, least=0, most=LONGEST_LIST)
     require(num_majority + num_minority >= 2, "`num_majority` + `num_minority` must be >= 2", num_majority + num_minority)
-    require(min(majority, minority) >= 1, "`majority` and `minority` must be >= 1", (majority, minority))
+    majority, minority = require_whole("majority", majority), require_whole("minority", minority)
     return (majority,) * num_majority + (minority,) * num_minority
 
 
@@ -176,8 +205,9 @@ def exponential_counts(num_classes: int, *, largest: int, ratio: float) -> tuple
 
     Raises `ValueError` for K < 2, a ratio below 1, or a tail that rounds to no sample.
     """
-    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
-    require(ratio >= 1, "`ratio` must be >= 1", ratio)
+    num_classes = require_whole("num_classes", num_classes, least=2, most=LONGEST_LIST)
+    largest = require_whole("largest", largest)
+    require_each("ratio", ratio, lambda r: np.isfinite(r) & (r >= 1), "be finite and >= 1", shape=())
     counts = np.rint(largest * float(ratio) ** (-np.arange(num_classes) / (num_classes - 1))).astype(int)
     require(counts[-1] >= 1, "`largest` / `ratio` must round to at least one sample", largest / ratio)
     return tuple(int(n) for n in counts)
@@ -185,5 +215,8 @@ def exponential_counts(num_classes: int, *, largest: int, ratio: float) -> tuple
 
 def collapse(labels: Labels, columns: Float[Array, "d C"]) -> Float[Array, "d K"]:
     """Class means of `columns`, by mass: column k of the result is the mean over the columns of class k."""
+    require_instance("labels", labels, Labels)
+    columns = as_floats("columns", columns, ndim=2)
+    require(columns.shape[1] == labels.num_columns, f"`columns` must have {labels.num_columns} columns, like `labels`", columns.shape)
     members = jax.nn.one_hot(labels.class_index, labels.num_classes, dtype=columns.dtype) * labels.masses[:, None]
     return (columns @ members) / jnp.sum(members, axis=0)[None, :]

@@ -13,13 +13,23 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
-from ufm._validate import concrete, float_dtype, require
-from ufm.labels import Labels
+from ufm._validate import (
+    LONGEST_LIST,
+    float_dtype,
+    require,
+    require_each,
+    require_instance,
+    require_key,
+    require_whole,
+)
+from ufm.labels import Labels, host_counts
 
 Floats = NDArray[np.float64]
 
 # Beyond this the law is narrower than rounding of the recurrence can tell from its limit λ = 1/2.
 _LARGEST_ALPHA = 1e12
+# The rule is an eigenproblem of as many rows.
+MOST_NODES = 10_000
 
 
 def mixup(num_classes: int, alpha: float, *, nodes: int = 64, class_counts=None, dtype=None) -> Labels:
@@ -38,8 +48,9 @@ def mixup(num_classes: int, alpha: float, *, nodes: int = 64, class_counts=None,
     not K positive numbers. Source: Zhang et al. 2018 (mixup); the expectation form of the unconstrained features model is derived here.
     """
     dtype = float_dtype(dtype)
-    K = _count("num_classes", num_classes, 2)
-    _checked_alpha(alpha)
+    K = require_whole("num_classes", num_classes, least=2)
+    nodes = require_nodes(nodes)
+    require_alpha(alpha)
     shares = _shares(np.ones(K) if class_counts is None else class_counts)
     require(len(shares) == K, f"`class_counts` must hold K = {K} counts", len(shares))
     if alpha == 0:
@@ -69,9 +80,10 @@ def sampled_mixup(class_counts, alpha: float, *, draws: int, key: PRNGKeyArray, 
     the optimum tends to that of `mixup` with error of order draws^(-1/2).
     """
     dtype = float_dtype(dtype)
-    _checked_alpha(alpha)
+    require_alpha(alpha)
     shares = _shares(class_counts)
-    draws = _count("draws", draws, 1)
+    draws = require_whole("draws", draws, most=LONGEST_LIST)
+    require_key("key", key)
     key_first, key_second, key_lam = jax.random.split(key, 3)
     logits = jnp.log(jnp.asarray(shares, dtype))
     first = jax.random.categorical(key_first, logits, shape=(draws,))
@@ -98,9 +110,9 @@ def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
 
     Raises `ValueError` for `alpha` <= 0 and fewer than two nodes.
     """
-    _checked_alpha(alpha)
+    require_alpha(alpha)
     require(alpha > 0, "`alpha` must be > 0 for a quadrature rule", alpha)
-    R = _count("nodes", nodes, 2)
+    R = require_nodes(nodes)
     if alpha > _LARGEST_ALPHA:
         return np.array([0.5]), np.array([1.0])
     k = np.arange(2, R + 1)
@@ -120,7 +132,7 @@ def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
 
 def mixing_moment(alpha: float) -> float:
     r"""$\rho = \mathbb E[\lambda^2 + (1-\lambda)^2] = (\alpha+1)/(2\alpha+1)$: 1 without mixup, 2/3 for uniform λ, 1/2 for λ = 1/2."""
-    _checked_alpha(alpha)
+    require_alpha(alpha)
     return 0.5 if alpha == np.inf else (alpha + 1) / (2 * alpha + 1)
 
 
@@ -148,6 +160,7 @@ def mixed_pairs(labels: Labels) -> MixedPairs:
 
     Raises `ValueError` for a column with three or more nonzero targets, a negative one, or a sum that is not one.
     """
+    require_instance("labels", labels, Labels)
     return pairs_of(np.asarray(labels.targets, dtype=np.float64), rounding=8 * float(np.finfo(labels.targets.dtype).eps))
 
 
@@ -175,22 +188,19 @@ def _orthonormal(x: Floats, off: Floats) -> tuple[Floats, Floats]:
     return np.stack(values), np.stack(slopes)
 
 
-def _checked_alpha(alpha) -> None:
-    number = isinstance(alpha, int | float | np.integer | np.floating) and not isinstance(alpha, bool)
-    require(number and alpha >= 0, "`alpha` must be a number >= 0 (0: no mixup, math.inf: λ = 1/2)", alpha)
+def require_nodes(nodes, *, most: int = MOST_NODES) -> int:
+    """The number of nodes of a rule."""
+    return require_whole("nodes", nodes, least=2, most=most)
 
 
-def _count(name: str, value, least: int) -> int:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    require(whole and value >= least, f"`{name}` must be a whole number >= {least}", value)
-    return int(value)
+def require_alpha(alpha) -> None:
+    """The parameter of a symmetric Beta law, from 0 to infinity, is one number on the host."""
+    words = "be a number >= 0 (0: no mixup, math.inf: λ = 1/2)"
+    values = require_each("alpha", alpha, lambda alpha: alpha >= 0, words, shape=())
+    require(values is not None, "`alpha` must be concrete: the rule is made on the host", alpha)
 
 
 def _shares(class_counts) -> Floats:
     """π_k = n_k/N (K,), in float64."""
-    counts = concrete(class_counts)
-    if counts is None:
-        raise ValueError(f"`class_counts` must be concrete: pairs are made on the host; got {class_counts}")
-    right = counts.ndim == 1 and len(counts) >= 2 and np.issubdtype(counts.dtype, np.number)
-    require(right and np.all(np.isfinite(counts)) and np.all(counts > 0), "`class_counts` must be K >= 2 positive numbers", class_counts)
-    return counts.astype(np.float64) / counts.sum()
+    counts = host_counts(class_counts)
+    return counts / counts.sum()

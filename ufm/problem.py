@@ -11,16 +11,30 @@ from __future__ import annotations
 
 import functools
 import operator
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import concrete, require, require_dtype, require_nonnegative, require_positive
+from ufm._validate import (
+    concrete,
+    require,
+    require_choice,
+    require_dtype,
+    require_finite,
+    require_instance,
+    require_nonnegative,
+    require_positive,
+    require_real,
+    require_whole,
+    shown,
+)
 from ufm.labels import Labels
 from ufm.losses import AbstractLoss, loss_and_dual
-from ufm.losses.base import unit_roundoff
+from ufm.losses.base import require_loss, unit_roundoff
 
 # What features may be: any numbers, or numbers >= 0.
 FEATURES = ("free", "nonnegative")
@@ -89,9 +103,9 @@ class Problem(eqx.Module):
         fixed_weights=None,
         features: str = "free",
     ):
-        require(isinstance(labels, Labels), "`labels` must be ufm.Labels; see ufm.one_hot and ufm.soft", type(labels).__name__)
-        require(isinstance(loss, AbstractLoss), "`loss` must be a loss instance such as ufm.MeanSquaredError()", loss)
-        require(features in FEATURES, f"`features` must be one of {', '.join(map(repr, FEATURES))}", features)
+        require_instance("labels", labels, Labels, "ufm.Labels; see ufm.one_hot and ufm.soft")
+        require_loss(loss, labels.targets.shape, labels.targets.dtype)
+        require_choice("features", features, FEATURES)
         targets = concrete(labels.targets)
         if targets is not None:
             loss.check_targets(targets)
@@ -101,38 +115,36 @@ class Problem(eqx.Module):
         self.loss = loss
         self.widths = _checked_widths(widths)
         M = len(self.widths)
-        require(
-            np.ndim(lambda_W) == 0 or np.shape(lambda_W) == (M,), f"`lambda_W` must be a float or one float per factor (M = {M})", lambda_W
-        )
         require_nonnegative("lambda_W", lambda_W)
+        several = f"`lambda_W` must be a float or one float per factor (M = {M})"
+        require(np.shape(lambda_W) in ((), (M,)), several, shown(lambda_W))
         require_dtype("lambda_W", lambda_W, dtype)
-        require(np.ndim(lambda_H) == 0, "`lambda_H` must be a float", lambda_H)
-        require_nonnegative("lambda_H", lambda_H)
+        require_nonnegative("lambda_H", lambda_H, shape=())
         require_dtype("lambda_H", lambda_H, dtype)
         self.lambda_W = jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
         self.lambda_H = jnp.asarray(lambda_H, dtype)
-        if bias is None or isinstance(bias, str):
-            require(bias in (None, "free"), '`bias` must be None, "free" or a penalty > 0', bias)
+        if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(bias, bool):
+            word = bias is None or isinstance(bias, str)
+            wanted = '`bias` must be None, "free" or a penalty > 0'
+            require(word and bias in (None, "free"), wanted, shown(bias))
             self.bias, self.lambda_b = bias, None
         else:
-            scalar = np.ndim(bias) == 0 and not isinstance(bias, bool | np.bool_)
-            require(scalar, '`bias` must be None, "free" or a penalty > 0', bias)
+            require_positive("bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=())
             require_dtype("bias", bias, dtype)
-            require_positive("bias", bias, ' as a penalty (an unpenalised bias is "free")')
             self.bias, self.lambda_b = "penalised", jnp.asarray(bias, dtype)
-        require((anchor is None) == (beta is None), "`anchor` and `beta` must be given together", {"anchor": anchor, "beta": beta})
+        together = "`anchor` and `beta` must be given together"
+        require((anchor is None) == (beta is None), together, f"only {'`anchor`' if beta is None else '`beta`'}")
         if anchor is None:
             self.anchor = self.beta = None
         else:
             assert beta is not None
-            require(np.ndim(beta) == 0, "`beta` must be a float", beta)
-            require_positive("beta", beta)
+            require_positive("beta", beta, shape=())
             require_dtype("beta", beta, dtype)
             self.anchor = _checked_array("anchor", anchor, (self.widths[0], labels.num_columns), dtype)
             self.beta = jnp.asarray(beta, dtype)
         self.fixed_weights = None
         if fixed_weights is not None:
-            require(len(fixed_weights) == M, f"`fixed_weights` must hold the M = {M} factors (W_M, …, W_1)", len(fixed_weights))
+            _require_factors("fixed_weights", fixed_weights, M)
             self.fixed_weights = tuple(
                 _checked_array(f"fixed_weights[{i}]", W, shape, dtype)
                 for i, (W, shape) in enumerate(zip(fixed_weights, self.weight_shapes, strict=True))
@@ -172,6 +184,8 @@ def with_canonical_loss(problem):
 
 def objective(problem: Problem, params: Params) -> Float[Array, ""]:
     """Value of the objective at `params`: mean loss plus decay (and anchor), in the library's normalisation. Runs inside `jit`."""
+    require_instance("problem", problem, Problem)
+    require_shapes(problem, params)
     return fit(problem, params.logits) + decay(problem, params)
 
 
@@ -229,22 +243,33 @@ def terms_of_sum(number: int) -> float:
 
 def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
     """`params` as arrays of the problem's dtype; `ValueError` naming the first part whose shape, dtype, values or signs do not fit."""
-    require(isinstance(params, Params), f"`{name}` must be ufm.Params", type(params).__name__)
-    M, K = problem.depth, problem.labels.num_classes
-    require(len(params.weights) == M, f"`{name}.weights` must hold the M = {M} factors (W_M, …, W_1)", len(params.weights))
-    weights = tuple(
-        _checked_array(f"{name}.weights[{i}]", W, shape, problem.dtype)
-        for i, (W, shape) in enumerate(zip(params.weights, problem.weight_shapes, strict=True))
-    )
-    features = _checked_array(f"{name}.features", params.features, (problem.feature_dim, problem.labels.num_columns), problem.dtype)
+    parts = [_checked_array(part, value, shape, problem.dtype) for part, value, shape in _parts(problem, params, name)]
+    bias = parts.pop() if problem.has_bias else None
+    *weights, features = parts
     values = concrete(features)
     allowed = problem.features == "free" or values is None or np.all(values >= 0)
     require(allowed, f'`{name}.features` must be >= 0 for features="nonnegative"', None if values is None else np.min(values))
-    require(
-        (params.bias is not None) == problem.has_bias, f"`{name}.bias` must be {'an array' if problem.has_bias else 'None'}", params.bias
-    )
-    bias = None if params.bias is None else _checked_array(f"{name}.bias", params.bias, (K,), problem.dtype)
-    return Params(weights=weights, features=features, bias=bias)
+    return Params(weights=tuple(weights), features=features, bias=bias)
+
+
+def require_shapes(problem: Problem, params: Params) -> None:
+    """`ValueError` unless `params` has the shapes of a point of the problem. Reads no values, so it runs inside `jit`."""
+    for part, value, shape in _parts(problem, params, "params"):
+        require_real(part, value, shape=shape)
+
+
+def _parts(problem: Problem, params: Params, name: str) -> list[tuple[str, Any, tuple[int, ...]]]:
+    """Factors, features and bias, each with its name and the shape that it must have."""
+    require_instance(name, params, Params)
+    _require_factors(f"{name}.weights", params.weights, problem.depth)
+    K, C = problem.labels.num_classes, problem.labels.num_columns
+    parts: list[tuple[str, Any, tuple[int, ...]]] = [
+        (f"{name}.weights[{i}]", W, shape) for i, (W, shape) in enumerate(zip(params.weights, problem.weight_shapes, strict=True))
+    ]
+    parts.append((f"{name}.features", params.features, (problem.feature_dim, C)))
+    wanted = f"`{name}.bias` must be {'an array' if problem.has_bias else 'None'}"
+    require((params.bias is not None) == problem.has_bias, wanted, shown(params.bias))
+    return [*parts, (f"{name}.bias", params.bias, (K,))] if problem.has_bias else parts
 
 
 def require_decay(problem: Problem, purpose: str) -> None:
@@ -261,15 +286,19 @@ def require_free_features(problem: Problem, purpose: str) -> None:
 
 
 def _checked_widths(widths) -> tuple[int, ...]:
-    require(isinstance(widths, tuple | list) and len(widths) >= 1, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", widths)
-    whole = all(isinstance(d, int | np.integer) and not isinstance(d, bool) for d in widths)
-    require(whole and min(widths) >= 1, "`widths` must be whole numbers >= 1", widths)
-    return tuple(int(d) for d in widths)
+    several = isinstance(widths, tuple | list) and len(widths) >= 1
+    require(several, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", shown(widths))
+    return tuple(require_whole(f"widths[{i}]", d) for i, d in enumerate(widths))
+
+
+def _require_factors(name: str, weights, depth: int) -> None:
+    several = isinstance(weights, tuple | list)
+    wanted = f"`{name}` must hold the M = {depth} factors (W_M, …, W_1)"
+    require(several, wanted, shown(weights))
+    require(len(weights) == depth, wanted, len(weights))
 
 
 def _checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
-    require(np.shape(value) == shape, f"`{name}` must have shape {shape}", np.shape(value))
+    require_finite(name, value, shape=shape)
     require_dtype(name, value, dtype)
-    array = concrete(value)
-    require(array is None or np.all(np.isfinite(array)), f"`{name}` must be finite", value)
     return jnp.asarray(value, dtype)

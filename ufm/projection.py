@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
-from ufm._validate import require, require_positive
-from ufm.frames import as_floats
+from ufm._validate import as_floats, require, require_finite, require_instance, require_positive, require_real
 from ufm.labels import Labels
 from ufm.mixtures import MixedPairs, mixed_pairs
 
@@ -58,11 +57,11 @@ def three_class_projection(classifier: Float[Array, "K d"] | Float[np.ndarray, "
     W = as_floats("classifier", classifier, ndim=2)
     K = W.shape[0]
     require(K >= 3, "`classifier` must have K >= 3 rows, one per class", K)
-    chosen = np.asarray(classes)
+    chosen = np.asarray(require_real("classes", classes))
     whole = chosen.shape == (3,) and np.issubdtype(chosen.dtype, np.integer)
     good = whole and len(set(chosen.tolist())) == 3 and chosen.min() >= 0 and chosen.max() < K
     require(good, f"`classes` must be three different classes of 0 … {K - 1}", classes)
-    require_positive("tolerance", tolerance)
+    require_positive("tolerance", tolerance, shape=())
     three = W[chosen]
     origin = jnp.mean(three, axis=0)
     U, S, V = jnp.linalg.svd(three - origin[None, :], full_matrices=False)
@@ -96,8 +95,9 @@ def channel_coordinates(logits: Float[Array, "K C"] | Float[np.ndarray, "K C"], 
 
     Source: Fisher, Meng & Papyan 2024, the optimal features of different-class mixtures, in logits.
     """
-    Z = np.asarray(as_floats("logits", logits, ndim=2), dtype=np.float64)
-    require(isinstance(labels, Labels), "`labels` must be ufm.Labels", type(labels).__name__)
+    require_finite("logits", logits, ndim=2)
+    Z = np.asarray(logits, dtype=np.float64)
+    require_instance("labels", labels, Labels)
     targets = np.asarray(labels.targets)
     require(Z.shape == targets.shape, f"`logits` must have the shape of `labels.targets`, {targets.shape}", Z.shape)
     pairs = mixed_pairs(labels)

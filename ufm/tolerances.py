@@ -62,7 +62,9 @@ def gradient_tolerance(tolerance: float | None, dtype) -> float:
     """The relative gradient norm at which a solver stops: as given, or that of the table. `ValueError` for what the dtype cannot reach."""
     if tolerance is None:
         return for_dtype(dtype).gradient
-    require_positive("tolerance", tolerance)
+    require_positive("tolerance", tolerance, shape=())
+    # of a relative norm: from 1 on every point is stationary
+    require(tolerance < 1, "`tolerance` must be < 1", tolerance)
     rounding = np.finfo(dtype).eps
     require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {dtype} can resolve", tolerance)
     return tolerance

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm._validate import require
+from ufm._validate import require_each, require_flag, require_instance, require_key, require_nonnegative, require_whole
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
 from ufm.losses import loss_and_dual
 from ufm.losses.base import unit_roundoff
@@ -76,6 +76,7 @@ class LargeCertificate(eqx.Module):
 
     def closes(self, tolerance: float = 1e-9) -> bool:
         """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
+        require_nonnegative("tolerance", tolerance, shape=())
         known = float(self.value) - float(self.lower_bound) + float(self.rounding)
         return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))
 
@@ -107,14 +108,16 @@ def certify_large(
 
     What rounding can amount to is subtracted, as in `certify`. `failure_probability` is of the random vectors and of nothing else.
     """
-    require(isinstance(problem, LargeProblem), "`problem` must be ufm.LargeProblem; ufm.certify takes a Problem", type(problem).__name__)
+    require_instance("problem", problem, LargeProblem, "ufm.LargeProblem; ufm.certify takes a Problem")
     problem = with_canonical_loss(problem)
     # the bias is not solved for: the dual columns are centred instead
     problem.loss.require_bound(free_bias=False)
     require_decay(as_problem(problem), "a certificate")
-    for name, number in (("steps", steps), ("block", block)):
-        require(isinstance(number, int) and number >= 1, f"`{name}` must be a whole number >= 1", number)
-    require(0 < failure_probability < 1, "`failure_probability` must lie between 0 and 1", failure_probability)
+    require_key("key", key)
+    steps, block = require_whole("steps", steps), require_whole("block", block)
+    inside = "lie between 0 and 1"
+    require_each("failure_probability", failure_probability, lambda p: (p > 0) & (p < 1), inside, shape=())
+    require_flag("progress", progress, optional=True)
     params = check_params(as_problem(problem), params)
 
     bar = Progress("certify_large", total=_GUESSES + steps + 3, show=progress)

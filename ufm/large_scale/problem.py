@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import require
+from ufm._validate import require_instance, require_whole
 from ufm.labels import one_hot
 from ufm.large_scale.sparse import SparseLabels
-from ufm.losses import AbstractLoss, loss_and_dual
-from ufm.problem import Params, Problem, decay
+from ufm.losses import AbstractLoss, MeanSquaredError, loss_and_dual
+from ufm.losses.base import require_loss
+from ufm.problem import Params, Problem, decay, require_shapes
 
 # Narrower chunks waste the matrix unit; from the feature dimension on, a chunk of logits is as large as the classifier.
 _LEAST_CHUNK = 128
@@ -46,17 +47,18 @@ class LargeProblem(eqx.Module):
     def __init__(
         self, labels: SparseLabels, *, loss: AbstractLoss, feature_dim: int, lambda_W, lambda_H, bias=None, chunk: int | None = None
     ):
-        hint = "`labels` must be ufm.SparseLabels; see ufm.sparse_one_hot and ufm.sparse_soft"
-        require(isinstance(labels, SparseLabels), hint, type(labels).__name__)
-        # the checks of loss, λ and bias are those of `Problem`, on labels of two classes
+        hint = "ufm.SparseLabels; see ufm.sparse_one_hot and ufm.sparse_soft"
+        require_instance("labels", labels, SparseLabels, hint)
+        feature_dim = require_whole("feature_dim", feature_dim)
+        require_loss(loss, (labels.num_classes, labels.num_columns), labels.dtype)
+        # the checks of λ and bias are those of `Problem`, on labels of two classes
         small = one_hot((1, 1), collapsed=True, dtype=labels.dtype)
-        plain = Problem(small, loss=loss, widths=(feature_dim,), lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+        plain = Problem(small, loss=MeanSquaredError(), widths=(feature_dim,), lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
         self.labels, self.loss, self.feature_dim = labels, loss, plain.feature_dim
         self.lambda_W, self.lambda_H, self.lambda_b, self.bias = plain.lambda_W, plain.lambda_H, plain.lambda_b, plain.bias
         if chunk is None:
             chunk = max(self.feature_dim, _LEAST_CHUNK)
-        require(isinstance(chunk, int | np.integer) and chunk >= 1, "`chunk` must be a whole number >= 1", chunk)
-        self.chunk = min(int(chunk), labels.num_columns)
+        self.chunk = min(require_whole("chunk", chunk), labels.num_columns)
 
     # What `ufm.problem` asks of a problem, for its checks and its decay: one free factor, free features, nothing to pull them.
     depth = 1
@@ -157,6 +159,8 @@ def large_objective(problem: LargeProblem, params: Params) -> Float[Array, ""]:
 
     Reverse-mode differentiation takes the gradient from the same pass over the columns and keeps nothing of size K × C.
     """
+    require_instance("problem", problem, LargeProblem)
+    require_shapes(as_problem(problem), params)
 
     @jax.custom_vjp
     def value(params: Params):

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm._validate import require
+from ufm._validate import require, require_flag, require_instance, require_key, require_one_of, require_whole
 from ufm.large_scale.problem import LargeProblem, as_problem, large_objective
 from ufm.problem import Params, check_params, require_decay
 from ufm.solution import Result, Solution, SolveFailed
@@ -54,11 +54,13 @@ def minimise_large(
     L-BFGS decides by values, whose rounding leaves the relative gradient norm near 1e-8 in float64 on badly scaled problems: such a run
     ends STALLED and says so.
     """
-    require(isinstance(problem, LargeProblem), "`problem` must be ufm.LargeProblem; ufm.minimise solves a Problem", type(problem).__name__)
-    given = [name for name, value in (("key", key), ("start", start), ("resume", resume)) if value is not None]
-    require(len(given) == 1, "exactly one of `key`, `start` and `resume` must be given", given)
-    for name, value in (("max_steps", max_steps), ("memory_size", memory_size)):
-        require(isinstance(value, int) and value >= 1, f"`{name}` must be a whole number >= 1", value)
+    require_instance("problem", problem, LargeProblem, "ufm.LargeProblem; ufm.minimise solves a Problem")
+    require_one_of(key=key, start=start, resume=resume)
+    if key is not None:
+        require_key("key", key)
+    max_steps, memory_size = require_whole("max_steps", max_steps), require_whole("memory_size", memory_size)
+    require_flag("throw", throw)
+    require_flag("progress", progress, optional=True)
     require_decay(as_problem(problem), "a minimiser")
     tolerance = gradient_tolerance(tolerance, problem.dtype)
 

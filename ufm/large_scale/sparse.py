@@ -12,7 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._validate import finite_and_positive, float_dtype, require, require_each
+from ufm._validate import (
+    float_dtype,
+    require,
+    require_array,
+    require_each,
+    require_finite,
+    require_positive,
+    require_real,
+    require_whole,
+)
 from ufm.labels import Labels, checked_counts, require_smoothing
 
 
@@ -34,18 +43,19 @@ class SparseLabels(eqx.Module):
 
     def __check_init__(self):
         K = self.num_classes
-        require(isinstance(K, int) and K >= 2, "`num_classes` must be a whole number >= 2", K)
+        require_whole("num_classes", K, least=2)
+        for name in ("index", "entries", "background", "masses"):
+            require_array(name, getattr(self, name), kind=jnp.integer if name == "index" else jnp.floating)
         require(self.index.ndim == 2 and self.index.size > 0, "`index` must have shape (R, C), not empty", self.index.shape)
-        require(jnp.issubdtype(self.index.dtype, jnp.integer), "`index` must hold integers", self.index.dtype)
         require(self.entries.shape == self.index.shape, f"`entries` must have the shape of `index`, {self.index.shape}", self.entries.shape)
         C = self.index.shape[1]
         for name, array in (("background", self.background), ("masses", self.masses)):
             require(array.shape == (C,), f"`{name}` must have shape ({C},), one per column of `index`", array.shape)
             require(array.dtype == self.entries.dtype, f"`{name}` must have the dtype of `entries`, {self.entries.dtype}", array.dtype)
         require_each("index", self.index, lambda index: (index >= 0) & (index < K), f"lie in 0 … {K - 1}")
-        require_each("entries", self.entries, np.isfinite, "be finite")
-        require_each("background", self.background, np.isfinite, "be finite")
-        require_each("masses", self.masses, finite_and_positive, "be positive and finite")
+        require_finite("entries", self.entries)
+        require_finite("background", self.background)
+        require_positive("masses", self.masses)
 
     @property
     def num_columns(self) -> int:
@@ -124,10 +134,18 @@ def sparse_soft(index, entries, masses=None, *, num_classes: int, background=0.0
     Raises as `SparseLabels` does.
     """
     dtype = float_dtype(dtype)
-    whole = np.ndim(index) == 2 and np.issubdtype(np.asarray(index).dtype, np.integer)
-    require(whole, "`index` must hold integers, with shape (R, C)", np.shape(index))
-    C = np.shape(index)[1]
-    require(np.shape(background) in ((), (C,)), f"`background` must be a float or have shape ({C},)", np.shape(background))
+    given = require_real("index", index, ndim=2)
+    require(jnp.issubdtype(given.dtype, jnp.integer), "`index` must hold integers", given.dtype)
+    C = given.shape[1]
+    alike = require_real("entries", entries).shape
+    require(alike == given.shape, f"`entries` must have the shape of `index`, {given.shape}", alike)
+    shape = require_real("background", background).shape
+    require(shape in ((), (C,)), f"`background` must be a float or have shape ({C},)", shape)
+    if masses is not None:
+        require_real("masses", masses, shape=(C,))
+    num_classes = require_whole("num_classes", num_classes, least=2)
+    # before the cast to 32 bits, which would turn 2^32 into 0
+    require_each("index", index, lambda index: (index >= 0) & (index < num_classes), f"lie in 0 … {num_classes - 1}")
     return SparseLabels(
         index=jnp.asarray(index, jnp.int32),
         entries=jnp.asarray(entries, dtype),

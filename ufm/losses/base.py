@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import concrete, float_dtype, require
+from ufm._validate import concrete, float_dtype, require, require_instance
 from ufm.losses.rows import AbstractRows
 
 
@@ -154,6 +155,29 @@ def _generous(num_classes: int, dtype) -> float:
     return 16 * (num_classes + 4) * unit_roundoff(dtype)
 
 
+def require_loss(loss: AbstractLoss, shape: tuple[int, int], dtype) -> None:
+    """`ValueError` unless `loss` is a loss that gives one number for each column of logits (K, C)."""
+    require_instance("loss", loss, AbstractLoss, "a loss instance such as ufm.MeanSquaredError()")
+    leaves, structure = jax.tree.flatten(loss)
+    forms = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    answer = _answer_of(structure, forms, shape, np.dtype(dtype))
+    wanted = f"`loss` must give one number for each column, shape {shape[1:]}, of logits {shape}"
+    require(answer == shape[1:], wanted, answer)
+
+
+@functools.lru_cache(maxsize=256)
+def _answer_of(structure, forms, shape: tuple[int, int], dtype: np.dtype):
+    """The shape of what a loss gives, without any numbers; remembered, because it is asked of every problem."""
+    leaves = [jax.ShapeDtypeStruct(*form) for form in forms]
+    logits = jax.ShapeDtypeStruct(shape, dtype)
+    try:
+        answer = jax.eval_shape(lambda leaves, z, q: jax.tree.unflatten(structure, leaves)(z, q), leaves, logits, logits)
+    except Exception as error:
+        wanted = f"`loss` must take logits and targets of shape {shape}"
+        raise ValueError(f"{wanted}; got {type(error).__name__}: {error}") from error
+    return getattr(answer, "shape", type(answer).__name__)
+
+
 def loss_and_dual(
     loss: AbstractLoss, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
 ) -> tuple[Float[Array, ...], Float[Array, "K ..."]]:
@@ -185,12 +209,5 @@ def per_class(parameter: Array, *, beside: Array) -> Array:
 
 def parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:
     """A (possibly traced) parameter of a loss as a float array."""
-    require(np.shape(value) == shape, f"`{name}` must have shape {shape}", np.shape(value))
-    check(name, value)
+    check(name, value, shape=shape)
     return jnp.asarray(value, float_dtype())
-
-
-def require_finite(name: str, value) -> None:
-    """Every entry of a (possibly traced) value is finite."""
-    array = concrete(value)
-    require(array is None or np.all(np.isfinite(array)), f"`{name}` must be finite", value)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._validate import require
+from ufm._validate import require_finite, require_instance, require_key, require_whole
 from ufm.losses.base import AbstractLoss
 from ufm.losses.questions import QUESTIONS, Absent, Points, Wrong
 
@@ -91,8 +91,11 @@ def check_loss(loss: AbstractLoss, *, num_classes: int, key: PRNGKeyArray, targe
     -----
     A loss that passes may still be wrong elsewhere: these are tests at random points, with logits of size up to 5.
     """
-    require(isinstance(loss, AbstractLoss), "`loss` must be a loss such as ufm.CrossEntropy()", loss)
-    require(isinstance(num_classes, int) and num_classes >= 2, "`num_classes` must be a whole number >= 2", num_classes)
+    require_instance("loss", loss, AbstractLoss, "a loss instance such as ufm.CrossEntropy()")
+    num_classes = require_whole("num_classes", num_classes, least=2)
+    require_key("key", key)
+    if targets is not None:
+        require_finite("targets", targets, ndim=2)
     points = Points.random(loss, num_classes, key, targets)
     findings = tuple(_asked(question, points) for question in QUESTIONS)
     return LossReport(loss=str(loss), num_classes=num_classes, dtype=points.logits.dtype.name, findings=findings)

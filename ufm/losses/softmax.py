@@ -17,8 +17,8 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm._validate import concrete, require, require_positive
-from ufm.losses.base import AbstractLoss, parameter, per_class, require_finite, unit_roundoff
+from ufm._validate import concrete, require, require_finite, require_positive, require_real
+from ufm.losses.base import AbstractLoss, parameter, per_class, unit_roundoff
 from ufm.losses.rows import AbstractRows, EntropyRows
 
 # log a is log1p(a − 1) above this, see `_point`.
@@ -315,8 +315,12 @@ class AdjustedCrossEntropy(AbstractLoss):
 
     def __init__(self, *, multiplicative=None, additive=None):
         given = additive if multiplicative is None else multiplicative
-        shape = () if given is None else np.shape(given)
-        require(len(shape) == 1, "`multiplicative` or `additive` must be given, one number per class", given)
+        require(given is not None, "`multiplicative` or `additive` must be given, one number per class", given)
+        name = "additive" if multiplicative is None else "multiplicative"
+        shape = require_real(name, given, ndim=1).shape
+        if additive is not None:
+            other = require_real("additive", additive, ndim=1).shape
+            require(other == shape, f"`additive` must have the shape of `multiplicative`, {shape}", other)
         self.multiplicative = parameter(
             "multiplicative", np.ones(shape) if multiplicative is None else multiplicative, require_positive, shape
         )

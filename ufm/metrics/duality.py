@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import require, require_nonnegative
-from ufm.frames import as_floats, gram_distance
+from ufm._validate import as_floats, require, require_flag, require_nonnegative
+from ufm.frames import gram_distance
 from ufm.metrics.moments import Moments, moments
 
 
@@ -24,12 +23,12 @@ def nc3_self_duality(
     Raises `ValueError` as `class_means` does, and for a classifier or ratios of the wrong shape.
     Source: Papyan, Han & Donoho 2020 (centred); the metrics of Dang et al. 2023 (not centred, and with ratios when imbalanced).
     """
+    require_flag("centre", centre)
     m = moments(features, labels, num_classes=num_classes)
     W = checked_classifier(classifier, m)
     vectors = m.centred if centre else m.means
     if ratios is not None:
-        require(np.shape(ratios) == (m.num_classes,), f"`ratios` must have shape ({m.num_classes},)", np.shape(ratios))
-        require_nonnegative("ratios", ratios)
+        require_nonnegative("ratios", ratios, shape=(m.num_classes,))
         vectors = vectors * jnp.asarray(ratios, vectors.dtype)[None, :]
     return gram_distance(W, vectors.T)
 
@@ -43,6 +42,7 @@ def nc3_product(features, labels, classifier, *, target, num_classes: int | None
 
     Raises `ValueError` as `nc3_self_duality` does, and for a target that is not (K, K). Source: the metrics of Dang et al. 2023.
     """
+    require_flag("centre", centre)
     m = moments(features, labels, num_classes=num_classes)
     W = checked_classifier(classifier, m)
     return gram_distance(W @ (m.centred if centre else m.means), target)
@@ -58,7 +58,7 @@ def nc4_agreement(features, labels, classifier, bias=None, *, num_classes: int |
 
     Raises `ValueError` as `class_means` does, and for a classifier or bias of the wrong shape. Source: Papyan, Han & Donoho 2020.
     """
-    require_nonnegative("tolerance", tolerance)
+    require_nonnegative("tolerance", tolerance, shape=())
     m = moments(features, labels, num_classes=num_classes)
     W = checked_classifier(classifier, m)
     return nc4_agreement_of(m, W, checked_bias(bias, m), tolerance)
@@ -80,7 +80,7 @@ def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
 def checked_classifier(classifier, m: Moments) -> Float[Array, "K d"]:
     """The classifier as an array; `ValueError` unless it is (K, d)."""
     W, shape = as_floats("classifier", classifier, ndim=2), (m.num_classes, m.features.shape[0])
-    require(W.shape == shape, f"`classifier` must have shape (K, d) = {shape}", W.shape)
+    require(W.shape == shape, f"`classifier` must have shape (K, d) = {shape}, d that of `features`", W.shape)
     return W
 
 

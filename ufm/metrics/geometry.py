@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import concrete, require
-from ufm.frames import as_floats, centring_matrix, checked_lengths, gram_distance
+from ufm._validate import as_floats, concrete, require, require_nonnegative
+from ufm.frames import centring_matrix, checked_lengths, gram_distance
 
 
 def nc2_etf(gram: Float[Array, "K K"]) -> Float[Array, ""]:
@@ -85,6 +85,7 @@ def equiangularity(gram: Float[Array, "K K"], *, floor: float | Array = 0.0) -> 
     Errors as for `nc2_etf`. Source: Papyan, Han & Donoho 2020, who centre the features first.
     """
     G = _checked_gram(gram)
+    require_nonnegative("floor", floor, shape=())
     norms = vector_norms(G)
     norms = jnp.where(norms > floor, norms, jnp.nan)
     pairs = np.triu_indices(len(G), 1)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._validate import concrete, require
-from ufm.frames import as_floats, checked_count
+from ufm._validate import as_floats, concrete, require, require_flag, require_real
+from ufm.frames import checked_count
 from ufm.labels import Labels
 
 # Class means are right to about one unit in the last place, their differences to a few: a length below this many is rounding noise.
@@ -130,6 +130,7 @@ def class_gram(features, labels, *, num_classes: int | None = None, centre: bool
 
     Arguments and errors as for `class_means`.
     """
+    require_flag("centre", centre)
     m = moments(features, labels, num_classes=num_classes)
     vectors = m.centred if centre else m.means
     return vectors.T @ vectors
@@ -141,14 +142,15 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
     C = features.shape[1]
     if isinstance(labels, Labels):
         K, index, masses = labels.num_classes, labels.class_index, labels.masses.astype(features.dtype)
-        require(num_classes in (None, K), f"`num_classes` must be the {K} classes of `labels`, or left out", num_classes)
+        agrees = num_classes is None or checked_count(num_classes) == K
+        require(agrees, f"`num_classes` must be the {K} classes of `labels`, or left out", num_classes)
         require(labels.num_columns == C, f"`labels` must have {C} columns, like `features`", labels.num_columns)
     else:
         K = checked_count(num_classes)
-        require(np.ndim(labels) == 1, "`labels` must be ufm.Labels or integers of shape (C,)", np.shape(labels))
-        index, masses = jnp.asarray(labels), jnp.ones(C, features.dtype)
+        index, masses = jnp.asarray(require_real("labels", labels, ndim=1)), jnp.ones(C, features.dtype)
         require(jnp.issubdtype(index.dtype, jnp.integer), "`labels` must be ufm.Labels or integers", index.dtype)
         require(len(index) == C, f"`labels` must have length {C}, the columns of `features`", len(index))
+        require(K <= C, f"`num_classes` must be at most {C}, the columns of `features`: each class needs a sample", K)
     classes = concrete(index)
     if classes is not None:
         require(np.all((classes >= 0) & (classes < K)), f"`labels` must lie in [0, {K})", f"{classes.min()} to {classes.max()}")

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ufm._validate import require, require_nonnegative
+from ufm._validate import require_instance, require_nonnegative
 from ufm.frames import centring_matrix, gram_distance
 from ufm.metrics.duality import checked_bias, checked_classifier, nc4_agreement_of
 from ufm.metrics.geometry import equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal
 from ufm.metrics.moments import Moments, checked_columns, moments, moments_of
 from ufm.metrics.variability import cdnv_of, nc1_pinv_of, nc1_trace_ratio_of
-from ufm.problem import Params, Problem, objective
+from ufm.problem import Params, Problem, objective, require_shapes
 from ufm.solution import Solution
 
 
@@ -73,6 +73,7 @@ class Metrics(eqx.Module):
 
 def measure(solution: Solution, *, tolerance=None, rcond=None) -> Metrics:
     """All metrics of a solution: those of `measure_params` at its problem and its params."""
+    require_instance("solution", solution, Solution)
     return measure_params(solution.problem, solution.params, tolerance=tolerance, rcond=rcond)
 
 
@@ -87,16 +88,14 @@ def measure_params(problem: Problem, params: Params, *, tolerance=None, rcond=No
     threshold a minimiser stops at about the cube root of its own tolerance from zero: such a point is not flagged, and its metrics are
     noise.
     """
+    require_instance("problem", problem, Problem)
+    require_shapes(problem, params)
     if tolerance is None:
         tolerance = np.sqrt(np.finfo(problem.dtype).eps)
-    require_nonnegative("tolerance", tolerance)
+    require_nonnegative("tolerance", tolerance, shape=())
     if rcond is not None:
-        require_nonnegative("rcond", rcond)
-    shape = (problem.feature_dim, problem.labels.num_columns)
-    require(params.features.shape == shape, f"`params.features` must have shape (d, C) = {shape}", params.features.shape)
+        require_nonnegative("rcond", rcond, shape=())
     checked_columns(params.features, problem.labels, None)
-    shapes = tuple(np.shape(W) for W in params.weights)
-    require(shapes == problem.weight_shapes, f"`params.weights` must have shapes {problem.weight_shapes}", shapes)
     return _measure_params(problem, params, *_traced(problem.dtype, tolerance, rcond))
 
 
@@ -126,8 +125,8 @@ def measure_features(
         ("tolerance", tolerance),
         ("rcond", rcond),
     ):
-        if value is not None:
-            require_nonnegative(name, value)
+        if value is not None or name != "rcond":
+            require_nonnegative(name, value, shape=())
     m = moments(features, labels, num_classes=num_classes, floor=feature_floor)
     W, b = checked_classifier(classifier, m), checked_bias(bias, m)
     return _measure(m, W, b, *_traced(W.dtype, classifier_floor, tolerance, rcond))

@@ -22,7 +22,7 @@ def nc1_pinv(features, labels, *, num_classes: int | None = None, rcond=None) ->
     `within_class_cov` and `between_class_cov`. It says nothing of variability outside the span of the class means; see `nc1_trace_ratio`.
     """
     if rcond is not None:
-        require_nonnegative("rcond", rcond)
+        require_nonnegative("rcond", rcond, shape=())
     return nc1_pinv_of(moments(features, labels, num_classes=num_classes), rcond)
 
 
