@@ -121,7 +121,7 @@ def test_kinds_of_starts():
 def test_bad_input(key):
     with pytest.raises(ValueError, match="`starts` must be a whole number >= 1; got 0"):
         ufm.search(SMALL, key=key, starts=0)
-    with pytest.raises(ValueError, match=r"`logits: a` must have shape \(4, 4\) or \(4, 4\); got \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"`logits\['a'\]` must have shape \(4, 4\) or \(4, 4\); got \(3, 3\)"):
         ufm.search(SMALL, key=key, logits={"a": np.eye(3)})
     with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for a search"):
         ufm.search(entropy(4, 2, 0.0), key=key)
@@ -133,5 +133,5 @@ def test_bad_input(key):
         ufm.start_from_logits(SMALL, np.full((4, 4), np.nan), key=key)
     with pytest.raises(ValueError, match="`noise` must be finite and >= 0"):
         ufm.start_from_logits(SMALL, np.eye(4), key=key, noise=-1.0)
-    with pytest.raises(ValueError, match="`resume` must be a BestKnown"):
+    with pytest.raises(ValueError, match=r"`resume` must be ufm\.BestKnown"):
         ufm.search(SMALL, key=key, resume="yes")

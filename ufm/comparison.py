@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require, require_instance
 from ufm.optima.optimum import Optimum, Spectrum
 from ufm.problem import objective_error
 from ufm.solution import Solution
@@ -113,6 +113,8 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
     Tolerances are those of `ufm.tolerances` for the problem's dtype; the value may also be off by what rounding of its terms can amount
     to, if that is more. Raises `ValueError` when the two are of different shape.
     """
+    require_instance("solution", solution, Solution)
+    require_instance("optimum", optimum, Optimum)
     problem = solution.problem
     K, C = problem.labels.targets.shape
     columns = len(optimum.column_index)

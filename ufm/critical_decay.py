@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ufm._progress import Progress
-from ufm._validate import require
+from ufm._validate import require_each, require_flag
 from ufm.certificates import certify
 from ufm.certificates.bound import require_certifiable
 from ufm.labels import Labels, soft
@@ -106,7 +106,8 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
     between two probes would be missed. Of a problem with d below the rank of the convex optimum only thresholds with a rank of at most d
     from there on are listed: below them its optimum is another one.
     """
-    require(1e-7 <= rtol <= 0.1, "`rtol` must be in [1e-7, 0.1]", rtol)
+    require_each("rtol", rtol, lambda rtol: (rtol >= 1e-7) & (rtol <= 0.1), "be in [1e-7, 0.1]", shape=())
+    require_flag("progress", progress, optional=True)
     facts = Facts.of(problem)
     formulas, complete = formula_thresholds(facts)
     found, note = formulas, "every threshold by formula"

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require, require_instance
 from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
 
@@ -88,6 +88,7 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
 
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
+    require_instance("problem", problem, Problem)
     require_decay(problem, "decay-weighted coordinates")
     require_free_features(problem, "a Hessian spectrum: a bound that holds is no direction of it")
     params = check_params(problem, params)

@@ -8,44 +8,65 @@ all metrics at once, is an observable too. A function of one's own is written th
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm import metrics
 from ufm._batching import one_by_one
+from ufm._validate import require, require_instance, require_positive
 from ufm.labels import collapse
-from ufm.problem import Params, Problem, decay, fit
+from ufm.problem import Params, Problem, decay, fit, require_shapes
 from ufm.solvers.first_order import sample_gradient
 from ufm.solvers.velocity import speed
 
 
+def _checked(observable: Callable) -> Callable:
+    """The observable, which looks first whether it was given a problem and a point of its shapes."""
+
+    @functools.wraps(observable)
+    def checked(problem: Problem, params: Params, **options):
+        require_instance("problem", problem, Problem)
+        require_shapes(problem, params)
+        return observable(problem, params, **options)
+
+    return checked
+
+
+@_checked
 def loss(problem: Problem, params: Params) -> Float[Array, ""]:
     r"""The fitting part of the objective, the mean loss $\sum_c \omega_c\,\ell(z_c, q_c)$."""
     return fit(problem, params.logits)
 
 
+@_checked
 def penalty(problem: Problem, params: Params) -> Float[Array, ""]:
     """The rest of the objective: decay of factors, features and bias, and the pull to the anchor."""
     return decay(problem, params)
 
 
+@_checked
 def gradient_norm(problem: Problem, params: Params) -> Float[Array, ""]:
     """The norm of the gradient for the free factors, a column counting as one of its samples: the speed of the flow at rate 1."""
     return speed(sample_gradient(problem, params))
 
 
+@_checked
 def classifier_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
     """Singular values of the classifier W_M … W_1, largest first, r = min(K, d_1)."""
     return _singular_values(params.classifier)
 
 
+@_checked
 def logits_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
     r"""Singular values of $W H \sqrt{\mathrm{diag}(m)}$, the logits of all samples without bias, largest first, r = min(K, C)."""
     return _singular_values(params.classifier @ _by_samples(problem, params))
 
 
+@_checked
 def factor_spectra(problem: Problem, params: Params) -> Float[Array, "M+1 r"]:
     r"""Singular values of W_M, …, W_1 and $H\sqrt{\mathrm{diag}(m)}$, one row each, largest first, filled up with zeros to equal length."""
     spectra = [_singular_values(factor) for factor in (*params.weights, _by_samples(problem, params))]
@@ -53,6 +74,7 @@ def factor_spectra(problem: Problem, params: Params) -> Float[Array, "M+1 r"]:
     return jnp.stack([jnp.pad(spectrum, (0, longest - len(spectrum))) for spectrum in spectra])
 
 
+@_checked
 def imbalance(problem: Problem, params: Params, *, rates: dict | None = None) -> tuple[Float[Array, "_ _"], ...]:
     r"""The imbalance of neighbouring factors, $W_{m+1}^\top W_{m+1} - W_m W_m^\top$, outermost pair first.
 
@@ -61,17 +83,24 @@ def imbalance(problem: Problem, params: Params, *, rates: dict | None = None) ->
     is conserved then, at λ = 0 only. Returns M matrices.
     """
     rates = {} if rates is None else rates
+    require_instance("rates", rates, Mapping, "a dict from part to learning rate")
+    known = ("weights", "features", "bias")
+    require(set(rates) <= set(known), f"`rates` may name {', '.join(known)}", list(rates))
+    for part, rate in rates.items():
+        require_positive(f"rates[{part!r}]", rate)
     of_weights = jnp.broadcast_to(jnp.asarray(rates.get("weights", 1.0), problem.dtype), (problem.depth,))
     factors = [W / jnp.sqrt(rate) for W, rate in zip(params.weights, of_weights, strict=True)]
     factors.append(_by_samples(problem, params) / jnp.sqrt(jnp.asarray(rates.get("features", 1.0), problem.dtype)))
     return tuple(outer.T @ outer - inner @ inner.T for outer, inner in itertools.pairwise(factors))
 
 
+@_checked
 def imbalance_norm(problem: Problem, params: Params) -> Float[Array, " M"]:
     """Frobenius norms of the matrices of `imbalance`."""
     return jnp.stack([speed(matrix) for matrix in imbalance(problem, params)])
 
 
+@_checked
 def alignment(problem: Problem, params: Params) -> Float[Array, ""]:
     r"""The cosine of classifier and class means, $\langle W, \bar M^\top\rangle / (\|W\|\,\|\bar M\|)$.
 
@@ -83,36 +112,43 @@ def alignment(problem: Problem, params: Params) -> Float[Array, ""]:
     return jnp.where(size > 0, jnp.sum(W * means.T) / jnp.where(size > 0, size, 1), jnp.nan)
 
 
+@_checked
 def nc1_pinv(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc1_pinv` of the features."""
     return metrics.nc1_pinv(params.features, problem.labels)
 
 
+@_checked
 def nc1_trace_ratio(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc1_trace_ratio` of the features."""
     return metrics.nc1_trace_ratio(params.features, problem.labels)
 
 
+@_checked
 def cdnv(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.cdnv` of the features."""
     return metrics.cdnv(params.features, problem.labels)
 
 
+@_checked
 def nc2_etf(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc2_etf` of the class means, centred."""
     return metrics.nc2_etf(metrics.class_gram(params.features, problem.labels, centre=True))
 
 
+@_checked
 def nc2_orthogonal(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc2_orthogonal` of the class means, as they are."""
     return metrics.nc2_orthogonal(metrics.class_gram(params.features, problem.labels))
 
 
+@_checked
 def nc3_self_duality(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc3_self_duality` of features and classifier, the means as they are."""
     return metrics.nc3_self_duality(params.features, problem.labels, params.classifier)
 
 
+@_checked
 def nc4_agreement(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc4_agreement` of features, classifier and bias."""
     return metrics.nc4_agreement(params.features, problem.labels, params.classifier, params.bias)

@@ -16,7 +16,16 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm._validate import require, require_nonnegative
+from ufm._validate import (
+    MOST_STARTS,
+    require,
+    require_finite,
+    require_flag,
+    require_instance,
+    require_key,
+    require_nonnegative,
+    require_whole,
+)
 from ufm.landscape import product_rank, product_spectrum
 from ufm.problem import Params, Problem, require_decay, require_free_features
 from ufm.solution import Result, Solution
@@ -95,12 +104,18 @@ def search(
 
     Raises `ValueError` for λ = 0, frozen weights, an anchor, starts < 1, and logits that do not fit.
     """
-    require(isinstance(starts, int) and starts >= 1, "`starts` must be a whole number >= 1", starts)
-    require(resume is None or isinstance(resume, BestKnown), "`resume` must be a BestKnown", type(resume).__name__)
     _check_free(problem)
+    require_key("key", key)
+    starts = require_whole("starts", starts, most=MOST_STARTS)
+    require_flag("truncate", truncate)
+    require_flag("progress", progress, optional=True)
+    if logits is not None:
+        require_instance("logits", logits, Mapping, "a dict from name to logits")
+    if resume is not None:
+        require_instance("resume", resume, BestKnown)
     plan = [(f"logits: {name}", value) for name, value in (logits or {}).items()] + [_random_kind(problem, i) for i in range(starts)]
     for name, value in plan[: len(logits or {})]:
-        _column_logits(problem, value, name=name)
+        _column_logits(problem, value, name=f"logits[{name[len('logits: ') :]!r}]")
     done = [] if resume is None else list(zip(resume.origins, resume.values, resume.end_ranks, resume.codes, strict=True))
     require(
         all(before[0] == name for before, (name, _) in zip(done, plan, strict=False)), "`resume` must have the same `logits`", len(done)
@@ -140,7 +155,8 @@ def start_from_logits(problem: Problem, logits, *, key: PRNGKeyArray, noise: flo
     Raises `ValueError` for logits that do not fit, λ = 0, frozen weights, an anchor.
     """
     _check_free(problem)
-    require_nonnegative("noise", noise)
+    require_key("key", key)
+    require_nonnegative("noise", noise, shape=())
     Z = _column_logits(problem, logits, name="logits")
     masses = np.asarray(problem.labels.masses)
     U, s, Vt = np.linalg.svd(Z * np.sqrt(masses)[None, :], full_matrices=False)
@@ -239,13 +255,14 @@ def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
     """Logits (K, C) by column, from those or from (K, K) by class."""
     targets = np.asarray(problem.labels.targets, dtype=np.float64)
     K, C = targets.shape
+    require_finite(name, logits)
     require(np.shape(logits) in ((K, C), (K, K)), f"`{name}` must have shape {(K, C)} or {(K, K)}", np.shape(logits))
     array = np.asarray(logits, dtype=np.float64)
-    require(np.all(np.isfinite(array)), f"`{name}` must be finite", "NaN or infinity")
     return array if C in (K, array.shape[1]) else array @ targets
 
 
 def _check_free(problem: Problem) -> None:
+    require_instance("problem", problem, Problem)
     require_decay(problem, "a search")
     require_free_features(problem, "a search")
     require(problem.fixed_weights is None, "`problem` must have free weights for a search", "frozen weights")

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ufm._validate import require, require_nonnegative, require_whole
 from ufm.problem import Params, Problem
 
 
@@ -122,7 +123,9 @@ class Trajectory(eqx.Module):
         return tuple(Result(code) for code in np.ravel(self.code).tolist())
 
     def run(self, index: int) -> Trajectory:
-        """One run of a batch."""
+        """One run of a batch; `ValueError` unless `index` is that of one, from 0 on."""
+        require(np.ndim(self.code) == 1, "`index` is for the runs of a batch (see ufm.flow_batch)", "a single run")
+        index = require_whole("index", index, least=0, most=len(self.code) - 1)
         return jax.tree.map(lambda leaf: leaf[index], self)
 
 
@@ -167,5 +170,6 @@ class Certificate(eqx.Module):
 
     def closes(self, tolerance: float = 1e-9) -> bool:
         """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
+        require_nonnegative("tolerance", tolerance, shape=())
         known = float(self.value) - float(self.lower_bound) + float(self.rounding)
         return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))

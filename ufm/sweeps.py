@@ -13,11 +13,20 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._validate import require
+from ufm._validate import (
+    require,
+    require_choice,
+    require_flag,
+    require_instance,
+    require_key,
+    require_path,
+    require_whole,
+)
 from ufm.problem import Problem, require_decay, require_free_features
 from ufm.solution import Result
 from ufm.solvers import flow_batch
-from ufm.solvers.batched_flow import threads_like_this, worker_count
+from ufm.solvers.batched_flow import checked_devices, threads_like_this, worker_count
+from ufm.solvers.integrate import checked_times
 from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
 from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable, scalar_metrics
@@ -103,19 +112,25 @@ def sweep(
     """
     began = time.monotonic()
     build, grid = grid_of(make, over)
-    metrics, keep = tuple(metrics), tuple(keep)
-    for given, known, name in ((metrics, scalar_metrics(), "metrics"), (keep, KEEP, "keep")):
-        require(set(given) <= set(known), f"`{name}` must be among {', '.join(known)}", sorted(set(given) - set(known)))
+    metrics, keep = _chosen("metrics", metrics, scalar_metrics()), _chosen("keep", keep, KEEP)
+    require_key("key", key)
+    require_flag("certificates", certificates, optional=True)
+    require_flag("progress", progress, optional=True)
+    if store is not None:
+        store = require_path("store", store)
+    if flow is not None:
+        require_instance("flow", flow, Mapping, "a dict of options of ufm.flow_batch")
     require(flow is None or ts is not None, "`flow` needs `ts`", flow)
-    require(
-        ts is None or (solver is None and tolerance is None),
-        "`ts` makes it a flow, which has no `solver` and no `tolerance`",
-        solver or tolerance,
-    )
-    require(memory >= 1, "`memory` must be >= 1 byte", memory)
-    require(chunk is None or (isinstance(chunk, int) and chunk >= 1), "`chunk` must be a whole number >= 1", chunk)
-    devices = tuple(jax.local_devices() if devices is None else devices)
-    require(len(devices) >= 1, "`devices` must hold at least one", devices)
+    if solver is not None:
+        require_instance("solver", solver, AbstractSolver, "a solver instance such as ufm.Newton()")
+    alone = ts is None or (solver is None and tolerance is None)
+    require(alone, "`ts` makes it a flow, which has no `solver` and no `tolerance`", solver or tolerance)
+    memory = require_whole("memory", memory, most=2**63 - 1)
+    if chunk is not None:
+        chunk = require_whole("chunk", chunk)
+    workers = worker_count(threads)
+    devices = checked_devices(jax.local_devices() if devices is None else devices)
+    times = None if ts is None else checked_times(ts)
 
     groups = groups_of(build, grid)
     if ts is None:
@@ -133,11 +148,10 @@ def sweep(
     tolerance = gradient_tolerance(tolerance, dtype)
     on_cpu = devices[0].platform == "cpu"
     parallel = len(devices) == 1 and on_cpu and ts is None
-    workers = threads_like_this(worker_count(threads)) if parallel else 1
+    workers = threads_like_this(workers) if parallel else 1
     sizes = [_size(group, chunk, memory, workers, len(devices)) for group in groups]
     reports = [_report(group, certificates, metrics, keep) for group in groups]
     method = "flow" if ts is not None else type(solvers[0]).__name__.lower()
-    times = None if ts is None else np.asarray(ts, float)
     chunks = chunks_of(groups, sizes)
     manifest = {
         "format": FORMAT,
@@ -186,7 +200,8 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> xarray.Data
     Raises `ValueError` where there is no store, one of another format, one that has not finished unless `partial`, and a file that
     holds anything but the results of its own lanes.
     """
-    store = Store.open(path)
+    require_flag("partial", partial)
+    store = Store.open(require_path("path", path), name="path")
     number = len(store.manifest["plan"])
     results = {chunk: arrays for chunk in range(number) if (arrays := store.read(chunk)) is not None}
     require(
@@ -217,6 +232,14 @@ def _runner(groups: Sequence[Group], runners: Sequence[Minimise | Flow], chunks,
         return arrays | {"lane": lanes, "seconds": np.asarray(time.monotonic() - began)}
 
     return run
+
+
+def _chosen(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Names that a user chose; `ValueError` for one that is not known."""
+    require_instance(name, given, (tuple, list), f"a list of names, among {', '.join(known)}")
+    for i, word in enumerate(given):
+        require_choice(f"{name}[{i}]", word, known)
+    return tuple(given)
 
 
 def _checked_solver(group: Group, solver: AbstractSolver | None) -> AbstractSolver:

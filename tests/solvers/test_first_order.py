@@ -117,7 +117,9 @@ def test_divergence_is_said_and_padded_with_nan(key):
     [
         pytest.param(lambda p, k: ufm.GradientDescent(0.0), "`step_size` must be finite and > 0; got 0.0", id="step-size"),
         pytest.param(lambda p, k: ufm.Momentum(0.1, momentum=1.0), r"`momentum` must lie in \[0, 1\); got 1.0", id="momentum"),
-        pytest.param(lambda p, k: ufm.descend(p, ufm.Newton(), steps=[1], key=k), "`solver` must be GradientDescent", id="not-first-order"),
+        pytest.param(
+            lambda p, k: ufm.descend(p, ufm.Newton(), steps=[1], key=k), "`solver` must be a GradientDescent", id="not-first-order"
+        ),
         pytest.param(
             lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[2, 1], key=k), "`steps` must be increasing whole numbers", id="decreasing"
         ),

@@ -157,7 +157,7 @@ def test_another_integrator_agrees(key):
     [
         pytest.param({"ts": [1.0, 1.0]}, "`ts` must be increasing finite times >= 0", id="equal-times"),
         pytest.param({"ts": [-1.0, 1.0]}, "`ts` must be increasing finite times >= 0", id="negative-time"),
-        pytest.param({"ts": []}, "`ts` must be increasing finite times >= 0", id="no-times"),
+        pytest.param({"ts": []}, "`ts` must not be empty", id="no-times"),
         pytest.param({"ts": [1.0], "rtol": 0.0}, "`rtol` must be finite and > 0; got 0.0", id="rtol"),
         pytest.param({"ts": [1.0], "steady": -1.0}, "`steady` must be finite and >= 0; got -1.0", id="steady"),
         pytest.param({"ts": [1.0], "start": 1}, "exactly one of `key` and `start` must be given", id="two-starts"),
@@ -194,7 +194,7 @@ def test_polish_waits_for_the_steady_state(key):
 
 
 def test_polish_that_fails_leaves_the_end_of_the_flow(key, monkeypatch):
-    tired = ufm.Newton(max_steps=0)
+    tired = ufm.GradientDescent(1e-9, max_steps=1)
     monkeypatch.setattr(gradient_flow, "minimise", lambda problem, start, progress: ufm.minimise(problem, start=start, solver=tired))
     problem = problem_of(lam=0.05)
     trajectory = ufm.flow(problem, ts=[1e5], key=key, atol=1e-8, polish=True)

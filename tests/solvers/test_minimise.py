@@ -219,6 +219,7 @@ def test_solver_coordinates_round_trip_and_bound_the_norm(loss, key):
     assert jnp.sum(flat**2) <= 2 * flat_objective(problem, flat)
 
 
+KEY = jax.random.key(0)
 PROBLEM = squared_error((9, 9, 9))
 
 
@@ -227,18 +228,18 @@ PROBLEM = squared_error((9, 9, 9))
     [
         pytest.param({}, r"exactly one of `key`, `start` and `resume` must be given; got \[\]", id="no-start"),
         pytest.param({"key": 0, "start": 0}, r"exactly one of .*; got \['key', 'start'\]", id="two-starts"),
-        pytest.param({"key": 0, "starts": 0}, "`starts` must be a whole number >= 1; got 0", id="no-starts"),
+        pytest.param({"key": KEY, "starts": 0}, "`starts` must be a whole number >= 1; got 0", id="no-starts"),
         pytest.param({"start": 0, "starts": 2}, "`starts` > 1 needs random starts", id="starts-from-one-point"),
         pytest.param({"key": 0, "solver": "newton"}, "`solver` must be a solver instance", id="solver-by-name"),
-        pytest.param({"key": 0, "tolerance": -1.0}, "`tolerance` must be finite and > 0; got -1.0", id="negative-tolerance"),
-        pytest.param({"key": 0, "tolerance": 1e-17}, "`tolerance` must be >= 2.2e-16", id="tolerance-below-rounding"),
+        pytest.param({"key": KEY, "tolerance": -1.0}, "`tolerance` must be finite and > 0; got -1.0", id="negative-tolerance"),
+        pytest.param({"key": KEY, "tolerance": 1e-17}, "`tolerance` must be >= 2.2e-16", id="tolerance-below-rounding"),
         pytest.param(
             {"start": ufm.Params((np.zeros((3, 5)),), np.zeros((6, 3)))}, r"`start.weights\[0\]` must have shape \(3, 6\)", id="start-shape"
         ),
         pytest.param(
             {"start": ufm.Params((np.zeros((3, 6)),), np.zeros((6, 3)), np.zeros(3))}, "`start.bias` must be None", id="start-bias"
         ),
-        pytest.param({"resume": 3}, "`resume` must be an earlier Solution", id="resume-not-a-solution"),
+        pytest.param({"resume": 3}, "`resume` must be ufm.Solution; got int", id="resume-not-a-solution"),
     ],
 )
 def test_bad_input(arguments, message):

@@ -245,7 +245,7 @@ def test_each_step_of_the_lanes_is_that_of_newton(name, numbers, key):
         pytest.param({"shrink": 1.0}, r"`shrink` must lie in \(0, 1\); got 1.0", id="shrink"),
         pytest.param({"grow": 1.0}, "`grow` must be > 1; got 1.0", id="grow"),
         pytest.param({"noise": -1.0}, "`noise` must be >= 0", id="noise"),
-        pytest.param({"patience": 0}, "`patience` must be >= 1", id="patience"),
+        pytest.param({"patience": 0}, "`patience` must be a whole number >= 1", id="patience"),
         pytest.param({"forcing": (0.5, 0.1)}, "`forcing` must be", id="forcing"),
     ],
 )

@@ -137,7 +137,7 @@ REFUSALS = (
     pytest.param(
         lambda p, k: ufm.minimise(p, start=ufm.random_start(make(features="free"), key=k)), r"`start.features` must be >= 0", id="start"
     ),
-    pytest.param(lambda p, k: make(features="relu"), r"`features` must be one of 'free', 'nonnegative'; got relu", id="kind"),
+    pytest.param(lambda p, k: make(features="relu"), r"`features` must be one of \"free\", \"nonnegative\"; got 'relu'", id="kind"),
 )
 
 

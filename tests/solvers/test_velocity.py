@@ -185,7 +185,7 @@ def test_start_from_features(key):
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        pytest.param({}, {"path": "middle"}, "`path` must be one of gradient, central, renormalised", id="unknown-path"),
+        pytest.param({}, {"path": "middle"}, '`path` must be one of "gradient", "central", "renormalised"', id="unknown-path"),
         pytest.param({"loss": ufm.CrossEntropy()}, {"path": "central"}, "`loss` must be MeanSquaredError for path='central'", id="ce"),
         pytest.param({"widths": (4, 4)}, {"path": "central"}, "`widths` must have M = 1 entry for path='central'", id="deep"),
         pytest.param({"fixed_weights": (np.ones((3, D)),)}, {"path": "central"}, "`fixed_weights` must be None", id="fixed"),

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._validate import require
+from ufm._validate import require, require_instance
 from ufm.losses import loss_and_dual
 from ufm.losses.base import unit_roundoff
 from ufm.problem import (
@@ -62,6 +62,7 @@ def certify(problem: Problem, params: Params) -> Certificate:
     The gap is first order in the gradient: solve to rounding first. With d below the rank of the convex optimum the bound stays true
     but need not close, and an open gap says nothing there. At the origin it closes exactly in the trivial regime.
     """
+    require_instance("problem", problem, Problem)
     problem = with_canonical_loss(problem)
     require_certifiable(problem)
     return _certify(problem, check_params(problem, params))
@@ -69,11 +70,9 @@ def certify(problem: Problem, params: Params) -> Certificate:
 
 def require_certifiable(problem: Problem) -> None:
     """`ValueError` naming what keeps a problem from having a convex lift with a dual bound."""
-    require(
-        problem.depth == 1,
-        "a certificate exists only for one linear layer (M = 1): the Schatten quasi-norm of a deeper product is not convex",
-        f"M={problem.depth}",
-    )
+    only = "a certificate exists only for one linear layer (M = 1)"
+    why = "the Schatten quasi-norm of a deeper product is not convex"
+    require(problem.depth == 1, f"`problem.widths` must have one entry, as {only}: {why}", f"M={problem.depth}")
     problem.loss.require_bound(free_bias=problem.bias == "free")
     convex = problem.loss.convex_at(problem.labels.targets)
     require(convex, "`problem.loss` must be convex in the logits for a certificate", problem.loss)

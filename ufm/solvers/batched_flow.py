@@ -16,13 +16,21 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._batching import SAME, SHARED, shared_out
 from ufm._progress import Progress
-from ufm._validate import float_dtype, require
+from ufm._validate import (
+    MOST_THREADS,
+    float_dtype,
+    require,
+    require_instance,
+    require_key,
+    require_one_of,
+    require_whole,
+)
 from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
 from ufm.solution import Result, Trajectory
 from ufm.solvers.central_path import check_path, check_state
 from ufm.solvers.first_order import Observables
 from ufm.solvers.gradient_flow import velocity_of
-from ufm.solvers.integrate import Options, blank_rows, checked_settings, checked_times, integrate_block
+from ufm.solvers.integrate import blank_rows, checked_options, checked_settings, checked_times, integrate_block
 from ufm.solvers.start import random_start
 
 # Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all at once wait for the slowest and leave
@@ -74,7 +82,8 @@ def flow_batch(
             one, point = _lanes((problem, points), i)
             check_path(one, path)
             check_state(one, velocity, velocity.state_of(one, point))
-    options = Options(method, tuple((observables or {}).items()), keep_params, max_steps, stops=steady is None or steady > 0)
+    options = checked_options(method, observables, keep_params, max_steps, steady, progress)
+    workers = worker_count(threads)
 
     devices, on_cpu = _checked_devices(devices)
     share = -(-number // len(devices))
@@ -92,7 +101,7 @@ def flow_batch(
     signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options, devices)
     bar = Progress("flow_batch", total=number, show=progress)
     # several devices have all cores at work by themselves
-    workers = worker_count(threads) if on_cpu and len(devices) == 1 else 1
+    workers = workers if on_cpu and len(devices) == 1 else 1
     outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
     _compiled.add(signature)
     if len(outs) < len(blocks):
@@ -130,8 +139,17 @@ def _checked_devices(devices: Sequence[Any] | None) -> tuple[tuple[Any, ...], bo
         devices = jax.local_devices()
         # its threads have all cores at work, and a second device would be another compilation
         devices = devices[:1] if devices[0].platform == "cpu" else devices
+    devices = checked_devices(devices)
+    return devices, devices[0].platform == "cpu"
+
+
+def checked_devices(devices: Sequence[Any]) -> tuple[Any, ...]:
+    """The devices that a user gave; `ValueError` unless they are devices of JAX, and at least one."""
+    require_instance("devices", devices, (tuple, list), "a list of devices, as of jax.devices()")
+    for i, device in enumerate(devices):
+        require_instance(f"devices[{i}]", device, jax.Device, "a device, as of jax.devices()")
     require(len(devices) >= 1, "`devices` must hold at least one", devices)
-    return tuple(devices), devices[0].platform == "cpu"
+    return tuple(devices)
 
 
 def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:
@@ -159,8 +177,7 @@ def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> l
 def worker_count(threads: int | None) -> int:
     """Threads that the user wants, or as many as there are cores for this process."""
     if threads is not None:
-        require(isinstance(threads, int) and threads >= 1, "`threads` must be a whole number >= 1", threads)
-        return threads
+        return require_whole("threads", threads, most=MOST_THREADS)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -181,20 +198,26 @@ def _shapes_of_rows(problem, points, lanes, *rest):
 
 def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
     """Problems and points, each stacked on the host, and how many there are."""
-    require((keys is None) != (starts is None), "exactly one of `keys` and `starts` must be given", {"keys": keys, "starts": starts})
+    require_one_of(keys=keys, starts=starts)
+    require_instance("problems", problems, (Problem, tuple, list), "a ufm.Problem or a list of them")
     singles = [problems] if isinstance(problems, Problem) else list(problems)
     require(len(singles) >= 1, "`problems` must hold at least one problem", singles)
-    for problem in singles:
+    for i, problem in enumerate(singles):
+        require_instance(f"problems[{i}]", problem, Problem)
         require_free_features(problem, "a flow")
     shapes = _shapes(singles[0])
     for i, problem in enumerate(singles):
         require(_shapes(problem) == shapes, f"`problems[{i}]` must have the shapes, loss and kind of bias of the first", problem)
     if keys is not None:
-        require(np.ndim(keys) == 1, "`keys` must have shape (B,), as from jax.random.split", np.shape(keys))
+        require_instance("keys", keys, jax.Array, "keys of shape (B,), as from jax.random.split")
+        require_key("keys", keys, shape=(np.size(keys),))
         number = len(keys)
     elif isinstance(starts, Params):
         number = np.shape(starts.features)[0] if np.ndim(starts.features) == 3 else 0
     else:
+        require_instance("starts", starts, (tuple, list), "a list of ufm.Params, or one with stacked leaves")
+        for i, start in enumerate(starts):
+            require_instance(f"starts[{i}]", start, Params)
         number = len(starts)
     require(number >= 1, "`keys` or `starts` must hold at least one, stacked on a leading axis", number)
     require(len(singles) in (1, number), f"`problems` must be one, or as many as there are starts, {number}", len(singles))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._validate import concrete, require
+from ufm._validate import concrete, require, require_finite, require_instance
 from ufm.labels import collapse
 from ufm.problem import Params, Problem, check_params
 from ufm.solvers.first_order import sample_gradient
@@ -108,12 +108,12 @@ def start_from_features(problem: Problem, features: Features, *, key: PRNGKeyArr
 
     Raises `ValueError` for features of the wrong shape, dtype or not finite, and without `key` for another loss or M > 1.
     """
+    require_instance("problem", problem, Problem)
+    require_finite("features", features, shape=(problem.feature_dim, problem.labels.num_columns))
     if key is not None:
         drawn = random_start(problem, key=key)
         return check_params(problem, Params(drawn.weights, features, drawn.bias), name="start")
     _check_squared_error(problem, "a start without `key`")
-    shape = (problem.feature_dim, problem.labels.num_columns)
-    require(np.shape(features) == shape, f"`features` must have shape {shape}", np.shape(features))
     start = best_classifier(problem, jnp.asarray(features))
     _require_determined(problem, start.features)
     return check_params(problem, start, name="start")

@@ -14,7 +14,17 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm._validate import require, require_positive
+from ufm._validate import (
+    LARGEST_WHOLE,
+    require,
+    require_each,
+    require_flag,
+    require_instance,
+    require_one_of,
+    require_positive,
+    require_real,
+    shown,
+)
 from ufm.problem import Params, Problem, check_params, objective, require_free_features
 from ufm.solution import Result, Trajectory
 from ufm.solvers.coordinates import Flat, flat_objective, free_params, scales, split, to_flat, to_params, with_fixed_weights
@@ -34,13 +44,12 @@ def sample_gradient(problem: Problem, params: Params) -> Params:
 
 
 def _checked_step_size(step_size) -> Float[Array, ""]:
-    require_positive("step_size", step_size)
-    require(np.ndim(step_size) == 0, "`step_size` must be a float", step_size)
+    require_positive("step_size", step_size, shape=())
     return jnp.asarray(step_size, float)
 
 
 def _checked_momentum(momentum) -> Float[Array, ""]:
-    require(0 <= momentum < 1, "`momentum` must lie in [0, 1)", momentum)
+    require_each("momentum", momentum, lambda m: (m >= 0) & (m < 1), "lie in [0, 1)", shape=())
     return jnp.asarray(momentum, float)
 
 
@@ -132,15 +141,19 @@ def descend(
 
     Raises `ValueError` for steps that are not increasing whole numbers, or neither or both of `key` and `start`.
     """
-    require(isinstance(solver, AbstractFirstOrder), "`solver` must be GradientDescent, Momentum or Adam", type(solver).__name__)
-    numbers = np.asarray(steps)
-    whole = numbers.ndim == 1 and numbers.size > 0 and np.issubdtype(numbers.dtype, np.integer)
-    require(whole and numbers[0] >= 0 and np.all(np.diff(numbers) > 0), "`steps` must be increasing whole numbers >= 0", steps)
+    require_instance("problem", problem, Problem)
+    require_instance("solver", solver, AbstractFirstOrder, "a GradientDescent, Momentum or Adam instance")
+    numbers = np.asarray(require_real("steps", steps, ndim=1))
+    whole = np.issubdtype(numbers.dtype, np.integer) and numbers[-1] <= LARGEST_WHOLE
+    increasing = whole and numbers[0] >= 0 and np.all(np.diff(numbers) > 0)
+    require(increasing, f"`steps` must be increasing whole numbers from 0 to {LARGEST_WHOLE}", shown(steps))
+    functions = checked_observables(observables)
+    require_flag("keep_params", keep_params)
+    require_flag("progress", progress, optional=True)
     params = starting_point(problem, key, start)
-    observables = dict(observables or {})
     free: Any = free_params(problem, params)
     memory = solver.optimiser().init(free)
-    record = _recorder(tuple(observables.items()), keep_params)
+    record = _recorder(functions, keep_params)
     rows, code, done = [], Result.REACHED_END, 0
     bar = Progress("descend", total=int(numbers[-1]), show=progress)
     try:
@@ -191,10 +204,21 @@ def recorded(problem: Problem, params: Params, observables, keep_params: bool) -
     }
 
 
+def checked_observables(observables: Observables | None) -> tuple[tuple[str, Callable], ...]:
+    """Name and function of each observable; `ValueError` for what is no dict of functions."""
+    if observables is None:
+        return ()
+    require_instance("observables", observables, Mapping, "a dict from name to function")
+    for name, function in observables.items():
+        good = isinstance(name, str) and callable(function)
+        require(good, "`observables` must be a dict from name to function(problem, params)", shown({name: function}))
+    return tuple(observables.items())
+
+
 def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
     """The start a user gave, checked, or a random one; `ValueError` for neither or both, and for features that must stay nonnegative."""
     require_free_features(problem, "a flow or a first-order recipe")
-    require((key is None) != (start is None), "exactly one of `key` and `start` must be given", {"key": key, "start": start})
+    require_one_of(key=key, start=start)
     if key is not None:
         return random_start(problem, key=key)
     return check_params(problem, start, name="start")

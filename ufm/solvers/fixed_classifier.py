@@ -16,7 +16,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._progress import Progress
-from ufm._validate import require, require_dtype
+from ufm._validate import (
+    require,
+    require_dtype,
+    require_finite,
+    require_flag,
+    require_instance,
+    require_whole,
+)
 from ufm.losses.rows import AbstractRows, sums
 from ufm.problem import Params, Problem, decay, require_decay, require_free_features, with_canonical_loss
 from ufm.solution import Result, Solution
@@ -52,6 +59,7 @@ def fit_features(
     preconditioned with the ETF's inverse (`column_newton.py`). Raises `ValueError` for weights that are not fixed, a bias without values
     or the reverse, nonnegative features, a loss that is not convex, features without decay, and loss weights that differ.
     """
+    require_instance("problem", problem, Problem)
     require(problem.fixed_weights is not None, "`problem.fixed_weights` must be given: only features are fitted", problem.fixed_weights)
     require_free_features(problem, "features of a fixed classifier")
     simplest = with_canonical_loss(problem)
@@ -62,10 +70,12 @@ def fit_features(
     wanted = "given, (K,): it is held fixed (ufm.minimise learns it)" if problem.has_bias else "None for a problem without one"
     require((bias is not None) == problem.has_bias, f"`bias` must be {wanted}", bias)
     if bias is not None:
-        require(np.shape(bias) == (K,), f"`bias` must have shape ({K},)", np.shape(bias))
+        require_finite("bias", bias, shape=(K,))
         require_dtype("bias", bias, problem.dtype)
         bias = jnp.asarray(bias, problem.dtype)
-    require(isinstance(max_steps, int) and max_steps >= 1, "`max_steps` must be a whole number >= 1", max_steps)
+    max_steps = require_whole("max_steps", max_steps)
+    workers = worker_count(threads)
+    require_flag("progress", progress, optional=True)
 
     on_cpu = jax.default_backend() == "cpu"
     shared = _prepare(simplest, bias)
@@ -87,7 +97,7 @@ def fit_features(
 
     signature = (K, problem.feature_dim, block, problem.dtype, jax.tree.structure((shared, anchor)), max_steps, frame)
     bar = Progress("fit_features", total=C, show=progress)
-    counts = run_blocks(run, blocks, worker_count(threads) if on_cpu else 1, bar, compiled=signature in _compiled)
+    counts = run_blocks(run, blocks, workers if on_cpu else 1, bar, compiled=signature in _compiled)
     if len(counts) < len(blocks):
         raise KeyboardInterrupt
     _compiled.add(signature)

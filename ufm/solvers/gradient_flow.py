@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm._validate import require
+from ufm._validate import require, require_choice, require_flag, require_instance
 from ufm.problem import Params, Problem, require_decay
 from ufm.solution import Result, Solution, Trajectory
 from ufm.solvers.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
 from ufm.solvers.first_order import Observables, starting_point
-from ufm.solvers.integrate import Options, blank_rows, checked_settings, checked_times, integrate_piece
+from ufm.solvers.integrate import blank_rows, checked_options, checked_settings, checked_times, integrate_piece
 from ufm.solvers.loop import minimise
 from ufm.solvers.velocity import AbstractVelocity, GradientVelocity, checked_rates
 
@@ -81,10 +81,12 @@ def flow(
     tolerances that the dtype cannot resolve, implicit integrators, rates for what is not free, and a path that the problem does not have.
     Sources of the paths: Tirer, Huang & Niles-Weed 2023; Han, Papyan & Donoho 2022.
     """
+    require_instance("problem", problem, Problem)
     times = checked_times(ts)
     velocity = velocity_of(problem, path, rates)
     settings, method = checked_settings(problem, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator)
-    options = Options(method, tuple((observables or {}).items()), keep_params, max_steps, stops=steady is None or steady > 0)
+    require_flag("polish", polish)
+    options = checked_options(method, observables, keep_params, max_steps, steady, progress)
     params = starting_point(problem, key, start)
     target = _polish_target(problem, velocity, params) if polish else None
     began, state = jnp.zeros((), problem.dtype), velocity.state_of(problem, params)
@@ -134,7 +136,7 @@ def flow(
 
 def velocity_of(problem: Problem, path: str, rates: Mapping | None) -> AbstractVelocity:
     """The vector field of a path; `ValueError` where the problem has no such path."""
-    require(path in _PATHS, f"`path` must be one of {', '.join(_PATHS)}", path)
+    require_choice("path", path, _PATHS)
     if path == "gradient":
         return GradientVelocity(checked_rates(problem, rates))
     check_path(problem, path)

@@ -12,10 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import require, require_nonnegative, require_positive
+from ufm._validate import (
+    require,
+    require_flag,
+    require_nonnegative,
+    require_positive,
+    require_real,
+    require_whole,
+    shown,
+)
 from ufm.problem import Params, Problem
 from ufm.solution import Result
-from ufm.solvers.first_order import recorded
+from ufm.solvers.first_order import checked_observables, recorded
 from ufm.solvers.integrators import Controller, integrator_of
 from ufm.solvers.velocity import AbstractVelocity, speed
 
@@ -48,24 +56,32 @@ def checked_settings(problem: Problem, *, rtol, atol, steady, step, integrator) 
     double = problem.dtype == np.float64
     rtol = (1e-9 if double else 1e-5) if rtol is None else rtol
     atol = (1e-12 if double else 1e-7) if atol is None else atol
-    require_positive("rtol", rtol)
-    require_positive("atol", atol)
+    require_positive("rtol", rtol, shape=())
+    require_positive("atol", atol, shape=())
     rounding = float(np.finfo(problem.dtype).eps)
     require(rtol >= rounding, f"`rtol` must be >= {rounding:.1e}, what {problem.dtype} can resolve", rtol)
     if steady is not None:
-        require_nonnegative("steady", steady)
+        require_nonnegative("steady", steady, shape=())
     if step is not None:
-        require_positive("step", step)
+        require_positive("step", step, shape=())
     method = integrator_of(integrator, adaptive=step is None)
     settings = [None if value is None else jnp.asarray(value, problem.dtype) for value in (rtol, atol, steady, step)]
     return Settings(*settings), method  # type: ignore[arg-type]
 
 
+def checked_options(method, observables, keep_params, max_steps, steady, progress) -> Options:
+    """What the compiled code is made for, as the user gave it; `progress` is looked at, and kept by nobody here."""
+    require_flag("keep_params", keep_params)
+    require_flag("progress", progress, optional=True)
+    stops = steady is None or steady > 0
+    return Options(method, checked_observables(observables), bool(keep_params), require_whole("max_steps", max_steps), stops)
+
+
 def checked_times(ts) -> np.ndarray:
     """The times as the user gave them; `ValueError` unless they increase from >= 0."""
-    times = np.asarray(ts, dtype=float)
-    increasing = times.ndim == 1 and times.size > 0 and np.all(np.isfinite(times)) and times[0] >= 0 and np.all(np.diff(times) > 0)
-    require(increasing, "`ts` must be increasing finite times >= 0", ts)
+    times = np.asarray(require_real("ts", ts, ndim=1), dtype=float)
+    increasing = np.all(np.isfinite(times)) and times[0] >= 0 and np.all(np.diff(times) > 0)
+    require(increasing, "`ts` must be increasing finite times >= 0", shown(ts))
     return times
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import diffrax
 import jax.numpy as jnp
 
-from ufm._validate import require
+from ufm._validate import require, require_instance, shown
 
 # name → (method, order). Implicit methods were 3 to 1000 times slower on every flow tried (they are also not needed: a flow is as stiff as
 # the ratio of its largest to its smallest curvature, some hundreds), so none is here.
@@ -54,12 +54,11 @@ class Controller(diffrax.AbstractStepSizeController):
 def integrator_of(integrator, *, adaptive: bool) -> diffrax.AbstractSolver:
     """The method for a name, or a diffrax method as it is; `ValueError` for an implicit one and for Euler with adaptive steps."""
     if isinstance(integrator, str):
-        require(
-            integrator in INTEGRATORS, f"`integrator` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver", integrator
-        )
+        known = f"`integrator` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver"
+        require(integrator in INTEGRATORS, known, shown(integrator))
         method = INTEGRATORS[integrator][0]
     else:
-        require(isinstance(integrator, diffrax.AbstractSolver), "`integrator` must be a name or a diffrax solver", integrator)
+        require_instance("integrator", integrator, diffrax.AbstractSolver, "a name or a diffrax solver")
         method = integrator
     require(
         not isinstance(method, diffrax.AbstractImplicitSolver), "`integrator` must be explicit; implicit ones are slower here", integrator

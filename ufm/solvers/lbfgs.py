@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from ufm._validate import require_whole
 from ufm.problem import Problem
 from ufm.solvers.coordinates import Flat, flat_objective
 from ufm.solvers.solver import AbstractSolver, State
@@ -23,6 +24,9 @@ class LBFGS(AbstractSolver):
 
     max_steps: int = eqx.field(static=True, default=20_000)
     memory_size: int = eqx.field(static=True, default=20)
+
+    def __check_init__(self):
+        require_whole("memory_size", self.memory_size)
 
     def init(self, problem: Problem, flat: Flat) -> State:
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)

@@ -12,7 +12,15 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._batching import over_lanes
 from ufm._progress import Progress
-from ufm._validate import require
+from ufm._validate import (
+    MOST_STARTS,
+    require,
+    require_flag,
+    require_instance,
+    require_key,
+    require_one_of,
+    require_whole,
+)
 from ufm.problem import Params, Problem, check_params, require_decay
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import to_flat, to_params
@@ -58,10 +66,14 @@ def minimise(
     Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a start of the wrong shape, dtype or sign, a
     solver without bounds for nonnegative features, a tolerance that the dtype cannot reach, or none or several of `key`, `start`, `resume`.
     """
+    require_instance("problem", problem, Problem)
     solver = suitable_solver(problem, solver)
-    given = [name for name, value in (("key", key), ("start", start), ("resume", resume)) if value is not None]
-    require(len(given) == 1, "exactly one of `key`, `start` and `resume` must be given", given)
-    require(isinstance(starts, int) and starts >= 1, "`starts` must be a whole number >= 1", starts)
+    require_one_of(key=key, start=start, resume=resume)
+    if key is not None:
+        require_key("key", key)
+    starts = require_whole("starts", starts, most=MOST_STARTS)
+    require_flag("throw", throw)
+    require_flag("progress", progress, optional=True)
     require(starts == 1 or key is not None, "`starts` > 1 needs random starts, that is `key`", starts)
     require_decay(problem, "a minimiser")
     tolerance = gradient_tolerance(tolerance, problem.dtype)
@@ -148,7 +160,7 @@ def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> Abstract
     """The default of a problem for None; `ValueError` for what is no solver, and for one that cannot keep features nonnegative."""
     if solver is None:
         return _NEWTON if problem.features == "free" else _PROJECTED
-    require(isinstance(solver, AbstractSolver), "`solver` must be a solver instance such as ufm.Newton()", solver)
+    require_instance("solver", solver, AbstractSolver, "a solver instance such as ufm.Newton()")
     bounded = problem.features == "free" or solver.bounded
     require(bounded, '`solver` must be a ProjectedNewton() (the default) for features="nonnegative"', type(solver).__name__)
     return solver
@@ -156,7 +168,7 @@ def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> Abstract
 
 def require_same_problem(problem, resume: Solution) -> None:
     """`ValueError` unless `resume` is a solution of this very problem."""
-    require(isinstance(resume, Solution), "`resume` must be an earlier Solution", type(resume).__name__)
+    require_instance("resume", resume, Solution)
     same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
         np.array_equal(a, b) for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
     )

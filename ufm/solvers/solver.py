@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ufm._validate import require_whole
 from ufm.problem import Problem
 from ufm.solution import Result
 from ufm.solvers.coordinates import Flat, relative_norm
@@ -74,6 +75,9 @@ class AbstractSolver(eqx.Module):
     bounded: ClassVar[bool] = False
 
     max_steps: eqx.AbstractVar[int]
+
+    def __check_init__(self):
+        require_whole("max_steps", self.max_steps)
 
     @abstractmethod
     def init(self, problem: Problem, flat: Flat) -> State:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._batching import one_by_one
-from ufm._validate import require_positive
+from ufm._validate import require_instance, require_key, require_positive
 from ufm.problem import Params, Problem, require_decay
 from ufm.solvers.coordinates import feature_decay, sizes
 
@@ -31,10 +31,12 @@ def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = Non
 
     Raises `ValueError` for `std` <= 0, and without `std` for λ = 0.
     """
+    require_instance("problem", problem, Problem)
+    require_key("key", key)
     if std is None:
         require_decay(problem, "a start scaled to the problem; pass `std`")
     else:
-        require_positive("std", std)
+        require_positive("std", std, shape=())
     return _random_start(problem, key, None if std is None else jnp.asarray(std, problem.dtype), jnp.ones((), problem.dtype))
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import require, require_nonnegative
+from ufm._validate import require, require_instance, require_nonnegative
 from ufm.problem import Params, Problem
 from ufm.solvers.coordinates import free_params, with_fixed_weights
 from ufm.solvers.first_order import sample_gradient
@@ -86,18 +86,15 @@ def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
         parts -= {"weights"}
     if not problem.has_bias:
         parts -= {"bias"}
-    require(isinstance(rates, Mapping), "`rates` must be a dict from part to learning rate", rates)
-    require(set(rates) <= parts, f"`rates` may name the free parts of this problem, {', '.join(sorted(parts))}", sorted(rates))
+    require_instance("rates", rates, Mapping, "a dict from part to learning rate")
+    known = f"`rates` may name the free parts of this problem, {', '.join(sorted(parts))}"
+    require(set(rates) <= parts, known, list(rates))
     M, dtype = problem.depth, problem.dtype
     weights = rates.get("weights", 1.0)
-    require(
-        np.ndim(weights) == 0 or np.shape(weights) == (M,),
-        f"`rates['weights']` must be a float or one per factor (W_M, …, W_1), M = {M}",
-        weights,
-    )
-    for name in rates:
-        require(name == "weights" or np.ndim(rates[name]) == 0, f"`rates['{name}']` must be a float", rates[name])
-        require_nonnegative(f"rates['{name}']", rates[name])
+    for name, rate in rates.items():
+        require_nonnegative(f"rates['{name}']", rate, shape=None if name == "weights" else ())
+    several = f"`rates['weights']` must be a float or one per factor (W_M, …, W_1), M = {M}"
+    require(np.shape(weights) in ((), (M,)), several, weights)
     weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (M,))
     return Params(
         weights=() if problem.fixed_weights is not None else tuple(weights),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm._validate import float_dtype, require
+from ufm._validate import LONGEST_LIST, float_dtype, require, require_instance, require_whole, shown
 from ufm.labels import Labels
 from ufm.problem import Problem, with_canonical_loss
 
@@ -62,15 +63,13 @@ class Group:
 
 def grid_of(make: Any, over: Any) -> tuple[Callable[..., Problem], Grid]:
     """The function that makes a problem, and the lanes; `ValueError` for whatever cannot be swept."""
-    listed = isinstance(make, Sequence)
+    listed = isinstance(make, tuple | list)
     if listed:
-        require(len(make) >= 1 and all(isinstance(p, Problem) for p in make), "`make` as a list must hold problems", make)
-    require(
-        listed or isinstance(make, Problem) or callable(make),
-        "`make` must be a function, a problem or a list of problems",
-        type(make).__name__,
-    )
-    require(isinstance(over, Mapping | Sequence), "`over` must be a dict of values, or a list of dicts", type(over).__name__)
+        problems = len(make) >= 1 and all(isinstance(p, Problem) for p in make)
+        require(problems, "`make` as a list must hold problems", shown(make))
+    known = listed or isinstance(make, Problem) or (callable(make) and not isinstance(make, type))
+    require(known, "`make` must be a function, a problem or a list of problems", shown(make))
+    require_instance("over", over, (Mapping, tuple, list), "a dict of values, or a list of dicts")
     grid = _points(over, make if listed else None) if not isinstance(over, Mapping) else _product(over, make if listed else None)
     if listed or isinstance(make, Problem):
         strange = [name for name in grid.values if name not in (*_FIELDS, SEED, "problem")]
@@ -87,12 +86,15 @@ def _product(over: Mapping, problems) -> Grid:
     for name, given in over.items():
         _check_name(name)
         require(name not in values, "`over` must not name the dimension of the list of problems", name)
-        require(np.iterable(given) and not isinstance(given, str | Mapping), f"`over[{name!r}]` must be a sequence of values", given)
-        values[name] = list(given)
-        require(len(values[name]) >= 1, f"`over[{name!r}]` must hold at least one value", given)
+        several = np.iterable(given) and not isinstance(given, str | bytes | Mapping)
+        require(several, f"`over[{name!r}]` must be a sequence of values", shown(given))
+        # (one that never ends, too)
+        values[name] = list(itertools.islice(given, LONGEST_LIST + 1))
+        require(len(values[name]) >= 1, f"`over[{name!r}]` must hold at least one value", shown(given))
     require(len(values) >= 1, "`over` must name at least one quantity", over)
     _check_seeds(values)
     shape = tuple(len(v) for v in values.values())
+    require(math.prod(shape) <= LONGEST_LIST, f"`over` must have at most {LONGEST_LIST} lanes", math.prod(shape))
     places = np.unravel_index(np.arange(int(np.prod(shape, dtype=int))), shape)
     return Grid(tuple(values), shape, values, dict(zip(values, places, strict=True)), {name: name for name in values})
 
@@ -121,8 +123,7 @@ def _check_name(name) -> None:
 
 def _check_seeds(values: dict[str, list]) -> None:
     for seed in values.get(SEED, ()):
-        whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-        require(whole and 0 <= seed < 2**32, "`over['seed']` must hold whole numbers in [0, 2^32)", seed)
+        require_whole("over['seed']", seed, least=0, most=2**32 - 1)
 
 
 def _replaced(problem: Problem, values: Mapping) -> Problem:
@@ -207,7 +208,7 @@ def _check_ends(make, grid: Grid, arrays: Mapping[str, np.ndarray]) -> None:
 def _made(make, point: Mapping) -> Problem:
     try:
         problem = make(**point)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"`make` fails at {dict(point)}: {error}") from error
     require(isinstance(problem, Problem), "`make` must return a ufm.Problem", type(problem).__name__)
     return problem

@@ -65,10 +65,10 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, path) -> Store:
+    def open(cls, path, *, name: str = "store") -> Store:
         """A store that is there; `ValueError` where there is none, or one of another format."""
         file = Path(path) / "manifest.json"
-        require(file.is_file(), "`store` must be the folder of a sweep", path)
+        require(file.is_file(), f"`{name}` must be the folder of a sweep", path)
         text = file.read_text(encoding="utf-8", errors="replace")
         try:
             read = json.loads(text)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ufm._validate import inside, require_static, require_whole
 from ufm.problem import Problem
 from ufm.solvers.coordinates import Flat, flat_objective
 from ufm.solvers.newton.rules import AbstractTrustRegion, Trust
@@ -58,6 +59,12 @@ class ProjectedNewton(AbstractTrustRegion):
     cut: float = eqx.field(static=True, default=0.3, kw_only=True)
     max_cuts: int = eqx.field(static=True, default=40, kw_only=True)
     bounded: ClassVar[bool] = True
+
+    def __check_init__(self):
+        require_whole("faces", self.faces)
+        require_whole("max_cuts", self.max_cuts)
+        require_static("decrease", self.decrease, inside(0, 1), "lie in (0, 1)")
+        require_static("cut", self.cut, inside(0, 1), "lie in (0, 1)")
 
     def init(self, problem: Problem, flat: Flat) -> State:
         bounded = bounds(problem, flat)

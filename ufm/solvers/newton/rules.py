@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm._validate import require
+from ufm._validate import inside, require, require_static, require_whole, shown
 from ufm.solvers.solver import AbstractSolver
 
 # A step counts as descent when it gains this share of what a model or slope promises; any share
@@ -70,17 +71,23 @@ class AbstractTrustRegion(AbstractSolver):
     forcing: tuple[float, float] = eqx.field(static=True, default=(1e-2, 0.5), kw_only=True)
 
     def __check_init__(self):
-        require(self.first > 0, "`first` must be > 0", self.first)
-        ordered = 0 <= self.accept < self.poor <= self.good < 1
+        require_whole("max_cg", self.max_cg)
+        require_whole("patience", self.patience)
+        require_static("first", self.first, inside(0, np.inf), "be > 0")
+        require_static("shrink", self.shrink, inside(0, 1), "lie in (0, 1)")
+        require_static("grow", self.grow, inside(1, np.inf), "be > 1")
+        require_static("noise", self.noise, lambda noise: noise >= 0, "be >= 0")
+        for name in ("accept", "poor", "good"):
+            require_static(name, getattr(self, name), lambda share: 0 <= share < 1, "lie in [0, 1)")
         numbers = (self.accept, self.poor, self.good)
+        ordered = self.accept < self.poor <= self.good
         require(ordered, "`accept`, `poor` and `good` must increase within [0, 1)", numbers)
-        require(0 < self.shrink < 1, "`shrink` must lie in (0, 1)", self.shrink)
-        require(self.grow > 1, "`grow` must be > 1", self.grow)
-        require(self.noise >= 0, "`noise` must be >= 0", self.noise)
-        require(self.patience >= 1, "`patience` must be >= 1", self.patience)
-        tightest, loosest = self.forcing
-        inside = 0 < tightest <= loosest < 1
-        require(inside, "`forcing` must be (tightest, loosest) within (0, 1)", self.forcing)
+        pair = isinstance(self.forcing, tuple) and len(self.forcing) == 2
+        wanted = "`forcing` must be (tightest, loosest) within (0, 1)"
+        require(pair, wanted, shown(self.forcing))
+        for i, share in enumerate(self.forcing):
+            require_static(f"forcing[{i}]", share, inside(0, 1), "lie in (0, 1)")
+        require(self.forcing[0] <= self.forcing[1], wanted, self.forcing)
 
     def first_trust(self, size_sq: Array, value: Array) -> Trust:
         """Before the first step, at a point of squared length `size_sq`."""
