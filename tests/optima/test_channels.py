@@ -293,7 +293,7 @@ def test_too_many_columns_for_a_gram(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda: channels.channel(1, 0.5, strength=1.0), "`num_classes` must be a whole number K >= 2; got 1", id="one-class"),
+        pytest.param(lambda: channels.channel(1, 0.5, strength=1.0), "`num_classes` must be a whole number >= 2; got 1", id="one-class"),
         pytest.param(lambda: channels.channel(3, 1.2, strength=1.0), r"`lam` must be in \[0, 1\]; got 1.2", id="lam"),
         pytest.param(lambda: channels.channel(3, 0.2, strength=0.0), "`strength` must be finite and > 0; got 0.0", id="strength"),
         pytest.param(lambda: channels.strength(3, multiplier=-1, decay=1.0), "`multiplier` must be finite and > 0", id="multiplier"),

@@ -176,5 +176,5 @@ def test_zero_needs_no_width():
 
 
 def test_bad_bias_of_the_threshold():
-    with pytest.raises(ValueError, match="`bias` must be None"):
+    with pytest.raises(ValueError, match="`bias` must be one of None"):
         zero_strength((2, 2), bias="penalised")

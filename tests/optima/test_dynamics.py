@@ -257,7 +257,7 @@ def test_quadrature_inverts_a_known_law():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda: dynamics.saxe_mode([-1.0], target=1.0, start=1.0), "`ts` must be finite times >= 0", id="negative-time"),
+        pytest.param(lambda: dynamics.saxe_mode([-1.0], target=1.0, start=1.0), "`ts` must be finite and >= 0", id="negative-time"),
         pytest.param(
             lambda: dynamics.saxe_mode(TS, target=1.0, start=-1.0), "`start` must be finite and >= 0; got -1.0", id="negative-start"
         ),
@@ -271,7 +271,7 @@ def test_quadrature_inverts_a_known_law():
         ),
         pytest.param(
             lambda: dynamics.cross_entropy_gap(TS, start=1.0, num_classes=1, samples_per_class=2),
-            "`num_classes` must be >= 2; got 1",
+            "`num_classes` must be a whole number >= 2; got 1",
             id="K=1",
         ),
         pytest.param(lambda: dynamics.sum_time(TS, num_samples=0), "`num_samples` must be finite and > 0; got 0", id="N=0"),

@@ -133,9 +133,9 @@ def test_what_has_no_closed_form_says_why(problem, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        pytest.param(lambda: focal_scale(1, 0.1, gamma=1.0), "`num_classes` must be >= 2", id="one-class"),
-        pytest.param(lambda: focal_scale(2, 0.0, gamma=1.0), "`strength` must be > 0", id="no-decay"),
-        pytest.param(lambda: focal_thresholds(2, gamma=-1.0), "`gamma` must be >= 0", id="negative-gamma"),
+        pytest.param(lambda: focal_scale(1, 0.1, gamma=1.0), "`num_classes` must be a whole number >= 2", id="one-class"),
+        pytest.param(lambda: focal_scale(2, 0.0, gamma=1.0), "`strength` must be finite and > 0", id="no-decay"),
+        pytest.param(lambda: focal_thresholds(2, gamma=-1.0), "`gamma` must be finite and >= 0", id="negative-gamma"),
     ],
 )
 def test_bad_arguments(build, message):

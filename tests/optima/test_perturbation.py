@@ -134,7 +134,7 @@ def test_translation_to_the_library_and_back():
     ("change", "message"),
     [
         pytest.param({"lambda_H": 2.0}, r"`lambda_W` \* `lambda_H` must be < 1", id="at-the-threshold"),
-        pytest.param({"feature_dim": 2}, "`feature_dim` must be >= `num_classes` = 3; got 2", id="too-narrow"),
+        pytest.param({"feature_dim": 2}, "`feature_dim` must be a whole number >= 3; got 2", id="too-narrow"),
         pytest.param({"beta": 0.0}, "`beta` must be finite and > 0", id="no-pull"),
     ],
 )

@@ -86,7 +86,7 @@ def test_nothing_but_zero_beyond_the_existence_load(depth):
     ("loads", "depth", "message"),
     [
         pytest.param([0.0], 2, "`loads` must be > 0; got", id="zero-load"),
-        pytest.param([1.0], 0, "`depth` must be >= 1; got 0", id="no-layer"),
+        pytest.param([1.0], 0, "`depth` must be a whole number >= 1; got 0", id="no-layer"),
     ],
 )
 def test_refuses(loads, depth, message):

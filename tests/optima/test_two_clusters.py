@@ -138,7 +138,7 @@ def test_seli_step_formulas():
         pytest.param(lambda: vanishing_strength((4, 4)), "two distinct values", id="one-cluster"),
         pytest.param(lambda: vanishing_strength((4, 3, 2)), "two distinct values", id="three-clusters"),
         pytest.param(lambda: seli((4,)), "K >= 2 classes", id="seli-one-class"),
-        pytest.param(lambda: seli((4, 0)), "must be positive", id="seli-empty-class"),
+        pytest.param(lambda: seli((4, 0)), "must be finite and > 0", id="seli-empty-class"),
         pytest.param(lambda: seli_distance(np.zeros((3, 3))), "must not be zero", id="seli-distance-of-zero"),
     ],
 )

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm._validate import require, require_positive
+from ufm._validate import require_each, require_positive, require_whole
 from ufm.optima.inversion import Floats
 
 
@@ -28,7 +28,7 @@ def strength(num_classes: int, *, multiplier, decay) -> Floats:
 
     Raises `ValueError` for K < 2 and arguments that are not positive.
     """
-    K = _classes(num_classes)
+    K = require_whole("num_classes", num_classes, least=2)
     require_positive("multiplier", multiplier)
     require_positive("decay", decay)
     return np.asarray(decay, dtype=np.float64) * (K - 1) / (K * np.asarray(multiplier, dtype=np.float64) ** 2)
@@ -43,7 +43,7 @@ def same_class_gap(num_classes: int, strength) -> Floats:
     Raises `ValueError` for K < 2 and s <= 0. Source: derived here, from the stationarity above. Holds for any one-hot target, mixed with
     itself or not.
     """
-    K, s = _classes(num_classes), _strengths(strength)
+    K, s = require_whole("num_classes", num_classes, least=2), _strengths(strength)
     # both terms are positive: K ξ <= K/s and ξ e^ξ <= K/s, hence ξ <= log(1 + K/s); convex, so Newton's method descends from there
     start = np.minimum(1 / s, np.log1p(K / s))
     return _descend(lambda x: x * np.exp(x) + (K - 1) * x - K / s, lambda x: (1 + x) * np.exp(x) + (K - 1), start)
@@ -62,6 +62,26 @@ class Channel:
     t: Floats
     first_gap: Floats
     second_gap: Floats
+
+    @classmethod
+    def solved(cls, K: int, lam: Floats, s: Floats) -> Channel:
+        """`channel` of checked numbers; there may be no λ."""
+        lam, s = (np.array(part) for part in np.broadcast_arrays(lam, s))
+        loads = lam / s, (1 - lam) / s
+        # u <= λ/s, so t <= 1/(K s), and the gaps at that t bound t from below; K t − u_i − u_j is
+        # increasing and concave in t (u is convex), so Newton's method ascends from there
+        longest = 1 / (K * s)
+        t = np.asarray(sum(_gap(load, longest) for load in loads)) / K
+        while True:
+            gaps = [_gap(load, t) for load in loads]
+            # du/dt = −(e^u − 1)/(t e^u + 1), divided by e^u
+            slope = K - sum(np.expm1(-u) / (t + np.exp(-u)) for u in gaps)
+            step = (gaps[0] + gaps[1] - K * t) / slope
+            moves = step > 4e-16 * t
+            if not np.any(moves):
+                break
+            t = np.where(moves, t + step, t)
+        return cls(num_classes=K, lam=lam, strength=s, t=t, first_gap=gaps[0], second_gap=gaps[1])
 
     @property
     def width(self) -> Floats:
@@ -122,25 +142,9 @@ def channel(num_classes: int, lam, *, strength) -> Channel:
     Source: derived here; Fisher, Meng & Papyan 2024 derive the optimal features for a simplex ETF. Does not hold for a classifier that is
     not a simplex ETF (see `ufm.fit_features`), nor with a bias that is not constant over classes.
     """
-    K, s = _classes(num_classes), _strengths(strength)
-    lam = np.asarray(lam, dtype=np.float64)
-    require(np.all((lam >= 0) & (lam <= 1)), "`lam` must be in [0, 1]", lam)
-    lam, s = (np.array(part) for part in np.broadcast_arrays(lam, s))
-    loads = lam / s, (1 - lam) / s
-    # u <= λ/s, so t <= 1/(K s), and the gaps at that t bound t from below; K t − u_i − u_j is increasing and concave in t (u is convex),
-    # so Newton's method ascends from there
-    longest = 1 / (K * s)
-    t = np.asarray(sum(_gap(load, longest) for load in loads)) / K
-    while True:
-        gaps = [_gap(load, t) for load in loads]
-        # du/dt = −(e^u − 1)/(t e^u + 1), divided by e^u
-        slope = K - sum(np.expm1(-u) / (t + np.exp(-u)) for u in gaps)
-        step = (gaps[0] + gaps[1] - K * t) / slope
-        moves = step > 4e-16 * t
-        if not np.any(moves):
-            break
-        t = np.where(moves, t + step, t)
-    return Channel(num_classes=K, lam=lam, strength=s, t=t, first_gap=gaps[0], second_gap=gaps[1])
+    K, s = require_whole("num_classes", num_classes, least=2), _strengths(strength)
+    require_each("lam", lam, lambda lam: (lam >= 0) & (lam <= 1), "be in [0, 1]")
+    return Channel.solved(K, np.asarray(lam, dtype=np.float64), s)
 
 
 def _gap(load: Floats, t: Floats) -> Floats:
@@ -157,12 +161,6 @@ def _descend(function: Callable[[Floats], Floats], slope: Callable[[Floats], Flo
         if not np.any(moves):
             return x
         x = np.where(moves, x - step, x)
-
-
-def _classes(num_classes) -> int:
-    whole = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
-    require(whole and num_classes >= 2, "`num_classes` must be a whole number K >= 2", num_classes)
-    return int(num_classes)
 
 
 def _strengths(strength) -> Floats:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require_choice
+from ufm.labels import host_counts
 from ufm.optima.facts import Facts
 
 
@@ -51,8 +52,8 @@ def zero_strength(class_counts, *, bias: str | None = None) -> float:
     `class_counts` (K,); `bias` None or "free", which gives $\sqrt{\lambda_{\max}(D - nn^\top/N)}$. For two clusters with at least two
     majority classes the first is $\sqrt{n_A}$. Source: derived; the bound of Thrampoulidis et al. 2022 in another normalisation.
     """
-    require(bias in (None, "free"), '`bias` must be None or "free"', bias)
-    counts = np.asarray(class_counts, dtype=np.float64)
+    require_choice("bias", bias, (None, "free"))
+    counts = host_counts(class_counts)
     probabilities = np.full(len(counts), 1 / len(counts)) if bias is None else counts / counts.sum()
     return gradient_norm(np.eye(len(counts)), counts, probabilities)
 

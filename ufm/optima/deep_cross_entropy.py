@@ -130,8 +130,8 @@ def etf_branch(problem: Problem) -> EtfBranch:
     Raises `NoClosedForm` unless the labels are one-hot and balanced, the loss cross-entropy, every width at least K − 1, without anchor or
     frozen weights; `ValueError` for λ <= 0. Source: Garrod & Keating 2025.
     """
-    require_decay(problem, "a closed form")
     facts = Facts.of(problem)
+    require_decay(problem, "a closed form")
     require_all(deep_hypotheses(facts))
     setting = _Setting.of(facts)
     if setting.rank_limit < setting.K - 1:
@@ -165,8 +165,8 @@ def deep_candidates(problem: Problem) -> tuple[DeepCandidate, ...]:
     Raises as `etf_branch` does, except that narrow widths leave structures out instead. Source: Garrod & Keating 2025 for ETF, pairs and
     circle.
     """
-    require_decay(problem, "a closed form")
     facts = Facts.of(problem)
+    require_decay(problem, "a closed form")
     require_all(deep_hypotheses(facts))
     return candidates_of(facts)
 

@@ -14,26 +14,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from ufm._validate import require, require_nonnegative, require_positive
+from ufm._validate import require, require_finite, require_nonnegative, require_positive, require_whole
 from ufm.optima.inversion import Floats, invert_increasing
 from ufm.optima.modes import CrossEntropyDrive, SquaredErrorDrive, relaxed
 
 
 def sum_time(ts, *, num_samples) -> Floats:
     """The time $t/N$ of the sum-loss laws at the library's time t; `ts` of any shape, `num_samples` N > 0."""
-    require_positive("num_samples", num_samples)
+    require_finite("ts", ts)
+    require_positive("num_samples", num_samples, shape=())
     return np.asarray(ts, dtype=float) / num_samples
 
 
 def sum_decay(decay, *, num_samples):
     r"""The decay $N\lambda$ of the sum-loss laws for the library's λ; `num_samples` N > 0."""
-    require_positive("num_samples", num_samples)
-    return num_samples * decay
+    require_nonnegative("decay", decay)
+    require_positive("num_samples", num_samples, shape=())
+    return num_samples * np.asarray(decay, dtype=float)
 
 
 def library_time(ts, *, num_samples) -> Floats:
     """The library's time $N t$ at the time t of a sum-loss law: inverse of `sum_time`."""
-    require_positive("num_samples", num_samples)
+    require_finite("ts", ts)
+    require_positive("num_samples", num_samples, shape=())
     return np.asarray(ts, dtype=float) * num_samples
 
 
@@ -47,7 +50,8 @@ def imbalance(initial, ts, *, decay) -> Floats:
     Holds when both factors decay at the same rate; not for $\eta_W\lambda_W \ne \eta_H\lambda_H$, nor with an anchor, nor for discrete
     gradient descent.
     """
-    require_nonnegative("decay", decay)
+    require_nonnegative("decay", decay, shape=())
+    require_finite("initial", initial, ndim=2)
     initial = np.asarray(initial, dtype=float)
     return initial * np.exp(-2 * decay * _times(ts))[:, None, None]
 
@@ -78,7 +82,9 @@ def saxe_mode_unbalanced(ts, *, target, start, imbalance) -> Floats:
     `start` u_0, which may be negative unless k = 0. Returns (T,). Source: Saxe, McClelland & Ganguli 2014, in explicit form; k = 0 gives
     `saxe_mode`.
     """
-    require_nonnegative("target", target)
+    require_nonnegative("target", target, shape=())
+    require_finite("start", start, shape=())
+    require_finite("imbalance", imbalance, shape=())
     require(imbalance != 0 or start >= 0, "`start` must be >= 0 when `imbalance` is 0", start)
     ts, k2 = _times(ts), float(imbalance) ** 2
     size = np.sqrt(4 * start**2 + k2)
@@ -104,7 +110,7 @@ def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
     """
     _check_mode(target, start, decay)
     require_positive("target", target)
-    _check_depth(depth)
+    depth = require_whole("depth", depth)
     return relaxed(SquaredErrorDrive(target, depth), _times(ts), start, decay)
 
 
@@ -118,7 +124,9 @@ def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floa
     First order in the size ε of the start: the relative error is $O(\varepsilon^2 e^{2\sqrt n t})$. Source: Mixon, Parshall & Pi 2020
     (cited by content).
     """
-    require_positive("samples_per_class", samples_per_class)
+    require_positive("samples_per_class", samples_per_class, shape=())
+    require_finite("classifier", classifier, ndim=2)
+    require_finite("class_means", class_means, ndim=2)
     W, H = np.asarray(classifier, dtype=float), np.asarray(class_means, dtype=float)
     require(
         W.ndim == 2 and H.shape == W.T.shape, "`classifier` (K, d) and `class_means` (d, K) must have transposed shapes", (W.shape, H.shape)
@@ -140,8 +148,14 @@ def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
     Returns (T, K, K); the limit is $\sqrt n$ times the projector on the range of S(0). Source: Mixon, Parshall & Pi 2020 (cited by
     content).
     """
-    require_positive("samples_per_class", samples_per_class)
-    values, vectors = np.linalg.eigh(np.asarray(initial, dtype=float))
+    require_positive("samples_per_class", samples_per_class, shape=())
+    require_finite("initial", initial, ndim=2)
+    initial = np.asarray(initial, dtype=float)
+    square = initial.shape == initial.T.shape and np.allclose(initial, initial.T)
+    require(square, "`initial` must be a symmetric matrix (K, K)", initial.shape)
+    values, vectors = np.linalg.eigh(initial)
+    # (1e-12 is the rounding of the products)
+    require(values[0] >= -1e-12 * abs(values[-1]), "`initial` must have no eigenvalue below 0, as W Wᵀ has none", values[0])
     # an eigenvalue 0 stays 0; its rounding would grow
     values = np.where(values > len(values) * np.finfo(float).eps * values[-1], values, 0.0)
     modes = [saxe_mode(ts, target=np.sqrt(samples_per_class), start=value) for value in values]
@@ -156,10 +170,10 @@ def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
     loss, the library's; `samples_per_class` n. Returns (T, C − 1). Source: Han, Papyan & Donoho 2022; the constants are derived. Needs a
     within-class covariance of full rank and d >= C − 1.
     """
+    require_positive("start", start)
+    require_positive("samples_per_class", samples_per_class, shape=())
     start, ts = np.atleast_1d(np.asarray(start, dtype=float)), _times(ts)
     require(start.ndim == 1, "`start` must be the C - 1 singular values", start.shape)
-    require_positive("start", start)
-    require_positive("samples_per_class", samples_per_class)
     C, n = len(start) + 1, samples_per_class
     squares = np.broadcast_to(start[None, :] ** 2, (len(ts), len(start)))
     spent = np.broadcast_to(ts[:, None] / n, squares.shape)
@@ -189,9 +203,9 @@ def cross_entropy_gap(ts, *, start, num_classes, samples_per_class, depth=1, dec
     factors, in the sum normalisation. Returns (T,). Source: derived; for one layer the symmetric case of Ji et al. 2021.
     """
     _check_mode(0.0, start, decay)
-    _check_depth(depth)
-    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
-    require_positive("samples_per_class", samples_per_class)
+    depth = require_whole("depth", depth)
+    require_whole("num_classes", num_classes, least=2)
+    require_positive("samples_per_class", samples_per_class, shape=())
     drive, root = CrossEntropyDrive(num_classes, samples_per_class, depth), np.sqrt(samples_per_class)
     ts = _times(ts)
     if start == 0:
@@ -208,8 +222,9 @@ def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
     $c = aKt + e^{\xi_0} + (K-1)\xi_0$ and the Lambert function $W_0$. `squared_scale` a > 0: $WW^\top = aP$. `ts` (T,) in the time of the
     sum loss; `num_classes` K; `start` ξ_0, of a feature whose logits agree on all wrong classes. Returns (T,). Source: derived.
     """
-    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
-    require_positive("squared_scale", squared_scale)
+    require_whole("num_classes", num_classes, least=2)
+    require_positive("squared_scale", squared_scale, shape=())
+    require_finite("start", start, shape=())
     others, lead = num_classes - 1, np.exp(start)
     spent = squared_scale * num_classes * _times(ts)
     with np.errstate(over="ignore"):
@@ -229,22 +244,16 @@ def max_margin(*, num_classes, samples_per_class) -> float:
     It is approached like 1/ln t only. On the symmetric configuration of `cross_entropy_gap` it holds at all times. Source: Ji et al. 2021
     (cited by content); value derived.
     """
-    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
-    require_positive("samples_per_class", samples_per_class)
+    require_whole("num_classes", num_classes, least=2)
+    require_positive("samples_per_class", samples_per_class, shape=())
     return float(1 / ((num_classes - 1) * np.sqrt(samples_per_class)))
 
 
 def _times(ts) -> Floats:
-    ts = np.asarray(ts, dtype=float)
-    require(ts.ndim == 1 and np.all(np.isfinite(ts)) and np.all(ts >= 0), "`ts` must be finite times >= 0 of shape (T,)", ts)
-    return ts
+    require_nonnegative("ts", ts, ndim=1)
+    return np.asarray(ts, dtype=float)
 
 
 def _check_mode(target, start, decay) -> None:
     for name, value in (("target", target), ("start", start), ("decay", decay)):
-        require(np.ndim(value) == 0, f"`{name}` must be a float", value)
-        require_nonnegative(name, value)
-
-
-def _check_depth(depth) -> None:
-    require(depth >= 1 and int(depth) == depth, "`depth` must be a whole number >= 1", depth)
+        require_nonnegative(name, value, shape=())

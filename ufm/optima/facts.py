@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ufm._validate import require_instance
 from ufm.losses import AbstractLoss
 from ufm.problem import Problem
 
@@ -61,6 +62,7 @@ class Facts:
     @classmethod
     def of(cls, problem: Problem) -> Facts:
         """Read a problem. Any problem has facts; a closed form is another matter."""
+        require_instance("problem", problem, Problem)
         labels, eps = problem.labels, float(np.finfo(problem.dtype).eps)
         fixed = problem.fixed_weights
         if fixed is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require_nonnegative, require_positive, require_whole
 from ufm.optima.inversion import past_root, root_between
 
 # The transition is met when the two values agree to rounding.
@@ -54,7 +54,7 @@ def focal_scale(num_classes: int, strength: float, *, gamma: float) -> FocalScal
     Raises `ValueError` for K < 2, a strength that is not positive or a negative γ.
     """
     _require(num_classes, gamma)
-    require(strength > 0, "`strength` must be > 0", strength)
+    require_positive("strength", strength, shape=())
     level = np.log(num_classes - 1) + np.log(strength)
     peak = _peak(num_classes, gamma)
     zero = _objective(0.0, num_classes, strength, gamma)
@@ -121,5 +121,5 @@ def _peak(K: int, gamma: float) -> float:
 
 
 def _require(num_classes: int, gamma: float) -> None:
-    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
-    require(gamma >= 0, "`gamma` must be >= 0", gamma)
+    require_whole("num_classes", num_classes, least=2)
+    require_nonnegative("gamma", gamma, shape=())

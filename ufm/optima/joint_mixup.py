@@ -13,9 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm._validate import require, require_positive
-from ufm.mixtures import beta_quadrature, mixing_moment
-from ufm.optima.channels import Channel, channel, same_class_gap
+from ufm._validate import require, require_positive, require_whole
+from ufm.mixtures import MOST_NODES, beta_quadrature, mixing_moment, require_alpha, require_nodes
+from ufm.optima.channels import Channel, same_class_gap
 from ufm.optima.inversion import Floats, root_between
 
 
@@ -61,7 +61,7 @@ class MixupOptimum:
         if self.trivial:
             zero = np.zeros_like(self.lam)
             return Channel(num_classes=self.num_classes, lam=self.lam, strength=zero + np.inf, t=zero, first_gap=zero, second_gap=zero)
-        return channel(self.num_classes, self.lam, strength=self.strength)
+        return Channel.solved(self.num_classes, self.lam, np.asarray(self.strength))
 
     @property
     def mean_squared_logits(self) -> float:
@@ -89,6 +89,10 @@ def mixup_optimum(num_classes: int, alpha: float, *, lambda_W: float, lambda_H: 
     Returns a `MixupOptimum`. Raises `ValueError` for K < 2, a negative alpha, and λ that are not positive. Source: derived here; Fisher,
     Meng & Papyan 2024 assume a simplex ETF. See `solve_mixture` for other laws of λ. Does not hold for imbalanced classes.
     """
+    num_classes = require_whole("num_classes", num_classes, least=2)
+    nodes = require_nodes(nodes)
+    require_positive("lambda_H", lambda_H, shape=())
+    require_alpha(alpha)
     if alpha == 0:
         lam, weights, same = np.array([]), np.array([]), 1.0
     else:
@@ -107,8 +111,9 @@ def solve_mixture(num_classes: int, lam, weights, *, same_weight: float, lambda_
     Returns a `MixupOptimum`. Raises `ValueError` for λ outside [0, 1], negative weights or a sum other than one, and decay that is not
     positive.
     """
-    require_positive("lambda_W", lambda_W)
-    require_positive("decay", decay)
+    require_whole("num_classes", num_classes, least=2)
+    require_positive("lambda_W", lambda_W, shape=())
+    require_positive("decay", decay, shape=())
     lam, weights = np.asarray(lam, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     total = same_weight + weights.sum()
     require(abs(total - 1) < 1e-6 and weights.min(initial=same_weight) >= 0, "`weights` and `same_weight` must be >= 0 and sum to 1", total)
@@ -153,7 +158,7 @@ def mixup_threshold(num_classes: int, alpha: float) -> float:
     `num_classes`: K, `alpha` >= 0 as for `ufm.mixup` (0 gives the threshold 1/K without mixup). Source: derived here, from
     $\mathbb E\|q\|^2 = (1 + (K-1)\rho)/K$.
     """
-    K = num_classes
+    K = require_whole("num_classes", num_classes, least=2)
     return zero_decay(K, (1 + (K - 1) * mixing_moment(alpha)) / K)
 
 
@@ -163,6 +168,7 @@ def mixup_quadrature_error(num_classes: int, alpha: float, *, nodes: int, lambda
     The optimal residual as a function of λ has layers of width about s at 0 and 1, which the rule must resolve; there the convergence is
     algebraic until the layers are resolved. Arguments as for `mixup_optimum`. NaN for the multiplier where the optimum is zero.
     """
+    nodes = require_nodes(nodes, most=MOST_NODES // 4)
     coarse, fine = (mixup_optimum(num_classes, alpha, lambda_W=lambda_W, lambda_H=lambda_H, nodes=count) for count in (nodes, 4 * nodes))
     multiplier = np.nan if coarse.trivial or fine.trivial else abs(coarse.multiplier / fine.multiplier - 1)
     return {"value": abs(coarse.value / fine.value - 1), "multiplier": multiplier}
@@ -177,8 +183,9 @@ def squared_error_mixup_spectrum(num_classes: int, alpha: float, *, lambda_W: fl
 
     Raises `ValueError` for λ that are not positive. Source: derived here.
     """
-    require_positive("lambda_W", lambda_W)
-    require_positive("lambda_H", lambda_H)
+    num_classes = require_whole("num_classes", num_classes, least=2)
+    require_positive("lambda_W", lambda_W, shape=())
+    require_positive("lambda_H", lambda_H, shape=())
     moments = np.array([mixing_moment(alpha), 1.0]) / num_classes
     contrast, mean = np.sqrt(lambda_H / lambda_W) * np.maximum(np.sqrt(moments) - np.sqrt(lambda_W * lambda_H), 0.0)
     return float(contrast), float(mean)
@@ -193,9 +200,11 @@ def manifold_mixup_optimum(num_classes: int, alpha: float, *, lambda_W: float, l
 
     Returns ζ and the value φ(ζ). Raises `ValueError` as `mixup_optimum` does. Source: derived here. Needs d >= K − 1.
     """
-    require_positive("lambda_W", lambda_W)
-    require_positive("lambda_H", lambda_H)
-    K = num_classes
+    K = require_whole("num_classes", num_classes, least=2)
+    nodes = require_nodes(nodes)
+    require_positive("lambda_W", lambda_W, shape=())
+    require_positive("lambda_H", lambda_H, shape=())
+    require_alpha(alpha)
     lam, weights = (np.array([1.0]), np.array([1.0])) if alpha == 0 else beta_quadrature(alpha, nodes=nodes)
     # a class mixed with itself is λ = 1
     lam, weights = np.append(lam, 1.0), np.append(weights * (1 - 1 / K), 1 / K)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require, require_each, require_positive, require_whole
 from ufm.optima.inversion import root_between
 
 _NEWTON_STEPS = 200
@@ -48,7 +48,8 @@ def minority_collapse_ratio(num_majority: int, num_minority: int, *, weight_ener
     Source: derived; Fang, He, Long & Su 2021 show the limit $n_A/n_B\to\infty$. Needs d >= K; with penalties the threshold is another one.
     """
     for name, value in (("weight_energy", weight_energy), ("feature_energy", feature_energy)):
-        require(np.isfinite(value) and value > 0, f"`{name}` must be finite and > 0", value)
+        require_positive(name, value, shape=())
+    _require_clusters(num_majority, num_minority)
     bound = (num_majority + num_minority) * np.sqrt(weight_energy) * np.sqrt(feature_energy)
 
     def short(log_ratio: float) -> bool:
@@ -69,8 +70,8 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
     nuclear norm, and their value is the bound τ for which `ratio` is the threshold.
     """
     k_A, k_B = num_majority, num_minority
-    require(min(k_A, k_B) >= 2, "`num_majority` and `num_minority` must be >= 2", (k_A, k_B))
-    require(np.isfinite(ratio) and ratio >= 1, "`ratio` must be finite and >= 1", ratio)
+    _require_clusters(k_A, k_B)
+    require_each("ratio", ratio, lambda r: np.isfinite(r) & (r >= 1), "be finite and >= 1", shape=())
     K = k_A + k_B
     # logits of a majority sample (own, other majority, minority) and of a minority sample (majority, minority), columns of sum zero
     of_A = np.array([[1 - 1 / k_A, -k_B / k_A, 0], [-1 / k_A, -k_B / k_A, 0], [0, 1, 0]])
@@ -115,6 +116,11 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
         probabilities.append(p / (sizes @ p))
     bound = float((k_A - 1) * x[0] + np.sqrt(metric @ x**2))
     return MergedMinority(ratio=float(ratio), bound=bound, logits=x, majority=probabilities[0], minority=probabilities[1])
+
+
+def _require_clusters(num_majority: int, num_minority: int) -> None:
+    require_whole("num_majority", num_majority, least=2)
+    require_whole("num_minority", num_minority, least=2)
 
 
 def _own_margin(k_A: int, K: int, ratio: float) -> float:

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._validate import require, require_positive
+from ufm._validate import require, require_finite, require_nonnegative, require_positive, require_whole
 from ufm.optima.inversion import Floats
 
 
 def library_parameters(*, num_classes, samples_per_class, lambda_W, lambda_H, beta=None) -> dict[str, float]:
     """The paper's λ_W, λ_H, β as the arguments `lambda_W`, `lambda_H` and (where given) `beta` of the library's `Problem`."""
-    N = num_classes * samples_per_class
+    N = _samples(num_classes, samples_per_class, lambda_W, lambda_H, beta)
     scaled = {"lambda_W": lambda_W / num_classes, "lambda_H": lambda_H / N}
     return scaled if beta is None else {**scaled, "beta": beta / N}
 
 
 def paper_parameters(*, num_classes, samples_per_class, lambda_W, lambda_H, beta=None) -> dict[str, float]:
     """Inverse of `library_parameters`."""
-    N = num_classes * samples_per_class
+    N = _samples(num_classes, samples_per_class, lambda_W, lambda_H, beta)
     scaled = {"lambda_W": lambda_W * num_classes, "lambda_H": lambda_H * N}
     return scaled if beta is None else {**scaled, "beta": beta * N}
 
@@ -39,6 +39,7 @@ def collapsed_minimiser(frame, *, lambda_W, lambda_H) -> tuple[Floats, Floats]:
     Raises `ValueError` for c >= 1, where all minimisers are zero, and for columns that are not orthonormal.
     """
     c, r = _strengths(lambda_W, lambda_H)
+    require_finite("frame", frame, ndim=2)
     frame = np.asarray(frame, dtype=float)
     require(np.allclose(frame.T @ frame, np.eye(frame.shape[1]), rtol=0, atol=1e-12), "`frame` must have orthonormal columns", frame.shape)
     means = np.sqrt((1 - c) / r) * frame
@@ -90,7 +91,7 @@ def gains(*, num_classes, samples_per_class, feature_dim, lambda_W, lambda_H, be
     Returns `Gains` over `PIECES`; the multiplicities add up to dKn. Raises `ValueError` for c >= 1, d < K, β <= 0. Source: derived; Theorem
     4.2 of Tirer, Huang & Niles-Weed 2023 to leading order in 1/β.
     """
-    require_positive("beta", beta)
+    require_positive("beta", beta, shape=())
     bent = curvatures(
         num_classes=num_classes, samples_per_class=samples_per_class, feature_dim=feature_dim, lambda_W=lambda_W, lambda_H=lambda_H
     )
@@ -120,7 +121,7 @@ def cross_talk(*, lambda_W, lambda_H, beta) -> float:
     Increasing, then decreasing in λ_H, largest at c = 2/3. Raises as `gains`. Source: derived; leading order in Theorem 4.2.
     """
     c, _ = _strengths(lambda_W, lambda_H)
-    require_positive("beta", beta)
+    require_positive("beta", beta, shape=())
     bend = 4 * lambda_H * (1 - c)
     return float(0.5 * bend / (beta + bend))
 
@@ -133,7 +134,7 @@ def leading_order(*, lambda_W, lambda_H, beta) -> dict[str, float]:
     true.
     """
     c, r = _strengths(lambda_W, lambda_H)
-    require_positive("beta", beta)
+    require_positive("beta", beta, shape=())
     return {"diagonal largest": 1.0, "diagonal smallest": 1 - r / beta, "off-diagonal": 2 * lambda_H * (1 - c) / beta}
 
 
@@ -154,6 +155,10 @@ def response(classifier, features, targets, *, lambda_W, lambda_H, beta) -> Floa
     (K, N) balanced; λ and β in the paper's normalisation. For small problems: it inverts a dN × dN matrix. Source: Tirer, Huang &
     Niles-Weed 2023, Theorem 4.1.
     """
+    for name, value in (("classifier", classifier), ("features", features), ("targets", targets)):
+        require_finite(name, value, ndim=2)
+    require_positive("lambda_W", lambda_W, shape=())
+    require_nonnegative("lambda_H", lambda_H, shape=())
     W, H, Y = (np.asarray(array, dtype=float) for array in (classifier, features, targets))
     K, d = W.shape
     N = H.shape[1]
@@ -162,7 +167,7 @@ def response(classifier, features, targets, *, lambda_W, lambda_H, beta) -> Floa
         "`classifier`, `features`, `targets` must be (K, d), (d, N), (K, N)",
         (W.shape, H.shape, Y.shape),
     )
-    require_positive("beta", beta)
+    require_positive("beta", beta, shape=())
     residual = W @ H - Y
     # everything times Kn; vec stacks columns, so vec(A X B) = (Bᵀ ⊗ A) vec(X)
     curvature_H = np.kron(np.eye(N), W.T @ W + (lambda_H + beta) * np.eye(d))
@@ -181,16 +186,27 @@ def reduced_loss(features, targets, *, lambda_W, lambda_H) -> float:
 
     `features` (d, N), `targets` (K, N) balanced one-hot. Source: derived from Eq. 4 of Tirer, Huang & Niles-Weed 2023.
     """
-    H, Y = np.asarray(features, dtype=float), np.asarray(targets, dtype=float)
+    H, Y = _matrices(features, targets, lambda_W, lambda_H)
     ridge, G = _resolvent(H, Y, lambda_W)
     return float(0.5 * ridge * np.trace(Y @ G @ Y.T) + 0.5 * lambda_H * np.sum(H**2))
 
 
 def reduced_velocity(features, targets, *, lambda_W, lambda_H) -> Floats:
     r"""The flow on the central path, $-Kn\nabla\mathcal L = n\lambda_W HGY^\top YG - \lambda_H H$. Otherwise as `reduced_loss`."""
-    H, Y = np.asarray(features, dtype=float), np.asarray(targets, dtype=float)
+    H, Y = _matrices(features, targets, lambda_W, lambda_H)
     ridge, G = _resolvent(H, Y, lambda_W)
     return ridge * H @ G @ Y.T @ Y @ G - lambda_H * H
+
+
+def _matrices(features, targets, lambda_W, lambda_H) -> tuple[Floats, Floats]:
+    """Features (d, N) and targets (K, N), checked along with the decay."""
+    require_positive("lambda_W", lambda_W, shape=())
+    require_nonnegative("lambda_H", lambda_H, shape=())
+    require_finite("features", features, ndim=2)
+    require_finite("targets", targets, ndim=2)
+    H, Y = np.asarray(features, dtype=float), np.asarray(targets, dtype=float)
+    require(H.shape[1] == Y.shape[1], f"`targets` must have {H.shape[1]} columns, like `features`", Y.shape)
+    return H, Y
 
 
 def _resolvent(H: Floats, Y: Floats, lambda_W) -> tuple[float, Floats]:
@@ -200,15 +216,24 @@ def _resolvent(H: Floats, Y: Floats, lambda_W) -> tuple[float, Floats]:
 
 def _strengths(lambda_W, lambda_H) -> tuple[float, float]:
     """c and r."""
-    require_positive("lambda_W", lambda_W)
-    require_positive("lambda_H", lambda_H)
+    require_positive("lambda_W", lambda_W, shape=())
+    require_positive("lambda_H", lambda_H, shape=())
     c = float(np.sqrt(lambda_W * lambda_H))
     require(c < 1, "`lambda_W` * `lambda_H` must be < 1: beyond that the features vanish", lambda_W * lambda_H)
     return c, float(np.sqrt(lambda_H / lambda_W))
 
 
 def _sizes(num_classes, samples_per_class, feature_dim) -> tuple[int, int, int]:
-    require(num_classes >= 2, "`num_classes` must be >= 2", num_classes)
-    require(samples_per_class >= 1, "`samples_per_class` must be >= 1", samples_per_class)
-    require(feature_dim >= num_classes, f"`feature_dim` must be >= `num_classes` = {num_classes}", feature_dim)
-    return num_classes, samples_per_class, feature_dim
+    K = require_whole("num_classes", num_classes, least=2)
+    n = require_whole("samples_per_class", samples_per_class)
+    return K, n, require_whole("feature_dim", feature_dim, least=K)
+
+
+def _samples(num_classes, samples_per_class, lambda_W, lambda_H, beta) -> int:
+    """N, once λ and β are known to be numbers >= 0."""
+    K = require_whole("num_classes", num_classes, least=2)
+    n = require_whole("samples_per_class", samples_per_class)
+    for name, value in (("lambda_W", lambda_W), ("lambda_H", lambda_H), ("beta", beta)):
+        if name != "beta" or value is not None:
+            require_nonnegative(name, value)
+    return K * n

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require, require_whole
 
 # t / t_c − 1 below this is rounding: t is a product of M + 2 factors, one of them a squared singular value.
 _ROUNDING = 1e-13
@@ -22,13 +22,13 @@ def collapse_load(depth: int) -> float:
 
     For M >= 2 the transition is discontinuous: at $t_c$ both $f = 0$ and $f = (M-1)/M$ are optimal.
     """
-    require(depth >= 1, "`depth` must be >= 1", depth)
+    depth = require_whole("depth", depth)
     return float(depth - 1) ** ((depth - 1) / depth) / depth
 
 
 def existence_load(depth: int) -> float:
     r"""$t_e = \frac{(M+1)^2}{4M}\left(\frac{M-1}{M+1}\right)^{(M-1)/M}$: from this load on only $f = 0$ is stationary; 1 for M = 1."""
-    require(depth >= 1, "`depth` must be >= 1", depth)
+    depth = require_whole("depth", depth)
     return (depth + 1) ** 2 / (4 * depth) * ((depth - 1) / (depth + 1)) ** ((depth - 1) / depth)
 
 

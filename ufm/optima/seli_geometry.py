@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._validate import require
+from ufm._validate import require, require_finite
+from ufm.labels import host_counts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +34,7 @@ def seli(class_counts) -> SELI:
 
     Raises `ValueError` for fewer than two counts or counts that are not positive. Source: Thrampoulidis et al. 2022; class level derived.
     """
-    counts = _counts(class_counts)
+    counts = host_counts(class_counts)
     S = np.eye(len(counts)) - 1 / len(counts)
     left, sigma, _ = np.linalg.svd(S * np.sqrt(counts))
     # the ones vector is the kernel
@@ -48,15 +49,10 @@ def seli(class_counts) -> SELI:
 
 def seli_distance(class_logits) -> float:
     r"""$\|Z/\|Z\| - S/\|S\|\|$ for class-level logits Z (K, K), in classes' own order. Raises `ValueError` for zero logits."""
+    require_finite("class_logits", class_logits, ndim=2)
     Z = np.asarray(class_logits, dtype=np.float64)
+    K = len(Z)
+    require(Z.shape == (K, K) and K >= 2, "`class_logits` must have shape (K, K) with K >= 2", Z.shape)
     size = float(np.linalg.norm(Z))
     require(size > 0, "`class_logits` must not be zero", size)
-    K = len(Z)
     return float(np.linalg.norm(Z / size - (np.eye(K) - 1 / K) / np.sqrt(K - 1)))
-
-
-def _counts(class_counts) -> np.ndarray:
-    counts = np.asarray(class_counts, dtype=np.float64)
-    require(counts.ndim == 1 and len(counts) >= 2, "`class_counts` must hold K >= 2 classes", class_counts)
-    require(bool(np.all(counts > 0)), "`class_counts` must be positive", class_counts)
-    return counts

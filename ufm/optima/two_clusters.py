@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm._validate import require
+from ufm.labels import host_counts
 from ufm.optima.inversion import past_root, root_between
 
 # A block counts as zero when the slope that would free it exceeds its price by no more than rounding.
@@ -71,7 +72,7 @@ def minority_strength(class_counts) -> float:
 
     `class_counts` (K,) with at least two classes of the smallest count. Holds with or without a bias, whatever the other classes are.
     """
-    counts = np.asarray(class_counts, dtype=np.float64)
+    counts = host_counts(class_counts)
     smallest = counts.min()
     require(np.sum(_equal(counts, smallest)) >= 2, "`class_counts` must have two classes of the smallest count", class_counts)
     return float(np.sqrt(smallest))
@@ -84,7 +85,7 @@ def vanishing_strength(class_counts) -> float:
     of all majority classes for a majority sample. For one majority class it is the threshold of Z = 0,
     $\sqrt{(k_Bn_A + n_B)/K}$. Derived here.
     """
-    clusters = clusters_of(class_counts)
+    clusters = clusters_of(host_counts(class_counts))
     require(clusters is not None, "`class_counts` must take two distinct values", class_counts)
     assert clusters is not None
     k_A, k_B, K, n_A, n_B = clusters.k_A, clusters.k_B, clusters.K, clusters.n_A, clusters.n_B

@@ -10,6 +10,7 @@ import functools
 import importlib
 import pkgutil
 
+from ufm._validate import require, require_instance, shown
 from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import Hypothesis
@@ -47,14 +48,13 @@ def register(form: AbstractForm) -> AbstractForm:
 
     Raises `ValueError` for what is no form, and for a name that is taken.
     """
-    from ufm._validate import require
-
-    require(isinstance(form, AbstractForm), "`form` must be an instance of ufm.forms.AbstractForm", form)
+    require_instance("form", form, AbstractForm, "an instance of ufm.forms.AbstractForm")
     require(form.name not in {other.name for other in known()}, "`form.name` must be new", form.name)
     _registered.append(form)
     return form
 
 
 def forget(form: AbstractForm) -> None:
-    """Undo `register`."""
+    """Undo `register`. Raises `ValueError` for a form that is not registered."""
+    require(any(form is other for other in _registered), "`form` must be registered", shown(form))
     _registered.remove(form)

@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ufm._validate import require_positive
+from ufm.labels import host_counts
 from ufm.optima.facts import Facts, shown
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import (
@@ -80,7 +82,9 @@ def nonnegative_margins(class_counts, *, lambda_W: float, lambda_H: float) -> np
     `class_counts` (K,), λ as in the objective. Zero, that is a class whose features vanish, iff $n_k \le N^2\lambda_W\lambda_H K/(K-1)$: a
     factor K/(K − 1) more than for free features. Source: Dang et al. 2024, for nonnegative features, no bias and d >= K.
     """
-    counts = np.asarray(class_counts, dtype=np.float64)
+    counts = host_counts(class_counts)
+    require_positive("lambda_W", lambda_W, shape=())
+    require_positive("lambda_H", lambda_H, shape=())
     K = len(counts)
     # the argument less one: it keeps its digits near the threshold
     excess = np.sqrt(K * (K - 1) * counts) / (counts.sum() * np.sqrt(lambda_W) * np.sqrt(lambda_H)) - K
