@@ -1,0 +1,537 @@
+"""One valid call of every public name, argument by argument: a word after the name tells several apart.
+
+`tests/test_slips.py` puts everything in `wrong.py` in the place of each argument in turn.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+import ufm
+from tests.slips.kinds import Argument, array, flag, key, number, observed, only, optional, real, weight
+from tests.slips.valid import (
+    CLASSIFIER,
+    COUNTS,
+    FEATURES,
+    FILE,
+    FIXED,
+    GRAM,
+    INDEX,
+    KEY,
+    LABELS,
+    LARGE,
+    OPTIMUM,
+    PARAMS,
+    PROBLEM,
+    SOLUTION,
+    STORE,
+)
+
+# What the library fills in itself and hands out; nobody else has a reason to make one.
+RECORDS = (
+    "BestKnown",
+    "Certificate",
+    "Channels",
+    "Classification",
+    "Comparison",
+    "FittedDecay",
+    "HessianSpectrum",
+    "LargeCertificate",
+    "LoadedFeatures",
+    "Metrics",
+    "MixedPairs",
+    "NoClosedForm",
+    "Optimum",
+    "Projection",
+    "Reliability",
+    "Result",
+    "Solution",
+    "SolveFailed",
+    "Trajectory",
+)
+# Names without arguments, or whose arguments are looked at where they are used.
+WITHOUT_ARGUMENTS = ("AbstractLoss", "CrossEntropy", "MeanSquaredError", "forms.known")
+CHECKED_LATER = {
+    "Params": "`params`, `start` and the like say what fits the problem at hand",
+    "forms.product_optimum": "numbers that a form has worked out from the facts of a problem",
+}
+OBSERVABLES = (
+    "alignment",
+    "cdnv",
+    "classifier_spectrum",
+    "factor_spectra",
+    "gradient_norm",
+    "imbalance_norm",
+    "logits_spectrum",
+    "loss",
+    "nc1_pinv",
+    "nc1_trace_ratio",
+    "nc2_etf",
+    "nc2_orthogonal",
+    "nc3_self_duality",
+    "nc4_agreement",
+    "penalty",
+)
+NAMESPACES = ("channels", "forms", "laws", "observables", "perturbation")
+
+# arguments that several calls share
+problem = Argument(PROBLEM, {"problem": "it is one"})
+params = Argument(PARAMS, {"params": "they are"})
+labels = Argument(LABELS, {"labels": "they are"})
+solution = Argument(SOLUTION, {"solution": "it is one"})
+loss = only(ufm.CrossEntropy())
+dtype = optional(only("float64"))
+progress = optional(flag(False))
+classes, count, budget = only(3), only(2), only(10)
+counts = only(COUNTS) | {"shorter": "two classes"}
+alpha = weight(1.0) | {"infinite": "λ = 1/2 always"}
+decay = {"lambda_W": number(1e-2), "lambda_H": number(1e-2)}
+# Problem takes λ = 0, for flows
+decay_or_none = {"lambda_W": weight(1e-2), "lambda_H": weight(1e-2)}
+smoothing = only(0.1) | {"zero": "no smoothing"}
+observables = optional(only({"loss": ufm.observables.loss}) | {"empty dict": "none"})
+rates = optional(only({"weights": 1.0}) | {"empty dict": "all at rate 1"})
+tolerances = {"tolerance": optional(weight(1e-8)), "rcond": optional(weight(1e-8))}
+of_metrics = {
+    "features": observed(FEATURES) | {"shorter": "another dimension"},
+    "labels": only(INDEX),
+    "num_classes": classes,
+}
+with_classifier = {
+    "features": observed(FEATURES),
+    "labels": only(INDEX),
+    "classifier": observed(CLASSIFIER),
+}
+of_gram = {"gram": observed(GRAM)}
+of_point = {"problem": problem, "params": params}
+frame = {"dim": optional(only(4)), "key": optional(key()), "dtype": dtype}
+square = array(np.eye(3))
+times = only((0.0, 0.5, 1.0)) | {"shorter": "fewer times"}
+anywhen = array(np.ones(3)) | dict.fromkeys(("zero", "negative", "fraction", "shorter", "deeper", "cube"), "any times")
+flowing = {
+    "ts": only((0.5, 1.0)) | {"shorter": "one time"},
+    "path": only("gradient"),
+    "rates": rates,
+    "observables": observables,
+    "keep_params": flag(True),
+    "rtol": optional(number(1e-6)),
+    "atol": optional(number(1e-6)),
+    "step": optional(number(0.1)),
+    "steady": optional(weight(1e-6)),
+    "integrator": only("dopri8"),
+    "max_steps": budget,
+    "progress": progress,
+}
+absent = optional(only(None))
+nodes = {"nodes": only(8)}
+trust_region = {
+    "max_steps": budget,
+    "max_cg": budget,
+    "first": number(0.1),
+    "poor": only(0.25),
+    "good": only(0.75),
+    "shrink": only(0.25),
+    "grow": number(2.0),
+    "accept": only(1e-4) | {"zero": "any descent"},
+    "noise": weight(100.0),
+    "patience": budget,
+    "forcing": only((1e-2, 0.5)),
+}
+minimising = {"throw": flag(False), "progress": progress}
+
+ROWS: dict[str, dict[str, Argument]] = {
+    # labels, problems, losses
+    "Labels": {
+        "targets": array(LABELS.targets) | {"shorter": "two classes"},
+        "masses": only(LABELS.masses),
+        "weights": optional(only(LABELS.masses)),
+    },
+    "one_hot": {
+        "class_counts": only(COUNTS),
+        "class_weights": optional(only((1.0, 2.0, 3.0))),
+        "collapsed": flag(True),
+        "dtype": dtype,
+    },
+    "smoothed": {
+        "class_counts": only(COUNTS),
+        "smoothing": smoothing,
+        "class_weights": optional(only((1.0, 2.0, 3.0))),
+        "collapsed": flag(True),
+        "dtype": dtype,
+    },
+    "soft": {
+        "targets": array(np.full((3, 4), 1 / 3)) | {"shorter": "two classes"},
+        "masses": optional(only(np.ones(4))),
+        "weights": optional(only(np.ones(4))),
+        "dtype": dtype,
+    },
+    "step_counts": {
+        "num_majority": count | {"zero": "one group"},
+        "num_minority": count | {"zero": "one group"},
+        "majority": only(10),
+        "minority": only(5),
+    },
+    "exponential_counts": {"num_classes": classes, "largest": only(100), "ratio": number(10.0)},
+    "collapse": {"labels": labels, "columns": observed(np.ones((2, 3))) | {"shorter": "another dimension"}},
+    "drawn_labels": {"labels": labels, "key": key(), "draws": count},
+    "SparseLabels": {
+        "index": only(LARGE.labels.index),
+        "entries": array(LARGE.labels.entries),
+        "background": array(LARGE.labels.background),
+        "masses": only(LARGE.labels.masses),
+        "num_classes": classes,
+    },
+    "sparse_one_hot": {"class_counts": counts, "smoothing": smoothing, "dtype": dtype},
+    "sparse_soft": {
+        "index": only(np.arange(3)[None]),
+        "entries": array(np.ones((1, 3))),
+        "masses": optional(only(np.ones(3))),
+        "num_classes": classes,
+        "background": real(0.0),
+        "dtype": dtype,
+    },
+    "Problem": {
+        "labels": labels,
+        "loss": loss,
+        "widths": only((3,)),
+        **decay_or_none,
+        "bias": optional(number(0.1)),
+        "anchor": square,
+        "beta": number(1.0),
+        "fixed_weights": optional(only((np.ones((3, 3)),))),
+        "features": only("free"),
+    },
+    "LargeProblem": {
+        "labels": only(LARGE.labels),
+        "loss": loss,
+        "feature_dim": classes,
+        **decay_or_none,
+        "bias": optional(number(0.1)),
+        "chunk": optional(count),
+    },
+    "check_loss": {
+        "loss": loss,
+        "num_classes": classes,
+        "key": key(),
+        "targets": optional(array(np.full((3, 4), 1 / 3))),
+    },
+    "AdjustedCrossEntropy": {
+        "multiplicative": optional(only(np.ones(3))),
+        "additive": optional(array(np.ones(3))),
+    },
+    "Focal": {"gamma": weight(2.0)},
+    "RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
+    "objective": of_point,
+    "large_objective": {"problem": only(LARGE), "params": params},
+    "load_features": {
+        "path": only(FILE) | {"words": "no such file, which open() says"},
+        "features": only("features"),
+        "labels": only("labels"),
+        "num_classes": optional(classes),
+        "dtype": dtype,
+    },
+    # mixup
+    "mixup": {"num_classes": classes, "alpha": alpha, **nodes, "class_counts": optional(only(COUNTS)), "dtype": dtype},
+    "sampled_mixup": {"class_counts": counts, "alpha": alpha, "draws": count, "key": key(), "dtype": dtype},
+    "beta_quadrature": {"alpha": number(1.0) | {"infinite": "one node, 1/2"}, **nodes},
+    "mixing_moment": {"alpha": alpha},
+    "mixed_pairs": {"labels": labels},
+    "laws.mixup_optimum": {"num_classes": classes, "alpha": alpha, **decay, **nodes},
+    "laws.mixup_quadrature_error": {"num_classes": classes, "alpha": alpha, **nodes, **decay},
+    "laws.mixup_threshold": {"num_classes": classes, "alpha": alpha},
+    "laws.manifold_mixup_optimum": {"num_classes": classes, "alpha": alpha, **decay, **nodes},
+    "laws.squared_error_mixup_spectrum": {"num_classes": classes, "alpha": alpha, **decay},
+    "channel_coordinates": {"logits": square, "labels": labels},
+    "three_class_projection": {
+        "classifier": observed(np.eye(3)),
+        "classes": only((0, 1, 2)),
+        "tolerance": number(1e-5),
+    },
+    # frames and metrics
+    "centring_matrix": {"num_classes": classes, "dtype": dtype},
+    "simplex_etf": {"num_classes": classes, "multiplier": number(1.0), **frame},
+    "orthogonal_frame": {"num_classes": classes, "multiplier": number(1.0), **frame},
+    "general_orthogonal_frame": {"lengths": only((1.0, 2.0, 3.0)) | {"shorter": "two vectors"}, **frame},
+    "gram_distance": {"gram": observed(GRAM), "target": observed(np.eye(3))},
+    "frame_distance": {
+        "vectors": observed(FEATURES) | {"shorter": "another dimension"},
+        "frame": observed(np.eye(2, 6)) | {"shorter": "another dimension"},
+    },
+    "nearest_etf": {"vectors": observed(np.eye(3)) | {"shorter": "another dimension"}},
+    "class_means": of_metrics,
+    "global_mean": of_metrics,
+    "within_class_cov": of_metrics,
+    "between_class_cov": of_metrics,
+    "class_gram": {**of_metrics, "centre": flag(False)},
+    "cdnv": of_metrics,
+    "nc1_pinv": {**of_metrics, "rcond": optional(weight(1e-8))},
+    "nc1_trace_ratio": of_metrics,
+    "nc2_etf": of_gram,
+    "nc2_gof": {**of_gram, "lengths": optional(only((1.0, 2.0, 3.0)))},
+    "nc2_orthogonal": of_gram,
+    "equinorm": of_gram,
+    "equiangularity": {**of_gram, "floor": weight(0.0)},
+    "nc3_product": {
+        **with_classifier,
+        "target": observed(np.eye(3)),
+        "num_classes": classes,
+        "centre": flag(False),
+    },
+    "nc3_self_duality": {
+        **with_classifier,
+        "num_classes": classes,
+        "centre": flag(False),
+        "ratios": optional(only((1.0, 2.0, 3.0))),
+    },
+    "nc4_agreement": {
+        **with_classifier,
+        "bias": optional(observed(np.zeros(3)) | {"NaN array": "NaN in, NaN out"}),
+        "num_classes": classes,
+        "tolerance": weight(0.0),
+    },
+    "measure": {"solution": solution, **tolerances},
+    "measure_params": {**of_point, **tolerances},
+    "measure_features": {
+        **with_classifier,
+        "bias": optional(observed(np.zeros(3)) | {"NaN array": "NaN in, NaN out"}),
+        "num_classes": classes,
+        "rcond": optional(weight(1e-8)),
+        "feature_floor": weight(0.0),
+        "classifier_floor": weight(0.0),
+        "tolerance": weight(0.0),
+    },
+    "reliability": {
+        "probabilities": only(np.full((3, 3), 1 / 3)),
+        "labels": labels,
+        "bins": only(5),
+    },
+    "fit_decay": {
+        "features": only(np.asarray(PARAMS.features)),
+        "labels": labels,
+        "classifier": only(np.asarray(PARAMS.classifier)),
+        "bias": optional(array(np.zeros(3))),
+        "loss": loss,
+    },
+    # predictions
+    "closed_form": {"problem": problem},
+    "theory": {"problem": problem},
+    "thresholds": {"problem": problem, "rtol": only(1e-6), "progress": progress},
+    "forms.register": {"form": only(ufm.forms.known()[0])},
+    "forms.forget": {"form": only(ufm.forms.known()[0])},
+    "laws.deep_candidates": {"problem": problem},
+    "laws.etf_branch": {"problem": problem},
+    "laws.zero_strength": {"class_counts": counts, "bias": optional(only("free"))},
+    "laws.focal_scale": {"num_classes": classes, "strength": number(0.01), "gamma": weight(2.0)},
+    "laws.focal_thresholds": {"num_classes": classes, "gamma": weight(2.0)},
+    "laws.minority_collapse_ratio": {
+        "num_majority": count,
+        "num_minority": count,
+        "weight_energy": number(1.0),
+        "feature_energy": number(1.0),
+    },
+    "laws.merged_minority": {"num_majority": count, "num_minority": count, "ratio": number(4.0)},
+    "laws.minority_strength": {"class_counts": counts},
+    "laws.vanishing_strength": {"class_counts": only((5, 5, 3, 3)) | {"shorter": "one minority class"}},
+    "laws.seli": {"class_counts": counts},
+    "laws.seli_distance": {"class_logits": square},
+    # judging
+    "certify": of_point,
+    "certify_large": {
+        "problem": only(LARGE),
+        "params": params,
+        "key": key(),
+        "steps": only(3),
+        "block": count,
+        "failure_probability": only(1e-3),
+        "progress": progress,
+    },
+    "compare": {"solution": solution, "optimum": Argument(OPTIMUM, {"optimum": "it is one"})},
+    "classify": of_point,
+    "hessian_spectrum": of_point,
+    # solving
+    "random_start": {"problem": problem, "key": key(), "std": optional(number(0.1))},
+    "start_from_features": {"problem": problem, "features": square, "key": key()},
+    "start_from_logits": {"problem": problem, "logits": square, "key": key(), "noise": weight(1e-3)},
+    "Newton": trust_region,
+    "ProjectedNewton": {
+        **trust_region,
+        "faces": budget,
+        "decrease": only(1e-2),
+        "cut": only(0.3),
+        "max_cuts": budget,
+    },
+    "LBFGS": {"max_steps": budget, "memory_size": classes},
+    "GradientDescent": {"step_size": number(0.1), "max_steps": budget},
+    "Momentum": {"step_size": number(0.1), "momentum": only(0.9) | {"zero": "none"}, "max_steps": budget},
+    "Adam": {"step_size": number(0.1), "max_steps": budget},
+    "minimise": {
+        "problem": problem,
+        "key": key(),
+        "solver": optional(only(ufm.Newton())),
+        "starts": only(1),
+        "start": absent,
+        "resume": absent,
+        "tolerance": optional(only(1e-8)),
+        **minimising,
+    },
+    "minimise from_a_start": {"problem": problem, "start": params, **minimising},
+    "minimise going_on": {"problem": problem, "resume": solution, **minimising},
+    "minimise_large": {
+        "problem": only(LARGE),
+        "key": key(),
+        "start": absent,
+        "resume": absent,
+        "tolerance": optional(only(1e-6)),
+        "max_steps": only(200),
+        "memory_size": classes,
+        **minimising,
+    },
+    "minimise_large from_a_start": {"problem": only(LARGE), "start": params, "max_steps": budget, **minimising},
+    "fit_features": {
+        "problem": only(FIXED),
+        "bias": array(np.zeros(3)),
+        "max_steps": budget,
+        "threads": optional(only(1)),
+        "progress": progress,
+    },
+    "search": {
+        "problem": problem,
+        "key": key(),
+        "starts": only(1),
+        "logits": optional(only({"mine": np.eye(3)}) | {"empty dict": "none"}),
+        "truncate": flag(True),
+        "resume": absent,
+        "progress": progress,
+    },
+    "descend": {
+        "problem": problem,
+        "solver": only(ufm.GradientDescent(0.1)),
+        "steps": only((1, 2)) | {"shorter": "one step"},
+        "key": key(),
+        "start": absent,
+        "observables": observables,
+        "keep_params": flag(False),
+        "progress": progress,
+    },
+    "descend from_a_start": {
+        "problem": problem,
+        "solver": only(ufm.GradientDescent(0.1)),
+        "steps": only((1, 2)) | {"shorter": "one step"},
+        "start": params,
+    },
+    "flow": {"problem": problem, "key": key(), "start": absent, **flowing, "polish": flag(False)},
+    "flow from_a_start": {"problem": problem, "ts": flowing["ts"], "start": params},
+    "flow_batch": {
+        "problems": problem,
+        "keys": only(jax.random.split(KEY, 2)),
+        "starts": absent,
+        **flowing,
+        "threads": optional(only(1)),
+        "devices": optional(only(jax.local_devices()[:1])),
+    },
+    "flow_batch from_starts": {"problems": problem, "ts": flowing["ts"], "starts": only([PARAMS, PARAMS])},
+    "sweep": {
+        "make": problem,
+        "over": only({"lambda_W": [1e-2, 2e-2]}),
+        "key": key(),
+        "solver": optional(only(ufm.Newton())),
+        "tolerance": optional(only(1e-8)),
+        "ts": absent,
+        "flow": absent,
+        "certificates": optional(flag(True)),
+        "metrics": only(("nc1_trace_ratio",)) | {"empty list": "none"},
+        "keep": only(("logits",)) | {"empty list": "nothing"},
+        "store": absent | {"words": "a folder that is made"},
+        "memory": only(2**20),
+        "chunk": optional(count),
+        "devices": optional(only(jax.local_devices()[:1])),
+        "threads": optional(only(1)),
+        "progress": progress,
+    },
+    "open_sweep": {"path": only(STORE), "partial": flag(False)},
+    # what is handed out and called
+    "Certificate.closes": {"tolerance": weight(1e-9)},
+    "LargeCertificate.closes": {"tolerance": weight(1e-9)},
+    "Projection.__call__": {"columns": observed(np.ones((3, 4)))},
+    "Trajectory.run": {"index": only(1) | {"zero": "the first"}},
+}
+
+samples = number(4.0)
+mode = {"ts": times, "target": weight(1.0), "start": weight(0.1)}
+several = {"cube": "an array of them"}
+ROWS |= {
+    "channels.strength": {
+        "num_classes": classes,
+        "multiplier": number(1.0) | several,
+        "decay": number(0.1) | several,
+    },
+    "channels.same_class_gap": {"num_classes": classes, "strength": number(0.1) | several},
+    "channels.channel": {
+        "num_classes": classes,
+        "lam": only(0.3) | several | {"zero": "the other class"},
+        "strength": number(0.1) | several,
+    },
+    "laws.sum_time": {"ts": anywhen, "num_samples": samples},
+    "laws.library_time": {"ts": anywhen, "num_samples": samples},
+    "laws.sum_decay": {"decay": weight(0.1) | several, "num_samples": samples},
+    "laws.imbalance": {"initial": array(np.eye(2)) | {"shorter": "no square"}, "ts": times, "decay": weight(0.1)},
+    "laws.saxe_mode": {**mode, "decay": weight(0.1)},
+    "laws.saxe_mode_unbalanced": {"ts": times, "target": weight(1.0), "start": real(0.1), "imbalance": real(0.1)},
+    "laws.deep_mode": {"ts": times, "target": number(1.0), "start": weight(0.1), "depth": count, "decay": weight(0.1)},
+    "laws.small_start": {"classifier": square, "class_means": square, "ts": times, "samples_per_class": samples},
+    "laws.balanced_gram": {"initial": only(np.eye(3)), "ts": times, "samples_per_class": samples},
+    "laws.renormalised_spectrum": {
+        "start": only((1.0, 2.0)) | {"shorter": "two classes", "fraction": "two classes"},
+        "ts": times,
+        "samples_per_class": samples,
+    },
+    "laws.cross_entropy_gap": {
+        "ts": times,
+        "start": weight(0.1),
+        "num_classes": classes,
+        "samples_per_class": samples,
+        "depth": count,
+        "decay": weight(0.1),
+    },
+    "laws.fixed_etf_gap": {"ts": times, "num_classes": classes, "squared_scale": number(1.0), "start": real(0.0)},
+    "laws.max_margin": {"num_classes": classes, "samples_per_class": samples},
+}
+
+beta = number(1.0)
+sizes = {"num_classes": classes, "samples_per_class": only(4), "feature_dim": only(5)}
+translated = {
+    "num_classes": classes,
+    "samples_per_class": only(4),
+    "lambda_W": weight(1e-2) | several,
+    "lambda_H": weight(1e-2) | several,
+    "beta": optional(weight(1.0) | several),
+}
+matrices = {
+    "features": square | {"shorter": "another dimension"},
+    "targets": square | {"shorter": "two classes"},
+}
+ROWS |= {
+    "perturbation.library_parameters": translated,
+    "perturbation.paper_parameters": translated,
+    "perturbation.collapsed_minimiser": {"frame": only(np.eye(3)), **decay},
+    "perturbation.curvatures": {**sizes, **decay},
+    "perturbation.gains": {**sizes, **decay, "beta": beta},
+    "perturbation.diagonal_block_gains": {**sizes, **decay, "beta": beta},
+    "perturbation.cross_talk": {**decay, "beta": beta},
+    "perturbation.leading_order": {**decay, "beta": beta},
+    "perturbation.scatter_attenuation": {"num_classes": classes, "feature_dim": only(5), **decay, "beta": beta},
+    "perturbation.response": {
+        "classifier": square,
+        "features": square,
+        "targets": square,
+        "lambda_W": number(1e-2),
+        "lambda_H": weight(1e-2),
+        "beta": beta,
+    },
+    "perturbation.reduced_loss": {**matrices, "lambda_W": number(1e-2), "lambda_H": weight(1e-2)},
+    "perturbation.reduced_velocity": {**matrices, "lambda_W": number(1e-2), "lambda_H": weight(1e-2)},
+}
+
+ROWS |= {f"observables.{name}": of_point for name in OBSERVABLES}
+ROWS["observables.imbalance"] = {**of_point, "rates": rates}
