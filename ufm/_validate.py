@@ -111,7 +111,14 @@ def require_path(name: str, value) -> str:
 # numbers ------------------------------------------------------------------------------------------
 
 
-def require_real(name: str, value, *, shape: tuple[int, ...] | None = None, ndim: int | None = None) -> np.ndarray | jax.Array:
+def require_real(
+    name: str,
+    value,
+    *,
+    shape: tuple[int, ...] | None = None,
+    ndim: int | None = None,
+    empty: bool = False,
+) -> np.ndarray | jax.Array:
     """The value as an array, of real numbers and of this shape, or of so many axes; not read, so possibly traced."""
     array = value if isinstance(value, np.ndarray | jax.Array) else _read(name, value)
     real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
@@ -123,7 +130,7 @@ def require_real(name: str, value, *, shape: tuple[int, ...] | None = None, ndim
     if ndim is not None:
         wanted = {1: "a sequence of numbers", 2: "a matrix"}[ndim]
         require(array.ndim == ndim, f"`{name}` must be {wanted}", f"shape {array.shape}")
-    require(array.size > 0, f"`{name}` must not be empty", array.shape)
+    require(empty or array.size > 0, f"`{name}` must not be empty", array.shape)
     return array
 
 
@@ -216,9 +223,9 @@ def float_dtype(dtype=None, *, name: str = "dtype") -> np.dtype:
     return given
 
 
-def as_floats(name: str, value, *, ndim: int) -> jax.Array:
+def as_floats(name: str, value, *, ndim: int, empty: bool = False) -> jax.Array:
     """The value as a JAX array of its own float dtype; `ValueError` for another rank or dtype."""
-    array = require_real(name, value, ndim=ndim)
+    array = require_real(name, value, ndim=ndim, empty=empty)
     given = getattr(value, "dtype", None)
     floats = given is None or jnp.issubdtype(given, jnp.floating)
     require(floats, f"`{name}` must be an array of floats", given)

@@ -30,7 +30,7 @@ class Projection(eqx.Module):
 
     def __call__(self, columns: Float[Array, "d C"] | Float[np.ndarray, "d C"]) -> Float[Array, "2 C"]:
         """Where the columns fall: features as they are, classifiers as `classifier.T`."""
-        x = as_floats("columns", columns, ndim=2)
+        x = as_floats("columns", columns, ndim=2, empty=True)
         d = len(self.origin)
         require(x.shape[0] == d, f"`columns` must have d = {d} rows", x.shape)
         return self.matrix @ (x - self.origin[:, None])
