@@ -394,7 +394,7 @@ def test_closing_means_both_sides_and_a_billionth():
         return Certificate(*numbers, loss="X")
 
     assert certificate(1.0, 1 - 5e-10).closes()
-    assert not certificate(1.0, 1 - 2e-9).closes()
+    assert not certificate(1.0, 1 - 1.005e-9).closes()
     assert certificate(1.0, 1 - 2e-9).closes(1e-8)
     # a bound above the value is a defect, not a proof; unless rounding of the value explains it
     assert not certificate(1.0, 1 + 1e-12).closes()
@@ -402,6 +402,11 @@ def test_closing_means_both_sides_and_a_billionth():
     assert certificate(1.0, 1 + 1e-12, rounding=2e-12).closes()
     # what is not known of the value is not known of the gap
     assert not certificate(1.0, 1.0, rounding=2e-9).closes()
+    assert not certificate(1.0, 1 - 6e-10, rounding=6e-10).closes()
+    # relative to the value, and met where it is met exactly
+    assert certificate(8.0, 8 - 2.0**-28).closes()
+    assert not certificate(0.125, 0.125 - 2.0**-31).closes()
+    assert certificate(1.0, 0.75).closes(0.25)
 
 
 @pytest.mark.parametrize("bias", [None, "free", 0.5])

@@ -140,6 +140,88 @@ def test_nothing_is_global_unless_its_value_is():
     assert not compare(at(problem, params, value=jnp.nan), optimum).ok
 
 
+# λ so weak that the value is far below one, and features far above: what is relative is seen to be
+SMALL = dict(class_counts=(6, 4, 2), widths=(5, 4), load=1e-3)
+
+
+def named(problem, optimum, kinds="LLL", *, excess=None, spread=0.0):
+    """What is found at the point of these kinds, with a value this far (relative to the optimum's) from its own."""
+    points = optimum.spectrum.points
+    choice = {"0": np.zeros(len(kinds)), "s": points.small, "L": points.large}
+    fractions = np.array([choice[kind][j] for j, kind in enumerate(kinds)])
+    params = balanced_params(problem, optimum, fractions)
+    apart = np.zeros(params.features.shape)
+    # two samples of the first class, so that its mean stays
+    apart[0, :2] = spread / np.sqrt(2), -spread / np.sqrt(2)
+    value = None if excess is None else optimum.spectrum.value(fractions) + excess * optimum.value
+    return compare(at(problem, perturbed(params, features=params.features + apart), value=value), optimum).found
+
+
+def test_names_are_given_relative_to_the_size_of_what_is_named():
+    problem = make(**SMALL)
+    optimum = closed_form(problem)
+    assert optimum.value < 0.02
+    # 1e-12 of the value decides whether it is below
+    assert named(problem, optimum, excess=-2e-12).startswith("a point below the predicted optimum")
+    assert named(problem, optimum, excess=2e-12).startswith("near the global optimum, outside the tolerances")
+    # 1e-6 of it whether a point has the value of its name
+    assert named(problem, optimum, excess=0.99e-6).startswith("near the global optimum, outside the tolerances")
+    assert named(problem, optimum, excess=1.01e-6).startswith("not one of the decoupled stationary points")
+    assert named(problem, optimum, "LL0", excess=-0.99e-6).startswith("top-2 truncation")
+    assert named(problem, optimum, "LL0", excess=-1.01e-6).startswith("not one of the decoupled stationary points")
+    # and 1e-6 of the features whether samples lie apart
+    size = optimum.sizes["features"]
+    assert not 0.5 < size < 2
+    assert named(problem, optimum, "LL0", spread=0.99e-6 * size).startswith("top-2 truncation")
+    assert named(problem, optimum, "LL0", spread=1.01e-6 * size).startswith("not one of the decoupled stationary points")
+
+
+@pytest.mark.parametrize(
+    ("spread", "found"),
+    [
+        pytest.param(0.995e-6, "near the global optimum, the origin", id="together"),
+        pytest.param(1.005e-6, "not one of the decoupled stationary points", id="apart"),
+    ],
+)
+def test_where_there_is_no_direction_lengths_are_absolute(spread, found):
+    labels = ufm.soft(np.zeros((3, 4)))
+    problem = ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=1e-2, lambda_H=1e-2)
+    features = np.zeros((4, 4))
+    features[0, :2] = spread / np.sqrt(2), -spread / np.sqrt(2)
+    params = ufm.Params(weights=(jnp.zeros((3, 4)),), features=jnp.asarray(features))
+    assert compare(at(problem, params, value=0.0), closed_form(problem)).found.startswith(found)
+
+
+def test_as_many_directions_as_the_optimum_are_not_yet_the_optimum():
+    problem = make((6, 4, 2), widths=(2,), load=0.4)
+    optimum = closed_form(problem)
+    assert named(problem, optimum, "L0L").startswith("truncation to 2 of 2 directions that drops a larger one (a saddle")
+    assert named(problem, optimum, "L00").startswith("top-1 truncation of 2 directions")
+
+
+@pytest.mark.parametrize(
+    ("difference", "found"),
+    [
+        pytest.param(7e-6, "near the global optimum, outside the tolerances", id="nearly-tied"),
+        pytest.param(1.2e-5, "truncation to 2 of 2 directions that drops a larger one", id="apart"),
+    ],
+)
+def test_a_direction_that_is_nearly_as_good_is_near_the_optimum(difference, found):
+    """Of masses 4 and 4 (1 − ε), one too many for the width, the smaller: its loads differ by ε, the value by 0.12 ε of itself."""
+    problem = make((6.0, 4.0, 4.0 * (1 - difference)), widths=(2,), load=0.4, mass=4.0, collapsed=True)
+    optimum = closed_form(problem)
+    assert optimum.unique
+    assert named(problem, optimum, "L0L").startswith(found)
+
+
+def test_what_is_nearly_as_good_is_no_larger_one():
+    problem = make((6.0, 4.0, 4.0 * (1 - 5e-7)), widths=(5,), load=0.4, mass=4.0, collapsed=True)
+    optimum = closed_form(problem)
+    assert named(problem, optimum, "L0L").startswith("top-2 truncation of 3 directions (a saddle")
+    problem = make((6.0, 4.0, 4.0 * (1 - 5e-6)), widths=(5,), load=0.4, mass=4.0, collapsed=True)
+    assert named(problem, closed_form(problem), "L0L").startswith("truncation to 2 of 3 directions that drops a larger one")
+
+
 SHIFTED = {
     "value": "value",
     "logits": "logits",

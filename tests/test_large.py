@@ -392,7 +392,7 @@ def test_closing_means_both_sides_and_a_billionth():
 
     # 2 ** -30 is 9.3e-10, and a value of a power of two leaves no rounding
     assert certificate(1.0, 1 - 2.0**-30).closes()
-    assert not certificate(1.0, 1 - 2e-9).closes()
+    assert not certificate(1.0, 1 - 1.005e-9).closes()
     assert certificate(1.0, 1 - 2e-9).closes(1e-8)
     # relative to the value
     assert certificate(8.0, 8 - 2.0**-28).closes()
@@ -406,3 +406,4 @@ def test_closing_means_both_sides_and_a_billionth():
     assert certificate(1.0, 1 + 1e-12, rounding=2e-12).closes()
     # what is not known of the value is not known of the gap
     assert not certificate(1.0, 1.0, rounding=2e-9).closes()
+    assert not certificate(1.0, 1 - 6e-10, rounding=6e-10).closes()

@@ -62,7 +62,9 @@ def subjects(function: str, path: Path, root: Path) -> list[str]:
             if name in public:
                 continue
             for file in sources if not name.startswith("_") else [home]:
-                if file == home or name in imports(file):
+                # a package that walks through its own modules names what they hold, and imports nothing
+                walked = file.name == "__init__.py" and file.parent in home.parents
+                if file == home or walked or name in imports(file):
                     users = [n for n, inside in definitions(file).items() if name in inside]
                     following += [(file, n) for n in users]
         queue = [pair for pair in dict.fromkeys(following) if pair not in found]
@@ -73,10 +75,11 @@ def subjects(function: str, path: Path, root: Path) -> list[str]:
 def mirrored(path: Path, root: Path) -> list[Path]:
     """The test files that bear the name of a module or, where there is none, of its room."""
     room = path.relative_to(root / "ufm").with_suffix("").parts
-    stems = [p.strip("_") for p in room if p != "__init__"]
-    folder = root.joinpath("tests", *stems[:-1])
-    found = sorted(folder.glob(f"test_{stems[-1]}*.py")) if folder.is_dir() else []
-    found += sorted((root / "tests").glob(f"test_{stems[-1]}*.py"))
+    stems = [part.strip("_") for part in room if part != "__init__"]
+    # the room of certificates is tested by test_certificate.py
+    stem = stems[-1].removesuffix("s")
+    above = [root.joinpath("tests", *stems[:depth]) for depth in reversed(range(len(stems)))]
+    found = [file for folder in above for file in sorted(folder.glob(f"test_{stem}*.py"))]
     return found or (mirrored(path.parent.with_suffix(".py"), root) if len(stems) > 1 else [])
 
 

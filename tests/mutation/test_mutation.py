@@ -12,7 +12,7 @@ import pytest
 from tests.mutation.__main__ import ROOMS, ROOT, _files
 from tests.mutation.equivalent import REASONS
 from tests.mutation.mutants import mutants_of
-from tests.mutation.selection import mirrored, selected
+from tests.mutation.selection import mirrored, selected, subjects
 
 
 def changes(source):
@@ -108,7 +108,13 @@ def test_a_private_function_is_tested_by_the_public_ones_that_use_it(tree):
 
 def test_the_mirrored_file_of_a_module_or_of_its_room():
     assert mirrored(ROOT / "ufm/optima/focal.py", ROOT) == [ROOT / "tests/optima/test_focal.py"]
+    assert mirrored(ROOT / "ufm/optima/forms/focal.py", ROOT) == [ROOT / "tests/optima/test_focal.py"]
     assert mirrored(ROOT / "ufm/metrics/moments.py", ROOT)[0] == ROOT / "tests/test_metrics.py"
+
+
+def test_a_module_that_its_package_finds_by_walking_is_used_by_it():
+    path = ROOT / "ufm/optima/forms/focal.py"
+    assert {"FORM", "known", "closed_form"} <= set(subjects("FocalETF.accepts", path, ROOT))
 
 
 def test_survivors_are_told_and_tried_again_when_their_tests_change(tree, tmp_path):
