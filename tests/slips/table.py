@@ -502,7 +502,7 @@ beta = number(1.0)
 sizes = {"num_classes": classes, "samples_per_class": only(4), "feature_dim": only(5)}
 translated = {
     "num_classes": classes,
-    "samples_per_class": only(4),
+    "samples_per_class": number(4.0),
     "lambda_W": weight(1e-2) | several,
     "lambda_H": weight(1e-2) | several,
     "beta": optional(weight(1.0) | several),

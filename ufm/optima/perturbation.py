@@ -229,11 +229,11 @@ def _sizes(num_classes, samples_per_class, feature_dim) -> tuple[int, int, int]:
     return K, n, require_whole("feature_dim", feature_dim, least=K)
 
 
-def _samples(num_classes, samples_per_class, lambda_W, lambda_H, beta) -> int:
-    """N, once λ and β are known to be numbers >= 0."""
+def _samples(num_classes, samples_per_class, lambda_W, lambda_H, beta) -> float:
+    """N, a mass that need not be whole, once λ and β are known to be numbers >= 0."""
     K = require_whole("num_classes", num_classes, least=2)
-    n = require_whole("samples_per_class", samples_per_class)
+    require_positive("samples_per_class", samples_per_class, shape=())
     for name, value in (("lambda_W", lambda_W), ("lambda_H", lambda_H), ("beta", beta)):
         if name != "beta" or value is not None:
             require_nonnegative(name, value)
-    return K * n
+    return K * samples_per_class
