@@ -34,16 +34,25 @@ def require(condition, message: str, value) -> None:
         raise ValueError(f"{message}; got {value}")
 
 
-def shown(value) -> str:
-    """A value in a message: itself where it is short, a large array by its shape, an object by its kind."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if isinstance(value, np.ndarray | jax.Array) and value.size > _NUMBERS:
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
-    if not isinstance(value, _PLAIN):
-        return type(value).__name__
-    text = repr(value) if isinstance(value, str | bytes) else str(value)
-    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…"
+class Shown:
+    """A value in a message: itself where it is short, a large array by its shape, an object by its kind.
+
+    Only a failure asks for the words: to print arrays takes longer than all checks.
+    """
+
+    def __init__(self, value):
+        self.value = value
+
+    def __str__(self) -> str:
+        value = self.value
+        if isinstance(value, type):
+            return f"the class {value.__name__}"
+        if isinstance(value, np.ndarray | jax.Array) and value.size > _NUMBERS:
+            return f"an array of shape {value.shape} and dtype {value.dtype}"
+        if not isinstance(value, _PLAIN):
+            return type(value).__name__
+        text = repr(value) if isinstance(value, str | bytes) else str(value)
+        return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…"
 
 
 def concrete(value) -> np.ndarray | None:
@@ -60,7 +69,7 @@ def require_instance(name: str, value, kinds: type | tuple[type, ...], words: st
     """The value is of one of these kinds; `words` say what is wanted where the names of the kinds do not."""
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
     wanted = words or " or ".join(f"ufm.{kind.__name__}" for kind in kinds)
-    given = shown(value) if isinstance(value, type) else type(value).__name__
+    given = Shown(value) if isinstance(value, type) else type(value).__name__
     require(isinstance(value, kinds), f"`{name}` must be {wanted}", given)
 
 
@@ -68,13 +77,13 @@ def require_choice(name: str, value, choices: Sequence[Any]) -> None:
     """The value is one of some words (or None among them)."""
     word = value is None or isinstance(value, str)
     words = ", ".join(f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices)
-    require(word and value in choices, f"`{name}` must be one of {words}", shown(value))
+    require(word and value in choices, f"`{name}` must be one of {words}", Shown(value))
 
 
 def require_flag(name: str, value, *, optional: bool = False) -> None:
     """The value is True or False, or None where it is `optional`."""
     good = isinstance(value, bool | np.bool_) or (optional and value is None)
-    require(good, f"`{name}` must be True{', False or None' if optional else ' or False'}", shown(value))
+    require(good, f"`{name}` must be True{', False or None' if optional else ' or False'}", Shown(value))
 
 
 def require_one_of(**given) -> None:
@@ -87,8 +96,8 @@ def require_one_of(**given) -> None:
 def require_whole(name: str, value, *, least: int = 1, most: int = LARGEST_WHOLE) -> int:
     """The value is a whole number from `least` to `most`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    require(whole and value >= least, f"`{name}` must be a whole number >= {least}", shown(value))
-    require(value <= most, f"`{name}` must be a whole number <= {most}", shown(value))
+    require(whole and value >= least, f"`{name}` must be a whole number >= {least}", Shown(value))
+    require(value <= most, f"`{name}` must be a whole number <= {most}", Shown(value))
     return int(value)
 
 
@@ -96,14 +105,14 @@ def require_key(name: str, value, *, shape: tuple[int, ...] = ()) -> None:
     """The value is a key of `jax.random.key`; `shape` is that of an array of them."""
     made = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     wanted = "a key made by jax.random.key(seed)"
-    require(made, f"`{name}` must be {wanted}", shown(value))
+    require(made, f"`{name}` must be {wanted}", Shown(value))
     require(value.shape == shape, f"`{name}` must be {'one key' if shape == () else f'keys of shape {shape}'}", value.shape)
 
 
 def require_path(name: str, value) -> str:
     """The value is the name of a file or folder, and not an empty one."""
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    require(isinstance(path, str), f"`{name}` must be a path (a string or os.PathLike)", shown(value))
+    require(isinstance(path, str), f"`{name}` must be a path (a string or os.PathLike)", Shown(value))
     require(path, f"`{name}` must be the name of a file or folder", "an empty one")
     return path
 
@@ -123,7 +132,7 @@ def require_real(
     array = value if isinstance(value, np.ndarray | jax.Array) else _read(name, value)
     real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
     wanted = "must be one real number" if shape == () else "must hold real numbers"
-    require(real, f"`{name}` {wanted}", shown(value))
+    require(real, f"`{name}` {wanted}", Shown(value))
     if shape is not None:
         one = f"`{name}` must be one real number" if shape == () else f"`{name}` must have shape {shape}"
         require(array.shape == shape, one, array.shape)
@@ -138,19 +147,19 @@ def require_array(name: str, value, *, kind: Any = jnp.floating) -> None:
     """The value is an array already, of floats or (`kind`) of integers."""
     made = isinstance(value, np.ndarray | jax.Array) and jnp.issubdtype(value.dtype, kind)
     words = "floats" if kind is jnp.floating else "integers"
-    require(made, f"`{name}` must be an array of {words}", shown(value))
+    require(made, f"`{name}` must be an array of {words}", Shown(value))
 
 
 def _read(name: str, value) -> np.ndarray | jax.Array:
     """Numbers, or lists of them, as an array."""
     huge = isinstance(value, int) and abs(value) >= 2**63
-    require(not huge, f"`{name}` must be a float, or a whole number of at most 63 bits", shown(value))
+    require(not huge, f"`{name}` must be a float, or a whole number of at most 63 bits", Shown(value))
     try:
         array = concrete(value)
         return jnp.asarray(value) if array is None else array
     # whatever it is that an object does when it is asked for its numbers
     except Exception as error:
-        raise ValueError(f"`{name}` must hold real numbers, in rows of equal length; got {shown(value)}") from error
+        raise ValueError(f"`{name}` must hold real numbers, in rows of equal length; got {Shown(value)}") from error
 
 
 def require_each(
@@ -189,7 +198,7 @@ def require_finite(name: str, value, **form) -> None:
 def require_static(name: str, value, good: Callable[[Any], bool], words: str) -> None:
     """The value is a number of Python, as static fields must be for compiled code to be found again, and a `good` one."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    require(number, f"`{name}` must be a number, and not an array", shown(value))
+    require(number, f"`{name}` must be a number, and not an array", Shown(value))
     require_each(name, value, lambda array: np.isfinite(array) & good(array), words, shape=())
 
 
@@ -213,7 +222,7 @@ def float_dtype(dtype=None, *, name: str = "dtype") -> np.dtype:
     except TypeError:
         given = None
     floating = given is not None and np.issubdtype(given, np.floating)
-    require(floating, f"`{name}` must be a floating-point type", shown(dtype))
+    require(floating, f"`{name}` must be a floating-point type", Shown(dtype))
     assert given is not None
     require(
         jax.dtypes.canonicalize_dtype(given) == given,

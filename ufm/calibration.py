@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._validate import (
     LONGEST_LIST,
+    Shown,
     as_floats,
     concrete,
     require,
@@ -21,7 +22,6 @@ from ufm._validate import (
     require_key,
     require_real,
     require_whole,
-    shown,
 )
 from ufm.labels import Labels
 
@@ -143,5 +143,5 @@ def _checked_edges(bins, dtype) -> Array:
         return jnp.linspace(0, 1, require_whole("bins", bins, most=LONGEST_LIST) + 1, dtype=dtype)
     edges = np.asarray(require_real("bins", bins), dtype=dtype)
     increasing = edges.ndim == 1 and len(edges) >= 2 and edges[0] == 0 and edges[-1] == 1 and np.all(np.diff(edges) > 0)
-    require(increasing, "`bins` must be a whole number or edges that increase from 0 to 1", shown(bins))
+    require(increasing, "`bins` must be a whole number or edges that increase from 0 to 1", Shown(bins))
     return jnp.asarray(edges)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import (
+    Shown,
     concrete,
     require,
     require_choice,
@@ -30,7 +31,6 @@ from ufm._validate import (
     require_positive,
     require_real,
     require_whole,
-    shown,
 )
 from ufm.labels import Labels
 from ufm.losses import AbstractLoss, loss_and_dual
@@ -117,7 +117,7 @@ class Problem(eqx.Module):
         M = len(self.widths)
         require_nonnegative("lambda_W", lambda_W)
         several = f"`lambda_W` must be a float or one float per factor (M = {M})"
-        require(np.shape(lambda_W) in ((), (M,)), several, shown(lambda_W))
+        require(np.shape(lambda_W) in ((), (M,)), several, Shown(lambda_W))
         require_dtype("lambda_W", lambda_W, dtype)
         require_nonnegative("lambda_H", lambda_H, shape=())
         require_dtype("lambda_H", lambda_H, dtype)
@@ -126,7 +126,7 @@ class Problem(eqx.Module):
         if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(bias, bool):
             word = bias is None or isinstance(bias, str)
             wanted = '`bias` must be None, "free" or a penalty > 0'
-            require(word and bias in (None, "free"), wanted, shown(bias))
+            require(word and bias in (None, "free"), wanted, Shown(bias))
             self.bias, self.lambda_b = bias, None
         else:
             require_positive("bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=())
@@ -268,7 +268,7 @@ def _parts(problem: Problem, params: Params, name: str) -> list[tuple[str, Any, 
     ]
     parts.append((f"{name}.features", params.features, (problem.feature_dim, C)))
     wanted = f"`{name}.bias` must be {'an array' if problem.has_bias else 'None'}"
-    require((params.bias is not None) == problem.has_bias, wanted, shown(params.bias))
+    require((params.bias is not None) == problem.has_bias, wanted, Shown(params.bias))
     return [*parts, (f"{name}.bias", params.bias, (K,))] if problem.has_bias else parts
 
 
@@ -287,14 +287,14 @@ def require_free_features(problem: Problem, purpose: str) -> None:
 
 def _checked_widths(widths) -> tuple[int, ...]:
     several = isinstance(widths, tuple | list) and len(widths) >= 1
-    require(several, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", shown(widths))
+    require(several, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", Shown(widths))
     return tuple(require_whole(f"widths[{i}]", d) for i, d in enumerate(widths))
 
 
 def _require_factors(name: str, weights, depth: int) -> None:
     several = isinstance(weights, tuple | list)
     wanted = f"`{name}` must hold the M = {depth} factors (W_M, …, W_1)"
-    require(several, wanted, shown(weights))
+    require(several, wanted, Shown(weights))
     require(len(weights) == depth, wanted, len(weights))
 
 

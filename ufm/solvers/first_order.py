@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ufm._progress import Progress
 from ufm._validate import (
     LARGEST_WHOLE,
+    Shown,
     require,
     require_each,
     require_flag,
@@ -23,7 +24,6 @@ from ufm._validate import (
     require_one_of,
     require_positive,
     require_real,
-    shown,
 )
 from ufm.problem import Params, Problem, check_params, objective, require_free_features
 from ufm.solution import Result, Trajectory
@@ -146,7 +146,7 @@ def descend(
     numbers = np.asarray(require_real("steps", steps, ndim=1))
     whole = np.issubdtype(numbers.dtype, np.integer) and numbers[-1] <= LARGEST_WHOLE
     increasing = whole and numbers[0] >= 0 and np.all(np.diff(numbers) > 0)
-    require(increasing, f"`steps` must be increasing whole numbers from 0 to {LARGEST_WHOLE}", shown(steps))
+    require(increasing, f"`steps` must be increasing whole numbers from 0 to {LARGEST_WHOLE}", Shown(steps))
     functions = checked_observables(observables)
     require_flag("keep_params", keep_params)
     require_flag("progress", progress, optional=True)
@@ -211,7 +211,7 @@ def checked_observables(observables: Observables | None) -> tuple[tuple[str, Cal
     require_instance("observables", observables, Mapping, "a dict from name to function")
     for name, function in observables.items():
         good = isinstance(name, str) and callable(function)
-        require(good, "`observables` must be a dict from name to function(problem, params)", shown({name: function}))
+        require(good, "`observables` must be a dict from name to function(problem, params)", Shown({name: function}))
     return tuple(observables.items())
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import (
+    Shown,
     require,
     require_flag,
     require_nonnegative,
     require_positive,
     require_real,
     require_whole,
-    shown,
 )
 from ufm.problem import Params, Problem
 from ufm.solution import Result
@@ -81,7 +81,7 @@ def checked_times(ts) -> np.ndarray:
     """The times as the user gave them; `ValueError` unless they increase from >= 0."""
     times = np.asarray(require_real("ts", ts, ndim=1), dtype=float)
     increasing = np.all(np.isfinite(times)) and times[0] >= 0 and np.all(np.diff(times) > 0)
-    require(increasing, "`ts` must be increasing finite times >= 0", shown(ts))
+    require(increasing, "`ts` must be increasing finite times >= 0", Shown(ts))
     return times
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import diffrax
 import jax.numpy as jnp
 
-from ufm._validate import require, require_instance, shown
+from ufm._validate import Shown, require, require_instance
 
 # name → (method, order). Implicit methods were 3 to 1000 times slower on every flow tried (they are also not needed: a flow is as stiff as
 # the ratio of its largest to its smallest curvature, some hundreds), so none is here.
@@ -55,7 +55,7 @@ def integrator_of(integrator, *, adaptive: bool) -> diffrax.AbstractSolver:
     """The method for a name, or a diffrax method as it is; `ValueError` for an implicit one and for Euler with adaptive steps."""
     if isinstance(integrator, str):
         known = f"`integrator` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver"
-        require(integrator in INTEGRATORS, known, shown(integrator))
+        require(integrator in INTEGRATORS, known, Shown(integrator))
         method = INTEGRATORS[integrator][0]
     else:
         require_instance("integrator", integrator, diffrax.AbstractSolver, "a name or a diffrax solver")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm._validate import LONGEST_LIST, float_dtype, require, require_instance, require_whole, shown
+from ufm._validate import LONGEST_LIST, Shown, float_dtype, require, require_instance, require_whole
 from ufm.labels import Labels
 from ufm.problem import Problem, with_canonical_loss
 
@@ -66,9 +66,9 @@ def grid_of(make: Any, over: Any) -> tuple[Callable[..., Problem], Grid]:
     listed = isinstance(make, tuple | list)
     if listed:
         problems = len(make) >= 1 and all(isinstance(p, Problem) for p in make)
-        require(problems, "`make` as a list must hold problems", shown(make))
+        require(problems, "`make` as a list must hold problems", Shown(make))
     known = listed or isinstance(make, Problem) or (callable(make) and not isinstance(make, type))
-    require(known, "`make` must be a function, a problem or a list of problems", shown(make))
+    require(known, "`make` must be a function, a problem or a list of problems", Shown(make))
     require_instance("over", over, (Mapping, tuple, list), "a dict of values, or a list of dicts")
     grid = _points(over, make if listed else None) if not isinstance(over, Mapping) else _product(over, make if listed else None)
     if listed or isinstance(make, Problem):
@@ -87,10 +87,10 @@ def _product(over: Mapping, problems) -> Grid:
         _check_name(name)
         require(name not in values, "`over` must not name the dimension of the list of problems", name)
         several = np.iterable(given) and not isinstance(given, str | bytes | Mapping)
-        require(several, f"`over[{name!r}]` must be a sequence of values", shown(given))
+        require(several, f"`over[{name!r}]` must be a sequence of values", Shown(given))
         # (one that never ends, too)
         values[name] = list(itertools.islice(given, LONGEST_LIST + 1))
-        require(len(values[name]) >= 1, f"`over[{name!r}]` must hold at least one value", shown(given))
+        require(len(values[name]) >= 1, f"`over[{name!r}]` must hold at least one value", Shown(given))
     require(len(values) >= 1, "`over` must name at least one quantity", over)
     _check_seeds(values)
     shape = tuple(len(v) for v in values.values())
@@ -238,8 +238,8 @@ def describe(grid: Grid) -> dict[str, dict]:
     for name, values in grid.values.items():
         plain = all(isinstance(v, str | numbers.Real | np.number) for v in values)
         alike = plain and len({isinstance(v, str) for v in values}) == 1
-        shown = [v if isinstance(v, str | bool) else np.asarray(v).item() for v in values] if alike else [_text(v) for v in values]
-        coordinates[name] = {"dim": grid.along[name], "values": shown, "text": not alike}
+        Shown = [v if isinstance(v, str | bool) else np.asarray(v).item() for v in values] if alike else [_text(v) for v in values]
+        coordinates[name] = {"dim": grid.along[name], "values": Shown, "text": not alike}
     return coordinates
 
 

@@ -10,7 +10,7 @@ import functools
 import importlib
 import pkgutil
 
-from ufm._validate import require, require_instance, shown
+from ufm._validate import Shown, require, require_instance
 from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import Hypothesis
@@ -56,5 +56,5 @@ def register(form: AbstractForm) -> AbstractForm:
 
 def forget(form: AbstractForm) -> None:
     """Undo `register`. Raises `ValueError` for a form that is not registered."""
-    require(any(form is other for other in _registered), "`form` must be registered", shown(form))
+    require(any(form is other for other in _registered), "`form` must be registered", Shown(form))
     _registered.remove(form)

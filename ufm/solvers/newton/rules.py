@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm._validate import inside, require, require_static, require_whole, shown
+from ufm._validate import Shown, inside, require, require_static, require_whole
 from ufm.solvers.solver import AbstractSolver
 
 # A step counts as descent when it gains this share of what a model or slope promises; any share
@@ -84,7 +84,7 @@ class AbstractTrustRegion(AbstractSolver):
         require(ordered, "`accept`, `poor` and `good` must increase within [0, 1)", numbers)
         pair = isinstance(self.forcing, tuple) and len(self.forcing) == 2
         wanted = "`forcing` must be (tightest, loosest) within (0, 1)"
-        require(pair, wanted, shown(self.forcing))
+        require(pair, wanted, Shown(self.forcing))
         for i, share in enumerate(self.forcing):
             require_static(f"forcing[{i}]", share, inside(0, 1), "lie in (0, 1)")
         require(self.forcing[0] <= self.forcing[1], wanted, self.forcing)
