@@ -222,6 +222,7 @@ def test_sweeping_traced_values_makes_one_problem_function_call(key):
         pytest.param(lambda lam: tail(lam=lam), {"lam": [0.01, -1.0, 0.1]}, {}, "`make` fails at .*-1.0.*lambda_W", id="bad-value-inside"),
         pytest.param(lambda lam: tail(lam=lam), {"lam": []}, {}, "at least one value", id="empty"),
         pytest.param(lambda lam: tail(lam=lam), {"lam": [0.01, 0.0]}, {}, "lambda_W", id="no-decay"),
+        pytest.param(lambda: tail(), {"seed": range(10**20)}, {}, "`over` must have at most 10000000 lanes", id="endless"),
         pytest.param(lambda: tail(), {"seed": [0.5]}, {}, "must be a whole number", id="seed"),
         pytest.param(tail(), {"widths": [(3,)]}, {}, "fields of a problem", id="template-field"),
         pytest.param(lambda lam: tail(lam=lam), {"lam": [0.1]}, {"metrics": ("nc5",)}, r"`metrics\[0\]`", id="metric"),

@@ -154,6 +154,9 @@ def _read(name: str, value) -> np.ndarray | jax.Array:
     """Numbers, or lists of them, as an array."""
     huge = isinstance(value, int) and abs(value) >= 2**63
     require(not huge, f"`{name}` must be a float, or a whole number of at most 63 bits", Shown(value))
+    # a range costs nothing until it is read
+    long = isinstance(value, range) and bool(value[LONGEST_LIST:])
+    require(not long, f"`{name}` must hold at most {LONGEST_LIST} numbers", value)
     try:
         array = concrete(value)
         return jnp.asarray(value) if array is None else array

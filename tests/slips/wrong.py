@@ -32,6 +32,7 @@ ANYTHING: dict[str, Any] = {
     "empty dict": {},
     "list of words": ["a", "b"],
     "ragged list": [[1.0], [1.0, 2.0]],
+    "endless range": range(10**20),
     "empty array": np.zeros((0, 3)),
     "NaN array": np.full(3, np.nan),
     "complex array": np.array([1j, 2j, 3j]),

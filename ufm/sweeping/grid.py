@@ -92,9 +92,9 @@ def _product(over: Mapping, problems) -> Grid:
         values[name] = list(itertools.islice(given, LONGEST_LIST + 1))
         require(len(values[name]) >= 1, f"`over[{name!r}]` must hold at least one value", Shown(given))
     require(len(values) >= 1, "`over` must name at least one quantity", over)
-    _check_seeds(values)
     shape = tuple(len(v) for v in values.values())
     require(math.prod(shape) <= LONGEST_LIST, f"`over` must have at most {LONGEST_LIST} lanes", math.prod(shape))
+    _check_seeds(values)
     places = np.unravel_index(np.arange(int(np.prod(shape, dtype=int))), shape)
     return Grid(tuple(values), shape, values, dict(zip(values, places, strict=True)), {name: name for name in values})
 
