@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -315,6 +318,45 @@ REFUSED = (
 def test_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+class OwnLoss(ufm.AbstractLoss):
+    """Squared error of one's own, `reduced` over so many axes; it counts how often it is asked."""
+
+    reduced: tuple[int, ...] | None = eqx.field(static=True, default=(0,))
+    asked: ClassVar[list] = []
+
+    def __call__(self, logits, targets):
+        self.asked.append(logits.shape)
+        return jnp.sum((logits - targets) ** 2, axis=self.reduced)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        pytest.param(OwnLoss(None), r"`loss` must give one number for each column, shape \(9,\), of .*; got \(\)", id="one-number"),
+        pytest.param(OwnLoss((1,)), r"`loss` must give one number for each column, .*; got \(3,\)", id="one-a-class"),
+        pytest.param(
+            ufm.AdjustedCrossEntropy(additive=np.zeros(4)), r"`loss` must take logits .*\(3, 9\); got ValueError", id="four-classes"
+        ),
+    ],
+)
+def test_a_loss_that_does_not_give_one_number_a_column_is_refused(loss, message):
+    labels = ufm.one_hot((2, 3, 4))
+    with pytest.raises(ValueError, match=message):
+        ufm.Problem(labels, loss=loss, widths=(3,), lambda_W=0.1, lambda_H=0.1)
+    sparse = ufm.sparse_soft(np.zeros((1, 9), int), np.ones((1, 9)), num_classes=3)
+    with pytest.raises(ValueError, match=message):
+        ufm.LargeProblem(sparse, loss=loss, feature_dim=3, lambda_W=0.1, lambda_H=0.1)
+
+
+def test_a_loss_is_asked_for_its_shape_once():
+    """Thousands of problems are made in a sweep; to trace a loss takes longer than to make a problem."""
+    labels, loss = ufm.one_hot((7, 8, 9)), OwnLoss()
+    OwnLoss.asked.clear()
+    for lam in (0.1, 0.2, 0.3):
+        ufm.Problem(labels, loss=loss, widths=(3,), lambda_W=lam, lambda_H=lam)
+    assert OwnLoss.asked == [(3, 24)]
 
 
 def test_what_is_refused_is_close_to_what_is_accepted():
