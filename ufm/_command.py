@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import io
 import os
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def run(main: Callable[[], int]) -> int:
     """The exit status of a command. It prints in any encoding, and ends without a word once nobody reads what it prints."""
     codecs.register_error("ufm.plain", _plainly)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="ufm.plain")
     try:
         try:

@@ -53,6 +53,7 @@ class Labels(eqx.Module):
             if array is None and name == "weights":
                 continue
             require_array(name, array)
+            assert array is not None
             require(array.shape == (C,), f"`{name}` must have shape ({C},), one per column of `targets`", array.shape)
             require(array.dtype == self.targets.dtype, f"`{name}` must have the dtype of `targets`, {self.targets.dtype}", array.dtype)
             require_positive(name, array)

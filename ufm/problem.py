@@ -124,10 +124,9 @@ class Problem(eqx.Module):
         self.lambda_W = jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
         self.lambda_H = jnp.asarray(lambda_H, dtype)
         if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(bias, bool):
-            word = bias is None or isinstance(bias, str)
-            wanted = '`bias` must be None, "free" or a penalty > 0'
-            require(word and bias in (None, "free"), wanted, Shown(bias))
-            self.bias, self.lambda_b = bias, None
+            free = isinstance(bias, str) and bias == "free"
+            require(free or bias is None, '`bias` must be None, "free" or a penalty > 0', Shown(bias))
+            self.bias, self.lambda_b = "free" if free else None, None
         else:
             require_positive("bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=())
             require_dtype("bias", bias, dtype)

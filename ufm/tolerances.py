@@ -59,7 +59,10 @@ def for_dtype(dtype) -> Tolerances:
 
 
 def gradient_tolerance(tolerance: float | None, dtype) -> float:
-    """The relative gradient norm at which a solver stops: as given, or that of the table. `ValueError` for what the dtype cannot reach."""
+    """The relative gradient norm at which a solver stops: as given, or that of the table.
+
+    `ValueError` for what the dtype cannot reach, and for what every point meets.
+    """
     if tolerance is None:
         return for_dtype(dtype).gradient
     require_positive("tolerance", tolerance, shape=())

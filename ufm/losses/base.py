@@ -155,7 +155,7 @@ def _generous(num_classes: int, dtype) -> float:
     return 16 * (num_classes + 4) * unit_roundoff(dtype)
 
 
-def require_loss(loss: AbstractLoss, shape: tuple[int, int], dtype) -> None:
+def require_loss(loss: AbstractLoss, shape: tuple[int, ...], dtype) -> None:
     """`ValueError` unless `loss` is a loss that gives one number for each column of logits (K, C)."""
     require_instance("loss", loss, AbstractLoss, "a loss instance such as ufm.MeanSquaredError()")
     leaves, structure = jax.tree.flatten(loss)
@@ -166,7 +166,7 @@ def require_loss(loss: AbstractLoss, shape: tuple[int, int], dtype) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def _answer_of(structure, forms, shape: tuple[int, int], dtype: np.dtype):
+def _answer_of(structure, forms, shape: tuple[int, ...], dtype: np.dtype):
     """The shape of what a loss gives, without any numbers; remembered, because it is asked of every problem."""
     leaves = [jax.ShapeDtypeStruct(*form) for form in forms]
     logits = jax.ShapeDtypeStruct(shape, dtype)

@@ -64,7 +64,8 @@ def minimise(
     resumed.
 
     Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a start of the wrong shape, dtype or sign, a
-    solver without bounds for nonnegative features, a tolerance that the dtype cannot reach, or none or several of `key`, `start`, `resume`.
+    solver without bounds for nonnegative features, a tolerance that the dtype cannot reach or that every point meets (>= 1), or none or
+    several of `key`, `start` and `resume`.
     """
     require_instance("problem", problem, Problem)
     solver = suitable_solver(problem, solver)
