@@ -225,6 +225,8 @@ def _probed(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Thresho
         found = [t for t in formulas if not t.of_optimum]
         for low, high in itertools.pairwise(probes):
             inside = [t for t in formulas if t.of_optimum and low.strength < t.strength < high.strength]
+            assert low.rank is not None
+            assert high.rank is not None
             if inside and sum(t.drop or 0 for t in inside) == low.rank - high.rank:
                 found += inside
                 continue

@@ -114,8 +114,7 @@ def with_ranks(found: Iterable[Threshold]) -> tuple[Threshold, ...]:
         if threshold.of_optimum:
             if threshold.rank is None and rank is not None:
                 threshold = replace(threshold, rank=rank)
-            known = threshold.rank is not None and threshold.drop is not None
-            rank = threshold.rank + threshold.drop if known else None
+            rank = None if threshold.rank is None or threshold.drop is None else threshold.rank + threshold.drop
         ranked.append(threshold)
     return tuple(reversed(ranked))
 

@@ -27,7 +27,7 @@ from ufm.optima.optimum import Optimum
 
 def gamma_of(facts: Facts) -> float:
     """γ of the focal loss."""
-    return float(np.asarray(facts.loss.gamma))
+    return float(np.asarray(vars(facts.loss)["gamma"]))
 
 
 def _scale(facts: Facts) -> FocalScale:

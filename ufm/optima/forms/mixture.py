@@ -137,7 +137,7 @@ def _common_law(facts: Facts) -> tuple[list[Hypothesis], _Law | None]:
     weights = masses[mixed][order].reshape(len(names), -1)
     alike = np.all(np.ptp(lam, axis=0) <= rounding) and np.all(np.ptp(weights, axis=0) <= rounding * weights.max(axis=0) + slack)
     words = "balanced classes: the same λ with the same masses for every pair of classes"
-    if not holds("one law", alike, words, "pairs that differ"):
+    if not holds("one law", bool(alike), words, "pairs that differ"):
         return asked, None
     lam, weights = lam[0], weights[0]
     even = np.max(np.abs(lam + lam[::-1] - 1)) <= rounding

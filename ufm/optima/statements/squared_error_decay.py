@@ -38,8 +38,14 @@ def _find(facts: Facts) -> Iterator[Threshold]:
             kept = int(np.sum(critical > strength * (1 + _SAME)))
             many = f"{left - kept} direction{'s' * (left - kept > 1)}"
             words = f"{many} given up" if of_optimum else f"no stationary point uses {many} any more"
-            rank = {"drop": left - kept, "rank": kept} if of_optimum else {}
-            yield Threshold(strength=float(strength), change=words, source=source, of_optimum=of_optimum, **rank)
+            yield Threshold(
+                strength=float(strength),
+                change=words,
+                source=source,
+                of_optimum=of_optimum,
+                drop=left - kept if of_optimum else None,
+                rank=kept if of_optimum else None,
+            )
             left = kept
 
 
