@@ -4,7 +4,9 @@ from . import observables as observables
 from .calibration import Reliability as Reliability
 from .calibration import drawn_labels as drawn_labels
 from .calibration import reliability as reliability
+from .certificates import Enclosure as Enclosure
 from .certificates import certify as certify
+from .certificates import prove as prove
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .critical_decay import thresholds as thresholds

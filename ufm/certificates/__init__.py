@@ -1,5 +1,6 @@
-"""Lower bounds on global minima: judged at any point, of any origin; no solver is asked."""
+"""Bounds on global minima: judged at any point, of any origin; no solver is asked."""
 
 from ufm.certificates.bound import certify
+from ufm.certificates.enclosure import Enclosure, prove
 
-__all__ = ["certify"]
+__all__ = ["Enclosure", "certify", "prove"]

@@ -145,6 +145,28 @@ class AbstractLoss(eqx.Module):
         """
         return jnp.minimum(1, limit)
 
+    def enclose(self, logits: list, target: list) -> Any:
+        """Loss of one column as a ball: `logits` K balls (`flint.arb`), `target` K `flint.fmpq`.
+
+        For `ufm.prove`, with `enclose_conjugate`: a loss that has neither raises `ValueError`.
+        """
+        raise self._without_enclosure()
+
+    def enclose_conjugate(self, dual: list, target: list) -> Any:
+        r"""Conjugate of one column as a ball, $+\infty$ outside its domain; of K `flint.fmpq`."""
+        raise self._without_enclosure()
+
+    def share_scale(self, num_classes: int) -> Float[Array, " K"] | None:
+        r"""$\Delta$ (K,) of a conjugate that is finite where $q + u/\Delta \ge 0$ sums to $\sum_k q_k$.
+
+        None where the conjugate is finite everywhere. A proof makes its dual logits accordingly.
+        """
+        return None
+
+    def _without_enclosure(self) -> ValueError:
+        form = "an interval form, `enclose` and `enclose_conjugate`"
+        return ValueError(f"`problem.loss` must have {form}, for a proof; got {self}")
+
 
 def unit_roundoff(dtype) -> float:
     """Half an eps: the relative error of one rounding."""

@@ -18,6 +18,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm._validate import concrete, require, require_finite, require_positive, require_real
+from ufm.losses import enclosures
 from ufm.losses.base import AbstractLoss, parameter, per_class, unit_roundoff
 from ufm.losses.rows import AbstractRows, EntropyRows
 
@@ -259,6 +260,18 @@ class CrossEntropy(AbstractLoss):
         start = (zero, jnp.asarray(0), jnp.asarray(True))
         return jax.lax.while_loop(running, newton, start)[0].bias
 
+    def enclose(self, logits: list, target: list) -> Any:
+        """Loss of one column in balls."""
+        return enclosures.cross_entropy(logits, target)
+
+    def enclose_conjugate(self, dual: list, target: list) -> Any:
+        """Conjugate of one column as a ball."""
+        return enclosures.cross_entropy_conjugate(dual, target)
+
+    def share_scale(self, num_classes: int) -> Float[Array, " K"]:
+        """Ones."""
+        return jnp.ones(num_classes)
+
 
 class _BiasPoint(NamedTuple):
     """A bias, the mean cross-entropy, its gradient, the class probabilities there; Σ ω |u|, and what rounding the value carries."""
@@ -409,3 +422,20 @@ class AdjustedCrossEntropy(AbstractLoss):
         scale, shift = self._at(logits)
         adjusted = scale * logits + shift
         return CrossEntropy().best_bias(adjusted, targets, column_weights) / scale[:, 0]
+
+    def enclose(self, logits: list, target: list) -> Any:
+        """Loss of one column in balls."""
+        scale, shift = map(enclosures.exact, (self.multiplicative, self.additive))
+        adjusted = [d * z + s for d, z, s in zip(scale, logits, shift, strict=True)]
+        return enclosures.cross_entropy(adjusted, target)
+
+    def enclose_conjugate(self, dual: list, target: list) -> Any:
+        """Conjugate of one column as a ball."""
+        scale, shift = map(enclosures.exact, (self.multiplicative, self.additive))
+        shares = [u / d for u, d in zip(dual, scale, strict=True)]
+        linear = sum(s * u for s, u in zip(shift, shares, strict=True))
+        return enclosures.cross_entropy_conjugate(shares, target) - linear
+
+    def share_scale(self, num_classes: int) -> Float[Array, " K"]:
+        """The multiplicative part Δ."""
+        return self.multiplicative

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import concrete, require, require_positive
+from ufm.losses import enclosures
 from ufm.losses.base import AbstractLoss, one_number, parameter, unit_roundoff
 from ufm.losses.rows import AbstractRows, SquaredRows
 
@@ -60,6 +61,14 @@ class MeanSquaredError(AbstractLoss):
         slope = -jnp.sum((targets * dual) @ column_weights)
         curvature = jnp.sum(dual**2 @ column_weights) + quadratic
         return jnp.clip(slope / jnp.where(curvature > 0, curvature, 1), 0, limit)
+
+    def enclose(self, logits: list, target: list) -> Any:
+        """Loss of one column in balls."""
+        return enclosures.squared_error(logits, target, [1] * len(target))
+
+    def enclose_conjugate(self, dual: list, target: list) -> Any:
+        """Conjugate of one column as a ball."""
+        return enclosures.squared_error_conjugate(dual, target, [1] * len(target))
 
 
 class RescaledSquaredError(AbstractLoss):
@@ -132,3 +141,16 @@ class RescaledSquaredError(AbstractLoss):
         """The mean of the residuals, weighted row by row."""
         weights, wanted = self._rescaled(targets)
         return (weights * (wanted - logits)) @ column_weights / (weights @ column_weights)
+
+    def enclose(self, logits: list, target: list) -> Any:
+        """Loss of one column in balls."""
+        return enclosures.squared_error(logits, *self._exactly(target))
+
+    def enclose_conjugate(self, dual: list, target: list) -> Any:
+        """Conjugate of one column as a ball."""
+        return enclosures.squared_error_conjugate(dual, *self._exactly(target))
+
+    def _exactly(self, target: list) -> tuple[list, list]:
+        """Targets M q and weights 1 + (k − 1) q as exact fractions."""
+        (weight,), (length,) = enclosures.exact(self.weight), enclosures.exact(self.length)
+        return [length * q for q in target], [1 + (weight - 1) * q for q in target]

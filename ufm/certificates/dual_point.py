@@ -1,0 +1,247 @@
+r"""Dual logits that satisfy every constraint exactly, made from floats that nearly do.
+
+The bound of `ufm.certify` holds for dual logits u inside the domain of the conjugates with
+$\|V\|_{op}\le\mu$, $V = [\omega_c u_c/\sqrt{m_c}]_c$, and with a free bias $\sum_c\omega_c u_c=0$.
+Write $\omega_c = a_c/S$ with $a_c = m_c w_c$ and $S = \sum_c a_c$. All of it is about the
+*weighted* dual logits $y_c = a_c u_c$, which are taken as integers on one binary grid:
+
+- A softmax loss: the *weighted shares* $x_c = a_c(q_c + u_c/\Delta)$ must be $\ge 0$ and have the sum
+  of $a_c q_c$. A column is rounded to the grid, and its largest share makes up for the rest.
+- A free bias: $\sum_c y_c = 0$ is an equation between integers, although the weights $a_c/S$ are no
+  binary fractions. Where conjugates are finite everywhere, the column of largest weight answers for
+  the rest. Shares must have the row sums $\sum_c a_c q_{kc}$: a class that has too much gives it,
+  column by column and from its largest shares, to classes that have too little. That keeps the sums
+  of the columns and takes from a share no more than it holds, so it succeeds at every point.
+- The norm: with $\nu = \lambda_W\lambda_H S^2$, $\|V\|_{op}\le\mu$ where $\nu I - R$ is positive
+  definite for some $R\succeq Y\,\mathrm{diag}(1/m)\,Y^\top$; here 1/m is rounded up. For any square
+  Q, an $X = Q^\top(\nu I - R)\,Q$ whose diagonal entries exceed the sums of the absolute values of
+  the rest of their rows is positive definite (Gershgorin); then Q is regular, and $\nu I - R$ is
+  positive definite (Sylvester's law of inertia). Nothing is asked of Q, so that float eigenvectors
+  of R, rounded to integers, are the witness. X is computed exactly.
+
+How the floats were found, and how good they are, decides how close the bound comes, never whether
+it holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ufm.certificates.balls import flint, fractions
+from ufm.problem import Problem
+
+# A witness is as good as its eigenvectors, which are floats.
+_WITNESS_BITS = 60
+# Bits of the grid, and of 1/m, beyond those of the balls.
+_GUARD = 32
+# Gershgorin's discs have a radius of about K eps, which the second attempt allows for.
+_ATTEMPTS = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Data:
+    """What the constraints are made of, as exact fractions: every float is read as the one it is.
+
+    `targets`: q, K rows. `masses`, `column`: m and a = m w (C,). `total`: S. `limit`: ν. `scale`: Δ
+    (K,) of a softmax loss, else None. `free_bias`: whether y must sum to zero.
+    """
+
+    targets: list[list[Any]]
+    masses: list[Any]
+    column: list[Any]
+    total: Any
+    limit: Any
+    scale: list[Any] | None
+    free_bias: bool
+
+    @classmethod
+    def of(cls, problem: Problem) -> Data:
+        """Those of a problem."""
+        labels, masses = problem.labels, fractions(problem.labels.masses)
+        column = masses
+        if labels.weights is not None:
+            column = [m * w for m, w in zip(masses, fractions(labels.weights), strict=True)]
+        total = sum(column)
+        (lambda_W,), lambda_H = fractions(problem.lambda_W), fractions(problem.lambda_H)
+        scale = problem.loss.share_scale(labels.num_classes)
+        return cls(
+            targets=fractions(labels.targets),
+            masses=masses,
+            column=column,
+            total=total,
+            limit=lambda_W * lambda_H * total**2,
+            scale=None if scale is None else fractions(scale),
+            free_bias=problem.bias == "free",
+        )
+
+    @functools.cached_property
+    def weighted_targets(self) -> list[list[Any]]:
+        """a q, K rows."""
+        return [[a * q for a, q in zip(self.column, row, strict=True)] for row in self.targets]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class DualPoint:
+    """Weighted shares x of a softmax loss, else weighted dual logits y.
+
+    `entries`: K rows of integers, to be divided by 2**`exponent`.
+    """
+
+    data: Data
+    entries: list[list[int]]
+    exponent: int
+
+    @classmethod
+    def near(cls, dual: np.ndarray, data: Data, bits: int) -> DualPoint:
+        """Dual logits (K, C) in floats, moved into the domain and to where a free bias allows."""
+        # the grid holds what must be on it, and is fine enough for balls of this many bits
+        needed = [] if data.scale is None else data.weighted_targets
+        finest = max((int(x.q).bit_length() - 1 for row in needed for x in row), default=0)
+        exponent = max(finest, bits + _GUARD - _log2(data.total))
+        rows = fractions(np.nan_to_num(dual, posinf=0, neginf=0))
+        grid = [a * 2**exponent for a in data.column]
+        moved = [[int(u * a) for u, a in zip(row, grid, strict=True)] for row in rows]
+        if data.scale is None:
+            if data.free_bias:
+                _close_rows(moved, data.column)
+            return cls(data, moved, exponent)
+        wanted = [_on_grid(row, exponent) for row in data.weighted_targets]
+        x = [
+            [max(0, w + int(y / delta)) for w, y in zip(at, row, strict=True)]
+            for at, row, delta in zip(wanted, moved, data.scale, strict=True)
+        ]
+        for c, column in enumerate(zip(*wanted, strict=True)):
+            _close_column(x, c, sum(column))
+        if data.free_bias:
+            _balance_rows(x, [sum(row) for row in wanted])
+        return cls(data, x, exponent)
+
+    @functools.cached_property
+    def weighted_dual(self) -> tuple[Any, int]:
+        """y as an integer matrix and the exponent of its grid."""
+        fmpz_mat, data = flint().fmpz_mat, self.data
+        rows, bits = self.entries, 0
+        if data.scale is not None:
+            bits = max(int(delta.q).bit_length() - 1 for delta in data.scale)
+            scales = _on_grid(data.scale, bits)
+            wanted = [_on_grid(row, self.exponent) for row in data.weighted_targets]
+            pairs = [zip(*both, strict=True) for both in zip(rows, wanted, strict=True)]
+            rows = [[d * (x - w) for x, w in row] for d, row in zip(scales, pairs, strict=True)]
+        return fmpz_mat(rows), self.exponent + bits
+
+    def columns(self) -> list[list[Any]]:
+        """The dual logits u_c = y_c / a_c of each column, as exact fractions."""
+        fmpq, (y, exponent) = flint().fmpq, self.weighted_dual
+        weights = [a * (1 << exponent) for a in self.data.column]
+        columns = zip(y.transpose().tolist(), weights, strict=True)
+        return [[fmpq(entry) / weight for entry in column] for column, weight in columns]
+
+    def mean(self) -> list[Any]:
+        r"""$\sum_c\omega_c u_c$ as exact fractions."""
+        fmpq, (y, exponent) = flint().fmpq, self.weighted_dual
+        return [fmpq(sum(row), 1 << exponent) / self.data.total for row in y.tolist()]
+
+    @functools.cached_property
+    def forms(self) -> tuple[int, Any]:
+        """ν and R on one grid, ν rounded down and 1/m in R rounded up."""
+        fmpz_mat, data, (y, exponent) = flint().fmpz_mat, self.data, self.weighted_dual
+        bits = max(0, exponent + _GUARD + max(map(_log2, data.masses)))
+        inverse = [-((-(1 << bits) / m).floor()) for m in data.masses]
+        scaled = [[x * g for x, g in zip(row, inverse, strict=True)] for row in y.tolist()]
+        limit = (data.limit * (1 << bits + 2 * exponent)).floor()
+        return int(limit), fmpz_mat(scaled) * y.transpose()
+
+    def witness(self) -> list[list[int]]:
+        """A candidate for Q: float eigenvectors of R."""
+        _, R = self.forms
+        entries = [[int(entry) for entry in row] for row in R.tolist()]
+        largest = max(abs(entry) for row in entries for entry in row).bit_length()
+        shift = max(0, largest - 64)
+        floats = np.array([[math.ldexp(entry >> shift, -64) for entry in row] for row in entries])
+        vectors = np.linalg.eigh(floats)[1] * 2.0**_WITNESS_BITS
+        return [[round(entry) for entry in row] for row in vectors.tolist()]
+
+    def excess(self, witness: list[list[int]]) -> float | None:
+        r"""None where Q proves $\|V\|_{op}\le\mu$; else about $\|V\|_{op}^2/\mu^2$, or +inf."""
+        limit, R = self.forms
+        Q = flint().fmpz_mat(witness)
+        N, B = limit * (Q.transpose() * Q), Q.transpose() * R * Q
+        if all(2 * row[i] > _absolute(row) for i, row in enumerate((N - B).tolist())):
+            return None
+        ratios = []
+        for i, (n, b) in enumerate(zip(N.tolist(), B.tolist(), strict=True)):
+            room = 2 * n[i] - _absolute(n)
+            try:
+                ratios.append(int(_absolute(b)) / int(room) if room > 0 else math.inf)
+            except OverflowError:
+                ratios.append(math.inf)
+        return max(1.0, *ratios)
+
+
+def feasible(proposal: np.ndarray, data: Data, bits: int) -> tuple[DualPoint, list[list[int]]]:
+    """Dual logits (K, C) made feasible, shrunk as far as the norm asks for, and its witness."""
+    size, witness = 1.0, None
+    for attempt in range(_ATTEMPTS):
+        dual = DualPoint.near(size * proposal, data, bits)
+        witness = dual.witness() if witness is None else witness
+        excess = dual.excess(witness)
+        if excess is None:
+            return dual, witness
+        size *= (1 - 2.0 ** (2 * attempt - 50)) / math.sqrt(excess)
+    # zero is feasible
+    dual = DualPoint.near(np.zeros_like(proposal), data, bits)
+    return dual, dual.witness()
+
+
+def _close_rows(y: list[list[int]], column: list[Any]) -> None:
+    """Make every row sum to zero, at the heaviest column, whose dual logits change least."""
+    heaviest = max(range(len(column)), key=column.__getitem__)
+    for row in y:
+        row[heaviest] -= sum(row)
+
+
+def _close_column(x: list[list[int]], c: int, total: int) -> None:
+    """Make the shares of a column sum to `total`, at the largest of them."""
+    lack = total - sum(row[c] for row in x)
+    for row in sorted(x, key=lambda row: row[c], reverse=True):
+        change = max(lack, -row[c])
+        row[c] += change
+        lack -= change
+        if lack == 0:
+            return
+
+
+def _balance_rows(x: list[list[int]], wanted: list[int]) -> None:
+    """Make the rows sum to what is wanted: classes with too much give to others, in one column."""
+    lacks = [want - sum(row) for want, row in zip(wanted, x, strict=True)]
+    for k, row in enumerate(x):
+        for c in sorted(range(len(row)), key=row.__getitem__, reverse=True) if lacks[k] < 0 else ():
+            while lacks[k] < 0 and row[c] > 0:
+                to = next(j for j, lack in enumerate(lacks) if lack > 0)
+                given = min(-lacks[k], row[c], lacks[to])
+                row[c] -= given
+                x[to][c] += given
+                lacks[k] += given
+                lacks[to] -= given
+
+
+def _on_grid(numbers: Iterable[Any], exponent: int) -> list[int]:
+    """Binary fractions as integers over 2**exponent, on which they lie."""
+    scaled = [number * (1 << exponent) for number in numbers]
+    assert all(number.q == 1 for number in scaled)
+    return [int(number.p) for number in scaled]
+
+
+def _absolute(row: list[Any]) -> Any:
+    return sum(map(abs, row))
+
+
+def _log2(number: Any) -> int:
+    """Of a positive fraction, rounded up."""
+    return int(number.p).bit_length() - int(number.q).bit_length() + 1
