@@ -191,6 +191,10 @@ ACCEPTED = (
     ("symmetric", {"mixed": ((1e-12, 1.02e-12),) * 3}),
     ("all-pairs", {"mixed": pairs((1.02e-12,) * 2, (1e-12,) * 2)}),
     ("pure", {"pure": (1e-12, 1e-12, 1.02e-12), "mixed": ((1.0, 1.0),) * 3}),
+    # and where they are the largest, by 1e-12 of themselves
+    ("large-symmetric", {"pure": (1e-6,) * 3, "mixed": ((1.0, 1.0 + 9e-13),) * 3}),
+    ("large-all-pairs", {"pure": (1e-6,) * 3, "mixed": pairs((1.0 + 9e-13,) * 2, (1.0,) * 2)}),
+    ("large-pure", {"pure": (1.0, 1.0, 1.0 + 9e-13), "mixed": ((1e-6, 1e-6),) * 3}),
 )
 REFUSED = (
     ("symmetric", {"mixed": ((1e-12, 1e-6),) * 3}, "symmetric under"),
