@@ -6,6 +6,9 @@ import ast
 import functools
 from pathlib import Path
 
+# Tests of commands that run for minutes, and name all there is.
+_APART = ("mutation", "benchmarks", "theory_checks")
+
 
 def names_in(node: ast.AST) -> frozenset[str]:
     """The names, attributes, arguments and imports of some code."""
@@ -87,7 +90,7 @@ def selected(function: str, path: Path, root: Path) -> list[str]:
     """Node ids of the tests of a function: of the mirrored files, then of those that name it."""
     own = mirrored(path, root)
     files = sorted((root / "tests").rglob("test_*.py"))
-    files = own + [f for f in files if f not in own and f.parent.name not in ("mutation", "benchmarks")]
+    files = own + [f for f in files if f not in own and f.relative_to(root / "tests").parts[0] not in _APART]
     found = []
     for name in subjects(function, path, root):
         found += [test for file in files for test in _tests(file, name, root)]

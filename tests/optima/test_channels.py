@@ -188,6 +188,11 @@ def test_quadrature_error():
     assert errors[1] < 0.1 * errors[0]
     assert errors[2] < 1e-9
     assert errors[3] < 1e-13
+    coarse, fine = (mixup_optimum(10, 1.0, nodes=nodes, **settings) for nodes in (8, 32))
+    assert mixup_quadrature_error(10, 1.0, nodes=8, **settings) == {
+        "value": abs(coarse.value / fine.value - 1),
+        "multiplier": abs(coarse.multiplier / fine.multiplier - 1),
+    }
     assert np.isnan(mixup_quadrature_error(3, 1.0, nodes=8, lambda_W=10.0, lambda_H=10.0)["multiplier"])
 
 
