@@ -10,7 +10,7 @@ of the tree and judged by the tests that name its function, or a public function
 the mirrored test file first, `--budget` seconds of them. It is killed by a test that fails, an import
 that fails or a time limit. Survivors are printed as they are found, and at the end the score, of all
 that are not in `tests/mutation/equivalent.py`, where each has a sentence that says why no test can
-kill it. Exit status 1 if any survived.
+kill it. Exit status 1 if any survived, 130 after Ctrl-C.
 
 What was found is kept in `--state` and not tried again: a killed mutant until its function changes, a
 survivor until its tests change too. Ctrl-C loses the mutant at hand. Prefix it with `nice`.
@@ -37,6 +37,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
@@ -82,24 +83,25 @@ def main(argv: list[str] | None = None, *, root: Path = ROOT) -> int:
     if options.list:
         print("\n".join(map(str, mutants)))
         return 0
-    state = _State(Path(options.state))
-    with tempfile.TemporaryDirectory(prefix="mutation") as folder:
+    # a job in the background is deaf to Ctrl-C, and `kill` would leave the copy
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    state, found = _State(Path(options.state)), Counter()
+    with tempfile.TemporaryDirectory(prefix="mutation") as folder, contextlib.suppress(KeyboardInterrupt):
         judge = _Judge(root, Path(folder).resolve() / "tree", state, options.budget)
-        found: dict[str, list[Mutant]] = {}
-        for done, mutant in enumerate(mutants, start=1):
+        for mutant in mutants:
             verdict = judge.verdict(mutant)
-            found.setdefault(verdict, []).append(mutant)
+            found[verdict] += 1
             if verdict in ("survived", "untested"):
                 some, all_of_them = state.found[mutant.key]["tests of"]
                 part = "" if some == all_of_them else f", {some} of {all_of_them} tests tried"
                 print(f"{verdict}: {mutant}{part}", flush=True)
-            print(f"{done} of {len(mutants)}", end="\r", file=sys.stderr, flush=True)
-    killed, left = (
-        sum(len(found.get(verdict, ())) for verdict in verdicts) for verdicts in (("killed", "time limit"), ("survived", "untested"))
-    )
-    counts = ", ".join(f"{len(ms)} {verdict}" for verdict, ms in sorted(found.items()))
-    print(f"{len(mutants)} mutants: {counts}; score {100 * killed / max(killed + left, 1):.1f} %")
-    return 1 if left else 0
+            print(f"{found.total()} of {len(mutants)}", end="\r", file=sys.stderr, flush=True)
+    killed, left = found["killed"] + found["time limit"], found["survived"] + found["untested"]
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(found.items()) if number)
+    score = f"{100 * killed / (killed + left):.1f} %" if killed + left else "none"
+    print(f"{found.total()} of {len(mutants)} mutants: {counts or 'none'}; score {score}")
+    return 130 if found.total() < len(mutants) else 1 if left else 0
 
 
 def _files(room: str, root: Path) -> list[Path]:
@@ -175,8 +177,7 @@ class _Judge:
                 path.write_bytes(plain)
         seconds = round(time.monotonic() - began, 1)
         about = {"what": str(mutant), "verdict": verdict, "by": by, "seconds": seconds}
-        about |= {"tests of": [len(tests), len(wanted)]}
-        self.state.add({"mutant": mutant.key, "tests": which} | about)
+        self.state.add({"mutant": mutant.key, "tests": which, "tests of": [len(tests), len(wanted)]} | about)
         return verdict
 
     def _tried(self, tests: list[str]) -> tuple[str, str | None]:

@@ -138,7 +138,7 @@ def test_survivors_are_told_and_tried_again_when_their_tests_change(tree, tmp_pa
         "survived: ufm/round.py:4:15 (_square) const→0: `2` → `(0)`",
         "survived: ufm/round.py:7:12 (disc) arith: `3.0 * _square(r)` → `((3.0) / (_square(r)))`",
         "survived: ufm/round.py:7:12 (disc) drop-factor: `3.0 * _square(r)` → `(3.0)`",
-        "12 mutants: 4 killed, 8 survived; score 33.3 %",
+        "12 of 12 mutants: 4 killed, 8 survived; score 33.3 %",
     ]
     assert found.returncode == 1
     assert (tree / "ufm/round.py").read_text() == TREE["ufm/round.py"]
