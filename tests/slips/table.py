@@ -35,6 +35,7 @@ RECORDS = (
     "Channels",
     "Classification",
     "Comparison",
+    "Enclosure",
     "FittedDecay",
     "HessianSpectrum",
     "LargeCertificate",
@@ -337,6 +338,7 @@ ROWS: dict[str, dict[str, Argument]] = {
     "laws.seli_distance": {"class_logits": square},
     # judging
     "certify": of_point,
+    "prove": of_point | {"bits": only(106)},
     "certify_large": {
         "problem": only(LARGE),
         "params": params,

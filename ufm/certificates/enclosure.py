@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ufm._files import write_whole
-from ufm._validate import concrete, require
+from ufm._validate import concrete, require, require_instance, require_whole
 from ufm.certificates.balls import Ball, flint, fractions, round_down, round_up, sum_of_squares
 from ufm.certificates.bound import require_certifiable
 from ufm.certificates.dual_point import Data, DualPoint, feasible
@@ -127,7 +127,7 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
         optimum, the narrower the enclosure: width is of second order in the gradient, down to
         about K eps. A free bias is first solved for at fixed W H.
     bits
-        Precision of the balls, at least 53.
+        Precision of the balls, from 53 to 65536.
 
     Returns
     -------
@@ -146,20 +146,16 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     -----
     With d below the rank of the convex optimum the enclosure holds and stays wide.
     """
-    require(
-        isinstance(problem, Problem),
-        "`problem` must be a ufm.Problem (the bound of `certify_large` is random, hence no proof)",
-        type(problem).__name__,
-    )
+    # the bound of `certify_large` is random, hence no proof
+    require_instance("problem", problem, Problem)
     problem = with_canonical_loss(problem)
     require_certifiable(problem)
-    whole = isinstance(bits, int | np.integer) and not isinstance(bits, bool)
-    require(whole and bits >= 53, "`bits` must be a whole number >= 53", bits)
+    bits = require_whole("bits", bits, least=53, most=2**16)
     params = check_params(problem, params)
     known = concrete((problem, params)) is not None
     require(known, "`params` must be known numbers: nothing is proved inside `jit`", "a tracer")
-    with flint().ctx.workprec(int(bits)):
-        return _enclose(problem, params, int(bits))
+    with flint().ctx.workprec(bits):
+        return _enclose(problem, params, bits)
 
 
 def _enclose(problem: Problem, params: Params, bits: int) -> Enclosure:
