@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._progress import Progress
+from ufm._roots import turn
 from ufm._validate import require_each, require_flag, require_instance, require_key, require_nonnegative, require_whole
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
 from ufm.losses import loss_and_dual
@@ -251,10 +252,13 @@ def _largest(values: np.ndarray, coupling: np.ndarray, rest: float) -> float:
     """The least λ >= b = `rest` with diag(`values`) + `coupling`/(λ − b) <= λ, from above."""
     low = max(float(values.max()), rest)
     high = low + float(np.sqrt(max(np.linalg.eigvalsh(coupling)[-1], 0.0)))
-    while np.isfinite(high) and low < (middle := 0.5 * (low + high)) < high and high - low > 1e-3 * np.finfo(float).eps * high:
-        fits = middle > rest and np.linalg.eigvalsh(np.diag(values) + coupling / (middle - rest))[-1] <= middle
-        low, high = (low, middle) if fits else (middle, high)
-    return high
+
+    def fits(level: float) -> bool:
+        if level <= rest:
+            return False
+        return np.linalg.eigvalsh(np.diag(values) + coupling / (level - rest))[-1] <= level
+
+    return turn(fits, low, high)[1] if np.isfinite(high) else high
 
 
 class _Sums(NamedTuple):

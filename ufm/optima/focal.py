@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm._roots import past_root, root_between
 from ufm._validate import require_nonnegative, require_positive, require_whole
-from ufm.optima.inversion import past_root, root_between
 
 # The transition is met when the two values agree to rounding.
 _TIE = 1e-14

@@ -64,21 +64,3 @@ def _integral(density: Callable[[Floats], Floats], left: float, lengths: Floats)
     """∫ density over [left, left + length], for each length."""
     nodes = left + 0.5 * lengths[:, None] * (1 + _NODES[None, :])
     return 0.5 * lengths * (density(nodes) @ _WEIGHTS)
-
-
-def root_between(function: Callable[[float], float], low: float, high: float) -> float:
-    """The sign change of a function between `low` and `high`, by halving down to neighbouring floats."""
-    sign = np.sign(function(low))
-    while True:
-        middle = 0.5 * (low + high)
-        if not low < middle < high:
-            return middle
-        low, high = (middle, high) if np.sign(function(middle)) == sign else (low, middle)
-
-
-def past_root(function: Callable[[float], float], start: float) -> float:
-    """A point past `start` where the function is positive, by doubling the distance."""
-    step = 1.0
-    while function(start + step) <= 0:
-        step *= 2
-    return start + step

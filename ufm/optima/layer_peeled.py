@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm._roots import root_between
 from ufm._validate import require, require_each, require_positive, require_whole
-from ufm.optima.inversion import root_between
 
 _NEWTON_STEPS = 200
 # Beyond this ratio n_A/n_B the margins have used up the digits of a double.

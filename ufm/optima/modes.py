@@ -11,7 +11,8 @@ import abc
 
 import numpy as np
 
-from ufm.optima.inversion import Floats, follow, invert_increasing, root_between
+from ufm._roots import root_between
+from ufm.optima.inversion import Floats, follow, invert_increasing
 
 
 class Drive(abc.ABC):

@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ufm._roots import root_between
 from ufm._validate import require
-from ufm.optima.inversion import root_between
 
 # Points of the logarithmic grid on which sign changes are looked for; the largest value of the left side is added to them.
 _GRID = 400

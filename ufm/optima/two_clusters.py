@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm._roots import past_root, root_between
 from ufm._validate import require
 from ufm.labels import host_counts
-from ufm.optima.inversion import past_root, root_between
 
 # A block counts as zero when the slope that would free it exceeds its price by no more than rounding.
 _SLACK = 1e-13
