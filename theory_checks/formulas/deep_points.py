@@ -10,6 +10,7 @@ import numpy as np
 import ufm
 from theory_checks.engine.measure import Setup
 from theory_checks.engine.registry import Case, Claim, NotConverged, Setting, one_hot_problem
+from theory_checks.formulas.roots import bisect
 
 # Relative gradient norm at a point made from a formula: rounding of the scale times the condition number.
 STATIONARY = 1e-10
@@ -37,9 +38,7 @@ def etf_scale(s: Setup) -> float:
     if not len(above):
         return float("nan")
     low, high = grid[above[-1]], grid[above[-1] + 1]
-    while low < (middle := 0.5 * (low + high)) < high:
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return float(low)
+    return float(bisect(lambda a: -excess(a), low, high))
 
 
 def pair_value(beta: float, s: Setup) -> float:

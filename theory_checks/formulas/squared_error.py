@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from theory_checks.engine.measure import Setup
+from theory_checks.formulas.roots import bisect
 
 
 def threshold(M: int) -> float:
@@ -48,13 +49,13 @@ def missing(t: float, M: int) -> float:
     """
     if M == 1:
         return float(np.sqrt(t))
-    low, high = 0.0, (M + 1) / (2 * M)
     if t > metastable_end(M):
         return float("nan")
-    for _ in range(200):
-        u = 0.5 * (low + high)
-        low, high = (u, high) if M * u ** ((M + 1) / M) * (1 - u) ** ((M - 1) / M) < t else (low, u)
-    return 0.5 * (low + high)
+
+    def excess(u):
+        return M * u ** ((M + 1) / M) * (1 - u) ** ((M - 1) / M) - t
+
+    return float(bisect(excess, 0.0, (M + 1) / (2 * M)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

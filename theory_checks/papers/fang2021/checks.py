@@ -10,6 +10,7 @@ import ufm
 from theory_checks.engine.measure import GEOMETRY, Point, matrix_claim, solve
 from theory_checks.engine.registry import Case, Claim, NotConverged, Setting, check
 from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.roots import bisect
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 # relative, on √(E_W E_H): a hundred roundings of a minimiser whose gradient is 1e-12
@@ -109,10 +110,8 @@ def merging(k_A: int, k_B: int, R: float) -> Merging:
         return d + s * R * p_min, (a, c, d, s, p_own, 1 / (k_A * np.exp(-g) + k_B))
 
     # −a/K at g = 0, where all but the majority's own logit vanish, and rising with s
-    low, high = 0.0, 60.0
-    while low < (middle := 0.5 * (low + high)) < high:
-        low, high = (middle, high) if at(middle)[0] < 0 else (low, middle)
-    a, c, d, s, p_own, p_same = at(low)[1]
+    g = float(bisect(lambda g: at(float(g))[0], 0.0, 60.0))
+    a, c, d, s, p_own, p_same = at(g)[1]
     other = -(a + k_B * d) / k_A
     Z = np.full((K, K), -k_A * c / k_B)
     Z[:k_A, :k_A] = other + a * np.eye(k_A)

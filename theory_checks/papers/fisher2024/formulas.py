@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from theory_checks.formulas.roots import bisect
+
 
 def lambert(log_x) -> np.ndarray:
     """W_0(x) from log x, so that no x is too large: the root of w + log w = log x."""
@@ -19,15 +21,6 @@ def lambert(log_x) -> np.ndarray:
         if np.all(np.abs(step) <= 1e-15 * np.maximum(np.abs(v), 1)):
             break
     return np.exp(v)
-
-
-def bisect(function, low, high, steps: int = 200) -> np.ndarray:
-    """The zero of an increasing function between two arrays."""
-    for _ in range(steps):
-        middle = (low + high) / 2
-        below = function(middle) < 0
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
 
 
 def same_class_gap(K: int, s) -> np.ndarray:

@@ -16,6 +16,7 @@ import ufm
 from theory_checks.engine.measure import CERTIFICATE, GEOMETRY, VALUE, NotConverged
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.roots import bisect
 from theory_checks.papers.fisher2024 import formulas
 from theory_checks.papers.fisher2024.fixed import figure_records
 from theory_checks.papers.fisher2024.joint import joint_problem, threshold
@@ -163,7 +164,7 @@ def manifold_mixup(case: Case):
         return float(weights @ _loss(K, float(zeta), lam)[1]) - moment + price
 
     # a larger ζ would cost more than zero does, log K
-    zeta = float(formulas.bisect(slope, 0.0, np.log(K) / price, steps=100)) if slope(0.0) < 0 else 0.0
+    zeta = float(bisect(slope, 0.0, np.log(K) / price, steps=100)) if slope(0.0) < 0 else 0.0
     predicted = float(weights @ _loss(K, zeta, lam)[0]) - zeta * moment + price * zeta
     size = max(zeta, 1.0)
     yield Claim("value of the tied problem", value, predicted, VALUE, scale=predicted)

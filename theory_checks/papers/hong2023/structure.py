@@ -8,6 +8,7 @@ import numpy as np
 
 from theory_checks.engine.measure import GEOMETRY, Point, Setup, matrix_claim, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check, one_hot_problem
+from theory_checks.formulas.roots import bisect
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 _STEP, _THREE = (6, 6, 6, 2, 2), (9, 6, 6, 2, 2)
@@ -145,11 +146,7 @@ def vanishing_decay(k_A: int, k_B: int, n_A: float, n_B: float) -> float:
         strength = np.sqrt(n_A) * (1 - own + other / (k_A - 1))
         return strength, n_A * minority**2 * K / k_B + n_B * k_A / K - strength**2
 
-    low, high = 0.0, 100.0
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if at(middle)[1] < 0 else (low, middle)
-    return float(at(low)[0]) / N
+    return float(at(float(bisect(lambda a: at(float(a))[1], 0.0, 100.0)))[0]) / N
 
 
 def vanishing_regime(case: Case) -> Setting:

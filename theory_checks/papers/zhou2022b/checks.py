@@ -9,6 +9,7 @@ from theory_checks.engine.measure import GEOMETRY, Point, Setup, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.cross_entropy import cost, etf_claims
 from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.roots import bisect
 
 _COUNTS = (5, 5, 5, 5)
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
@@ -97,11 +98,8 @@ def _push(p: float, gamma: float) -> float:
 def _focal_scale(K: int, c: float, gamma: float) -> float:
     """The largest root of g(p) = (K − 1) c as a margin, by bisection from the right; for K < 10 and γ <= 5 g has no inner peak."""
     # from below 1/K, so that beyond the threshold the formula shows that it has left its regime
-    low, high = 0.5 / K, 1.0
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if _push(middle, gamma) > (K - 1) * c else (low, middle)
-    return float(np.log((K - 1) * low / (1 - low)))
+    p = bisect(lambda p: (K - 1) * c - _push(p, gamma), 0.5 / K, 1.0)
+    return float(np.log((K - 1) * p / (1 - p)))
 
 
 def _focal_threshold(K: int, gamma: float) -> float:
