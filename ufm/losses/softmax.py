@@ -227,7 +227,7 @@ class CrossEntropy(AbstractLoss):
             hessian = _bias_hessian(here.probabilities, column_weights)
             # a ridge that vanishes with the gradient, so the convergence stays quadratic
             ridge = 1e-3 * jnp.sqrt(jnp.sum(here.gradient**2)) + eps * here.pull
-            step = -jnp.linalg.solve(hessian + ridge * jnp.eye(K), here.gradient)
+            step = -jnp.linalg.solve(hessian + ridge * jnp.eye(K, dtype=hessian.dtype), here.gradient)
             slope = jnp.dot(here.gradient, step)
 
             def good(length, there: _BiasPoint):
