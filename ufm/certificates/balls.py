@@ -44,7 +44,7 @@ def round_down(ball: Ball) -> float:
     try:
         nearest = float(exact)
     except OverflowError:
-        nearest = math.copysign(math.inf, exact)
+        nearest = math.inf if exact > 0 else -math.inf
     return nearest if nearest <= exact else math.nextafter(nearest, -math.inf)
 
 

@@ -5,8 +5,8 @@ $\|V\|_{op}\le\mu$, $V = [\omega_c u_c/\sqrt{m_c}]_c$, and with a free bias $\su
 Write $\omega_c = a_c/S$ with $a_c = m_c w_c$ and $S = \sum_c a_c$. All of it is about the
 *weighted* dual logits $y_c = a_c u_c$, which are taken as integers on one binary grid:
 
-- A softmax loss: the *weighted shares* $x_c = a_c(q_c + u_c/\Delta)$ must be $\ge 0$ and have the sum
-  of $a_c q_c$. A column is rounded to the grid, and its largest share makes up for the rest.
+- A softmax loss: the *weighted shares* $x_c = a_c(q_c + u_c/\Delta)$ must be $\ge 0$ and have the
+  sum of $a_c q_c$. A column is rounded to the grid, and its largest share makes up for the rest.
 - A free bias: $\sum_c y_c = 0$ is an equation between integers, although the weights $a_c/S$ are no
   binary fractions. Where conjugates are finite everywhere, the column of largest weight answers for
   the rest. Shares must have the row sums $\sum_c a_c q_{kc}$: a class that has too much gives it,

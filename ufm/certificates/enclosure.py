@@ -57,9 +57,9 @@ class Enclosure:
 
     @property
     def relative_width(self) -> float:
-        """The width over the larger of the ends."""
-        size = max(abs(self.lower), abs(self.upper))
-        return self.width / size if size > 0 else 0.0
+        """The width over the larger of the ends; infinite where one is."""
+        width, size = self.width, max(abs(self.lower), abs(self.upper))
+        return width if width in (0, math.inf) else width / size
 
     def __contains__(self, value: float) -> bool:
         return bool(self.lower <= value <= self.upper)

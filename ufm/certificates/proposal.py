@@ -40,7 +40,11 @@ def propose(problem: Problem, params: Params) -> Proposal:
     if problem.bias == "free":
         bias = jnp.asarray(params.bias) + loss.best_bias(params.logits, labels.targets, weights)
         params = Params(weights=params.weights, features=params.features, bias=bias)
-    losses, dual = _losses_and_dual(problem, params)
+    losses, dual = loss_and_dual(loss, params.logits, labels.targets)
+    if problem.bias == "free":
+        # what solving for the bias left; taken away after singular values are set, it would show
+        mean, target = dual @ weights, labels.targets @ weights
+        dual = loss.centred(dual, labels.targets, loss.centring(mean, target))
     lift = (weights / jnp.sqrt(labels.masses))[None, :]
     mu = jnp.sqrt(problem.lambda_W[0]) * jnp.sqrt(problem.lambda_H)
     left, values, right = jnp.linalg.svd(dual * lift, full_matrices=False)
@@ -64,15 +68,3 @@ def propose(problem: Problem, params: Params) -> Proposal:
     )
     good = bound(snapped) >= bound(scaled) - _TIE * jnp.abs(bound(scaled))
     return Proposal(params.bias, jnp.where(good, snapped, scaled), losses)
-
-
-def _losses_and_dual(problem: Problem, params: Params) -> tuple[Array, Array]:
-    """Losses (C,) and gradients (K, C), whose sums vanish to their own rounding."""
-    labels, loss = problem.labels, problem.loss
-    losses, dual = loss_and_dual(loss, params.logits, labels.targets)
-    if problem.bias == "free":
-        # what solving for the bias left: taken away before singular values are set, it costs little
-        weights = labels.column_weights
-        mean, target = dual @ weights, labels.targets @ weights
-        dual = loss.centred(dual, labels.targets, loss.centring(mean, target))
-    return losses, dual

@@ -36,11 +36,13 @@ def cross_entropy(logits: Sequence[Ball], target: Exactly) -> Ball:
     return sum(target) * rest.log1p() + linear
 
 
-def cross_entropy_conjugate(dual: Exactly, target: Exactly) -> Ball | float:
+def cross_entropy_conjugate(dual: Exactly, target: Exactly) -> Ball:
     r"""$\sum_k a_k\log a_k - s\log s$ for $a = q + u \ge 0$ with the sum s of q, else $+\infty$."""
+    from flint import arb
+
     point = [q + u for q, u in zip(target, dual, strict=True)]
     if min(point) < 0 or sum(dual) != 0:
-        return math.inf
+        return arb(math.inf)
     return sum(map(_times_log, point)) - _times_log(sum(target))
 
 
@@ -58,11 +60,11 @@ def squared_error(logits: Sequence[Ball], wanted: Exactly, weights: Exactly) -> 
     return sum(w * (z - q) ** 2 for z, q, w in zip(logits, wanted, weights, strict=True)) / 2
 
 
-def squared_error_conjugate(dual: Exactly, wanted: Exactly, weights: Exactly) -> Ball | float:
+def squared_error_conjugate(dual: Exactly, wanted: Exactly, weights: Exactly) -> Ball:
     r"""$\sum_k u_k^2/(2 w_k) + q_k u_k$, and $+\infty$ unless all weights are positive."""
     from flint import arb
 
     if min(weights) <= 0:
-        return math.inf
+        return arb(math.inf)
     terms = zip(dual, wanted, weights, strict=True)
     return sum((arb(u) * arb(u / (2 * w) + q) for u, q, w in terms), arb(0))
