@@ -68,6 +68,11 @@ def test_an_anchor_and_a_start_for_flow_and_minimise(tmp_path):
         pytest.param({"features": ROWS.T}, {}, r"`labels` must have shape \(4,\), one class for each row", id="transposed"),
         pytest.param({"features": ROWS + 1j}, {}, "`features` must hold real numbers; got complex128", id="complex"),
         pytest.param({"features": ROWS.astype(str)}, {}, "`features` must hold real numbers; got <U", id="text"),
+        pytest.param(
+            {"features": np.zeros((N, D), "V2")}, {}, r"real numbers \(bfloat16, which .*float32 before\); got \|V2", id="bfloat16"
+        ),
+        pytest.param({"features": np.zeros((N, D), "V4")}, {}, r"`features` must hold real numbers; got \|V4", id="bytes"),
+        pytest.param({"labels": CLASSES.astype(str)}, {}, "`labels` must be whole numbers .* got <U", id="words"),
         pytest.param({"features": np.where(ROWS > 1.2, np.nan, ROWS)}, {}, "`features` must be finite; rows that are not; got", id="nan"),
         pytest.param({"features": 1e300 * ROWS}, {"dtype": np.float32}, "`features` must be finite as float32", id="overflow"),
         pytest.param({"features": ROWS.astype(object)}, {}, "`features` must be a whole array of numbers that", id="pickle"),

@@ -152,7 +152,7 @@ REFUSED = (
         lambda: jax.jit(lambda counts: ufm.one_hot(counts).masses)(jnp.array([1, 2])),
         r"`class_counts` must be concrete for full labels; pass collapsed=True",
     ),
-    ("integer-dtype", lambda: ufm.one_hot([1, 2], dtype=int), r"`dtype` must be a floating-point type; got the class int"),
+    ("integer-dtype", lambda: ufm.one_hot([1, 2], dtype=int), r"`dtype` must be float32 or float64; got the class int"),
     ("targets-one-row", lambda: ufm.soft([[1.0, 1.0]]), r"`targets` must have K >= 2 rows, one per class; got 1"),
     ("targets-no-column", lambda: ufm.soft(np.ones((2, 0))), r"`targets` must not be empty; got \(2, 0\)"),
     ("targets-vector", lambda: ufm.soft([1.0, 0.0]), r"`targets` must have shape \(K, C\); got \(2,\)"),

@@ -16,12 +16,14 @@ from ufm._validate import (
     LONGEST_LIST,
     Shown,
     as_floats,
+    at_one_width,
     concrete,
     require,
     require_instance,
     require_key,
     require_real,
     require_whole,
+    rounding_of,
 )
 from ufm.labels import Labels
 
@@ -80,11 +82,11 @@ def reliability(probabilities: Float[Array, "K C"] | Float[np.ndarray, "K C"], l
     """
     p = as_floats("probabilities", probabilities, ndim=2)
     require_instance("labels", labels, Labels)
-    targets = labels.targets
+    p, targets = at_one_width(p, labels.targets)
     require(p.shape == targets.shape, f"`probabilities` must have the shape of `labels.targets`, {targets.shape}", p.shape)
-    _require_distributions("probabilities", p)
-    _require_distributions("labels.targets", targets)
-    return _reliability(p, targets, labels.masses / labels.num_samples, _checked_edges(bins, p.dtype))
+    _require_distributions("probabilities", p, rounding_of(probabilities))
+    _require_distributions("labels.targets", targets, rounding_of(labels.targets))
+    return _reliability(p, targets, labels.mass_shares.astype(p.dtype), _checked_edges(bins, p.dtype))
 
 
 @jax.jit
@@ -121,21 +123,21 @@ def drawn_labels(labels: Labels, *, key: PRNGKeyArray, draws: int = 1) -> Labels
     require_instance("labels", labels, Labels)
     require_key("key", key)
     draws = require_whole("draws", draws, most=LONGEST_LIST)
-    _require_distributions("labels.targets", labels.targets)
+    _require_distributions("labels.targets", labels.targets, rounding_of(labels.targets))
     K, C = labels.targets.shape
     drawn = jax.random.categorical(key, jnp.log(labels.targets), axis=0, shape=(draws, C))
     frequencies = jnp.mean(jax.nn.one_hot(drawn, K, axis=1, dtype=labels.targets.dtype), axis=0)
     return eqx.tree_at(lambda labels: labels.targets, labels, frequencies)
 
 
-def _require_distributions(name: str, columns: Array) -> None:
+def _require_distributions(name: str, columns: Array, rounding: float) -> None:
     """`ValueError` unless the columns are >= 0 and sum to 1 up to the rounding of a softmax over many classes."""
     values = concrete(columns)
     if values is None:
         return
     require(np.all(np.isfinite(values)) and np.all(values >= 0), f"`{name}` must be finite and >= 0", np.min(values))
     off = np.max(np.abs(values.sum(axis=0) - 1))
-    require(off <= np.sqrt(np.finfo(values.dtype).eps), f"`{name}` must have columns that sum to 1", f"a column that is {off:.1e} off")
+    require(off <= np.sqrt(rounding), f"`{name}` must have columns that sum to 1", f"a column that is {off:.1e} off")
 
 
 def _checked_edges(bins, dtype) -> Array:

@@ -49,8 +49,11 @@ def load_features(
         num_classes = require_whole("num_classes", num_classes, least=2)
     F, y = _read(path, {"features": features, "labels": labels})
     require(F.ndim == 2 and min(F.shape) >= 1, f"`{features}` must have shape (N, d), one sample a row", F.shape)
+    # NumPy forgets what bfloat16 is when it writes it
+    nameless = F.dtype.kind == "V" and F.dtype.itemsize == 2
+    hint = " (bfloat16, which NumPy does not save: widen it to float32 before)" if nameless else ""
     real = np.issubdtype(F.dtype, np.floating) or np.issubdtype(F.dtype, np.integer)
-    require(real, f"`{features}` must hold real numbers", F.dtype)
+    require(real, f"`{features}` must hold real numbers{hint}", F.dtype)
     finite = np.isfinite(F).all(axis=1)
     require(finite.all(), f"`{features}` must be finite; rows that are not", np.flatnonzero(~finite)[:10])
     require(y.shape == F.shape[:1], f"`{labels}` must have shape ({F.shape[0]},), one class for each row of `{features}`", y.shape)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from ufm._validate import (
     LONGEST_LIST,
     as_floats,
+    at_one_width,
     concrete,
     float_dtype,
     require,
@@ -215,9 +216,12 @@ def exponential_counts(num_classes: int, *, largest: int, ratio: float) -> tuple
 
 
 def collapse(labels: Labels, columns: Float[Array, "d C"]) -> Float[Array, "d K"]:
-    """Class means of `columns`, by mass: column k of the result is the mean over the columns of class k."""
+    """Class means of `columns`, by mass: column k of the result is the mean over the columns of class k.
+
+    Half precision is widened to the default float.
+    """
     require_instance("labels", labels, Labels)
-    columns = as_floats("columns", columns, ndim=2)
+    columns, masses = at_one_width(as_floats("columns", columns, ndim=2), labels.masses)
     require(columns.shape[1] == labels.num_columns, f"`columns` must have {labels.num_columns} columns, like `labels`", columns.shape)
-    members = jax.nn.one_hot(labels.class_index, labels.num_classes, dtype=columns.dtype) * labels.masses[:, None]
+    members = jax.nn.one_hot(labels.class_index, labels.num_classes, dtype=columns.dtype) * masses[:, None]
     return (columns @ members) / jnp.sum(members, axis=0)[None, :]
