@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ufm._validate import require, require_finite, require_instance
+from ufm._numerics import norm, unit
+from ufm._validate import as_floats, require, require_finite, require_instance
 from ufm.labels import Labels
 from ufm.losses import AbstractLoss
-from ufm.metrics.duality import checked_bias, checked_classifier
-from ufm.metrics.moments import moments
+from ufm.metrics.duality import last_layer
 from ufm.problem import Params, Problem, check_params, fit
 
 
@@ -66,27 +66,40 @@ def fit_decay(features, labels: Labels, classifier, bias=None, *, loss: Abstract
     require_finite("classifier", classifier, ndim=2)
     if bias is not None:
         require_finite("bias", bias, ndim=1)
-    means = moments(features, labels)
-    params = Params((checked_classifier(classifier, means),), means.features, checked_bias(bias, means))
-    widths = (len(means.features),)
+    dtype = labels.targets.dtype
+    given = [
+        as_floats("features", features, ndim=2, working=dtype),
+        as_floats("classifier", classifier, ndim=2, working=dtype),
+        None if bias is None else as_floats("bias", bias, ndim=1, working=dtype),
+    ]
+    last_layer(given[0], labels, given[1], given[2])
+    params, widths = Params((given[1],), given[0], given[2]), (len(given[0]),)
     model = Problem(labels, loss=loss, widths=widths, lambda_W=0.0, lambda_H=0.0, bias=None if bias is None else "free")
     params = check_params(model, params, name="last layer")
     W, H, masses = params.classifier, params.features, labels.masses
     G = _logit_gradient(model, params)
+    # in units in which no square overflows or underflows
+    unit_W, unit_H, unit_G = (float(unit(array)) for array in (W, H, G))
+    W, H, G = W / unit_W, H / unit_H, G / unit_G
     pull = -float(jnp.sum(G * (W @ H)))
     size_W, size_H = float(jnp.sum(W**2)), float(jnp.dot(masses, jnp.sum(H**2, axis=0)))
     require(size_W > 0, "`classifier` must not be zero", size_W)
     require(size_H > 0, "`features` must not be zero", size_H)
-    require(pull > 0, "`features` and `classifier` must give logits W H along which the loss falls, -<G, W H> > 0, for a decay > 0", pull)
-    lambda_W, lambda_H = pull / size_W, pull / size_H
+    require(
+        pull > 0,
+        "`features` and `classifier` must give logits W H along which the loss falls, -<G, W H> > 0, for a decay > 0",
+        pull * unit_G * unit_W * unit_H,
+    )
+    share_W, share_H = pull / size_W, pull / size_H
     # a column of mass m is m samples, each with the gradient W^T g / m
     per_sample = (W.T @ G) / jnp.sqrt(masses)[None, :]
-    residual_H = _share(per_sample + lambda_H * H * jnp.sqrt(masses)[None, :], per_sample)
+    residual_H = _share(per_sample + share_H * H * jnp.sqrt(masses)[None, :], per_sample)
     slope_W = G @ H.T
+    lambda_W, lambda_H = share_W * (unit_H / unit_W) * unit_G, share_H * (unit_W / unit_H) * unit_G
     return FittedDecay(
         lambda_W=lambda_W,
         lambda_H=lambda_H,
-        residual_W=_share(slope_W + lambda_W * W, slope_W),
+        residual_W=_share(slope_W + share_W * W, slope_W),
         residual_H=residual_H,
         residual_b=None if bias is None else _share(jnp.sum(G, axis=1), G / jnp.sqrt(masses)[None, :] * jnp.sqrt(labels.num_samples)),
         problem=Problem(labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=model.bias),
@@ -101,4 +114,4 @@ def _logit_gradient(problem: Problem, params: Params) -> Array:
 
 def _share(rest: Array, whole: Array) -> float:
     """The norm of a rest as a fraction of the norm of the whole."""
-    return float(jnp.sqrt(jnp.sum(rest**2) / jnp.sum(whole**2)))
+    return float(norm(rest) / norm(whole))

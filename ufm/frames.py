@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm._numerics import normalised, root, spectral, unit
 from ufm._validate import (
     as_floats,
+    at_one_width,
     concrete,
     float_dtype,
     require,
@@ -101,9 +103,9 @@ def gram_distance(gram: Float[Array, "K K"], target: Float[Array, "K K"]) -> Flo
 
     Raises `ValueError` for shapes that differ.
     """
-    G, T = as_floats("gram", gram, ndim=2), as_floats("target", target, ndim=2)
+    G, T = at_one_width(as_floats("gram", gram, ndim=2), as_floats("target", target, ndim=2))
     require(T.shape == G.shape, f"`target` must have the shape of `gram`, {G.shape}", T.shape)
-    return jnp.sqrt(jnp.sum((normalised(G) - normalised(T)) ** 2))
+    return root(jnp.sum((normalised(G) - normalised(T)) ** 2))
 
 
 def frame_distance(vectors: Float[Array, "d K"], frame: Float[Array, "e K"]) -> Float[Array, ""]:
@@ -136,16 +138,9 @@ def nearest_etf(vectors: Float[Array, "d K"]) -> Float[Array, "d K"]:
     d, K = V.shape
     require(K >= 2, "`vectors` must have K >= 2 columns", V.shape)
     require(d >= K - 1, f"`vectors` must have d >= K - 1 = {K - 1} rows to hold a simplex ETF", d)
-    E = jnp.asarray(_contrasts(K), V.dtype)
-    A, S, B = jnp.linalg.svd(V @ E.T, full_matrices=False)
-    return jnp.sum(S) / (K - 1) * (A @ B @ E)
-
-
-def normalised(matrix: Array) -> Array:
-    """The matrix over its Frobenius norm, NaN where that is zero; entries whose squares underflow are no exception."""
-    largest = jnp.max(jnp.abs(matrix))
-    matrix = matrix / jnp.where(largest > 0, largest, jnp.nan)
-    return matrix / jnp.sqrt(jnp.sum(matrix**2))
+    E, scale = jnp.asarray(_contrasts(K), V.dtype), unit(V)
+    Q, S = spectral(V / scale @ E.T, -1.0, 0)
+    return jnp.sum(S) / (K - 1) * (Q @ E) * scale
 
 
 def checked_lengths(lengths) -> None:

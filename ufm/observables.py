@@ -12,16 +12,17 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm import metrics
-from ufm._batching import one_by_one
+from ufm._numerics import norm, normalised, singular_values
 from ufm._validate import require, require_instance, require_positive
 from ufm.labels import collapse
+from ufm.metrics.moments import moments
 from ufm.problem import Params, Problem, decay, fit, require_shapes
 from ufm.solvers.first_order import sample_gradient
-from ufm.solvers.velocity import speed
 
 
 def _checked(observable: Callable) -> Callable:
@@ -51,25 +52,25 @@ def penalty(problem: Problem, params: Params) -> Float[Array, ""]:
 @_checked
 def gradient_norm(problem: Problem, params: Params) -> Float[Array, ""]:
     """The norm of the gradient for the free factors, a column counting as one of its samples: the speed of the flow at rate 1."""
-    return speed(sample_gradient(problem, params))
+    return norm(jnp.stack([norm(part) for part in jax.tree.leaves(sample_gradient(problem, params))]))
 
 
 @_checked
 def classifier_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
     """Singular values of the classifier W_M … W_1, largest first, r = min(K, d_1)."""
-    return _singular_values(params.classifier)
+    return singular_values(params.classifier)
 
 
 @_checked
 def logits_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
     r"""Singular values of $W H \sqrt{\mathrm{diag}(m)}$, the logits of all samples without bias, largest first, r = min(K, C)."""
-    return _singular_values(params.classifier @ _by_samples(problem, params))
+    return singular_values(params.classifier @ _by_samples(problem, params))
 
 
 @_checked
 def factor_spectra(problem: Problem, params: Params) -> Float[Array, "M+1 r"]:
     r"""Singular values of W_M, …, W_1 and $H\sqrt{\mathrm{diag}(m)}$, one row each, largest first, filled up with zeros to equal length."""
-    spectra = [_singular_values(factor) for factor in (*params.weights, _by_samples(problem, params))]
+    spectra = [singular_values(factor) for factor in (*params.weights, _by_samples(problem, params))]
     longest = max(len(spectrum) for spectrum in spectra)
     return jnp.stack([jnp.pad(spectrum, (0, longest - len(spectrum))) for spectrum in spectra])
 
@@ -97,7 +98,7 @@ def imbalance(problem: Problem, params: Params, *, rates: dict | None = None) ->
 @_checked
 def imbalance_norm(problem: Problem, params: Params) -> Float[Array, " M"]:
     """Frobenius norms of the matrices of `imbalance`."""
-    return jnp.stack([speed(matrix) for matrix in imbalance(problem, params)])
+    return jnp.stack([norm(matrix) for matrix in imbalance(problem, params)])
 
 
 @_checked
@@ -107,9 +108,7 @@ def alignment(problem: Problem, params: Params) -> Float[Array, ""]:
     $\bar M_k = \sqrt{n_k}\,\bar h_k$. NaN where either is zero. For balanced classes it is 1 minus half the squared `nc3_self_duality`.
     """
     means = collapse(problem.labels, params.features) * jnp.sqrt(problem.labels.class_counts)[None, :]
-    W = params.classifier
-    size = speed(W) * speed(means)
-    return jnp.where(size > 0, jnp.sum(W * means.T) / jnp.where(size > 0, size, 1), jnp.nan)
+    return jnp.sum(normalised(params.classifier) * normalised(means).T)
 
 
 @_checked
@@ -133,13 +132,13 @@ def cdnv(problem: Problem, params: Params) -> Float[Array, ""]:
 @_checked
 def nc2_etf(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc2_etf` of the class means, centred."""
-    return metrics.nc2_etf(metrics.class_gram(params.features, problem.labels, centre=True))
+    return metrics.nc2_etf(moments(params.features, problem.labels).gram(centre=True))
 
 
 @_checked
 def nc2_orthogonal(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.nc2_orthogonal` of the class means, as they are."""
-    return metrics.nc2_orthogonal(metrics.class_gram(params.features, problem.labels))
+    return metrics.nc2_orthogonal(moments(params.features, problem.labels).gram(centre=False))
 
 
 @_checked
@@ -157,6 +156,3 @@ def nc4_agreement(problem: Problem, params: Params) -> Float[Array, ""]:
 def _by_samples(problem: Problem, params: Params) -> Float[Array, "d C"]:
     """H with columns times the roots of their masses: the same Gram matrix as one column for each sample."""
     return params.features * jnp.sqrt(problem.labels.masses)[None, :]
-
-
-_singular_values = one_by_one(lambda matrix: jnp.linalg.svd(matrix, compute_uv=False))

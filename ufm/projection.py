@@ -10,7 +10,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
-from ufm._validate import as_floats, require, require_finite, require_instance, require_positive, require_real
+from ufm._numerics import spectral, unit
+from ufm._validate import (
+    as_floats,
+    at_one_width,
+    require,
+    require_finite,
+    require_instance,
+    require_positive,
+    require_real,
+)
 from ufm.labels import Labels
 from ufm.mixtures import MixedPairs, mixed_pairs
 
@@ -33,7 +42,8 @@ class Projection(eqx.Module):
         x = as_floats("columns", columns, ndim=2, empty=True)
         d = len(self.origin)
         require(x.shape[0] == d, f"`columns` must have d = {d} rows", x.shape)
-        return self.matrix @ (x - self.origin[:, None])
+        x, matrix, origin = at_one_width(x, self.matrix, self.origin)
+        return matrix @ (x - origin[:, None])
 
 
 def three_class_projection(classifier: Float[Array, "K d"] | Float[np.ndarray, "K d"], *, classes=(0, 1, 2), tolerance=1e-5) -> Projection:
@@ -62,12 +72,14 @@ def three_class_projection(classifier: Float[Array, "K d"] | Float[np.ndarray, "
     good = whole and len(set(chosen.tolist())) == 3 and chosen.min() >= 0 and chosen.max() < K
     require(good, f"`classes` must be three different classes of 0 … {K - 1}", classes)
     require_positive("tolerance", tolerance, shape=())
-    three = W[chosen]
+    three = W[chosen] / unit(W)
     origin = jnp.mean(three, axis=0)
-    U, S, V = jnp.linalg.svd(three - origin[None, :], full_matrices=False)
-    keep = tolerance * S[0] < S
-    polar = (U * keep.astype(W.dtype)[None, :]) @ V
-    return Projection(matrix=jnp.asarray(_TRIANGLE, W.dtype) @ polar, origin=origin, rank=jnp.sum(keep))
+    polar, S = spectral(three - origin[None, :], tolerance, 0)
+    return Projection(
+        matrix=jnp.asarray(_TRIANGLE, W.dtype) @ polar,
+        origin=origin * unit(W),
+        rank=jnp.sum(tolerance * S[0] < S),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
-from ufm._validate import as_floats, require, require_flag, require_nonnegative
+from ufm._numerics import unit
+from ufm._validate import as_floats, at_one_width, require, require_flag, require_nonnegative
 from ufm.frames import gram_distance
 from ufm.metrics.moments import Moments, moments
 
@@ -24,12 +26,12 @@ def nc3_self_duality(
     Source: Papyan, Han & Donoho 2020 (centred); the metrics of Dang et al. 2023 (not centred, and with ratios when imbalanced).
     """
     require_flag("centre", centre)
-    m = moments(features, labels, num_classes=num_classes)
-    W = checked_classifier(classifier, m)
+    m, W, _ = last_layer(features, labels, classifier, num_classes=num_classes)
     vectors = m.centred if centre else m.means
     if ratios is not None:
         require_nonnegative("ratios", ratios, shape=(m.num_classes,))
-        vectors = vectors * jnp.asarray(ratios, vectors.dtype)[None, :]
+        r = jnp.asarray(ratios, float)
+        vectors = vectors * (r / unit(r)).astype(vectors.dtype)[None, :]
     return gram_distance(W, vectors.T)
 
 
@@ -43,9 +45,8 @@ def nc3_product(features, labels, classifier, *, target, num_classes: int | None
     Raises `ValueError` as `nc3_self_duality` does, and for a target that is not (K, K). Source: the metrics of Dang et al. 2023.
     """
     require_flag("centre", centre)
-    m = moments(features, labels, num_classes=num_classes)
-    W = checked_classifier(classifier, m)
-    return gram_distance(W @ (m.centred if centre else m.means), target)
+    m, W, _ = last_layer(features, labels, classifier, num_classes=num_classes)
+    return gram_distance(W / unit(W) @ (m.centred if centre else m.means), target)
 
 
 def nc4_agreement(features, labels, classifier, bias=None, *, num_classes: int | None = None, tolerance=0.0) -> Float[Array, ""]:
@@ -59,16 +60,17 @@ def nc4_agreement(features, labels, classifier, bias=None, *, num_classes: int |
     Raises `ValueError` as `class_means` does, and for a classifier or bias of the wrong shape. Source: Papyan, Han & Donoho 2020.
     """
     require_nonnegative("tolerance", tolerance, shape=())
-    m = moments(features, labels, num_classes=num_classes)
-    W = checked_classifier(classifier, m)
-    return nc4_agreement_of(m, W, checked_bias(bias, m), tolerance)
+    m, W, b = last_layer(features, labels, classifier, bias, num_classes=num_classes)
+    return nc4_agreement_of(m, W, b, tolerance)
 
 
 def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
     """`nc4_agreement` of computed moments and checked arrays."""
-    logits = W @ m.features
+    # a share of samples, constant but for jumps
+    m, W, bias = lax.stop_gradient((m, W, bias))
+    logits = W / unit(W) @ m.features
     if bias is not None:
-        logits = logits + bias[:, None]
+        logits = _with_bias(logits, bias, unit(W), m.scale)
     # -½‖h - mean‖² up to a constant of the sample; centred, so that a common offset of all features does not cancel
     nearness = m.centred.T @ (m.features - m.grand[:, None]) - 0.5 * jnp.sum(m.centred**2, axis=0)[:, None]
     agree = jnp.any(_largest(logits, tolerance) & _largest(nearness, tolerance), axis=0)
@@ -77,20 +79,31 @@ def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
     return jnp.where(jnp.isfinite(jnp.sum(logits) + jnp.sum(nearness)), fraction, jnp.nan)
 
 
-def checked_classifier(classifier, m: Moments) -> Float[Array, "K d"]:
-    """The classifier as an array; `ValueError` unless it is (K, d)."""
-    W, shape = as_floats("classifier", classifier, ndim=2), (m.num_classes, m.features.shape[0])
+def last_layer(features, labels, classifier, bias=None, *, num_classes: int | None = None, floor=0.0):
+    """Moments, classifier (K, d) and bias (K,) or None of arrays from a user, as wide as the widest.
+
+    `ValueError` as `class_means` and for a classifier or bias of the wrong shape.
+    """
+    features, W, b = at_one_width(
+        as_floats("features", features, ndim=2),
+        as_floats("classifier", classifier, ndim=2),
+        None if bias is None else as_floats("bias", bias, ndim=1),
+    )
+    m = moments(features, labels, num_classes=num_classes, floor=floor)
+    shape = (m.num_classes, features.shape[0])
     require(W.shape == shape, f"`classifier` must have shape (K, d) = {shape}, d that of `features`", W.shape)
-    return W
+    if b is not None:
+        require(b.shape == shape[:1], f"`bias` must have shape ({m.num_classes},)", b.shape)
+    return m, W, b
 
 
-def checked_bias(bias, m: Moments) -> Float[Array, " K"] | None:
-    """The bias as an array; `ValueError` unless it is None or (K,)."""
-    if bias is None:
-        return None
-    b = as_floats("bias", bias, ndim=1)
-    require(b.shape == (m.num_classes,), f"`bias` must have shape ({m.num_classes},)", b.shape)
-    return b
+def _with_bias(logits: Float[Array, "K C"], bias: Float[Array, " K"], *scales: Float[Array, ""]):
+    """Logits in units of the product of `scales`, powers of two, plus a bias: in whichever unit is the larger."""
+    size = unit(bias)
+    # exponents, since the product of the scales may overflow
+    ahead = sum(jnp.frexp(scale)[1] - 1 for scale in scales) - (jnp.frexp(size)[1] - 1)
+    larger = jnp.where(bias.any(), jnp.minimum(ahead, 0), 0)
+    return jnp.ldexp(logits, larger) + jnp.ldexp(bias / size, larger - ahead)[:, None]
 
 
 def _largest(scores: Float[Array, "K C"], tolerance):

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import as_floats, concrete, require, require_nonnegative
+from ufm._numerics import root, unit
+from ufm._validate import as_floats, concrete, require, require_nonnegative, rounding_of
 from ufm.frames import centring_matrix, checked_lengths, gram_distance
 
 
@@ -52,12 +53,13 @@ def nc2_gof(gram: Float[Array, "K K"], *, lengths=None) -> Float[Array, ""]:
         return gram_distance(G, jnp.diag(jnp.diagonal(G)))
     checked_lengths(lengths)
     require(len(lengths) == len(G), f"`lengths` must have length {len(G)}, the size of `gram`", len(lengths))
-    return gram_distance(G, jnp.diag(jnp.asarray(lengths, G.dtype) ** 2))
+    a = jnp.asarray(lengths, float)
+    return gram_distance(G, jnp.diag((a / unit(a)).astype(G.dtype) ** 2))
 
 
 def vector_norms(gram: Float[Array, "K K"]) -> Float[Array, " K"]:
     """Lengths of the K vectors, the roots of the diagonal of their Gram matrix. Errors as for `nc2_etf`."""
-    return jnp.sqrt(jnp.diagonal(_checked_gram(gram)))
+    return root(jnp.diagonal(_checked_gram(gram)))
 
 
 def equinorm(gram: Float[Array, "K K"]) -> Float[Array, ""]:
@@ -67,7 +69,7 @@ def equinorm(gram: Float[Array, "K K"]) -> Float[Array, ""]:
     """
     norms = vector_norms(gram)
     mean = jnp.mean(norms)
-    return jnp.std(norms) / jnp.where(mean > 0, mean, jnp.nan)
+    return _deviation(norms / jnp.where(mean > 0, mean, jnp.nan))
 
 
 class Angles(NamedTuple):
@@ -90,7 +92,12 @@ def equiangularity(gram: Float[Array, "K K"], *, floor: float | Array = 0.0) -> 
     norms = jnp.where(norms > floor, norms, jnp.nan)
     pairs = np.triu_indices(len(G), 1)
     cosines = (G / norms[:, None] / norms[None, :])[pairs]
-    return Angles(jnp.mean(cosines), jnp.std(cosines), jnp.max(jnp.abs(cosines + 1 / (len(G) - 1))))
+    return Angles(jnp.mean(cosines), _deviation(cosines), jnp.max(jnp.abs(cosines + 1 / (len(G) - 1))))
+
+
+def _deviation(values: Float[Array, " n"]) -> Float[Array, ""]:
+    """The standard deviation, with derivative 0 where all values are equal."""
+    return root(jnp.mean((values - jnp.mean(values)) ** 2))
 
 
 def _checked_gram(gram) -> Float[Array, "K K"]:
@@ -99,6 +106,9 @@ def _checked_gram(gram) -> Float[Array, "K K"]:
     array = concrete(G)
     if array is not None:
         # catches a square W or H handed over in place of its Gram matrix; the rounding of a product is far smaller. NaN passes and stays
-        slack, asymmetry = np.sqrt(np.finfo(array.dtype).eps) * np.max(np.abs(array)), np.max(np.abs(array - array.T))
-        require(not asymmetry > slack, "`gram` must be symmetric (W Wᵀ, not W); largest asymmetry", asymmetry)
+        largest = np.max(np.abs(array))
+        # one after the other: the difference of two large numbers may overflow
+        asymmetry = np.max(np.abs(array / largest - array.T / largest)) if largest > 0 else 0
+        symmetric = not asymmetry > np.sqrt(rounding_of(gram))
+        require(symmetric, "`gram` must be symmetric (W Wᵀ, not W); largest asymmetry", asymmetry * largest)
     return G

@@ -10,8 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ufm._numerics import unit
 from ufm._validate import as_floats, concrete, require, require_flag, require_real
 from ufm.frames import checked_count
 from ufm.labels import Labels
@@ -21,7 +23,12 @@ _NOISE = 16.0
 
 
 class Moments(eqx.Module):
-    """Means and deviations of the columns of a feature matrix. `floor`: a length no greater than this counts as zero."""
+    """Means and deviations of the columns of a feature matrix, lengths in units of `scale`.
+
+    Lengths in units of a power of two near the largest entry, masses in units of one near the
+    largest, so that squares and sums neither over- nor underflow. `floor`: a length no greater than
+    this counts as zero.
+    """
 
     features: Float[Array, "d C"]
     index: Int[Array, " C"]
@@ -30,6 +37,7 @@ class Moments(eqx.Module):
     means: Float[Array, "d K"]
     grand: Float[Array, " d"]
     floor: Float[Array, ""]
+    scale: Float[Array, ""]
 
     @property
     def num_classes(self) -> int:
@@ -67,6 +75,15 @@ class Moments(eqx.Module):
         """Whether the class means are not all the same point; true of NaN, which is no collapse."""
         return ~(self.between_trace <= self.floor**2)
 
+    def gram(self, *, centre: bool) -> Float[Array, "K K"]:
+        """Inner products of the class means, or of the class means less the global mean."""
+        vectors = self.centred if centre else self.means
+        return vectors.T @ vectors
+
+    def squared(self, quantity: Array) -> Array:
+        """A quantity of these units squared in the units of the user. Step by step: the square of `scale` may overflow."""
+        return quantity * self.scale * self.scale
+
 
 def moments(features, labels, *, num_classes: int | None = None, floor=0.0) -> Moments:
     """The moments of arrays from a user; `floor` is a length that counts as zero whatever the size of the features."""
@@ -77,13 +94,26 @@ def moments(features, labels, *, num_classes: int | None = None, floor=0.0) -> M
 @eqx.filter_jit
 def moments_of(features, index, masses, num_classes: int, floor) -> Moments:
     """The moments of checked arrays."""
+    scale = unit(features)
+    features, masses = features / scale, masses / unit(masses)
     counts = jax.ops.segment_sum(masses, index, num_classes)
     means = _class_means(features, index, masses, counts)
     grand = means @ counts / jnp.sum(counts)
     grand = grand + (means - grand[:, None]) @ counts / jnp.sum(counts)
     rms = jnp.sqrt(jnp.dot(masses, jnp.sum(features**2, axis=0)) / jnp.sum(counts))
-    floor = jnp.maximum(_NOISE * jnp.finfo(features.dtype).eps * rms, floor)
-    return Moments(features=features, index=index, masses=masses, counts=counts, means=means, grand=grand, floor=floor)
+    floor = jnp.maximum(_NOISE * jnp.finfo(features.dtype).eps * rms, floor / scale)
+    # compared with, never part of a value: the root of no features has no derivative to hand on
+    floor = lax.stop_gradient(floor)
+    return Moments(
+        features=features,
+        index=index,
+        masses=masses,
+        counts=counts,
+        means=means,
+        grand=grand,
+        floor=floor,
+        scale=scale,
+    )
 
 
 def class_means(features, labels, *, num_classes: int | None = None) -> Float[Array, "d K"]:
@@ -91,12 +121,14 @@ def class_means(features, labels, *, num_classes: int | None = None) -> Float[Ar
 
     `features` (d, C): one column per sample, or per group of samples that share a feature. `labels`: `Labels`, whose class is the largest
     entry of each target and whose masses count the samples of a column, or integers (C,) in [0, K), each one sample; then `num_classes` K
-    is required. These arguments are the same for every function of features and labels here.
+    is required. These arguments are the same for every function of features and labels here. Half precision is widened to the default
+    float, and the answer is in that.
 
     Raises `ValueError` for shapes that disagree, labels out of range, a class with no sample, and float64 arrays while JAX has float64
     switched off. Traced labels are not checked; a class with no sample then has a NaN mean.
     """
-    return moments(features, labels, num_classes=num_classes).means
+    m = moments(features, labels, num_classes=num_classes)
+    return m.means * m.scale
 
 
 def global_mean(features, labels, *, num_classes: int | None = None) -> Float[Array, " d"]:
@@ -104,7 +136,8 @@ def global_mean(features, labels, *, num_classes: int | None = None) -> Float[Ar
 
     Arguments and errors as for `class_means`. Source: the metrics of Dang et al. 2023, whose code uses the sample mean there too.
     """
-    return moments(features, labels, num_classes=num_classes).grand
+    m = moments(features, labels, num_classes=num_classes)
+    return m.grand * m.scale
 
 
 def within_class_cov(features, labels, *, num_classes: int | None = None) -> Float[Array, "d d"]:
@@ -113,7 +146,7 @@ def within_class_cov(features, labels, *, num_classes: int | None = None) -> Flo
     Arguments and errors as for `class_means`. Exactly zero for collapsed labels, one column per class.
     """
     m = moments(features, labels, num_classes=num_classes)
-    return (m.deviations * m.masses[None, :]) @ m.deviations.T / jnp.sum(m.counts)
+    return m.squared((m.deviations * m.masses[None, :]) @ m.deviations.T / jnp.sum(m.counts))
 
 
 def between_class_cov(features, labels, *, num_classes: int | None = None) -> Float[Array, "d d"]:
@@ -122,7 +155,7 @@ def between_class_cov(features, labels, *, num_classes: int | None = None) -> Fl
     Arguments and errors as for `class_means`. For imbalanced classes $\Sigma_W + \Sigma_B$ is therefore not the total covariance.
     """
     m = moments(features, labels, num_classes=num_classes)
-    return m.centred @ m.centred.T / m.num_classes
+    return m.squared(m.centred @ m.centred.T / m.num_classes)
 
 
 def class_gram(features, labels, *, num_classes: int | None = None, centre: bool = False) -> Float[Array, "K K"]:
@@ -132,8 +165,7 @@ def class_gram(features, labels, *, num_classes: int | None = None, centre: bool
     """
     require_flag("centre", centre)
     m = moments(features, labels, num_classes=num_classes)
-    vectors = m.centred if centre else m.means
-    return vectors.T @ vectors
+    return m.squared(m.gram(centre=centre))
 
 
 def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, Array, Array, int]:
@@ -147,16 +179,17 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
         require(labels.num_columns == C, f"`labels` must have {C} columns, like `features`", labels.num_columns)
     else:
         K = checked_count(num_classes)
-        index, masses = jnp.asarray(require_real("labels", labels, ndim=1)), jnp.ones(C, features.dtype)
+        index, masses = require_real("labels", labels, ndim=1), jnp.ones(C, features.dtype)
         require(jnp.issubdtype(index.dtype, jnp.integer), "`labels` must be ufm.Labels or integers", index.dtype)
         require(len(index) == C, f"`labels` must have length {C}, the columns of `features`", len(index))
         require(K <= C, f"`num_classes` must be at most {C}, the columns of `features`: each class needs a sample", K)
     classes = concrete(index)
     if classes is not None:
         require(np.all((classes >= 0) & (classes < K)), f"`labels` must lie in [0, {K})", f"{classes.min()} to {classes.max()}")
-        present = np.bincount(classes, minlength=K) > 0
+        present = np.bincount(classes.astype(int), minlength=K) > 0
         require(present.all(), "`labels` must hold a sample of every class; classes without one", np.flatnonzero(~present)[:10])
-    return features, index, masses, K
+    # (JAX without x64 wraps large whole numbers, so not before they are looked at)
+    return features, jnp.asarray(index, int), masses, K
 
 
 def _class_means(features, index, masses, counts) -> Float[Array, "d K"]:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ufm._numerics import norm, root, unit
 from ufm._validate import require_instance, require_nonnegative
 from ufm.frames import centring_matrix, gram_distance
-from ufm.metrics.duality import checked_bias, checked_classifier, nc4_agreement_of
+from ufm.metrics.duality import last_layer, nc4_agreement_of
 from ufm.metrics.geometry import equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal
-from ufm.metrics.moments import Moments, checked_columns, moments, moments_of
+from ufm.metrics.moments import Moments, checked_columns, moments_of
 from ufm.metrics.variability import cdnv_of, nc1_pinv_of, nc1_trace_ratio_of
 from ufm.problem import Params, Problem, objective, require_shapes
 from ufm.solution import Solution
@@ -81,8 +82,8 @@ def measure_params(problem: Problem, params: Params, *, tolerance=None, rcond=No
     r"""All metrics of any point of a problem; runs inside `jit` and `vmap`, so a flow can observe it.
 
     `tolerance`: what counts as zero, the root of machine epsilon unless given. Features or a factor are at zero when their share of the
-    decay is: $\sqrt{\lambda}\,\|\cdot\| \le$ `tolerance` $\sqrt{2f}$ with f the objective, which bounds every such share. Where λ = 0 only
-    rounding counts. The same tolerance makes ties of `nc4_agreement`. `rcond`: that of `nc1_pinv`.
+    decay is: $\sqrt{\lambda}\,\|\cdot\| \le$ `tolerance` $\sqrt{2f}$ with f the objective, which bounds every such share. Where λ = 0,
+    or f is beyond the largest number, only rounding counts. The same tolerance makes ties of `nc4_agreement`. `rcond`: that of `nc1_pinv`.
 
     Returns `Metrics`. Raises `ValueError` for a negative tolerance and for params that do not fit the problem. Exactly at a collapse
     threshold a minimiser stops at about the cube root of its own tolerance from zero: such a point is not flagged, and its metrics are
@@ -127,8 +128,7 @@ def measure_features(
     ):
         if value is not None or name != "rcond":
             require_nonnegative(name, value, shape=())
-    m = moments(features, labels, num_classes=num_classes, floor=feature_floor)
-    W, b = checked_classifier(classifier, m), checked_bias(bias, m)
+    m, W, b = last_layer(features, labels, classifier, bias, num_classes=num_classes, floor=feature_floor)
     return _measure(m, W, b, *_traced(W.dtype, classifier_floor, tolerance, rcond))
 
 
@@ -140,14 +140,15 @@ def _traced(dtype, *values):
 @eqx.filter_jit
 def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metrics:
     # in coordinates where the decay is ½‖v‖² every part of a point is at most sqrt(2 f), and at a stationary point they share it evenly
-    reach = tolerance * jnp.sqrt(2 * objective(problem, params))
+    value = objective(problem, params)
+    reach = tolerance * jnp.where(jnp.isfinite(value), root(2 * value), 0)
     lambda_H = problem.lambda_H if problem.beta is None else problem.lambda_H + problem.beta
     lengths = reach / jnp.sqrt(jnp.where(lambda_H > 0, lambda_H * problem.labels.num_samples, jnp.inf))
     W = params.classifier
-    classifier_floor = tolerance * jnp.sqrt(jnp.max(jnp.sum(W**2, axis=1)))
+    classifier_floor = tolerance * jnp.max(norm(W, axis=1))
     if problem.fixed_weights is None:
         for lam, factor in zip(problem.lambda_W, params.weights, strict=True):
-            at_zero = (lam > 0) & (jnp.sqrt(lam * jnp.sum(factor**2)) <= reach)
+            at_zero = (lam > 0) & (jnp.sqrt(lam) * norm(factor) <= reach)
             classifier_floor = jnp.where(at_zero, jnp.inf, classifier_floor)
     labels = problem.labels
     m = moments_of(params.features, labels.class_index, labels.masses, labels.num_classes, lengths)
@@ -157,15 +158,17 @@ def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metri
 @eqx.filter_jit
 def _measure(m: Moments, W, bias, classifier_floor, tolerance, rcond) -> Metrics:
     K, eps = m.num_classes, jnp.finfo(W.dtype).eps
-    feature_norms = jnp.sqrt(jnp.sum(m.means**2, axis=0))
-    classifier_norms = jnp.sqrt(jnp.sum(W**2, axis=1))
-    row_floor = jnp.maximum(classifier_floor, eps * jnp.max(classifier_norms))
-    zero_features = jnp.all(feature_norms <= m.floor)
-    zero_classifier = jnp.all(classifier_norms <= row_floor)
+    # rows and class means in units in which no square overflows; all metrics but the sizes are blind to them
+    size = unit(W)
+    rows = W / size
+    feature_lengths, row_lengths = norm(m.means, axis=0), norm(rows, axis=1)
+    row_floor = jnp.maximum(classifier_floor / size, eps * jnp.max(row_lengths))
+    zero_features = jnp.all(feature_lengths <= m.floor)
+    zero_classifier = jnp.all(row_lengths <= row_floor)
 
     means = jnp.where(zero_features, jnp.nan, m.means)
     centred = jnp.where(m.apart, m.centred, jnp.nan)
-    rows = jnp.where(zero_classifier, jnp.nan, W)
+    rows = jnp.where(zero_classifier, jnp.nan, rows)
     mean_gram, centred_gram, row_gram = means.T @ means, centred.T @ centred, rows @ rows.T
     feature_angles = equiangularity(centred_gram, floor=m.floor)
     classifier_angles = equiangularity(row_gram, floor=row_floor)
@@ -186,8 +189,8 @@ def _measure(m: Moments, W, bias, classifier_floor, tolerance, rcond) -> Metrics
         nc3_orthogonal=gram_distance(rows @ means, identity),
         nc3_etf=gram_distance(rows @ centred, P),
         nc4_agreement=jnp.where(collapsed, jnp.nan, nc4_agreement_of(m, W, bias, tolerance)),
-        feature_norms=feature_norms,
-        classifier_norms=classifier_norms,
+        feature_norms=feature_lengths * m.scale,
+        classifier_norms=row_lengths * size,
         feature_norm_cv=equinorm(centred_gram),
         classifier_norm_cv=equinorm(row_gram),
         feature_cosine_mean=feature_angles.mean,
@@ -196,10 +199,10 @@ def _measure(m: Moments, W, bias, classifier_floor, tolerance, rcond) -> Metrics
         classifier_cosine_std=classifier_angles.std,
         feature_etf_deviation=feature_angles.etf_deviation,
         classifier_etf_deviation=classifier_angles.etf_deviation,
-        within_trace=m.within_trace,
-        between_trace=m.between_trace,
+        within_trace=m.squared(m.within_trace),
+        between_trace=m.squared(m.between_trace),
         collapsed=collapsed,
-        collapsed_classes=(feature_norms <= m.floor) | (classifier_norms <= row_floor),
+        collapsed_classes=(feature_lengths <= m.floor) | (row_lengths <= row_floor),
     )
 
 

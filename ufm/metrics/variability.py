@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._numerics import spectral, unit
 from ufm._validate import require_nonnegative
 from ufm.metrics.moments import Moments, moments
 
@@ -51,11 +52,11 @@ def nc1_pinv_of(m: Moments, rcond=None) -> Float[Array, ""]:
     """`nc1_pinv` of computed moments."""
     if rcond is None:
         rcond = m.features.shape[0] * jnp.finfo(m.features.dtype).eps
-    U, s, _ = jnp.linalg.svd(m.centred, full_matrices=False)
-    # eigenvalues of Sigma_B are s²/K, and this K cancels the one in front of the trace
-    kept = s**2 > rcond * s[0] ** 2
-    spread = (U.T @ m.deviations) ** 2 @ m.masses / jnp.sum(m.counts)
-    trace = jnp.sum(jnp.where(kept, spread / jnp.where(kept, s, 1) ** 2, 0))
+    scale = unit(m.centred)
+    # tr(Σ_W Σ_B⁺)/K is the mean square of C⁺ h over deviations h: Σ_B = C Cᵀ/K. Eigenvalues are squares of singular values
+    inverse, s = spectral(m.centred / scale, jnp.sqrt(rcond), -1)
+    along = inverse.T @ (m.deviations / scale)
+    trace = jnp.dot(m.masses, jnp.sum(along**2, axis=0)) / jnp.sum(m.counts)
     # NaN in the features makes every comparison False: nothing kept, and a perfect 0 without this
     return jnp.where(m.apart & jnp.isfinite(s[0]), trace, jnp.nan)
 
@@ -71,8 +72,9 @@ def cdnv_of(m: Moments) -> Float[Array, ""]:
 
     # distances from differences, one class at a time: through the Gram matrix they would cancel, all at once they need K² d numbers
     def from_class(k):
+        itself = jnp.arange(K) == k
         squares = jnp.sum((centred - centred[:, k][:, None]) ** 2, axis=0)
-        squares = jnp.where(squares > m.floor**2, squares, jnp.nan)
-        return jnp.sum(jnp.where(jnp.arange(K) == k, 0, (variances + variances[k]) / (2 * squares)))
+        squares = jnp.where(itself, 1, jnp.where(squares > m.floor**2, squares, jnp.nan))
+        return jnp.sum(jnp.where(itself, 0, (variances + variances[k]) / (2 * squares)))
 
     return jnp.sum(jax.lax.map(from_class, jnp.arange(K))) / (K * (K - 1))
