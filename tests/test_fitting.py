@@ -107,3 +107,17 @@ H, W = np.array([[1.0, 1.0, -1.0]]), np.array([[1.0], [-1.0]])
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         fit_decay(*arguments, loss=ufm.CrossEntropy())
+
+
+def test_a_column_of_mass_m_is_m_samples():
+    """At a wrong bias too, where all residuals are those of the samples."""
+    rng = np.random.default_rng(0)
+    W, b = rng.normal(size=(3, 4)), 0.3 * rng.normal(size=3)
+    H = np.linalg.pinv(W) + 0.1 * rng.normal(size=(4, 3))
+    counts = (5, 3, 2)
+    whole = ufm.one_hot(counts, collapsed=True)
+    columns = fit_decay(H, whole, W, b, loss=ufm.CrossEntropy())
+    samples = fit_decay(np.repeat(H, counts, axis=1), ufm.one_hot(counts), W, b, loss=ufm.CrossEntropy())
+    for name in ("lambda_W", "lambda_H", "residual_W", "residual_H", "residual_b"):
+        np.testing.assert_allclose(getattr(columns, name), getattr(samples, name), rtol=1e-12)
+    assert columns.residual_b > 1e-3

@@ -224,3 +224,9 @@ def test_float64_is_not_rounded_silently():
             frame_distance(np.eye(2), np.eye(2))
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+def test_frames_have_length_one_unless_told():
+    np.testing.assert_array_equal(orthogonal_frame(3), np.eye(3))
+    np.testing.assert_allclose(np.sum(np.asarray(simplex_etf(4)) ** 2, axis=0), 1, rtol=1e-15)
+    np.testing.assert_allclose(np.sum(np.asarray(simplex_etf(4, dim=5)) ** 2, axis=0), 1, rtol=1e-14)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ufm
 from ufm.frames import centring_matrix, general_orthogonal_frame, orthogonal_frame, random_orthonormal, simplex_etf
 from ufm.labels import one_hot, soft
 from ufm.losses import CrossEntropy, MeanSquaredError
@@ -724,3 +726,47 @@ def test_params_of_another_problem_are_refused(params, message):
     problem = Problem(one_hot((2, 2)), loss=MSE, widths=(3,), lambda_W=1e-3, lambda_H=1e-3)
     with pytest.raises(ValueError, match=message):
         measure_params(problem, params)
+
+
+def test_the_global_mean_of_unequal_classes_far_from_zero():
+    """Against `math.fsum`. The first pass is off by a few eps of the offset, which the second removes."""
+    rng = np.random.default_rng(0)
+    counts = rng.choice([1, 2, 4, 8], size=60)
+    # samples of a class alike and their numbers powers of two, so that class means are exact
+    points = 1e8 + rng.normal(size=(3, 60))
+    features, labels = np.repeat(points, counts, axis=1), np.repeat(np.arange(60), counts)
+    right = np.array([math.fsum(row) for row in features]) / counts.sum()
+    np.testing.assert_allclose(ufm.global_mean(features, labels, num_classes=60), right, rtol=2 * np.finfo(float).eps, atol=0)
+
+
+def test_means_on_a_line_are_a_scatter_of_rank_one():
+    """With `rcond=0` nothing is cut off but what is zero exactly, which must not be divided by."""
+    labels = np.arange(12) % 3
+    features = np.zeros((4, 12))
+    features[0] = np.array([-4.0, 0.0, 4.0])[labels] + np.where(np.arange(12) < 6, 1.0, -1.0)
+    measured = ufm.nc1_pinv(features, labels, num_classes=3, rcond=0)
+    # variance 1 within, (16 + 0 + 16)/3 between, over K = 3
+    np.testing.assert_allclose(measured, 3 / 32 / 3, rtol=1e-14)
+
+
+def test_the_pull_of_an_anchor_counts_in_what_is_zero():
+    """A feature is zero below a share of the length sqrt(2 f / ((lambda_H + beta) N)); without beta twice as many would be."""
+    labels = ufm.one_hot([5, 5], collapsed=True)
+    tolerance = 1e-3
+
+    def collapsed(length):
+        features = jnp.array([[1.0, 0.0], [0.0, length]])
+        problem = ufm.Problem(
+            labels, loss=ufm.MeanSquaredError(), widths=(2,), lambda_W=1e-2, lambda_H=1e-4, anchor=jnp.zeros((2, 2)), beta=1e2
+        )
+        params = ufm.Params((jnp.eye(2),), features)
+        value = float(ufm.objective(problem, params))
+        reach = tolerance * np.sqrt(2 * value / ((1e-4 + 1e2) * 10))
+        return bool(ufm.measure_params(problem, params, tolerance=tolerance).collapsed_classes[1]), length / reach
+
+    for factor, wanted in ((0.9, True), (1.1, False)):
+        # the value hardly depends on a length of a thousandth
+        _, ratio = collapsed(1e-3)
+        found, met = collapsed(1e-3 / ratio * factor)
+        assert abs(met - factor) < 1e-3
+        assert found is wanted
