@@ -94,6 +94,15 @@ class Labels(eqx.Module):
         return self.targets @ self.masses
 
     @property
+    def absent_classes(self) -> np.ndarray:
+        """The classes that no target holds, of any lane where problems are stacked; none while targets are traced."""
+        targets = concrete(self.targets)
+        if targets is None:
+            return np.zeros(0, int)
+        empty = np.all(targets == 0, axis=-1)
+        return np.flatnonzero(np.any(empty, axis=tuple(range(empty.ndim - 1))))
+
+    @property
     def class_index(self) -> Int[Array, " C"]:
         """The class of each column, the largest entry of its target."""
         return jnp.argmax(self.targets, axis=0)

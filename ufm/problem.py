@@ -279,6 +279,18 @@ def require_decay(problem: Problem, purpose: str) -> None:
         require_positive("lambda_H", problem.lambda_H, f" for {purpose}")
 
 
+def require_minimum(problem: Problem, purpose: str) -> None:
+    """`ValueError` unless the infimum is attained: λ > 0 on free factors, and no bias that is best at −∞."""
+    require_decay(problem, purpose)
+    if problem.bias == "free" and problem.loss.needs_every_class:
+        absent = problem.labels.absent_classes
+        words = (
+            f"`labels` must give every class some target for {purpose} with a free bias: the infimum is not attained, "
+            "as the bias of an absent class is best at -inf (leave the class out, or give the bias a penalty)"
+        )
+        require(len(absent) == 0, words, f"no target for class {', '.join(map(str, absent[:5]))}")
+
+
 def require_free_features(problem: Problem, purpose: str) -> None:
     """`ValueError` for nonnegative features, which `purpose` does not cover."""
     require(problem.features == "free", f'`problem.features` must be "free" for {purpose}', problem.features)

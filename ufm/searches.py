@@ -27,7 +27,7 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.landscape import product_rank, product_spectrum
-from ufm.problem import Params, Problem, require_decay, require_free_features
+from ufm.problem import Params, Problem, require_free_features, require_minimum
 from ufm.solution import Result, Solution
 from ufm.solvers import minimise, random_start
 
@@ -263,7 +263,7 @@ def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
 
 def _check_free(problem: Problem) -> None:
     require_instance("problem", problem, Problem)
-    require_decay(problem, "a search")
+    require_minimum(problem, "a search")
     require_free_features(problem, "a search")
     require(problem.fixed_weights is None, "`problem` must have free weights for a search", "frozen weights")
     require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")

@@ -22,7 +22,7 @@ from ufm._validate import (
     require_path,
     require_whole,
 )
-from ufm.problem import Problem, require_decay, require_free_features
+from ufm.problem import Problem, require_decay, require_free_features, require_minimum
 from ufm.solution import Result
 from ufm.solvers import flow_batch
 from ufm.solvers.batched_flow import checked_devices, threads_like_this, worker_count
@@ -245,7 +245,7 @@ def _chosen(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str,
 def _checked_solver(group: Group, solver: AbstractSolver | None) -> AbstractSolver:
     """The solver of a group, once it is known to suit all its problems."""
     problems = group.problems
-    require_decay(problems, "a minimiser")
+    require_minimum(problems, "a minimiser")
     return suitable_solver(problems, solver)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ufm._progress import Progress
 from ufm._validate import require, require_flag, require_instance, require_key, require_one_of, require_whole
 from ufm.large_scale.problem import LargeProblem, as_problem, large_objective
-from ufm.problem import Params, check_params, require_decay
+from ufm.problem import Params, check_params, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import Flat, split
 from ufm.solvers.lbfgs import lbfgs_step
@@ -61,7 +61,7 @@ def minimise_large(
     max_steps, memory_size = require_whole("max_steps", max_steps), require_whole("memory_size", memory_size)
     require_flag("throw", throw)
     require_flag("progress", progress, optional=True)
-    require_decay(as_problem(problem), "a minimiser")
+    require_minimum(as_problem(problem), "a minimiser")
     tolerance = gradient_tolerance(tolerance, problem.dtype)
 
     if resume is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ufm._validate import (
+    concrete,
     float_dtype,
     require,
     require_array,
@@ -89,6 +90,14 @@ class SparseLabels(eqx.Module):
         squares, _ = jax.lax.scan(of_entry, jnp.zeros_like(self.background), (self.index, self.entries))
         crossed = 2 * self.background * jnp.sum(self.entries, axis=0)
         return jnp.dot(self.masses, squares + crossed + self.num_classes * self.background**2)
+
+    @property
+    def absent_classes(self) -> np.ndarray:
+        """The classes that no target holds; none while labels are traced."""
+        index, entries, background = map(concrete, (self.index, self.entries, self.background))
+        if index is None or entries is None or background is None or background.any():
+            return np.zeros(0, int)
+        return np.setdiff1d(np.arange(self.num_classes), index[entries != 0])
 
     def columns(self, start: Int[Array, ""], size: int) -> Float[Array, "K size"]:
         """The targets of `size` columns from `start` on, written out. Runs inside `jit`."""

@@ -28,11 +28,14 @@ class AbstractLoss(eqx.Module):
     `convex`: whether it is convex in the logits; one that is not has no certificate.
     `shift_invariant`: whether a number added to all logits of a sample costs nothing, for targets that
     sum to one. `least_squares`: whether it is half the squared distance of logits and targets.
+    `needs_every_class`: whether it falls for ever with the logits of a class that no target holds, so that with a
+    free bias the infimum is not attained.
     """
 
     name: ClassVar[str]
     convex: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = False
+    needs_every_class: ClassVar[bool] = False
     least_squares: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any):

@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._progress import Progress
 from ufm._validate import require, require_choice, require_flag, require_instance
-from ufm.problem import Params, Problem, require_decay
+from ufm.problem import Params, Problem, require_minimum
 from ufm.solution import Result, Solution, Trajectory
 from ufm.solvers.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
 from ufm.solvers.first_order import Observables, starting_point
@@ -149,7 +149,7 @@ def velocity_of(problem: Problem, path: str, rates: Mapping | None) -> AbstractV
 def _polish_target(problem: Problem, velocity: AbstractVelocity, params: Params) -> Problem:
     """The problem that a polish minimises; `ValueError` before the flow, not after it."""
     target = velocity.polishable(problem, params)
-    require_decay(target, "`polish`")
+    require_minimum(target, "`polish`")
     return target
 
 

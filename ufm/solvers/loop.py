@@ -21,7 +21,7 @@ from ufm._validate import (
     require_one_of,
     require_whole,
 )
-from ufm.problem import Params, Problem, check_params, require_decay
+from ufm.problem import Params, Problem, check_params, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import to_flat, to_params
 from ufm.solvers.newton import Newton, ProjectedNewton
@@ -63,7 +63,8 @@ def minimise(
     are local minima (use several `starts`, and `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
     resumed.
 
-    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a start of the wrong shape, dtype or sign, a
+    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a free bias under a softmax loss with a class that no
+    target holds (the infimum is not attained), a start of the wrong shape, dtype or sign, a
     solver without bounds for nonnegative features, a tolerance that the dtype cannot reach or that every point meets (>= 1), or none or
     several of `key`, `start` and `resume`.
     """
@@ -76,7 +77,7 @@ def minimise(
     require_flag("throw", throw)
     require_flag("progress", progress, optional=True)
     require(starts == 1 or key is not None, "`starts` > 1 needs random starts, that is `key`", starts)
-    require_decay(problem, "a minimiser")
+    require_minimum(problem, "a minimiser")
     tolerance = gradient_tolerance(tolerance, problem.dtype)
     threshold = jnp.asarray(tolerance, problem.dtype)
 
