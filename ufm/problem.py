@@ -178,7 +178,8 @@ class Problem(eqx.Module):
 
 def with_canonical_loss(problem):
     """The same problem with the simplest loss of the same values, whose bounds and structure are known."""
-    return eqx.tree_at(lambda p: p.loss, problem, problem.loss.canonical())
+    simplest = problem.loss.canonical()
+    return problem if simplest is problem.loss else eqx.tree_at(lambda p: p.loss, problem, simplest)
 
 
 def objective(problem: Problem, params: Params) -> Float[Array, ""]:

@@ -300,8 +300,10 @@ def _point(dual: Array, targets: Array) -> tuple[Array, Array]:
     # both are right around the point where one takes over from the other: see `_below_top` for why; and not at
     # 1/2, because XLA's log1p on a CPU is off by 100 eps for x in (-0.5, -0.29), where a logarithm is not
     less_one = jnp.clip((targets - 1) + dual, -0.25, 1)
-    safe = jnp.where(point > 0, point, 1)
-    return point, jnp.where(point > _TO_LOG1P, jnp.log1p(less_one), jnp.log(safe))
+    safe, near = jnp.where(point > 0, point, 1), point > _TO_LOG1P
+    # a point of the simplex has one such entry at most: one log1p a column
+    log_near = jnp.log1p(jnp.sum(jnp.where(near, less_one, 0), axis=0))
+    return point, jnp.where(near, log_near[None], jnp.log(safe))
 
 
 def _excess(targets: Array) -> Array:
