@@ -390,8 +390,16 @@ def test_a_wrong_loss_certifies_nothing(loss):
 
 def test_closing_means_both_sides_and_a_billionth():
     def certificate(value, lower, rounding=0.0):
-        numbers = (jnp.asarray(x) for x in (value, lower, max(value - lower, 0) / value, 1.0, 0.0, rounding, 0.0))
-        return Certificate(*numbers, loss="X")
+        numbers = {
+            "value": value,
+            "lower_bound": lower,
+            "gap": max(value - lower, 0) / value,
+            "spectral_ratio": 1.0,
+            "bias_residual": 0.0,
+            "rounding": rounding,
+            "contradiction": 0.0,
+        }
+        return Certificate(**{name: jnp.asarray(number) for name, number in numbers.items()}, loss="X")
 
     assert certificate(1.0, 1 - 5e-10).closes()
     assert not certificate(1.0, 1 - 1.005e-9).closes()

@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -129,7 +130,43 @@ class Trajectory(eqx.Module):
         return jax.tree.map(lambda leaf: leaf[index], self)
 
 
-class Certificate(eqx.Module):
+class AbstractCertificate(eqx.Module):
+    """A value and a lower bound on the global minimum, and what may be said of the two."""
+
+    value: eqx.AbstractVar[Float[Array, ""]]
+    lower_bound: eqx.AbstractVar[Float[Array, ""]]
+    gap: eqx.AbstractVar[Float[Array, ""]]
+    rounding: eqx.AbstractVar[Float[Array, ""]]
+    loss: eqx.AbstractVar[str]
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing impossible was found: a bound above the value is a defect, never a proof."""
+        return not float(self.lower_bound) - float(self.value) > float(self.rounding)
+
+    def closes(self, tolerance: float = 1e-9) -> bool:
+        """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
+        require_nonnegative("tolerance", tolerance, shape=())
+        known = float(self.value) - float(self.lower_bound) + float(self.rounding)
+        return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))
+
+    def _sentence(self, impossible: str = "a lower bound above the value") -> str:
+        """The value and the bound in words; what is `impossible` where the certificate is not valid."""
+        if not self.valid:
+            return (
+                f"INVALID: {impossible}, so the conjugate of {self.loss} is wrong or the loss is not convex; nothing is certified\n"
+                f"value {float(self.value):.12g}, claimed bound {float(self.lower_bound):.12g}"
+            )
+        return f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}"
+
+
+def relative_gap(value: Float[Array, ""], lower_bound: Float[Array, ""]) -> Float[Array, ""]:
+    """(value − bound) / |value|, not below 0; a value of 0 is met by a bound of 0 or by none. Runs inside `jit`."""
+    difference = jnp.maximum(value - lower_bound, 0)
+    return jnp.where(difference > 0, difference / jnp.abs(value), 0)
+
+
+class Certificate(AbstractCertificate):
     r"""A lower bound on the global minimum from the convex lift, hence how far a point can be from it.
 
     `value`: the objective at the point (with a free bias re-solved at fixed W H), known to ± `rounding`. `lower_bound` $\le$ the global
@@ -150,26 +187,11 @@ class Certificate(eqx.Module):
 
     @property
     def valid(self) -> bool:
-        """Whether nothing impossible was found: a bound above the value is a defect, never a proof."""
-        above = float(self.lower_bound) - float(self.value) > float(self.rounding)
-        return not above and not float(self.contradiction) > 1
+        """Whether nothing impossible was found: neither a bound above the value nor a conjugate that contradicts its loss."""
+        return super().valid and not float(self.contradiction) > 1
 
     def __str__(self) -> str:
         residual = float(self.bias_residual)
-        spectral = f"spectral ratio {float(self.spectral_ratio):.12g}{f', bias residual {residual:.1e}' if residual else ''}"
-        if not self.valid:
-            what = "a lower bound above the value" if not float(self.contradiction) > 1 else "value and conjugate contradict each other"
-            return (
-                f"INVALID: {what}, so the conjugate of {self.loss} is wrong or the loss is not convex; nothing is certified\n"
-                f"value {float(self.value):.12g}, claimed bound {float(self.lower_bound):.12g}\n{spectral}"
-            )
-        return (
-            f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}\n"
-            f"{spectral}"
-        )
-
-    def closes(self, tolerance: float = 1e-9) -> bool:
-        """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
-        require_nonnegative("tolerance", tolerance, shape=())
-        known = float(self.value) - float(self.lower_bound) + float(self.rounding)
-        return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))
+        contradicted = float(self.contradiction) > 1
+        sentence = self._sentence("value and conjugate contradict each other") if contradicted else self._sentence()
+        return f"{sentence}\nspectral ratio {float(self.spectral_ratio):.12g}{f', bias residual {residual:.1e}' if residual else ''}"

@@ -35,7 +35,7 @@ from ufm.problem import (
     terms_of_sum,
     with_canonical_loss,
 )
-from ufm.solution import Certificate
+from ufm.solution import Certificate, relative_gap
 
 # A loss and its conjugate contradict each other when Fenchel and Young miss by so many times what rounding explains.
 _CONTRADICTION = 16.0
@@ -86,9 +86,7 @@ def require_certifiable(problem: Problem) -> None:
 def _certify(problem: Problem, params: Params) -> Certificate:
     labels, loss = problem.labels, problem.loss
     weights = labels.column_weights
-    if problem.bias == "free":
-        bias = jnp.asarray(params.bias) + loss.best_bias(params.logits, labels.targets, weights)
-        params = Params(weights=params.weights, features=params.features, bias=bias)
+    params = with_best_bias(problem, params)
     value, rounding = objective(problem, params), objective_error(problem, params)
     logits = params.logits
     losses, dual = loss_and_dual(loss, logits, labels.targets)
@@ -98,9 +96,8 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     pattern = None
     if problem.bias == "free":
         size = _rms(logits, weights) + _rms(labels.targets, weights)
-        mean = dual @ weights
-        bias_residual = jnp.sqrt(jnp.sum(mean**2)) / jnp.where(size > 0, size, 1)
-        dual = loss.centred(dual, labels.targets, loss.centring(mean, labels.targets @ weights))
+        bias_residual = jnp.sqrt(jnp.sum((dual @ weights) ** 2)) / jnp.where(size > 0, size, 1)
+        dual = centred_dual(problem, dual)
         pattern = loss.centring_pattern(dual, labels.targets)
         total = (pattern @ weights)[:, None]
         pattern = pattern / jnp.where(total > 0, total, 1)
@@ -109,19 +106,31 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     holds = jnp.isfinite(bound.lower) & jnp.isfinite(value)
     lower_bound = jnp.where(holds, bound.lower, -jnp.inf)
     above = (lower_bound - value > rounding) | (contradiction > 1)
-    difference = jnp.maximum(value - lower_bound, 0)
-    # a value of 0 is met by a bound of 0 or by none
-    relative = jnp.where(difference > 0, difference / jnp.abs(value), 0)
     return Certificate(
         value=value,
         lower_bound=lower_bound,
-        gap=jnp.where(holds & ~above, relative, jnp.inf),
+        gap=jnp.where(holds & ~above, relative_gap(value, lower_bound), jnp.inf),
         spectral_ratio=bound.ratio,
         bias_residual=bias_residual,
         rounding=rounding,
         contradiction=contradiction,
         loss=loss.name,
     )
+
+
+def with_best_bias(problem: Problem, params: Params) -> Params:
+    """`params` with a free bias at its best for W H as they are. Runs inside `jit`."""
+    if problem.bias != "free":
+        return params
+    labels = problem.labels
+    bias = problem.loss.best_bias(params.logits, labels.targets, labels.column_weights)
+    return Params(weights=params.weights, features=params.features, bias=jnp.asarray(params.bias) + bias)
+
+
+def centred_dual(problem: Problem, dual: Float[Array, "K C"]) -> Float[Array, "K C"]:
+    """Dual columns changed in the way of the loss so that their weighted sum vanishes, as a free bias asks. Runs inside `jit`."""
+    targets, weights = problem.labels.targets, problem.labels.column_weights
+    return problem.loss.centred(dual, targets, problem.loss.centring(dual @ weights, targets @ weights))
 
 
 class _Bound(NamedTuple):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm.certificates.bound import centred_dual, with_best_bias
 from ufm.losses import loss_and_dual
 from ufm.problem import Params, Problem
 
@@ -37,14 +38,11 @@ def propose(problem: Problem, params: Params) -> Proposal:
     """What a proof starts from."""
     labels, loss = problem.labels, problem.loss
     weights = labels.column_weights
-    if problem.bias == "free":
-        bias = jnp.asarray(params.bias) + loss.best_bias(params.logits, labels.targets, weights)
-        params = Params(weights=params.weights, features=params.features, bias=bias)
+    params = with_best_bias(problem, params)
     losses, dual = loss_and_dual(loss, params.logits, labels.targets)
     if problem.bias == "free":
         # what solving for the bias left; taken away after singular values are set, it would show
-        mean, target = dual @ weights, labels.targets @ weights
-        dual = loss.centred(dual, labels.targets, loss.centring(mean, target))
+        dual = centred_dual(problem, dual)
     lift = (weights / jnp.sqrt(labels.masses))[None, :]
     mu = jnp.sqrt(problem.lambda_W[0]) * jnp.sqrt(problem.lambda_H)
     left, values, right = jnp.linalg.svd(dual * lift, full_matrices=False)

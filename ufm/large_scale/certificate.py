@@ -24,11 +24,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._progress import Progress
 from ufm._roots import turn
-from ufm._validate import require_each, require_flag, require_instance, require_key, require_nonnegative, require_whole
+from ufm._validate import require_each, require_flag, require_instance, require_key, require_whole
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
 from ufm.losses import loss_and_dual
 from ufm.losses.base import unit_roundoff
 from ufm.problem import Params, check_params, decay, require_decay, terms_of_sum, with_canonical_loss
+from ufm.solution import AbstractCertificate, relative_gap
 
 # A Ritz vector is split off when its residual is below this, relative to the largest Ritz value; with a larger one it is better known as
 # part of the rest.
@@ -39,7 +40,7 @@ _LEAST = 1e-3
 _GUESSES = 10
 
 
-class LargeCertificate(eqx.Module):
+class LargeCertificate(AbstractCertificate):
     r"""A lower bound on the global minimum that holds except with a stated probability, hence how far a point can be from it.
 
     `value`: the objective at the point. `lower_bound` $\le$ the global minimum. `gap`: (value − lower_bound) / |value|. `spectral_ratio`,
@@ -60,26 +61,11 @@ class LargeCertificate(eqx.Module):
 
     def __str__(self) -> str:
         if not self.valid:
-            return (
-                f"INVALID: a lower bound above the value, so the conjugate of {self.loss} is wrong or the loss is not convex; "
-                f"nothing is certified\nvalue {float(self.value):.12g}, claimed bound {float(self.lower_bound):.12g}"
-            )
+            return self._sentence()
         return (
-            f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}\n"
-            f"{float(self.spectral_ratio):.12g} <= spectral ratio <= {float(self.spectral_bound):.12g}, "
+            f"{self._sentence()}\n{float(self.spectral_ratio):.12g} <= spectral ratio <= {float(self.spectral_bound):.12g}, "
             f"the latter except with probability {self.failure_probability:.0e}"
         )
-
-    @property
-    def valid(self) -> bool:
-        """Whether nothing impossible was found: a bound above the value is a defect, never a proof."""
-        return not float(self.lower_bound) - float(self.value) > float(self.rounding)
-
-    def closes(self, tolerance: float = 1e-9) -> bool:
-        """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
-        require_nonnegative("tolerance", tolerance, shape=())
-        known = float(self.value) - float(self.lower_bound) + float(self.rounding)
-        return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))
 
 
 def certify_large(
@@ -152,8 +138,7 @@ def certify_large(
         bar.close()
     infinity = jnp.asarray(jnp.inf, problem.dtype)
     holds = np.isfinite(value) and np.isfinite(lower_bound) and not lower_bound - value > rounding
-    difference = jnp.maximum(value - lower_bound, 0)
-    gap = jnp.where(difference > 0, difference / jnp.abs(value), 0) if holds else infinity
+    gap = relative_gap(value, lower_bound) if holds else infinity
     return LargeCertificate(
         value=value,
         lower_bound=lower_bound if np.isfinite(lower_bound) else -infinity,

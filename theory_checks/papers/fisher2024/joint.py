@@ -31,7 +31,7 @@ def threshold(K: int, alpha: float) -> float:
     return (0.5 if alpha == np.inf else (alpha + 1) / (2 * alpha + 1)) / K
 
 
-def _case(
+def mixed_case(
     name: str,
     setting: Setting,
     *,
@@ -82,7 +82,7 @@ def etf_regime(case: Case) -> Setting:
     return Setting.all_of(usual, Setting.below(p["lambda_W"] * p["mu"], threshold(p["num_classes"], p["alpha"])))
 
 
-LEARNED = _case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True)
+LEARNED = mixed_case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True)
 
 
 @check(
@@ -92,17 +92,17 @@ LEARNED = _case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True)
     regime=etf_regime,
     cases=(
         LEARNED,
-        _case("K=3, μ=0.005", _INSIDE, decay=0.005, figure=True),
-        _case("K=3, 0.97 of the threshold", _INSIDE, share=0.97),
-        _case("K=4, d=3, λ_W/μ=9", _INSIDE, K=4, decay=0.02, d=3, ratio=9.0),
-        _case("K=3, no mixup", _INSIDE, alpha=0.0, decay=0.05, ratio=0.25),
-        _case("K=4, λ=1/2 always", _INSIDE, K=4, alpha=np.inf, decay=0.02, full=True),
-        _case("K=4, α=0.2", _INSIDE, K=4, alpha=0.2, decay=0.02, full=True),
-        _case("K=5, d=4, α=2", _INSIDE, K=5, alpha=2.0, decay=0.01, d=4, full=True),
-        _case("K=2", _INSIDE, K=2, decay=0.05, full=True),
-        _case("K=10, d=9", _INSIDE, K=10, decay=0.01, d=9, nodes=16, full=True),
-        _case("unequal class counts", _OUTSIDE, decay=0.05, class_counts=(4, 2, 1)),
-        _case("d=K-2", _OUTSIDE, K=4, decay=0.02, d=2, full=True),
+        mixed_case("K=3, μ=0.005", _INSIDE, decay=0.005, figure=True),
+        mixed_case("K=3, 0.97 of the threshold", _INSIDE, share=0.97),
+        mixed_case("K=4, d=3, λ_W/μ=9", _INSIDE, K=4, decay=0.02, d=3, ratio=9.0),
+        mixed_case("K=3, no mixup", _INSIDE, alpha=0.0, decay=0.05, ratio=0.25),
+        mixed_case("K=4, λ=1/2 always", _INSIDE, K=4, alpha=np.inf, decay=0.02, full=True),
+        mixed_case("K=4, α=0.2", _INSIDE, K=4, alpha=0.2, decay=0.02, full=True),
+        mixed_case("K=5, d=4, α=2", _INSIDE, K=5, alpha=2.0, decay=0.01, d=4, full=True),
+        mixed_case("K=2", _INSIDE, K=2, decay=0.05, full=True),
+        mixed_case("K=10, d=9", _INSIDE, K=10, decay=0.01, d=9, nodes=16, full=True),
+        mixed_case("unequal class counts", _OUTSIDE, decay=0.05, class_counts=(4, 2, 1)),
+        mixed_case("d=K-2", _OUTSIDE, K=4, decay=0.02, d=2, full=True),
     ),
 )
 def etf_is_learned(case: Case):
@@ -145,15 +145,15 @@ def collapse_regime(case: Case) -> Setting:
     source=_DERIVED,
     regime=collapse_regime,
     cases=(
-        _case("K=3, 1.03 of the threshold", _INSIDE, share=1.03, ratio=4.0),
-        _case("K=3, at the threshold", _BOUNDARY, share=1.0),
-        _case("K=3, 0.97 of the threshold", _OUTSIDE, share=0.97),
-        _case("K=4, λ=1/2 always, 1.03 of the threshold", _INSIDE, K=4, alpha=np.inf, share=1.03, full=True),
-        _case("K=4, λ=1/2 always, 0.97 of the threshold", _OUTSIDE, K=4, alpha=np.inf, share=0.97, full=True),
-        _case("K=3, no mixup, 1.03 of the threshold", _INSIDE, alpha=0.0, share=1.03),
-        _case("K=3, no mixup, 0.97 of the threshold", _OUTSIDE, alpha=0.0, share=0.97),
-        _case("K=4, α=0.2, 1.03 of the threshold", _INSIDE, K=4, alpha=0.2, share=1.03, full=True),
-        _case("K=4, α=0.2, 0.97 of the threshold", _OUTSIDE, K=4, alpha=0.2, share=0.97, full=True),
+        mixed_case("K=3, 1.03 of the threshold", _INSIDE, share=1.03, ratio=4.0),
+        mixed_case("K=3, at the threshold", _BOUNDARY, share=1.0),
+        mixed_case("K=3, 0.97 of the threshold", _OUTSIDE, share=0.97),
+        mixed_case("K=4, λ=1/2 always, 1.03 of the threshold", _INSIDE, K=4, alpha=np.inf, share=1.03, full=True),
+        mixed_case("K=4, λ=1/2 always, 0.97 of the threshold", _OUTSIDE, K=4, alpha=np.inf, share=0.97, full=True),
+        mixed_case("K=3, no mixup, 1.03 of the threshold", _INSIDE, alpha=0.0, share=1.03),
+        mixed_case("K=3, no mixup, 0.97 of the threshold", _OUTSIDE, alpha=0.0, share=0.97),
+        mixed_case("K=4, α=0.2, 1.03 of the threshold", _INSIDE, K=4, alpha=0.2, share=1.03, full=True),
+        mixed_case("K=4, α=0.2, 0.97 of the threshold", _OUTSIDE, K=4, alpha=0.2, share=0.97, full=True),
     ),
 )
 def collapse(case: Case):
@@ -217,13 +217,13 @@ def spectrum_regime(case: Case) -> Setting:
     source=_DERIVED,
     regime=spectrum_regime,
     cases=(
-        _case("K=3", _INSIDE, decay=0.1, loss="MeanSquaredError", ratio=4.0),
-        _case("K=3, 0.97 of the contrasts' threshold", _INSIDE, share=0.97, loss="MeanSquaredError"),
-        _case("K=3, at the contrasts' threshold", _INSIDE, share=1.0, loss="MeanSquaredError"),
-        _case("K=3, 1.03 of the contrasts' threshold", _INSIDE, share=1.03, loss="MeanSquaredError"),
-        _case("K=3, 1.03 of the mean's threshold", _INSIDE, share=1.03 * 1.5, loss="MeanSquaredError"),
-        _case("K=4", _INSIDE, K=4, decay=0.02, loss="MeanSquaredError", full=True),
-        _case("unequal class counts", _OUTSIDE, decay=0.1, loss="MeanSquaredError", class_counts=(4, 2, 1)),
+        mixed_case("K=3", _INSIDE, decay=0.1, loss="MeanSquaredError", ratio=4.0),
+        mixed_case("K=3, 0.97 of the contrasts' threshold", _INSIDE, share=0.97, loss="MeanSquaredError"),
+        mixed_case("K=3, at the contrasts' threshold", _INSIDE, share=1.0, loss="MeanSquaredError"),
+        mixed_case("K=3, 1.03 of the contrasts' threshold", _INSIDE, share=1.03, loss="MeanSquaredError"),
+        mixed_case("K=3, 1.03 of the mean's threshold", _INSIDE, share=1.03 * 1.5, loss="MeanSquaredError"),
+        mixed_case("K=4", _INSIDE, K=4, decay=0.02, loss="MeanSquaredError", full=True),
+        mixed_case("unequal class counts", _OUTSIDE, decay=0.1, loss="MeanSquaredError", class_counts=(4, 2, 1)),
     ),
 )
 def squared_error_spectrum(case: Case):

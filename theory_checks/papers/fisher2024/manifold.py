@@ -19,7 +19,7 @@ from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
 from theory_checks.papers.fisher2024 import formulas
 from theory_checks.papers.fisher2024.fixed import figure_records
-from theory_checks.papers.fisher2024.joint import joint_problem, threshold
+from theory_checks.papers.fisher2024.joint import mixed_case, threshold
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 
@@ -108,23 +108,10 @@ def tied_regime(case: Case) -> Setting:
     return Setting.all_of(p.get("class_counts") is None, case.problem.feature_dim >= p["num_classes"] - 1)
 
 
-def _case(
-    name: str,
-    setting: Setting,
-    *,
-    K: int = 3,
-    alpha: float = 1.0,
-    decay=None,
-    share=None,
-    ratio: float = 1.0,
-    figure=False,
-    full=False,
-    **parameters,
-) -> Case:
-    """A case with λ_W μ = decay², or this share of the threshold ρ²/K; `ratio` is λ_W/μ."""
+def _case(name: str, setting: Setting, *, K: int = 3, alpha: float = 1.0, decay=None, share=None, **rest) -> Case:
+    """A case with λ_W μ = decay², or this share of the threshold ρ²/K."""
     decay = np.sqrt(share * K) * threshold(K, alpha) if share is not None else decay
-    parameters = {"num_classes": K, "alpha": alpha, "lambda_W": decay * ratio**0.5, "mu": decay / ratio**0.5} | parameters
-    return Case(name, setting, parameters, build=joint_problem, options={"figure": figure}, full=full)
+    return mixed_case(name, setting, K=K, alpha=alpha, decay=decay, **rest)
 
 
 TIED = _case("K=3, μ=0.05", _INSIDE, decay=0.05, figure=True)
