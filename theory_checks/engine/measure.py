@@ -9,7 +9,8 @@ import operator
 import numpy as np
 
 import ufm
-from theory_checks.engine.registry import BOUNDARY_WIDTH, CERTIFICATE_CLAIM, Case, Claim, NotConverged
+from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim
+from theory_checks.engine.registry import BOUNDARY_WIDTH, Case, NotConverged
 
 # Relative. The error of a value is quadratic in the gradient (1e-12), so what is left is rounding.
 VALUE = 1e-12
@@ -154,7 +155,8 @@ class Point:
     def certificate_claim(self) -> Claim:
         """The duality gap, which bounds the distance to the global minimum without any closed form. One layer only."""
         gap = float(ufm.certify(self.problem, self.params).gap)
-        return Claim(CERTIFICATE_CLAIM, gap, 0.0, CERTIFICATE, witness=True)
+        points = ((self.problem, self.params),)
+        return Claim(CERTIFICATE_CLAIM, gap, 0.0, CERTIFICATE, witness=True, points=points)
 
     def witnesses(self) -> list[Claim]:
         """All evidence that the point is the global minimum, outside the hypotheses as well as inside."""

@@ -18,16 +18,11 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
+from theory_checks.engine.claims import Claim, Record
 from theory_checks.engine.counterexamples import Refutation
 
 # relative distance within which a hypothesis counts as met with equality: far above rounding, far below any case off the boundary
 BOUNDARY_WIDTH = 1e-9
-# an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no violation
-CLEAR_VIOLATION = 100.0
-# the claim from which a row takes its certificate gap
-CERTIFICATE_CLAIM = "certificate gap"
 
 
 class Setting(enum.StrEnum):
@@ -78,62 +73,6 @@ class Verdict(enum.StrEnum):
 
 class NotConverged(RuntimeError):
     """A solve that did not converge: its numbers say nothing about the theorem, so the case is an error and not a failure."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Claim:
-    """One number or array against its prediction: it holds when max |measured − predicted| / scale <= tolerance.
-
-    Both are kept as float64 arrays of one shape. `scale` is what the error is relative to (1 for an absolute one). A `witness` claim is no
-    part of the theorem but evidence about the measurement (certificate, the general closed form): it must hold in every setting, outside
-    the hypotheses too.
-    """
-
-    name: str
-    measured: Any
-    predicted: Any
-    tolerance: float
-    scale: float = 1.0
-    witness: bool = False
-
-    def __post_init__(self):
-        measured, predicted = np.asarray(self.measured, dtype=np.float64), np.asarray(self.predicted, dtype=np.float64)
-        assert measured.shape == predicted.shape, f"{self.name}: measured {measured.shape}, predicted {predicted.shape}"
-        assert min(self.tolerance, self.scale) > 0, f"{self.name}: tolerance {self.tolerance}, scale {self.scale}"
-        object.__setattr__(self, "measured", measured)
-        object.__setattr__(self, "predicted", predicted)
-
-    @property
-    def error(self) -> float:
-        """max |measured − predicted| / scale; NaN when either is not a number."""
-        return float(np.max(np.abs(self.measured - self.predicted), initial=0.0) / self.scale)
-
-    @property
-    def share(self) -> float:
-        """How much of its tolerance the error uses; all there is when it is not a number."""
-        return self.error / self.tolerance if self.error == self.error else float("inf")
-
-    @property
-    def holds(self) -> bool:
-        """Whether the error is within the tolerance; NaN is not."""
-        return self.error <= self.tolerance
-
-    @property
-    def violated(self) -> bool:
-        """Whether the claim is missed by so much that no rounding explains it."""
-        return self.error > CLEAR_VIOLATION * self.tolerance
-
-    def shifted(self, amount: float) -> Claim:
-        """The same claim with its prediction moved by `amount`, relative and absolute at once, so that the error grows to `amount`."""
-        return dataclasses.replace(self, predicted=self.predicted + amount * (self.scale + np.abs(self.predicted)))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Record:
-    """Columns of numbers to show beside the claims, such as a trajectory. Nothing is judged by them; figures are drawn from them."""
-
-    name: str
-    columns: Mapping[str, np.ndarray]
 
 
 def one_hot_problem(class_counts, *, widths, lambda_W, lambda_H, bias=None, loss="MeanSquaredError", collapsed=False):

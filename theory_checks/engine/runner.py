@@ -12,8 +12,9 @@ from collections.abc import Callable, Generator, Iterable
 from importlib import metadata
 from typing import Any
 
+from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
 from theory_checks.engine.counterexamples import Refutation
-from theory_checks.engine.registry import CERTIFICATE_CLAIM, Case, Check, Claim, Record, Setting, Verdict
+from theory_checks.engine.registry import Case, Check, Setting, Verdict
 
 _PACKAGES = ("ufm", "jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from theory_checks.engine import runner
+from theory_checks.engine.claims import worst_of
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting, Verdict
 
@@ -130,6 +131,16 @@ def test_shift_never_cancels(predicted, amount):
     claim = Claim("exact", predicted, predicted, tolerance=1e-7, scale=2.0)
     assert claim.error == 0
     assert claim.shifted(amount).error >= abs(amount) * (1 - 1e-3)
+
+
+@pytest.mark.parametrize("errors", [(3e-11, 9e-11, 0.0), (3e-11, np.nan, 0.0)], ids=["largest", "not-a-number"])
+def test_the_worst_of_several_keeps_the_points_of_all(errors):
+    points = [((f"problem {i}", f"params {i}"),) for i in range(3)]
+    made = [Claim("gap", error, 0.0, 1e-10, points=at) for error, at in zip(errors, points, strict=True)]
+    worst = worst_of(made)
+    np.testing.assert_equal(worst.error, errors[1])
+    assert worst.points == (*points[0], *points[1], *points[2])
+    assert worst.without_points().points == ()
 
 
 def test_registration_refuses_what_a_report_could_not_show():

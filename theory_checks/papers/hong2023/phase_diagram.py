@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import CERTIFICATE, GEOMETRY
-from theory_checks.engine.registry import CERTIFICATE_CLAIM, Case, Claim, NotConverged, Record, Setting, check, one_hot_problem
+from theory_checks.engine.claims import Claim, Record, worst_of
+from theory_checks.engine.measure import GEOMETRY, Point
+from theory_checks.engine.registry import Case, NotConverged, Setting, check, one_hot_problem
 from theory_checks.papers.hong2023.structure import vanishing_decay
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
@@ -100,15 +101,17 @@ MAPS = tuple(
 def phase_diagram(case: Case):
     """Imbalance and decay alone decide whether minority classes are told apart, merged, or gone, and three curves separate the phases."""
     k_A, k_B = case.options["classes"]
-    rows = []
+    rows, gaps = [], []
     for R in case.options["ratios"]:
         edges = thresholds(k_A, k_B, R)
         for s in case.options["strengths"]:
             if np.min(np.abs(np.log(s / edges))) < _MARGIN:
                 continue
-            rows.append((R, s, np.searchsorted(edges, s), *_measured(case, R, s)))
-    R, s, predicted, apart, minority, majority, gap = np.array(rows).T
-    yield Claim(CERTIFICATE_CLAIM, gap.max(), 0.0, CERTIFICATE, witness=True)
+            point = _solved(case, R, s)
+            rows.append((R, s, np.searchsorted(edges, s), *_distances(np.asarray(point.logits), k_A)))
+            gaps.append(point.certificate_claim())
+    R, s, predicted, apart, minority, majority = np.array(rows).T
+    yield worst_of(gaps)
     # what is predicted to vanish does, and what is not is far from it
     measured = np.where(majority <= GEOMETRY, 3, np.where(minority <= GEOMETRY, 2, np.where(apart <= GEOMETRY, 1, 0)))
     yield Claim("phase", measured, predicted, 1e-12)
@@ -119,17 +122,19 @@ def phase_diagram(case: Case):
     yield Record("thresholds", {"R": fine, "merge": curves[0], "vanish": curves[1], "zero": curves[2]})
 
 
-def _measured(case: Case, R: float, s: float) -> tuple[float, float, float, float]:
-    """Largest difference between minority columns of the logits, largest minority and majority logit, certificate gap."""
+def _solved(case: Case, R: float, s: float) -> Point:
+    """The optimum at one point of the map."""
     problem = _problem(_counts(case.options["classes"][0], case.options["minority"], R), s=s)
     solution = ufm.minimise(problem, key=case.key, progress=False)
     if solution.result is ufm.Result.INTERRUPTED:
         raise KeyboardInterrupt
     if solution.result is not ufm.Result.CONVERGED:
         raise NotConverged(f"R={R:g}, s={s:g}: {solution}")
-    k_A = case.options["classes"][0]
-    Z = np.asarray(solution.logits)
-    minority = Z[:, k_A:]
-    apart = float(np.max(np.abs(minority - minority[:, :1])))
-    gap = float(ufm.certify(problem, solution.params).gap)
-    return apart, float(np.abs(minority).max()), float(np.abs(Z[:, :k_A]).max()), gap
+    return Point.of(solution)
+
+
+def _distances(Z: np.ndarray, k_A: int) -> tuple[float, float, float]:
+    """Largest difference between minority columns of the logits, largest minority and majority logit."""
+    majority, minority = Z[:, :k_A], Z[:, k_A:]
+    apart = np.abs(minority - minority[:, :1]).max()
+    return float(apart), float(np.abs(minority).max()), float(np.abs(majority).max())

@@ -6,8 +6,9 @@ import itertools
 
 import numpy as np
 
+from theory_checks.engine.claims import Claim, worst_of
 from theory_checks.engine.measure import GEOMETRY, Point, Setup, matrix_claim, solve
-from theory_checks.engine.registry import Case, Claim, Setting, check, one_hot_problem
+from theory_checks.engine.registry import Case, Setting, check, one_hot_problem
 from theory_checks.formulas.roots import bisect
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
@@ -276,7 +277,7 @@ def many_samples(case: Case):
         cosines = (Z.T @ Z) / np.outer(np.linalg.norm(Z, axis=0), np.linalg.norm(Z, axis=0))
         off = cosines[~np.eye(len(Z), dtype=bool)]
         excess.append(float(np.abs(off + 1 / (len(Z) - 1)).max()))
-    yield max(gaps, key=lambda claim: claim.error)
+    yield worst_of(gaps)
     falls = np.diff(excess) < 0
     yield Claim("the largest distance to −1/(K−1) falls", falls, np.ones(len(falls)), GEOMETRY)
     yield Claim("below a tenth at the end", float(excess[-1] < 0.1), 1.0, GEOMETRY)

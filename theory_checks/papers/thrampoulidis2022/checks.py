@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from theory_checks.engine.claims import Claim, worst_of
 from theory_checks.engine.measure import GEOMETRY, Point, Setup, matrix_claim, solve
-from theory_checks.engine.registry import Case, Claim, Setting, check, one_hot_problem
+from theory_checks.engine.registry import Case, Setting, check, one_hot_problem
 from theory_checks.formulas.frames import contrast
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
@@ -159,7 +160,7 @@ def seli_limit(case: Case):
         matrices = (point.linear_logits, point.classifier @ point.classifier.T, point.class_means.T @ point.class_means)
         for name, matrix in zip(targets, matrices, strict=True):
             distances[name].append(_distance(matrix, targets[name]))
-    yield max(gaps, key=lambda claim: claim.error)
+    yield worst_of(gaps)
     logs = np.log(sum(counts) / decays)
     ones = np.ones(len(decays) - 1)
     for name, values in distances.items():
