@@ -53,6 +53,18 @@ def ax():
     plt.close(figure)
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compiled code is optimised less: for a file whose judge is no compiled code, or which compares two routes of it.
+
+    Most of its time goes into compiling. Files about rounding do without: they test the code that users run.
+    """
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(autouse=True)
 def _settings_of_jax_stay():
     """A command that a test runs in this process configures JAX, and code that is optimised less differs in the last bits."""
