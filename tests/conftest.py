@@ -30,6 +30,16 @@ hypothesis.settings.register_profile("ufm", deadline=None, derandomize=True, max
 hypothesis.settings.load_profile("ufm")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Files stay whole, but the checks of each paper go to whichever worker is free; what takes longest begins first."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.distribution import ByCost
+
+    return ByCost(config, log)
+
+
 @pytest.fixture
 def key() -> jax.Array:
     """A random key, the same one in every test."""

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from theory_checks.engine import catalogue, runner, summary, terminal
+from theory_checks.engine import catalogue, command, runner, summary, terminal
 from theory_checks.engine.registry import Setting, Verdict
 
 REGISTRY = catalogue.load()
@@ -23,6 +23,8 @@ KEYS = [pytest.param(key, False, id=key) for key in QUICK] + [
 @functools.cache
 def rows_of(key: str, full: bool) -> tuple[runner.Row, ...]:
     """The rows of a check, solved once for all tests; with proofs, unless they have a thousand classes."""
+    # as the command itself runs it; conftest.py takes the settings back after the test
+    command.configure_jax(cache=False, quick=not full)
     check = REGISTRY.checks[key]
     settings = runner.measured_with()
     return tuple(runner.run_case(check, case, settings, prove=not full) for case in check.cases if case.full is full)
