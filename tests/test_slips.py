@@ -50,8 +50,10 @@ def public_functions() -> dict[str, Callable]:
         module = getattr(ufm, space)
         own = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         for name in getattr(module, "__all__", own):
-            if inspect.isfunction(getattr(module, name)) and not name.startswith("_"):
-                found[f"{space}.{name}"] = getattr(module, name)
+            function = getattr(module, name)
+            # (what is public without its room has a row already)
+            if inspect.isfunction(function) and not name.startswith("_") and name not in ufm.__all__:
+                found[f"{space}.{name}"] = function
     return {name: value for name, value in found.items() if name not in table.RECORDS}
 
 
