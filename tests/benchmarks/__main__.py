@@ -44,6 +44,7 @@ GROUPS = {
     "scaling": Group("scaling", THREADS),
     "start-up": Group("start_up", THREADS),
     "fixed-classifier": Group("fixed_classifier", THREADS),
+    "proofs": Group("proofs", THREADS),
     "large": Group("large", ALL_CORES),
     "sweeps": Group("sweeps", ALL_CORES),
 }
