@@ -388,6 +388,33 @@ def test_a_wrong_loss_certifies_nothing(loss):
     assert "conjugate of Shifted" in str(certificate)
 
 
+class OneWrong(AbstractLoss):
+    """Squared error whose conjugate is off by a constant for one class."""
+
+    constant: float
+    wrong: int
+
+    def __call__(self, logits, targets):
+        return MSE(logits, targets)
+
+    def conjugate(self, dual, targets):
+        return MSE.conjugate(dual, targets) + self.constant * targets[self.wrong]
+
+
+@pytest.mark.parametrize(("constant", "wrong", "valid"), [(-1e-9, 1, False), (-1e-9, 30, False), (1e-9, 2, False), (1e-9, 1, True)])
+def test_a_conjugate_that_is_wrong_in_one_of_32_columns(constant, wrong, valid):
+    # Fenchel–Young with >= is asked of all columns, with = of every other: one that is too high only lowers the bound
+    loss = OneWrong(jnp.asarray(constant), jnp.asarray(wrong))
+    problem = Problem(one_hot((3,) * 32, collapsed=True), loss=loss, widths=(32,), lambda_W=1e-2, lambda_H=1e-2)
+    # the minimiser has W H diag(sqrt(n)) = sqrt(n) - N mu
+    half = np.sqrt(np.sqrt(3) - 96 * 1e-2)
+    params = Params(weights=(jnp.asarray(half * np.eye(32)),), features=jnp.asarray(half / np.sqrt(3) * np.eye(32)))
+    certificate = certify(problem, params)
+    assert certificate.valid == valid
+    assert certificate.closes(1e-8) == valid
+    assert not valid or certificate.lower_bound < mse_value((3,) * 32, 1e-2)
+
+
 def test_closing_means_both_sides_and_a_billionth():
     def certificate(value, lower, rounding=0.0):
         numbers = {

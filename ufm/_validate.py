@@ -276,5 +276,5 @@ def require_dtype(name: str, value, dtype) -> None:
     """
     given = getattr(value, "dtype", None)
     # (NumPy does not count bfloat16 among the floating-point types)
-    if given is not None and jnp.issubdtype(given, jnp.floating):
-        require(given == dtype, f"`{name}` must have the problem's dtype {dtype}", given)
+    if given is not None and given != dtype and jnp.issubdtype(given, jnp.floating):
+        require(False, f"`{name}` must have the problem's dtype {dtype}", given)

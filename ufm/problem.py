@@ -178,7 +178,8 @@ class Problem(eqx.Module):
 
 def with_canonical_loss(problem):
     """The same problem with the simplest loss of the same values, whose bounds and structure are known."""
-    simplest = problem.loss.canonical()
+    # of the class, as equinox makes an object for a method of an object, which takes longer than the method
+    simplest = type(problem.loss).canonical(problem.loss)
     return problem if simplest is problem.loss else eqx.tree_at(lambda p: p.loss, problem, simplest)
 
 
@@ -216,15 +217,20 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
     logits = params.logits
     losses, dual = loss_and_dual(problem.loss, logits, labels.targets)
+    sizes = jnp.abs(dual)
     outer, *inner = params.weights
     rows = jnp.sqrt(jnp.sum(outer**2, axis=1))
     for W in inner:
         rows = rows * jnp.sqrt(jnp.sum(W**2))
     columns = jnp.sqrt(jnp.sum(params.features**2, axis=0))
-    terms = sum(problem.widths) + 2 * problem.depth + 4
-    moved = terms_of_sum(terms) * unit * rows[:, None] * columns[None, :] + 2 * unit * jnp.abs(logits)
-    pulled = jnp.sum(jnp.abs(dual) * moved + moved**2, axis=0)
-    of_loss = pulled + problem.loss.value_error(logits, labels.targets)
+    terms = terms_of_sum(sum(problem.widths) + 2 * problem.depth + 4)
+    # by so many roundings of rows_k columns_c, and of |b_k|, is z_kc off: no array of its own
+    of_product, of_bias = (terms + 2) * unit * columns, jnp.zeros_like(rows)
+    if params.bias is not None:
+        of_bias = 2 * unit * jnp.abs(params.bias)
+    pulled = (rows @ sizes) * of_product + of_bias @ sizes
+    curved = 2 * (jnp.sum(rows**2) * of_product**2 + jnp.sum(of_bias**2))
+    of_loss = pulled + curved + problem.loss.value_error(logits, labels.targets)
     number = labels.num_columns
     summed = unit * terms_of_sum(2 * number + 4) * jnp.abs(losses)
     size = max(W.size for W in (*params.weights, params.features))
@@ -243,12 +249,16 @@ def terms_of_sum(number: int) -> float:
 
 def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
     """`params` as arrays of the problem's dtype; `ValueError` naming the first part whose shape, dtype, values or signs do not fit."""
-    parts = [_checked_array(part, value, shape, problem.dtype) for part, value, shape in _parts(problem, params, name)]
+    given, dtype = _parts(problem, params, name), problem.dtype
+    parts = [_checked_array(part, value, shape, dtype) for part, value, shape in given]
+    same = all(part is value for part, (_, value, _) in zip(parts, given, strict=True))
     bias = parts.pop() if problem.has_bias else None
     *weights, features = parts
-    values = concrete(features)
-    allowed = problem.features == "free" or values is None or np.all(values >= 0)
-    require(allowed, f'`{name}.features` must be >= 0 for features="nonnegative"', None if values is None else np.min(values))
+    if problem.features == "nonnegative" and (values := concrete(features)) is not None:
+        wanted = f'`{name}.features` must be >= 0 for features="nonnegative"'
+        require(np.all(values >= 0), wanted, np.min(values))
+    if same and isinstance(params.weights, tuple):
+        return params
     return Params(weights=tuple(weights), features=features, bias=bias)
 
 
@@ -313,4 +323,5 @@ def _require_factors(name: str, weights, depth: int) -> None:
 def _checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
     require_finite(name, value, shape=shape)
     require_dtype(name, value, dtype)
-    return jnp.asarray(value, dtype)
+    made = isinstance(value, jax.Array) and value.dtype == dtype and not value.weak_type
+    return value if made else jnp.asarray(value, dtype)

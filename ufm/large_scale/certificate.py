@@ -27,7 +27,7 @@ from ufm._roots import turn
 from ufm._validate import require_each, require_flag, require_instance, require_key, require_whole
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
 from ufm.losses import loss_and_dual
-from ufm.losses.base import unit_roundoff
+from ufm.losses.base import require_bound, unit_roundoff
 from ufm.problem import Params, check_params, decay, require_decay, terms_of_sum, with_canonical_loss
 from ufm.solution import AbstractCertificate, relative_gap
 
@@ -98,7 +98,7 @@ def certify_large(
     require_instance("problem", problem, LargeProblem, "ufm.LargeProblem; ufm.certify takes a Problem")
     problem = with_canonical_loss(problem)
     # the bias is not solved for: the dual columns are centred instead
-    problem.loss.require_bound(free_bias=False)
+    require_bound(problem.loss, free_bias=False)
     require_decay(as_problem(problem), "a certificate")
     require_key("key", key)
     steps, block = require_whole("steps", steps), require_whole("block", block)

@@ -83,13 +83,6 @@ class AbstractLoss(eqx.Module):
         r"""$\arg\min_b \sum_c \omega_c\,\ell(z_c + b; q_c)$; any one of them where a shift of all logits costs nothing."""
         raise self._missing("best_bias", "its best bias")
 
-    def require_bound(self, *, free_bias: bool) -> None:
-        """`ValueError` naming what it lacks for a certificate, which `best_bias` is for a free bias only."""
-        require(self.convex, "`problem.loss` must be convex in the logits for a certificate", self)
-        for method in ("conjugate", "best_bias")[: 1 + free_bias]:
-            own = getattr(type(self), method) is not getattr(AbstractLoss, method)
-            require(own, f"`problem.loss` must define `{method}` for a certificate", self)
-
     def _missing(self, method: str, what: str) -> ValueError:
         if not self.convex:
             return ValueError(f"`loss` must be convex in the logits for {what}; got {self}")
@@ -169,6 +162,14 @@ class AbstractLoss(eqx.Module):
     def _without_enclosure(self) -> ValueError:
         form = "an interval form, `enclose` and `enclose_conjugate`"
         return ValueError(f"`problem.loss` must have {form}, for a proof; got {self}")
+
+
+def require_bound(loss: AbstractLoss, *, free_bias: bool) -> None:
+    """`ValueError` naming what a loss lacks for a certificate, which `best_bias` is for a free bias only."""
+    require(loss.convex, "`problem.loss` must be convex in the logits for a certificate", loss)
+    for method in ("conjugate", "best_bias")[: 1 + free_bias]:
+        own = getattr(type(loss), method) is not getattr(AbstractLoss, method)
+        require(own, f"`problem.loss` must define `{method}` for a certificate", loss)
 
 
 def unit_roundoff(dtype) -> float:

@@ -41,9 +41,10 @@ def _exponentials(logits: Array) -> tuple[Array, Array, Array]:
     A compiler may compute logits twice, by sums that differ in the last bit: no formula here may jump where a
     logit passes another, or a bound, by that little.
     """
-    below = jnp.max(logits, axis=0, keepdims=True) - logits
-    exponentials = jnp.exp(-below)
-    return below, exponentials, jnp.sum(exponentials, axis=0)
+    top = jnp.max(logits, axis=0)
+    top = jnp.where(jnp.isfinite(top), top, 0)
+    exponentials = jnp.exp(logits - top[None])
+    return top[None] - logits, exponentials, jnp.sum(exponentials, axis=0)
 
 
 def _alone(total: Array) -> Array:
@@ -112,7 +113,8 @@ def _summing_to_zero(difference: Array, sizes: Array, total: Array) -> Array:
     """
     others = jnp.sum(jnp.where(sizes > 0.5, 0, difference), axis=0)
     sure = jnp.clip(8 * (1.25 - total), 0, 1)
-    return difference - jnp.where(sizes > 0.5, sure[None] * (difference + others[None]), 0)
+    moved = sure[None] * difference + (sure * others)[None]
+    return difference - jnp.where(sizes > 0.5, moved, 0)
 
 
 def _softmax_less_jvp(primals, tangents):
@@ -188,23 +190,22 @@ class CrossEntropy(AbstractLoss):
 
     def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\sum_k a_k \log a_k$ with $a = q + u$ where that lies on the simplex, else $+\infty$."""
-        point, log_point = _point(dual, targets)
+        point, log_point, _ = _point(dual, targets)
         # rounding of a point that lies on the simplex exactly: K terms of size eps
         slack = 32 * len(targets) * unit_roundoff(point.dtype)
-        inside = jnp.all(targets + dual >= -slack, axis=0)
+        inside = jnp.min(targets + dual, axis=0) >= -slack
         inside = inside & (jnp.abs(jnp.sum(dual, axis=0)) <= slack)
         # targets that sum to one to rounding only: their sum times what is left is still a simplex
         return jnp.where(inside, jnp.sum(point * log_point, axis=0) - _excess(targets), jnp.inf)
 
     def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """Rounding of a log a, of a itself, and of the entries' sum, which is zero exactly."""
-        point, log_point = _point(dual, targets)
-        steep = 1 + jnp.max(jnp.where(point >= jnp.max(point, axis=0)[None], -log_point, 0), axis=0)
-        terms = jnp.sum(jnp.abs(point * log_point), axis=0)
-        shaken = jnp.sum(jnp.abs(dual), axis=0) * steep
-        held = jnp.sum(jnp.where(targets > 0, jnp.minimum(point, 1 - point), 0), axis=0)
-        unit = unit_roundoff(dual.dtype)
-        return (len(targets) + 8) * unit * (terms + shaken + jnp.abs(held))
+        point, log_point, largest = _point(dual, targets)
+        # the largest entry makes up for what the others do not sum to
+        shaken = jnp.sum(jnp.abs(dual), axis=0) * (1 - largest)
+        # a is off by eps min(a, 1 − a) <= -2 eps a log a, and the terms have one sign
+        terms = 3 * jnp.abs(jnp.sum(point * log_point, axis=0))
+        return (len(targets) + 8) * unit_roundoff(dual.dtype) * (terms + shaken)
 
     def best_bias(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
@@ -294,23 +295,24 @@ def _bias_hessian(probabilities, column_weights) -> Float[Array, "K K"]:
     return jnp.diag(degrees) - mixed + (jnp.mean(degrees) + jnp.finfo(mixed.dtype).tiny) / K
 
 
-def _point(dual: Array, targets: Array) -> tuple[Array, Array]:
-    """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0."""
+def _point(dual: Array, targets: Array) -> tuple[Array, Array, Array]:
+    """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0. Then max log a."""
     point = jnp.maximum(targets + dual, 0)
-    # both are right around the point where one takes over from the other: see `_below_top` for why; and not at
-    # 1/2, because XLA's log1p on a CPU is off by 100 eps for x in (-0.5, -0.29), where a logarithm is not
-    less_one = jnp.clip((targets - 1) + dual, -0.25, 1)
-    safe, near = jnp.where(point > 0, point, 1), point > _TO_LOG1P
-    # a point of the simplex has one such entry at most: one log1p a column
-    log_near = jnp.log1p(jnp.sum(jnp.where(near, less_one, 0), axis=0))
-    return point, jnp.where(near, log_near[None], jnp.log(safe))
+    # both are right around the point where one takes over from the other: see `_exponentials` for why; and not
+    # at 1/2, because XLA's log1p on a CPU is off by 100 eps for x in (-0.5, -0.29), where a logarithm is not
+    less_one = jnp.max((targets - 1) + dual, axis=0)
+    # a point of the simplex has one such entry at most, the largest: one log1p a column
+    log_near = jnp.log1p(jnp.clip(less_one, -0.25, 1))
+    safe = jnp.where(point > 0, point, 1)
+    log_point = jnp.where(point > _TO_LOG1P, log_near[None], jnp.log(safe))
+    return point, log_point, jnp.log1p(jnp.clip(less_one, 1 / len(dual) - 1, 0))
 
 
 def _excess(targets: Array) -> Array:
     """S log S with S = Σ q, 1 but for the rounding of the targets."""
-    large = targets > 0.5
-    excess = jnp.sum(jnp.where(large, targets - 1, targets), axis=0)
-    excess = excess + jnp.where(jnp.any(large, axis=0), 0, -1)
+    excess = jnp.sum(jnp.where(targets > 0.5, targets - 1, targets), axis=0)
+    # where no target is large it is still the sum
+    excess = jnp.where(excess > 0.5, excess - 1, excess)
     return jnp.log1p(excess) * (1 + excess)
 
 
