@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+
+def as_a_user(**variables: str) -> dict[str, str]:
+    """An environment in which XLA compiles as it does by default, not as conftest.py asks of it; and `variables`."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | variables
 
 
 def help_without(module: str, heavy: set[str]) -> str:

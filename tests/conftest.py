@@ -11,6 +11,10 @@ assert "numpy" not in sys.modules or "OPENBLAS_NUM_THREADS" in os.environ, "NumP
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Most of the time of the suite is compilation, and XLA's MLIR emitters of fused loops take half of that. Without them
+# the same loops become LLVM code directly, and are optimised as ever. `XLA_FLAGS= pytest` keeps the emitters, and so do
+# the commands that are tested as a user starts them.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
@@ -24,6 +28,16 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # a first compile takes longer than any deadline
 hypothesis.settings.register_profile("ufm", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("ufm")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Files stay whole, but the checks of each paper go to whichever worker is free; what takes longest begins first."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.distribution import ByCost
+
+    return ByCost(config, log)
 
 
 @pytest.fixture
@@ -47,6 +61,18 @@ def ax():
     yield ax
     figure.canvas.draw()
     plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compiled code is optimised less: for a file whose judge is no compiled code, or which compares two routes of it.
+
+    Most of its time goes into compiling. Files about rounding do without: they test the code that users run.
+    """
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(autouse=True)

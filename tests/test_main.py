@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import ufm
-from tests.commands import help_without
+from tests.commands import as_a_user, help_without
 from ufm import __main__ as command
 from ufm.command_line import catalogue
 from ufm.command_line.settings import checked, counts_of, problem_of
@@ -77,7 +77,8 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
 
 def test_solve_in_a_fresh_process_prints_the_comparison(tmp_path):
     arguments = [sys.executable, "-m", "ufm", *SQUARED_ERROR]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment(tmp_path))
+    settings = as_a_user(XDG_CACHE_HOME=str(tmp_path / "cache"), JAX_PLATFORMS="cpu")
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=settings)
     assert (done.returncode, done.stderr) == (0, "")
     assert "CONVERGED" in done.stdout
     assert "relative gap" in done.stdout

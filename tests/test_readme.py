@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.commands import as_a_user
 from theory_checks.engine.catalogue import load
 from theory_checks.engine.markdown import table_of_papers
 
@@ -23,7 +24,8 @@ def without_rounding(text: str) -> list[str]:
 
 def test_the_example_prints_what_is_shown():
     code, shown = blocks()[:2]
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=ROOT, env=as_a_user(), capture_output=True, text=True, check=True, timeout=300)
     assert without_rounding(run.stdout) == without_rounding(shown)
 
 

@@ -64,8 +64,9 @@ def runs(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
+    eight = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     started = {
-        "eight-devices": start(DEVICES, str(folder / "eight-devices.npy"), XLA_FLAGS="--xla_force_host_platform_device_count=8"),
+        "eight-devices": start(DEVICES, str(folder / "eight-devices.npy"), XLA_FLAGS=eight),
         "process-0": start(PROCESSES, str(folder / "process-"), "0", port),
         "process-1": start(PROCESSES, str(folder / "process-"), "1", port),
     }

@@ -19,13 +19,8 @@ COUNTS = ((8, 8, 8, 8), (20, 8, 3, 1))
 LANES, D = 2, 6
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """Two routes are compared, both optimised less; most of the time goes into compiling them."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+# two routes are compared, both optimised less; most of the time goes into compiling them
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def sweep(*arguments, **options):

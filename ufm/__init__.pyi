@@ -1,5 +1,6 @@
 """The public names: each in one line, imported when it is first asked for (see `__init__.py`)."""
 
+from . import frames as frames
 from . import observables as observables
 from .calibration import Reliability as Reliability
 from .calibration import drawn_labels as drawn_labels

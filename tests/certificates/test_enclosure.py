@@ -19,6 +19,9 @@ from ufm.certificates import dual_point, enclosure
 from ufm.certificates.dual_point import DualPoint
 from ufm.losses import AbstractLoss
 
+# what is proved is computed by python-flint, and judged by the checker, at whatever point comes
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 # K times the rounding of a float, several times over
 ROUNDING = 1e-13
 verify = checker().verify

@@ -51,8 +51,18 @@ RECORDS = (
     "SolveFailed",
     "Trajectory",
 )
+CODES = (
+    "cell_24",
+    "equiangular_552",
+    "gosset_polytope",
+    "half_cube",
+    "icosahedron",
+    "leech_4600",
+    "root_system_e8",
+    "schlaefli_polytope",
+)
 # Names without arguments, or whose arguments are looked at where they are used.
-WITHOUT_ARGUMENTS = ("AbstractLoss", "CrossEntropy", "MeanSquaredError", "forms.known")
+WITHOUT_ARGUMENTS = ("AbstractLoss", "CrossEntropy", "MeanSquaredError", "forms.known", *(f"frames.{name}" for name in CODES))
 CHECKED_LATER = {
     "Params": "`params`, `start` and the like say what fits the problem at hand",
     "forms.product_optimum": "numbers that a form has worked out from the facts of a problem",
@@ -74,9 +84,10 @@ OBSERVABLES = (
     "nc4_agreement",
     "penalty",
 )
-NAMESPACES = ("channels", "forms", "laws", "observables", "perturbation")
+NAMESPACES = ("channels", "forms", "frames", "laws", "observables", "perturbation")
 
 # arguments that several calls share
+words = Argument("of any kind", {"words": "any will do", "empty string": "none will do"})
 problem = Argument(PROBLEM, {"problem": "it is one"})
 params = Argument(PARAMS, {"params": "they are"})
 labels = Argument(LABELS, {"labels": "they are"})
@@ -260,6 +271,15 @@ ROWS: dict[str, dict[str, Argument]] = {
         "frame": observed(np.eye(2, 6)) | {"shorter": "another dimension"},
     },
     "nearest_etf": {"vectors": observed(np.eye(3)) | {"shorter": "another dimension"}},
+    "frames.polygon": {"num_vectors": only(5)},
+    "frames.simplex": {"dim": only(3)},
+    "frames.orthoplex": {"dim": only(3)},
+    "frames.derived_code": {
+        "code": only(ufm.frames.root_system_e8()),
+        "product": only(0.5) | {"zero": "other vectors have it"},
+        "name": optional(words),
+    },
+    "frames.random_orthonormal": {"rows": only(3), "columns": only(2), "key": key(), "dtype": dtype},
     "class_means": of_metrics,
     "global_mean": of_metrics,
     "within_class_cov": of_metrics,

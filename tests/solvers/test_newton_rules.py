@@ -27,13 +27,8 @@ def make(counts=(8, 3, 2), *, loss=None, widths=(5,), lam=1e-2, **kwargs) -> ufm
     return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lam, lambda_H=lam, **kwargs)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """All of the time goes into compiling, and the twin needs no fast code."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+# all of the time goes into compiling, and the twin needs no fast code
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 # compiled once for all problems of one shape

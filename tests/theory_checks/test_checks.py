@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from theory_checks.engine import catalogue, runner, summary, terminal
+from theory_checks.engine import catalogue, command, runner, summary, terminal
 from theory_checks.engine.registry import Setting, Verdict
 
 REGISTRY = catalogue.load()
@@ -22,10 +22,12 @@ KEYS = [pytest.param(key, False, id=key) for key in QUICK] + [
 
 @functools.cache
 def rows_of(key: str, full: bool) -> tuple[runner.Row, ...]:
-    """The rows of a check, solved once for all tests."""
+    """The rows of a check, solved once for all tests; with proofs, unless they have a thousand classes."""
+    # as the command itself runs it; conftest.py takes the settings back after the test
+    command.configure_jax(cache=False, quick=not full)
     check = REGISTRY.checks[key]
     settings = runner.measured_with()
-    return tuple(runner.run_case(check, case, settings) for case in check.cases if case.full is full)
+    return tuple(runner.run_case(check, case, settings, prove=not full) for case in check.cases if case.full is full)
 
 
 def test_every_check_is_tried():
@@ -72,6 +74,13 @@ def test_one_layer_is_certified(key, full):
         if problem.depth == 1 and problem.features == "free" and wide and any(claim.name == "value" for claim in row.claims):
             assert row.certificate_gap is not None, row.case.id
             assert row.certificate_gap <= 1e-10, row.case.id
+
+
+@pytest.mark.parametrize("key", QUICK)
+def test_what_is_certified_or_refuted_is_proved(key):
+    for row in rows_of(key, False):
+        assert bool(row.proofs) >= (row.certificate_gap is not None)
+        assert row.proved == bool(row.proofs or row.refutations), (row.case.id, summary.unproved(row))
 
 
 def test_tolerances_are_those_of_the_library():

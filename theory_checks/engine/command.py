@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
 
 
 def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
-    from theory_checks.engine import printing, results, runner
+    from theory_checks.engine import printing, proofs, results, runner
 
     checks, full = _chosen(checks, options)
     plan = runner.planned(checks, full=full)
@@ -59,7 +59,10 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     if problem := results.without_place(options):
         print(problem, file=sys.stderr)
         return 2
-    look = printing.look_of(sys.stdout, verbose=options.verbose, records=options.records)
+    if options.prove and (problem := proofs.without_library()):
+        print(f"--prove: {problem}", file=sys.stderr)
+        return 2
+    look = printing.look_of(sys.stdout, verbose=options.verbose, records=options.records, prove=options.prove)
     form = "plain" if options.command == "figures" else options.format
     printer = printing.Printer(plan, registry.papers, look, form=form)
     rows, finished, run = _carried_out(registry, checks, plan, printer, options, full=full, configure=configure)
@@ -100,9 +103,10 @@ def _carried_out(registry, checks, plan, printer, options: argparse.Namespace, *
     jobs = min(options.jobs or workers.default_jobs(), len({check.key for check, _ in plan}))
     if jobs == 1 or registry.loader is None:
         jobs = 1
-        run = runner.run(checks, full=full, on_case=printer.on_case)
+        run = runner.run(checks, full=full, prove=options.prove, on_case=printer.on_case)
     else:
-        run = workers.run(checks, jobs=jobs, configure=configure, loader=registry.loader, full=full, on_case=printer.on_case)
+        how = {"configure": configure, "loader": registry.loader, "full": full, "prove": options.prove}
+        run = workers.run(checks, jobs=jobs, on_case=printer.on_case, **how)
     try:
         for row in run:
             rows.append(row)
@@ -146,8 +150,8 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
 
 def _rendered_again(options: argparse.Namespace) -> int:
     """The page, or the figures, of rows that an earlier run wrote."""
-    if options.pattern or options.full:
-        print("--from takes all rows of its file: -k and --full choose what is run", file=sys.stderr)
+    if options.pattern or options.full or options.prove:
+        print("--from takes all rows of its file: -k, --full and --prove choose what is run", file=sys.stderr)
         return 2
     from theory_checks.engine import files, html_report, results
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,20 @@ class Refutation:
     `claimed`: the value that the theorem calls the global minimum of the problem. `arrays`: the point and its problem as NumPy arrays, all
     that the objective depends on: W_1, …, W_M, H (d, C), b (K,), targets (K, C), masses (C,), lambda_W (M,) in the order of W_1, …, W_M,
     lambda_H, lambda_b.
+
+    `least`: a number that no point of the claimed kind is below, computed in balls when a proof asks for it; None where nobody knows one.
+    With a proof, `upper` is the upper end of the value at the point, and `claimed_lower` what `least` returned.
     """
 
     name: str
     claimed: float
     arrays: Mapping[str, np.ndarray]
+    least: Callable[[], float] | None = None
+    upper: float | None = None
+    claimed_lower: float | None = None
 
     @classmethod
-    def at(cls, name: str, claimed: float, problem, params) -> Refutation:
+    def at(cls, name: str, claimed: float, problem, params, *, least: Callable[[], float] | None = None) -> Refutation:
         """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0."""
         assert problem.labels.has_equal_weights(), "the file knows one weight per column, its mass"
         arrays = {
@@ -46,7 +52,11 @@ class Refutation:
             "lambda_H": problem.lambda_H,
             "lambda_b": 0.0 if problem.lambda_b is None else problem.lambda_b,
         }
-        return cls(name, float(claimed), {key: np.asarray(value, dtype=np.float64) for key, value in arrays.items()})
+        return cls(name, float(claimed), {key: np.asarray(value, dtype=np.float64) for key, value in arrays.items()}, least)
+
+    def without_least(self) -> Refutation:
+        """The numbers alone, which can be sent to another process."""
+        return dataclasses.replace(self, least=None)
 
     @functools.cached_property
     def value(self) -> float:
@@ -66,14 +76,31 @@ class Refutation:
         return (self.claimed - self.value) / abs(self.claimed) if self.claimed else float("inf")
 
     @property
-    def proven(self) -> bool:
+    def is_lower(self) -> bool:
         """Whether the value is lower by more than rounding; NaN is not."""
         return self.value < self.claimed - MARGIN * abs(self.claimed)
 
+    @property
+    def proved(self) -> bool:
+        """Whether it is lower with every rounding accounted for: the upper end here below the lower end there."""
+        return self.upper is not None and self.claimed_lower is not None and self.upper < self.claimed_lower
+
+    @property
+    def reason(self) -> str:
+        """Why it is not proved, where a proof was asked for."""
+        if self.upper is None or self.proved:
+            return ""
+        if self.claimed_lower is None:
+            return "its check has no lower end of the least value claimed"
+        return f"its value is at most {self.upper!r}, the least value claimed at least {self.claimed_lower!r}"
+
     def as_npz(self) -> bytes:
-        """The file for the reader: `arrays`, `claimed` and `value` as plain float64 arrays."""
+        """The file for the reader: `arrays`, `claimed` and `value` as plain float64 arrays; with a proof `upper` and `claimed_lower`."""
         buffer = io.BytesIO()
-        contents: dict[str, Any] = {**self.arrays, "claimed": np.float64(self.claimed), "value": np.float64(self.value)}
+        numbers = {"claimed": self.claimed, "value": self.value}
+        if self.proved:
+            numbers |= {"upper": self.upper, "claimed_lower": self.claimed_lower}
+        contents: dict[str, Any] = {**self.arrays, **{name: np.float64(number) for name, number in numbers.items()}}
         assert all(np.asarray(array).dtype == np.float64 for array in contents.values()), "a pickle would not be readable without trust"
         np.savez(buffer, **contents)
         return buffer.getvalue()

@@ -13,10 +13,10 @@ import numpy as np
 from theory_checks.engine.counterexamples import Refutation, file_name
 from theory_checks.engine.registry import Paper
 from theory_checks.engine.runner import Row, Run
-from theory_checks.engine.summary import by_theorem, evidence
+from theory_checks.engine.summary import by_theorem, evidence, proved, unproved
 
 # of the JSON file: a page made from rows of another would lack what that did not say
-FORMAT = 2
+FORMAT = 3
 
 
 def as_document(
@@ -43,9 +43,11 @@ def as_document(
                 "hypotheses": theorem.check.hypotheses,
                 "source": theorem.check.source,
                 "verdict": str(theorem.verdict),
+                "proved": theorem.proved,
             }
             for theorem in by_theorem(rows)
         ],
+        "proved": proved(rows),
         "rows": [_row_document(row) for row in rows],
     }
 
@@ -83,13 +85,19 @@ def _row_document(row: Row) -> dict[str, Any]:
                 "claimed": plain(r.claimed),
                 "value": plain(r.value),
                 "below": plain(r.below),
-                "proven": r.proven,
+                "is_lower": r.is_lower,
+                "upper": plain(r.upper),
+                "claimed_lower": plain(r.claimed_lower),
+                "proved": r.proved,
                 "file": file_of(row, r),
                 "sha256": sha256(r.as_npz()).hexdigest(),
             }
             for r in row.refutations
         ],
         "certificate_gap": plain(row.certificate_gap),
+        "proofs": None if row.proofs is None else [plain(dataclasses.asdict(proof) | {"proved": proof.proved}) for proof in row.proofs],
+        "unproved": unproved(row),
+        "proved": row.proved,
         "seconds": row.seconds,
         "verdict": str(row.verdict),
         "message": row.message,

@@ -14,7 +14,7 @@ from ufm._files import checked_json, sealed_json, write_whole
 
 
 def write_counterexamples(folder: str | os.PathLike, rows: Iterable[Row]) -> list[str]:
-    """Write every proven refutation of `rows` to an `.npz` file in `folder`; returns the paths."""
+    """Write every refutation of refuted `rows` to an `.npz` file in `folder`; returns the paths."""
     paths = []
     for row in rows:
         if row.verdict is Verdict.REFUTED:

@@ -140,7 +140,9 @@ def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Ma
         "anchor": anchor("theorem", key),
         "check": check,
         "formula": formulas[check["formula"]],
-        "words": " ".join((key, document["papers"][key.partition("/")[0]], *(check[part] for part in _SEARCHED))).lower(),
+        "words": " ".join(
+            (key, document["papers"][key.partition("/")[0]], *(check[part] for part in _SEARCHED), "proved" * check["proved"])
+        ).lower(),
         "verdict": "outside" if ok_outside else Verdict(check["verdict"]),
         "rows": cases,
         "shown": shown,
@@ -149,11 +151,19 @@ def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Ma
         "settings": {str(setting): sum(row["setting"] == setting for row in rows) for setting in Setting},
         "worst": max(binding, key=_use, default=None),
         "gap": max(gaps, default=None),
+        "minima": _minima(rows),
         "seconds": sum(row["seconds"] for row in rows),
         "command": command,
         "errors": verdict_figures.errors(rows),
         "curves": verdict_figures.curves(rows),
     }
+
+
+def _minima(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Of the minima that rows certify, how many are enclosed and how well; None where there are none, or nobody asked."""
+    proofs = [proof for row in rows for proof in row["proofs"] or ()]
+    widths = [proof["width"] for proof in proofs if proof["proved"]]
+    return {"all": len(proofs), "proved": len(widths), "widest": max(widths, default=None)} if proofs else None
 
 
 def _use(claim: Mapping[str, Any]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from theory_checks.engine.registry import Check, Paper, Verdict
 from theory_checks.engine.runner import Row, Run
-from theory_checks.engine.summary import Theorem, by_theorem, counts, evidence, percent, totals
+from theory_checks.engine.summary import Theorem, by_theorem, counts, ends, evidence, percent, proved, totals, unproved
 from theory_checks.engine.terminal import measured_with
 
 _HEADING = ("verdict", "theorem", "statement", "cases", "worst claim", "of its tolerance", "certificate gap")
@@ -17,7 +17,7 @@ def paper(title: str, rows: list[Row]) -> list[str]:
     lines = [f"### {_safe(title)}", "", _line(_HEADING), _line("---" for _ in _HEADING)]
     for theorem in by_theorem(rows):
         worst, gap = theorem.worst, theorem.gap
-        verdict = str(theorem.verdict) if theorem.verdict is Verdict.HOLDS else f"**{theorem.verdict}**"
+        verdict = theorem.label(str(theorem.verdict) if theorem.verdict is Verdict.HOLDS else f"**{theorem.verdict}**")
         share = "" if worst is None or theorem.verdict is Verdict.REFUTED else percent(worst.share)
         cells = (verdict, f"`{theorem.check.name}`", theorem.check.statement, len(theorem.rows), theorem.deciding, share)
         lines.append(_line((*cells, "" if gap is None else f"{gap:.1e}")))
@@ -27,7 +27,7 @@ def paper(title: str, rows: list[Row]) -> list[str]:
 def closing(rows: Iterable[Row], *, run: Run | None = None) -> list[str]:
     """What does not simply hold, refutations first, and the totals."""
     theorems = by_theorem(rows)
-    lines = [f"**{totals(theorems)}: {counts(theorems)}**", ""]
+    lines = [f"**{totals(theorems)}: {counts(theorems)}**", "", *_proofs(theorems)]
     for verdict in (Verdict.REFUTED, Verdict.FAILS, Verdict.ERROR):
         for theorem in theorems:
             if theorem.verdict is verdict:
@@ -36,10 +36,17 @@ def closing(rows: Iterable[Row], *, run: Run | None = None) -> list[str]:
     return [*lines, *told]
 
 
+def _proofs(theorems: list[Theorem]) -> list[str]:
+    rows = [row for theorem in theorems for row in theorem.rows]
+    lines = [f"- not proved: `{row.check.key}`, {_safe(row.case.id)}: {_safe(reason)}" for row in rows for reason in unproved(row)]
+    return [proved(rows), "", *lines, *([""] if lines else [])] if proved(rows) else []
+
+
 def _news(theorem: Theorem) -> list[str]:
     lines = [f"- **{theorem.verdict}** `{theorem.check.key}`: {_safe(theorem.check.statement)}"]
     lines += [
-        f"  - {_safe(row.case.id)}: {_safe(r.name)} has value {r.value:.12g}, below {r.claimed:.12g}" for row, r in theorem.refutations
+        f"  - {_safe(row.case.id)}: {_safe(r.name)} has value {r.value:.12g}, below {r.claimed:.12g}{ends(r)}"
+        for row, r in theorem.refutations
     ]
     lines += [f"  - {_safe(row.case.id)}: {_safe(reason)}" for row in theorem.rows for reason in evidence(row)]
     return [*lines, ""]

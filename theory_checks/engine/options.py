@@ -25,12 +25,18 @@ def parser() -> argparse.ArgumentParser:
         " fails or was not decided, 2 bad input, 130 interrupted.",
     )
     # what the commands that lack an option have in its place
-    top.set_defaults(out=None, source=None, json=None, counterexamples=None, full=False, pattern="", format="plain", names=())
+    top.set_defaults(out=None, source=None, json=None, counterexamples=None, full=False, prove=False, pattern="", format="plain", names=())
     commands = top.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(_COMMANDS)}}}")
     made = {name: commands.add_parser(name, help=about) for name, about in _ABOUT.items()}
     _add_output(made)
     for name in ("run", "report", "all"):
         made[name].add_argument("--full", action="store_true", help="add the slow cases")
+        made[name].add_argument(
+            "--prove",
+            action="store_true",
+            help="enclose every minimum that is certified, and both sides of every refutation, with all rounding accounted for"
+            " (needs the extra ufm[proofs])",
+        )
     for name in ("run", "report", "figures", "all"):
         _add_running(made[name])
     for name in ("run", "report", "all", "list"):

@@ -14,11 +14,11 @@ from theory_checks.engine.terminal import Layout, Look
 from ufm._progress import Progress
 
 
-def look_of(screen, *, verbose: bool, records: bool) -> Look:
+def look_of(screen, *, verbose: bool, records: bool, prove: bool = False) -> Look:
     """How to show things here: colours on a terminal only, and none where the user asks for none."""
     terminal_here = screen.isatty()
     width = shutil.get_terminal_size((terminal.WIDTH, 24)).columns if terminal_here else terminal.WIDTH
-    return Look(max(width, 60), terminal_here and "NO_COLOR" not in os.environ, verbose, records)
+    return Look(max(width, 60), terminal_here and "NO_COLOR" not in os.environ, verbose, records, prove)
 
 
 class Printer:

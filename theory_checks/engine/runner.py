@@ -14,6 +14,7 @@ from typing import Any
 
 from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
 from theory_checks.engine.counterexamples import Refutation
+from theory_checks.engine.proofs import Proof, enclosed, proofs_of, width_claims
 from theory_checks.engine.registry import Case, Check, Setting, Verdict
 
 _PACKAGES = ("ufm", "jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
@@ -24,7 +25,8 @@ class Row:
     """What one case of one check said.
 
     `settings`: dtype, device, versions and seed it was measured with. `records`: numbers to show, not judged. `refutations`: points whose
-    value is lower than the theorem says is possible. `message`: why it is an error.
+    value is lower than the theorem says is possible. `message`: why it is an error. `proofs`: of the points that it certifies; None when
+    nobody asked.
     """
 
     check: Check
@@ -36,6 +38,7 @@ class Row:
     records: tuple[Record, ...] = ()
     refutations: tuple[Refutation, ...] = ()
     message: str = ""
+    proofs: tuple[Proof, ...] | None = None
 
     @property
     def paper(self) -> str:
@@ -62,6 +65,12 @@ class Row:
     def worst(self) -> Claim | None:
         """The binding claim that uses most of its tolerance."""
         return max(self.binding, key=lambda c: c.share, default=None)
+
+    @property
+    def proved(self) -> bool:
+        """Whether it rests on proofs, and on no certificate or refutation without one. False where it has neither."""
+        proofs = (*(self.proofs or ()), *self.refutations)
+        return self.verdict.ok and bool(proofs) and all(proof.proved for proof in proofs)
 
     def plain(self) -> dict[str, Any]:
         """Everything but the check and the case, which hold functions and cannot be sent to another process."""
@@ -116,14 +125,14 @@ def machine() -> str:
 def judge(setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refutation, ...] = ()) -> Verdict:
     """Inside and on the boundary every claim must hold; outside every witness must, and some claim of the theorem be clearly violated.
 
-    With refutations the verdict is `refuted`, provided that each is proved by its own evaluation, that every witness holds, and that the
+    With refutations the verdict is `refuted`, provided that each is lower by its own evaluation, that every witness holds, and that the
     case is not outside the hypotheses, where nothing can be refuted.
     """
     if not claims:
         return Verdict.FAILS
     if refutations:
-        proved = setting is not Setting.OUTSIDE and all(r.proven for r in refutations)
-        return Verdict.REFUTED if proved and all(c.holds for c in claims if c.witness) else Verdict.FAILS
+        lower = setting is not Setting.OUTSIDE and all(r.is_lower for r in refutations)
+        return Verdict.REFUTED if lower and all(c.holds for c in claims if c.witness) else Verdict.FAILS
     if setting is not Setting.OUTSIDE:
         return Verdict.HOLDS if all(c.holds for c in claims) else Verdict.FAILS
     witnessed = all(c.holds for c in claims if c.witness)
@@ -131,13 +140,17 @@ def judge(setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refuta
     return Verdict.HOLDS if witnessed and violated else Verdict.FAILS
 
 
-def run_case(check: Check, case: Case, settings: dict[str, Any]) -> Row:
-    """One row. An exception, an unconverged solve included, becomes the verdict `error`; an interrupt passes through."""
+def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool = False) -> Row:
+    """One row. An exception, an unconverged solve included, becomes the verdict `error`; an interrupt passes through.
+
+    `prove`: enclose what it certifies, and its refutations.
+    """
     began = time.perf_counter()
     claims: list[Claim] = []
     records: list[Record] = []
     refutations: list[Refutation] = []
     message = ""
+    proofs = () if prove else None
     try:
         setting = check.regime(case)
         assert setting is case.setting, f"the case is declared {case.setting} but its hypotheses say {setting}"
@@ -148,12 +161,18 @@ def run_case(check: Check, case: Case, settings: dict[str, Any]) -> Row:
                 refutations.append(found)
             else:
                 claims.append(found)
+        if prove:
+            proofs = proofs_of(claims)
+            claims += width_claims(proofs)
+            refutations = [enclosed(refutation) for refutation in refutations]
         verdict = judge(case.setting, tuple(claims), tuple(refutations))
     except Exception as error:
         verdict, message = Verdict.ERROR, f"{type(error).__name__}: {error}"
     seconds = time.perf_counter() - began
     settings = {**settings, "seed": case.seed}
-    return Row(check, case, tuple(claims), seconds, verdict, settings, tuple(records), tuple(refutations), message)
+    kept = tuple(claim.without_points() for claim in claims)
+    points = tuple(refutation.without_least() for refutation in refutations)
+    return Row(check, case, kept, seconds, verdict, settings, tuple(records), points, message, proofs)
 
 
 def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check, Case]]:
@@ -165,7 +184,7 @@ def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check,
 OnCase = Callable[[int, int, Check, Case], None]
 
 
-def run(checks: Iterable[Check], *, full: bool = False, on_case: OnCase | None = None) -> Generator[Row, None, None]:
+def run(checks: Iterable[Check], *, full: bool = False, prove: bool = False, on_case: OnCase | None = None) -> Generator[Row, None, None]:
     """Yield one row a case as it is done, so that what was done survives an interrupt. `on_case` is told of each case before it runs.
 
     Raises `ValueError` when the default dtype is float32, which verifies no theorem.
@@ -175,7 +194,7 @@ def run(checks: Iterable[Check], *, full: bool = False, on_case: OnCase | None =
     for done, (check, case) in enumerate(plan):
         if on_case is not None:
             on_case(done, len(plan), check, case)
-        yield run_case(check, case, settings)
+        yield run_case(check, case, settings, prove=prove)
 
 
 def in_order(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:

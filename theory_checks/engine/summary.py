@@ -50,6 +50,16 @@ class Theorem:
         found = [(row, r) for row in self.rows if row.verdict is Verdict.REFUTED for r in row.refutations]
         return sorted(found, key=lambda pair: -pair[1].below)
 
+    @functools.cached_property
+    def proved(self) -> bool:
+        """Whether the verdict rests on proofs: of every case, or for a refutation of each that refutes."""
+        deciding = [row for row in self.rows if row.verdict is self.verdict]
+        return self.verdict.ok and all(row.proved for row in deciding)
+
+    def label(self, verdict: str) -> str:
+        """Its verdict in these words, and whether that is proved."""
+        return labelled(verdict, self.proved)
+
     @property
     def deciding(self) -> str:
         """Name of the claim that decides: the worst that must hold, or what stands in its place."""
@@ -87,6 +97,39 @@ def _number(n: int, word: str) -> str:
     return f"{n} {word}{'' if n == 1 else 's'}"
 
 
+def labelled(verdict: str, proved: bool) -> str:
+    """A verdict, and whether it is proved."""
+    return f"{verdict}, proved" if proved else str(verdict)
+
+
+def ends(refutation: Refutation) -> str:
+    """The two ends of a refutation that is proved."""
+    return f": proved, {refutation.upper!r} < {refutation.claimed_lower!r}" if refutation.proved else ""
+
+
+def proved(rows: Iterable[Row]) -> str:
+    """How much of what could be proved is; empty where nobody asked."""
+    asked = [row for row in rows if row.proofs is not None]
+    if not asked:
+        return ""
+    certified = [row for row in asked if row.proofs]
+    done = sum(all(proof.proved for proof in row.proofs) for row in certified)
+    widest = max((proof.width for row in certified for proof in row.proofs if proof.proved), default=None)
+    said = f"proved: {done} of {_number(len(certified), 'certified case')}"
+    if widest is not None:
+        said += f", the widest enclosure {widest:.1e}"
+    refutations = [r for row in asked if row.verdict is Verdict.REFUTED for r in row.refutations]
+    return said + (f"; {sum(r.proved for r in refutations)} of {_number(len(refutations), 'refutation')}" if refutations else "")
+
+
+def unproved(row: Row) -> list[str]:
+    """What of a case could not be proved, and why."""
+    reasons = [proof.reason or f"its enclosure is {proof.width:.1e} wide" for proof in row.proofs or () if not proof.proved]
+    reasons += [f"{r.name}: {r.reason}" for r in row.refutations if r.reason]
+    # a claim may be of many points with one reason
+    return list(dict.fromkeys(" ".join(reason.split()) for reason in reasons))
+
+
 def percent(share: float) -> str:
     """A share of a tolerance: in percent up to the whole of it, beyond it as a multiple."""
     if share < 0.001:
@@ -111,7 +154,7 @@ def evidence(row: Row) -> list[str]:
         return [
             f"{r.name}: its value {r.value:.12g} is not below {r.claimed:.12g} by more than rounding"
             for r in row.refutations
-            if not r.proven
+            if not r.is_lower
         ]
     if not row.claims:
         return ["nothing was claimed"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from theory_checks.engine.registry import Check, Paper, Record, Verdict
 from theory_checks.engine.runner import Row, Run
-from theory_checks.engine.summary import Theorem, by_theorem, counts, evidence, percent, totals
+from theory_checks.engine.summary import Theorem, by_theorem, counts, ends, evidence, labelled, percent, proved, totals, unproved
 
 # columns of a pipe, which has no width of its own
 WIDTH = 120
@@ -30,13 +30,15 @@ _HEADINGS = ("theorem", "cases", "worst claim", "of tol.", "gap", "statement")
 class Look:
     """Columns of the screen, whether it shows colours, and what is shown beside a line a theorem.
 
-    `verbose`: a line a case, whole statements, all that did not hold. `records`: the numbers of figures.
+    `verbose`: a line a case, whole statements, all that did not hold. `records`: the numbers of figures. `prove`: whether verdicts say that
+    they are proved.
     """
 
     width: int = WIDTH
     colour: bool = False
     verbose: bool = False
     records: bool = False
+    prove: bool = False
 
     def painted(self, text: str, code: str) -> str:
         """The text in this colour of a terminal."""
@@ -84,7 +86,7 @@ class Layout:
         refuted, worst = theorem.verdict is Verdict.REFUTED, theorem.worst
         share = "-" if refuted or worst is None else percent(worst.share)
         line = self._line(
-            _shout(theorem.verdict),
+            theorem.label(_shout(theorem.verdict)),
             theorem.check.name,
             str(len(theorem.rows)),
             theorem.deciding,
@@ -103,12 +105,17 @@ class Layout:
     def _case(self, row: Row) -> str:
         worst = row.worst
         share, name = ("-", "") if worst is None else (percent(worst.share), worst.name)
+        said = labelled(row.verdict, row.proved)
         told = f"{share:>8}{self.gap}{_small(row.certificate_gap):>5}{self.gap}{row.seconds:6.1f} s"
-        return f"{'':10}{row.verdict:<8}{row.case.setting:<9}{told}{self.gap}{row.case.id}{f': {name}' if name else ''}"
+        return f"{'':10}{said:<{self._verdict + 1}}{row.case.setting:<9}{told}{self.gap}{row.case.id}{f': {name}' if name else ''}"
+
+    @property
+    def _verdict(self) -> int:
+        return 15 if self.look.prove else 7
 
     def _line(self, verdict: str, name: str, cases: str, claim: str, share: str, gap: str, statement: str) -> str:
         columns = (
-            f"  {verdict:<7}",
+            f"  {verdict:<{self._verdict}}",
             _padded(_cut(name, self.name), self.name),
             f"{cases:>5}",
             _padded(_cut(claim, self.claim), self.claim),
@@ -130,6 +137,7 @@ def closing(rows: Iterable[Row], look: Look, *, run: Run | None = None, hints: I
                 lines += _news(theorem, look)
     lines += [""] if len(lines) > 1 else []
     lines.append(look.painted(f"{totals(theorems)}: {counts(theorems)}", "1"))
+    lines += _proofs(theorems)
     if run is not None:
         lines.append(run.times())
     if theorems:
@@ -144,12 +152,19 @@ def measured_with(row: Row) -> str:
     return f"{row.settings['dtype']} on {row.settings['device']}; {told}"
 
 
+def _proofs(theorems: list[Theorem]) -> list[str]:
+    """How much is proved, and every case that is not."""
+    rows = [row for theorem in theorems for row in theorem.rows]
+    lines = [f"  not proved: {row.check.key}: {row.case.id}: {reason}" for row in rows for reason in unproved(row)]
+    return [*filter(None, [proved(rows)]), *lines]
+
+
 def _news(theorem: Theorem, look: Look) -> list[str]:
     title = look.painted(_shout(theorem.verdict), _COLOURS[theorem.verdict])
     lines = [f"{title} {theorem.check.key}: {theorem.check.statement}"]
     said = [
         f"  {row.case.id}: {r.name} has value {r.value:.12g}, {r.below:.2%}".replace("%", " %")
-        + f" below {r.claimed:.12g}, which the theorem calls the least"
+        + f" below {r.claimed:.12g}, which the theorem calls the least{ends(r)}"
         for row, r in theorem.refutations
     ]
     for row in theorem.rows:

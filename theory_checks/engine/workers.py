@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -51,6 +52,7 @@ def run(
     configure: Callable[[], Any],
     loader: Callable[[], Registry],
     full: bool = False,
+    prove: bool = False,
     on_case: OnCase | None = None,
 ) -> Generator[Row, None, None]:
     """Yield one row a case in the order in which they are done, as `runner.run` does, from `jobs` >= 1 processes.
@@ -66,8 +68,9 @@ def run(
     queue = _Queue(checks, full=full)
     pool: list[_Worker] = []
     try:
-        pool.extend(_Worker.started(configure, loader) for _ in range(min(jobs, len(queue))))
-        yield from _collect(pool, queue, on_case, lambda: _Worker.started(configure, loader))
+        start = functools.partial(_Worker.started, configure, loader, prove=prove)
+        pool.extend(start() for _ in range(min(jobs, len(queue))))
+        yield from _collect(pool, queue, on_case, start)
     finally:
         for worker in pool:
             worker.process.terminate()
@@ -167,11 +170,11 @@ class _Worker:
     cases: list[Case] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def started(cls, configure: Callable[[], Any], loader: Callable[[], Registry]) -> _Worker:
+    def started(cls, configure: Callable[[], Any], loader: Callable[[], Registry], *, prove: bool) -> _Worker:
         """A new process, spawned: a fork of a process with JAX's threads may hang."""
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        process = context.Process(target=_work, args=(there, configure, loader), daemon=True)
+        process = context.Process(target=_work, args=(there, configure, loader, prove), daemon=True)
         with _environment(), _interrupts_ignored():
             process.start()
         # else the end of the process would not end the connection
@@ -234,7 +237,7 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _work(connection: Connection, configure: Callable[[], Any], loader: Callable[[], Registry]) -> None:
+def _work(connection: Connection, configure: Callable[[], Any], loader: Callable[[], Registry], prove: bool) -> None:
     """A process: run what the parent asks for until there is no parent."""
     import jax
 
@@ -257,4 +260,4 @@ def _work(connection: Connection, configure: Callable[[], Any], loader: Callable
             paper = check.paper
             by_id = {case.id: case for case in check.cases}
             for name in ids:
-                connection.send(runner.run_case(check, by_id[name], settings).plain())
+                connection.send(runner.run_case(check, by_id[name], settings, prove=prove).plain())

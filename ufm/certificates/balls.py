@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+# Bits of the balls: twice those of a float, so that their own error is never seen in an end.
+BITS = 106
 # of flint, which is not installed everywhere
 Ball = Any
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ufm._numerics import root, unit
 from ufm._validate import as_floats, concrete, require, require_nonnegative, rounding_of
-from ufm.frames import centring_matrix, checked_lengths, gram_distance
+from ufm.frames.collapsed import centring_matrix, checked_lengths, gram_distance
 
 
 def nc2_etf(gram: Float[Array, "K K"]) -> Float[Array, ""]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from ufm._numerics import unit
 from ufm._validate import as_floats, concrete, require, require_flag, require_real
-from ufm.frames import checked_count
+from ufm.frames.collapsed import checked_count
 from ufm.labels import Labels
 
 # Class means are right to about one unit in the last place, their differences to a few: a length below this many is rounding noise.

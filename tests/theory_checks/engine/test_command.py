@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.commands import help_without
+from tests.commands import as_a_user, help_without
 from theory_checks.engine import command, files, listing, runner, terminal
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
 from ufm import _command
@@ -60,7 +60,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
 def test_real_run_in_a_pipe(tmp_path):
     """One real check from a fresh process: tables, nothing on standard error, rows in the file, programs in the cache."""
     target, cache = tmp_path / "rows.json", tmp_path / "cache"
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    environment = as_a_user(XDG_CACHE_HOME=str(cache))
     arguments = [sys.executable, "-m", "theory_checks", "run", "-k", "tirer2022/ZERO", "--json", str(target)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

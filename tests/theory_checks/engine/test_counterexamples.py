@@ -59,7 +59,7 @@ def test_plain_numpy_agrees_with_the_objective(M, bias):
 def test_verdict(setting, above, claims, verdict):
     _, value = refutation(0.0)
     found, _ = refutation(value * (1 + above))
-    assert found.proven == (above == 1e-6)
+    assert found.is_lower == (above == 1e-6)
     assert runner.judge(setting, claims, (found,)) is verdict
 
 
@@ -106,7 +106,7 @@ def test_the_file_is_read_by_ten_lines_of_numpy(tmp_path, capsys):
     assert news < said.index("1 theorem, 1 case: 1 refuted")
     (row,) = json.loads(target.read_text())["rows"]
     (entry,) = row["refutations"]
-    assert (row["verdict"], entry["proven"], entry["value"]) == ("refuted", True, pytest.approx(value))
+    assert (row["verdict"], entry["is_lower"], entry["value"]) == ("refuted", True, pytest.approx(value))
     path = tmp_path / entry["file"]
     assert str(path) in said
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([target.name, path.name])

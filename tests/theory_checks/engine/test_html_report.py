@@ -451,7 +451,7 @@ def test_command_writes_what_was_done_before_an_interrupt(tmp_path):
     [
         pytest.param(["--from", "absent.json", "--out", "."], "No such file", id="no-such-file"),
         pytest.param(["--from", "empty.json", "--out", "."], "must be a JSON file written by this command", id="not-a-document"),
-        pytest.param(["--from", "empty.json", "--out", ".", "-k", "good"], "-k and --full choose what is run", id="choosing"),
+        pytest.param(["--from", "empty.json", "--out", ".", "-k", "good"], "-k, --full and --prove choose what is run", id="choosing"),
         pytest.param(["--out", "empty.json/deeper"], "--out empty.json/deeper: Not a directory", id="no-folder"),
     ],
 )

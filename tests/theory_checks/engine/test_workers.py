@@ -94,14 +94,15 @@ def run(loader, **options):
 
 def test_rows_are_those_of_one_process():
     checks = PLAIN().matching()
-    one = list(runner.run(checks, full=True))
+    one = list(runner.run(checks, full=True, prove=True))
     told = []
-    found = workers.run(checks, jobs=2, full=True, configure=configured, loader=PLAIN, on_case=lambda *what: told.append(what))
+    found = workers.run(checks, jobs=2, full=True, prove=True, configure=configured, loader=PLAIN, on_case=lambda *what: told.append(what))
     several = runner.in_order(found, checks)
     assert len(several) == 8
     for mine, theirs in zip(one, several, strict=True):
         assert (theirs.check, theirs.case) == (mine.check, mine.case)
-        assert (theirs.verdict, theirs.message, theirs.settings) == (mine.verdict, mine.message, mine.settings)
+        for name in ("verdict", "message", "settings", "proofs"):
+            assert getattr(theirs, name) == getattr(mine, name)
         assert [c.measured for c in theirs.claims] == [c.measured for c in mine.claims]
         assert [r.columns["pid"] == os.getpid() for r in (*mine.records, *theirs.records)] in ([], [True, False])
     assert {total for _, total, _, _ in told} == {8}

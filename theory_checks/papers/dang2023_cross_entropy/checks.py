@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 import ufm
@@ -9,6 +11,7 @@ from theory_checks.engine.counterexamples import MARGIN, Refutation
 from theory_checks.engine.measure import GEOMETRY, VALUE, Point, Setup
 from theory_checks.engine.registry import Case, Claim, Setting, Verdict, check
 from theory_checks.formulas.deep_points import best_known, entropy_case, etf_scale, etf_value, gradient_claim, point_at, strength
+from theory_checks.formulas.etf_bound import least_etf_value
 from theory_checks.formulas.frames import contrast
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
@@ -69,7 +72,9 @@ def etf_is_optimal(case: Case):
     yield point.value_claim(claimed, name="value" if s.M == 1 else "best known value")
     logits = np.asarray(point.logits) - point.logits.mean(axis=0)
     yield Claim("logits", _spectrum(logits), _spectrum(a * contrast(s.K)), GEOMETRY, scale=a)
-    lower = Refutation.at(f"a point of rank {found.rank}", claimed, problem, found.best.params)
+    # with equal counts, which is where it refutes anything
+    least = functools.partial(least_etf_value, s.K, s.lambda_W.tolist(), s.lambda_H, float(s.counts[0]))
+    lower = Refutation.at(f"a point of rank {found.rank}", claimed, problem, found.best.params, least=least)
     yield Claim("value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True)
     if s.balanced and point.value < claimed * (1 - MARGIN):
         yield lower

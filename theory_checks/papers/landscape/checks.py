@@ -87,7 +87,9 @@ def one_layer_strict_saddles(case: Case):
         if gap > _NOT_GLOBAL:
             yield Claim(f"r={r}: a strict saddle (1: yes)", float(found.kind == "strict saddle"), 1.0, _EXACT)
         else:
-            yield Claim(f"r={r}: global, no negative curvature", found.spectrum.negative, 0, _EXACT)
+            # what is called global by its certificate can be proved to be
+            points = ((problem, params),) if best is None else ()
+            yield Claim(f"r={r}: global, no negative curvature", found.spectrum.negative, 0, _EXACT, points=points)
         rows.append((r, gap, found.spectrum.eigenvalues[0], found.spectrum.negative, found.spectrum.zeros, found.spectrum.gauge_zeros))
     names = ("r", "gap", "smallest", "negative", "zeros", "by symmetry")
     yield Record("stationary points", {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})

@@ -84,6 +84,7 @@ def certificate_along_the_way(case: Case):
         beyond = np.maximum((value - optimum) / value - gap, 0)
         yield Claim(f"{name}: distance to the optimum beyond the certified gap", beyond, np.zeros_like(beyond), VALUE, witness=True)
         if name in ("Newton", "L-BFGS"):
-            yield Claim(f"{name}: gap at the end", gap[-1], 0.0, CERTIFICATE)
+            points = ((problem, path.points[-1]),) if case.setting is _INSIDE else ()
+            yield Claim(f"{name}: gap at the end", gap[-1], 0.0, CERTIFICATE, points=points)
         columns = {"step": path.steps, "products": path.products, "gap": gap, "excess": value / optimum - 1}
         yield Record(f"gap of {name}", columns)

@@ -54,7 +54,7 @@ def simplex_etf(
     scale = jnp.asarray(multiplier, dtype) * np.sqrt(K / (K - 1)).astype(dtype)
     if dim is None and key is None:
         return scale * centring_matrix(K, dtype=dtype)
-    return scale * _embed(_contrasts(K), dim=K if dim is None else dim, key=key, dtype=dtype)
+    return scale * _embed(contrasts(K), dim=K if dim is None else dim, key=key, dtype=dtype)
 
 
 def orthogonal_frame(
@@ -138,7 +138,7 @@ def nearest_etf(vectors: Float[Array, "d K"]) -> Float[Array, "d K"]:
     d, K = V.shape
     require(K >= 2, "`vectors` must have K >= 2 columns", V.shape)
     require(d >= K - 1, f"`vectors` must have d >= K - 1 = {K - 1} rows to hold a simplex ETF", d)
-    E, scale = jnp.asarray(_contrasts(K), V.dtype), unit(V)
+    E, scale = jnp.asarray(contrasts(K), V.dtype), unit(V)
     Q, S = spectral(V / scale @ E.T, -1.0, 0)
     return jnp.sum(S) / (K - 1) * (Q @ E) * scale
 
@@ -156,7 +156,7 @@ def checked_count(num_classes, *, name: str = "num_classes") -> int:
     return require_whole(name, num_classes, least=2)
 
 
-def _contrasts(K: int) -> np.ndarray:
+def contrasts(K: int) -> np.ndarray:
     """E (K − 1, K): orthonormal rows that sum to zero (Helmert's)."""
     j = np.arange(1, K)
     rows = np.tril(np.ones((K - 1, K))) - np.diag(j, 1)[:-1]

@@ -1,0 +1,53 @@
+"""Configurations of vectors: what training collapses to, and codes on spheres for K > d."""
+
+from ufm.frames.code import Code
+from ufm.frames.collapsed import (
+    centring_matrix,
+    frame_distance,
+    general_orthogonal_frame,
+    gram_distance,
+    nearest_etf,
+    orthogonal_frame,
+    random_orthonormal,
+    simplex_etf,
+)
+from ufm.frames.sharp import (
+    cell_24,
+    derived_code,
+    equiangular_552,
+    gosset_polytope,
+    half_cube,
+    icosahedron,
+    leech_4600,
+    orthoplex,
+    polygon,
+    root_system_e8,
+    schlaefli_polytope,
+    sharp_codes,
+    simplex,
+)
+
+__all__ = [
+    "Code",
+    "cell_24",
+    "centring_matrix",
+    "derived_code",
+    "equiangular_552",
+    "frame_distance",
+    "general_orthogonal_frame",
+    "gosset_polytope",
+    "gram_distance",
+    "half_cube",
+    "icosahedron",
+    "leech_4600",
+    "nearest_etf",
+    "orthogonal_frame",
+    "orthoplex",
+    "polygon",
+    "random_orthonormal",
+    "root_system_e8",
+    "schlaefli_polytope",
+    "sharp_codes",
+    "simplex",
+    "simplex_etf",
+]
