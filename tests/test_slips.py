@@ -52,7 +52,8 @@ def public_functions() -> dict[str, Callable]:
         for name in getattr(module, "__all__", own):
             function = getattr(module, name)
             # (what is public without its room has a row already)
-            if inspect.isfunction(function) and not name.startswith("_") and name not in ufm.__all__:
+            known = name in ufm.__all__ and function is getattr(ufm, name)
+            if inspect.isfunction(function) and not name.startswith("_") and not known:
                 found[f"{space}.{name}"] = function
     return {name: value for name, value in found.items() if name not in table.RECORDS}
 
