@@ -185,8 +185,14 @@ class CrossEntropy(AbstractLoss):
         return cross_entropy(logits, targets)
 
     def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        """A few eps of the loss: it is a sum of terms >= 0."""
-        return (len(targets) + 8) * unit_roundoff(logits.dtype) * self(logits, targets)
+        r"""A few eps of the loss, as it is a sum of terms >= 0, and of its logarithm.
+
+        A logit that lies b below the largest is known to b eps there, so that $e^{-b}$ is off by as much of
+        itself; and $\sum_k b_k e^{-b_k} \le S\log(K/S)$ with S the sum of these.
+        """
+        loss, K = self(logits, targets), len(targets)
+        below = jnp.log(K) - jnp.log(jnp.clip(loss, jnp.finfo(loss.dtype).tiny, K))
+        return (K + 8 + below) * unit_roundoff(logits.dtype) * loss
 
     def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         r"""$\sum_k a_k \log a_k$ with $a = q + u$ where that lies on the simplex, else $+\infty$."""
