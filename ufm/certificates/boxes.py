@@ -1,0 +1,140 @@
+r"""Signs of functions over whole intervals of $\beta$, decided in balls and never on a grid.
+
+Over $[a,b]$ with midpoint m a function is enclosed by its Taylor polynomial at m and by its n-th
+coefficient over all of $[a,b]$: where a formula meets its variable several times, plain interval
+arithmetic would need boxes as small as the cancellation, and this needs few.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ufm.certificates.balls import Ball, flint
+
+# Precision of the balls in bits: divided differences of high order cancel.
+BITS = 256
+# Order of the Taylor polynomials.
+ORDER = 8
+
+# Halvings of an interval of inner products.
+DEPTH = 10
+
+# Functions of one power series (of flint).
+SeriesFunctions = Callable[[Any], Sequence[Any]]
+
+
+class Sign(enum.Enum):
+    """What is known of a condition, that something is positive."""
+
+    FAILS = "fails"
+    OPEN = "is not decided"
+    HOLDS = "holds"
+
+    @classmethod
+    def of(cls, ball: Ball) -> Sign:
+        """Of a ball whose numbers should be positive."""
+        return cls.HOLDS if ball > 0 else cls.FAILS if ball < 0 else cls.OPEN
+
+
+# From (low, high) to names of conditions, each with a ball of numbers that should be positive.
+Conditions = Callable[[float, float], Iterable[tuple[str, Ball]]]
+
+
+def sign_of(conditions: Conditions, low: float, high: float) -> tuple[Sign, str]:
+    """What is known of all conditions on [low, high], and the name of the first that spoils it."""
+    for name, ball in conditions(low, high):
+        sign = Sign.of(ball)
+        if sign is not Sign.HOLDS:
+            return sign, name
+    return Sign.HOLDS, ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    r"""$\beta$ from `low` to `high`, both included; `high` may be infinite."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"[{self.low:.4g}, {'inf)' if self.high == float('inf') else f'{self.high:.4g}]'}"
+
+    def __contains__(self, beta: float) -> bool:
+        return bool(self.low <= beta <= self.high)
+
+
+def enclosed(functions: SeriesFunctions, low: float, high: float, *, count: int) -> list[Ball]:
+    """Balls that hold the values of `count` functions on [low, high]; not finite where none do."""
+    arb, arb_series = flint().arb, flint().arb_series
+    box = arb(low).union(arb(high))
+    middle = (arb(low) + arb(high)) / 2
+    try:
+        series = functions(arb_series([middle, 1], prec=ORDER))
+        beyond = functions(arb_series([box, 1], prec=ORDER + 1))
+    except (ZeroDivisionError, ValueError):
+        # (a series was divided by one that may vanish)
+        return [arb.nan()] * count
+    return [_horner(each, rest[ORDER], box - middle) for each, rest in zip(series, beyond, strict=True)]
+
+
+def _horner(series, remainder: Ball, distance: Ball) -> Ball:
+    for order in reversed(range(ORDER)):
+        remainder = remainder * distance + series[order]
+    return remainder
+
+
+def lowest(function: Callable[[Ball], Ball], low: int, high: int) -> Ball:
+    """Of the values of a function of balls on [low, high]: a ball of numbers that none is below.
+
+    Parts are halved until each is positive. The first that is negative, or too small to be decided,
+    ends the search.
+    """
+    arb = flint().arb
+    pending, least = [(arb(low), arb(high), 0)], arb.pos_inf()
+    while pending:
+        a, b, depth = pending.pop()
+        value = function(a.union(b))
+        if value > 0:
+            least = least.min(value.lower())
+        elif value < 0 or depth == DEPTH:
+            return value
+        else:
+            middle = (a + b) / 2
+            pending += [(middle, b, depth + 1), (a, middle, depth + 1)]
+    return least
+
+
+def first_failure(conditions: Conditions, low: float, high: float, *, width: float) -> tuple[Sign, str, Interval] | None:
+    """Where on [low, high] the conditions are not proved, and which; None where they hold throughout.
+
+    Parts are halved until they are smaller than `width`.
+    """
+    sign, name = sign_of(conditions, low, high)
+    if sign is Sign.HOLDS:
+        return None
+    if high - low <= width:
+        return sign, name, Interval(low, high)
+    # (a condition that fails on all of a part is shown where it does so first)
+    middle = (low + high) / 2
+    left = first_failure(conditions, low, middle, width=width)
+    return left or first_failure(conditions, middle, high, width=width)
+
+
+def holding_intervals(conditions: Conditions, low: float, high: float, *, width: float) -> tuple[Interval, ...]:
+    """The maximal intervals in [low, high] on which the conditions hold, to `width` at each end."""
+    found: list[Interval] = []
+    pending = [(low, high)]
+    while pending:
+        a, b = pending.pop()
+        sign, _ = sign_of(conditions, a, b)
+        if sign is Sign.HOLDS:
+            if found and found[-1].high == a:
+                a = found.pop().low
+            found.append(Interval(a, b))
+        elif sign is Sign.OPEN and b - a > width:
+            middle = (a + b) / 2
+            pending += [(middle, b), (a, middle)]
+    return tuple(found)

@@ -1,0 +1,199 @@
+r"""Theorem B (ours): a lower bound on cross-entropy over unit W and features H in the ball, W ≠ H allowed.
+
+Without h the loss of class k is, for every distribution p,
+
+$$\min_{\|h\|\le1}\log\sum_j e^{\beta(w_j-w_k)\cdot h}\ \ge\ \mathrm{Entropy}(p)-\beta\Big\|w_k-\sum_jp_jw_j\Big\|.$$
+
+Put $p_j = \varphi(w_j\cdot w_k)/N$, N = 1 + E, and the rest on k itself, with a polynomial $\varphi>0$
+that agrees with $f(t) = e^{\beta(t-1)}$ at the nodes; $E = K\varphi_0-\varphi(1)$, $\chi = \varphi(1-t)$,
+$v = K\chi_0$, $\eta' = \varphi$, $s^2 = \beta/(2v)$, and let h be the Hermite interpolant of f, which is
+that of $\psi = \varphi(1-\beta(1-t)-\log\varphi)$ as well. If $h\le\psi$ on [−1, 1], if
+$\langle a,b\rangle = \sum_{l\ge1}a_lb_l/h_l$ makes
+
+$$K\max\Big\{\lambda_{\max}\begin{pmatrix}\langle\varphi,\varphi\rangle & s\langle\varphi,\chi\rangle\\
+s\langle\varphi,\chi\rangle & s^2\langle\chi,\chi\rangle\end{pmatrix},\
+s^2\sum_{l\ge1}\frac{\eta_l^2C_l'(1)}{h_l}\Big\}\le1,$$
+
+and if $K\sum_{l\ge1}|\varphi_l|\le1$, then the loss is at least $\log N + (E_h-E)/N$ with
+$E_h = Kh_0-h(1)$, which is E at a sharp code. (That $E$ and $v$ are means over the sphere here, and
+not sums over a code, is what replaces the hypothesis that the code is a design.)
+
+Proof. With $r_k = \sum_j\varphi(w_j\cdot w_k)-K\varphi_0$, $\rho_k$ of $\chi$ likewise, and $g_k$ the tangential
+part of $\sum_j\varphi(w_j\cdot w_k)w_j$, use $-(1-r)\log(1-r)\ge r-r^2$ and $\|x\|\le(\|x\|^2+v^2)/(2v)$: N times
+the loss of k, less N log N, is at least $\sum_{j\ne k}\psi(w_j\cdot w_k)-E-r_k^2-s^2(\rho_k^2+|g_k|^2)$.
+The sum of the squares over k is at most the maximum times $K\sum_{jk}[h(w_j\cdot w_k)-h_0]$, because
+value and gradient of a harmonic polynomial at a point are orthogonal functionals.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from ufm.certificates.balls import Ball, flint
+from ufm.certificates.boxes import enclosed, lowest
+from ufm.certificates.interpolant import (
+    Interpolant,
+    combined,
+    divided_differences,
+    gegenbauer_coefficients,
+    newton_products,
+    ratios,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FreeFeatures:
+    r"""Theorem B with the interpolant h, and for $\varphi$ the interpolant of f at `nodes`.
+
+    `nodes`: those of h once each, and possibly one of them twice; ascending. All that is computed is
+    in the ratios $e_j = f[t_0,\dots,t_j]/(\beta^jf(t_0))$, which are 1/j! at $\beta = 0$.
+    """
+
+    interpolant: Interpolant
+    num_vectors: int
+    nodes: tuple[Any, ...]
+
+    name = "B"
+    scope = "for all W and H"
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, list[list[Any]]]:
+        """Gegenbauer coefficients of N_j, N_j (1 − t) and the integral of N_j, and of h; by degree."""
+        fmpq, fmpq_poly = flint().fmpq, flint().fmpq_poly
+        products, dim = newton_products(self.nodes), self.interpolant.dim
+        length = len(self.interpolant.nodes)
+
+        def by_degree(rows):
+            assert max(map(len, rows)) <= length, "the degrees must not exceed that of h"
+            padded = [[*row, *[fmpq(0)] * (length - len(row))] for row in rows]
+            return [list(column) for column in zip(*padded, strict=True)]
+
+        def of(polynomials):
+            return by_degree([gegenbauer_coefficients(each, dim) for each in polynomials])
+
+        return {
+            "phi": of(products),
+            "chi": of([product * fmpq_poly([1, -1]) for product in products]),
+            "eta": of([product.integral() for product in products]),
+            "h": by_degree(self.interpolant.coefficients),
+        }
+
+    @functools.cached_property
+    def energy_weights(self) -> list[Any]:
+        r"""e with $E = \sum_j e_j f[t_0,\dots,t_j]$."""
+        columns = self._rows["phi"]
+        return [self.num_vectors * column[0] - sum(column) for column in zip(*columns, strict=True)]
+
+    def _over_powers(self, kind: str, beta, ratios, lag: int) -> list[Any]:
+        r"""Coefficients of degree l over $\beta^{l-\text{lag}}f(t_0)$; those of no polynomial are 0."""
+        found = []
+        for degree, row in enumerate(self._rows[kind]):
+            least = max(degree - lag, 0)
+            terms = [e * beta ** (j - least) if j > least else e for j, e in enumerate(ratios)]
+            assert all(weight == 0 for weight in row[:least])
+            found.append(combined(row[least:], terms[least:]))
+        return found
+
+    def _slacks(self, beta, phi_ratios, h_ratios) -> tuple[Any, ...]:
+        """What the conditions want to be positive, in their order."""
+        K, d = self.num_vectors, self.interpolant.dim
+        phi = self._over_powers("phi", beta, phi_ratios, 0)
+        chi = self._over_powers("chi", beta, phi_ratios, 1)
+        eta = self._over_powers("eta", beta, phi_ratios, 1)
+        h = self._over_powers("h", beta, h_ratios, 0)
+        # (β^l of a product over β^l of h: what is left are the powers below)
+        level = range(1, len(h))
+
+        def inner(a, b, lower):
+            terms = (a[i] * b[i] / h[i] * beta ** (i - lower) for i in level if not _none(a[i], b[i]))
+            return sum(terms)
+
+        start = ((self.nodes[0] - 1) * beta).exp()
+        slopes = [eta[i] * flint().fmpq(i * (i + d - 2), d - 1) for i in range(len(h))]
+        half = 1 / (2 * K * chi[0])
+        value, mixed = K * start * inner(phi, phi, 0), K * inner(phi, chi, 1)
+        along = K * half * inner(chi, chi, 1)
+        own = (
+            K
+            * start
+            * sum(
+                combined([abs(weight) for weight in row], [e * beta**j for j, e in enumerate(phi_ratios)]) for row in self._rows["phi"][1:]
+            )
+        )
+        return (
+            1 - value,
+            1 - along,
+            (1 - value) * (1 - along) - half * start * beta * mixed * mixed,
+            1 - K * half * inner(slopes, eta, 1),
+            1 - own,
+        )
+
+    def _on(self, low: float, high: float) -> list[Ball]:
+        """The slacks on an interval."""
+        sets = (self.nodes, self.interpolant.nodes)
+        return enclosed(lambda b: self._slacks(b, *(ratios(nodes, b) for nodes in sets)), low, high, count=5)
+
+    def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
+        """What must be positive."""
+        value, along, both, tangent, own = self._on(low, high)
+        yield "K <phi, phi> <= 1", value
+        yield "K s^2 <chi, chi> <= 1", along
+        yield "K times the top eigenvalue <= 1", both
+        yield "K s^2 sum eta_l^2 C_l'(1) / h_l <= 1", tangent
+        yield "own share >= 0", own
+        yield from self._on_the_sphere(low, high)
+
+    def _on_the_sphere(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
+        r"""$\varphi>0$ and $\psi^{(n)}\ge0$ on [−1, 1]: $\psi-h = \psi^{(n)}(\xi)\prod_i(t-t_i)/n!\ge0$.
+
+        With $\varphi = q\,f(t_0)$ and $p = q/q(T)$ the n-th coefficient at T of $\psi$ is that of
+        $-p\log p$ times $\varphi(T)$, since the degree of $\varphi(1-t)$ is below n. The variable is
+        $\beta t$, in which nothing cancels as $\beta\to0$.
+        """
+        arb, arb_series = flint().arb, flint().arb_series
+        beta, order = arb(low).union(arb(high)), len(self.interpolant.nodes)
+        weights = [each[0] for each in ratios(self.nodes, arb_series([beta, 1], prec=1))]
+
+        def at(t) -> Any:
+            steps = [arb_series([beta * (t - node), 1], prec=order + 1) for node in self.nodes]
+            q = product = arb_series([1], prec=order + 1)
+            for weight, step in zip(weights[1:], steps, strict=False):
+                product = product * step
+                q = q + weight * product
+            return q
+
+        # φ grows where two nodes are all, and is f(−1) at −1
+        from_below = len(self.nodes) == 2 and self.nodes[0] == -1
+        yield "phi > 0", arb(1) if from_below else lowest(lambda t: at(t)[0], -1, 1)
+        if len(self.nodes) == 2:
+            # (−p log p for p = 1 + a v has the coefficients (−1)^{n+1} aⁿ/(n (n − 1)), and a > 0)
+            yield "psi^(n) >= 0", arb(1 if order % 2 else -1)
+            return
+
+        def derivative(t) -> Ball:
+            q = at(t)
+            if not q[0] > 0:
+                return arb.nan()
+            p = arb_series([1, *(q[k] / q[0] for k in range(1, order + 1))], prec=order + 1)
+            return -(p * p.log())[order]
+
+        yield "psi^(n) >= 0", lowest(derivative, -1, 1)
+
+    def bound(self, beta) -> Any:
+        """The lower bound, in balls."""
+        energy = combined(self.energy_weights, divided_differences(self.nodes, beta))
+        differences = divided_differences(self.interpolant.nodes, beta)
+        own = combined(self.interpolant.energy_weights(self.num_vectors), differences)
+        return (1 + energy).log() + (own - energy) / (1 + energy)
+
+    def holds_until(self, beta: float) -> float:
+        """No further than `beta`: nothing is proved here about all larger ones."""
+        return beta
+
+
+def _none(*coefficients) -> bool:
+    """Whether one of these is a sum of nothing."""
+    return any(isinstance(each, int) for each in coefficients)
