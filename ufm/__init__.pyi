@@ -5,9 +5,13 @@ from . import observables as observables
 from .calibration import Reliability as Reliability
 from .calibration import drawn_labels as drawn_labels
 from .calibration import reliability as reliability
+from .certificates import CodeBound as CodeBound
 from .certificates import Enclosure as Enclosure
 from .certificates import certify as certify
+from .certificates import code_bound as code_bound
+from .certificates import linear_programming_bound as linear_programming_bound
 from .certificates import prove as prove
+from .certificates import proved_intervals as proved_intervals
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .critical_decay import thresholds as thresholds

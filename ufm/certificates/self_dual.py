@@ -54,7 +54,8 @@ class SelfDual:
         """K (h(1) − h_0)."""
         differences = divided_differences(self.interpolant.nodes, beta)
         weights = self.interpolant.spread_weights
-        return self.scale * self.num_vectors * combined(weights, differences)
+        # (of constant h there is none)
+        return self.scale * self.num_vectors * combined(weights, differences) + 0 * beta
 
     def slack(self, beta) -> Any:
         r"""$2(1+E) - \kappa K(h(1)-h_0)$."""
@@ -70,6 +71,18 @@ class SelfDual:
     def bound(self, beta) -> Any:
         """log(1 + E) in balls."""
         return (1 + self.energy(beta)).log()
+
+    def largest_part(self, beta: float) -> SelfDual:
+        """This theorem with the largest part of h for which its condition holds at `beta`, in floats."""
+        point = flint().arb(beta)
+        energy, spread = (float(each.mid()) for each in (self.energy(point), self.spread(point)))
+        low, high = 0.0, 1.0
+        if energy > 0 and _slack(energy, spread) < 0:
+            for _ in range(60):
+                part = (low + high) / 2
+                low, high = (part, high) if _slack(part * energy, part * spread) > 0 else (low, part)
+            return dataclasses.replace(self, scale=flint().arb(low))
+        return self
 
     def holds_until(self, beta: float) -> float:
         r"""How far beyond `beta` the conditions are proved to hold: `beta` itself at least.
@@ -87,6 +100,11 @@ class SelfDual:
         shares = self.interpolant.quadrature(self.num_vectors).values()
         reach = min((float(A / -B) for A, B in shares if B < 0), default=math.inf)
         return max(beta, reach / 2)
+
+
+def _slack(energy: float, spread: float) -> float:
+    """Of the condition, in floats."""
+    return 2 * (1 + energy) - float(curvature(flint().arb(energy)).mid()) * spread
 
 
 def curvature(energy) -> Any:

@@ -1,0 +1,251 @@
+"""Lower bounds on cross-entropy over unit vectors for more classes than dimensions, and proofs.
+
+Two theorems of ours: A (`self_dual`) among W = H, B (`free_features`) for all W and H. A *sharp* code
+attains their bounds wherever the conditions hold, and is the optimum there. The conditions are
+decided over whole intervals of the inverse temperature, with every rounding accounted for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ufm._validate import require, require_choice, require_instance, require_nonnegative, require_positive, require_whole
+from ufm.certificates.balls import Ball, flint, round_down
+from ufm.certificates.boxes import BITS, Interval, Sign, first_failure, holding_intervals
+from ufm.certificates.free_features import FreeFeatures
+from ufm.certificates.interpolant import Interpolant, doubled, quadrature, rational
+from ufm.certificates.levenshtein import nodes
+from ufm.certificates.self_dual import SelfDual
+from ufm.frames.code import Code
+
+# A code attains a bound whose weights are its multiplicities: rounded nodes leave 1e-15 of them.
+_SAME_WEIGHT = 1e-9
+# Numbers of vectors whose nodes are tried for a bound on K.
+_TRIES = 12
+# An interval of β is not divided further than this share of itself to find where a proof fails.
+_FINEST = 2.0**-24
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class CodeBound:
+    r"""What a theorem says of a code over an interval of the inverse temperature $\beta$.
+
+    `theorem`: "A", whose statement is among W = H, or "B", for all unit W and all H in the unit ball.
+    `attained`: whether its bound is the loss of the code itself, which is decided by the inner products
+    alone; of a code that is not sharp it is not. `failing`: the first condition that is not proved
+    throughout, with numbers; empty where all are.
+    """
+
+    code: Code
+    beta: Interval
+    theorem: str
+    attained: bool
+    failing: str
+
+    @property
+    def proved(self) -> bool:
+        """Whether the code is proved to be optimal at every β of the interval."""
+        return self.attained and not self.failing
+
+    @property
+    def scope(self) -> str:
+        """Over what the theorem minimises."""
+        return "among W = H" if self.theorem == "A" else "over all W and H"
+
+    def lower(self, beta: float | None = None) -> float:
+        r"""A true lower bound on the loss within the theorem's scope, whether its conditions hold or not.
+
+        `beta`: anywhere; the only one of the interval unless given. Where the conditions fail it is
+        what is left: a smaller polynomial (A), or the simplex that K vectors in more dimensions make.
+        """
+        if beta is None:
+            require(self.beta.low == self.beta.high, "`beta` must be given for an interval", beta)
+            beta = self.beta.low
+        require_nonnegative("beta", beta, shape=())
+        with flint().ctx.workprec(BITS):
+            return _lower(_theorems(self.code, self.theorem), self.code.num_vectors, float(beta))
+
+    def __str__(self) -> str:
+        b = self.beta
+        where = f"beta = {b.low:g}" if b.low == b.high else f"every beta in {b}"
+        theorem = f"theorem {self.theorem} (ours)"
+        if self.proved:
+            return f"{self.code.name}: optimal {self.scope} at {where}, proved by {theorem}"
+        why = self.failing or f"the bound of {theorem} is not attained: the code is not sharp"
+        return f"{self.code.name}: best known at {where}, not proved {self.scope} by {theorem}: {why}"
+
+
+def code_bound(code: Code, beta, *, theorem: str = "A") -> CodeBound:
+    r"""Try to prove that a code minimises cross-entropy on the sphere, at one $\beta$ or on an interval.
+
+    $$\frac1K\sum_k\log\sum_je^{\beta(w_j-w_k)\cdot h_k}\ \ge\ \log(1+E),\qquad
+    E = \sum_{j\ne k}e^{\beta(x_j\cdot x_k-1)}\ \text{at a sharp code x}$$
+
+    Parameters
+    ----------
+    code
+        Of `ufm.frames`, or a `ufm.frames.Code` of one's own.
+    beta
+        The inverse temperature >= 0: the product of the two radii over the temperature. Or a pair
+        (low, high): the conditions are then proved for every number between, not on a grid.
+    theorem
+        "A": among W = H. "B": for all W and H with ‖w‖ = 1 and ‖h‖ <= 1.
+
+    Returns
+    -------
+    CodeBound
+        `proved`, the `failing` condition with numbers, and a rigorous `lower` bound in any case.
+
+    Raises
+    ------
+    ValueError
+        For a negative or infinite `beta`, or low > high.
+    ImportError
+        Without python-flint.
+
+    Notes
+    -----
+    Both theorems are ours; nothing is claimed where a condition fails: the code may still be optimal.
+    """
+    interval = _interval(code, beta, theorem)
+    with flint().ctx.workprec(BITS):
+        theorems = _theorems(code, theorem)
+        width = max(interval.high * _FINEST, 2.0**-40)
+        failure = first_failure(_conditions(theorems), interval.low, interval.high, width=width)
+        attained = all(_attained(each, code) for each in theorems)
+        return CodeBound(code, interval, theorem, attained, _words(theorems, failure))
+
+
+def proved_intervals(code: Code, *, theorem: str = "A", upto: float = 100.0, width: float = 1e-4) -> tuple[Interval, ...]:
+    r"""The maximal intervals of $\beta$ on which `code_bound` proves the code, to `width` at each end.
+
+    Parameters
+    ----------
+    code, theorem
+        As for `code_bound`.
+    upto
+        Where the search ends. An interval that reaches it is followed further by an argument on all
+        larger β, for theorem A to infinity where the inner products are rational.
+    width
+        How closely the ends are found; what is proved ends there, the truth less than this beyond.
+
+    Returns
+    -------
+    tuple of Interval
+        Empty for a code that is not sharp.
+    """
+    _interval(code, 0.0, theorem)
+    require_positive("upto", upto, shape=())
+    require_positive("width", width, shape=())
+    with flint().ctx.workprec(BITS):
+        theorems = _theorems(code, theorem)
+        if not all(_attained(each, code) for each in theorems):
+            return ()
+        found = holding_intervals(_conditions(theorems), 0.0, float(upto), width=float(width))
+        if found and found[-1].high == upto:
+            reach = theorems[0].holds_until(float(upto))
+            found = (*found[:-1], Interval(found[-1].low, reach))
+        return found
+
+
+def linear_programming_bound(num_vectors: int, dim: int, beta: float) -> float:
+    r"""A true lower bound on cross-entropy at W = H for any number of unit vectors, by theorem A.
+
+    The largest of those from the polynomials that are optimal in linear programming for $K'\le K$
+    vectors, each times the largest factor for which the theorem's condition holds; and of the simplex
+    bound $\log(1+(K-1)e^{-\beta K/(K-1)})$, which holds for all W and H in every dimension.
+
+    Parameters
+    ----------
+    num_vectors, dim
+        K >= 2 unit vectors in $\mathbb R^d$, d >= 2.
+    beta
+        The inverse temperature >= 0.
+
+    Returns
+    -------
+    float
+        Rounded down. It is the optimum at sharp codes where theorem A holds, elsewhere not tight.
+    """
+    K = require_whole("num_vectors", num_vectors, least=2)
+    d = require_whole("dim", dim, least=2)
+    require_nonnegative("beta", beta, shape=())
+    sizes = sorted({float(size) for size in np.geomspace(2, K, _TRIES)})
+    with flint().ctx.workprec(BITS):
+        theorems = [SelfDual(Interpolant(doubled(nodes(size, d)), d), K) for size in sizes]
+        return _lower(theorems, K, float(beta))
+
+
+def _interval(code, beta, theorem) -> Interval:
+    require_instance("code", code, Code, "a Code of ufm.frames")
+    require_choice("theorem", theorem, ("A", "B"))
+    require_nonnegative("beta", beta)
+    ends = np.asarray(beta, dtype=np.float64)
+    require(ends.shape in ((), (2,)), "`beta` must be one number or a pair (low, high)", ends.shape)
+    low, high = (float(end) for end in np.broadcast_to(ends, 2))
+    require(low <= high, "`beta` must be a pair with low <= high", (low, high))
+    return Interval(low, high)
+
+
+def _theorems(code: Code, theorem: str) -> list[Any]:
+    """The forms of the theorem that are tried, one after the other."""
+    interpolant, K = Interpolant(doubled(code.inner_products), code.dim), code.num_vectors
+    if theorem == "A":
+        return [SelfDual(interpolant, K)]
+    once = tuple(rational(float(t)) for t in code.inner_products)
+    # a slope as well, at the least product: where −1 is none the plain φ never stays above h
+    choices = [once, (once[0], *once)]
+    return [FreeFeatures(interpolant, K, each) for each in choices if len(each) < len(interpolant.nodes)]
+
+
+def _conditions(theorems):
+    """The conditions of the first form that holds; of the first form where none does."""
+
+    def conditions(low: float, high: float) -> Iterator[tuple[str, Ball]]:
+        for form in theorems[1:]:
+            if all(ball > 0 for _, ball in form.conditions(low, high)):
+                return iter(())
+        return theorems[0].conditions(low, high)
+
+    return conditions
+
+
+def _attained(form, code: Code) -> bool:
+    """Whether the bound of a theorem is the loss of the code, by comparison of weights at its nodes."""
+    K, wanted = code.num_vectors, {}
+    for t, often in zip(code.inner_products, code.multiplicities, strict=True):
+        wanted[rational(float(t))] = float(often)
+    sets = [form.interpolant.quadrature(K)]
+    if isinstance(form, FreeFeatures):
+        sets.append(quadrature(form.nodes, form.energy_weights))
+    return all(
+        abs(float(value) - wanted[node]) <= _SAME_WEIGHT * K and abs(float(slope)) <= _SAME_WEIGHT * K
+        for weights in sets
+        for node, (value, slope) in weights.items()
+    )
+
+
+def _words(theorems, failure) -> str:
+    if failure is None:
+        return ""
+    sign, name, place = failure
+    at = (place.low + place.high) / 2
+    slack = next((ball for found, ball in theorems[0].conditions(at, at) if found == name), None)
+    value = "" if slack is None else f" (slack {float(slack.mid()):.4g})"
+    return f"{name} {'fails' if sign is Sign.FAILS else 'ends'} at beta = {at:.6g}{value}"
+
+
+def _lower(theorems, K: int, beta: float) -> float:
+    """The largest bound at one β: of the theorems where they hold, or of parts of h, or of the simplex."""
+    arb = flint().arb
+    bounds = [(1 + (K - 1) * (-arb(beta) * K / (K - 1)).exp()).log()]
+    for form in theorems:
+        if isinstance(form, SelfDual):
+            form = form.largest_part(beta)
+        if form is not None and all(ball > 0 for _, ball in form.conditions(beta, beta)):
+            bounds.append(form.bound(arb(beta)))
+    return max(round_down(bound) for bound in bounds)
