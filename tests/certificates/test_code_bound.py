@@ -106,6 +106,14 @@ def test_theorem_B_fails_at_small_orthoplexes_and_large_beta(d):
         assert "sum eta_l^2" in found.failing
 
 
+@pytest.mark.parametrize("beta", [0.0, 1e-300, 1e-12, 5e-3])
+@pytest.mark.parametrize("code", [E8, frames.polygon(5), frames.simplex(3)], ids=lambda code: code.name)
+def test_no_beta_is_too_small(code, beta):
+    found = code_bound(code, min(beta, 1e-3), theorem="B")
+    assert found.proved or code is E8
+    assert code_bound(code, beta).proved
+
+
 @pytest.mark.parametrize("name", ["4-gon", "5-gon", "6-gon", "icosahedron", "16 in R^5", "27 in R^6"])
 def test_theorem_B_holds_at_small_beta(name):
     assert code_bound(CODES[name], (0.0, 0.015), theorem="B").proved
@@ -178,7 +186,8 @@ def test_a_code_that_is_not_sharp_is_not_proved(code, theorem):
 
 def curvature(E):
     with flint().ctx.workprec(boxes.BITS):
-        return float(theorem_A.curvature(flint().arb(E)))
+        formula = theorem_A.curvature if E > 1e-9 else theorem_A.curvature_bound
+        return float(formula(flint().arb(E)))
 
 
 def test_the_curvature_is_the_least_that_makes_a_parabola_a_bound():
@@ -194,7 +203,11 @@ def test_the_curvature_is_the_least_that_makes_a_parabola_a_bound():
 
 @pytest.mark.parametrize("energy", [1e-12, 1e-20, 1e-30])
 def test_the_curvature_of_a_small_energy(energy):
-    assert curvature(energy) == pytest.approx(1 + 2 * energy / 3, rel=1e-15)
+    with flint().ctx.workprec(600):
+        exact = theorem_A.curvature(flint().arb(energy))
+        bound = theorem_A.curvature_bound(flint().arb(energy))
+        assert exact < bound
+        assert float(bound - exact) < energy**2
 
 
 @pytest.mark.parametrize(

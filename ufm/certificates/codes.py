@@ -23,7 +23,7 @@ from ufm.certificates.self_dual import SelfDual
 from ufm.frames.code import Code
 
 # A code attains a bound whose weights are its multiplicities: rounded nodes leave 1e-15 of them.
-_SAME_WEIGHT = 1e-9
+_SAME_WEIGHT = 1e-12
 # Numbers of vectors whose nodes are tried for a bound on K.
 _TRIES = 12
 # An interval of β is not divided further than this share of itself to find where a proof fails.

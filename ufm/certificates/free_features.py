@@ -123,7 +123,9 @@ class FreeFeatures:
                 combined([abs(weight) for weight in row], [e * beta**j for j, e in enumerate(phi_ratios)]) for row in self._rows["phi"][1:]
             )
         )
+        energy = combined(self.energy_weights, [e * beta**j for j, e in enumerate(phi_ratios)])
         return (
+            1 + start * energy,
             1 - value,
             1 - along,
             (1 - value) * (1 - along) - half * start * beta * mixed * mixed,
@@ -134,11 +136,12 @@ class FreeFeatures:
     def _on(self, low: float, high: float) -> list[Ball]:
         """The slacks on an interval."""
         sets = (self.nodes, self.interpolant.nodes)
-        return enclosed(lambda b: self._slacks(b, *(ratios(nodes, b) for nodes in sets)), low, high, count=5)
+        return enclosed(lambda b: self._slacks(b, *(ratios(nodes, b) for nodes in sets)), low, high, count=6)
 
     def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
         """What must be positive."""
-        value, along, both, tangent, own = self._on(low, high)
+        total, value, along, both, tangent, own = self._on(low, high)
+        yield "1 + E > 0", total
         yield "K <phi, phi> <= 1", value
         yield "K s^2 <chi, chi> <= 1", along
         yield "K times the top eigenvalue <= 1", both
@@ -165,12 +168,12 @@ class FreeFeatures:
                 q = q + weight * product
             return q
 
-        # φ grows where two nodes are all, and is f(−1) at −1
-        from_below = len(self.nodes) == 2 and self.nodes[0] == -1
-        yield "phi > 0", arb(1) if from_below else lowest(lambda t: at(t)[0], -1, 1)
-        if len(self.nodes) == 2:
-            # (−p log p for p = 1 + a v has the coefficients (−1)^{n+1} aⁿ/(n (n − 1)), and a > 0)
-            yield "psi^(n) >= 0", arb(1 if order % 2 else -1)
+        # φ is a constant, or grows from f(−1) at −1
+        growing = len(self.nodes) == 1 or (len(self.nodes) == 2 and self.nodes[0] == -1)
+        yield "phi > 0", arb(1) if growing else lowest(lambda t: at(t)[0], -1, 1)
+        if len(self.nodes) <= 2:
+            # −p log p for p = 1 + a v has the coefficients (−1)^{n+1} aⁿ/(n (n − 1)), and a >= 0
+            yield "psi^(n) >= 0", arb(1 if order % 2 or len(self.nodes) == 1 else -1)
             return
 
         def derivative(t) -> Ball:

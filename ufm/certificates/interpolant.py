@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -82,11 +83,14 @@ def _ratios_at(nodes, beta, prec: int) -> list[Any]:
             terms = [arb(value) / arb(j + k).fac() for k, value in enumerate(column)]
             found.append(arb_series(terms, prec=prec))
         return found
-    variable = arb_series([beta, 1], prec=prec)
-    # of e^{βx} at the steps x: to divide by βx is to divide by x, and by β once a column
-    exponentials = {step: (step * variable).exp() for step in set(steps)}
-    table = _table(steps, [exponentials[step] for step in steps], lambda i: exponentials[steps[i]] * variable)
-    return [each / variable**j for j, each in enumerate(table)]
+    # a column loses as many bits as β is below 1
+    bits = max(0, -math.frexp(float(beta.mid()))[1]) * len(nodes)
+    with flint().ctx.workprec(flint().ctx.prec + bits):
+        variable = arb_series([beta, 1], prec=prec)
+        # of e^{βx} at the steps x: to divide by βx is to divide by x, and by β once a column
+        values = {step: (step * variable).exp() for step in set(steps)}
+        table = _table(steps, [values[step] for step in steps], lambda i: values[steps[i]] * variable)
+        return [each / variable**j for j, each in enumerate(table)]
 
 
 def divided_differences(nodes, beta) -> list[Any]:

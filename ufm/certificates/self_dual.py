@@ -27,7 +27,7 @@ from ufm.certificates.balls import Ball, flint
 from ufm.certificates.boxes import enclosed
 from ufm.certificates.interpolant import Interpolant, combined, divided_differences
 
-# Below it κ is replaced by 1 + 2E/3, which is no smaller: its formula cancels.
+# Below it κ is replaced by `curvature_bound`: its formula cancels.
 _SMALL_ENERGY = 2.0**-60
 
 
@@ -57,15 +57,18 @@ class SelfDual:
         # (of constant h there is none)
         return self.scale * self.num_vectors * combined(weights, differences) + 0 * beta
 
-    def slack(self, beta) -> Any:
+    def slack(self, beta, curvature) -> Any:
         r"""$2(1+E) - \kappa K(h(1)-h_0)$."""
         energy = self.energy(beta)
         return 2 * (1 + energy) - curvature(energy) * self.spread(beta)
 
     def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
         """What must be positive."""
-        energy, slack = enclosed(lambda beta: (self.energy(beta), self.slack(beta)), low, high, count=2)
+        (energy,) = enclosed(lambda beta: (self.energy(beta),), low, high, count=1)
         yield "E > 0", energy
+        # one formula for all of the interval: a Taylor polynomial is of one function
+        formula = curvature_bound if energy < _SMALL_ENERGY else curvature
+        (slack,) = enclosed(lambda beta: (self.slack(beta, formula),), low, high, count=1)
         yield "kappa K (h(1) - h_0) <= 2 (1 + E)", slack
 
     def bound(self, beta) -> Any:
@@ -104,14 +107,16 @@ class SelfDual:
 
 def _slack(energy: float, spread: float) -> float:
     """Of the condition, in floats."""
-    return 2 * (1 + energy) - float(curvature(flint().arb(energy)).mid()) * spread
+    formula = curvature_bound if energy < _SMALL_ENERGY else curvature
+    return 2 * (1 + energy) - float(formula(flint().arb(energy)).mid()) * spread
 
 
 def curvature(energy) -> Any:
     r"""$\kappa = 2(\log(1+E)-y)/y^2$ with $y = E/(1+E)$: log(1 + x) >= x − κx²/2 for x >= −y."""
-    size = energy[0] if isinstance(energy, flint().arb_series) else energy
-    if size < _SMALL_ENERGY:
-        # 2(−y − log(1 − y))/y² = 1 + Σ_{n>=3} 2 y^{n−2}/n <= 1 + (2/3) y/(1 − y)
-        return 1 + 2 * energy / 3
     y = energy / (1 + energy)
     return 2 * ((1 + energy).log() - y) / (y * y)
+
+
+def curvature_bound(energy) -> Any:
+    r"""$1+\frac23E\ge\kappa$, since $\kappa = 1+\sum_{n\ge3}\frac2ny^{n-2}$ and $E = y/(1-y)$."""
+    return 1 + 2 * energy / 3
