@@ -284,6 +284,9 @@ ROWS: dict[str, dict[str, Argument]] = {
         "width": number(0.1),
     },
     "linear_programming_bound": {"num_vectors": only(4), "dim": only(2), "beta": weight(1.0)},
+    "frames.one_vs_rest_margin": {
+        "classifier": array(np.eye(3)) | {"shorter": "two rows"},
+    },
     "frames.polygon": {"num_vectors": only(5)},
     "frames.simplex": {"dim": only(3)},
     "frames.orthoplex": {"dim": only(3)},

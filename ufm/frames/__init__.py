@@ -11,6 +11,7 @@ from ufm.frames.collapsed import (
     random_orthonormal,
     simplex_etf,
 )
+from ufm.frames.margin import one_vs_rest_margin
 from ufm.frames.sharp import (
     cell_24,
     derived_code,
@@ -41,6 +42,7 @@ __all__ = [
     "icosahedron",
     "leech_4600",
     "nearest_etf",
+    "one_vs_rest_margin",
     "orthogonal_frame",
     "orthoplex",
     "polygon",

@@ -1,0 +1,90 @@
+r"""The one-vs-rest margin of a classifier: what cross-entropy on the sphere maximises as $\beta\to\infty$."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ufm._validate import require, require_finite
+
+# Of the squared size of the points: how far from optimal a nearest point may be, and what is none.
+_ROUNDING = 1e-15
+_ZERO_WEIGHT = 1e-13
+
+
+def one_vs_rest_margin(classifier) -> float:
+    r"""The least distance of a row from the convex hull of the others.
+
+    $$\rho(W) = \min_k\mathrm{dist}\big(w_k,\mathrm{conv}\{w_j\}_{j\ne k}\big)$$
+
+    $-\frac1\beta\log\min_{\|h\|\le1}L(W,H)\to\rho(W)$ as $\beta\to\infty$; a *softmax code* maximises it over
+    unit rows.
+
+    Parameters
+    ----------
+    classifier
+        (K, d), its rows w_k of any length; K >= 2.
+
+    Returns
+    -------
+    float
+        Exact to 1e-12 of the largest distance of two rows; 0 where a row is in the hull of others.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two rows.
+
+    Notes
+    -----
+    For unit rows with largest inner product μ, 1 − μ <= ρ <= √(2 − 2μ). The largest ρ is known for
+    K <= d + 1 (K/(K − 1), the simplex), d = 2 (1 − cos(2π/K)) and d + 2 <= K <= 2d (1).
+
+    References
+    ----------
+    Jiang et al. 2023 (softmax codes, recalled); Wolfe 1976 (the nearest point of a polytope).
+    """
+    require_finite("classifier", classifier, ndim=2)
+    W = np.asarray(classifier, dtype=np.float64)
+    require(len(W) >= 2, "`classifier` must have K >= 2 rows", W.shape)
+    nearest = (nearest_to_origin(np.delete(W, k, 0) - W[k]) for k in range(len(W)))
+    return min(float(np.linalg.norm(point)) for point in nearest)
+
+
+def nearest_to_origin(points: np.ndarray) -> np.ndarray:
+    """The point of the convex hull of rows (n, d) that is nearest to the origin, by Wolfe's algorithm."""
+    size = np.max(np.sum(points**2, axis=1))
+    corral = [int(np.argmin(np.sum(points**2, axis=1)))]
+    weights = np.ones(1)
+    while True:
+        x = weights @ points[corral]
+        heights = points @ x
+        entering = int(np.argmin(heights))
+        # no row is nearer along x: x is optimal (a row again is rounding)
+        if heights[entering] >= x @ x - _ROUNDING * size or entering in corral:
+            return x
+        corral, weights = _inside([*corral, entering], np.append(weights, 0.0), points)
+
+
+def _inside(corral: list[int], weights: np.ndarray, points: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Rows and positive weights of the nearest point of their affine hull, rows that block it left out."""
+    while True:
+        affine = _affine_weights(points[corral])
+        if np.all(affine > _ZERO_WEIGHT):
+            return corral, affine
+        falling = affine <= _ZERO_WEIGHT
+        step = np.min(weights[falling] / np.maximum(weights[falling] - affine[falling], _ZERO_WEIGHT))
+        weights = (1 - min(step, 1.0)) * weights + min(step, 1.0) * affine
+        kept = weights > _ZERO_WEIGHT
+        # (at least one that blocks goes, or the loop would not end)
+        kept[np.flatnonzero(falling)[np.argmin(weights[falling])]] = False
+        corral = [row for row, keep in zip(corral, kept, strict=True) if keep]
+        weights = weights[kept] / weights[kept].sum()
+
+
+def _affine_weights(rows: np.ndarray) -> np.ndarray:
+    """Weights that sum to one of the point of the affine hull of rows that is nearest to the origin."""
+    base, edges = rows[0], rows[1:] - rows[0]
+    if not len(edges):
+        return np.ones(1)
+    others = np.linalg.lstsq(edges.T, -base, rcond=None)[0]
+    return np.append(1 - others.sum(), others)
