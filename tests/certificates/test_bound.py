@@ -13,7 +13,7 @@ import ufm.losses.squared
 import ufm.problem
 from ufm.certificates import bound
 from ufm.labels import soft
-from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError
+from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, loss_and_dual
 from ufm.problem import Params, Problem
 
 MSE, CE = MeanSquaredError(), CrossEntropy()
@@ -25,6 +25,27 @@ MODULES = (bound, ufm.problem, ufm.losses.base, ufm.losses.softmax, ufm.losses.s
 def coarse(monkeypatch):
     for module in MODULES:
         monkeypatch.setattr(module, "unit_roundoff", lambda dtype: UNIT)
+
+
+class Off(AbstractLoss):
+    """Squared error whose conjugate is off by a constant, and whose best bias is none."""
+
+    constant: float
+
+    def __call__(self, logits, targets):
+        return MSE(logits, targets)
+
+    def conjugate(self, dual, targets):
+        return MSE.conjugate(dual, targets) + self.constant
+
+    def best_bias(self, logits, targets, column_weights):
+        return jnp.zeros(len(logits))
+
+    def value_error(self, logits, targets):
+        return MSE.value_error(logits, targets)
+
+    def conjugate_error(self, dual, targets):
+        return MSE.conjugate_error(dual, targets)
 
 
 def drawn(loss, bias, columns, *, lam=0.02, d=5):
@@ -43,9 +64,8 @@ def roundings(number):
 def at(problem, params):
     """The point with its best bias: logits, losses, gradients, in NumPy."""
     best = bound.with_best_bias(problem, params)
-    z, q = np.asarray(best.logits), np.asarray(problem.labels.targets)
-    p = np.exp(z) / np.exp(z).sum(0)
-    return best, z, q, (z - q if problem.loss.least_squares else p - q)
+    z, q = best.logits, problem.labels.targets
+    return best, np.asarray(z), np.asarray(q), np.asarray(loss_and_dual(problem.loss, z, q)[1])
 
 
 def slow_bound(problem, params):
@@ -55,6 +75,13 @@ def slow_bound(problem, params):
     (K, C), mu = q.shape, float(np.sqrt(problem.lambda_W[0] * problem.lambda_H))
     many, share = roundings(C) + 4, w / np.sqrt(m)
     mean, hidden = u @ w, UNIT * (many + K) * (np.abs(u) @ w)
+    residual = 0.0
+    if problem.bias == "free":
+        residual = np.linalg.norm(mean) / (np.sqrt(np.sum(z**2 @ w)) + np.sqrt(np.sum(q**2 @ w)))
+        if np.any(8 * np.abs(mean) > hidden):
+            assert isinstance(loss, Off)
+            u = u - mean[:, None]
+            mean, hidden = u @ w, UNIT * (many + K) * (np.abs(u) @ w)
     V = u * share
     norm = np.linalg.norm(V, 2)
     of_gram = max(many, roundings(max(K, C)) + 4) * np.abs(V).sum(0).max() * np.abs(V).sum(1).max()
@@ -77,7 +104,7 @@ def slow_bound(problem, params):
     slack += t**2 / 2 * (hidden @ (2 * np.abs(mean) + hidden) / lambda_b + (K + 8) * UNIT * quadratic)
     if problem.bias == "free":
         slack += t * (2 * np.abs(z).max() + np.abs(q).max() + np.log(K) + 1 - np.log(t)) * left.sum()
-    return lower - slack, norm / mu
+    return lower - slack, norm / mu, residual
 
 
 def slow_rounding(problem, params):
@@ -98,33 +125,16 @@ def slow_rounding(problem, params):
 # columns on either side of K, whose smaller Gram is taken, and so many that errors of a sum are not all of one sign
 @pytest.mark.parametrize(
     ("loss", "bias", "columns"),
-    [(CE, "free", 4), (CE, 0.3, 120), (MSE, 0.3, 2), (MSE, "free", 120)],
+    [(CE, "free", 4), (CE, 0.3, 120), (MSE, 0.3, 2), (Off(jnp.asarray(0.0)), "free", 120)],
 )
 def test_every_term_of_the_rounding(coarse, loss, bias, columns):
     problem, params = drawn(loss, bias, columns)
     certificate = jax.jit(bound._certify.__wrapped__)(problem, params)
-    lower, ratio = slow_bound(problem, params)
+    lower, ratio, residual = slow_bound(problem, params)
     np.testing.assert_allclose(certificate.lower_bound, lower, rtol=1e-10)
     np.testing.assert_allclose(certificate.spectral_ratio, ratio, rtol=1e-12)
+    np.testing.assert_allclose(certificate.bias_residual, residual, rtol=1e-10, atol=1e-15)
     np.testing.assert_allclose(certificate.rounding, slow_rounding(problem, params), rtol=1e-10)
-
-
-class Off(AbstractLoss):
-    """Squared error whose conjugate is off by a constant."""
-
-    constant: float
-
-    def __call__(self, logits, targets):
-        return MSE(logits, targets)
-
-    def conjugate(self, dual, targets):
-        return MSE.conjugate(dual, targets) + self.constant
-
-    def value_error(self, logits, targets):
-        return MSE.value_error(logits, targets)
-
-    def conjugate_error(self, dual, targets):
-        return MSE.conjugate_error(dual, targets)
 
 
 def test_a_contradiction_in_units_of_rounding(coarse):
