@@ -28,9 +28,10 @@ def coarse(monkeypatch):
 
 
 class Off(AbstractLoss):
-    """Squared error whose conjugate is off by a constant, and whose best bias is none."""
+    """Squared error whose conjugate is off by a constant, and whose best bias is off by a number."""
 
     constant: float
+    bias: float
 
     def __call__(self, logits, targets):
         return MSE(logits, targets)
@@ -39,13 +40,17 @@ class Off(AbstractLoss):
         return MSE.conjugate(dual, targets) + self.constant
 
     def best_bias(self, logits, targets, column_weights):
-        return jnp.zeros(len(logits))
+        return MSE.best_bias(logits, targets, column_weights) + self.bias
 
     def value_error(self, logits, targets):
         return MSE.value_error(logits, targets)
 
     def conjugate_error(self, dual, targets):
         return MSE.conjugate_error(dual, targets)
+
+
+def off(constant=0.0, bias=0.0):
+    return Off(jnp.asarray(constant), jnp.asarray(bias))
 
 
 def drawn(loss, bias, columns, *, lam=0.02, d=5):
@@ -103,8 +108,9 @@ def slow_bound(problem, params):
     slack = w @ errors + UNIT * (many * w @ np.abs(conjugates) + 4 * abs(lower))
     slack += t**2 / 2 * (hidden @ (2 * np.abs(mean) + hidden) / lambda_b + (K + 8) * UNIT * quadratic)
     if problem.bias == "free":
-        slack += t * (2 * np.abs(z).max() + np.abs(q).max() + np.log(K) + 1 - np.log(t)) * left.sum()
-    return lower - slack, norm / mu, residual
+        steep = max(t, 1) * (2 * np.abs(z).max() + np.abs(q).max() + np.log(K) + 1) - np.log(min(t, 1))
+        slack += t * steep * left.sum()
+    return lower - slack, norm / mu, residual, t
 
 
 def slow_rounding(problem, params):
@@ -125,26 +131,80 @@ def slow_rounding(problem, params):
 # columns on either side of K, whose smaller Gram is taken, and so many that errors of a sum are not all of one sign
 @pytest.mark.parametrize(
     ("loss", "bias", "columns"),
-    [(CE, "free", 4), (CE, 0.3, 120), (MSE, 0.3, 2), (Off(jnp.asarray(0.0)), "free", 120)],
+    [
+        pytest.param(CE, "free", 4, id="ce-free"),
+        pytest.param(CE, 0.3, 120, id="ce-penalised"),
+        pytest.param(MSE, 0.3, 2, id="mse-penalised"),
+        # a mean of the dual columns that is taken away, and one that the bound hides
+        pytest.param(off(bias=0.5), "free", 120, id="not-solved"),
+        pytest.param(off(bias=1e-3), "free", 120, id="nearly-solved"),
+    ],
 )
 def test_every_term_of_the_rounding(coarse, loss, bias, columns):
     problem, params = drawn(loss, bias, columns)
     certificate = jax.jit(bound._certify.__wrapped__)(problem, params)
-    lower, ratio, residual = slow_bound(problem, params)
+    lower, ratio, residual, _ = slow_bound(problem, params)
     np.testing.assert_allclose(certificate.lower_bound, lower, rtol=1e-10)
     np.testing.assert_allclose(certificate.spectral_ratio, ratio, rtol=1e-12)
     np.testing.assert_allclose(certificate.bias_residual, residual, rtol=1e-10, atol=1e-15)
     np.testing.assert_allclose(certificate.rounding, slow_rounding(problem, params), rtol=1e-10)
 
 
-def test_a_contradiction_in_units_of_rounding(coarse):
-    problem, params = drawn(Off(jnp.asarray(0.5)), None, 20)
+def test_more_than_the_gradient(coarse):
+    # near half the targets the best t is 2, beyond the gradient itself, whose logits are farther than those here
+    problem, _ = drawn(MSE, "free", 4, lam=3.0)
+    W = jnp.eye(3, 5)
+    params = Params(weights=(W,), features=0.45 * W.T @ problem.labels.targets, bias=jnp.zeros(3))
+    lower, _, residual, t = slow_bound(problem, params)
+    certificate = jax.jit(bound._certify.__wrapped__)(problem, params)
+    assert 1.5 < t < 2
+    np.testing.assert_allclose(certificate.lower_bound, lower, rtol=1e-10)
+    np.testing.assert_allclose(certificate.bias_residual, residual, atol=1e-15)
+
+
+# one that is too low shows in every column of the dual point, one that is too high in every other of seventeen
+@pytest.mark.parametrize("constant", [0.5, -0.5])
+def test_a_contradiction_in_units_of_rounding(coarse, constant):
+    problem, params = drawn(off(constant=constant), None, 17)
+    certificate = jax.jit(bound._certify.__wrapped__)(problem, params)
+    *_, t = slow_bound(problem, params)
+    _, z, q, u = at(problem, params)
+
+    def measure(t):
+        losses, conjugates = (u**2).sum(0) / 2, ((t * u) ** 2 / 2 + q * t * u).sum(0) + constant
+        terms = losses + np.abs(conjugates) + t * np.abs(u).sum(0) * np.abs(z).max(0)
+        errors = 7 * losses + 7 * ((t * u) ** 2 / 2 + np.abs(q * t * u)).sum(0) + 7 * terms
+        return (losses + conjugates - t * np.sum(u * z, axis=0)) / (16 * UNIT * errors)
+
+    expected = max(np.max(-measure(t)), np.max(np.abs(measure(1)[::2])))
+    np.testing.assert_allclose(certificate.contradiction, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("units", "valid"), [(0.9, True), (1.5, False)])
+def test_a_contradiction_is_more_than_one_unit(coarse, units, valid):
     certify = jax.jit(bound._certify.__wrapped__)
-    _, z, q, _ = at(problem, params)
-    u = z - q
-    losses, conjugates = (u**2).sum(0) / 2, (u**2 / 2 + q * u).sum(0) + 0.5
-    terms = losses + np.abs(conjugates) + np.abs(u).sum(0) * np.abs(z).max(0)
-    errors = 7 * losses + 7 * (u**2 / 2 + np.abs(q * u)).sum(0) + 7 * terms
-    # equality is asked of every other of twenty columns
-    expected = np.max(0.5 / (16 * UNIT * errors[::2]))
-    np.testing.assert_allclose(certify(problem, params).contradiction, expected, rtol=1e-12)
+    problem, params = drawn(off(constant=1e-6), None, 17)
+    one = 1e-6 / float(certify(problem, params).contradiction)
+    certificate = certify(drawn(off(constant=units * one), None, 17)[0], params)
+    np.testing.assert_allclose(certificate.contradiction, units, rtol=0.05)
+    assert certificate.valid == valid
+    assert jnp.isfinite(certificate.gap) == valid
+
+
+def test_nothing_to_bound():
+    # all is zero: no scale, no spread and no size to divide by
+    problem = Problem(soft(np.zeros((3, 2))), loss=MSE, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias="free")
+    zero = Params(weights=(jnp.zeros((3, 4)),), features=jnp.zeros((4, 2)), bias=jnp.zeros(3))
+    certificate = bound.certify(problem, zero)
+    for name in ("value", "lower_bound", "gap", "spectral_ratio", "bias_residual", "contradiction"):
+        assert getattr(certificate, name) == 0, name
+
+
+def test_a_class_that_has_no_probability_at_all():
+    labels = soft(np.eye(3)[:, :2])
+    problem = Problem(labels, loss=CE, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias="free")
+    params = Params(weights=(jnp.zeros((3, 4)),), features=jnp.zeros((4, 2)), bias=jnp.asarray([0.0, 0.0, -1e4]))
+    certificate = bound.certify(problem, params)
+    # two classes at the origin, whose norm is above mu = 0.01
+    np.testing.assert_allclose(certificate.value, np.log(2), rtol=1e-15)
+    assert 0 < certificate.lower_bound < certificate.value

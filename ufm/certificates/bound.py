@@ -181,7 +181,8 @@ def _dual_bound(problem: Problem, logits, losses, gradient, dual, pattern) -> _B
     if pattern is not None:
         # moving u by r moves its conjugate by r times the logits that belong to t u
         steep = 2 * jnp.max(jnp.max(jnp.abs(logits), axis=0)) + jnp.max(jnp.abs(labels.targets)) + jnp.log(K) + 1
-        steep = steep - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
+        # farther by t beyond the gradient itself, and by −log t short of it
+        steep = jnp.maximum(t, 1) * steep - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
         slack = slack + t * steep * jnp.sum(left)
     return _Bound(lower - slack, norm / mu, contradiction)
 
