@@ -468,6 +468,7 @@ def test_overflow_closes_nothing():
     certificate = certify(problem, random_params(problem, np.random.default_rng(0), scale=1e160))
     assert certificate.gap == jnp.inf
     assert certificate.lower_bound == -jnp.inf
+    assert certificate.contradiction == 0
 
 
 GOOD = {"loss": MSE, "widths": (4,), "lambda_W": 1e-3, "lambda_H": 1e-3}

@@ -247,6 +247,15 @@ def test_more_steps_and_vectors_sharpen_the_bound(key):
     assert excess[0] > 3 * excess[1] > 9 * excess[2] > 0
 
 
+def test_a_norm_that_is_no_number_bounds_nothing(key, monkeypatch):
+    problem = LargeProblem(sparse_one_hot([9, 3, 1]), loss=ufm.CrossEntropy(), feature_dim=2, lambda_W=1e-2, lambda_H=1e-2)
+    point = ufm.random_start(problem.dense(), key=key)
+    monkeypatch.setattr("ufm.large_scale.certificate._largest", lambda *numbers: np.nan)
+    certificate = certify_large(problem, point, key=key, steps=2, block=2)
+    assert certificate.lower_bound == -jnp.inf
+    assert certificate.gap == jnp.inf
+
+
 def test_probability_of_a_false_bound_is_as_stated(key):
     """One step on one vector, θ far too low, failures allowed in half of the cases: some bounds must fail, and fewer than half."""
     K, top, theta = 12, 1.0, 0.05

@@ -53,12 +53,12 @@ def off(constant=0.0, bias=0.0):
     return Off(jnp.asarray(constant), jnp.asarray(bias))
 
 
-def drawn(loss, bias, columns, *, lam=0.02, d=5):
+def drawn(loss, bias, columns, *, lam=0.02, d=5, size=1.0):
     rng = np.random.default_rng(0)
     labels = soft(rng.dirichlet(np.ones(3), size=columns).T, rng.uniform(0.5, 5, size=columns))
     problem = Problem(labels, loss=loss, widths=(d,), lambda_W=lam, lambda_H=lam / 7, bias=bias)
     b = None if bias is None else jnp.asarray(rng.standard_normal(3))
-    W, H = jnp.asarray(rng.standard_normal((3, d))), jnp.asarray(rng.standard_normal((d, columns)))
+    W, H = jnp.asarray(size * rng.standard_normal((3, d))), jnp.asarray(size * rng.standard_normal((d, columns)))
     return problem, Params(weights=(W,), features=H, bias=b)
 
 
@@ -130,18 +130,18 @@ def slow_rounding(problem, params):
 
 # columns on either side of K, whose smaller Gram is taken, and so many that errors of a sum are not all of one sign
 @pytest.mark.parametrize(
-    ("loss", "bias", "columns"),
+    ("loss", "bias", "columns", "size"),
     [
-        pytest.param(CE, "free", 4, id="ce-free"),
-        pytest.param(CE, 0.3, 120, id="ce-penalised"),
-        pytest.param(MSE, 0.3, 2, id="mse-penalised"),
+        pytest.param(CE, "free", 4, 1.0, id="ce-free"),
+        pytest.param(CE, 0.3, 120, 1.0, id="ce-penalised"),
+        pytest.param(MSE, 0.3, 2, 1.0, id="mse-penalised"),
         # a mean of the dual columns that is taken away, and one that the bound hides
-        pytest.param(off(bias=0.5), "free", 120, id="not-solved"),
-        pytest.param(off(bias=1e-3), "free", 120, id="nearly-solved"),
+        pytest.param(off(bias=-0.3), "free", 120, 0.1, id="not-solved"),
+        pytest.param(off(bias=1e-3), "free", 120, 1.0, id="nearly-solved"),
     ],
 )
-def test_every_term_of_the_rounding(coarse, loss, bias, columns):
-    problem, params = drawn(loss, bias, columns)
+def test_every_term_of_the_rounding(coarse, loss, bias, columns, size):
+    problem, params = drawn(loss, bias, columns, size=size)
     certificate = jax.jit(bound._certify.__wrapped__)(problem, params)
     lower, ratio, residual, _ = slow_bound(problem, params)
     np.testing.assert_allclose(certificate.lower_bound, lower, rtol=1e-10)
@@ -165,7 +165,7 @@ def test_more_than_the_gradient(coarse):
 # one that is too low shows in every column of the dual point, one that is too high in every other of seventeen
 @pytest.mark.parametrize("constant", [0.5, -0.5])
 def test_a_contradiction_in_units_of_rounding(coarse, constant):
-    problem, params = drawn(off(constant=constant), None, 17)
+    problem, params = drawn(off(constant=constant), None, 17, d=6)
     certificate = jax.jit(bound._certify.__wrapped__)(problem, params)
     *_, t = slow_bound(problem, params)
     _, z, q, u = at(problem, params)
@@ -176,6 +176,7 @@ def test_a_contradiction_in_units_of_rounding(coarse, constant):
         errors = 7 * losses + 7 * ((t * u) ** 2 / 2 + np.abs(q * t * u)).sum(0) + 7 * terms
         return (losses + conjugates - t * np.sum(u * z, axis=0)) / (16 * UNIT * errors)
 
+    assert np.argmax(np.abs(measure(1))) % 2 == 1
     expected = max(np.max(-measure(t)), np.max(np.abs(measure(1)[::2])))
     np.testing.assert_allclose(certificate.contradiction, expected, rtol=1e-12)
 
@@ -189,6 +190,47 @@ def test_a_contradiction_is_more_than_one_unit(coarse, units, valid):
     np.testing.assert_allclose(certificate.contradiction, units, rtol=0.05)
     assert certificate.valid == valid
     assert jnp.isfinite(certificate.gap) == valid
+
+
+def test_a_bound_above_the_value_that_no_column_shows():
+    # at the optimum even less than one unit of contradiction is more than rounding in the sum of all columns
+    def certificate(constant):
+        loss = off(constant=constant)
+        problem = Problem(soft(np.eye(3), 3 * np.ones(3)), loss=loss, widths=(3,), lambda_W=1e-2, lambda_H=1e-2)
+        half = np.sqrt(np.sqrt(3) - 9 * 1e-2) * np.eye(3)
+        return bound.certify(problem, Params(weights=(jnp.asarray(half),), features=jnp.asarray(half / np.sqrt(3))))
+
+    assert certificate(0.0).closes(1e-14)
+    found = certificate(-0.9e-13 / float(certificate(-1e-13).contradiction))
+    assert 0.8 < found.contradiction < 1
+    assert found.lower_bound - found.value > found.rounding
+    assert found.gap == jnp.inf
+    assert not found.valid
+
+
+def test_a_norm_that_is_no_number_bounds_nothing(monkeypatch):
+    monkeypatch.setattr(jnp.linalg, "eigvalsh", lambda gram: jnp.full(len(gram), jnp.nan))
+    for loss in (CE, MSE):
+        certificate = bound._certify.__wrapped__(*drawn(loss, None, 4))
+        assert certificate.lower_bound == -jnp.inf
+        assert certificate.gap == jnp.inf
+
+
+class Bare(AbstractLoss):
+    """Squared error and its conjugate."""
+
+    def __call__(self, logits, targets):
+        return MSE(logits, targets)
+
+    def conjugate(self, dual, targets):
+        return MSE.conjugate(dual, targets)
+
+
+def test_a_best_bias_is_asked_of_a_free_one_alone():
+    bound.require_certifiable(drawn(Bare(), None, 2)[0])
+    bound.require_certifiable(drawn(Bare(), 0.3, 2)[0])
+    with pytest.raises(ValueError, match=r"`problem.loss` must define `best_bias`"):
+        bound.require_certifiable(drawn(Bare(), "free", 2)[0])
 
 
 def test_nothing_to_bound():

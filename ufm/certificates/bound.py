@@ -162,8 +162,9 @@ def _dual_bound(problem: Problem, logits, losses, gradient, dual, pattern) -> _B
         reach = jnp.sqrt(jnp.sum(pattern**2 * share[None, :] ** 2, axis=1))
         reach = reach / jnp.where(total > 0, total, 1)
         excess = excess + 2 * jnp.dot(left, reach)
-    limit = mu * (1 - 8 * unit) / jnp.where(norm + excess > 0, norm + excess, 1)
-    limit = jnp.where(norm + excess > 0, limit, 1)
+    reached = norm + excess
+    # u = 0 may be scaled by anything; what is no number goes on to the bound
+    limit = mu * (1 - 8 * unit) / jnp.where(reached == 0, 1, reached)
 
     quadratic = jnp.zeros_like(mu)
     if problem.lambda_b is not None:

@@ -343,7 +343,8 @@ def _bound(problem: LargeProblem, params: Params, fix: _Fix, norm: Float[Array, 
     left = left if problem.bias == "free" else jnp.zeros_like(left)
     pattern = jnp.where(shape.pattern > 0, shape.pattern, 1)
     above = above + 2 * jnp.dot(left, jnp.sqrt(shape.reach) / pattern)
-    t = jnp.minimum(1, mu * (1 - 8 * unit) / jnp.where(above > 0, above, mu))
+    # what is no number goes on to the bound
+    t = jnp.minimum(1, mu * (1 - 8 * unit) / jnp.where(above == 0, mu, above))
     sums = at(t)
     hidden = unit * (many + 8) * sums.spread
     slack = sums.errors + unit * (many + 8) * sums.sizes
