@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ufm.certificates.bound import certify
 from ufm.labels import exponential_counts, one_hot, soft, step_counts
 from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, RescaledSquaredError
-from ufm.problem import Params, Problem
+from ufm.model import Params, Problem
 from ufm.solution import Certificate, Result
 from ufm.solvers import minimise
 
@@ -480,8 +480,6 @@ GOOD = {"loss": MSE, "widths": (4,), "lambda_W": 1e-3, "lambda_H": 1e-3}
         pytest.param({"widths": (4, 4, 4)}, r"one linear layer \(M = 1\).*not convex; got M=3", id="depth"),
         pytest.param({"lambda_W": 0.0}, r"`lambda_W` must be finite and > 0.*got", id="no-decay-on-W"),
         pytest.param({"lambda_H": 0.0}, r"`lambda_H` must be finite and > 0.*got", id="no-decay-on-H"),
-        pytest.param({"anchor": np.zeros((4, 3)), "beta": 1.0}, "anchor", id="anchor"),
-        pytest.param({"fixed_weights": (np.ones((3, 4)),)}, "fixed weights", id="fixed-weights"),
     ],
 )
 def test_problems_without_a_certificate(changes, message):

@@ -154,7 +154,7 @@ def test_the_decay_of_the_problem_only_says_where_it_is():
         pytest.param(make(widths=(4, 4)), r"only for one linear layer \(M = 1\)", id="deep-tail"),
         pytest.param(make(anchor=np.zeros((6, 3)), beta=0.1), "no feature anchor", id="anchor"),
         pytest.param(make(fixed_weights=(np.ones((3, 6)),)), "free weights", id="frozen"),
-        pytest.param(make(features="nonnegative", bias="free"), 'must be "free"', id="nonnegative-with-bias"),
+        pytest.param(make(features=ufm.domains.Nonnegative(), bias="free"), "must be unconstrained", id="nonnegative-with-bias"),
     ],
 )
 def test_without_formula_and_certificate_there_is_a_reason(problem, note):

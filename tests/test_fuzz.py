@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import fuzz
-from ufm.problem import objective, objective_error
+from ufm.model import objective, objective_error
 
 SHAPES = tuple(fuzz.SHAPES[i] for i in fuzz.SAMPLE)
 

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("ufm._progress", "ufm._validate", "ufm._command", "ufm._batching", "ufm._files", "ufm._roots"),
     ("ufm.tolerances", "ufm._numerics"),
-    ("ufm.labels", "ufm.losses", "ufm.frames"),
-    ("ufm.problem", "ufm.data", "ufm.mixtures"),
+    ("ufm.labels", "ufm.losses", "ufm.frames", "ufm.domains"),
+    ("ufm.model", "ufm.data", "ufm.mixtures"),
     ("ufm.solution",),
     ("ufm.solvers", "ufm.optima", "ufm.certificates", "ufm.metrics", "ufm.calibration", "ufm.projection"),
     ("ufm.landscape", "ufm.large_scale", "ufm.fitting", "ufm.sweeping"),
@@ -51,7 +51,7 @@ RULES = (
         "optima-in-numpy",
         "predictions are float64 on the host and share no numerics with the measurement",
         ("ufm.optima",),
-        ("jax", "jaxlib", "optax", "diffrax", "equinox", "ufm.problem.objective", "ufm.problem.fit", "ufm.problem.decay"),
+        ("jax", "jaxlib", "optax", "diffrax", "equinox", "ufm.model.objective", "ufm.model.fit", "ufm.model.decay"),
     ),
     Rule(
         "solvers-without-optima", "a measurement must know nothing of the prediction", ("ufm.solvers",), ("ufm.optima", "ufm.certificates")
@@ -177,7 +177,7 @@ MODULES = {**modules_of("ufm"), **modules_of("theory_checks")}
 
 def test_the_modules_were_found():
     assert MODULES["ufm"].name == "__init__.pyi"
-    assert {"ufm", "ufm.problem", "ufm.solvers", "ufm.solvers.newton"} <= MODULES.keys()
+    assert {"ufm", "ufm.model", "ufm.solvers", "ufm.solvers.newton"} <= MODULES.keys()
     assert any(within(module, "theory_checks") for module in MODULES)
 
 
@@ -197,25 +197,25 @@ PLANTED = (
     ("optima-by-string", "ufm.optima.mse", "import importlib\nimportlib.import_module('ufm.solvers.newton')", "optima-without-solvers"),
     ("optima-jax", "ufm.optima.mse", "import jax.numpy as jnp", "optima-in-numpy"),
     ("optima-jax-inside-a-function", "ufm.optima.mse", "def f():\n    from jax import grad", "optima-in-numpy"),
-    ("optima-objective", "ufm.optima.mse", "from ufm.problem import objective", "optima-in-numpy"),
+    ("optima-objective", "ufm.optima.mse", "from ufm.model import objective", "optima-in-numpy"),
     ("solvers-import-optima", "ufm.solvers.loop", "from ufm.optima import closed_form", "solvers-without-optima"),
     ("solvers-import-certificate", "ufm.solvers.loop", "from ufm.certificates.bound import certify", "solvers-without-optima"),
     ("certificate-imports-solvers", "ufm.certificates", "from ufm.solvers.coordinates import Flat", "certificate-alone"),
     ("certificate-imports-optima", "ufm.certificates", "import ufm.optima", "certificate-alone"),
     ("matplotlib-in-metrics", "ufm.metrics", "def draw():\n    import matplotlib.pyplot as plt", "plots-in-one-room"),
     ("matplotlib-in-checks", "theory_checks.papers.dang.figures", "from matplotlib import pyplot", "plots-in-one-room"),
-    ("upwards", "ufm.labels", "from ufm.problem import Problem", "downwards-only"),
+    ("upwards", "ufm.labels", "from ufm.model import Problem", "downwards-only"),
     ("upwards-root", "ufm.solvers.loop", "import ufm", "downwards-only"),
     ("upwards-root-name", "ufm.solvers.loop", "from ufm import Problem", "downwards-only"),
     ("upwards-out-of-the-package", "ufm.comparison", "import theory_checks.engine.registry", "downwards-only"),
     ("sideways", "ufm.metrics", "from ufm.solvers import minimise", "downwards-only"),
-    ("checks-reach-inside", "theory_checks.dang", "from ufm.problem import Problem", "public-names-only"),
+    ("checks-reach-inside", "theory_checks.dang", "from ufm.model import Problem", "public-names-only"),
     ("checks-import-a-module", "theory_checks.dang", "import ufm.solvers.newton", "public-names-only"),
     ("checks-import-progress", "theory_checks.dang", "from ufm._progress import Progress", "public-names-only"),
     ("a-paper-knows-another", "theory_checks.papers.a.checks", "from theory_checks.papers.b import formulas", "papers-alone"),
     ("the-engine-knows-a-paper", "theory_checks.engine.runner", "import theory_checks.papers.a.checks", "papers-on-top"),
     ("papers-import-files", "theory_checks.papers.dang", "from ufm._files import opened", "public-names-only"),
-    ("commands-reach-inside", "theory_checks.engine.command", "from ufm.problem import Problem", "public-names-only"),
+    ("commands-reach-inside", "theory_checks.engine.command", "from ufm.model import Problem", "public-names-only"),
     ("checks-private-attribute", "theory_checks.dang", "import ufm\nufm._validate.require(True, '', 0)", "public-names-only"),
     ("homeless", "ufm.misc", "import numpy", "no floor"),
 )
@@ -235,7 +235,7 @@ def test_every_rule_has_a_planted_violation():
     ("module", "source"),
     [
         pytest.param(
-            "ufm.optima.mse", "import numpy as np\nfrom ufm.problem import Problem\nfrom ufm.optima.optimum import Optimum", id="optima"
+            "ufm.optima.mse", "import numpy as np\nfrom ufm.model import Problem\nfrom ufm.optima.optimum import Optimum", id="optima"
         ),
         pytest.param("ufm.solvers.loop", "import jax\nfrom ufm._validate import require\nfrom .solver import State", id="solvers"),
         pytest.param("ufm.plot", "import matplotlib.pyplot as plt\nfrom ufm.comparison import Comparison", id="plot"),

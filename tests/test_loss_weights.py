@@ -221,8 +221,8 @@ def test_renormalised_features_keep_their_covariance():
         pytest.param({"loss": ufm.MeanSquaredError()}, id="squared-error"),
         pytest.param({"loss": ufm.MeanSquaredError(), "widths": (4, 4)}, id="squared-error-deep"),
         pytest.param({"loss": ufm.Focal(2.0)}, id="focal"),
-        pytest.param({"features": "nonnegative"}, id="nonnegative"),
-        pytest.param({"features": "nonnegative", "loss": ufm.MeanSquaredError()}, id="nonnegative-squared-error"),
+        pytest.param({"features": ufm.domains.Nonnegative()}, id="nonnegative"),
+        pytest.param({"features": ufm.domains.Nonnegative(), "loss": ufm.MeanSquaredError()}, id="nonnegative-squared-error"),
     ],
 )
 def test_no_closed_form_where_weights_differ(options):

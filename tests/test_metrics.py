@@ -39,7 +39,7 @@ from ufm.metrics import (
     vector_norms,
     within_class_cov,
 )
-from ufm.problem import Params, Problem
+from ufm.model import Params, Problem
 from ufm.solution import Result
 from ufm.solvers import minimise
 

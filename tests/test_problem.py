@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.problem import check_params, require_decay
+from ufm.model import check_params, require_decay
 
 NAN, INF = float("nan"), float("inf")
 
@@ -34,7 +34,7 @@ TWINS = {ufm.MeanSquaredError: mean_squared_error, ufm.CrossEntropy: cross_entro
 
 
 def slow_objective(problem: ufm.Problem, params: ufm.Params) -> float:
-    """The formula at the top of `ufm/problem.py`, entry by entry in NumPy."""
+    """The formula at the top of `ufm/model/problem.py`, entry by entry in NumPy."""
     targets, masses = np.asarray(problem.labels.targets), np.asarray(problem.labels.masses)
     K, C = targets.shape
     H, W = np.asarray(params.features), np.eye(K)

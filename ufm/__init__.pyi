@@ -1,5 +1,6 @@
 """The public names: each in one line, imported when it is first asked for (see `__init__.py`)."""
 
+from . import domains as domains
 from . import frames as frames
 from . import observables as observables
 from .calibration import Reliability as Reliability
@@ -78,6 +79,9 @@ from .mixtures import mixed_pairs as mixed_pairs
 from .mixtures import mixing_moment as mixing_moment
 from .mixtures import mixup as mixup
 from .mixtures import sampled_mixup as sampled_mixup
+from .model import Params as Params
+from .model import Problem as Problem
+from .model import objective as objective
 from .optima import NoClosedForm as NoClosedForm
 from .optima import Optimum as Optimum
 from .optima import channels as channels
@@ -86,9 +90,6 @@ from .optima import forms as forms
 from .optima import laws as laws
 from .optima import perturbation as perturbation
 from .optima import theory as theory
-from .problem import Params as Params
-from .problem import Problem as Problem
-from .problem import objective as objective
 from .projection import Channels as Channels
 from .projection import Projection as Projection
 from .projection import channel_coordinates as channel_coordinates

@@ -40,11 +40,20 @@ def parser() -> argparse.ArgumentParser:
     add("--set", action="append", default=[], type=_setting, metavar="NAME=X", help="a parameter of a loss of your own: X, or X,X,…")
     add("--widths", type=int, nargs="+", metavar="D", help="d_1 … d_M, feature dimension first (default: one layer, d = K)")
     add("--lambda-W", dest="lambda_W", required=True, type=float, nargs="+", metavar="L", help="decay of the factors: one, or W_M … W_1")
-    add("--lambda-H", dest="lambda_H", required=True, type=float, metavar="L", help="decay of the features, per sample")
+    add(
+        "--lambda-H",
+        dest="lambda_H",
+        required=True,
+        type=float,
+        metavar="L",
+        help="decay of the features, per sample; 0 where a domain bounds them",
+    )
     add("--bias", default="none", type=_bias, help='"none" (default), "free", or a penalty > 0')
     add("--smoothing", default=0.0, type=float, metavar="S", help="label smoothing in [0, 1)")
     add("--columns", default="collapsed", choices=settings.COLUMNS, help="one column a class (default), or one a sample")
-    add("--features", default="free", choices=settings.FEATURES, help="default: free")
+    domains = ", ".join(catalogue.domains())
+    add("--features", default="real", metavar="DOMAIN", help=f'of the columns of H: {domains}; "sphere,radius=2" (default: real)')
+    add("--classifier", default="real", metavar="DOMAIN", help="of the rows of W_M, likewise (default: real)")
     add("--seed", default=0, type=int, help="of the random start (default 0)")
     add("--starts", default=1, type=int, metavar="N", help="random starts, of which the best is taken (default 1)")
     add("--solver", choices=settings.SOLVERS, help="default: newton, or projected-newton for nonnegative features")
@@ -187,7 +196,8 @@ def _report_large(wanted: dict[str, Any], options: argparse.Namespace) -> _Repor
     from ufm.solution import Result
 
     settings.require(wanted.pop("columns") == "collapsed", "--columns", "collapsed for --large", options.columns)
-    settings.require(wanted.pop("features") == "free", "--features", "free for --large", options.features)
+    for name in ("features", "classifier"):
+        settings.require(not wanted.pop(name).constrained, f"--{name}", "real for --large", getattr(options, name))
     settings.require(options.solver in (None, "lbfgs"), "--solver", "lbfgs for --large", options.solver)
     settings.require(options.starts == 1, "--starts", "1 for --large", options.starts)
     problem = settings.large_problem_of(**wanted)

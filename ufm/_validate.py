@@ -57,9 +57,12 @@ class Shown:
 
 def concrete(value) -> np.ndarray | None:
     """The value as a NumPy array, or None while it is being traced (its contents cannot be checked then)."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
-        return None
-    return np.asarray(value)
+    return None if is_traced(value) else np.asarray(value)
+
+
+def is_traced(tree) -> bool:
+    """Whether some array in it is being traced, so that its contents cannot be read."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 # kinds --------------------------------------------------------------------------------------------

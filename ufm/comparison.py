@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from ufm._validate import require, require_instance
+from ufm.model import objective_error
 from ufm.optima.optimum import Optimum, Spectrum
-from ufm.problem import objective_error
 from ufm.solution import Solution
 from ufm.tolerances import Tolerances, for_dtype
 
@@ -126,7 +126,7 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
     tolerances = for_dtype(dtype)
     measured = _measure(solution, optimum, tolerances)
     optimum = _nearest(optimum, measured)
-    rows = _rows(measured, optimum, tolerances, full=len(optimum.masses) < C, balanced=problem.features == "free")
+    rows = _rows(measured, optimum, tolerances, full=len(optimum.masses) < C, balanced=problem.unconstrained)
     return Comparison(
         rows=rows,
         found=_name(measured, optimum, tolerances, agrees=all(row.ok for row in rows)),

@@ -23,10 +23,10 @@ from ufm.certificates import certify
 from ufm.certificates.bound import require_certifiable
 from ufm.labels import Labels, soft
 from ufm.losses import loss_and_dual
+from ufm.model import Params, Problem, require_plain
 from ufm.optima.facts import Facts, listed
 from ufm.optima.statement import Threshold
 from ufm.optima.survey import formula_thresholds, with_ranks
-from ufm.problem import Params, Problem
 from ufm.solution import Result
 from ufm.solvers import minimise
 
@@ -147,20 +147,8 @@ class _Line:
 
     def _require_certifiable(self) -> None:
         """`ValueError` naming what keeps certificates away, λ = 0 apart."""
-        given = self.problem
-        positive = Problem(
-            given.labels,
-            loss=given.loss.canonical(),
-            widths=given.widths,
-            lambda_W=1.0,
-            lambda_H=1.0,
-            bias=self.bias,
-            anchor=given.anchor,
-            beta=given.beta,
-            fixed_weights=given.fixed_weights,
-            features=given.features,
-        )
-        require_certifiable(positive)
+        require_plain(self.problem, "thresholds by certificates")
+        require_certifiable(self.problem.replace(loss=self.problem.loss.canonical(), lambda_W=1.0, lambda_H=1.0))
 
     @property
     def bias(self):

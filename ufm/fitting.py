@@ -13,7 +13,7 @@ from ufm._validate import as_floats, require, require_finite, require_instance
 from ufm.labels import Labels
 from ufm.losses import AbstractLoss
 from ufm.metrics.duality import last_layer
-from ufm.problem import Params, Problem, check_params, fit
+from ufm.model import Params, Problem, check_params, fit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import require, require_instance
-from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
+from ufm.model import Params, Problem, check_params, require_decay
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
@@ -90,7 +90,9 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     """
     require_instance("problem", problem, Problem)
     require_decay(problem, "decay-weighted coordinates")
-    require_free_features(problem, "a Hessian spectrum: a bound that holds is no direction of it")
+    for name, domain in problem.domains.items():
+        curved = not domain.nonnegative
+        require(curved, f"`problem.{name}` must have no bounds on entries for a Hessian spectrum: one that holds is no direction", domain)
     params = check_params(problem, params)
     flat = to_flat(problem, params)
     require(flat.size <= _MAX_SIZE, f"`problem` must have at most {_MAX_SIZE} free variables for a dense Hessian", flat.size)
@@ -144,7 +146,9 @@ def _gauge_zeros(problem: Problem, rank: int) -> int:
     """Dimension of the orbit of a stationary point of this rank under the symmetries."""
     direction = problem.loss.flat_direction(problem.labels.num_classes)
     shift = int(problem.bias == "free" and direction is not None)
-    if problem.fixed_weights is not None:
+    # coordinates in which only the direction counts
+    shift += sum(block.redundant for block in problem.blocks)
+    if problem.frozen:
         return shift
     # a pull to given features is a choice of basis in their space
     widths = problem.widths if problem.anchor is None else problem.widths[1:]

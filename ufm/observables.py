@@ -21,7 +21,7 @@ from ufm._numerics import norm, normalised, singular_values
 from ufm._validate import require, require_instance, require_positive
 from ufm.labels import collapse
 from ufm.metrics.moments import moments
-from ufm.problem import Params, Problem, decay, fit, require_shapes
+from ufm.model import Params, Problem, decay, fit, require_shapes
 from ufm.solvers.first_order import sample_gradient
 
 

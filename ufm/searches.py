@@ -27,7 +27,7 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.landscape import product_rank, product_spectrum
-from ufm.problem import Params, Problem, require_free_features, require_minimum
+from ufm.model import Params, Problem, require_minimum
 from ufm.solution import Result, Solution
 from ufm.solvers import minimise, random_start
 
@@ -161,7 +161,7 @@ def start_from_logits(problem: Problem, logits, *, key: PRNGKeyArray, noise: flo
     masses = np.asarray(problem.labels.masses)
     U, s, Vt = np.linalg.svd(Z * np.sqrt(masses)[None, :], full_matrices=False)
     r = min(len(s), *problem.widths)
-    lambdas = np.append(np.asarray(problem.lambda_W), np.asarray(problem.lambda_H))
+    lambdas = np.asarray(problem.decays)
     sizes = np.sqrt(np.exp(np.mean(np.log(lambdas))) / lambdas)
     # rounding of 1e-16 in a direction that is not there would become 1e-4 in every factor of three layers
     s = np.where(s > max(Z.shape) * float(np.finfo(problem.dtype).eps) * s[0], s, 0.0)
@@ -178,7 +178,7 @@ def start_from_logits(problem: Problem, logits, *, key: PRNGKeyArray, noise: flo
     factors[-1] = factors[-1] / np.sqrt(masses)[None, :]
     *weights, features = (jnp.asarray(factor, problem.dtype) for factor in factors)
     bias = jnp.zeros(problem.labels.num_classes, problem.dtype) if problem.has_bias else None
-    return Params(tuple(weights), features, bias)
+    return problem.projected(Params(tuple(weights), features, bias))
 
 
 def _generator(key: PRNGKeyArray) -> np.random.Generator:
@@ -244,7 +244,7 @@ def _start(problem: Problem, kind, *, key: PRNGKeyArray) -> Params:
     rank, scale = kind
     if rank is None:
         start = random_start(problem, key=key)
-        return Params(tuple(scale * W for W in start.weights), scale * start.features, start.bias)
+        return problem.projected(Params(tuple(scale * W for W in start.weights), scale * start.features, start.bias))
     # logits between unit vectors: each class is largest at itself whatever the rank
     vectors = _generator(key).standard_normal((rank, problem.labels.num_classes))
     vectors /= np.linalg.norm(vectors, axis=0)
@@ -264,6 +264,7 @@ def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
 def _check_free(problem: Problem) -> None:
     require_instance("problem", problem, Problem)
     require_minimum(problem, "a search")
-    require_free_features(problem, "a search")
-    require(problem.fixed_weights is None, "`problem` must have free weights for a search", "frozen weights")
+    for name, domain in problem.domains.items():
+        require(not domain.nonnegative, f"`problem.{name}` must have no bounds on entries for a search", domain)
+    require(not problem.frozen, "`problem` must have free weights for a search", "frozen weights")
     require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")

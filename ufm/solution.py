@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ufm._validate import require, require_nonnegative, require_whole
-from ufm.problem import Params, Problem
+from ufm.model import Params, Problem
 
 
 class Result(enum.IntEnum):

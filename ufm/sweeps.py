@@ -22,7 +22,7 @@ from ufm._validate import (
     require_path,
     require_whole,
 )
-from ufm.problem import Problem, require_decay, require_free_features, require_minimum
+from ufm.model import Problem, require_decay, require_minimum, require_smooth
 from ufm.solution import Result
 from ufm.solvers import flow_batch
 from ufm.solvers.batched_flow import checked_devices, threads_like_this, worker_count
@@ -250,7 +250,7 @@ def _checked_solver(group: Group, solver: AbstractSolver | None) -> AbstractSolv
 
 
 def _check_flow(group: Group, options: Mapping[str, Any]) -> None:
-    require_free_features(group.problems, "a flow")
+    require_smooth(group.problems, "a flow")
     require_decay(group.problems, "random starts of a flow")
     require(set(options) <= _FLOW_OPTIONS, f"`flow` may hold {', '.join(sorted(_FLOW_OPTIONS))}", sorted(set(options) - _FLOW_OPTIONS))
 

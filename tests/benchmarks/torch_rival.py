@@ -34,7 +34,7 @@ class Reached:
 
 
 class FullBatch:
-    """The objective of `ufm.problem` for N full columns, any depth, squared error or cross-entropy, written as a script writes it."""
+    """The objective of `ufm.model` for N full columns, any depth, squared error or cross-entropy, written as a script writes it."""
 
     def __init__(self, problem, start):
         self.targets = torch.tensor(np.asarray(problem.labels.targets))

@@ -10,15 +10,15 @@ import pytest
 import ufm.losses.base
 import ufm.losses.softmax
 import ufm.losses.squared
-import ufm.problem
+import ufm.model.value
 from ufm.certificates import bound
 from ufm.labels import soft
 from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, loss_and_dual
-from ufm.problem import Params, Problem
+from ufm.model import Params, Problem, decay
 
 MSE, CE = MeanSquaredError(), CrossEntropy()
 UNIT = 1e-4
-MODULES = (bound, ufm.problem, ufm.losses.base, ufm.losses.softmax, ufm.losses.squared)
+MODULES = (bound, ufm.model.value, ufm.losses.base, ufm.losses.softmax, ufm.losses.squared)
 
 
 @pytest.fixture
@@ -124,8 +124,8 @@ def slow_rounding(problem, params):
     moved = np.sum(np.abs(u) * (product + bias) + 2 * (product**2 + bias**2), axis=0)
     losses = np.asarray(problem.loss(jnp.asarray(z), problem.labels.targets))
     errors = np.asarray(problem.loss.value_error(jnp.asarray(z), problem.labels.targets))
-    decay = float(ufm.problem.decay(problem, best)) * roundings(max(W.size, H.size) + 2 * C + 8)
-    return w @ (moved + errors + UNIT * roundings(2 * C + 4) * losses) + UNIT * decay
+    of_decay = float(decay(problem, best)) * roundings(max(W.size, H.size) + 2 * C + 8)
+    return w @ (moved + errors + UNIT * roundings(2 * C + 4) * losses) + UNIT * of_decay
 
 
 # columns on either side of K, whose smaller Gram is taken, and so many that errors of a sum are not all of one sign

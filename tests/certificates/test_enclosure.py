@@ -311,9 +311,6 @@ def large_problem():
         pytest.param({"widths": (d, d)}, r"one linear layer \(M = 1\)", id="depth"),
         pytest.param({"loss": ufm.Focal(2.0)}, r"`problem.loss` must be convex.*Focal\(gamma=2\)", id="not-convex"),
         pytest.param({"lambda_H": 0.0}, "`lambda_H` must be finite and > 0", id="no-decay"),
-        pytest.param({"features": "nonnegative"}, "`problem.features`", id="nonnegative"),
-        pytest.param({"fixed_weights": (np.ones((K, d)),)}, "free weights", id="fixed-weights"),
-        pytest.param({"anchor": np.ones((d, K)), "beta": 1.0}, "no feature anchor", id="anchor"),
     ],
 )
 def test_refuses_what_certify_refuses(changes, message):
@@ -323,6 +320,22 @@ def test_refuses_what_certify_refuses(changes, message):
     for judge in (ufm.certify, ufm.prove):
         with pytest.raises(ValueError, match=message):
             judge(problem, params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"features": ufm.domains.Nonnegative()}, "`problem.features` must be unconstrained", id="nonnegative"),
+        pytest.param({"classifier": ufm.domains.Sphere(1.0)}, "`problem.classifier` must be unconstrained", id="sphere"),
+        pytest.param({"fixed_weights": (np.ones((K, d)),)}, "free weights", id="fixed-weights"),
+        pytest.param({"anchor": np.ones((d, K)), "beta": 1.0}, "no feature anchor", id="anchor"),
+    ],
+)
+def test_proofs_are_for_decay_alone(changes, message):
+    options = {"loss": ufm.CrossEntropy(), "widths": (d,), "lambda_W": 0.1, "lambda_H": 0.1} | changes
+    problem = ufm.Problem(ufm.one_hot((2,) * K, collapsed=True), **options)
+    with pytest.raises(ValueError, match=message):
+        ufm.prove(problem, ufm.random_start(problem, key=jax.random.key(0)))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
+from ufm.model import Params, Problem
 from ufm.optima import Optimum
-from ufm.problem import Params, Problem
 
 
 def balanced_params(problem: Problem, optimum: Optimum, fractions, *, left=None, right=None, seed: int = 0) -> Params:

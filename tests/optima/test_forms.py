@@ -36,7 +36,7 @@ SETTINGS = tuple(
         (ufm.CrossEntropy(), ufm.MeanSquaredError(), ufm.Focal(1.5)),
         (None, "free", 0.3),
         (1e-3, 0.4),
-        ("free", "nonnegative"),
+        (ufm.domains.Real(), ufm.domains.Nonnegative()),
     )
 )
 
@@ -97,7 +97,7 @@ def test_a_disguised_loss_that_is_another_one_has_none():
             {"anchor": np.zeros((6, 3)), "beta": 1.0, "loss": ufm.MeanSquaredError()}, "squared error", "ufm.perturbation", id="pull"
         ),
         pytest.param({"fixed_weights": (np.ones((3, 6)),)}, "simplex ETF", "ufm.fit_features", id="frozen"),
-        pytest.param({"counts": (6, 4), "features": "nonnegative", "bias": "free"}, "nonnegative", "ufm.minimise", id="bias"),
+        pytest.param({"counts": (6, 4), "features": ufm.domains.Nonnegative(), "bias": "free"}, "nonnegative", "ufm.minimise", id="bias"),
     ],
 )
 def test_a_refusal_names_the_nearest_form_and_what_still_works(options, form, words):

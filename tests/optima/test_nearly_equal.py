@@ -30,8 +30,8 @@ FORMS = (
     ("squared-error", lambda c: squares.make(c)),
     ("squared-error-three-layers", lambda c: squares.make(c, widths=(6, 5, 7))),
     ("squared-error-free-bias", lambda c: squares.make(c, bias="free")),
-    ("nonnegative", lambda c: entropy.make(c, 0.9, features="nonnegative")),
-    ("nonnegative-squared-error", lambda c: squares.make(c, features="nonnegative")),
+    ("nonnegative", lambda c: entropy.make(c, 0.9, features=ufm.domains.Nonnegative())),
+    ("nonnegative-squared-error", lambda c: squares.make(c, features=ufm.domains.Nonnegative())),
 )
 
 

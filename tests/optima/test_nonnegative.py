@@ -9,8 +9,21 @@ from numpy.testing import assert_allclose
 import ufm
 from ufm.optima.forms.nonnegative_cross_entropy import nonnegative_margins
 
+NONNEGATIVE = ufm.domains.Nonnegative()
 
-def make(counts, *, loss=None, lambda_W=5e-3, lambda_H=5e-3, widths=(8,), bias=None, collapsed=True, labels=None, features="nonnegative"):
+
+def make(
+    counts,
+    *,
+    loss=None,
+    lambda_W=5e-3,
+    lambda_H=5e-3,
+    widths=(8,),
+    bias=None,
+    collapsed=True,
+    labels=None,
+    features=NONNEGATIVE,
+):
     labels = ufm.one_hot(counts, collapsed=collapsed) if labels is None else labels
     loss = ufm.CrossEntropy() if loss is None else loss
     return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias, features=features)

@@ -33,7 +33,7 @@ SPEAKING = (
     ("deep", make(widths=(4, 4)), {"origin of a deep product", "structures of low rank", "decay, other stationary points"}),
     ("squared", make(labels=ufm.one_hot((3, 2)), loss=MSE), {"squared error, direction by direction", "modes of squared error"}),
     ("focal", make(loss=ufm.Focal(2.0)), {"simplex ETF of focal loss"}),
-    ("nonnegative", make(features="nonnegative"), {"nonnegative features under cross-entropy", "decay"}),
+    ("nonnegative", make(features=ufm.domains.Nonnegative()), {"nonnegative features under cross-entropy", "decay"}),
     ("mixup", make(labels=ufm.mixup(3, 1.0, nodes=4)), {"mixtures of two classes under cross-entropy", "multiplier of mixup"}),
     ("fixed-ETF", make(fixed_weights=(FRAME,), d=3), {"channels under a simplex ETF", "columns of a fixed classifier"}),
     ("pulled", make(loss=MSE, anchor=np.zeros((6, 3)), beta=0.1), {"perturbation near collapse"}),
@@ -85,7 +85,7 @@ def test_every_file_of_the_folder_has_statements_or_thresholds():
 
 
 def test_a_problem_beyond_all_theory_has_a_list_too():
-    theory = ufm.theory(make((5, 3, 1), loss=ufm.Focal(2.0), features="nonnegative", bias=0.1, widths=(3, 3)))
+    theory = ufm.theory(make((5, 3, 1), loss=ufm.Focal(2.0), features=ufm.domains.Nonnegative(), bias=0.1, widths=(3, 3)))
     assert theory.of_kind("optimum") == ()
     assert {entry.kind for entry in theory.entries} <= {"law"}
 
@@ -136,8 +136,8 @@ COMPLETE = (
     ("squared-deep", make((6, 4, 2), loss=MSE, widths=(5, 4)), 3),
     ("focal", make(loss=ufm.Focal(3.0)), 1),
     ("focal-by-a-jump", make((4,) * 30, loss=ufm.Focal(2.0), d=30), 1),
-    ("nonnegative", make((6, 4, 4, 1), features="nonnegative"), 3),
-    ("nonnegative-squared", make((6, 4, 1), loss=MSE, features="nonnegative"), 3),
+    ("nonnegative", make((6, 4, 4, 1), features=ufm.domains.Nonnegative()), 3),
+    ("nonnegative-squared", make((6, 4, 1), loss=MSE, features=ufm.domains.Nonnegative()), 3),
     ("mixup", make(labels=ufm.mixup(3, 1.0, nodes=4)), 1),
 )
 

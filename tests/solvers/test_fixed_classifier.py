@@ -179,7 +179,7 @@ REFUSED = (
     ("bias-shape", {"bias": 0.1}, {"bias": np.zeros(4)}, r"shape \(3,\); got \(4,\)"),
     ("no-decay", {"decay": 0.0}, {}, "`lambda_H` must be finite and > 0"),
     ("not-convex", {"loss": ufm.Focal(2.0)}, {}, "must be convex.*Focal"),
-    ("nonnegative", {"features": "nonnegative"}, {}, 'must be "free"'),
+    ("nonnegative", {"features": ufm.domains.Nonnegative()}, {}, "`problem.features` must be unconstrained"),
     ("no-steps", {}, {"max_steps": 0}, "`max_steps` must be a whole number >= 1; got 0"),
 )
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
+from ufm.solvers.coordinates import bounds, flat_objective, relative_norm, to_flat
 from ufm.solvers.lane_problems import queue_of
 from ufm.solvers.newton.lanes import fresh_lanes, newton_round
-from ufm.solvers.newton.projected import bounds
 from ufm.tolerances import for_dtype
 
 TOLERANCE = for_dtype(np.float64).gradient
@@ -60,7 +59,7 @@ class Twin:
         self.hessian = functools.partial(_hessian, problem)
 
     def relative(self, x) -> float:
-        bounded = np.asarray(bounds(self.problem, jnp.asarray(x)))
+        bounded = np.asarray(bounds(self.problem))
         down = np.where(bounded & (x <= 0), np.minimum(self.gradient(x), 0), self.gradient(x))
         return float(relative_norm(down, x, self.value(x)))
 
@@ -87,7 +86,7 @@ class Twin:
 
     def projected(self, place: Place) -> Place:
         solver, x, radius = self.solver, place.x, place.radius
-        bounded = np.asarray(bounds(self.problem, jnp.asarray(x)))
+        bounded = np.asarray(bounds(self.problem))
         g, H = np.asarray(self.gradient(x)), np.asarray(self.hessian(x))
 
         def project(step):
@@ -151,9 +150,9 @@ PROBLEMS = {
     "d-below-K": make(widths=(2,), lam=1e-3),
     "long-tail": make((50, 9, 3, 1), lam=1e-3),
     "deep": make(widths=(5, 4), lam=2e-3),
-    "nonnegative": make(features="nonnegative"),
-    "nonnegative-free-bias": make(features="nonnegative", bias="free"),
-    "nonnegative-deep": make(features="nonnegative", widths=(5, 4), lam=2e-3),
+    "nonnegative": make(features=ufm.domains.Nonnegative()),
+    "nonnegative-free-bias": make(features=ufm.domains.Nonnegative(), bias="free"),
+    "nonnegative-deep": make(features=ufm.domains.Nonnegative(), widths=(5, 4), lam=2e-3),
 }
 # others than the defaults, so that no rule can be a constant that was written out
 OTHERS = {"first": 0.8, "poor": 0.4, "good": 0.6, "shrink": 0.5, "grow": 3.0, "forcing": (0.1, 0.3)}
@@ -189,7 +188,7 @@ def follow(twin: Twin, step, states, trust_of) -> None:
         trust, kept = trust_of(before), trust_of(after)
         x = np.asarray(before.flat)
         size = float(np.linalg.norm(x))
-        if np.any(np.asarray(bounds(twin.problem, before.flat)) & (x > 0) & (x < 1e-12 * size)):
+        if np.any(np.asarray(bounds(twin.problem)) & (x > 0) & (x < 1e-12 * size)):
             # whether a step reaches a bound that is one rounding away is rounding
             continue
         place = Place(x, float(trust.radius), float(trust.smallest), int(trust.since))

@@ -9,14 +9,16 @@ import pytest
 import scipy.optimize
 
 import ufm
-from ufm.solvers.coordinates import flat_objective, to_flat
-from ufm.solvers.newton.projected import ProjectedNewton, bounds, projected_gradient
+from ufm.solvers.coordinates import bounds, flat_objective, to_flat
+from ufm.solvers.newton.projected import ProjectedNewton, projected_gradient
 from ufm.tolerances import for_dtype
 
 TOLERANCES = for_dtype(np.float64)
 
+NONNEGATIVE = ufm.domains.Nonnegative()
 
-def make(counts=(8, 3, 2), *, loss=None, widths=(5,), lam=1e-2, features="nonnegative", **kwargs):
+
+def make(counts=(8, 3, 2), *, loss=None, widths=(5,), lam=1e-2, features=NONNEGATIVE, **kwargs):
     loss = ufm.CrossEntropy() if loss is None else loss
     labels = ufm.one_hot(counts, collapsed=True)
     return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lam, lambda_H=lam, features=features, **kwargs)
@@ -41,7 +43,7 @@ def test_from_the_same_start_scipy_finds_nothing_lower_nearby(problem, key):
     assert solution.result is ufm.Result.CONVERGED
     assert np.min(np.asarray(solution.params.features)) >= 0
     flat = to_flat(problem, solution.params)
-    bounded = np.asarray(bounds(problem, flat))
+    bounded = np.asarray(bounds(problem))
     value_and_gradient = jax.jit(jax.value_and_grad(lambda x: flat_objective(problem, x)))
     limits = [(0, None) if b else (None, None) for b in bounded]
     # a push that leaves the exact zeros, and a solver that shares nothing with ours but the function
@@ -65,7 +67,7 @@ def test_the_optimality_conditions(problem, key):
     assert solution.result is ufm.Result.CONVERGED
     flat = np.asarray(to_flat(problem, solution.params))
     gradient = np.asarray(jax.grad(flat_objective, argnums=1)(problem, jnp.asarray(flat)))
-    bounded = np.asarray(bounds(problem, jnp.asarray(flat)))
+    bounded = np.asarray(bounds(problem))
     scale = max(np.sqrt(2 * float(solution.value)), np.linalg.norm(flat))
     zero = bounded & (flat == 0)
     # what is not at zero is stationary, what is at zero is not pulled up; 10 because the flat vector was rebuilt from the params
@@ -79,8 +81,8 @@ def test_bounds_are_on_the_features(key):
     problem = make(bias="free", widths=(5, 4))
     params = ufm.random_start(problem, key=key)
     marked = ufm.Params(tuple(jnp.zeros_like(W) for W in params.weights), jnp.ones_like(params.features), jnp.zeros(3))
-    np.testing.assert_array_equal(bounds(problem, to_flat(problem, marked)), to_flat(problem, marked) > 0)
-    assert not bounds(make(features="free"), jnp.ones(30)).any()
+    np.testing.assert_array_equal(bounds(problem), to_flat(problem, marked) > 0)
+    assert not bounds(make(features=ufm.domains.Real())).any()
 
 
 def test_projected_gradient_by_hand():
@@ -90,7 +92,7 @@ def test_projected_gradient_by_hand():
 
 @pytest.mark.parametrize("loss", [ufm.CrossEntropy(), ufm.MeanSquaredError()])
 def test_without_bounds_it_is_a_minimiser_like_newton(loss, key):
-    problem = make(loss=loss, features="free", bias="free")
+    problem = make(loss=loss, features=ufm.domains.Real(), bias="free")
     ours, newton = ufm.minimise(problem, key=key, solver=ProjectedNewton()), ufm.minimise(problem, key=key)
     assert ours.result is ufm.Result.CONVERGED
     np.testing.assert_allclose(ours.value, newton.value, rtol=TOLERANCES.value)
@@ -99,7 +101,7 @@ def test_without_bounds_it_is_a_minimiser_like_newton(loss, key):
 def test_every_start_converges(key):
     # steps over several faces are longer than the radius: a radius cut to a quarter of such a step never became small
     labels = ufm.one_hot((20, 10, 6, 4))
-    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(16,), lambda_W=5e-3, lambda_H=5e-3, features="nonnegative")
+    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(16,), lambda_W=5e-3, lambda_H=5e-3, features=ufm.domains.Nonnegative())
     solution = ufm.minimise(problem, key=key, starts=16)
     assert np.all(np.asarray(solution.codes) == ufm.Result.CONVERGED)
 
@@ -131,13 +133,14 @@ REFUSALS = (
     pytest.param(lambda p, k: ufm.minimise(p, key=k, solver=ufm.Newton()), r"`solver`.*got Newton", id="newton"),
     pytest.param(lambda p, k: ufm.minimise(p, key=k, solver=ufm.LBFGS()), r"`solver`.*got LBFGS", id="lbfgs"),
     pytest.param(lambda p, k: ufm.minimise(p, key=k, solver=ufm.Adam(0.1)), r"`solver`.*got Adam", id="adam"),
-    pytest.param(lambda p, k: ufm.flow(p, ts=[1.0], key=k), r"`problem.features` must be \"free\"", id="flow"),
-    pytest.param(lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1], key=k), r"`problem.features` must be \"free\"", id="descend"),
-    pytest.param(lambda p, k: ufm.certify(p, ufm.random_start(p, key=k)), r"`problem.features` must be \"free\"", id="certify"),
+    pytest.param(lambda p, k: ufm.flow(p, ts=[1.0], key=k), r"`problem.features` must be a domain without a boundary", id="flow"),
+    pytest.param(lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1], key=k), r"`problem.features` must be unconstrained", id="descend"),
     pytest.param(
-        lambda p, k: ufm.minimise(p, start=ufm.random_start(make(features="free"), key=k)), r"`start.features` must be >= 0", id="start"
+        lambda p, k: ufm.minimise(p, start=ufm.random_start(make(features=ufm.domains.Real()), key=k)),
+        r"`start.features` must be >= 0",
+        id="start",
     ),
-    pytest.param(lambda p, k: make(features="relu"), r"`features` must be one of \"free\", \"nonnegative\"; got 'relu'", id="kind"),
+    pytest.param(lambda p, k: make(features="relu"), r"`features` must be a domain such as .*; got str", id="kind"),
 )
 
 

@@ -113,8 +113,8 @@ def proved(rows: Iterable[Row]) -> str:
     if not asked:
         return ""
     certified = [row for row in asked if row.proofs]
-    done = sum(all(proof.proved for proof in row.proofs) for row in certified)
-    widest = max((proof.width for row in certified for proof in row.proofs if proof.proved), default=None)
+    done = sum(all(proof.proved for proof in row.proofs or ()) for row in certified)
+    widest = max((proof.width for row in certified for proof in row.proofs or () if proof.proved), default=None)
     said = f"proved: {done} of {_number(len(certified), 'certified case')}"
     if widest is not None:
         said += f", the widest enclosure {widest:.1e}"

@@ -22,16 +22,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm._validate import require, require_instance
+from ufm.certificates.lift import lifted
 from ufm.losses import loss_and_dual
 from ufm.losses.base import require_bound, unit_roundoff
-from ufm.problem import (
+from ufm.model import (
     Params,
     Problem,
     check_params,
     objective,
     objective_error,
     require_decay,
-    require_free_features,
     terms_of_sum,
     with_canonical_loss,
 )
@@ -42,26 +42,30 @@ _CONTRADICTION = 16.0
 # Equality in Fenchel–Young needs conjugates that the bound does not: it is asked of so many columns at most, evenly
 # spread. Of each of 16 columns, and of every seventh of 100; the inequality is asked of all.
 _ASKED = 16
+# Columns whose Gram matrix is held: 200 MB.
+_LARGEST_GRAM = 5000
 
 
 def certify(problem: Problem, params: Params) -> Certificate:
-    r"""Lower bound on the global minimum, from the loss gradients at `params` scaled onto the dual ball: $u = t\,\nabla\ell(z)$.
+    r"""Lower bound on the global minimum, from the loss gradients at `params` scaled to a dual point: $u = t\,\nabla\ell(z)$.
 
-    `problem`: one linear layer, no anchor, no fixed weights, λ > 0. `params`: any point of it, weights ((K, d),), features (d, C) and bias
-    (K,) or None; need not be stationary.
+    `problem`: one linear layer, or frozen weights of any depth; domains and an anchor as they may be; λ > 0 on every factor that no
+    domain bounds. `params`: any point of it, weights ((K, d),), features (d, C) and bias (K,) or None; need not be stationary.
 
     Returns a `Certificate`: `value`, `lower_bound` <= global minimum (what rounding can amount to is subtracted), `gap` = (value −
-    lower_bound) / |value|, `spectral_ratio` $\|G\|_{op}/\mu$ with G the gradient in $\tilde Z$, and `bias_residual`,
+    lower_bound) / |value|, `spectral_ratio` $\|G\|_{op}/\mu$ with G the gradient in $\tilde Z$ (of domains
+    $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see `ufm/certificates/lift.py`), and `bias_residual`,
     $\|\sum_c\omega_c u_c\|$ relative to the root mean square of logits and targets. A free bias is first solved for at fixed W H, and
     `value` is taken there; what is left of its residual is removed from u. Where the loss and its conjugate contradict each other
     (Fenchel and Young: $\ell(z) + \ell^*(u) \ge u^\top z$ in every column of the dual point, and = at $u = \nabla\ell(z)$, which is asked
     of 16 columns at most), or the bound lies above the value by more than rounding, the certificate is not `valid`, closes nothing and
     says so.
 
-    Raises `ValueError` for M >= 2, a loss that is not convex (focal; a rescaled squared error with a weight
-    <= 0), an anchor, fixed weights, nonnegative features, λ = 0, and params that do not fit the problem.
+    Raises `ValueError` for M >= 2 with free weights, a loss that is not convex (focal; a rescaled squared error with a weight
+    <= 0), λ = 0 where nothing else holds a factor, nonnegative features of more than 5000 columns, and params that do not fit the
+    problem.
 
-    Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to.
+    Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to; ours for domains and anchors.
 
     The gap is first order in the gradient: solve to rounding first. With d below the rank of the convex optimum the bound stays true
     but need not close, and an open gap says nothing there. At the origin it closes exactly in the trivial regime.
@@ -76,14 +80,15 @@ def require_certifiable(problem: Problem) -> None:
     """`ValueError` naming what keeps a problem from having a convex lift with a dual bound."""
     only = "a certificate exists only for one linear layer (M = 1)"
     why = "the Schatten quasi-norm of a deeper product is not convex"
-    require(problem.depth == 1, f"`problem.widths` must have one entry, as {only}: {why}", f"M={problem.depth}")
+    require(problem.depth == 1 or problem.frozen, f"`problem.widths` must have one entry, as {only}: {why}", f"M={problem.depth}")
     require_bound(problem.loss, free_bias=problem.bias == "free")
     # of the class, see `with_canonical_loss`
     convex = type(problem.loss).convex_at(problem.loss, problem.labels.targets)
     require(convex, "`problem.loss` must be convex in the logits for a certificate", problem.loss)
-    require(problem.anchor is None, "`problem` must have no feature anchor: the duality bound is for plain decay", "an anchor")
-    require(problem.fixed_weights is None, "`problem` must have free weights: the duality bound is for free factors", "fixed weights")
-    require_free_features(problem, "a certificate: the nuclear norm is the least decay of factors of any sign")
+    number = problem.labels.num_columns
+    few = problem.frozen or not problem.features.nonnegative or number <= _LARGEST_GRAM
+    words = f"`problem.labels` must have at most {_LARGEST_GRAM} columns for a certificate with nonnegative features (collapse them)"
+    require(few, words, number)
     require_decay(problem, "a certificate")
 
 
@@ -106,7 +111,8 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         solved = jnp.all(8 * jnp.abs(mean) <= _hidden(problem, jnp.abs(dual)))
         dual = jax.lax.cond(solved, lambda dual: dual, lambda dual: centred_dual(problem, dual), dual)
         pattern = loss.centring_pattern(dual, labels.targets)
-    bound = _dual_bound(problem, logits, losses, gradient, dual, pattern)
+    point = _Point(logits, losses, gradient, dual, pattern)
+    bound = _dual_bound(problem, point) if problem.plain else _lifted_bound(problem, params, point)
 
     holds = jnp.isfinite(bound.lower) & jnp.isfinite(value)
     lower_bound = jnp.where(holds, bound.lower, -jnp.inf)
@@ -138,39 +144,71 @@ def centred_dual(problem: Problem, dual: Float[Array, "K C"]) -> Float[Array, "K
     return problem.loss.centred(dual, targets, problem.loss.centring(dual @ weights, targets @ weights))
 
 
+class _Point(NamedTuple):
+    """Logits and losses, the gradient of the loss, the dual columns made of it, and how a free bias would change these."""
+
+    logits: Float[Array, "K C"]
+    losses: Float[Array, " C"]
+    gradient: Float[Array, "K C"]
+    dual: Float[Array, "K C"]
+    pattern: Float[Array, "K C"] | None
+
+
 class _Bound(NamedTuple):
     lower: Float[Array, ""]
     ratio: Float[Array, ""]
     contradiction: Float[Array, ""]
 
 
-def _dual_bound(problem: Problem, logits, losses, gradient, dual, pattern) -> _Bound:
-    """D(t u) at the best t with which u = `dual` is feasible, less what rounding can amount to."""
-    labels, loss, unit = problem.labels, problem.loss, unit_roundoff(problem.dtype)
-    weights, (K, C) = labels.column_weights, labels.targets.shape
-    many = terms_of_sum(C) + 4
+def _dual_bound(problem: Problem, point: _Point) -> _Bound:
+    """D(t u) at the best t with which u is feasible, less what rounding can amount to."""
+    labels, unit, dual = problem.labels, unit_roundoff(problem.dtype), point.dual
+    weights, C = labels.column_weights, labels.num_columns
     mean, sizes = dual @ weights, jnp.abs(dual)
     hidden = _hidden(problem, sizes)
 
     share = weights / jnp.sqrt(labels.masses)
     mu = jnp.sqrt(problem.lambda_W[0]) * jnp.sqrt(problem.lambda_H)
-    norm, excess = _spectral_norm(dual, sizes, share, many)
-    if pattern is not None:
-        left = jnp.abs(mean) + hidden
+    norm, excess = _spectral_norm(dual, sizes, share, terms_of_sum(C) + 4)
+    if point.pattern is not None:
         # length of the row of V that spreads one unit over the pattern
-        total = pattern @ weights
-        reach = jnp.sqrt(jnp.sum(pattern**2 * share[None, :] ** 2, axis=1))
+        total = point.pattern @ weights
+        reach = jnp.sqrt(jnp.sum(point.pattern**2 * share[None, :] ** 2, axis=1))
         reach = reach / jnp.where(total > 0, total, 1)
-        excess = excess + 2 * jnp.dot(left, reach)
+        excess = excess + 2 * jnp.dot(jnp.abs(mean) + hidden, reach)
     reached = norm + excess
     # u = 0 may be scaled by anything; what is no number goes on to the bound
     limit = mu * (1 - 8 * unit) / jnp.where(reached == 0, 1, reached)
+    quadratic = _quadratic(problem, mean)
+    t = problem.loss.dual_scale(dual, labels.targets, weights, limit=limit, quadratic=quadratic)
+    return _at(problem, point, t, mean, hidden, norm / mu)
 
-    quadratic = jnp.zeros_like(mu)
-    if problem.lambda_b is not None:
-        quadratic = jnp.sum(mean**2) / problem.lambda_b
-    t = loss.dual_scale(dual, labels.targets, weights, limit=limit, quadratic=quadratic)
-    conjugates, errors, contradiction = _conjugates(problem, logits, losses, gradient, t, dual)
+
+def _lifted_bound(problem: Problem, params: Params, point: _Point) -> _Bound:
+    """The same for domains, anchors and frozen weights."""
+    weights = problem.labels.column_weights
+    mean, hidden = point.dual @ weights, _hidden(problem, jnp.abs(point.dual))
+    moved = jnp.zeros_like(point.dual)
+    if point.pattern is not None:
+        total = (point.pattern @ weights)[:, None]
+        moved = (jnp.abs(mean) + hidden)[:, None] * point.pattern / jnp.where(total > 0, total, 1)
+    found = lifted(problem, params, point.dual, moved)
+    bound = _at(problem, point, found.share, mean, hidden, found.ratio)
+    rounded = found.slack + 4 * unit_roundoff(problem.dtype) * jnp.abs(found.rest)
+    return _Bound(bound.lower + found.rest - rounded, bound.ratio, bound.contradiction)
+
+
+def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
+    """What a penalised bias takes from the bound, twice."""
+    return jnp.zeros((), problem.dtype) if problem.lambda_b is None else jnp.sum(mean**2) / problem.lambda_b
+
+
+def _at(problem: Problem, point: _Point, t, mean, hidden, ratio) -> _Bound:
+    """The conjugates at t u, and what a bias takes, less what rounding can amount to."""
+    labels, unit = problem.labels, unit_roundoff(problem.dtype)
+    weights, (K, C) = labels.column_weights, labels.targets.shape
+    many, quadratic = terms_of_sum(C) + 4, _quadratic(problem, mean)
+    conjugates, errors, contradiction = _conjugates(problem, point, t)
     lower = -jnp.dot(weights, conjugates) - 0.5 * t**2 * quadratic
 
     slack = jnp.dot(weights, errors)
@@ -179,13 +217,13 @@ def _dual_bound(problem: Problem, logits, losses, gradient, dual, pattern) -> _B
     if problem.lambda_b is not None:
         curved = jnp.dot(hidden, 2 * jnp.abs(mean) + hidden) / problem.lambda_b
         slack = slack + 0.5 * t**2 * (curved + (K + 8) * unit * quadratic)
-    if pattern is not None:
+    if point.pattern is not None:
         # moving u by r moves its conjugate by r times the logits that belong to t u
-        steep = 2 * jnp.max(jnp.max(jnp.abs(logits), axis=0)) + jnp.max(jnp.abs(labels.targets)) + jnp.log(K) + 1
+        steep = 2 * jnp.max(jnp.max(jnp.abs(point.logits), axis=0)) + jnp.max(jnp.abs(labels.targets)) + jnp.log(K) + 1
         # farther by t beyond the gradient itself, and by −log t short of it
         steep = jnp.maximum(t, 1) * steep - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
-        slack = slack + t * steep * jnp.sum(left)
-    return _Bound(lower - slack, norm / mu, contradiction)
+        slack = slack + t * steep * jnp.sum(jnp.abs(mean) + hidden)
+    return _Bound(lower - slack, ratio, contradiction)
 
 
 def _hidden(problem: Problem, sizes: Float[Array, "K C"]) -> Float[Array, " K"]:
@@ -195,11 +233,12 @@ def _hidden(problem: Problem, sizes: Float[Array, "K C"]) -> Float[Array, " K"]:
     return unit_roundoff(problem.dtype) * many * (sizes @ problem.labels.column_weights)
 
 
-def _conjugates(problem: Problem, logits, losses, gradient, t, dual):
+def _conjugates(problem: Problem, point: _Point, t):
     """ℓ* at the dual columns t u, its rounding, and by how much ℓ and ℓ* contradict each other there and at the gradient.
 
     Fenchel–Young: ℓ + ℓ* >= uᵀz in every column of the dual point, = at the gradient, which is asked of some columns.
     """
+    logits, losses, gradient, dual, _ = point
     loss, targets, C = problem.loss, problem.labels.targets, len(losses)
     some = slice(None, None, -(-C // _ASKED))
     # side by side, as every pass over an array costs

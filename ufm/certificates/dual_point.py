@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from ufm.certificates.balls import flint, fractions
-from ufm.problem import Problem
+from ufm.model import Problem
 
 # A witness is as good as its eigenvectors, which are floats.
 _WITNESS_BITS = 60

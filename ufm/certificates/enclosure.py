@@ -26,7 +26,7 @@ from ufm.certificates.balls import BITS, Ball, flint, fractions, round_down, rou
 from ufm.certificates.bound import require_certifiable
 from ufm.certificates.dual_point import Data, DualPoint, feasible
 from ufm.certificates.proposal import propose
-from ufm.problem import Params, Problem, check_params, with_canonical_loss
+from ufm.model import Params, Problem, check_params, require_plain, with_canonical_loss
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -147,6 +147,7 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     require_instance("problem", problem, Problem)
     problem = with_canonical_loss(problem)
     require_certifiable(problem)
+    require_plain(problem, "a proof")
     bits = require_whole("bits", bits, least=53, most=2**16)
     params = check_params(problem, params)
     known = concrete((problem, params)) is not None

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from ufm.certificates.bound import centred_dual, with_best_bias
 from ufm.losses import loss_and_dual
-from ufm.problem import Params, Problem
+from ufm.model import Params, Problem
 
 # Singular values of V that are within this of μ, relatively, or above become μ. Where W H vanishes
 # that costs the bound the square of it; at a converged point they are nearer by three digits.

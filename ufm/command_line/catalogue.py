@@ -1,7 +1,7 @@
-"""What losses there are and what each is made of, read from the source of their classes: `--help` must not wait for JAX.
+"""What losses and domains there are, read from the source of their classes: `--help` must not wait for JAX.
 
-A class of `ufm/losses/` with a `name` is one that commands and specifications can ask for, and its constructor says by what else.
-A loss from elsewhere goes by "package.module:Class"; it is imported when it is asked for.
+A class of `ufm/losses/` or `ufm/domains/` with a `name` is one that commands and specifications can ask for, and its constructor
+says by what else. A class from elsewhere goes by "package.module:Class"; it is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOSSES = Path(__file__).parents[1] / "losses"
+_ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +33,26 @@ class Entry:
 @functools.cache
 def losses() -> dict[str, Entry]:
     """Name → entry, of every loss of the library, cross-entropy first: it is the default."""
-    found = {}
-    for path in sorted(_LOSSES.glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            entry = _entry(node, f"ufm.losses.{path.stem}")
-            if entry is not None:
-                found[entry.name] = entry
+    found = _found("losses")
     first = {"cross-entropy": found["cross-entropy"], "squared-error": found["squared-error"]}
     return first | found
+
+
+@functools.cache
+def domains() -> dict[str, Entry]:
+    """Name → entry, of every domain of the library, "real" first: it is the default."""
+    found = _found("domains")
+    return {"real": found["real"]} | found
+
+
+def _found(room: str) -> dict[str, Entry]:
+    entries = {}
+    for path in sorted((_ROOT / room).glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            entry = _entry(node, f"ufm.{room}.{path.stem}")
+            if entry is not None:
+                entries[entry.name] = entry
+    return entries
 
 
 def loss_parameters() -> dict[str, tuple[str, ...]]:
@@ -54,24 +66,37 @@ def loss_parameters() -> dict[str, tuple[str, ...]]:
 
 def loss_entry(name: str) -> Entry | None:
     """The loss of that name, or of "package.module:Class"; None where there is none."""
-    if name in losses():
-        return losses()[name]
+    return _named(name, losses(), "AbstractLoss")
+
+
+def domain_entry(name: str) -> Entry | None:
+    """The domain of that name, or of "package.module:Class", with the parameters of its class; None where there is none."""
+    entry = _named(name, domains(), "AbstractDomain")
+    # (they may be fields that it inherits)
+    return None if entry is None else _outside(entry.name, entry.module, entry.kind, "AbstractDomain")
+
+
+def _named(name: str, known: dict[str, Entry], base: str) -> Entry | None:
+    if name in known:
+        return known[name]
     module, _, kind = name.partition(":")
     if not (module and kind.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         return None
-    return _outside(name, module, kind)
+    return _outside(name, module, kind, base)
 
 
-def _outside(name: str, module: str, kind: str) -> Entry | None:
+def _outside(name: str, module: str, kind: str, base: str) -> Entry | None:
     import inspect
 
+    from ufm.domains import AbstractDomain
     from ufm.losses import AbstractLoss
 
+    wanted = {"AbstractLoss": AbstractLoss, "AbstractDomain": AbstractDomain}[base]
     try:
         found = getattr(importlib.import_module(module), kind, None)
     except ImportError:
         return None
-    if not (isinstance(found, type) and issubclass(found, AbstractLoss)):
+    if not (isinstance(found, type) and issubclass(found, wanted)):
         return None
     parameters = inspect.signature(found.__init__).parameters
     names = found.parameters()

@@ -10,7 +10,6 @@ from ufm.command_line import catalogue
 
 SOLVERS = ("newton", "lbfgs", "projected-newton")
 COLUMNS = ("collapsed", "full")
-FEATURES = ("free", "nonnegative")
 # Whole numbers beyond this fit no counter of JAX; seeds beyond theirs would be cut to equal ones in single precision.
 LARGEST, LARGEST_SEED = 2**31 - 1, 2**32 - 1
 # A list of more values, or of more classes, is a slip: making it takes all memory.
@@ -131,6 +130,27 @@ def _loss(value, key):
     return value
 
 
+def domain_of(value, key: str = "features"):
+    """A domain from words such as "nonnegative" or "sphere,radius=2"; `ValueError` otherwise."""
+    wanted = f'one of {", ".join(map(repr, catalogue.domains()))} or "package.module:Class", with its parameters: "sphere,radius=2"'
+    require(isinstance(value, str), key, wanted, value)
+    name, *given = value.split(",")
+    entry = catalogue.domain_entry(name)
+    if entry is None:
+        raise ValueError(f"`{key}` must be {wanted}; got {value!r}")
+    numbers = {}
+    for word in given:
+        parameter, _, digits = word.partition("=")
+        require(parameter in entry.parameters, key, f'"{name}" with {" and ".join(entry.parameters) or "no parameter"}', value)
+        try:
+            numbers[parameter] = float(digits)
+        except ValueError:
+            raise ValueError(f"`{key}` must give {parameter} a number; got {value!r}") from None
+    missing = [parameter for parameter in entry.required if parameter not in numbers]
+    require(not missing, key, f'given as "{",".join([name, *(f"{p}=…" for p in missing)])}"', value)
+    return entry.build(numbers)
+
+
 def _parameter(value, key):
     """A parameter of a loss, or one number a class; the loss itself says which numbers it takes."""
     values: Any = value if isinstance(value, list | tuple) and value else [value]
@@ -149,7 +169,8 @@ SETTINGS: dict[str, Callable[[Any, str], Any]] = {
     "bias": bias_of,
     "smoothing": _smoothing,
     "columns": one_of(COLUMNS),
-    "features": one_of(FEATURES),
+    "features": domain_of,
+    "classifier": domain_of,
 }
 
 
@@ -177,12 +198,13 @@ def problem_of(
     bias=None,
     smoothing=0.0,
     columns="collapsed",
-    features="free",
+    features=None,
+    classifier=None,
     **parameters,
 ):
     """The `Problem` of checked settings, with `parameters` of the loss; numbers may be traced. Raises as `Problem` and `loss_of` do."""
     from ufm.labels import one_hot, smoothed
-    from ufm.problem import Problem
+    from ufm.model import Problem
 
     collapsed = columns == "collapsed"
     plain = isinstance(smoothing, float) and smoothing == 0
@@ -194,7 +216,7 @@ def problem_of(
         lambda_W=lambda_W,
         lambda_H=lambda_H,
         bias=bias,
-        features=features,
+        **{name: domain for name, domain in (("features", features), ("classifier", classifier)) if domain is not None},
     )
 
 

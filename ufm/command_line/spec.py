@@ -9,7 +9,7 @@ A specification has a table of what all problems share, a table of what is swept
     widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes unless given
     lambda_W = 5e-4                # or one per factor, outermost first
     bias = "free"                  # "none" (the default), "free", or a penalty > 0
-    smoothing = 0.1                # label smoothing; columns = "full" for one column a sample; features = "nonnegative"
+    smoothing = 0.1                # label smoothing; columns = "full" for one column a sample; features = "sphere,radius=2"
 
     [sweep]                        # a grid: one dimension a line; [[sweep]] tables with equal names are single points
     lambda_H = { from = 1e-5, to = 1e-2, points = 25, scale = "log" }   # or "linear" (the default); or a list of values

@@ -28,7 +28,7 @@ from ufm._validate import require_each, require_flag, require_instance, require_
 from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
 from ufm.losses import loss_and_dual
 from ufm.losses.base import require_bound, unit_roundoff
-from ufm.problem import Params, check_params, decay, require_decay, terms_of_sum, with_canonical_loss
+from ufm.model import Params, check_params, decay, require_decay, terms_of_sum, with_canonical_loss
 from ufm.solution import AbstractCertificate, relative_gap
 
 # A Ritz vector is split off when its residual is below this, relative to the largest Ritz value; with a larger one it is better known as

@@ -16,11 +16,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import require_instance, require_whole
+from ufm.domains import Real
 from ufm.labels import one_hot
 from ufm.large_scale.sparse import SparseLabels
 from ufm.losses import AbstractLoss, MeanSquaredError, loss_and_dual
 from ufm.losses.base import require_loss
-from ufm.problem import Params, Problem, decay, require_shapes
+from ufm.model import Block, Blocks, Params, Problem, decay, require_shapes
 
 # Narrower chunks waste the matrix unit; from the feature dimension on, a chunk of logits is as large as the classifier.
 _LEAST_CHUNK = 128
@@ -60,10 +61,42 @@ class LargeProblem(eqx.Module):
             chunk = max(self.feature_dim, _LEAST_CHUNK)
         self.chunk = min(require_whole("chunk", chunk), labels.num_columns)
 
-    # What `ufm.problem` asks of a problem, for its checks and its decay: one free factor, free features, nothing to pull them.
+    # What `ufm.model` asks of a problem, for its checks and its decay: one free factor, free features, nothing to pull them.
     depth = 1
-    features = "free"
+    features = classifier = Real()
     anchor = beta = fixed_weights = None
+    frozen = bounded = logarithmic = False
+
+    @property
+    def domains(self) -> dict[str, Real]:
+        """None that constrain anything."""
+        return {"features": self.features, "classifier": self.classifier}
+
+    @property
+    def blocks(self) -> Blocks:
+        """W, H and bias as solvers see them; the unit of the bias gives it the curvature of a factor."""
+        (lam,) = self.lambda_W
+        bias = None
+        if self.has_bias:
+            curvature = jnp.maximum(self.typical / (self.labels.num_samples * jnp.sqrt(lam * self.lambda_H)), 1)
+            penalty = 1 if self.lambda_b is None else 1 + self.lambda_b
+            bias = Block(self.features, jnp.sqrt(penalty / curvature), (self.labels.num_classes,))
+        W = Block(self.classifier, jnp.sqrt(lam), self.weight_shapes[0])
+        H = Block(self.features, jnp.sqrt(self.lambda_H * self.labels.masses), (self.feature_dim, self.labels.num_columns))
+        return Blocks(weights=(W,), features=H, bias=bias)
+
+    @property
+    def typical(self) -> Float[Array, ""]:
+        """The root mean square singular value of the mass-weighted targets."""
+        return jnp.sqrt(self.labels.energy / min(self.labels.num_classes, self.labels.num_columns))
+
+    def free_part(self, params: Params) -> Params:
+        """All of it."""
+        return params
+
+    def filled(self, free: Params) -> Params:
+        """Nothing is frozen."""
+        return free
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -187,5 +220,5 @@ def _value(problem: LargeProblem, params: Params) -> Float[Array, ""]:
 
 
 def as_problem(problem: LargeProblem) -> Any:
-    """For functions of `ufm.problem` that only ask what a `LargeProblem` can answer as well."""
+    """For functions of `ufm.model` that only ask what a `LargeProblem` can answer as well."""
     return problem

@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ufm._progress import Progress
 from ufm._validate import require, require_flag, require_instance, require_key, require_one_of, require_whole
 from ufm.large_scale.problem import LargeProblem, as_problem, large_objective
-from ufm.problem import Params, check_params, require_minimum
+from ufm.model import Params, check_params, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
-from ufm.solvers.coordinates import Flat, split
+from ufm.solvers.coordinates import Flat, to_flat, to_params
 from ufm.solvers.lbfgs import lbfgs_step
 from ufm.solvers.loop import code_of, next_piece, require_same_problem
 from ufm.solvers.solver import State
@@ -103,7 +103,7 @@ def _to_solution(problem: LargeProblem, state: State, tolerance: float, interrup
         code = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
     return Solution(
         problem=as_problem(problem),
-        params=_to_params(problem, state.flat),
+        params=to_params(as_problem(problem), state.flat),
         value=state.value,
         grad_norm=state.grad_norm,
         code=jnp.asarray(int(code)),
@@ -134,44 +134,20 @@ def _start(problem: LargeProblem, key: PRNGKeyArray) -> Params:
     K, C, d = labels.num_classes, labels.num_columns, problem.feature_dim
     key_W, key_H = jax.random.split(key)
     # factors of equal norm in the decay-weighted coordinates: balance
-    size = _START * (lam * problem.lambda_H) ** 0.25 * jnp.sqrt(_typical(problem))
+    size = _START * (lam * problem.lambda_H) ** 0.25 * jnp.sqrt(problem.typical)
     W = jax.random.normal(key_W, (K, d), problem.dtype) * (size / jnp.sqrt(lam * max(K, d)))
     H = jax.random.normal(key_H, (d, C), problem.dtype) * (size / jnp.sqrt(problem.lambda_H * max(C, d)))
     bias = jnp.zeros(K, problem.dtype) if problem.has_bias else None
     return Params(weights=(W,), features=H / jnp.sqrt(labels.masses)[None, :], bias=bias)
 
 
-def _typical(problem: LargeProblem) -> Float[Array, ""]:
-    """The root mean square singular value of the mass-weighted targets."""
-    return jnp.sqrt(problem.labels.energy / min(problem.labels.num_classes, problem.labels.num_columns))
-
-
-def _scales(problem: LargeProblem) -> Params:
-    """What each factor is multiplied by: the root of its decay, and for the bias what gives it the curvature of a factor."""
-    (lam,) = problem.lambda_W
-    bias = None
-    if problem.has_bias:
-        curvature = jnp.maximum(_typical(problem) / (problem.labels.num_samples * jnp.sqrt(lam * problem.lambda_H)), 1)
-        penalty = 1 if problem.lambda_b is None else 1 + problem.lambda_b
-        bias = jnp.sqrt(penalty / curvature)
-    return Params(weights=(jnp.sqrt(lam),), features=jnp.sqrt(problem.lambda_H * problem.labels.masses)[None, :], bias=bias)
-
-
-def _to_params(problem: LargeProblem, flat: Flat) -> Params:
-    return jax.tree.map(jnp.divide, split(as_problem(problem), flat), _scales(problem))
-
-
-def _to_flat(problem: LargeProblem, params: Params) -> Flat:
-    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(jax.tree.map(jnp.multiply, params, _scales(problem)))])
-
-
 def _objective(problem: LargeProblem, flat: Flat) -> Float[Array, ""]:
-    return large_objective(problem, _to_params(problem, flat))
+    return large_objective(problem, to_params(as_problem(problem), flat))
 
 
 @functools.partial(jax.jit, static_argnames="memory_size")
 def _begin(problem: LargeProblem, start: Params, memory_size: int) -> State:
-    flat = _to_flat(problem, start)
+    flat = to_flat(as_problem(problem), start)
     value, gradient = jax.value_and_grad(_objective, argnums=1)(problem, flat)
     return State.fresh(flat, value, gradient, memory=optax.lbfgs(memory_size=memory_size).init(flat))
 

@@ -29,13 +29,15 @@ class AbstractLoss(eqx.Module):
     `shift_invariant`: whether a number added to all logits of a sample costs nothing, for targets that
     sum to one. `least_squares`: whether it is half the squared distance of logits and targets.
     `needs_every_class`: whether it falls for ever with the logits of a class that no target holds, so that with a
-    free bias the infimum is not attained.
+    free bias the infimum is not attained. `exponential`: whether it is positive and falls like the exponential of logits
+    that grow, so that where domains bound the factors its logarithm is what can be minimised.
     """
 
     name: ClassVar[str]
     convex: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = False
     needs_every_class: ClassVar[bool] = False
+    exponential: ClassVar[bool] = False
     least_squares: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any):

@@ -23,6 +23,7 @@ class Focal(AbstractLoss):
 
     name: ClassVar[str] = "focal"
     needs_every_class: ClassVar[bool] = True
+    exponential: ClassVar[bool] = True
     convex: ClassVar[bool] = False
     shift_invariant: ClassVar[bool] = True
     gamma: Float[Array, ""]

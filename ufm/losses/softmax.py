@@ -143,6 +143,7 @@ class CrossEntropy(AbstractLoss):
 
     name: ClassVar[str] = "cross-entropy"
     needs_every_class: ClassVar[bool] = True
+    exponential: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = True
 
     def rows(self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]) -> AbstractRows:
@@ -335,6 +336,7 @@ class AdjustedCrossEntropy(AbstractLoss):
 
     name: ClassVar[str] = "adjusted-cross-entropy"
     needs_every_class: ClassVar[bool] = True
+    exponential: ClassVar[bool] = True
     multiplicative: Float[Array, " K"]
     additive: Float[Array, " K"]
 

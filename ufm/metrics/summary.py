@@ -16,7 +16,7 @@ from ufm.metrics.duality import last_layer, nc4_agreement_of
 from ufm.metrics.geometry import equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal
 from ufm.metrics.moments import Moments, checked_columns, moments_of
 from ufm.metrics.variability import cdnv_of, nc1_pinv_of, nc1_trace_ratio_of
-from ufm.problem import Params, Problem, objective, require_shapes
+from ufm.model import Params, Problem, objective, require_shapes
 from ufm.solution import Solution
 
 
@@ -146,7 +146,7 @@ def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metri
     lengths = reach / jnp.sqrt(jnp.where(lambda_H > 0, lambda_H * problem.labels.num_samples, jnp.inf))
     W = params.classifier
     classifier_floor = tolerance * jnp.max(norm(W, axis=1))
-    if problem.fixed_weights is None:
+    if not problem.frozen:
         for lam, factor in zip(problem.lambda_W, params.weights, strict=True):
             at_zero = (lam > 0) & (jnp.sqrt(lam) * norm(factor) <= reach)
             classifier_floor = jnp.where(at_zero, jnp.inf, classifier_floor)

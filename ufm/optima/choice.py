@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ufm.model import Problem, require_decay
 from ufm.optima.facts import Facts
 from ufm.optima.forms import known
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.optimum import NoClosedForm, Optimum
-from ufm.problem import Problem, require_decay
 
 # Forms that are no further than this beyond the nearest are named too.
 _AS_NEAR = 0.5
@@ -48,7 +48,7 @@ def no_form(facts: Facts) -> NoClosedForm:
 
 def what_works(facts: Facts) -> tuple[str, ...]:
     """What the library can do for a problem without a closed form."""
-    frozen, free = facts.frozen, facts.features == "free"
+    frozen, free = facts.frozen, facts.features == "real"
     certified = facts.M == 1 and facts.loss.convex and free and not frozen and not facts.anchored
     deep = facts.M > 1 and facts.loss.name == "cross-entropy" and facts.balanced and free
     given = (

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm._validate import require
+from ufm.model import Problem, require_decay
 from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import (
     Hypothesis,
@@ -31,7 +32,6 @@ from ufm.optima.hypotheses import (
 )
 from ufm.optima.optimum import NoClosedForm
 from ufm.optima.scale import ScaleProblem
-from ufm.problem import Problem, require_decay
 
 
 @dataclass(frozen=True, eq=False)

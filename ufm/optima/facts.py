@@ -13,7 +13,7 @@ import numpy as np
 
 from ufm._validate import require_instance
 from ufm.losses import AbstractLoss
-from ufm.problem import Problem
+from ufm.model import Problem
 
 # Targets and masses that should be equal agree to a few roundings of their dtype, and never better than this.
 _EQUAL = 1e-12
@@ -36,7 +36,9 @@ class Facts:
 
     `loss`: in its canonical form. `targets` (K, C), `masses` (C,): of the labels as given. `weights` (C,) or None: of the loss.
     `widths` (M,): (d_1, …, d_M). `lambda_W` (M,), outermost first; `lambda_H`. `bias`: None, "free" or "penalised", and then `lambda_b`.
-    `features`: "free" or "nonnegative". `classifier` (K, d): the product of weights that are fixed, else None. `anchored`: whether
+    `features`, `classifier_domain`: the names of their domains, "real" where they have none. `feature_length`, `classifier_length`: the
+    largest length that these allow if all vectors have one, None where they allow any.
+    `classifier` (K, d): the product of weights that are fixed, else None. `anchored`: whether
     features are pulled to given ones.
     `rounding`: what numbers that should be equal may differ by, relatively.
     """
@@ -51,6 +53,9 @@ class Facts:
     lambda_b: float | None
     bias: str | None
     features: str
+    classifier_domain: str
+    feature_length: float | None
+    classifier_length: float | None
     classifier: np.ndarray | None
     anchored: bool
     one_hot: bool
@@ -77,7 +82,10 @@ class Facts:
             lambda_H=float(np.asarray(problem.lambda_H)),
             lambda_b=None if problem.lambda_b is None else float(np.asarray(problem.lambda_b)),
             bias=problem.bias,
-            features=problem.features,
+            features=problem.features.name,
+            classifier_domain=problem.classifier.name,
+            feature_length=problem.features.common_length(labels.masses),
+            classifier_length=problem.classifier.common_length(np.ones(labels.num_classes)),
             classifier=None if fixed is None else functools.reduce(operator.matmul, fixed),
             anchored=problem.anchor is not None,
             one_hot=labels.is_one_hot(),
@@ -105,6 +113,11 @@ class Facts:
     def N(self) -> float:
         """Samples: the total mass."""
         return float(self.masses.sum())
+
+    @property
+    def unconstrained(self) -> bool:
+        """Whether factors may be anything."""
+        return self.features == self.classifier_domain == "real"
 
     @property
     def decays(self) -> np.ndarray:

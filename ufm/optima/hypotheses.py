@@ -56,8 +56,11 @@ def positive_decay(facts: Facts) -> Hypothesis:
 
 
 def unconstrained(facts: Facts) -> Hypothesis:
-    """Features of any sign."""
-    return Hypothesis("features", facts.features == "free", "features of any sign", repr(facts.features), 5)
+    """Factors that may be anything."""
+    named = (("features", facts.features), ("classifier", facts.classifier_domain))
+    held = {name: domain for name, domain in named if domain != "real"}
+    got = ", ".join(f"{name} of the domain {domain}" for name, domain in held.items())
+    return Hypothesis("domain", not held, "features and classifier without a domain", got, 5)
 
 
 def nonnegative(facts: Facts) -> Hypothesis:

@@ -26,20 +26,23 @@ def product_optimum(
     loss: str,
     bias: np.ndarray | None = None,
     unique: bool = True,
+    ratio: float | None = None,
 ) -> Optimum:
     """The optimum of a one-layer problem whose class-level product W H̄ (K, K) is given, one column a class.
 
     `value`: the objective. `bias` (K,): of a problem that has one. `regime`, `source`, `unique`: as in `Optimum`; `loss`: its name.
+    `ratio`: of the squared singular values of W to those of the product; what decay makes it unless given.
 
     Raises `NoClosedForm` when the rank of the product exceeds d.
     """
     K, masses = facts.K, facts.classes.masses
-    quantities = _quantities(facts, product)
+    ratio = float(np.sqrt(facts.lambda_H / facts.lambda_W[0])) if ratio is None else ratio
+    quantities = _quantities(facts, product, ratio)
     fits = room(facts, int(np.sum(quantities["singular_values"] > 0)))
     if not fits.holds:
         raise NoClosedForm(str(fits))
     # logits have no target under a log loss: margins of one are the yardstick
-    yardstick = _quantities(facts, np.eye(K) - 1 / K)
+    yardstick = _quantities(facts, np.eye(K) - 1 / K, ratio)
     sizes = sizes_of(yardstick, logits=float(np.sqrt(K - 1)), lambda_H=facts.lambda_H)
     return Optimum(
         value=value,
@@ -71,15 +74,16 @@ def _words(facts: Facts, loss: str) -> tuple[str, ...]:
     smoothing = facts.smoothing
     labels = "soft labels" if smoothing is None else f"labels smoothed by {smoothing:g}" if smoothing else "one-hot labels"
     counts = f"{labels}, {kind}, class counts {shown(facts.classes.masses)}"
-    return (loss, counts, "M = 1", f"d = {facts.feature_dim}", facts.bias_words, "all λ > 0")
+    held = "all λ > 0" if facts.unconstrained else f"features: {facts.features}, classifier: {facts.classifier_domain}"
+    return (loss, counts, "M = 1", f"d = {facts.feature_dim}", facts.bias_words, held)
 
 
-def _quantities(facts: Facts, product: np.ndarray) -> dict:
-    root, lambda_W, lambda_H = np.sqrt(facts.classes.masses), float(facts.lambda_W[0]), facts.lambda_H
+def _quantities(facts: Facts, product: np.ndarray, ratio: float) -> dict:
+    root = np.sqrt(facts.classes.masses)
     left, s, right = np.linalg.svd(product * root)
     s = np.where(s > _RANK * s[0], s, 0.0)
-    # balance: λ_W σ(W)² = λ_H σ(H)² = √(λ_W λ_H) s
-    squares = np.stack([np.sqrt(lambda_H / lambda_W) * s, np.sqrt(lambda_W / lambda_H) * s])
+    # under decay balance: λ_W σ(W)² = λ_H σ(H)² = √(λ_W λ_H) s
+    squares = np.stack([ratio * s, s / ratio])
     classifier_gram = (left * squares[0]) @ left.T
     bare = right.T / root[:, None]
     class_gram = (bare * squares[1]) @ bare.T

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ufm.model import Problem
 from ufm.optima.facts import Facts, shown
 from ufm.optima.forms import known
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.optimum import NoClosedForm
 from ufm.optima.statement import KINDS, Threshold
 from ufm.optima.statements import statements, threshold_rules
-from ufm.problem import Problem
 
 # Thresholds this close, relatively, are one, with the words of the first.
 _SAME = 1e-12
@@ -132,7 +132,7 @@ def _about(facts: Facts) -> str:
     labels = "one-hot" if facts.one_hot else "soft"
     counts = f"class counts {shown(facts.class_counts)}" if facts.K <= 12 else f"N = {facts.N:g}"
     decays = f"λ = {shown(facts.decays)}"
-    extra = [facts.bias_words, *["nonnegative features"] * (facts.features != "free")]
+    extra = [facts.bias_words, *[f"{facts.features} features"] * (facts.features != "real")]
     extra += [*["an anchor"] * facts.anchored, *["fixed weights"] * facts.frozen]
     widths = f"widths {facts.widths}"
     return f"{facts.loss}, K = {facts.K}, {labels} labels, {counts}, {widths}, {decays}, {', '.join(extra)}"

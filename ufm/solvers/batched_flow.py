@@ -25,7 +25,7 @@ from ufm._validate import (
     require_one_of,
     require_whole,
 )
-from ufm.problem import Params, Problem, check_params, require_decay, require_free_features
+from ufm.model import Params, Problem, check_params, require_decay, require_smooth
 from ufm.solution import Result, Trajectory
 from ufm.solvers.central_path import check_path, check_state
 from ufm.solvers.first_order import Observables
@@ -204,7 +204,7 @@ def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
     require(len(singles) >= 1, "`problems` must hold at least one problem", singles)
     for i, problem in enumerate(singles):
         require_instance(f"problems[{i}]", problem, Problem)
-        require_free_features(problem, "a flow")
+        require_smooth(problem, "a flow")
     shapes = _shapes(singles[0])
     for i, problem in enumerate(singles):
         require(_shapes(problem) == shapes, f"`problems[{i}]` must have the shapes, loss and kind of bias of the first", problem)

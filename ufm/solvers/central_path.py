@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._validate import concrete, require, require_finite, require_instance
 from ufm.labels import collapse
-from ufm.problem import Params, Problem, check_params
+from ufm.model import Params, Problem, check_params
 from ufm.solvers.first_order import sample_gradient
 from ufm.solvers.start import random_start
 from ufm.solvers.velocity import AbstractVelocity
@@ -122,7 +122,7 @@ def start_from_features(problem: Problem, features: Features, *, key: PRNGKeyArr
 def check_path(problem: Problem, path: str) -> None:
     """`ValueError` unless the problem has the path."""
     _check_squared_error(problem, f"path='{path}'")
-    require(problem.fixed_weights is None, f"`fixed_weights` must be None for path='{path}', whose weights follow the features", "weights")
+    require(not problem.frozen, f"`fixed_weights` must be None for path='{path}', whose weights follow the features", "weights")
     if path == "renormalised":
         require(problem.bias == "free", "`bias` must be 'free' for path='renormalised'", problem.bias)
         require(problem.anchor is None, "`anchor` must be None for path='renormalised'", "an anchor")
@@ -157,7 +157,7 @@ def _check_squared_error(problem: Problem, purpose: str) -> None:
 
 def _require_determined(problem: Problem, features: Features) -> None:
     """`ValueError` where the features leave the best classifier open, which only λ_W = 0 allows."""
-    if problem.fixed_weights is not None or float(problem.lambda_W[0]) > 0:
+    if problem.frozen or float(problem.lambda_W[0]) > 0:
         return
     weighted = np.asarray(features) * np.sqrt(np.asarray(problem.labels.column_weights))
     if problem.bias == "free":

@@ -1,95 +1,61 @@
-r"""The coordinates that the solvers work in: every factor times the root of its own decay, as one flat vector.
+r"""The coordinates that the solvers work in, as one flat vector: those of every free factor, one after the other.
 
-With $v_m = \sqrt{\lambda_m} W_m$ and $v_c = \sqrt{(\lambda_H + \beta) m_c}\,h_c$ the decay is $\tfrac12\|v\|^2$: unequal λ and long tails
-cost nothing, every factor of a stationary point has the same norm (balance), and $\|v\|^2 \le 2f$ gives the gradient its natural scale.
+Of factors held by decay alone, $v_m = \sqrt{\lambda_m} W_m$ and $v_c = \sqrt{(\lambda_H + \beta) m_c}\,h_c$, the decay is
+$\tfrac12\|v\|^2$, and $\|v\|^2 \le 2f$ gives the gradient its natural scale. Where a domain bounds a factor (`ufm.domains`) and
+the loss is exponential the solvers minimise $\log f$.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from ufm.problem import Params, Problem, objective
+from ufm.model import Params, Problem, objective
 
 Flat = Float[Array, " n"]
 
 
-def free_params(problem: Problem, params: Params) -> Params:
-    """`params` without the frozen factors."""
-    return params if problem.fixed_weights is None else Params(weights=(), features=params.features, bias=params.bias)
-
-
-def with_fixed_weights(problem: Problem, params: Params) -> Params:
-    """Inverse of `free_params`."""
-    return params if problem.fixed_weights is None else Params(problem.fixed_weights, params.features, params.bias)
-
-
-def scales(problem: Problem) -> Params:
-    """Per-factor multipliers, shaped to broadcast over `Params`."""
-    weights = () if problem.fixed_weights is not None else tuple(jnp.sqrt(lam) for lam in problem.lambda_W)
-    features = jnp.sqrt(feature_decay(problem) * problem.labels.masses)
-    if not problem.has_bias:
-        return Params(weights=weights, features=features)
-    Lambda, typical = sizes(problem)
-    # A bias has curvature 1 + λ_b, a factor in these coordinates typical^(2M/(M+1)) / (N Λ): without matching the two, the ball in which
-    # Newton trusts its model is a needle (1000 steps at λ = 1e-6 on a long tail, 60 with it).
-    M = problem.depth
-    curvature = jnp.maximum(typical ** (2 * M / (M + 1)) / (problem.labels.num_samples * Lambda), 1)
-    penalty = 1 if problem.lambda_b is None else 1 + problem.lambda_b
-    return Params(weights=weights, features=features, bias=jnp.sqrt(penalty / curvature))
-
-
-def feature_decay(problem: Problem) -> Float[Array, ""]:
-    """What holds the features: λ_H, and β of an anchor."""
-    return problem.lambda_H if problem.beta is None else problem.lambda_H + problem.beta
-
-
-def sizes(problem: Problem) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Λ, the geometric mean of the decay of all factors, and the root mean square singular value of the mass-weighted targets."""
-    lambda_H, labels = feature_decay(problem), problem.labels
-    lambdas = jnp.append(jnp.where(problem.lambda_W > 0, problem.lambda_W, lambda_H), lambda_H)
-    # in the coordinates √m h the loss pulls with N ω / √m, which is √m where all samples count alike
-    masses = labels.masses if labels.weights is None else (labels.num_samples * labels.column_weights) ** 2 / labels.masses
-    energy = jnp.dot(masses, jnp.sum(labels.targets**2, axis=0)) / min(labels.targets.shape)
-    return jnp.exp(jnp.mean(jnp.log(lambdas))), jnp.sqrt(energy)
-
-
-def _multiply(array: Array, scale: Array) -> Array:
-    """A scale per column for the features, one number for the rest; written out because implicit rank promotion is an error here."""
-    return array * (scale[None, :] if scale.ndim else scale)
-
-
-def _divide(array: Array, scale: Array) -> Array:
-    return _multiply(array, 1 / scale)
-
-
 def to_flat(problem: Problem, params: Params) -> Flat:
-    """The free variables of `params` as a scaled flat vector."""
-    return ravel_pytree(jax.tree.map(_multiply, free_params(problem, params), scales(problem)))[0]
-
-
-def split(problem: Problem, flat: Flat) -> Params:
-    """The flat vector cut into the free factors, still scaled; no weights where they are frozen."""
-    shapes = () if problem.fixed_weights is not None else problem.weight_shapes
-    shapes = (*shapes, (problem.feature_dim, problem.labels.num_columns))
-    parts, at = [], 0
-    for rows, columns in shapes:
-        parts.append(flat[at : at + rows * columns].reshape(rows, columns))
-        at += rows * columns
-    return Params(weights=tuple(parts[:-1]), features=parts[-1], bias=flat[at:] if problem.has_bias else None)
+    """The free variables of `params` as a flat vector."""
+    return _joined(problem.blocks.apply(lambda block, value: block.chart(value), problem.free_part(params)))
 
 
 def to_params(problem: Problem, flat: Flat) -> Params:
     """Inverse of `to_flat`, with the frozen factors put back."""
-    params = jax.tree.map(_divide, split(problem, flat), scales(problem))
-    return with_fixed_weights(problem, params)
+    return problem.filled(problem.blocks.apply(lambda block, value: block.point(value), problem.blocks.split(flat)))
+
+
+def retract(problem: Problem, flat: Flat) -> Flat:
+    """The coordinates of the same point that have the natural size."""
+    if not problem.bounded:
+        return flat
+    return _joined(problem.blocks.apply(lambda block, value: block.retract(value), problem.blocks.split(flat)))
+
+
+def bounds(problem: Problem) -> Bool[Array, " n"]:
+    """Which coordinates must stay nonnegative."""
+    return jnp.concatenate([block.bounds() for block in problem.blocks])
+
+
+def _joined(parts: Params) -> Array:
+    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parts)])
 
 
 def flat_objective(problem: Problem, flat: Flat) -> Float[Array, ""]:
-    """The objective as a function of the flat vector."""
-    return objective(problem, to_params(problem, flat))
+    """What solvers minimise as a function of the flat vector: the objective, or its logarithm."""
+    value = objective(problem, to_params(problem, flat))
+    return jnp.log(value) if problem.logarithmic else value
+
+
+def merit_size(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
+    """The size of what is minimised, as far as its rounding goes: of a logarithm at least 1."""
+    return jnp.maximum(jnp.abs(value), 1) if problem.logarithmic else jnp.abs(value)
+
+
+def value_of(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
+    """The objective, from what is minimised."""
+    return jnp.exp(value) if problem.logarithmic else value
 
 
 def relative_norm(gradient: Flat, flat: Flat, value: Float[Array, ""]) -> Float[Array, ""]:

@@ -25,9 +25,10 @@ from ufm._validate import (
     require_positive,
     require_real,
 )
-from ufm.problem import Params, Problem, check_params, objective, require_free_features
+from ufm.domains import AbstractDomain
+from ufm.model import Params, Problem, check_params, objective, require_unconstrained
 from ufm.solution import Result, Trajectory
-from ufm.solvers.coordinates import Flat, flat_objective, free_params, scales, split, to_flat, to_params, with_fixed_weights
+from ufm.solvers.coordinates import Flat, flat_objective, to_flat, to_params
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_start
 
@@ -38,8 +39,9 @@ def sample_gradient(problem: Problem, params: Params) -> Params:
     r"""The gradient of the objective for the free factors, that of a column taken per sample: $\partial f/\partial h_c$ divided by $m_c$.
 
     A collapsed column stands for $m_c$ equal samples, and each of those moves by its own gradient; so collapsed and full runs agree.
+    Of a factor on a sphere it is the Riemannian gradient.
     """
-    gradient = jax.grad(lambda free: objective(problem, with_fixed_weights(problem, free)))(free_params(problem, params))
+    gradient = jax.grad(lambda free: objective(problem, problem.filled(problem.projected(free))))(problem.free_part(params))
     return Params(gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias)
 
 
@@ -59,23 +61,24 @@ class AbstractFirstOrder(AbstractSolver):
     step_size: eqx.AbstractVar[Float[Array, ""]]
     max_steps: eqx.AbstractVar[int]
 
+    def covers(self, domain: AbstractDomain) -> bool:
+        return not domain.constrained
+
     @abstractmethod
     def optimiser(self) -> optax.GradientTransformation:
         """The optax transformation that turns per-sample gradients into updates."""
 
     def init(self, problem: Problem, flat: Flat) -> State:
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        free: Any = free_params(problem, to_params(problem, flat))
+        free: Any = problem.free_part(to_params(problem, flat))
         return State.fresh(flat, value, gradient, memory=self.optimiser().init(free))
 
     def step(self, problem: Problem, state: State) -> State:
-        scaled, scale = split(problem, state.gradient), scales(problem)
-        gradient = Params(
-            weights=tuple(g * s for g, s in zip(scaled.weights, scale.weights, strict=True)),
-            features=scaled.features * (scale.features / problem.labels.masses)[None, :],
-            bias=None if scaled.bias is None or scale.bias is None else scaled.bias * scale.bias,
-        )
         params = to_params(problem, state.flat)
+        # the chart of a real factor is linear, and the transpose of that of a point takes gradients back
+        _, pull = jax.vjp(lambda params: to_flat(problem, params), params)
+        gradient = problem.free_part(pull(state.gradient)[0])
+        gradient = Params(gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias)
         params, memory = self.update(problem, params, gradient, state.memory)
         flat = to_flat(problem, params)
         value, flat_gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
@@ -83,11 +86,11 @@ class AbstractFirstOrder(AbstractSolver):
 
     def update(self, problem: Problem, params: Params, gradient: Params, memory) -> tuple[Params, Any]:
         """One step of the recipe from per-sample gradients."""
-        free: Any = free_params(problem, params)
+        free: Any = problem.free_part(params)
         tree: Any = gradient
         with jax.numpy_dtype_promotion("standard"):
             updates, memory = self.optimiser().update(tree, memory, free)
-        return with_fixed_weights(problem, jax.tree.map(jnp.add, free, updates)), memory
+        return problem.filled(jax.tree.map(jnp.add, free, updates)), memory
 
 
 class GradientDescent(AbstractFirstOrder):
@@ -150,8 +153,9 @@ def descend(
     functions = checked_observables(observables)
     require_flag("keep_params", keep_params)
     require_flag("progress", progress, optional=True)
+    require_unconstrained(problem, "a first-order recipe")
     params = starting_point(problem, key, start)
-    free: Any = free_params(problem, params)
+    free: Any = problem.free_part(params)
     memory = solver.optimiser().init(free)
     record = _recorder(functions, keep_params)
     rows, code, done = [], Result.REACHED_END, 0
@@ -216,8 +220,7 @@ def checked_observables(observables: Observables | None) -> tuple[tuple[str, Cal
 
 
 def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
-    """The start a user gave, checked, or a random one; `ValueError` for neither or both, and for features that must stay nonnegative."""
-    require_free_features(problem, "a flow or a first-order recipe")
+    """The start a user gave, checked, or a random one; `ValueError` for neither or both."""
     require_one_of(key=key, start=start)
     if key is not None:
         return random_start(problem, key=key)

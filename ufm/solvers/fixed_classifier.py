@@ -25,11 +25,11 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.losses.rows import AbstractRows, sums
-from ufm.problem import Params, Problem, decay, require_decay, require_free_features, with_canonical_loss
+from ufm.model import Params, Problem, decay, require_decay, require_unconstrained, with_canonical_loss
 from ufm.solution import Result, Solution
 from ufm.solvers.batched_flow import run_blocks, worker_count
 from ufm.solvers.column_newton import newton, rows_of
-from ufm.solvers.coordinates import feature_decay, relative_norm
+from ufm.solvers.coordinates import relative_norm
 from ufm.solvers.frame_newton import frame_newton
 
 # Entries of one array of a block: larger ones leave a core's cache, smaller ones are mostly calls, and a device wants few.
@@ -61,7 +61,7 @@ def fit_features(
     """
     require_instance("problem", problem, Problem)
     require(problem.fixed_weights is not None, "`problem.fixed_weights` must be given: only features are fitted", problem.fixed_weights)
-    require_free_features(problem, "features of a fixed classifier")
+    require_unconstrained(problem, "features of a fixed classifier")
     simplest = with_canonical_loss(problem)
     require(simplest.loss.convex, "`problem.loss` must be convex in the logits to fit features", problem.loss)
     require_decay(problem, "fitting features")
@@ -156,7 +156,7 @@ def _prepare(problem: Problem, bias) -> _Shared:
     values = jnp.where(kept, values, 0)
     root = (left * values[None, :]) @ left.T
     scale = jnp.sum((W - jnp.mean(W, axis=0, keepdims=True)) ** 2) / (K - 1)
-    decay_of_features = feature_decay(problem)
+    decay_of_features = problem.feature_decay
     gamma = problem.labels.num_samples * decay_of_features
     return _Shared(
         model=rows_of(problem.loss, root, scale, gamma),
@@ -212,5 +212,5 @@ def _measure(problem: Problem, params: Params, losses: Array, lengths: Array, gr
         # decay sees lengths only, and another pass over all features would cost a tenth of the solution
         params = Params(params.weights, lengths[None, :], params.bias)
     value = jnp.dot(problem.labels.column_weights, losses) + decay(problem, params)
-    scale = jnp.sqrt(feature_decay(problem) * problem.labels.masses)
+    scale = jnp.sqrt(problem.feature_decay * problem.labels.masses)
     return value, relative_norm(gradients * problem.labels.column_weights / scale, lengths * scale, value)

@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._progress import Progress
 from ufm._validate import require, require_choice, require_flag, require_instance
-from ufm.problem import Params, Problem, require_minimum
+from ufm.model import Params, Problem, require_minimum, require_smooth
 from ufm.solution import Result, Solution, Trajectory
 from ufm.solvers.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
 from ufm.solvers.first_order import Observables, starting_point
@@ -87,6 +87,7 @@ def flow(
     settings, method = checked_settings(problem, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator)
     require_flag("polish", polish)
     options = checked_options(method, observables, keep_params, max_steps, steady, progress)
+    require_smooth(problem, "a flow")
     params = starting_point(problem, key, start)
     target = _polish_target(problem, velocity, params) if polish else None
     began, state = jnp.zeros((), problem.dtype), velocity.state_of(problem, params)

@@ -21,7 +21,7 @@ from ufm._validate import (
     require_real,
     require_whole,
 )
-from ufm.problem import Params, Problem
+from ufm.model import Params, Problem
 from ufm.solution import Result
 from ufm.solvers.first_order import checked_observables, recorded
 from ufm.solvers.integrators import Controller, integrator_of

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.losses import AbstractLoss, loss_and_dual
-from ufm.problem import Problem
-from ufm.solvers.coordinates import scales
+from ufm.model import Problem
 
 
 class LaneProblems(eqx.Module):
@@ -134,12 +133,12 @@ def queue_of(problems: Problem) -> LaneProblems:
     """What the method needs of stacked problems."""
 
     def one(problem: Problem) -> LaneProblems:
-        scale = scales(problem)
+        blocks = problem.blocks
         return LaneProblems(
             targets=problem.labels.targets,
             column_weights=problem.labels.column_weights,
-            logit_scale=1 / (scale.weights[0] * scale.features),
-            bias_scale=None if scale.bias is None else 1 / scale.bias,
+            logit_scale=1 / (blocks.weights[0].unit * blocks.features.unit),
+            bias_scale=None if blocks.bias is None else 1 / blocks.bias.unit,
             lambda_b=problem.lambda_b,
             loss=problem.loss,
         )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._batching import over_lanes
-from ufm.problem import Params, Problem
+from ufm.model import Params, Problem, objective
 from ufm.solution import Result
 from ufm.solvers.coordinates import to_flat, to_params
 from ufm.solvers.loop import advance, code_of
@@ -24,7 +24,7 @@ _LARGEST = 24
 
 def plain(problem: Problem) -> bool:
     """Whether it is the unconstrained one-layer model with decay alone."""
-    return problem.depth == 1 and problem.features == "free" and problem.anchor is None and problem.fixed_weights is None
+    return problem.depth == 1 and problem.plain
 
 
 def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
@@ -32,10 +32,7 @@ def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
     d = min(problem.feature_dim, *problem.labels.targets.shape)
     if not plain(problem) or not isinstance(solver, Newton) or d == problem.feature_dim:
         return problem
-    bias = problem.bias if problem.lambda_b is None else problem.lambda_b
-    return Problem(
-        problem.labels, loss=problem.loss, widths=(d,), lambda_W=problem.lambda_W, lambda_H=problem.lambda_H, bias=bias
-    )  # fmt: skip
+    return problem.replace(widths=(d,))
 
 
 def start_lanes(problems: Problem, keys: PRNGKeyArray, *, solver: AbstractSolver) -> tuple[Problem, Float[Array, "L n"]]:
@@ -83,7 +80,8 @@ def _each(problems: Problem, flats, tolerance, number, solver: AbstractSolver, p
         state: State = advance(problem, solver, wanted, solver.max_steps, solver.init(problem, flat))
         code = code_of(state, wanted)
         code = jnp.where(code == Result.RUNNING, int(Result.MAX_STEPS), code)
-        return LaneResults(state.flat, state.value, state.grad_norm, code, state.num_steps, state.num_evaluations)
+        value = objective(problem, to_params(problem, state.flat)) if problem.logarithmic else state.value
+        return LaneResults(state.flat, value, state.grad_norm, code, state.num_steps, state.num_evaluations)
 
     # a lane past the number has nothing to do
     wanted = jnp.where(jnp.arange(flats.shape[0]) < number, tolerance, jnp.inf)

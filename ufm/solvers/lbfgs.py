@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array
 
 from ufm._validate import require_whole
-from ufm.problem import Problem
+from ufm.model import Problem
 from ufm.solvers.coordinates import Flat, flat_objective
 from ufm.solvers.solver import AbstractSolver, State
 

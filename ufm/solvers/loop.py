@@ -21,9 +21,9 @@ from ufm._validate import (
     require_one_of,
     require_whole,
 )
-from ufm.problem import Params, Problem, check_params, require_minimum
+from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
-from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.coordinates import merit_size, to_flat, to_params, value_of
 from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.solver import AbstractSolver, State, result_of
 from ufm.solvers.start import random_starts
@@ -141,7 +141,7 @@ def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
         code=codes[best],
         num_steps=np.asarray(states.num_steps)[best],
         num_evaluations=np.asarray(states.num_evaluations)[best],
-        values=states.value,
+        values=value_of(problem, states.value),
         codes=jnp.asarray(codes),
         state=states,
     )
@@ -159,12 +159,13 @@ def _first_piece(problem: Problem) -> int:
 
 
 def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> AbstractSolver:
-    """The default of a problem for None; `ValueError` for what is no solver, and for one that cannot keep features nonnegative."""
+    """The default of a problem for None; `ValueError` for what is no solver, and for one that cannot stay in the domains."""
     if solver is None:
-        return _NEWTON if problem.features == "free" else _PROJECTED
+        return _PROJECTED if problem.features.nonnegative else _NEWTON
     require_instance("solver", solver, AbstractSolver, "a solver instance such as ufm.Newton()")
-    bounded = problem.features == "free" or solver.bounded
-    require(bounded, '`solver` must be a ProjectedNewton() (the default) for features="nonnegative"', type(solver).__name__)
+    for name, domain in problem.domains.items():
+        default = type(suitable_solver(problem, None)).__name__
+        require(solver.covers(domain), f"`solver` must be a {default}() (the default) for {name}={domain}", type(solver).__name__)
     return solver
 
 
@@ -211,10 +212,12 @@ def _over_starts(function, states):
 def _outcome(problem: Problem, states: State, tolerance):
     values = jnp.where(jnp.isfinite(states.value), states.value, jnp.inf)
     lowest = jnp.min(values)
-    near = values <= lowest + _SAME_VALUE * jnp.abs(lowest)
+    near = values <= lowest + _SAME_VALUE * merit_size(problem, lowest)
     best = jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
     params = to_params(problem, states.flat[best])
-    return states, jax.vmap(lambda state: code_of(state, tolerance))(states), best, params, states.value[best], states.grad_norm[best]
+    # not from a logarithm, which would lose digits
+    value = objective(problem, params) if problem.logarithmic else states.value[best]
+    return states, jax.vmap(lambda state: code_of(state, tolerance))(states), best, params, value, states.grad_norm[best]
 
 
 @jax.jit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm._validate import require_whole
-from ufm.problem import Problem
+from ufm.domains import AbstractDomain
+from ufm.model import Problem
 from ufm.solution import Result
 from ufm.solvers.coordinates import Flat, relative_norm
 
@@ -67,17 +68,16 @@ def result_of(value: Array, grad_norm: Array, stalled: Array, tolerance: Array) 
 
 
 class AbstractSolver(eqx.Module):
-    """A method that goes from a state to the next one. Its arrays are traced, its budget `max_steps` is static.
-
-    `bounded`: whether it can keep features nonnegative.
-    """
-
-    bounded: ClassVar[bool] = False
+    """A method that goes from a state to the next one. Its arrays are traced, its budget `max_steps` is static."""
 
     max_steps: eqx.AbstractVar[int]
 
     def __check_init__(self):
         require_whole("max_steps", self.max_steps)
+
+    def covers(self, domain: AbstractDomain) -> bool:
+        """Whether it can keep vectors in a domain; every method in coordinates can, but for bounds on them."""
+        return not domain.nonnegative
 
     @abstractmethod
     def init(self, problem: Problem, flat: Flat) -> State:

@@ -8,8 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._batching import one_by_one
 from ufm._validate import require_instance, require_key, require_positive
-from ufm.problem import Params, Problem, require_decay
-from ufm.solvers.coordinates import feature_decay, sizes
+from ufm.model import Params, Problem, require_decay
 
 # From this ratio of sides on, the singular values of a Gaussian matrix lie within a third of each other.
 _NEARLY_ORTHONORMAL = 8
@@ -27,7 +26,8 @@ def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = Non
     on ten balanced classes all reach the global optimum with orthonormal factors at M = 2, 3, 4, 6, half of them with Gaussian ones of
     mixed scales.
 
-    Nonnegative features are the absolute values of that.
+    Where a factor has a domain, each of its vectors is then moved there (`AbstractDomain.start`): nonnegative features are the absolute
+    values, those on a sphere have its radius.
 
     Raises `ValueError` for `std` <= 0, and without `std` for λ = 0.
     """
@@ -50,18 +50,16 @@ def _random_start(problem: Problem, key: PRNGKeyArray, std: Float[Array, ""] | N
     if std is not None:
         factors = [std * normal for normal in normals]
     else:
-        Lambda, typical = sizes(problem)
+        Lambda, typical = problem.sizes
         multiple = multiple * (_ONE_LAYER if problem.depth == 1 else 1)
         size = multiple * jnp.sqrt(Lambda) * typical ** (1 / (problem.depth + 1))
-        scale = (*jnp.sqrt(problem.lambda_W), jnp.sqrt(feature_decay(problem)))
+        scale = jnp.sqrt(problem.decays)
         factors = [_orthonormal(normal) * (size / s) for normal, s in zip(normals, scale, strict=True)]
         # equal singular values for the mass-weighted features, which is what the balance of a stationary point is about
         factors[-1] = factors[-1] / jnp.sqrt(labels.masses)[None, :]
-    if problem.features == "nonnegative":
-        factors[-1] = jnp.abs(factors[-1])
-    weights = tuple(factors[:-1]) if problem.fixed_weights is None else problem.fixed_weights
     bias = jnp.zeros(labels.num_classes, problem.dtype) if problem.has_bias else None
-    return Params(weights=weights, features=factors[-1], bias=bias)
+    free = problem.free_part(Params(weights=tuple(factors[:-1]), features=factors[-1], bias=bias))
+    return problem.filled(problem.blocks.apply(lambda block, value: block.start(value), free))
 
 
 def _orthonormal(normal: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import require, require_instance, require_nonnegative
-from ufm.problem import Params, Problem
-from ufm.solvers.coordinates import free_params, with_fixed_weights
+from ufm.model import Params, Problem
 from ufm.solvers.first_order import sample_gradient
 
 
@@ -48,14 +47,16 @@ class GradientVelocity(AbstractVelocity):
 
     # the state is the tuple of free factors: diffrax refuses a pytree with an empty part, the weights where they are frozen
     def state_of(self, problem: Problem, params: Params) -> tuple[Array, ...]:
-        return tuple(jax.tree.leaves(free_params(problem, params)))
+        return tuple(jax.tree.leaves(problem.free_part(params)))
 
     def params_of(self, problem: Problem, state: tuple[Array, ...]) -> Params:
-        number = problem.depth if problem.fixed_weights is None else 0
+        number = 0 if problem.frozen else problem.depth
         free = Params(weights=state[:number], features=state[number], bias=state[number + 1] if problem.has_bias else None)
-        return with_fixed_weights(problem, free)
+        # where the integrator has left a domain by its tolerance
+        return problem.filled(problem.projected(free))
 
     def __call__(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        # on a domain that is the Riemannian gradient: the point is projected before it is valued
         gradient = sample_gradient(problem, self.params_of(problem, state))
         if self.rates is None:
             return tuple(-leaf for leaf in jax.tree.leaves(gradient))
@@ -74,7 +75,7 @@ class GradientVelocity(AbstractVelocity):
         )
         if not frozen or not all(frozen):
             return problem
-        return eqx.tree_at(lambda p: p.fixed_weights, problem, params.weights, is_leaf=lambda leaf: leaf is None)
+        return problem.replace(fixed_weights=params.weights)
 
 
 def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
@@ -82,7 +83,7 @@ def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
     if rates is None:
         return None
     parts = {"weights", "features", "bias"}
-    if problem.fixed_weights is not None:
+    if problem.frozen:
         parts -= {"weights"}
     if not problem.has_bias:
         parts -= {"bias"}
@@ -97,7 +98,7 @@ def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
     require(np.shape(weights) in ((), (M,)), several, weights)
     weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (M,))
     return Params(
-        weights=() if problem.fixed_weights is not None else tuple(weights),
+        weights=() if problem.frozen else tuple(weights),
         features=jnp.asarray(rates.get("features", 1.0), dtype),
         bias=jnp.asarray(rates.get("bias", 1.0), dtype) if problem.has_bias else None,
     )

@@ -16,10 +16,10 @@ from jaxtyping import PRNGKeyArray
 from ufm._batching import SAME, SHARED, over_lanes, shared_out
 from ufm.certificates.bound import certify
 from ufm.metrics import Metrics, measure_params
-from ufm.problem import Params, Problem, objective
+from ufm.model import Params, Problem, objective
 from ufm.solution import Result, Trajectory
 from ufm.solvers import flow_batch
-from ufm.solvers.lanes import minimise_lanes, plain, start_lanes, widened
+from ufm.solvers.lanes import minimise_lanes, start_lanes, widened
 from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver
 
@@ -47,8 +47,9 @@ def scalar_metrics() -> tuple[str, ...]:
 
 def certifiable(problem: Problem) -> bool:
     """Whether `certify` has a bound for it."""
-    decay = np.all(np.asarray(problem.lambda_W) > 0) and np.all(np.asarray(problem.lambda_H) > 0)
-    return plain(problem) and problem.loss.convex and bool(decay)
+    held = problem.frozen or problem.classifier.compact or np.all(np.asarray(problem.lambda_W) > 0)
+    held = held and (problem.features.compact or np.all(np.asarray(problem.lambda_H) > 0))
+    return (problem.depth == 1 or problem.frozen) and problem.loss.convex and bool(held)
 
 
 def measured(problems: Problem, params: Params, *, report: Report, platform: str) -> dict:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ufm._validate import LONGEST_LIST, Shown, float_dtype, require, require_instance, require_whole
 from ufm.labels import Labels
-from ufm.problem import Problem, with_canonical_loss
+from ufm.model import Problem, with_canonical_loss
 
 SEED = "seed"
 # Fields of a template problem that may be swept.
@@ -130,14 +130,10 @@ def _replaced(problem: Problem, values: Mapping) -> Problem:
     """A template with other values in its fields."""
     for name in ("lambda_b", "beta", "anchor"):
         require(name not in values or getattr(problem, name) is not None, f"`over` may name {name} only where the problem has one", None)
-    new = {name: getattr(problem, name) for name in ("lambda_W", "lambda_H", "beta", "anchor")}
-    new |= {name: value for name, value in values.items() if name in new}
+    new = {"bias" if name == "lambda_b" else name: value for name, value in values.items() if name not in ("targets", "masses")}
     given = problem.labels
     labels = Labels(jnp.asarray(values.get("targets", given.targets)), jnp.asarray(values.get("masses", given.masses)), given.weights)
-    bias = values.get("lambda_b", problem.lambda_b) if problem.bias == "penalised" else problem.bias
-    return Problem(
-        labels, loss=problem.loss, widths=problem.widths, bias=bias, fixed_weights=problem.fixed_weights, features=problem.features, **new
-    )
+    return problem.replace(labels=labels, **new)
 
 
 def groups_of(make: Callable[..., Problem], grid: Grid) -> list[Group]:

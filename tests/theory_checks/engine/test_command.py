@@ -54,7 +54,7 @@ def recorded(case):
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
-    assert "usage: python -m theory_checks" in help_without("theory_checks", {"jax", "numpy", "ufm.problem", "matplotlib"})
+    assert "usage: python -m theory_checks" in help_without("theory_checks", {"jax", "numpy", "ufm.model", "matplotlib"})
 
 
 def test_real_run_in_a_pipe(tmp_path):

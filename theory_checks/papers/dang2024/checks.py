@@ -13,11 +13,13 @@ _LONG, _STEP = (20, 10, 6, 4), (9, 9, 3, 3, 3)
 # A class whose features are this small in the units of margin one is gone; just inside its threshold it is a thousand times larger.
 _GONE = 1e-6
 
+_DOMAINS = {"nonnegative": ufm.domains.Nonnegative(), "real": ufm.domains.Real()}
+
 
 def _problem(*, class_counts, width, lambda_W, lambda_H, bias=None, features="nonnegative"):
     labels = ufm.one_hot(class_counts)
     loss = ufm.CrossEntropy()
-    return ufm.Problem(labels, loss=loss, widths=(width,), lambda_W=lambda_W, lambda_H=lambda_H, bias=bias, features=features)
+    return ufm.Problem(labels, loss=loss, widths=(width,), lambda_W=lambda_W, lambda_H=lambda_H, bias=bias, features=_DOMAINS[features])
 
 
 def strength(counts, k: int) -> float:
@@ -83,7 +85,7 @@ def margins(case: Case) -> np.ndarray:
         _case("the first class at its threshold", _BOUNDARY, lam=strength(_LONG, 0)),
         _case("d = 3 < K", _OUTSIDE, lam=5e-3, width=3),
         _case("free bias", _OUTSIDE, lam=5e-3, bias="free"),
-        _case("features of any sign", _OUTSIDE, lam=5e-3, features="free"),
+        _case("features of any sign", _OUTSIDE, lam=5e-3, features="real"),
     ),
 )
 def global_optimum(case: Case):
@@ -106,7 +108,7 @@ def global_optimum(case: Case):
     size = np.sqrt(point.weight_size())
     yield matrix_claim("W = c (I − J/K) √n H̄ᵀ", point.classifier, along, size=size)
     yield point.collapse_claim()
-    if case.problem.features == "free":
+    if not case.problem.features.constrained:
         yield point.certificate_claim()
     else:
         lowest = min(0.0, float(point.features.min()))
@@ -129,7 +131,7 @@ def global_optimum(case: Case):
         ),
         _case("balanced, alive", _INSIDE, counts=(5, 5, 5), lam=0.98 * strength((5, 5, 5), 0)),
         _case("balanced, lost", _INSIDE, counts=(5, 5, 5), lam=1.02 * strength((5, 5, 5), 0)),
-        _case("features of any sign", _OUTSIDE, counts=(5, 5, 5), lam=1.02 * strength((5, 5, 5), 0), features="free"),
+        _case("features of any sign", _OUTSIDE, counts=(5, 5, 5), lam=1.02 * strength((5, 5, 5), 0), features="real"),
     ),
 )
 def collapse_threshold(case: Case):

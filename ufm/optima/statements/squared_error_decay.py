@@ -17,7 +17,7 @@ _SAME = 1e-9
 
 
 def _accepts(facts: Facts) -> Iterator[Hypothesis]:
-    form = squared_error.FORM if facts.features == "free" else nonnegative_squared_error.FORM
+    form = squared_error.FORM if facts.features == "real" else nonnegative_squared_error.FORM
     return iter(whatever_decay(form.accepts(facts)))
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm.problem import Problem
+from ufm.model import Problem
 from ufm.solution import Result
 from ufm.solvers.coordinates import relative_size
 from ufm.solvers.lane_problems import LaneProblems, dot, evaluate, queue_of, select
@@ -149,6 +149,7 @@ def _newton(solver: Newton, lanes: LaneProblems, s: _State, tolerance):
     verdict = solver.judge(
         Trust(o.radius, o.smallest, o.since),
         values=(o.value, value),
+        size=jnp.abs(o.value),
         predicted=-0.5 * dot(s.gradient + s.residual, s.step),
         by_gradients=-0.5 * dot(s.gradient + gradient, s.step),
         length=jnp.sqrt(cg.step_sq),

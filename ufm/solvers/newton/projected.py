@@ -6,7 +6,7 @@ A projected step finds the zeros, conjugate gradients do the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm._validate import inside, require_static, require_whole
-from ufm.problem import Problem
-from ufm.solvers.coordinates import Flat, flat_objective
+from ufm.domains import AbstractDomain
+from ufm.model import Problem
+from ufm.solvers.coordinates import Flat, bounds, flat_objective, merit_size, retract
 from ufm.solvers.newton.rules import AbstractTrustRegion, Trust
 from ufm.solvers.newton.single import steihaug
 from ufm.solvers.solver import State
@@ -58,7 +59,6 @@ class ProjectedNewton(AbstractTrustRegion):
     decrease: float = eqx.field(static=True, default=1e-2, kw_only=True)
     cut: float = eqx.field(static=True, default=0.3, kw_only=True)
     max_cuts: int = eqx.field(static=True, default=40, kw_only=True)
-    bounded: ClassVar[bool] = True
 
     def __check_init__(self):
         require_whole("faces", self.faces)
@@ -66,15 +66,18 @@ class ProjectedNewton(AbstractTrustRegion):
         require_static("decrease", self.decrease, inside(0, 1), "lie in (0, 1)")
         require_static("cut", self.cut, inside(0, 1), "lie in (0, 1)")
 
+    def covers(self, domain: AbstractDomain) -> bool:
+        return True
+
     def init(self, problem: Problem, flat: Flat) -> State:
-        bounded = bounds(problem, flat)
+        bounded = bounds(problem)
         flat = _project(bounded, flat)
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
         memory = _Memory(gradient, self.first_trust(jnp.sum(flat**2), value))
         return State.fresh(flat, value, projected_gradient(bounded, flat, gradient), memory=memory)
 
     def step(self, problem: Problem, state: State) -> State:
-        bounded, flat, memory = bounds(problem, state.flat), state.flat, state.memory
+        bounded, flat, memory = bounds(problem), state.flat, state.memory
         radius = memory.trust.radius
 
         def gradient_at(flat):
@@ -84,7 +87,7 @@ class ProjectedNewton(AbstractTrustRegion):
         model = _Model(hessian, memory.gradient, flat, bounded)
         cauchy = _cauchy(self, model, state.gradient, radius)
         sub = _along_faces(self, model, cauchy, relative=state.grad_norm, radius=radius)
-        trial = _project(bounded, flat + sub.step)
+        trial = retract(problem, _project(bounded, flat + sub.step))
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, trial)
 
         step = trial - flat
@@ -92,6 +95,7 @@ class ProjectedNewton(AbstractTrustRegion):
         verdict = self.judge(
             memory.trust,
             values=(state.value, value),
+            size=merit_size(problem, state.value),
             predicted=-(jnp.dot(memory.gradient, step) + 0.5 * jnp.dot(step, sub.curved)),
             by_gradients=-0.5 * jnp.dot(memory.gradient + gradient, step),
             # a step over several faces is several radii long: a quarter of that need not be shorter
@@ -109,16 +113,6 @@ class ProjectedNewton(AbstractTrustRegion):
             evaluations=sub.products + cauchy.products + 2,
             stalled=verdict.stalled,
         )
-
-
-def bounds(problem: Problem, flat: Flat) -> Bool[Array, " n"]:
-    """Which entries of the flat vector must stay nonnegative: those of constrained features."""
-    # weights, features, bias is the order of `coordinates.split`
-    after = problem.labels.num_classes if problem.has_bias else 0
-    size = problem.feature_dim * problem.labels.num_columns
-    place = jnp.arange(flat.size)
-    inside = (place >= flat.size - after - size) & (place < flat.size - after)
-    return inside & (problem.features == "nonnegative")
 
 
 def projected_gradient(bounded: Bool[Array, " n"], flat: Flat, gradient: Flat) -> Flat:

@@ -99,6 +99,7 @@ class AbstractTrustRegion(AbstractSolver):
         trust: Trust,
         *,
         values: tuple[Array, Array],
+        size: Array,
         predicted: Array,
         by_gradients: Array,
         length: Array,
@@ -107,12 +108,13 @@ class AbstractTrustRegion(AbstractSolver):
     ) -> Verdict:
         """What becomes of a step of some `length` between two `values`.
 
+        `size`: that of the value, as far as its rounding goes.
         `predicted`: the decrease by the quadratic model. `by_gradients`: the decrease by the
         trapezoid of the gradients, which tells where values are noise. `far`: whether the radius
         held the step back. `grad_norm`: relative, where the step began.
         """
         value, trial = values
-        noisy = predicted < self.noise * float(jnp.finfo(value.dtype).eps) * jnp.abs(value)
+        noisy = predicted < self.noise * float(jnp.finfo(value.dtype).eps) * size
         gained = jnp.where(noisy, by_gradients, value - trial)
         ratio = gained / jnp.where(predicted > 0, predicted, 1)
         # no model goes up, and no value is NaN, at a step to be taken

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from ufm.problem import Problem
-from ufm.solvers.coordinates import Flat, flat_objective
+from ufm.model import Problem
+from ufm.solvers.coordinates import Flat, flat_objective, merit_size, retract
 from ufm.solvers.newton.rules import CG, AbstractTrustRegion, follow, stride
 from ufm.solvers.solver import State
 
@@ -75,11 +75,12 @@ class Newton(AbstractTrustRegion):
         _, hessian = jax.linearize(gradient_at, state.flat)
         old, trust, relative = state.gradient, state.memory, state.grad_norm
         sub = steihaug(self, hessian, old, radius=trust.radius, relative=relative)
-        trial = state.flat + sub.step
+        trial = retract(problem, state.flat + sub.step)
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, trial)
         verdict = self.judge(
             trust,
             values=(state.value, value),
+            size=merit_size(problem, state.value),
             predicted=-(jnp.dot(old, sub.step) + 0.5 * jnp.dot(sub.step, sub.curved_step)),
             by_gradients=-0.5 * jnp.dot(old + gradient, sub.step),
             length=jnp.sqrt(jnp.sum(sub.step**2)),

@@ -1,0 +1,162 @@
+"""Certificates of every mixture of decay, domains, anchors and frozen weights: they close at optima and hold anywhere."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ufm
+from ufm.certificates import lift
+from ufm.domains import Ball, Budget, Nonnegative, Sphere
+
+COUNTS, D = (5, 3, 1), 4
+W = np.random.default_rng(0).normal(size=(3, D))
+ANCHOR = {"anchor": np.random.default_rng(1).normal(size=(D, 3)), "beta": 0.01}
+
+
+def make(*, loss=None, counts=COUNTS, d=D, lambda_W=0.0, lambda_H=0.0, **parts):
+    labels = ufm.one_hot(counts, collapsed=True)
+    loss = ufm.CrossEntropy() if loss is None else loss
+    return ufm.Problem(labels, loss=loss, widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts)
+
+
+BOTH = {"features": Sphere(2.0), "classifier": Sphere(1.0)}
+PROBLEMS = {
+    "sphere-sphere": make(**BOTH),
+    "ball-budget": make(features=Ball(2.0), classifier=Budget(3.0)),
+    "budget-ball": make(features=Budget(4.0), classifier=Ball((1.0, 1.5, 2.0))),
+    "free-bias": make(**BOTH, bias="free"),
+    "penalised-bias": make(**BOTH, bias=0.3),
+    "decay-sphere": make(features=Sphere(2.0), lambda_W=1e-2),
+    "decay-ball-slack": make(features=Ball(2.0), lambda_W=1e-2, lambda_H=0.05),
+    "budget-decay": make(classifier=Budget(2.0), lambda_H=1e-2),
+    "decay-sphere-free-bias": make(features=Sphere(2.0), lambda_W=1e-2, bias="free"),
+    "squared": make(features=Sphere(0.2), classifier=Sphere(1.0), loss=ufm.MeanSquaredError()),
+    "nonnegative": make(features=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2),
+    "nonnegative-squared": make(features=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2, loss=ufm.MeanSquaredError()),
+    "frozen": make(fixed_weights=(W,), lambda_H=1e-2),
+    "frozen-free-bias": make(fixed_weights=(W,), lambda_W=0.1, lambda_H=1e-2, bias="free"),
+    "frozen-nonnegative": make(fixed_weights=(W,), lambda_H=1e-2, features=Nonnegative()),
+    "frozen-ball": make(fixed_weights=(W,), features=Ball(1.5)),
+    "frozen-budget": make(fixed_weights=(W,), features=Budget(3.0)),
+    "anchor": make(**ANCHOR, lambda_W=1e-2, lambda_H=1e-2),
+    "anchor-frozen": make(**ANCHOR, fixed_weights=(W,), lambda_H=1e-2),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_bounds_close_at_the_optimum_and_hold_elsewhere(name):
+    """The gap is that of rounding at what a random start led to; at random points the bound is below that value."""
+    problem = PROBLEMS[name]
+    solution = ufm.minimise(problem, key=jax.random.key(0))
+    assert solution.result is ufm.Result.CONVERGED
+    certificate = ufm.certify(problem, solution.params)
+    assert certificate.valid
+    assert 0 <= float(certificate.gap) <= 2e-12
+    for seed in range(3):
+        point = ufm.random_start(problem, key=jax.random.key(seed), std=1.0)
+        there = ufm.certify(problem, point)
+        assert there.valid
+        assert float(there.lower_bound) <= float(solution.value)
+        # near the optimum, where a rule for multipliers that is too bold would pass it
+        step = 10.0 ** (-seed - 1)
+        free, away = problem.free_part(solution.params), problem.free_part(point)
+        near = problem.projected(jax.tree.map(lambda a, b, step=step: a + step * (b - a), free, away))
+        near = ufm.certify(problem, problem.filled(near))
+        assert float(near.lower_bound) <= float(solution.value)
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0, 10.0, 100.0])
+def test_the_simplex_is_optimal_on_spheres_at_any_temperature(beta):
+    """log(1 + (K − 1) exp(−βK/(K − 1))) for K <= d + 1: spheres.md §2, and 1e-54 is a value like another."""
+    problem = make(counts=(1,) * 5, features=Sphere(beta), classifier=Sphere(1.0))
+    solution = ufm.minimise(problem, key=jax.random.key(2))
+    assert solution.result is ufm.Result.CONVERGED
+    np.testing.assert_allclose(float(solution.value), np.log1p(4 * np.exp(-beta * 5 / 4)), rtol=1e-13 * max(beta, 1))
+    assert float(ufm.certify(problem, solution.params).gap) <= 1e-10
+
+
+def test_one_factor_held_by_decay_takes_the_square():
+    """Where the multiplier of one factor is fixed the other's grows by σ²; by σ alone the bound passed the minimum, .3586."""
+    problem = make(counts=(1, 1, 1), features=Sphere(1.0), lambda_W=0.05)
+    best = ufm.minimise(problem, key=jax.random.key(0))
+    np.testing.assert_allclose(float(best.value), 0.3586, atol=5e-5)
+    shrunk = ufm.Params((0.3 * best.params.weights[0],), best.params.features)
+    certificate = ufm.certify(problem, shrunk)
+    assert certificate.valid
+    assert 0.2 < float(certificate.lower_bound) < float(best.value)
+
+
+def test_more_classes_than_dimensions_leave_the_gap_open():
+    problem = make(counts=(1,) * 7, d=3, features=Sphere(3.0), classifier=Sphere(1.0))
+    solution = ufm.minimise(problem, key=jax.random.key(0), starts=4)
+    wide = ufm.minimise(problem.replace(widths=(6,)), key=jax.random.key(0))
+    certificate = ufm.certify(problem, solution.params)
+    assert certificate.valid
+    assert not certificate.closes(1e-3)
+    assert float(certificate.lower_bound) <= float(wide.value) < float(solution.value)
+
+
+@pytest.mark.parametrize("loosened", ["rows", "columns", "norm"])
+def test_a_looser_rule_would_be_caught(monkeypatch, loosened):
+    """Multipliers that cost too little, or a norm that is too small, put the bound above the value: the certificate says so."""
+    problem = make(**BOTH)
+    point = ufm.minimise(problem, key=jax.random.key(0)).params
+    if loosened == "norm":
+        ratio = lift._ratio
+        monkeypatch.setattr(lift, "_ratio", lambda *args: tuple(0.9 * x for x in ratio(*args)))
+    else:
+        domain = {"rows": problem.classifier, "columns": problem.features}[loosened]
+        cost = type(domain).allowance
+        monkeypatch.setattr(lift, "_cost", lambda p, m: 0.9 * cost(p.features, m.columns, 0.0) + 0.9 * cost(p.classifier, m.rows, 0.0))
+    jax.clear_caches()
+    try:
+        certificate = ufm.certify(problem, point)
+    finally:
+        jax.clear_caches()
+    assert not certificate.valid
+    assert not certificate.closes(1.0)
+    assert "INVALID" in str(certificate)
+
+
+def test_the_bound_does_not_need_the_features_to_be_collapsed():
+    """Full and collapsed columns have one optimum and one bound."""
+    counts = (3, 2, 1)
+    collapsed = make(counts=counts, features=Budget(4.0), classifier=Sphere(1.0))
+    full = collapsed.replace(labels=ufm.one_hot(counts), features=Budget(4.0))
+    values = []
+    for problem in (full, collapsed):
+        solution = ufm.minimise(problem, key=jax.random.key(1))
+        certificate = ufm.certify(problem, solution.params)
+        assert float(certificate.gap) <= 1e-11
+        values.append(float(solution.value))
+    np.testing.assert_allclose(*values, rtol=1e-13)
+
+
+def test_what_has_no_convex_lift_is_refused():
+    labels = ufm.one_hot(COUNTS, collapsed=True)
+    deep = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(D, D), lambda_W=0.1, lambda_H=0.0, features=Sphere(1.0))
+    with pytest.raises(ValueError, match=r"`problem.widths` must have one entry"):
+        ufm.certify(deep, ufm.random_start(deep, key=jax.random.key(0)))
+    many = ufm.Problem(ufm.one_hot((3000, 3000)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1, features=Nonnegative())
+    with pytest.raises(ValueError, match="must have at most 5000 columns"):
+        ufm.certify(many, ufm.random_start(many, key=jax.random.key(0)))
+    with pytest.raises(ValueError, match=r"`problem.features` must be unconstrained for a proof"):
+        ufm.prove(make(**BOTH), ufm.random_start(make(**BOTH), key=jax.random.key(0)))
+
+
+def test_radii_are_traced():
+    """Another radius is not another compilation."""
+    traces = []
+
+    @jax.jit
+    def value(problem):
+        traces.append(1)
+        return ufm.objective(problem, ufm.random_start(problem, key=jax.random.key(0)))
+
+    values = [float(value(make(features=Sphere(r), classifier=Budget(r)))) for r in (0.5, 1.0, 2.0)]
+    assert len(traces) == 1
+    assert len(set(values)) == 3
+    assert jnp.isfinite(jnp.asarray(values)).all()

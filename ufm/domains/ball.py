@@ -1,0 +1,68 @@
+r"""Vectors of bounded length.
+
+In coordinates a ball is a sphere: one more takes up what is left of the length, $x = r\,y_{1..n}/\|y\|$. At the
+boundary that coordinate is 0 and stationary, and its curvature is the multiplier of the constraint.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm.domains.base import PerVector, Vectors, lengths_sq, times
+from ufm.domains.radius import AbstractRadius
+
+# On the boundary the further coordinate is 0 and stays 0, so a start lies inside.
+INSIDE = 0.9
+
+
+def rest_of(used: Array, terms: int) -> Array:
+    """What is left of a length 1 whose square is used up to this; nothing where that is rounding, whose root is far from it."""
+    rest = 1 - used
+    return jnp.where(rest > 4 * (terms + 8) * jnp.finfo(used.dtype).eps, jnp.sqrt(jnp.abs(rest)), 0)
+
+
+class Ball(AbstractRadius):
+    r"""Vectors of bounded length, $\|x\| \le r$.
+
+    Parameters
+    ----------
+    radius
+        r > 0: one number, or one for each vector (C,). May be traced.
+
+    Raises
+    ------
+    ValueError
+        For a radius that is not finite and > 0; from `ufm.Problem`, for one of the wrong shape.
+    """
+
+    name: ClassVar[str] = "ball"
+
+    def distance(self, vectors: Vectors) -> Float[Array, ""]:
+        return jnp.maximum(jnp.max(jnp.sqrt(lengths_sq(vectors)) / self.radius) - 1, 0)
+
+    @property
+    def wanted(self) -> str:
+        return "have vectors of length <= `radius`"
+
+    def coordinate_shape(self, shape: tuple[int, int]) -> tuple[int, ...]:
+        return shape[0] + 1, shape[1]
+
+    def chart(self, vectors: Vectors, unit: Array) -> Array:
+        scaled = times(vectors, 1 / self.radius)
+        return times(jnp.concatenate([scaled, rest_of(lengths_sq(scaled), len(vectors))[None, :]]), unit)
+
+    def point(self, coordinates: Array, unit: Array) -> Vectors:
+        return times(coordinates[:-1], self.radius / jnp.sqrt(lengths_sq(coordinates)))
+
+    def project(self, vectors: Vectors) -> Vectors:
+        longer = jnp.sqrt(lengths_sq(vectors)) / self.radius
+        return times(vectors, 1 / jnp.maximum(longer, 1))
+
+    def start(self, vectors: Vectors) -> Vectors:
+        return times(vectors, INSIDE * self.radius / jnp.sqrt(lengths_sq(vectors)))
+
+    def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
+        return jnp.maximum(jnp.maximum(wanted, decay), jnp.finfo(wanted.dtype).tiny)

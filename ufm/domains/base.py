@@ -1,0 +1,163 @@
+r"""What a domain is: where the vectors of a factor may lie (columns of H, rows of W).
+
+A domain answers three questions, and nothing outside this room asks which one it is.
+
+*Solvers* move in coordinates y without constraints: `chart` and `point` go there and back, `retract` picks
+one of the coordinates of a point. A norm constraint becomes the function $f(y/\|y\|)$ of degree 0, whose
+gradient and Hessian at $\|y\| = 1$ are the Riemannian ones; a ball is a sphere with one coordinate more.
+
+*Certificates* ask for multipliers: $\tfrac12\lambda\|x\|^2 \ge \tfrac12 b\|x\|^2 - \tfrac12(b-\lambda)r^2$ on the
+whole domain, for every b that `curvature` gives; `allowance` is the sum of what is subtracted.
+
+*Users* give points: `distance` says how far one lies outside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import concrete
+
+Vectors = Float[Array, "n C"]
+PerVector = Float[Array, " C"]
+
+
+class AbstractDomain(eqx.Module):
+    r"""A set for the vectors of a factor: C columns of length n.
+
+    `name`: what options, messages and tables call it. `constrained`: whether it leaves anything out. `compact`: whether it
+    bounds the vectors, so that no decay is needed for a minimum to exist. `nonnegative`: whether the solver keeps every entry >= 0.
+    `smooth`: whether `project` is smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
+    `movable`: whether a certificate may raise its multipliers.
+    """
+
+    name: ClassVar[str]
+    constrained: ClassVar[bool] = True
+    compact: ClassVar[bool] = False
+    nonnegative: ClassVar[bool] = False
+    smooth: ClassVar[bool] = False
+    movable: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    def __str__(self) -> str:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        words = [f"{name}={_shown(value)}" for name, value in fields.items() if value is not None]
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """The names of what it is made from, as the constructor has them."""
+        return tuple(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+
+    def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
+        """The domain for vectors of this shape (n, C), parameters in their dtype; `ValueError` where they do not fit."""
+        return self
+
+    # what users ask
+
+    @abstractmethod
+    def distance(self, vectors: Vectors) -> Float[Array, ""]:
+        """How far the vectors lie outside, relative to the size of the domain; 0 inside. `wanted` says what was broken."""
+
+    @property
+    @abstractmethod
+    def wanted(self) -> str:
+        """What vectors must do to lie inside, for a message: "be >= 0"."""
+
+    # what solvers ask
+
+    def unit(self, decay: PerVector, share: PerVector) -> Array:
+        """What coordinates are measured in, from decay and share of the samples: a number, or one for each vector."""
+        return jnp.sqrt(decay)
+
+    def coordinate_shape(self, shape: tuple[int, int]) -> tuple[int, ...]:
+        """The shape of the coordinates of vectors of this shape."""
+        return shape
+
+    def chart(self, vectors: Vectors, unit: Array) -> Array:
+        """Coordinates of a point."""
+        return times(vectors, unit)
+
+    def point(self, coordinates: Array, unit: Array) -> Vectors:
+        """The point of coordinates; smooth, and defined for all coordinates but 0."""
+        return times(coordinates, 1 / unit)
+
+    def retract(self, coordinates: Array, unit: Array) -> Array:
+        """The coordinates that stand for the same point and have the natural size."""
+        return coordinates
+
+    def redundant(self, number: int) -> int:
+        """How many directions of the coordinates of so many vectors move no point."""
+        return 0
+
+    def start(self, vectors: Vectors) -> Vectors:
+        """A point from a random factor of the scale of the problem; its nearest unless another is better to start from."""
+        return self.project(vectors)
+
+    def project(self, vectors: Vectors) -> Vectors:
+        """A point of the domain near the vectors: themselves where they lie in it.
+
+        The gradient of f(project(x)) at a point of a `smooth` domain is the Riemannian one.
+        """
+        return vectors
+
+    # what closed forms ask
+
+    def common_length(self, masses) -> float | None:
+        """The largest length of vectors, if all have one, each counted by its mass; None where there is none. Reads values."""
+        return None
+
+    # what certificates ask
+
+    def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
+        """Multipliers that the domain allows; those of a `movable` domain are >= `wanted` and as near as may be."""
+        return jnp.broadcast_to(decay, wanted.shape)
+
+    def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
+        r"""The least c with $\tfrac12\sum\lambda\|x\|^2 \ge \tfrac12\sum b\|x\|^2 - c$ on the domain."""
+        return jnp.zeros((), curvature.dtype)
+
+    def facing(self, slope: Vectors) -> Vectors:
+        r"""A slope g' with $\langle g, x\rangle \ge \langle g', x\rangle$ on the domain, as short as may be."""
+        return slope
+
+    def gram(self, gram: Float[Array, "C C"]) -> Float[Array, "C C"]:
+        r"""A matrix whose products with $X^\top X$ are at least those of `gram`, for X in the domain, as small as may be."""
+        return gram
+
+    def linear(self, vectors: Vectors, slope: Vectors) -> tuple[Vectors, Float[Array, ""]] | None:
+        r"""L and c with $\langle L, x\rangle = c$ on the domain, for the multiplier of a linear constraint at a point.
+
+        `slope` is the gradient of the objective there. None without linear constraints.
+        """
+        return None
+
+
+def times(vectors: Array, unit: Array) -> Array:
+    """Vectors times one number, or one each; written out because implicit rank promotion is an error here."""
+    return vectors * (unit[None, :] if unit.ndim else unit)
+
+
+def lengths_sq(vectors: Array) -> Array:
+    """Squared norm of every vector."""
+    return jnp.sum(vectors**2, axis=0)
+
+
+def _shown(value) -> str:
+    array = concrete(value)
+    if array is None:
+        return "traced"
+    # once where all vectors have the same
+    return f"{array.flat[0]:g}" if np.ptp(array) == 0 else f"an array of shape {array.shape}"

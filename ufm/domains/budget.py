@@ -1,0 +1,109 @@
+"""One budget for all vectors of a factor, as in layer-peeled models; coordinates as those of a ball."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import require, require_dtype
+from ufm.domains.ball import INSIDE, rest_of
+from ufm.domains.base import AbstractDomain, PerVector, Vectors, times
+from ufm.domains.radius import positive
+
+
+class Budget(AbstractDomain):
+    r"""One budget for all vectors of a factor, $\sum_c v_c\|x_c\|^2 \le E$.
+
+    Parameters
+    ----------
+    energy
+        E > 0. May be traced.
+    weights
+        $v_c > 0$ (C,). Unless given, the masses $m_c$ for features, so that collapsed and full columns
+        agree, and 1 for the rows of a classifier.
+
+    Raises
+    ------
+    ValueError
+        For an energy or weights that are not finite and > 0; from `ufm.Problem`, for weights of the wrong shape.
+
+    References
+    ----------
+    The layer-peeled model of Fang, He, Long & Su 2021, whose weights are 1/K and 1/(K n_k).
+    """
+
+    name: ClassVar[str] = "budget"
+    compact: ClassVar[bool] = True
+    movable: ClassVar[bool] = True
+
+    energy: Float[Array, ""] = eqx.field(converter=lambda energy: positive("energy", energy, shape=()))
+    weights: Float[Array, " C"] | None = eqx.field(
+        converter=lambda weights: None if weights is None else positive("weights", weights, ndim=1), default=None
+    )
+
+    def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
+        require_dtype(f"{name}.energy", self.energy, masses.dtype)
+        weights = masses if self.weights is None else self.weights
+        require(weights.shape == (shape[1],), f"`{name}.weights` must have shape ({shape[1]},)", weights.shape)
+        return Budget(self.energy.astype(masses.dtype), weights.astype(masses.dtype))
+
+    def _roots(self) -> PerVector:
+        """What makes a vector's share of the budget its squared length."""
+        assert self.weights is not None
+        return jnp.sqrt(self.weights / self.energy)
+
+    def distance(self, vectors: Vectors) -> Float[Array, ""]:
+        return jnp.maximum(jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2)) - 1, 0)
+
+    @property
+    def wanted(self) -> str:
+        return "keep within `energy`"
+
+    def unit(self, decay: PerVector, share: PerVector) -> Array:
+        return jnp.ones((), share.dtype)
+
+    def coordinate_shape(self, shape: tuple[int, int]) -> tuple[int, ...]:
+        return (shape[0] * shape[1] + 1,)
+
+    def chart(self, vectors: Vectors, unit: Array) -> Array:
+        scaled = times(vectors, self._roots()).ravel()
+        return jnp.append(scaled, rest_of(jnp.sum(scaled**2), len(scaled)))
+
+    def point(self, coordinates: Array, unit: Array) -> Vectors:
+        assert self.weights is not None
+        vectors = coordinates[:-1].reshape(-1, len(self.weights))
+        return times(vectors, 1 / (self._roots() * jnp.sqrt(jnp.sum(coordinates**2))))
+
+    def retract(self, coordinates: Array, unit: Array) -> Array:
+        return coordinates / jnp.sqrt(jnp.sum(coordinates**2))
+
+    def redundant(self, number: int) -> int:
+        return 1
+
+    def project(self, vectors: Vectors) -> Vectors:
+        # not the nearest for unequal weights, but along the ray
+        longer = jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2))
+        return vectors / jnp.maximum(longer, 1)
+
+    def start(self, vectors: Vectors) -> Vectors:
+        return vectors * (INSIDE / jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2)))
+
+    def common_length(self, masses) -> float | None:
+        # only where longer vectors pay for all their samples do equal ones have the budget in equal parts
+        weights = np.asarray(masses if self.weights is None else self.weights, np.float64)
+        alike = np.ptp(weights / np.asarray(masses, np.float64)) <= 8 * np.finfo(np.float64).eps
+        return float(np.sqrt(float(self.energy) / weights.sum())) if alike else None
+
+    def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
+        assert self.weights is not None
+        # one multiplier μ >= 0 for all: b = λ + μ v
+        multiplier = jnp.maximum(jnp.max((wanted - decay) / self.weights), jnp.finfo(wanted.dtype).tiny)
+        return decay + multiplier * self.weights
+
+    def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
+        assert self.weights is not None
+        return 0.5 * self.energy * jnp.max((curvature - decay) / self.weights)

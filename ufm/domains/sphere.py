@@ -1,0 +1,48 @@
+"""Vectors of a given length."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm.domains.base import PerVector, Vectors, lengths_sq, times
+from ufm.domains.radius import AbstractRadius
+
+
+class Sphere(AbstractRadius):
+    r"""Vectors of a given length, $\|x\| = r$.
+
+    Parameters
+    ----------
+    radius
+        r > 0: one number, or one for each vector (C,). May be traced.
+
+    Raises
+    ------
+    ValueError
+        For a radius that is not finite and > 0; from `ufm.Problem`, for one of the wrong shape.
+    """
+
+    name: ClassVar[str] = "sphere"
+    smooth: ClassVar[bool] = True
+
+    def distance(self, vectors: Vectors) -> Float[Array, ""]:
+        return jnp.max(jnp.abs(jnp.sqrt(lengths_sq(vectors)) / self.radius - 1))
+
+    @property
+    def wanted(self) -> str:
+        return "have vectors of length `radius`"
+
+    def chart(self, vectors: Vectors, unit: Array) -> Array:
+        return self.retract(vectors, unit)
+
+    def point(self, coordinates: Array, unit: Array) -> Vectors:
+        return times(coordinates, self.radius / jnp.sqrt(lengths_sq(coordinates)))
+
+    def project(self, vectors: Vectors) -> Vectors:
+        return times(vectors, self.radius / jnp.sqrt(lengths_sq(vectors)))
+
+    def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
+        return jnp.maximum(wanted, jnp.finfo(wanted.dtype).tiny)

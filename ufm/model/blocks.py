@@ -1,0 +1,103 @@
+"""A factor as solvers see it: a matrix with a decay, whose vectors lie in a domain, and its coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ufm.domains import AbstractDomain
+from ufm.model.params import Params
+
+
+class Block(eqx.Module):
+    r"""A free factor: its shape, its domain, and the coordinates in which solvers move it.
+
+    `unit`: what coordinates are multiplied by; of a real factor the root of its decay, so that the decay is half the squared
+    length of the coordinates: unequal λ and long tails cost nothing, and every factor of a stationary point has the same
+    length (balance). `by_rows`: whether its vectors are rows, as those of a classifier, and not columns.
+    """
+
+    domain: AbstractDomain
+    unit: Array
+    shape: tuple[int, ...] = eqx.field(static=True)
+    by_rows: bool = eqx.field(static=True, default=False)
+
+    @property
+    def coordinate_shape(self) -> tuple[int, ...]:
+        """The shape of its coordinates."""
+        if len(self.shape) == 1:
+            return self.shape
+        rows, columns = self.shape
+        shape = self.domain.coordinate_shape((columns, rows) if self.by_rows else (rows, columns))
+        return shape[::-1] if self.by_rows else shape
+
+    @property
+    def size(self) -> int:
+        """How many coordinates it has."""
+        return math.prod(self.coordinate_shape)
+
+    @property
+    def redundant(self) -> int:
+        """How many directions of the coordinates move nothing."""
+        return self.domain.redundant(self.shape[0] if self.by_rows else self.shape[-1])
+
+    def chart(self, value: Array) -> Array:
+        """Coordinates of a value."""
+        return self._turned(self.domain.chart(self._turned(value), self.unit))
+
+    def point(self, coordinates: Array) -> Array:
+        """The value at coordinates."""
+        return self._turned(self.domain.point(self._turned(coordinates), self.unit))
+
+    def retract(self, coordinates: Array) -> Array:
+        """The coordinates of the same value that have the natural size."""
+        return self._turned(self.domain.retract(self._turned(coordinates), self.unit))
+
+    def bounds(self) -> Array:
+        """Whether each coordinate must stay >= 0."""
+        return jnp.full(self.size, self.domain.nonnegative)
+
+    def start(self, value: Array) -> Array:
+        """A value in the domain from a random one of the scale of the problem."""
+        return self._turned(self.domain.start(self._turned(value)))
+
+    def project(self, value: Array) -> Array:
+        """The nearest value in the domain."""
+        return self._turned(self.domain.project(self._turned(value)))
+
+    def _turned(self, matrix: Array) -> Array:
+        return matrix.T if self.by_rows and matrix.ndim == 2 else matrix
+
+
+class Blocks(eqx.Module):
+    """The free factors, in the places that their values have in `Params`; no weights where these are frozen."""
+
+    weights: tuple[Block, ...]
+    features: Block
+    bias: Block | None
+
+    def __iter__(self) -> Iterator[Block]:
+        yield from self.weights
+        yield self.features
+        if self.bias is not None:
+            yield self.bias
+
+    def apply(self, function: Callable[[Block, Array], Array], values: Params) -> Params:
+        """A function of every block and its value, or its coordinates."""
+        bias = None if self.bias is None or values.bias is None else function(self.bias, values.bias)
+        weights = (function(block, value) for block, value in zip(self.weights, values.weights, strict=True))
+        return Params(tuple(weights), function(self.features, values.features), bias)
+
+    def split(self, flat: Array) -> Params:
+        """A flat vector cut into the coordinates of the blocks."""
+        pieces, at = [], 0
+        for block in self:
+            pieces.append(flat[at : at + block.size].reshape(block.coordinate_shape))
+            at += block.size
+        bias = None if self.bias is None else pieces.pop()
+        *weights, features = pieces
+        return Params(tuple(weights), features, bias)

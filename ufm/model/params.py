@@ -1,0 +1,28 @@
+"""A point of a problem."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+
+class Params(eqx.Module):
+    """Factors (W_M, …, W_1), outermost first; features H (d_1, C); bias (K,) or None."""
+
+    weights: tuple[Float[Array, "_ _"], ...]
+    features: Float[Array, "d C"]
+    bias: Float[Array, " K"] | None = None
+
+    @property
+    def classifier(self) -> Float[Array, "K d"]:
+        """The product W = W_M … W_1."""
+        return functools.reduce(operator.matmul, self.weights)
+
+    @property
+    def logits(self) -> Float[Array, "K C"]:
+        """Z = W_M … W_1 H + b 1ᵀ. The product of the weights comes first: K <= C makes that the cheap order."""
+        logits = self.classifier @ self.features
+        return logits if self.bias is None else logits + self.bias[:, None]

@@ -1,0 +1,315 @@
+r"""The one problem of the library, and the one place where its normalisation is stated.
+
+$$\min\ \sum_c \omega_c\,\ell(z_c, q_c) + \sum_m \tfrac{\lambda_m}{2}\|W_m\|_F^2 + \tfrac{\lambda_H}{2}\sum_c m_c\|h_c\|^2
+  \;[+ \tfrac{\beta}{2}\sum_c m_c\|h_c - h^0_c\|^2] + \tfrac{\lambda_b}{2}\|b\|^2,\qquad Z = W_M\cdots W_1 H + b\mathbf 1^\top,$$
+
+with $\omega_c = m_c w_c/\sum m w$: the loss is a mean over samples, the decay of the features a sum over samples. The weights $w_c$ are 1
+unless the labels say otherwise. Columns of H and rows of $W_M$ may be confined to a domain: nonnegative, a sphere, a ball, one budget.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import (
+    Shown,
+    concrete,
+    require,
+    require_dtype,
+    require_finite,
+    require_instance,
+    require_nonnegative,
+    require_positive,
+    require_whole,
+)
+from ufm.domains import AbstractDomain, Real
+from ufm.labels import Labels
+from ufm.losses import AbstractLoss
+from ufm.losses.base import require_loss
+from ufm.model.blocks import Block, Blocks
+from ufm.model.params import Params
+
+_REAL = Real()
+
+
+class Problem(eqx.Module):
+    r"""A label matrix, a loss on the logits, and decay on the factors; see the top of `ufm/model/problem.py` for the objective.
+
+    `labels`: `Labels` with targets (K, C). `loss`: a loss of one sample. `widths` (d_1, …, d_M): feature dimension first; the depth M
+    is its length, W_1 has shape (d_2, d_1) and W_M has shape (K, d_M). `lambda_W`: one float for all factors or M of them,
+    outermost (W_M) first like `Params.weights`. `lambda_H`: decay per sample. `bias`: None, "free" (not penalised) or the penalty λ_b > 0.
+    `anchor` (d_1, C) and `beta` > 0 pull the features to given ones. `fixed_weights` (W_M, …, W_1) freezes the factors at these
+    values, so that only features and bias are free. `features`, `classifier`: where the columns of H and the rows of W_M may lie,
+    domains such as `ufm.domains.Sphere(1.0)`; anywhere unless given. λ, β, masses, targets and radii may be traced: sweeping them
+    does not recompile.
+
+    λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms and certificates require λ > 0 on
+    every factor that no domain bounds.
+
+    Raises `ValueError` for widths below 1, domains whose parameters do not fit, a domain of frozen weights, negative or non-finite λ,
+    a wrong number of λ_W, targets with which the loss has no minimum (`AbstractLoss.check_targets`), `beta` without `anchor` or the
+    reverse, and arrays of the wrong shape or dtype.
+    """
+
+    labels: Labels
+    loss: AbstractLoss
+    lambda_W: Float[Array, " M"]
+    lambda_H: Float[Array, ""]
+    lambda_b: Float[Array, ""] | None
+    anchor: Float[Array, "d C"] | None
+    beta: Float[Array, ""] | None
+    fixed_weights: tuple[Float[Array, "_ _"], ...] | None
+    features: AbstractDomain
+    classifier: AbstractDomain
+    widths: tuple[int, ...] = eqx.field(static=True)
+    bias: str | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        labels: Labels,
+        *,
+        loss: AbstractLoss,
+        widths,
+        lambda_W,
+        lambda_H,
+        bias=None,
+        anchor=None,
+        beta=None,
+        fixed_weights=None,
+        features: AbstractDomain = _REAL,
+        classifier: AbstractDomain = _REAL,
+    ):
+        require_instance("labels", labels, Labels, "ufm.Labels; see ufm.one_hot and ufm.soft")
+        require_loss(loss, labels.targets.shape, labels.targets.dtype)
+        for name, domain in (("features", features), ("classifier", classifier)):
+            require_instance(name, domain, AbstractDomain, "a domain such as ufm.domains.Sphere(1.0)")
+        targets = concrete(labels.targets)
+        if targets is not None:
+            loss.check_targets(targets)
+        dtype = labels.targets.dtype
+        self.labels = labels
+        self.loss = loss
+        self.widths = _checked_widths(widths)
+        M = len(self.widths)
+        require_nonnegative("lambda_W", lambda_W)
+        several = f"`lambda_W` must be a float or one float per factor (M = {M})"
+        require(np.shape(lambda_W) in ((), (M,)), several, Shown(lambda_W))
+        require_dtype("lambda_W", lambda_W, dtype)
+        require_nonnegative("lambda_H", lambda_H, shape=())
+        require_dtype("lambda_H", lambda_H, dtype)
+        self.lambda_W = jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
+        self.lambda_H = jnp.asarray(lambda_H, dtype)
+        if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(bias, bool):
+            free = isinstance(bias, str) and bias == "free"
+            require(free or bias is None, '`bias` must be None, "free" or a penalty > 0', Shown(bias))
+            self.bias, self.lambda_b = "free" if free else None, None
+        else:
+            require_positive("bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=())
+            require_dtype("bias", bias, dtype)
+            self.bias, self.lambda_b = "penalised", jnp.asarray(bias, dtype)
+        together = "`anchor` and `beta` must be given together"
+        require((anchor is None) == (beta is None), together, f"only {'`anchor`' if beta is None else '`beta`'}")
+        if anchor is None:
+            self.anchor = self.beta = None
+        else:
+            assert beta is not None
+            require_positive("beta", beta, shape=())
+            require_dtype("beta", beta, dtype)
+            self.anchor = checked_array("anchor", anchor, (self.widths[0], labels.num_columns), dtype)
+            self.beta = jnp.asarray(beta, dtype)
+        K, outermost = labels.num_classes, self.weight_shapes[0][1]
+        self.features = features.fitted("features", (self.feature_dim, labels.num_columns), labels.masses)
+        self.classifier = classifier.fitted("classifier", (outermost, K), jnp.ones(K, dtype))
+        unbound = not classifier.constrained or fixed_weights is None
+        require(unbound, "`classifier` must not be given together with `fixed_weights`, which leave it no freedom", classifier)
+        self.fixed_weights = None
+        if fixed_weights is not None:
+            require_factors("fixed_weights", fixed_weights, M)
+            self.fixed_weights = tuple(
+                checked_array(f"fixed_weights[{i}]", W, shape, dtype)
+                for i, (W, shape) in enumerate(zip(fixed_weights, self.weight_shapes, strict=True))
+            )
+
+    def __str__(self) -> str:
+        """One line: classes, columns, loss, widths, decay, and what else there is."""
+        labels, decays = self.labels, (*_numbers(self.lambda_W), *_numbers(self.lambda_H))
+        parts = [f"K={labels.num_classes}", f"C={labels.num_columns}", str(self.loss), f"widths={self.widths}", f"λ={', '.join(decays)}"]
+        if self.bias is not None:
+            parts.append("free bias" if self.lambda_b is None else f"bias with λ_b={_numbers(self.lambda_b)[0]}")
+        parts += [f"{name}={domain}" for name, domain in self.domains.items() if domain.constrained]
+        parts += ["frozen weights"] * self.frozen + ["anchored features"] * (self.anchor is not None)
+        return f"Problem({', '.join(parts)})"
+
+    def replace(self, **changes: Any) -> Problem:
+        """The problem with other arguments of the constructor, which checks them; the rest stays."""
+        given = {name: getattr(self, name) for name in _ARGUMENTS}
+        given["bias"] = self.lambda_b if self.bias == "penalised" else self.bias
+        strange = [name for name in changes if name not in given]
+        require(not strange, f"`changes` must be among {', '.join(given)}", strange)
+        return Problem(**{**given, **changes})
+
+    @property
+    def domains(self) -> dict[str, AbstractDomain]:
+        """The domains by the argument that gives them."""
+        return {"features": self.features, "classifier": self.classifier}
+
+    @property
+    def unconstrained(self) -> bool:
+        """Whether factors may be anything."""
+        return not any(domain.constrained for domain in self.domains.values())
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the weights are fixed."""
+        return self.fixed_weights is not None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the unconstrained model with decay alone: no domain, no anchor, no frozen weights."""
+        return self.unconstrained and self.anchor is None and not self.frozen
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a domain bounds some free factor, so that lengths are not held by decay alone."""
+        return any(domain.compact for domain in self.domains.values())
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether solvers minimise the logarithm of the objective: without decay a loss can fall below any tolerance of its own."""
+        return self.bounded and self.loss.exponential
+
+    @property
+    def feature_decay(self) -> Float[Array, ""]:
+        """What holds a feature: λ_H, and β of an anchor."""
+        return self.lambda_H if self.beta is None else self.lambda_H + self.beta
+
+    @property
+    def decays(self) -> Float[Array, " M+1"]:
+        """λ of every factor, features last, for the natural scale of a start: where there is none, that of the features, or 1."""
+        lambda_H = self.feature_decay
+        if self.bounded:
+            positive = jnp.max(jnp.append(self.lambda_W, lambda_H))
+            lambda_H = jnp.where(lambda_H > 0, lambda_H, jnp.where(positive > 0, positive, 1))
+        return jnp.append(jnp.where(self.lambda_W > 0, self.lambda_W, lambda_H), lambda_H)
+
+    @property
+    def blocks(self) -> Blocks:
+        """The free factors as solvers see them."""
+        labels, K = self.labels, self.labels.num_classes
+        outer = self.classifier.unit(self.lambda_W[0], jnp.full((), 1 / K, self.dtype))
+        units = (outer, *(jnp.sqrt(lam) for lam in self.lambda_W[1:]))
+        domains = (self.classifier, *[_REAL] * (self.depth - 1))
+        weights = tuple(
+            Block(domain, unit, shape, by_rows=domain.constrained)
+            for domain, unit, shape in zip(domains, units, self.weight_shapes, strict=True)
+        )
+        unit = self.features.unit(self.feature_decay * labels.masses, labels.mass_shares)
+        features = Block(self.features, unit, (self.feature_dim, labels.num_columns))
+        bias = Block(_REAL, self._bias_unit(), (K,)) if self.has_bias else None
+        return Blocks(weights=() if self.frozen else weights, features=features, bias=bias)
+
+    def _bias_unit(self) -> Float[Array, ""]:
+        """What the coordinates of a bias are multiplied by.
+
+        A bias has curvature 1 + λ_b, a factor in decay-weighted coordinates typical^(2M/(M+1)) / (N Λ): without matching the two,
+        the ball in which Newton trusts its model is a needle (1000 steps at λ = 1e-6 on a long tail, 60 with it).
+        """
+        penalty = 1 if self.lambda_b is None else 1 + self.lambda_b
+        if self.bounded:
+            return jnp.sqrt(jnp.ones((), self.dtype) * penalty)
+        M, (Lambda, typical) = self.depth, self.sizes
+        curvature = jnp.maximum(typical ** (2 * M / (M + 1)) / (self.labels.num_samples * Lambda), 1)
+        return jnp.sqrt(penalty / curvature)
+
+    @property
+    def sizes(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Λ, the geometric mean of the decay of all factors, and the root mean square singular value of the mass-weighted targets."""
+        lambdas, labels = self.decays, self.labels
+        # in the coordinates √m h the loss pulls with N ω / √m, which is √m where all samples count alike
+        masses = labels.masses if labels.weights is None else (labels.num_samples * labels.column_weights) ** 2 / labels.masses
+        energy = jnp.dot(masses, jnp.sum(labels.targets**2, axis=0)) / min(labels.targets.shape)
+        return jnp.exp(jnp.mean(jnp.log(lambdas))), jnp.sqrt(energy)
+
+    def free_part(self, params: Params) -> Params:
+        """`params` without the frozen factors."""
+        return Params(weights=(), features=params.features, bias=params.bias) if self.frozen else params
+
+    def projected(self, free: Params) -> Params:
+        """The nearest point in the domains."""
+        return self.blocks.apply(lambda block, value: block.project(value), free) if not self.unconstrained else free
+
+    def filled(self, free: Params) -> Params:
+        """Inverse of `free_part`."""
+        return free if self.fixed_weights is None else Params(self.fixed_weights, free.features, free.bias)
+
+    @property
+    def depth(self) -> int:
+        """M, the number of linear layers after the features."""
+        return len(self.widths)
+
+    @property
+    def feature_dim(self) -> int:
+        """d = d_1."""
+        return self.widths[0]
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shapes of (W_M, …, W_1)."""
+        outward = (*self.widths, self.labels.num_classes)
+        return tuple((outward[m + 1], outward[m]) for m in reversed(range(self.depth)))
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the logits carry a bias, free or penalised."""
+        return self.bias is not None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The float dtype of everything in the problem."""
+        return self.labels.targets.dtype
+
+
+_ARGUMENTS = (
+    "labels", "loss", "widths", "lambda_W", "lambda_H", "bias", "anchor", "beta", "fixed_weights", "features", "classifier"
+)  # fmt: skip
+
+
+def _numbers(value: Array) -> list[str]:
+    """Numbers in words, each once where all are equal."""
+    values = concrete(value)
+    return ["traced"] if values is None else [f"{x:g}" for x in dict.fromkeys(np.ravel(values).tolist())]
+
+
+def with_canonical_loss(problem):
+    """The same problem with the simplest loss of the same values, whose bounds and structure are known."""
+    # of the class, as equinox makes an object for a method of an object, which takes longer than the method
+    simplest = type(problem.loss).canonical(problem.loss)
+    return problem if simplest is problem.loss else eqx.tree_at(lambda p: p.loss, problem, simplest)
+
+
+def _checked_widths(widths) -> tuple[int, ...]:
+    several = isinstance(widths, tuple | list) and len(widths) >= 1
+    require(several, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", Shown(widths))
+    return tuple(require_whole(f"widths[{i}]", d) for i, d in enumerate(widths))
+
+
+def require_factors(name: str, weights, depth: int) -> None:
+    """A tuple or list of M factors."""
+    several = isinstance(weights, tuple | list)
+    wanted = f"`{name}` must hold the M = {depth} factors (W_M, …, W_1)"
+    require(several, wanted, Shown(weights))
+    require(len(weights) == depth, wanted, len(weights))
+
+
+def checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
+    """A finite array of this shape, in the problem's dtype."""
+    require_finite(name, value, shape=shape)
+    require_dtype(name, value, dtype)
+    made = isinstance(value, jax.Array) and value.dtype == dtype and not value.weak_type
+    return value if made else jnp.asarray(value, dtype)

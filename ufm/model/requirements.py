@@ -1,0 +1,99 @@
+"""What others require of a problem or of a point of it; each failure is a `ValueError` that names the part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array
+
+from ufm._validate import Shown, is_traced, require, require_instance, require_positive, require_real
+from ufm.domains import AbstractDomain
+from ufm.model.params import Params
+from ufm.model.problem import Problem, checked_array, require_factors
+
+
+def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
+    """`params` as arrays of the problem's dtype; `ValueError` naming the first part whose shape, dtype, values or signs do not fit."""
+    given, dtype = _parts(problem, params, name), problem.dtype
+    parts = [checked_array(part, value, shape, dtype) for part, value, shape in given]
+    same = all(part is value for part, (_, value, _) in zip(parts, given, strict=True))
+    bias = parts.pop() if problem.has_bias else None
+    *weights, features = parts
+    _require_inside(f"{name}.features", "features", problem.features, features)
+    if not problem.frozen:
+        _require_inside(f"{name}.weights[0]", "classifier", problem.classifier, weights[0].T)
+    if same and isinstance(params.weights, tuple):
+        return params
+    return Params(weights=tuple(weights), features=features, bias=bias)
+
+
+def _require_inside(name: str, argument: str, domain: AbstractDomain, vectors: Array) -> None:
+    """The vectors lie in the domain, up to the rounding of their lengths; nothing is asked while they are traced."""
+    if not domain.constrained or is_traced((vectors, domain)):
+        return
+    distance = float(domain.distance(vectors))
+    room = 0.0 if domain.nonnegative else 8 * (len(vectors) + 8) * float(np.finfo(vectors.dtype).eps)
+    require(distance <= room, f"`{name}` must {domain.wanted}, for {argument}={domain}", f"vectors that are off by {distance:.3g}")
+
+
+def require_shapes(problem: Problem, params: Params) -> None:
+    """`ValueError` unless `params` has the shapes of a point of the problem. Reads no values, so it runs inside `jit`."""
+    for part, value, shape in _parts(problem, params, "params"):
+        require_real(part, value, shape=shape)
+
+
+def _parts(problem: Problem, params: Params, name: str) -> list[tuple[str, Any, tuple[int, ...]]]:
+    """Factors, features and bias, each with its name and the shape that it must have."""
+    require_instance(name, params, Params)
+    require_factors(f"{name}.weights", params.weights, problem.depth)
+    K, C = problem.labels.num_classes, problem.labels.num_columns
+    parts: list[tuple[str, Any, tuple[int, ...]]] = [
+        (f"{name}.weights[{i}]", W, shape) for i, (W, shape) in enumerate(zip(params.weights, problem.weight_shapes, strict=True))
+    ]
+    parts.append((f"{name}.features", params.features, (problem.feature_dim, C)))
+    wanted = f"`{name}.bias` must be {'an array' if problem.has_bias else 'None'}"
+    require((params.bias is not None) == problem.has_bias, wanted, Shown(params.bias))
+    return [*parts, (f"{name}.bias", params.bias, (K,))] if problem.has_bias else parts
+
+
+def require_decay(problem: Problem, purpose: str) -> None:
+    """`ValueError` unless every λ that acts on a free factor is positive, which `purpose` needs."""
+    if not problem.frozen:
+        # (of one problem, or of many that are stacked)
+        held = problem.lambda_W[..., int(problem.classifier.compact) :]
+        if held.size:
+            require_positive("lambda_W", held, f" for {purpose}")
+    if problem.beta is None and not problem.features.compact:
+        require_positive("lambda_H", problem.lambda_H, f" for {purpose}")
+
+
+def require_minimum(problem: Problem, purpose: str) -> None:
+    """`ValueError` unless the infimum is attained: λ > 0 on free factors, and no bias that is best at −∞."""
+    require_decay(problem, purpose)
+    if problem.bias == "free" and problem.loss.needs_every_class:
+        absent = problem.labels.absent_classes
+        words = (
+            f"`labels` must give every class some target for {purpose} with a free bias: the infimum is not attained, "
+            "as the bias of an absent class is best at -inf (leave the class out, or give the bias a penalty)"
+        )
+        require(len(absent) == 0, words, f"no target for class {', '.join(map(str, absent[:5]))}")
+
+
+def require_smooth(problem: Problem, purpose: str) -> None:
+    """`ValueError` for a domain with a boundary, on which `purpose` has no velocity."""
+    for name, domain in problem.domains.items():
+        require(domain.smooth, f"`problem.{name}` must be a domain without a boundary, such as a sphere, for {purpose}", domain)
+
+
+def require_plain(problem: Problem, purpose: str) -> None:
+    """`ValueError` for an anchor, frozen weights or a domain, which `purpose` does not cover."""
+    require(problem.anchor is None, f"`problem` must have no feature anchor for {purpose}", "an anchor")
+    require(not problem.frozen, f"`problem` must have free weights for {purpose}", "fixed weights")
+    require_unconstrained(problem, purpose)
+
+
+def require_unconstrained(problem: Problem, purpose: str) -> None:
+    """`ValueError` for factors with a domain, which `purpose` does not cover."""
+    for name, domain in problem.domains.items():
+        require(not domain.constrained, f"`problem.{name}` must be unconstrained for {purpose}", domain)
