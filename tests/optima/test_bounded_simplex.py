@@ -1,0 +1,74 @@
+"""The simplex of bounded lengths: against the minimiser and its certificate, at its limits, and what it refuses."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import ufm
+from ufm.domains import Ball, Budget, Nonnegative, Sphere
+
+
+def make(counts=(3,) * 4, d=4, lambda_W=0.0, lambda_H=0.0, **parts):
+    labels = ufm.one_hot(counts, collapsed=True)
+    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts)
+
+
+PROBLEMS = {
+    "spheres": make(features=Sphere(2.0), classifier=Sphere(1.0)),
+    "d=K-1": make(d=3, features=Sphere(2.0), classifier=Sphere(1.0)),
+    "ball-budget": make(features=Ball(2.0), classifier=Budget(1.0)),
+    "sphere-decay": make(features=Sphere(2.0), lambda_W=1e-2),
+    "budget-decay-free-bias": make(features=Budget(20.0), lambda_W=1e-2, bias="free"),
+    "decay-ball": make(classifier=Ball(2.0), lambda_H=1e-2),
+    "sphere-with-decay": make(features=Sphere(2.0), lambda_W=1e-2, lambda_H=0.3, bias=0.1),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_minimiser_and_the_certificate_agree(name):
+    problem = PROBLEMS[name]
+    solution = ufm.minimise(problem, key=jax.random.key(0))
+    assert solution.result is ufm.Result.CONVERGED
+    assert float(ufm.certify(problem, solution.params).gap) <= 1e-11
+    comparison = ufm.compare(solution, ufm.closed_form(problem))
+    assert comparison.ok, str(comparison)
+
+
+def test_by_hand():
+    """Two classes on the unit spheres: log(1 + exp(−2β))."""
+    for beta in (0.5, 3.0):
+        optimum = ufm.closed_form(make((1, 1), d=1, features=Sphere(beta), classifier=Sphere(1.0)))
+        np.testing.assert_allclose(optimum.value, np.log1p(np.exp(-2 * beta)), rtol=1e-15)
+        np.testing.assert_allclose(optimum.class_gram, beta**2 * np.array([[1, -1], [-1, 1]]), rtol=1e-14)
+    # a long sphere and vanishing decay: the length grows like a logarithm, and the value is below that of any one length
+    light = ufm.closed_form(make((1, 1), features=Sphere(1.0), lambda_W=1e-6)).value
+    lengths = np.linspace(0.1, 20, 4000)
+    assert light <= np.min(np.log1p(np.exp(-2 * lengths)) + 1e-6 * lengths**2)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        pytest.param(make((3, 2, 1), features=Sphere(2.0), classifier=Sphere(1.0)), "needs balanced classes", id="imbalanced"),
+        pytest.param(make((1,) * 7, d=3, features=Sphere(2.0), classifier=Sphere(1.0)), "needs d >= 6", id="narrow"),
+        pytest.param(make(features=Sphere((1.0, 1.0, 1.0, 2.0)), classifier=Sphere(1.0)), "needs one length for all vectors", id="radii"),
+        pytest.param(make(features=Ball(2.0), classifier=Sphere(1.0), lambda_H=0.1), "needs no decay beside the bound", id="ball-decay"),
+        pytest.param(make(features=Nonnegative(), classifier=Sphere(1.0), lambda_H=0.1), "nonnegative", id="nonnegative"),
+        pytest.param(make(features=Sphere(1.0), fixed_weights=(np.eye(4),)), "needs free weights", id="frozen"),
+    ],
+)
+def test_what_it_does_not_cover_is_named(problem, words):
+    with pytest.raises(ufm.NoClosedForm, match=words):
+        ufm.closed_form(problem)
+
+
+def test_a_wrong_radius_is_refuted():
+    """The optimum of another radius is not that of this problem."""
+    problem = PROBLEMS["spheres"]
+    solution = ufm.minimise(problem, key=jax.random.key(0))
+    wrong = ufm.closed_form(problem.replace(features=Sphere(2.0 + 1e-5)))
+    comparison = ufm.compare(solution, wrong)
+    assert not comparison.ok
+    assert "value" in str(comparison)
