@@ -23,6 +23,9 @@ from ufm.command_line import catalogue
 from ufm.command_line.settings import checked, counts_of, problem_of
 from ufm.command_line.spec import range_of, read_spec, spec_of
 
+# what is printed and which status ends it; commands that are started in a process of their own are a user's
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SQUARED_ERROR = [
     "solve",
     "--class-counts",

@@ -22,6 +22,10 @@ from ufm.sweeping.store import FORMAT, Store, plan_of
 from ufm.sweeps import open_sweep, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# runs are compared with each other, also across processes, all of them optimised less
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 OVER = {"lam": np.geomspace(1e-3, 1e-1, 6), "seed": range(4)}
 
 SCRIPT = """
@@ -55,10 +59,11 @@ def run(store, make=make, over=OVER, **options):
 def process(tmp_path_factory):
     """Starts the sweep in a process, which prints the chunks that it has written and pauses after each. They keep what they compile."""
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    env = os.environ | cache | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
     def start(store, pause: float) -> subprocess.Popen:
         arguments = [sys.executable, "-c", SCRIPT, str(store), str(pause)]
-        return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | cache | {"PYTHONPATH": str(ROOT)})
+        return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=env)
 
     return start
 
