@@ -10,6 +10,7 @@ from numpy.polynomial import Polynomial
 from scipy.special import roots_jacobi
 
 import ufm
+from tests.benchmarks import codes as codes_command
 from ufm import frames
 from ufm.certificates import boxes, code_bound, levenshtein, linear_programming_bound, proved_intervals
 from ufm.certificates import self_dual as theorem_A
@@ -117,6 +118,10 @@ def test_no_beta_is_too_small(code, beta):
 @pytest.mark.parametrize("name", ["4-gon", "5-gon", "6-gon", "icosahedron", "16 in R^5", "27 in R^6"])
 def test_theorem_B_holds_at_small_beta(name):
     assert code_bound(CODES[name], (0.0, 0.015), theorem="B").proved
+    # one form of the theorem may fail where another is not decided yet
+    found = proved_intervals(CODES[name], theorem="B", width=1e-3, upto=2.0)
+    assert found[0].low == 0.0
+    assert found[0].high > 0.016
     assert "fails" in code_bound(CODES[name], 1.0, theorem="B").failing
 
 
@@ -350,3 +355,16 @@ def test_bad_input_is_named(call, message):
 def test_it_is_public():
     assert ufm.code_bound is code_bound
     assert ufm.proved_intervals is proved_intervals
+
+
+def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypatch):
+    few = (frames.polygon(4), frames.orthoplex(6), CELL)
+    monkeypatch.setattr(frames, "sharp_codes", lambda: few)
+    assert codes_command.main(["--tries", "300", "--width", "0.01"]) == 0
+    printed = capsys.readouterr().out
+    assert "| 4-gon | 4 | 2 | [0, inf) | " in printed
+    assert "| 24-cell | 24 | 4 | best known | best known |" in printed
+    # … and would say so
+    monkeypatch.setattr(ufm.CodeBound, "lower", lambda self: 10.0)
+    assert codes_command.main(["--tries", "300", "--width", "1.0"]) == 1
+    assert "24-cell, beta = 0.02: below the bound by" in capsys.readouterr().out

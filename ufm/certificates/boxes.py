@@ -43,13 +43,20 @@ class Sign(enum.Enum):
 Conditions = Callable[[float, float], Iterable[tuple[str, Ball]]]
 
 
+def decided(report: Iterable[tuple[str, Ball]]) -> list[tuple[str, Ball]]:
+    """The conditions up to the first that does not hold; all of them where they do."""
+    found = []
+    for name, ball in report:
+        found.append((name, ball))
+        if Sign.of(ball) is not Sign.HOLDS:
+            break
+    return found
+
+
 def sign_of(conditions: Conditions, low: float, high: float) -> tuple[Sign, str]:
     """What is known of all conditions on [low, high], and the name of the first that spoils it."""
-    for name, ball in conditions(low, high):
-        sign = Sign.of(ball)
-        if sign is not Sign.HOLDS:
-            return sign, name
-    return Sign.HOLDS, ""
+    name, ball = decided(conditions(low, high))[-1]
+    return Sign.of(ball), name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +131,10 @@ def first_failure(conditions: Conditions, low: float, high: float, *, width: flo
 
 
 def holding_intervals(conditions: Conditions, low: float, high: float, *, width: float) -> tuple[Interval, ...]:
-    """The maximal intervals in [low, high] on which the conditions hold, to `width` at each end."""
+    """The maximal intervals in [low, high] on which the conditions hold, to `width` at each end.
+
+    Near 0, where what is relative decides, parts are halved further, to a 64th of that.
+    """
     found: list[Interval] = []
     pending = [(low, high)]
     while pending:
@@ -134,7 +144,7 @@ def holding_intervals(conditions: Conditions, low: float, high: float, *, width:
             if found and found[-1].high == a:
                 a = found.pop().low
             found.append(Interval(a, b))
-        elif sign is Sign.OPEN and b - a > width:
+        elif sign is Sign.OPEN and b - a > max(min(width, a / 64), width / 64):
             middle = (a + b) / 2
             pending += [(middle, b), (a, middle)]
     return tuple(found)

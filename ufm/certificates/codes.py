@@ -8,14 +8,13 @@ decided over whole intervals of the inverse temperature, with every rounding acc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ufm._validate import require, require_choice, require_instance, require_nonnegative, require_positive, require_whole
 from ufm.certificates.balls import Ball, flint, round_down
-from ufm.certificates.boxes import BITS, Interval, Sign, first_failure, holding_intervals
+from ufm.certificates.boxes import BITS, Conditions, Interval, Sign, decided, first_failure, holding_intervals
 from ufm.certificates.free_features import FreeFeatures
 from ufm.certificates.interpolant import Interpolant, doubled, quadrature, rational
 from ufm.certificates.levenshtein import nodes
@@ -202,14 +201,20 @@ def _theorems(code: Code, theorem: str) -> list[Any]:
     return [FreeFeatures(interpolant, K, each) for each in choices if len(each) < len(interpolant.nodes)]
 
 
-def _conditions(theorems):
-    """The conditions of the first form that holds; of the first form where none does."""
+def _conditions(theorems) -> Conditions:
+    """Those of the form that holds, or else of one that is not decided, or else of the first."""
+    if len(theorems) == 1:
+        return theorems[0].conditions
 
-    def conditions(low: float, high: float) -> Iterator[tuple[str, Ball]]:
-        for form in theorems[1:]:
-            if all(ball > 0 for _, ball in form.conditions(low, high)):
-                return iter(())
-        return theorems[0].conditions(low, high)
+    def conditions(low: float, high: float) -> list[tuple[str, Ball]]:
+        reports = []
+        for form in theorems:
+            report = decided(form.conditions(low, high))
+            sign = Sign.of(report[-1][1])
+            if sign is Sign.HOLDS:
+                return report
+            reports.append((sign, report))
+        return next((report for sign, report in reports if sign is Sign.OPEN), reports[0][1])
 
     return conditions
 
@@ -234,8 +239,8 @@ def _words(theorems, failure) -> str:
         return ""
     sign, name, place = failure
     at = (place.low + place.high) / 2
-    slack = next((ball for found, ball in theorems[0].conditions(at, at) if found == name), None)
-    value = "" if slack is None else f" (slack {float(slack.mid()):.4g})"
+    slacks = [ball for found, ball in _conditions(theorems)(at, at) if found == name]
+    value = f" (slack {float(slacks[0].mid()):.4g})" if slacks else ""
     return f"{name} {'fails' if sign is Sign.FAILS else 'ends'} at beta = {at:.6g}{value}"
 
 
