@@ -6,10 +6,35 @@
 from __future__ import annotations
 
 _BRACKET = "a bracket may be any that holds the root: bisection ends at the same number"
+_ZERO = "it divides a zero, or scales a vector of zeros"
+_THRESHOLD = "a mean is taken away or counted in what is left: the bound is true with any threshold"
+_GRAM = "both Grams have the same eigenvalues but for zeros; one is cheaper"
+_NEVER = "two floats that are equal only by accident, or all zero"
+_BOUND = "ufm/certificates/bound.py"
+_HIDES = "8 * jnp.abs(mean) <= _hidden(problem, jnp.abs(dual))"
+_EXPLAINED = "_CONTRADICTION * explained + jnp.finfo(dual.dtype).tiny"
+_EITHER = "scaled @ scaled.T if rows <= columns else scaled.T @ scaled"
 
 EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
     ("ufm/optima/two_clusters.py", "vanishing_strength", "const×1.01", "0.0", "(0.01)", 2, _BRACKET),
     ("ufm/optima/two_clusters.py", "vanishing_strength", "const×100", "0.0", "(1.0)", 2, _BRACKET),
+    (_BOUND, "_certify", "const+1", "1", "(2)", 1, _ZERO),
+    (_BOUND, "_certify", "edge-compare", _HIDES, f"(({_HIDES.replace(' <= ', ') < (')}))", 1, _NEVER),
+    (_BOUND, "_certify", "drop-factor", "8 * jnp.abs(mean)", "(jnp.abs(mean))", 1, _THRESHOLD),
+    (_BOUND, "_certify", "const+1", "8", "(9)", 1, _THRESHOLD),
+    (_BOUND, "_certify", "edge-compare", "bound.contradiction > 1", "((bound.contradiction) >= (1))", 1, _NEVER),
+    (_BOUND, "_dual_bound", "const+1", "1", "(2)", 2, _ZERO),
+    (_BOUND, "_dual_bound", "const+1", "1", "(2)", 4, _ZERO),
+    (_BOUND, "_dual_bound", "const→0", "1", "(0)", 4, _ZERO),
+    (_BOUND, "_dual_bound", "const+1", "0", "(1)", 1, "JAX takes the last entry for one beyond the end, and there is one"),
+    (_BOUND, "_dual_bound", "const+1", "0", "(1)", 3, _ZERO),
+    (_BOUND, "_at", "const+1", "0", "(1)", 1, "the largest entry is the largest of the rows' and of the columns'"),
+    (_BOUND, "_spectral_norm", "const+1", "1", "(2)", 1, _ZERO),
+    (_BOUND, "_surplus", "arith", _EXPLAINED, f"(({_EXPLAINED.replace(' + ', ') - (')}))", 1, _NEVER),
+    (_BOUND, "_surplus", "drop-term", _EXPLAINED, "(_CONTRADICTION * explained)", 1, _NEVER),
+    (_BOUND, "_spectral_norm", "flip-condition", _EITHER, "((scaled.T @ scaled) if (rows <= columns) else (scaled @ scaled.T))", 1, _GRAM),
+    (_BOUND, "_spectral_norm", "edge-compare", "rows <= columns", "((rows) < (columns))", 1, _GRAM),
+    (_BOUND, "_spectral_norm", "flip-compare", "rows <= columns", "((rows) > (columns))", 1, _GRAM),
 )
 
 REASONS = {entry[:6]: entry[6] for entry in EQUIVALENT}
