@@ -84,7 +84,8 @@ def enclosed(functions: SeriesFunctions, low: float, high: float, *, count: int)
     except (ZeroDivisionError, ValueError):
         # (a series was divided by one that may vanish)
         return [arb.nan()] * count
-    return [_horner(each, rest[ORDER], box - middle) for each, rest in zip(series, beyond, strict=True)]
+    pairs = zip(series, beyond, strict=True)
+    return [_horner(each, rest[ORDER], box - middle) for each, rest in pairs]
 
 
 def _horner(series, remainder: Ball, distance: Ball) -> Ball:
@@ -114,8 +115,18 @@ def lowest(function: Callable[[Ball], Ball], low: int, high: int) -> Ball:
     return least
 
 
-def first_failure(conditions: Conditions, low: float, high: float, *, width: float) -> tuple[Sign, str, Interval] | None:
-    """Where on [low, high] the conditions are not proved, and which; None where they hold throughout.
+# What spoils a proof, the condition that it is about, and where.
+Failure = tuple[Sign, str, Interval]
+
+
+def first_failure(
+    conditions: Conditions,
+    low: float,
+    high: float,
+    *,
+    width: float,
+) -> Failure | None:
+    """Where on [low, high] the conditions are not proved, and which; None where all hold.
 
     Parts are halved until they are smaller than `width`.
     """
@@ -130,7 +141,13 @@ def first_failure(conditions: Conditions, low: float, high: float, *, width: flo
     return left or first_failure(conditions, middle, high, width=width)
 
 
-def holding_intervals(conditions: Conditions, low: float, high: float, *, width: float) -> tuple[Interval, ...]:
+def holding_intervals(
+    conditions: Conditions,
+    low: float,
+    high: float,
+    *,
+    width: float,
+) -> tuple[Interval, ...]:
     """The maximal intervals in [low, high] on which the conditions hold, to `width` at each end.
 
     Near 0, where what is relative decides, parts are halved further, to a 64th of that.

@@ -1,7 +1,7 @@
 """Lower bounds on cross-entropy over unit vectors for more classes than dimensions, and proofs.
 
-Two theorems of ours: A (`self_dual`) among W = H, B (`free_features`) for all W and H. A *sharp* code
-attains their bounds wherever the conditions hold, and is the optimum there. The conditions are
+Two theorems of ours: A (`self_dual`) among W = H, B (`free_features`) for all W and H. A *sharp*
+code attains their bounds wherever the conditions hold, and is the optimum there. The conditions are
 decided over whole intervals of the inverse temperature, with every rounding accounted for.
 """
 
@@ -12,9 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from ufm._validate import require, require_choice, require_instance, require_nonnegative, require_positive, require_whole
+from ufm._validate import (
+    require,
+    require_choice,
+    require_instance,
+    require_nonnegative,
+    require_positive,
+    require_whole,
+)
 from ufm.certificates.balls import Ball, flint, round_down
-from ufm.certificates.boxes import BITS, Conditions, Interval, Sign, decided, first_failure, holding_intervals
+from ufm.certificates.boxes import (
+    BITS,
+    Conditions,
+    Failure,
+    Interval,
+    Sign,
+    decided,
+    first_failure,
+    holding_intervals,
+)
 from ufm.certificates.free_features import FreeFeatures
 from ufm.certificates.interpolant import Interpolant, doubled, quadrature, rational
 from ufm.certificates.levenshtein import nodes
@@ -33,10 +49,10 @@ _FINEST = 2.0**-24
 class CodeBound:
     r"""What a theorem says of a code over an interval of the inverse temperature $\beta$.
 
-    `theorem`: "A", whose statement is among W = H, or "B", for all unit W and all H in the unit ball.
-    `attained`: whether its bound is the loss of the code itself, which is decided by the inner products
-    alone; of a code that is not sharp it is not. `failing`: the first condition that is not proved
-    throughout, with numbers; empty where all are.
+    `theorem`: "A", whose statement is among W = H, or "B", for all unit W and H in the unit ball.
+    `attained`: whether its bound is the loss of the code itself, which the inner products decide
+    alone; that of a code that is not sharp is not. `failing`: the first condition that is not
+    proved throughout, with numbers; empty where all are.
     """
 
     code: Code
@@ -56,10 +72,10 @@ class CodeBound:
         return "among W = H" if self.theorem == "A" else "over all W and H"
 
     def lower(self, beta: float | None = None) -> float:
-        r"""A true lower bound on the loss within the theorem's scope, whether its conditions hold or not.
+        r"""A true lower bound on the loss in the theorem's scope, its conditions met or not.
 
         `beta`: anywhere; the only one of the interval unless given. Where the conditions fail it is
-        what is left: a smaller polynomial (A), or the simplex that K vectors in more dimensions make.
+        what is left: a smaller polynomial (A), or the simplex of K vectors in more dimensions.
         """
         if beta is None:
             require(self.beta.low == self.beta.high, "`beta` must be given for an interval", beta)
@@ -75,11 +91,12 @@ class CodeBound:
         if self.proved:
             return f"{self.code.name}: optimal {self.scope} at {where}, proved by {theorem}"
         why = self.failing or f"the bound of {theorem} is not attained: the code is not sharp"
-        return f"{self.code.name}: best known at {where}, not proved {self.scope} by {theorem}: {why}"
+        verdict = f"best known at {where}, not proved {self.scope} by {theorem}"
+        return f"{self.code.name}: {verdict}: {why}"
 
 
 def code_bound(code: Code, beta, *, theorem: str = "A") -> CodeBound:
-    r"""Try to prove that a code minimises cross-entropy on the sphere, at one $\beta$ or on an interval.
+    r"""Try to prove that a code minimises cross-entropy on the sphere, for an interval of $\beta$.
 
     $$\frac1K\sum_k\log\sum_je^{\beta(w_j-w_k)\cdot h_k}\ \ge\ \log(1+E),\qquad
     E = \sum_{j\ne k}e^{\beta(x_j\cdot x_k-1)}\ \text{at a sharp code x}$$
@@ -108,7 +125,8 @@ def code_bound(code: Code, beta, *, theorem: str = "A") -> CodeBound:
 
     Notes
     -----
-    Both theorems are ours; nothing is claimed where a condition fails: the code may still be optimal.
+    Both theorems are ours. Nothing is claimed where a condition fails: the code may still be best.
+    Rounding of irrational inner products leaves the bound 1e-15 below the loss of the code.
     """
     interval = _interval(code, beta, theorem)
     with flint().ctx.workprec(BITS):
@@ -119,18 +137,24 @@ def code_bound(code: Code, beta, *, theorem: str = "A") -> CodeBound:
         return CodeBound(code, interval, theorem, attained, _words(theorems, failure))
 
 
-def proved_intervals(code: Code, *, theorem: str = "A", upto: float = 100.0, width: float = 1e-4) -> tuple[Interval, ...]:
-    r"""The maximal intervals of $\beta$ on which `code_bound` proves the code, to `width` at each end.
+def proved_intervals(
+    code: Code,
+    *,
+    theorem: str = "A",
+    upto: float = 100.0,
+    width: float = 1e-4,
+) -> tuple[Interval, ...]:
+    r"""The maximal intervals of $\beta$ on which `code_bound` proves the code.
 
     Parameters
     ----------
     code, theorem
         As for `code_bound`.
     upto
-        Where the search ends. An interval that reaches it is followed further by an argument on all
-        larger β, for theorem A to infinity where the inner products are rational.
+        Where the search ends. With theorem A an interval that reaches it is followed further by an
+        argument on all larger β: to infinity where the inner products are rational, else to 1e16.
     width
-        How closely the ends are found; what is proved ends there, the truth less than this beyond.
+        How closely the ends are found: what is proved ends there, the truth less than this beyond.
 
     Returns
     -------
@@ -155,7 +179,7 @@ def linear_programming_bound(num_vectors: int, dim: int, beta: float) -> float:
     r"""A true lower bound on cross-entropy at W = H for any number of unit vectors, by theorem A.
 
     The largest of those from the polynomials that are optimal in linear programming for $K'\le K$
-    vectors, each times the largest factor for which the theorem's condition holds; and of the simplex
+    vectors, each times the largest factor for which the theorem's condition holds, and the simplex
     bound $\log(1+(K-1)e^{-\beta K/(K-1)})$, which holds for all W and H in every dimension.
 
     Parameters
@@ -198,7 +222,8 @@ def _theorems(code: Code, theorem: str) -> list[Any]:
     once = tuple(rational(float(t)) for t in code.inner_products)
     # a slope as well, at the least product: where −1 is none the plain φ never stays above h
     choices = [once, (once[0], *once)]
-    return [FreeFeatures(interpolant, K, each) for each in choices if len(each) < len(interpolant.nodes)]
+    most = len(interpolant.nodes)
+    return [FreeFeatures(interpolant, K, each) for each in choices if len(each) < most]
 
 
 def _conditions(theorems) -> Conditions:
@@ -220,21 +245,19 @@ def _conditions(theorems) -> Conditions:
 
 
 def _attained(form, code: Code) -> bool:
-    """Whether the bound of a theorem is the loss of the code, by comparison of weights at its nodes."""
+    """Whether the bound of a theorem is the loss of the code: by their weights at the nodes."""
     K, wanted = code.num_vectors, {}
     for t, often in zip(code.inner_products, code.multiplicities, strict=True):
         wanted[rational(float(t))] = float(often)
     sets = [form.interpolant.quadrature(K)]
     if isinstance(form, FreeFeatures):
         sets.append(quadrature(form.nodes, form.energy_weights))
-    return all(
-        abs(float(value) - wanted[node]) <= _SAME_WEIGHT * K and abs(float(slope)) <= _SAME_WEIGHT * K
-        for weights in sets
-        for node, (value, slope) in weights.items()
-    )
+    pairs = [(wanted[node], *pair) for weights in sets for node, pair in weights.items()]
+    errors = [max(abs(float(value) - often), abs(float(slope))) for often, value, slope in pairs]
+    return max(errors) <= _SAME_WEIGHT * K
 
 
-def _words(theorems, failure) -> str:
+def _words(theorems, failure: Failure | None) -> str:
     if failure is None:
         return ""
     sign, name, place = failure
@@ -245,7 +268,7 @@ def _words(theorems, failure) -> str:
 
 
 def _lower(theorems, K: int, beta: float) -> float:
-    """The largest bound at one β: of the theorems where they hold, or of parts of h, or of the simplex."""
+    """The largest bound at one β: of theorems that hold, with parts of h, and of the simplex."""
     arb = flint().arb
     bounds = [(1 + (K - 1) * (-arb(beta) * K / (K - 1)).exp()).log()]
     for form in theorems:

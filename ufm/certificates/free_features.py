@@ -1,16 +1,19 @@
-r"""Theorem B (ours): a lower bound on cross-entropy over unit W and features H in the ball, W ≠ H allowed.
+r"""Theorem B (ours): a lower bound on cross-entropy over unit W and all H in the ball.
 
 Without h the loss of class k is, for every distribution p,
 
-$$\min_{\|h\|\le1}\log\sum_j e^{\beta(w_j-w_k)\cdot h}\ \ge\ \mathrm{Entropy}(p)-\beta\Big\|w_k-\sum_jp_jw_j\Big\|.$$
+$$\min_{\|h\|\le1}\log\sum_j e^{\beta(w_j-w_k)\cdot h}
+\ \ge\ \mathrm{Entropy}(p)-\beta\Big\|w_k-\sum_jp_jw_j\Big\|.$$
 
-Put $p_j = \varphi(w_j\cdot w_k)/N$, N = 1 + E, and the rest on k itself, with a polynomial $\varphi>0$
-that agrees with $f(t) = e^{\beta(t-1)}$ at the nodes; $E = K\varphi_0-\varphi(1)$, $\chi = \varphi(1-t)$,
-$v = K\chi_0$, $\eta' = \varphi$, $s^2 = \beta/(2v)$, and let h be the Hermite interpolant of f, which is
-that of $\psi = \varphi(1-\beta(1-t)-\log\varphi)$ as well. If $h\le\psi$ on [−1, 1], if
+Put $p_j = \varphi(w_j\cdot w_k)/N$, N = 1 + E, and the rest on k itself, with a polynomial
+$\varphi>0$ that agrees with $f(t) = e^{\beta(t-1)}$ at the nodes; $E = K\varphi_0-\varphi(1)$,
+$\chi = \varphi(1-t)$, $v = K\chi_0$, $\eta' = \varphi$, $s^2 = \beta/(2v)$, and let h be the Hermite
+interpolant of f, which is that of $\psi = \varphi(1-\beta(1-t)-\log\varphi)$ as well. If $h\le\psi$ on
+[−1, 1], if
 $\langle a,b\rangle = \sum_{l\ge1}a_lb_l/h_l$ makes
 
-$$K\max\Big\{\lambda_{\max}\begin{pmatrix}\langle\varphi,\varphi\rangle & s\langle\varphi,\chi\rangle\\
+$$K\max\Big\{\lambda_{\max}\begin{pmatrix}
+\langle\varphi,\varphi\rangle & s\langle\varphi,\chi\rangle\\
 s\langle\varphi,\chi\rangle & s^2\langle\chi,\chi\rangle\end{pmatrix},\
 s^2\sum_{l\ge1}\frac{\eta_l^2C_l'(1)}{h_l}\Big\}\le1,$$
 
@@ -18,11 +21,12 @@ and if $K\sum_{l\ge1}|\varphi_l|\le1$, then the loss is at least $\log N + (E_h-
 $E_h = Kh_0-h(1)$, which is E at a sharp code. (That $E$ and $v$ are means over the sphere here, and
 not sums over a code, is what replaces the hypothesis that the code is a design.)
 
-Proof. With $r_k = \sum_j\varphi(w_j\cdot w_k)-K\varphi_0$, $\rho_k$ of $\chi$ likewise, and $g_k$ the tangential
-part of $\sum_j\varphi(w_j\cdot w_k)w_j$, use $-(1-r)\log(1-r)\ge r-r^2$ and $\|x\|\le(\|x\|^2+v^2)/(2v)$: N times
-the loss of k, less N log N, is at least $\sum_{j\ne k}\psi(w_j\cdot w_k)-E-r_k^2-s^2(\rho_k^2+|g_k|^2)$.
-The sum of the squares over k is at most the maximum times $K\sum_{jk}[h(w_j\cdot w_k)-h_0]$, because
-value and gradient of a harmonic polynomial at a point are orthogonal functionals.
+Proof. With $r_k = \sum_j\varphi(w_j\cdot w_k)-K\varphi_0$, $\rho_k$ of $\chi$ likewise, and $g_k$ the
+tangential part of $\sum_j\varphi(w_j\cdot w_k)w_j$, use $-(1-r)\log(1-r)\ge r-r^2$ and
+$\|x\|\le(\|x\|^2+v^2)/(2v)$: N times the loss of k, less N log N, is at least
+$\sum_{j\ne k}\psi(w_j\cdot w_k)-E-r_k^2-s^2(\rho_k^2+|g_k|^2)$. The sum of the squares over k is at most
+the maximum times $K\sum_{jk}[h(w_j\cdot w_k)-h_0]$, because value and gradient of a harmonic
+polynomial at a point are orthogonal functionals.
 """
 
 from __future__ import annotations
@@ -48,8 +52,8 @@ from ufm.certificates.interpolant import (
 class FreeFeatures:
     r"""Theorem B with the interpolant h, and for $\varphi$ the interpolant of f at `nodes`.
 
-    `nodes`: those of h once each, and possibly one of them twice; ascending. All that is computed is
-    in the ratios $e_j = f[t_0,\dots,t_j]/(\beta^jf(t_0))$, which are 1/j! at $\beta = 0$.
+    `nodes`: those of h once each, possibly one of them twice; ascending. All that is computed is in
+    the ratios $e_j = f[t_0,\dots,t_j]/(\beta^jf(t_0))$, which are 1/j! at $\beta = 0$.
     """
 
     interpolant: Interpolant
@@ -61,7 +65,7 @@ class FreeFeatures:
 
     @functools.cached_property
     def _rows(self) -> dict[str, list[list[Any]]]:
-        """Gegenbauer coefficients of N_j, N_j (1 − t) and the integral of N_j, and of h; by degree."""
+        """Gegenbauer coefficients of N_j, N_j (1 − t), the integral of N_j, and h; by degree."""
         fmpq, fmpq_poly = flint().fmpq, flint().fmpq_poly
         products, dim = newton_products(self.nodes), self.interpolant.dim
         length = len(self.interpolant.nodes)
@@ -88,7 +92,7 @@ class FreeFeatures:
         return [self.num_vectors * column[0] - sum(column) for column in zip(*columns, strict=True)]
 
     def _over_powers(self, kind: str, beta, ratios, lag: int) -> list[Any]:
-        r"""Coefficients of degree l over $\beta^{l-\text{lag}}f(t_0)$; those of no polynomial are 0."""
+        r"""Coefficients of degree l over $\beta^{l-\text{lag}}f(t_0)$; the int 0 where there are none."""
         found = []
         for degree, row in enumerate(self._rows[kind]):
             least = max(degree - lag, 0)
@@ -104,26 +108,22 @@ class FreeFeatures:
         chi = self._over_powers("chi", beta, phi_ratios, 1)
         eta = self._over_powers("eta", beta, phi_ratios, 1)
         h = self._over_powers("h", beta, h_ratios, 0)
+        powers = [e * beta**j for j, e in enumerate(phi_ratios)]
         # (β^l of a product over β^l of h: what is left are the powers below)
         level = range(1, len(h))
 
         def inner(a, b, lower):
-            terms = (a[i] * b[i] / h[i] * beta ** (i - lower) for i in level if not _none(a[i], b[i]))
-            return sum(terms)
+            there = [i for i in level if not _none(a[i], b[i])]
+            return sum(a[i] * b[i] / h[i] * beta ** (i - lower) for i in there)
 
         start = ((self.nodes[0] - 1) * beta).exp()
         slopes = [eta[i] * flint().fmpq(i * (i + d - 2), d - 1) for i in range(len(h))]
         half = 1 / (2 * K * chi[0])
         value, mixed = K * start * inner(phi, phi, 0), K * inner(phi, chi, 1)
         along = K * half * inner(chi, chi, 1)
-        own = (
-            K
-            * start
-            * sum(
-                combined([abs(weight) for weight in row], [e * beta**j for j, e in enumerate(phi_ratios)]) for row in self._rows["phi"][1:]
-            )
-        )
-        energy = combined(self.energy_weights, [e * beta**j for j, e in enumerate(phi_ratios)])
+        sizes = [[abs(weight) for weight in row] for row in self._rows["phi"][1:]]
+        own = K * start * sum(combined(row, powers) for row in sizes)
+        energy = combined(self.energy_weights, powers)
         return (
             1 + start * energy,
             1 - value,
@@ -136,7 +136,11 @@ class FreeFeatures:
     def _on(self, low: float, high: float) -> list[Ball]:
         """The slacks on an interval."""
         sets = (self.nodes, self.interpolant.nodes)
-        return enclosed(lambda b: self._slacks(b, *(ratios(nodes, b) for nodes in sets)), low, high, count=6)
+
+        def slacks(b):
+            return self._slacks(b, *(ratios(nodes, b) for nodes in sets))
+
+        return enclosed(slacks, low, high, count=6)
 
     def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
         """What must be positive."""
@@ -150,11 +154,11 @@ class FreeFeatures:
         yield from self._on_the_sphere(low, high)
 
     def _on_the_sphere(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
-        r"""$\varphi>0$ and $\psi^{(n)}\ge0$ on [−1, 1]: $\psi-h = \psi^{(n)}(\xi)\prod_i(t-t_i)/n!\ge0$.
+        r"""$\varphi>0$ and $\psi^{(n)}\ge0$ on [−1, 1].
 
-        With $\varphi = q\,f(t_0)$ and $p = q/q(T)$ the n-th coefficient at T of $\psi$ is that of
-        $-p\log p$ times $\varphi(T)$, since the degree of $\varphi(1-t)$ is below n. The variable is
-        $\beta t$, in which nothing cancels as $\beta\to0$.
+        Then $\psi-h = \psi^{(n)}(\xi)\prod_i(t-t_i)/n!\ge0$. With $\varphi = q\,f(t_0)$ and $p = q/q(T)$
+        the n-th coefficient at T of $\psi$ is that of $-p\log p$ times $\varphi(T)$, since the degree
+        of $\varphi(1-t)$ is below n. The variable is $\beta t$, in which nothing cancels as $\beta\to0$.
         """
         arb, arb_series = flint().arb, flint().arb_series
         beta, order = arb(low).union(arb(high)), len(self.interpolant.nodes)

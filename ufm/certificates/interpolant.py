@@ -7,8 +7,8 @@ $[-1,1]$ whatever the nodes are, because every derivative of f is positive. In N
 $$h = \sum_i f[t_0,\dots,t_i]\,N_i,\qquad N_i = \prod_{j<i}(t-t_j),$$
 
 all divided differences are positive and everything else is a rational number without $\beta$. A
-negative Gegenbauer coefficient c of $N_i$ (at sharp codes there is none: Cohn & Kumar 2007, recalled;
-irrational nodes, rounded, leave some of 1e-17) is removed by adding $|c|(C_l - 1) \le 0$.
+negative Gegenbauer coefficient c of $N_i$ (at sharp codes there is none: Cohn & Kumar 2007,
+recalled; irrational nodes, rounded, leave some of 1e-17) is removed by adding $|c|(C_l - 1) \le 0$.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LARGEST_DENOMINATOR = 1000
 
 
 def rational(number: float) -> Any:
-    """The float as a fraction (`fmpq`): the short one that it stands for, else the one that it is."""
+    """The float as a fraction (`fmpq`): the short one that it stands for, or the one that it is."""
     short = Fraction(number).limit_denominator(_LARGEST_DENOMINATOR)
     exact = short if abs(short - Fraction(number)) < 1e-15 else Fraction(number)
     return flint().fmpq(exact.numerator, exact.denominator)
@@ -61,13 +61,17 @@ def ratios(nodes, beta) -> list[Any]:
 
     $e_j$ is the mean of $e^{\beta(x-t_0)}/j!$ over a probability measure on $[t_0,t_j]$ (Hermite and
     Genocchi), so that all its derivatives grow with $\beta$: on an interval each is between its
-    values at the ends, which are computed without a loss that the width of the interval would amplify.
+    values at the ends, and no cancellation is amplified by the width of the interval.
     """
     arb_series = flint().arb_series
     if beta[0].is_exact():
         return _ratios_at(nodes, beta[0], beta.prec)
     ends = [_ratios_at(nodes, end, beta.prec) for end in (beta[0].lower().max(0), beta[0].upper())]
-    return [arb_series([low[k].union(high[k]) for k in range(beta.prec)], prec=beta.prec) for low, high in zip(*ends, strict=True)]
+    unions = [
+        [low[k].union(high[k]) for k in range(beta.prec)]  # of each order
+        for low, high in zip(*ends, strict=True)
+    ]
+    return [arb_series(union, prec=beta.prec) for union in unions]
 
 
 def _ratios_at(nodes, beta, prec: int) -> list[Any]:
@@ -88,8 +92,9 @@ def _ratios_at(nodes, beta, prec: int) -> list[Any]:
     with flint().ctx.workprec(flint().ctx.prec + bits):
         variable = arb_series([beta, 1], prec=prec)
         # of e^{βx} at the steps x: to divide by βx is to divide by x, and by β once a column
-        values = {step: (step * variable).exp() for step in set(steps)}
-        table = _table(steps, [values[step] for step in steps], lambda i: values[steps[i]] * variable)
+        exponentials = {step: (step * variable).exp() for step in set(steps)}
+        values = [exponentials[step] for step in steps]
+        table = _table(steps, values, lambda i: values[i] * variable)
         return [each / variable**j for j, each in enumerate(table)]
 
 
@@ -99,7 +104,8 @@ def divided_differences(nodes, beta) -> list[Any]:
     No node thrice. As cheap as it gets; on wide intervals `ratios` are tighter.
     """
     exponentials = {node: ((node - 1) * beta).exp() for node in set(nodes)}
-    return _table(nodes, [exponentials[node] for node in nodes], lambda i: exponentials[nodes[i]] * beta)
+    values = [exponentials[node] for node in nodes]
+    return _table(nodes, values, lambda i: values[i] * beta)
 
 
 def _table(nodes, column, slope) -> list[Any]:
@@ -129,7 +135,7 @@ def combined(weights, terms) -> Any:
 
 
 def quadrature(nodes, weights) -> dict[Any, tuple[Any, Any]]:
-    r"""A and B of each different node t with $\sum_i e_i f[t_0,\dots,t_i] = \sum_t A_t f(t) + B_t f'(t)$.
+    r"""A and B of each node t with $\sum_i e_if[t_0,\dots,t_i] = \sum_t A_tf(t)+B_tf'(t)$.
 
     `weights`: the e_i, rational. At a sharp code A is how often an inner product occurs, and B is 0.
     """
@@ -139,19 +145,20 @@ def quadrature(nodes, weights) -> dict[Any, tuple[Any, Any]]:
     total = {node: (zero, zero) for node in nodes}
     for order, weight in enumerate(weights):
         if order:
-            column = [
-                {left: (zero, fmpq(1))} if left == right else _difference(column[i + 1], column[i], right - left)
-                for i, (left, right) in enumerate(zip(nodes, nodes[order:], strict=False))
-            ]
+            ends = list(zip(nodes, nodes[order:], strict=False))
+            column = [_difference(column[i + 1], column[i], *pair) for i, pair in enumerate(ends)]
         for node, (value, slope) in column[0].items():
             A, B = total[node]
             total[node] = (A + weight * value, B + weight * slope)
     return total
 
 
-def _difference(upper, lower, step):
-    """(upper − lower)/step, of functionals that are combinations of values and slopes at nodes."""
-    zero = flint().fmpq(0)
+def _difference(upper, lower, left, right) -> dict[Any, tuple[Any, Any]]:
+    """(upper − lower)/(right − left), combinations of values and slopes; at one node the slope."""
+    fmpq = flint().fmpq
+    zero, step = fmpq(0), right - left
+    if step == 0:
+        return {left: (zero, fmpq(1))}
     nodes = {**lower, **upper}
     found = {}
     for node in nodes:
@@ -173,8 +180,11 @@ class Interpolant:
     @functools.cached_property
     def coefficients(self) -> list[list[Any]]:
         """Those of each N_i, of degree l in place l, the negative ones of l >= 1 removed."""
-        rows = [gegenbauer_coefficients(product, self.dim) for product in newton_products(self.nodes)]
-        return [[row[0] + sum(min(c, 0) for c in row[1:]), *(max(c, 0) for c in row[1:])] for row in rows]
+        found = []
+        for product in newton_products(self.nodes):
+            first, *others = gegenbauer_coefficients(product, self.dim)
+            found.append([first + sum(min(c, 0) for c in others), *(max(c, 0) for c in others)])
+        return found
 
     @functools.cached_property
     def at_one(self) -> list[Any]:

@@ -1,10 +1,10 @@
 r"""Nodes at which the best bound by linear programming touches, for any K and d.
 
 Levenshtein's quadrature of $S^{d-1}$ has the weight 1/K at t = 1 and is exact up to a degree $\tau$
-that grows with K; its other nodes are inner products of a sharp code of K vectors where there is one.
-The interpolant of $e^{\beta(t-1)}$ there is the polynomial of degree at most $\tau$ with the largest
-$Kh_0-h(1)$ (Boyvalenkov, Dragnev, Hardin, Saff & Stoyanova 2016, recalled). Floats will do: any nodes
-give a true bound.
+that grows with K; its other nodes are the inner products of a sharp code of K vectors where there is
+one. The interpolant of $e^{\beta(t-1)}$ there is the polynomial of degree at most $\tau$ with the
+largest $Kh_0-h(1)$ (Boyvalenkov, Dragnev, Hardin, Saff & Stoyanova 2016, recalled). Floats will do:
+any nodes give a true bound.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-# Degree of the largest polynomial: more is no gain at any β where the bound of so many vectors holds.
+# Degree of the largest polynomial: a larger one meets the theorem's condition at very large β alone.
 MOST_DEGREE = 14
 
 

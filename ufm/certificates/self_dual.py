@@ -76,14 +76,15 @@ class SelfDual:
         return (1 + self.energy(beta)).log()
 
     def largest_part(self, beta: float) -> SelfDual:
-        """This theorem with the largest part of h for which its condition holds at `beta`, in floats."""
+        """With the largest part of h for which the condition holds at `beta`, found in floats."""
         point = flint().arb(beta)
         energy, spread = (float(each.mid()) for each in (self.energy(point), self.spread(point)))
         low, high = 0.0, 1.0
         if energy > 0 and _slack(energy, spread) < 0:
             for _ in range(60):
                 part = (low + high) / 2
-                low, high = (part, high) if _slack(part * energy, part * spread) > 0 else (low, part)
+                holds = _slack(part * energy, part * spread) > 0
+                low, high = (part, high) if holds else (low, part)
             return dataclasses.replace(self, scale=flint().arb(low))
         return self
 
@@ -95,7 +96,8 @@ class SelfDual:
         """
         nodes, arb = self.interpolant.nodes, flint().arb
         steep = any((1 - node) * arb(beta) < i for i, node in enumerate(nodes))
-        terms = [arb(beta) ** i / arb(i).fac() * ((node - 1) * arb(beta)).exp() for i, node in enumerate(nodes)]
+        powers = [arb(beta) ** i / arb(i).fac() for i in range(len(nodes))]
+        terms = [power * ((t - 1) * arb(beta)).exp() for power, t in zip(powers, nodes, strict=True)]
         spread = combined([max(g, 0) for g in self.interpolant.spread_weights], terms)
         energy = (self.num_vectors - 1) * combined(self.interpolant.at_one, terms)
         if steep or not (1 + 2 * energy / 3) * self.num_vectors * spread <= 2:
