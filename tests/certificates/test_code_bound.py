@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -368,3 +369,9 @@ def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypat
     monkeypatch.setattr(ufm.CodeBound, "lower", lambda self: 10.0)
     assert codes_command.main(["--tries", "300", "--width", "1.0"]) == 1
     assert "24-cell, beta = 0.02: below the bound by" in capsys.readouterr().out
+
+
+def test_without_the_interval_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flint", None)
+    with pytest.raises(ImportError, match=r"a proof needs the interval library .* `ufm\[proofs\]`"):
+        code_bound(ICOSAHEDRON, 1.0)

@@ -20,7 +20,7 @@ def flint() -> ModuleType:
     try:
         import flint
     except ImportError as error:
-        needed = "`ufm.prove` needs the interval library python-flint, the extra `ufm[proofs]`"
+        needed = "a proof needs the interval library python-flint, the extra `ufm[proofs]`"
         raise ImportError(needed) from error
     return flint
 

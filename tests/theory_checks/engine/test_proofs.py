@@ -226,4 +226,4 @@ def test_without_the_library_nothing_is_solved(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "flint", None)
     assert command.main(["--no-cache", "--prove"], registry=planted(never)) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "--prove: `ufm.prove` needs the interval library python-flint, the extra `ufm[proofs]`"
+    assert line == "--prove: a proof needs the interval library python-flint, the extra `ufm[proofs]`"
