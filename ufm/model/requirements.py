@@ -21,7 +21,8 @@ def check_params(problem: Problem, params: Params, *, name: str = "params") -> P
     bias = parts.pop() if problem.has_bias else None
     *weights, features = parts
     _require_inside(f"{name}.features", "features", problem.features, features)
-    if not problem.frozen:
+    # a transpose of an array on a device takes longer than all checks
+    if not problem.frozen and problem.classifier.constrained:
         _require_inside(f"{name}.weights[0]", "classifier", problem.classifier, weights[0].T)
     if same and isinstance(params.weights, tuple):
         return params
@@ -61,7 +62,9 @@ def require_decay(problem: Problem, purpose: str) -> None:
     """`ValueError` unless every λ that acts on a free factor is positive, which `purpose` needs."""
     if not problem.frozen:
         # (of one problem, or of many that are stacked)
-        held = problem.lambda_W[..., int(problem.classifier.compact) :]
+        held = problem.lambda_W
+        if problem.classifier.compact:
+            held = held[..., 1:]
         if held.size:
             require_positive("lambda_W", held, f" for {purpose}")
     if problem.beta is None and not problem.features.compact:
