@@ -6,8 +6,31 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling
 
-# seconds of processor time, of what takes long; a test elsewhere takes far less than a second
-COSTS: dict[str, float] = {}
+# Seconds of processor time, measured with two workers, of what takes longer than its number of tests says.
+SECONDS_A_TEST = 0.3
+COSTS = {
+    "tests/solvers/test_minimise.py": 131,
+    "tests/test_metrics.py": 122,
+    "tests/test_certificate.py": 115,
+    "tests/solvers/test_gradient_flow.py": 95,
+    "tests/solvers/test_velocity.py": 76,
+    "tests/certificates/test_enclosure.py": 69,
+    "tests/test_losses.py": 65,
+    "tests/test_large.py": 65,
+    "tests/solvers/test_fixed_classifier.py": 65,
+    "tests/optima/test_channels.py": 58,
+    "tests/theory_checks/test_checks.py[dang2023]": 52,
+    "tests/test_fuzz.py": 49,
+    "tests/test_critical_decay.py": 48,
+    "tests/theory_checks/test_checks.py[ufm]": 45,
+    "tests/test_main.py": 42,
+    "tests/test_landscape.py": 37,
+    "tests/test_sweep_devices.py": 35,
+    "tests/theory_checks/engine/test_figures.py": 33,
+    "tests/test_loss_weights.py": 30,
+    "tests/mutation/test_mutation.py": 27,
+    "tests/test_sweep_store.py": 26,
+}
 
 
 def unit_of(nodeid: str) -> str:
@@ -28,4 +51,4 @@ class ByCost(LoadScopeScheduling):
         super()._assign_work_unit(node)
 
     def _cost(self, unit: str) -> float:
-        return COSTS.get(unit, 0.05 * len(self.workqueue[unit]))
+        return COSTS.get(unit, SECONDS_A_TEST * len(self.workqueue[unit]))
