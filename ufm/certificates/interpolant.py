@@ -101,8 +101,11 @@ def _ratios_at(nodes, beta, prec: int) -> list[Any]:
 def divided_differences(nodes, beta) -> list[Any]:
     r"""$f[t_0], f[t_0,t_1], \dots$ of $f = e^{\beta(t-1)}$, power series where `beta` is one.
 
-    No node thrice. As cheap as it gets; on wide intervals `ratios` are tighter.
+    No node thrice. On an interval they are made of `ratios`, at a number from their definition.
     """
+    if isinstance(beta, flint().arb_series):
+        start = ((nodes[0] - 1) * beta).exp()
+        return [start * beta**j * each for j, each in enumerate(ratios(nodes, beta))]
     exponentials = {node: ((node - 1) * beta).exp() for node in set(nodes)}
     values = [exponentials[node] for node in nodes]
     return _table(nodes, values, lambda i: values[i] * beta)

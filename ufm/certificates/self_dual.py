@@ -45,26 +45,23 @@ class SelfDual:
     name = "A"
     scope = "among W = H"
 
-    def energy(self, beta) -> Any:
-        """E, as a power series where `beta` is one."""
-        weights = self.interpolant.energy_weights(self.num_vectors)
-        return self.scale * combined(weights, divided_differences(self.interpolant.nodes, beta))
-
-    def spread(self, beta) -> Any:
-        """K (h(1) − h_0)."""
-        differences = divided_differences(self.interpolant.nodes, beta)
-        weights = self.interpolant.spread_weights
-        # (of constant h there is none)
-        return self.scale * self.num_vectors * combined(weights, differences) + 0 * beta
+    def parts(self, beta) -> tuple[Any, Any]:
+        """E and K (h(1) − h_0), as power series where `beta` is one."""
+        h, K = self.interpolant, self.num_vectors
+        differences = divided_differences(h.nodes, beta)
+        energy = combined(h.energy_weights(K), differences)
+        # (of constant h there is no spread)
+        spread = K * combined(h.spread_weights, differences) + 0 * beta
+        return self.scale * energy, self.scale * spread
 
     def slack(self, beta, curvature) -> Any:
         r"""$2(1+E) - \kappa K(h(1)-h_0)$."""
-        energy = self.energy(beta)
-        return 2 * (1 + energy) - curvature(energy) * self.spread(beta)
+        energy, spread = self.parts(beta)
+        return 2 * (1 + energy) - curvature(energy) * spread
 
     def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
         """What must be positive."""
-        (energy,) = enclosed(lambda beta: (self.energy(beta),), low, high, count=1)
+        energy, _ = enclosed(self.parts, low, high, count=2)
         yield "E > 0", energy
         # one formula for all of the interval: a Taylor polynomial is of one function
         formula = curvature_bound if energy < _SMALL_ENERGY else curvature
@@ -73,12 +70,12 @@ class SelfDual:
 
     def bound(self, beta) -> Any:
         """log(1 + E) in balls."""
-        return (1 + self.energy(beta)).log()
+        return (1 + self.parts(beta)[0]).log()
 
     def largest_part(self, beta: float) -> SelfDual:
         """With the largest part of h for which the condition holds at `beta`, found in floats."""
         point = flint().arb(beta)
-        energy, spread = (float(each.mid()) for each in (self.energy(point), self.spread(point)))
+        energy, spread = (float(each.mid()) for each in self.parts(point))
         low, high = 0.0, 1.0
         if energy > 0 and _slack(energy, spread) < 0:
             for _ in range(60):
