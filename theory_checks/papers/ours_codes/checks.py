@@ -8,7 +8,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.measure import VALUE
-from theory_checks.engine.registry import Case, Claim, Record, Setting, check
+from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.papers.ours_codes.formulas import condition_A, energy, orthoplex_B
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
@@ -92,10 +92,6 @@ def _claims(case: Case, theorem: str, *, tied: bool):
 def self_dual(case: Case):
     """Among W = H on the sphere a sharp code minimises cross-entropy, at small and at large inverse temperatures."""
     yield from _claims(case, "A", tied=True)
-    if case.setting is _INSIDE:
-        code = _codes()[case.parameters["code"]]
-        found = ufm.proved_intervals(code, width=1e-2)
-        yield Record("proved intervals", {"from": np.array([i.low for i in found]), "to": np.array([i.high for i in found])})
 
 
 @check(
