@@ -91,8 +91,8 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     require_instance("problem", problem, Problem)
     require_decay(problem, "decay-weighted coordinates")
     for name, domain in problem.domains.items():
-        curved = not domain.nonnegative
-        require(curved, f"`problem.{name}` must have no bounds on entries for a Hessian spectrum: one that holds is no direction", domain)
+        words = f"`problem.{name}` must treat all directions alike for a Hessian spectrum, whose symmetric zeros are counted"
+        require(domain.isotropic, words, domain)
     params = check_params(problem, params)
     flat = to_flat(problem, params)
     require(flat.size <= _MAX_SIZE, f"`problem` must have at most {_MAX_SIZE} free variables for a dense Hessian", flat.size)

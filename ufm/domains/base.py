@@ -36,6 +36,7 @@ class AbstractDomain(eqx.Module):
     `name`: what options, messages and tables call it. `constrained`: whether it leaves anything out. `compact`: whether it
     bounds the vectors, so that no decay is needed for a minimum to exist. `nonnegative`: whether the solver keeps every entry >= 0.
     `smooth`: whether `project` is smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
+    `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric zeros can be counted.
     `movable`: whether a certificate may raise its multipliers.
     """
 
@@ -44,6 +45,7 @@ class AbstractDomain(eqx.Module):
     compact: ClassVar[bool] = False
     nonnegative: ClassVar[bool] = False
     smooth: ClassVar[bool] = False
+    isotropic: ClassVar[bool] = True
     movable: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any):

@@ -15,6 +15,7 @@ class Nonnegative(AbstractDomain):
 
     name: ClassVar[str] = "nonnegative"
     nonnegative: ClassVar[bool] = True
+    isotropic: ClassVar[bool] = False
 
     def distance(self, vectors: Vectors) -> Float[Array, ""]:
         return jnp.maximum(-jnp.min(vectors), 0)
