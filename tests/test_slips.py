@@ -53,7 +53,8 @@ def public_functions() -> dict[str, Callable]:
             function = getattr(module, name)
             # (what is public without its room has a row already)
             known = name in ufm.__all__ and function is getattr(ufm, name)
-            if inspect.isfunction(function) and not name.startswith("_") and not known:
+            made = inspect.isfunction(function) or (space == "domains" and inspect.isclass(function))
+            if made and not name.startswith("_") and not known:
                 found[f"{space}.{name}"] = function
     return {name: value for name, value in found.items() if name not in table.RECORDS}
 

@@ -63,7 +63,16 @@ CODES = (
     "schlaefli_polytope",
 )
 # Names without arguments, or whose arguments are looked at where they are used.
-WITHOUT_ARGUMENTS = ("AbstractLoss", "CrossEntropy", "MeanSquaredError", "forms.known", *(f"frames.{name}" for name in CODES))
+WITHOUT_ARGUMENTS = (
+    "AbstractLoss",
+    "CrossEntropy",
+    "MeanSquaredError",
+    "domains.AbstractDomain",
+    "domains.Nonnegative",
+    "domains.Real",
+    "forms.known",
+    *(f"frames.{name}" for name in CODES),
+)
 CHECKED_LATER = {
     "Params": "`params`, `start` and the like say what fits the problem at hand",
     "forms.product_optimum": "numbers that a form has worked out from the facts of a problem",
@@ -85,7 +94,7 @@ OBSERVABLES = (
     "nc4_agreement",
     "penalty",
 )
-NAMESPACES = ("channels", "forms", "frames", "laws", "observables", "perturbation")
+NAMESPACES = ("channels", "domains", "forms", "frames", "laws", "observables", "perturbation")
 
 # arguments that several calls share
 words = Argument("of any kind", {"words": "any will do", "empty string": "none will do"})
@@ -213,7 +222,8 @@ ROWS: dict[str, dict[str, Argument]] = {
         "anchor": square,
         "beta": number(1.0),
         "fixed_weights": optional(only((np.ones((3, 3)),))),
-        "features": only("free"),
+        "features": only(ufm.domains.Real()),
+        "classifier": only(ufm.domains.Real()),
     },
     "LargeProblem": {
         "labels": only(LARGE.labels),
@@ -234,6 +244,9 @@ ROWS: dict[str, dict[str, Argument]] = {
         "additive": optional(array(np.ones(3))),
     },
     "Focal": {"gamma": weight(2.0)},
+    "domains.Ball": {"radius": number(2.0)},
+    "domains.Sphere": {"radius": number(2.0)},
+    "domains.Budget": {"energy": number(2.0), "weights": optional(only((1.0, 2.0))) | {"shorter": "another number of vectors"}},
     "RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
     "objective": of_point,
     "large_objective": {"problem": only(LARGE), "params": params},

@@ -6,3 +6,5 @@ from ufm.domains.budget import Budget as Budget
 from ufm.domains.nonnegative import Nonnegative as Nonnegative
 from ufm.domains.real import Real as Real
 from ufm.domains.sphere import Sphere as Sphere
+
+__all__ = ["AbstractDomain", "Ball", "Budget", "Nonnegative", "Real", "Sphere"]
