@@ -49,12 +49,14 @@ def no_form(facts: Facts) -> NoClosedForm:
 def what_works(facts: Facts) -> tuple[str, ...]:
     """What the library can do for a problem without a closed form."""
     frozen, free = facts.frozen, facts.features == "real"
-    certified = facts.M == 1 and facts.loss.convex and free and not frozen and not facts.anchored
+    bounded = (facts.M == 1 or frozen) and facts.loss.convex
+    certified = bounded and facts.unconstrained and not frozen and not facts.anchored
     deep = facts.M > 1 and facts.loss.name == "cross-entropy" and facts.balanced and free
     given = (
         ("ufm.minimise", True),
         ("ufm.search", not certified and not frozen and free),
         ("ufm.certify and ufm.thresholds", certified),
+        ("ufm.certify", bounded and not certified),
         ("ufm.laws.etf_branch and ufm.laws.deep_candidates", deep and not frozen and not facts.anchored),
         ("ufm.fit_features", frozen and facts.loss.convex and free),
         ("ufm.channels", frozen and facts.loss.name == "cross-entropy" and free),
