@@ -14,7 +14,7 @@ def sphere_mean(polynomial: Polynomial, dim: int) -> float:
     moments[0] = 1
     for n in range(2, len(moments), 2):
         moments[n] = moments[n - 2] * (n - 1) / (dim + n - 2)
-    return float(moments @ polynomial.coef)
+    return float(moments @ np.asarray(polynomial.coef, dtype=np.float64))
 
 
 def touching(code: ufm.frames.Code, beta: float) -> Polynomial:
