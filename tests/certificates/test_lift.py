@@ -11,6 +11,9 @@ import ufm
 from ufm.certificates import lift
 from ufm.domains import Ball, Budget, Nonnegative, Sphere
 
+# compiling is most of the time here
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 COUNTS, D = (5, 3, 1), 4
 W = np.random.default_rng(0).normal(size=(3, D))
 ANCHOR = {"anchor": np.random.default_rng(1).normal(size=(D, 3)), "beta": 0.01}

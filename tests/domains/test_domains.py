@@ -12,6 +12,9 @@ from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
 from ufm.model import check_params
 from ufm.solvers.coordinates import flat_objective, to_flat, to_params
 
+# compiling is most of the time here
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 COUNTS, D = (5, 3, 1), 4
 DOMAINS = (Real(), Nonnegative(), Sphere(2.0), Sphere((1.0, 2.0, 3.0)), Ball(2.0), Budget(4.0), Budget(4.0, (1.0, 2.0, 3.0)))
 COMPACT = DOMAINS[2:]
