@@ -11,7 +11,6 @@ import pytest
 
 import ufm
 from ufm.solvers.central_path import RenormalisedVelocity
-from ufm.solvers.coordinates import sizes
 from ufm.solvers.velocity import sample_gradient
 
 COUNTS = (6, 3, 2)
@@ -188,9 +187,9 @@ def test_typical_size_is_that_of_the_pull():
     labels = weighted(collapsed=True)
     pull = np.asarray(labels.num_samples * labels.column_weights / jnp.sqrt(labels.masses))
     expected = np.sqrt(np.mean(np.linalg.svd(EYE * pull, compute_uv=False) ** 2))
-    assert float(sizes(problem(labels))[1]) == pytest.approx(expected, rel=1e-14)
+    assert float(problem(labels).sizes[1]) == pytest.approx(expected, rel=1e-14)
     alike, none = (ufm.one_hot(COUNTS, class_weights=w, collapsed=True) for w in ((7.0,) * 3, None))
-    assert float(sizes(problem(alike))[1]) == pytest.approx(float(sizes(problem(none))[1]), rel=1e-14)
+    assert float(problem(alike).sizes[1]) == pytest.approx(float(problem(none).sizes[1]), rel=1e-14)
 
 
 def test_renormalised_features_keep_their_covariance():
