@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # know each other. A new room must be given a floor here.
 FLOORS = (
     ("ufm._progress", "ufm._validate", "ufm._command", "ufm._batching", "ufm._files", "ufm._roots"),
-    ("ufm.tolerances", "ufm._numerics"),
+    ("ufm.tolerances", "ufm._numerics", "ufm._named"),
     ("ufm.labels", "ufm.losses", "ufm.frames", "ufm.domains"),
     ("ufm.model", "ufm.data", "ufm.mixtures"),
     ("ufm.solution",),

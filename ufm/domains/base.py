@@ -14,23 +14,19 @@ whole domain, for every b that `curvature` gives; `allowance` is the sum of what
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import concrete
+from ufm._named import AbstractNamed
 
 Vectors = Float[Array, "n C"]
 PerVector = Float[Array, " C"]
 
 
-class AbstractDomain(eqx.Module):
+class AbstractDomain(AbstractNamed):
     r"""A set for the vectors of a factor: C columns of length n.
 
     `name`: what options, messages and tables call it. `constrained`: whether it leaves anything out. `compact`: whether it
@@ -40,28 +36,12 @@ class AbstractDomain(eqx.Module):
     `movable`: whether a certificate may raise its multipliers.
     """
 
-    name: ClassVar[str]
     constrained: ClassVar[bool] = True
     compact: ClassVar[bool] = False
     nonnegative: ClassVar[bool] = False
     smooth: ClassVar[bool] = False
     isotropic: ClassVar[bool] = True
     movable: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **options: Any):
-        super().__init_subclass__(**options)
-        if "name" not in cls.__dict__:
-            cls.name = cls.__name__
-
-    def __str__(self) -> str:
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        words = [f"{name}={_shown(value)}" for name, value in fields.items() if value is not None]
-        return f"{type(self).__name__}({', '.join(words)})"
-
-    @classmethod
-    def parameters(cls) -> tuple[str, ...]:
-        """The names of what it is made from, as the constructor has them."""
-        return tuple(name for name in inspect.signature(cls.__init__).parameters if name != "self")
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
         """The domain for vectors of this shape (n, C), parameters in their dtype; `ValueError` where they do not fit."""
@@ -155,11 +135,3 @@ def times(vectors: Array, unit: Array) -> Array:
 def lengths_sq(vectors: Array) -> Array:
     """Squared norm of every vector."""
     return jnp.sum(vectors**2, axis=0)
-
-
-def _shown(value) -> str:
-    array = concrete(value)
-    if array is None:
-        return "traced"
-    # once where all vectors have the same
-    return f"{array.flat[0]:g}" if np.ptp(array) == 0 else f"an array of shape {array.shape}"

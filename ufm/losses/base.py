@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import inspect
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import concrete, float_dtype, require, require_instance
+from ufm._named import AbstractNamed
+from ufm._validate import float_dtype, require, require_instance
 from ufm.losses.rows import AbstractRows
 
 
-class AbstractLoss(eqx.Module):
+class AbstractLoss(AbstractNamed):
     """A loss of the logits: its value, and what it says of itself to those who would otherwise ask for its type.
 
     A new loss gives `name` and `__call__`; one that is convex gives `conjugate` for certificates, and
@@ -33,28 +31,11 @@ class AbstractLoss(eqx.Module):
     that grow, so that where domains bound the factors its logarithm is what can be minimised.
     """
 
-    name: ClassVar[str]
     convex: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = False
     needs_every_class: ClassVar[bool] = False
     exponential: ClassVar[bool] = False
     least_squares: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **options: Any):
-        super().__init_subclass__(**options)
-        # not inherited: a loss derived from another is another loss
-        if "name" not in cls.__dict__:
-            cls.name = cls.__name__
-
-    def __str__(self) -> str:
-        """The class with its parameters, for messages."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return f"{type(self).__name__}({', '.join(f'{k}={_shown(v)}' for k, v in fields.items())})"
-
-    @classmethod
-    def parameters(cls) -> tuple[str, ...]:
-        """The names of what it is made from, as the constructor has them; options and sweeps read these."""
-        return tuple(name for name in inspect.signature(cls.__init__).parameters if name != "self")
 
     def canonical(self) -> AbstractLoss:
         """The simplest loss with the same values; itself where there is none, or while parameters are traced."""
@@ -212,16 +193,6 @@ def loss_and_dual(
     """Loss of every sample, and its gradient in the logits. Runs inside `jit`."""
     losses, pull = jax.vjp(lambda logits: loss(logits, targets), logits)
     return losses, pull(jnp.ones_like(losses))[0]
-
-
-def _shown(value) -> str:
-    """A parameter in a message: numbers while they are few and known, else the shape."""
-    array = concrete(value)
-    if array is None:
-        return "traced"
-    if array.size <= 8 and np.issubdtype(array.dtype, np.number):
-        return f"{array:g}" if array.ndim == 0 else f"[{', '.join(f'{x:g}' for x in array.ravel())}]"
-    return f"array of shape {array.shape}"
 
 
 def one_number(parameter: Array, *, beside: Array) -> Array:
