@@ -11,14 +11,14 @@ import ufm.losses.base
 import ufm.losses.softmax
 import ufm.losses.squared
 import ufm.model.value
-from ufm.certificates import bound
+from ufm.certificates import bound, spectral
 from ufm.labels import soft
 from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, loss_and_dual
 from ufm.model import Params, Problem, decay
 
 MSE, CE = MeanSquaredError(), CrossEntropy()
 UNIT = 1e-4
-MODULES = (bound, ufm.model.value, ufm.losses.base, ufm.losses.softmax, ufm.losses.squared)
+MODULES = (bound, spectral, ufm.model.value, ufm.losses.base, ufm.losses.softmax, ufm.losses.squared)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ PROBLEMS = {
     "frozen-nonnegative": make(fixed_weights=(W,), lambda_H=1e-2, features=Nonnegative()),
     "frozen-ball": make(fixed_weights=(W,), features=Ball(1.5)),
     "frozen-budget": make(fixed_weights=(W,), features=Budget(3.0)),
+    "nonnegative-sphere": make(features=Nonnegative(), classifier=Sphere(1.0), lambda_H=1e-2, counts=(4, 4, 4)),
     "anchor": make(**ANCHOR, lambda_W=1e-2, lambda_H=1e-2),
     "anchor-frozen": make(**ANCHOR, fixed_weights=(W,), lambda_H=1e-2),
 }
@@ -136,6 +137,28 @@ def test_the_bound_does_not_need_the_features_to_be_collapsed():
         assert float(certificate.gap) <= 1e-11
         values.append(float(solution.value))
     np.testing.assert_allclose(*values, rtol=1e-13)
+
+
+def test_nonnegative_features_that_are_pulled_have_a_bound_that_holds():
+    """What nonnegative features may drop is dropped in the whole form, and multipliers of their signs cost nothing."""
+    problem = make(
+        features=Nonnegative(), d=5, lambda_W=1e-2, lambda_H=1e-2, anchor=np.random.default_rng(1).normal(size=(5, 3)), beta=0.05
+    )
+    best = ufm.minimise(problem, key=jax.random.key(0), starts=4)
+    bounds = []
+    for seed in range(12):
+        shift = 10.0 ** (-(seed % 4) - 1) * jax.random.normal(jax.random.key(seed), best.params.features.shape)
+        certificate = ufm.certify(problem, ufm.Params(best.params.weights, jnp.maximum(best.params.features + shift, 0)))
+        assert certificate.valid
+        bounds.append(float(certificate.lower_bound))
+    assert 0.5 * float(best.value) < max(bounds) <= float(best.value)
+
+
+def test_an_interpolated_target_is_bounded_by_zero():
+    """Nothing is lost on long spheres under squared error, and no share of a gradient that is rounding says more than none."""
+    problem = make(features=Sphere(2.0), classifier=Sphere(1.0), loss=ufm.MeanSquaredError())
+    certificate = ufm.certify(problem, ufm.minimise(problem, key=jax.random.key(0)).params)
+    assert abs(float(certificate.lower_bound)) <= 1e-20
 
 
 def test_what_has_no_convex_lift_is_refused():

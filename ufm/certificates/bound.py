@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import require, require_instance
 from ufm.certificates.lift import lifted
+from ufm.certificates.spectral import spectral_norm
 from ufm.losses import loss_and_dual
 from ufm.losses.base import require_bound, unit_roundoff
 from ufm.model import (
@@ -169,7 +170,8 @@ def _dual_bound(problem: Problem, point: _Point) -> _Bound:
 
     share = weights / jnp.sqrt(labels.masses)
     mu = jnp.sqrt(problem.lambda_W[0]) * jnp.sqrt(problem.lambda_H)
-    norm, excess = _spectral_norm(dual, sizes, share, terms_of_sum(C) + 4)
+    # entries of u are moved by K roundings where a column must sum to zero
+    norm, excess = spectral_norm(dual, sizes, share, terms_of_sum(C) + 4, roundings=len(dual) + 8)
     if point.pattern is not None:
         # length of the row of V that spreads one unit over the pattern
         total = point.pattern @ weights
@@ -261,35 +263,6 @@ def _surplus(logits, losses, t, dual, conjugates, errors) -> Float[Array, " C"]:
     explained = errors + (len(dual) + 4) * unit_roundoff(dual.dtype) * terms
     measure = surplus / (_CONTRADICTION * explained + jnp.finfo(dual.dtype).tiny)
     return jnp.where(jnp.isfinite(measure), measure, 0)
-
-
-def _spectral_norm(
-    dual: Float[Array, "K C"], sizes: Float[Array, "K C"], share: Float[Array, " C"], many: float
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Largest singular value of V = `dual` diag(`share`), and how much larger it can be for rounding; `sizes`: |`dual`|.
-
-    By the smaller Gram, as C can be 10^5. Squaring costs the largest value no digits. The Gram is off by `many` roundings
-    of |V| |V|ᵀ at most, whose norm is at most the product of the largest row and column sums of |V|; its eigenvalues by a
-    few more per row.
-    """
-    rows, columns = dual.shape
-    column = jnp.max(share * jnp.sum(sizes, axis=0))
-    # scaled, because the squares of small entries would underflow
-    scale = jnp.where(column > 0, column, 1)
-    scaled = dual * share[None, :] * (1 / scale)
-    gram = scaled @ scaled.T if rows <= columns else scaled.T @ scaled
-    values = jnp.maximum(jnp.linalg.eigvalsh(gram), 0)
-    top = values[-1]
-    unit = unit_roundoff(dual.dtype)
-    # the terms of a Gram of the other side are rows of this one
-    product = jnp.max(sizes @ share) / scale
-    of_gram = unit * (max(many, terms_of_sum(max(rows, columns)) + 4) * product)
-    of_eigenvalues = unit * 4 * terms_of_sum(min(rows, columns)) * top
-    # entries of u are moved by K roundings where a column must sum to zero
-    of_entries = unit * (rows + 8) * jnp.sqrt(jnp.sum(values))
-    norm = jnp.sqrt(top)
-    above = jnp.sqrt(top + of_gram + of_eigenvalues) - norm + of_entries
-    return scale * norm, scale * above
 
 
 def _rms(columns: Float[Array, "K C"], weights: Float[Array, " C"]) -> Float[Array, ""]:

@@ -9,7 +9,8 @@ where a domain says which multipliers it allows and what they cost (`AbstractDom
 decay and cost nothing, on a sphere they are any. L is what pulls the features: an anchor, a linear constraint. Without it the minimum
 is 0 as soon as $\|D_a^{-1/2} V D_b^{-1/2}\| \le 1$. With it, and $S = D_b - V^\top D_a^{-1} V \succeq (1-\sigma^2) D_b$, it is at least
 $\tfrac12\langle HS, H\rangle + \langle L, H\rangle - \tfrac12\sum_c\|R_c\|^2/((1-\sigma^2) b_c)$ for any H, with R = HS + L, which
-vanishes at a stationary point. For nonnegative features negative entries of $V^\top D_a^{-1}V$ may be dropped.
+vanishes at a stationary point. For nonnegative features negative entries of $V^\top D_a^{-1}V$ off the diagonal may be dropped, here and in
+S, and R only counts where it points into the domain: $\langle R, H'-H\rangle \ge \langle R^-, H'-H\rangle - \langle R^+, H\rangle$.
 
 Frozen weights leave a sum over the columns, $\min_h \tfrac12 b_c\|h\|^2 + \langle g_c, h\rangle = -\|g_c\|^2/(2b_c)$ with
 $g = W^\top V + L$.
@@ -24,11 +25,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm.certificates.spectral import spectral_norm
+from ufm.domains.base import lengths_sq
 from ufm.losses.base import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum
 
-# Shares of the gradient that are tried as the dual point; 1 is best at a stationary point.
-_SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03)
+# Shares of the gradient that are tried as the dual point; 1 is best at a stationary point, 0 where nothing is lost.
+_SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03, 0.0)
 # How far from singular S is kept where something pulls the features, relative to D_b.
 _APART = 1e-12
 
@@ -48,14 +51,12 @@ class Pull(NamedTuple):
 
 
 class Lifted(NamedTuple):
-    """The dual point that is bounded, the share of the gradient that it is, and what is added to its conjugates."""
+    """The share of the gradient that is the dual point, the ratio at the whole of it, and what is added to its conjugates."""
 
-    dual: Float[Array, "K C"]
     share: Float[Array, ""]
     ratio: Float[Array, ""]
     rest: Float[Array, ""]
     slack: Float[Array, ""]
-    multipliers: Multipliers
 
 
 def lifted(problem: Problem, params: Params, dual: Float[Array, "K C"], hidden: Float[Array, "K C"]) -> Lifted:
@@ -71,63 +72,58 @@ def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
     V = dual * problem.labels.column_weights[None, :]
     W, H = params.weights[0].T, params.features
     pull = _pull(problem, params, V)
-    pulled = problem.beta is not None or problem.features.linear(H, pull.slope) is not None
-    wanted = Multipliers(_first_order(W, H @ V.T), _first_order(H, W @ V + pull.slope))
-    first = _allowed(problem, wanted)
+    slope = W @ V if pull is None else W @ V + pull.slope
+    first = _allowed(problem, Multipliers(_first_order(W, H @ V.T), _first_order(H, slope)))
     sigma, _ = _ratio(problem, V, first, hidden)
+    rows, columns = problem.classifier.movable, problem.features.movable
 
-    def of(share) -> tuple[Multipliers, Array]:
-        """Multipliers for a share of the gradient, and the share that they leave feasible."""
-        reach = share * sigma
-        rows, columns = problem.classifier.movable, problem.features.movable
-        power = 1.0 if rows and columns else 2.0
-        raised = Multipliers(*(m * reach**power if moves else m for m, moves in zip(first, (rows, columns), strict=True)))
-        return _allowed(problem, raised), share
+    def raised(share) -> Multipliers:
+        """Multipliers for a share of the gradient: larger by σ each, or by σ² where those of the other factor are fixed."""
+        larger = (share * sigma) ** (1 if rows and columns else 2)
+        wanted = Multipliers(first.rows * (larger if rows else 1), first.columns * (larger if columns else 1))
+        return _allowed(problem, wanted)
 
     def value(share):
-        multipliers, share = of(share)
         conjugates = problem.loss.conjugate(share * dual, problem.labels.targets)
-        return -jnp.dot(problem.labels.column_weights, conjugates) - _cost(problem, multipliers)
+        return -jnp.dot(problem.labels.column_weights, conjugates) - _cost(problem, raised(share))
 
-    if problem.classifier.movable or problem.features.movable:
+    if rows or columns:
         shares = jnp.asarray(_SHARES, problem.dtype)
         share = shares[jnp.argmax(jnp.stack([value(share) for share in shares]))]
     else:
         share = jnp.minimum(1, 1 / jnp.where(sigma > 0, sigma, 1))
-    multipliers, share = of(share)
+    multipliers = raised(share)
     norm, excess = _ratio(problem, V, multipliers, hidden)
-    limit = (1 - 8 * unit_roundoff(problem.dtype)) * ((1 - _APART) if pulled else 1.0)
+    limit = (1 - 8 * unit_roundoff(problem.dtype)) * (1.0 if pull is None else 1 - _APART)
     above = share * (norm + excess)
     # a norm that is no number goes on to the bound
     share = share * jnp.where(above <= limit, 1, limit / jnp.where(above <= limit, 1, above))
-    cost = _cost(problem, multipliers)
-    rest, slack = -cost, _rounding(problem, multipliers)
-    if pulled:
+    rest, slack = -_cost(problem, multipliers), _rounding(problem, multipliers)
+    if pull is not None:
         left = 1 - (share * (norm + excess)) ** 2
         more, lost = _pulled(problem, H, share * V, multipliers, pull, left)
         rest, slack = rest + more, slack + lost
-    return Lifted(share * dual, share, norm, rest, slack, multipliers)
+    return Lifted(share, norm, rest, slack)
 
 
 def _frozen(problem: Problem, params: Params, dual, hidden) -> Lifted:
     V = dual * problem.labels.column_weights[None, :]
     H, W = params.features, params.classifier
-    pull, unit = _pull(problem, params, V), unit_roundoff(problem.dtype)
+    unit, one = unit_roundoff(problem.dtype), jnp.ones((), problem.dtype)
+    pull = _pull(problem, params, V) or Pull(jnp.zeros_like(H), jnp.zeros_like(one))
     slope = problem.features.facing(W.T @ V + pull.slope)
     decay = _decay_of_columns(problem)
-    wanted = jnp.sqrt(_squares(slope) / jnp.where(_squares(H) > 0, _squares(H), jnp.inf))
+    wanted = jnp.sqrt(lengths_sq(slope) / jnp.where(lengths_sq(H) > 0, lengths_sq(H), jnp.inf))
     columns = problem.features.curvature(wanted, decay)
-    terms = _squares(slope) / columns
+    terms = lengths_sq(slope) / columns
     kept = sum(0.5 * lam * jnp.sum(w**2) for lam, w in zip(problem.lambda_W, params.weights, strict=True))
     rest = kept + pull.constant - 0.5 * jnp.sum(terms) - problem.features.allowance(columns, decay)
     # the slope is a sum over classes, off by so many roundings of the sum of their sizes
     off = unit * (terms_of_sum(len(W)) + 8) * (jnp.abs(W.T) @ jnp.abs(V) + jnp.abs(pull.slope)) + jnp.abs(W.T) @ hidden
     moved = jnp.sum((2 * jnp.abs(slope) + off) * off, axis=0) / columns
-    multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
     slack = 0.5 * jnp.sum(moved) + unit * terms_of_sum(H.size + len(terms)) * (jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant))
-    slack = slack + _rounding(problem, multipliers)
-    one = jnp.ones((), problem.dtype)
-    return Lifted(dual, one, one, rest, slack, multipliers)
+    slack = slack + _rounding(problem, Multipliers(jnp.zeros(len(V), problem.dtype), columns))
+    return Lifted(one, one, rest, slack)
 
 
 def _decay_of_columns(problem: Problem) -> Float[Array, " C"]:
@@ -136,88 +132,78 @@ def _decay_of_columns(problem: Problem) -> Float[Array, " C"]:
 
 def _allowed(problem: Problem, wanted: Multipliers) -> Multipliers:
     """Multipliers that the domains allow, the nearest from above to those that are wanted."""
-    rows = problem.classifier.curvature(wanted.rows, jnp.broadcast_to(problem.lambda_W[0], wanted.rows.shape))
+    rows = problem.classifier.curvature(wanted.rows, problem.lambda_W[0])
     return Multipliers(rows, problem.features.curvature(wanted.columns, _decay_of_columns(problem)))
 
 
 def _cost(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
-    rows = problem.classifier.allowance(multipliers.rows, jnp.broadcast_to(problem.lambda_W[0], multipliers.rows.shape))
+    rows = problem.classifier.allowance(multipliers.rows, problem.lambda_W[0])
     return rows + problem.features.allowance(multipliers.columns, _decay_of_columns(problem))
 
 
 def _rounding(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
     """What the rounding of the costs can amount to: of their terms, multiplier and decay apart."""
-    unit, decay = unit_roundoff(problem.dtype), _decay_of_columns(problem)
-    outer = jnp.broadcast_to(problem.lambda_W[0], multipliers.rows.shape)
+    decay, outer = _decay_of_columns(problem), problem.lambda_W[0]
     size = problem.features.allowance(multipliers.columns + decay, -decay)
     if not problem.frozen:
         size = size + problem.classifier.allowance(multipliers.rows + outer, -outer)
-    return unit * (terms_of_sum(len(multipliers.rows) + len(multipliers.columns)) + 8) * jnp.abs(size)
+    many = terms_of_sum(len(multipliers.rows) + len(multipliers.columns)) + 8
+    return unit_roundoff(problem.dtype) * many * jnp.abs(size)
 
 
 def _first_order(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Float[Array, " C"]:
     """The multiplier of every vector at a stationary point, where slope + b x = 0; 0 for a vector that vanishes."""
-    size = _squares(vectors)
+    size = lengths_sq(vectors)
     return -jnp.sum(vectors * slope, axis=0) / jnp.where(size > 0, size, 1)
-
-
-def _squares(vectors: Float[Array, "n C"]) -> Float[Array, " C"]:
-    return jnp.sum(vectors**2, axis=0)
 
 
 def _ratio(
     problem: Problem, V: Float[Array, "K C"], multipliers: Multipliers, hidden: Float[Array, "K C"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """‖D_a^{-1/2} V D_b^{-1/2}‖, and how much larger it can be for rounding."""
-
-    def divided(matrix):
-        return matrix / jnp.sqrt(multipliers.rows)[:, None] / jnp.sqrt(multipliers.columns)[None, :]
-
-    scaled = divided(V)
-    largest = jnp.max(jnp.abs(scaled))
-    scaled = scaled / jnp.where(largest > 0, largest, 1)
-    rows, columns = scaled.shape
-    unit, sizes = unit_roundoff(problem.dtype), jnp.abs(scaled)
-    if problem.features.nonnegative:
-        gram = problem.features.gram(scaled.T @ scaled)
-    else:
-        gram = scaled @ scaled.T if rows <= columns else scaled.T @ scaled
-    top = jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], 0)
-    product = jnp.max(jnp.sum(sizes, axis=0)) * jnp.max(jnp.sum(sizes, axis=1))
-    of_gram = unit * (terms_of_sum(max(rows, columns)) + 4) * product
-    of_eigenvalues = unit * 4 * terms_of_sum(max(gram.shape)) * top
-    # entries of u are moved by K roundings where a column must sum to zero, and divided by two roots
-    of_entries = unit * (rows + 16) * jnp.sqrt(jnp.sum(sizes**2))
-    norm = jnp.sqrt(top)
-    excess = largest * (jnp.sqrt(top + of_gram + of_eigenvalues) - norm + of_entries)
-    return largest * norm, excess + 2 * jnp.sqrt(jnp.sum(divided(hidden) ** 2))
+    rows, columns = 1 / jnp.sqrt(multipliers.rows)[:, None], 1 / jnp.sqrt(multipliers.columns)
+    return spectral_norm(
+        V * rows,
+        jnp.abs(V) * rows,
+        columns,
+        terms_of_sum(max(V.shape)) + 4,
+        # K where a column must sum to zero, and two divisions by roots
+        roundings=len(V) + 16,
+        moved=2 * jnp.sqrt(jnp.sum((hidden * rows * columns[None, :]) ** 2)),
+        allowed=problem.features.gram if problem.features.nonnegative else None,
+    )
 
 
-def _pull(problem: Problem, params: Params, V) -> Pull:
-    """What an anchor and linear constraints add."""
+def _pull(problem: Problem, params: Params, V) -> Pull | None:
+    """What an anchor and linear constraints add; None where there are none."""
     H, masses = params.features, problem.labels.masses
-    slope, constant = jnp.zeros_like(H), jnp.zeros((), problem.dtype)
+    anchored = None
     if problem.anchor is not None and problem.beta is not None:
-        slope = -problem.beta * problem.anchor * masses[None, :]
-        constant = 0.5 * problem.beta * jnp.dot(masses, _squares(problem.anchor))
-    gradient = params.classifier.T @ V + _decay_of_columns(problem)[None, :] * H + slope
-    constraint = problem.features.linear(H, gradient)
-    if constraint is not None:
-        slope, constant = slope + constraint[0], constant - constraint[1]
-    return Pull(slope, constant)
+        constant = 0.5 * problem.beta * jnp.dot(masses, lengths_sq(problem.anchor))
+        anchored = Pull(-problem.beta * problem.anchor * masses[None, :], constant)
+    gradient = params.classifier.T @ V + _decay_of_columns(problem)[None, :] * H
+    constraint = problem.features.linear(H, gradient if anchored is None else gradient + anchored.slope)
+    if constraint is None:
+        return anchored
+    slope, level = constraint
+    return Pull(slope, -level) if anchored is None else Pull(anchored.slope + slope, anchored.constant - level)
 
 
 def _pulled(problem: Problem, H, V, multipliers: Multipliers, pull: Pull, left) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The least of the quadratic form with its linear part, from below, and its rounding; `left`: 1 − σ²."""
-    unit = unit_roundoff(problem.dtype)
-    outer = 1 / multipliers.rows
-    curved = H * multipliers.columns[None, :] - ((H @ V.T) * outer[None, :]) @ V
+    unit, outer = unit_roundoff(problem.dtype), (1 / multipliers.rows)[None, :]
+    if problem.features.nonnegative:
+        coupled = H @ problem.features.gram((V.T * outer) @ V)
+    else:
+        coupled = ((H @ V.T) * outer) @ V
+    curved = H * multipliers.columns[None, :] - coupled
     residual = curved + pull.slope
-    sizes = jnp.abs(H) * multipliers.columns[None, :] + ((jnp.abs(H) @ jnp.abs(V).T) * outer[None, :]) @ jnp.abs(V)
+    # to another point of the domain the residual goes up at least as much as the part of it that faces the domain
+    faced = problem.features.facing(residual)
+    sizes = jnp.abs(H) * multipliers.columns[None, :] + ((jnp.abs(H) @ jnp.abs(V).T) * outer) @ jnp.abs(V)
     sizes = sizes + jnp.abs(pull.slope)
     off = unit * (terms_of_sum(V.size) + 16) * sizes
-    missed = jnp.abs(residual) + off
-    penalty = 0.5 * jnp.sum(jnp.sum(missed**2, axis=0) / multipliers.columns) / left
-    value = 0.5 * jnp.sum(curved * H) + jnp.sum(pull.slope * H) + pull.constant - penalty
-    slack = unit * (terms_of_sum(H.size) + 16) * (jnp.sum(sizes * jnp.abs(H)) + jnp.abs(pull.constant) + penalty)
-    return value, slack + jnp.sum(off * jnp.abs(H))
+    penalty = 0.5 * jnp.sum(jnp.sum((jnp.abs(faced) + off) ** 2, axis=0) / multipliers.columns) / left
+    value = 0.5 * jnp.sum(curved * H) + jnp.sum((pull.slope + faced - residual) * H) + pull.constant - penalty
+    slack = unit * (terms_of_sum(H.size) + 16) * (3 * jnp.sum(sizes * jnp.abs(H)) + jnp.abs(pull.constant) + penalty)
+    return value, slack + 3 * jnp.sum(off * jnp.abs(H))
