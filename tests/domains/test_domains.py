@@ -149,6 +149,48 @@ def test_first_order_recipes_and_flows_name_the_domain():
         ufm.minimise(problem, key=jax.random.key(0), solver=ufm.GradientDescent(0.1))
 
 
+def test_bounds_on_the_classifier_are_kept():
+    solution = ufm.minimise(make(classifier=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2), key=jax.random.key(0))
+    assert solution.result is ufm.Result.CONVERGED
+    assert float(jnp.min(solution.params.weights[0])) == 0
+    with pytest.raises(ValueError, match=r"`solver` must be a ProjectedNewton\(\) \(the default\) for classifier=Nonnegative"):
+        ufm.minimise(solution.problem, key=jax.random.key(0), solver=ufm.Newton())
+
+
+@pytest.mark.parametrize(
+    ("loss", "parts"),
+    [
+        (ufm.MeanSquaredError(), {"features": Nonnegative(), "classifier": Sphere(1.0)}),
+        (ufm.CrossEntropy(), {"features": Nonnegative(), "classifier": Ball(0.1)}),
+        (ufm.MeanSquaredError(), {"classifier": Nonnegative()}),
+    ],
+)
+def test_no_theorem_of_one_domain_speaks_of_another(loss, parts):
+    problem = make(loss=loss, lambda_W=1e-2, lambda_H=1e-2, **parts)
+    with pytest.raises(ufm.NoClosedForm):
+        ufm.closed_form(problem)
+    assert "optimum " not in str(ufm.theory(problem))
+    assert "threshold " not in str(ufm.theory(problem))
+
+
+def test_a_budget_follows_the_masses_and_a_radius_the_columns():
+    budget = make(features=Budget(3.0), classifier=Budget(2.0, (1.0, 2.0, 3.0)), lambda_H=0.0)
+    other = budget.replace(labels=ufm.one_hot((2, 2, 2)))
+    np.testing.assert_array_equal(other.features.weights, np.ones(6))
+    np.testing.assert_array_equal(other.classifier.weights, [1, 2, 3])
+    assert str(other.features) == "Budget(energy=3)"
+    assert make(features=Sphere(2.0)).replace(labels=ufm.one_hot((2, 2, 2))).labels.num_columns == 6
+
+
+def test_paths_of_the_free_model_are_refused_and_frozen_rates_polish():
+    squared = make(loss=ufm.MeanSquaredError(), lambda_W=0.1, lambda_H=0.1, features=Sphere(1.0))
+    with pytest.raises(ValueError, match=r"`problem.features` must be unconstrained for path='central'"):
+        ufm.flow(squared, ts=[1.0], key=jax.random.key(0), path="central")
+    problem = make(classifier=Sphere(1.0), lambda_H=0.1)
+    run = ufm.flow(problem, ts=np.geomspace(0.1, 1e3, 4), key=jax.random.key(0), rates={"weights": 0.0}, polish=True)
+    assert run.result is ufm.Result.POLISHED
+
+
 def test_replace_keeps_the_rest_and_checks():
     problem = make(features=Sphere(2.0), classifier=Ball(1.0), lambda_W=0.1, bias=0.2)
     other = problem.replace(lambda_H=0.3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -40,16 +40,25 @@ class Budget(AbstractDomain):
     compact: ClassVar[bool] = True
     movable: ClassVar[bool] = True
 
-    energy: Float[Array, ""] = eqx.field(converter=lambda energy: positive("energy", energy, shape=()))
-    weights: Float[Array, " C"] | None = eqx.field(
-        converter=lambda weights: None if weights is None else positive("weights", weights, ndim=1), default=None
-    )
+    energy: Float[Array, ""]
+    weights: Float[Array, " C"] | None
+    by_mass: bool = eqx.field(static=True)
+
+    def __init__(self, energy, weights=None):
+        self.energy = positive("energy", energy, shape=())
+        self.weights = None if weights is None else positive("weights", weights, ndim=1)
+        self.by_mass = weights is None
+
+    def _shown_fields(self) -> dict[str, Any]:
+        return {"energy": self.energy} | ({} if self.by_mass else {"weights": self.weights})
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
         require_dtype(f"{name}.energy", self.energy, masses.dtype)
-        weights = masses if self.weights is None else self.weights
+        # those of the labels that it is fitted to now, whatever it was fitted to before
+        weights = masses if self.by_mass or self.weights is None else self.weights
         require(weights.shape == (shape[1],), f"`{name}.weights` must have shape ({shape[1]},)", weights.shape)
-        return Budget(self.energy.astype(masses.dtype), weights.astype(masses.dtype))
+        parts = (self.energy.astype(masses.dtype), weights.astype(masses.dtype))
+        return eqx.tree_at(lambda domain: (domain.energy, domain.weights), self, parts, is_leaf=lambda leaf: leaf is None)
 
     def _roots(self) -> PerVector:
         """What makes a vector's share of the budget its squared length."""

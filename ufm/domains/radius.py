@@ -26,8 +26,7 @@ class AbstractRadius(AbstractDomain):
         radius, wanted = self.radius, f"`{name}.radius` must be a number, or have shape ({shape[1]},), one for each vector"
         require(radius.shape in ((), shape[1:]), wanted, radius.shape)
         require_dtype(f"{name}.radius", radius, masses.dtype)
-        radius = jnp.broadcast_to(radius.astype(masses.dtype), shape[1:])
-        return eqx.tree_at(lambda domain: domain.radius, self, radius)
+        return eqx.tree_at(lambda domain: domain.radius, self, radius.astype(masses.dtype))
 
     def unit(self, decay: PerVector, share: PerVector) -> Array:
         return jnp.sqrt(share)

@@ -125,7 +125,8 @@ class Problem(eqx.Module):
             self.beta = jnp.asarray(beta, dtype)
         K, outermost = labels.num_classes, self.weight_shapes[0][1]
         self.features = features.fitted("features", (self.feature_dim, labels.num_columns), labels.masses)
-        self.classifier = classifier.fitted("classifier", (outermost, K), jnp.ones(K, dtype))
+        # (an array of ones takes longer to make than all that is checked)
+        self.classifier = classifier.fitted("classifier", (outermost, K), jnp.ones(K, dtype)) if classifier.constrained else classifier
         unbound = not classifier.constrained or fixed_weights is None
         require(unbound, "`classifier` must not be given together with `fixed_weights`, which leave it no freedom", classifier)
         self.fixed_weights = None

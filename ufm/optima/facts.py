@@ -205,6 +205,12 @@ class Facts:
         return self._memory[function]
 
     @property
+    def domain_words(self) -> str:
+        """The domains of features and classifier, for a list of hypotheses; empty without any."""
+        named = (("features", self.features), ("classifier", self.classifier_domain))
+        return ", ".join(f"{domain} {name}" for name, domain in named if domain != "real")
+
+    @property
     def bias_words(self) -> str:
         """The kind of bias, for a list of hypotheses."""
         kinds = {None: "no bias", "free": "bias not penalised"}

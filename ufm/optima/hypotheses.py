@@ -57,16 +57,13 @@ def positive_decay(facts: Facts) -> Hypothesis:
 
 def unconstrained(facts: Facts) -> Hypothesis:
     """Factors that may be anything."""
-    named = (("features", facts.features), ("classifier", facts.classifier_domain))
-    held = {name: domain for name, domain in named if domain != "real"}
-    got = ", ".join(f"{name} of the domain {domain}" for name, domain in held.items())
-    return Hypothesis("domain", not held, "features and classifier without a domain", got, 5)
+    return Hypothesis("domain", facts.unconstrained, "features and classifier without a domain", facts.domain_words, 5)
 
 
 def nonnegative(facts: Facts) -> Hypothesis:
-    """Features >= 0."""
-    holds = facts.features == "nonnegative"
-    return Hypothesis("features", holds, "nonnegative features", repr(facts.features), 5)
+    """Features >= 0, and no other constraint."""
+    holds = facts.features == "nonnegative" and facts.classifier_domain == "real"
+    return Hypothesis("domain", holds, "nonnegative features alone", facts.domain_words or "no domain", 5)
 
 
 def plain_decay(facts: Facts) -> Iterator[Hypothesis]:

@@ -74,7 +74,7 @@ def _words(facts: Facts, loss: str) -> tuple[str, ...]:
     smoothing = facts.smoothing
     labels = "soft labels" if smoothing is None else f"labels smoothed by {smoothing:g}" if smoothing else "one-hot labels"
     counts = f"{labels}, {kind}, class counts {shown(facts.classes.masses)}"
-    held = "all λ > 0" if facts.unconstrained else f"features: {facts.features}, classifier: {facts.classifier_domain}"
+    held = facts.domain_words or "all λ > 0"
     return (loss, counts, "M = 1", f"d = {facts.feature_dim}", facts.bias_words, held)
 
 

@@ -132,7 +132,7 @@ def _about(facts: Facts) -> str:
     labels = "one-hot" if facts.one_hot else "soft"
     counts = f"class counts {shown(facts.class_counts)}" if facts.K <= 12 else f"N = {facts.N:g}"
     decays = f"λ = {shown(facts.decays)}"
-    extra = [facts.bias_words, *[f"{facts.features} features"] * (facts.features != "real")]
+    extra = [facts.bias_words, *[facts.domain_words] * (not facts.unconstrained)]
     extra += [*["an anchor"] * facts.anchored, *["fixed weights"] * facts.frozen]
     widths = f"widths {facts.widths}"
     return f"{facts.loss}, K = {facts.K}, {labels} labels, {counts}, {widths}, {decays}, {', '.join(extra)}"

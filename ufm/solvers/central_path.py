@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._validate import concrete, require, require_finite, require_instance
 from ufm.labels import collapse
-from ufm.model import Params, Problem, check_params
+from ufm.model import Params, Problem, check_params, require_unconstrained
 from ufm.solvers.first_order import sample_gradient
 from ufm.solvers.start import random_start
 from ufm.solvers.velocity import AbstractVelocity
@@ -122,6 +122,7 @@ def start_from_features(problem: Problem, features: Features, *, key: PRNGKeyArr
 def check_path(problem: Problem, path: str) -> None:
     """`ValueError` unless the problem has the path."""
     _check_squared_error(problem, f"path='{path}'")
+    require_unconstrained(problem, f"path='{path}'")
     require(not problem.frozen, f"`fixed_weights` must be None for path='{path}', whose weights follow the features", "weights")
     if path == "renormalised":
         require(problem.bias == "free", "`bias` must be 'free' for path='renormalised'", problem.bias)

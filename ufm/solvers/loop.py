@@ -160,12 +160,14 @@ def _first_piece(problem: Problem) -> int:
 
 def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> AbstractSolver:
     """The default of a problem for None; `ValueError` for what is no solver, and for one that cannot stay in the domains."""
+    domains = problem.domains
+    default = _PROJECTED if any(domain.nonnegative for domain in domains.values()) else _NEWTON
     if solver is None:
-        return _PROJECTED if problem.features.nonnegative else _NEWTON
+        return default
     require_instance("solver", solver, AbstractSolver, "a solver instance such as ufm.Newton()")
-    for name, domain in problem.domains.items():
-        default = type(suitable_solver(problem, None)).__name__
-        require(solver.covers(domain), f"`solver` must be a {default}() (the default) for {name}={domain}", type(solver).__name__)
+    for name, domain in domains.items():
+        words = f"`solver` must be a {type(default).__name__}() (the default) for {name}={domain}"
+        require(solver.covers(domain), words, type(solver).__name__)
     return solver
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import require, require_instance, require_nonnegative
+from ufm.domains import Real
 from ufm.model import Params, Problem
 from ufm.solvers.first_order import sample_gradient
 
@@ -75,7 +76,7 @@ class GradientVelocity(AbstractVelocity):
         )
         if not frozen or not all(frozen):
             return problem
-        return problem.replace(fixed_weights=params.weights)
+        return problem.replace(fixed_weights=params.weights, classifier=Real())
 
 
 def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:

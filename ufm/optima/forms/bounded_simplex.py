@@ -46,9 +46,7 @@ class BoundedSimplex(AbstractForm):
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
         """Cross-entropy, M = 1, balanced, one-hot, lengths bounded alike or decay alone on one factor, d >= K − 1."""
         yield loss_named(facts, "cross-entropy")
-        named = (("features", facts.features), ("classifier", facts.classifier_domain))
-        got = ", ".join(f"{name}: {domain}" for name, domain in named)
-        yield Hypothesis("domain", "nonnegative" not in facts.features and not facts.unconstrained, "a bounded factor", got, 5)
+        yield Hypothesis("domain", not facts.unconstrained, "a factor of bounded length", "decay alone", 5)
         yield from (one_layer(facts), equal_weights(facts))
         yield Hypothesis("weights", not facts.frozen, "free weights", "`fixed_weights`", 3)
         yield Hypothesis("anchor", not facts.anchored, "features that are not pulled", "an `anchor`", 3)
