@@ -151,11 +151,6 @@ class _Line:
         require_certifiable(self.problem.replace(loss=self.problem.loss.canonical(), lambda_W=1.0, lambda_H=1.0))
 
     @property
-    def bias(self):
-        """As `Problem` takes it."""
-        return self.problem.lambda_b if self.problem.bias == "penalised" else self.problem.bias
-
-    @property
     def full_rank(self) -> int:
         """What the rank cannot exceed: dual columns have no part along a flat direction, nor along the samples with a free bias."""
         K, C = self.labels.targets.shape
@@ -166,7 +161,7 @@ class _Line:
         """The problem at a strength, with equal decay of both factors."""
         decay = strength / self.facts.N
         loss, width = self.problem.loss.canonical(), min(self.labels.targets.shape)
-        return Problem(self.labels, loss=loss, widths=(width,), lambda_W=decay, lambda_H=decay, bias=self.bias)
+        return self.problem.replace(labels=self.labels, loss=loss, widths=(width,), lambda_W=decay, lambda_H=decay)
 
     def probe(self, strength: float) -> _Probe:
         """The optimum there."""

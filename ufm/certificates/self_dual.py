@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from ufm._roots import turn
 from ufm.certificates.balls import Ball, flint
 from ufm.certificates.boxes import enclosed
 from ufm.certificates.interpolant import Interpolant, combined, divided_differences
@@ -76,14 +77,10 @@ class SelfDual:
         """With the largest part of h for which the condition holds at `beta`, found in floats."""
         point = flint().arb(beta)
         energy, spread = (float(each.mid()) for each in self.parts(point))
-        low, high = 0.0, 1.0
-        if energy > 0 and _slack(energy, spread) < 0:
-            for _ in range(60):
-                part = (low + high) / 2
-                holds = _slack(part * energy, part * spread) > 0
-                low, high = (part, high) if holds else (low, part)
-            return dataclasses.replace(self, scale=flint().arb(low))
-        return self
+        if not (energy > 0 and _slack(energy, spread) < 0):
+            return self
+        holding, _ = turn(lambda part: not _slack(part * energy, part * spread) > 0, 0.0, 1.0)
+        return dataclasses.replace(self, scale=flint().arb(holding))
 
     def holds_until(self, beta: float) -> float:
         r"""How far beyond `beta` the conditions are proved to hold: `beta` itself at least.

@@ -142,7 +142,7 @@ def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metri
     # in coordinates where the decay is ½‖v‖² every part of a point is at most sqrt(2 f), and at a stationary point they share it evenly
     value = objective(problem, params)
     reach = tolerance * jnp.where(jnp.isfinite(value), root(2 * value), 0)
-    lambda_H = problem.lambda_H if problem.beta is None else problem.lambda_H + problem.beta
+    lambda_H = problem.feature_decay
     lengths = reach / jnp.sqrt(jnp.where(lambda_H > 0, lambda_H * problem.labels.num_samples, jnp.inf))
     W = params.classifier
     classifier_floor = tolerance * jnp.max(norm(W, axis=1))
