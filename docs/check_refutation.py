@@ -1,4 +1,6 @@
-"""Verify what `python -m theory_checks --prove --counterexamples DIR` wrote: `python check_refutation.py FILE`.
+"""Verify what `python -m theory_checks --prove --counterexamples DIR` wrote.
+
+`python check_refutation.py FILE`.
 
 Without ufm: exact fractions (NumPy only holds them) and mpmath's intervals. See `docs/proofs.md`.
 """

@@ -1,26 +1,34 @@
-"""The strict switches, before the first array: double precision, no implicit rank or dtype promotion, one BLAS thread."""
+"""The strict switches, before the first array.
+
+Double precision, no implicit rank or dtype promotion, one BLAS thread.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# OpenBLAS reads this once, when NumPy loads it; several processes with its default threads were measured 80 times slower
-# a process that is forked for each mutant has loaded it, with the limit set
-assert "numpy" not in sys.modules or "OPENBLAS_NUM_THREADS" in os.environ, "NumPy was imported before conftest.py could limit its threads"
+# OpenBLAS reads this once, when NumPy loads it; several processes with its default threads were
+# measured 80 times slower a process that is forked for each mutant has loaded it, with the limit
+# set
+assert "numpy" not in sys.modules or "OPENBLAS_NUM_THREADS" in os.environ, (
+    "NumPy was imported before conftest.py could limit its threads"
+)
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Most of the time of the suite is compilation, and XLA's MLIR emitters of fused loops take half of that. Without them
-# the same loops become LLVM code directly, and are optimised as ever. `XLA_FLAGS= pytest` keeps the emitters, and so do
-# the commands that are tested as a user starts them.
+# Most of the time of the suite is compilation, and XLA's MLIR emitters of fused loops take half of
+# that. Without them the same loops become LLVM code directly, and are optimised as ever.
+# `XLA_FLAGS= pytest` keeps the emitters, and so do the commands that are tested as a user starts
+# them.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-# through the configuration, not the environment: a command started by a test must switch on x64 by itself
+# through the configuration, not the environment: a command started by a test must switch on x64 by
+# itself
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -32,7 +40,10 @@ hypothesis.settings.load_profile("ufm")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Files stay whole, but the checks of each paper go to whichever worker is free; what takes longest begins first."""
+    """Files stay whole, but the checks of each paper go to whichever worker is free.
+
+    What takes longest begins first.
+    """
     if config.getvalue("dist") != "loadfile":
         return None
     from tests.distribution import ByCost
@@ -65,9 +76,12 @@ def ax():
 
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """Compiled code is optimised less: for a file whose judge is no compiled code, or which compares two routes of it.
+    """Compiled code is optimised less.
 
-    Most of its time goes into compiling. Files about rounding do without: they test the code that users run.
+    For a file whose judge is no compiled code, or which compares two routes of it.
+
+    Most of its time goes into compiling. Files about rounding do without: they test the code that
+    users run.
     """
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
@@ -77,7 +91,8 @@ def quick_compilation():
 
 @pytest.fixture(autouse=True)
 def _settings_of_jax_stay():
-    """A command that a test runs in this process configures JAX, and code that is optimised less differs in the last bits."""
+    """A command that a test runs in this process configures JAX, and code that is optimised less
+    differs in the last bits."""
     names = ("jax_disable_most_optimizations", "jax_compilation_cache_dir")
     before = {name: jax.config.values[name] for name in names}
     yield
@@ -87,6 +102,9 @@ def _settings_of_jax_stay():
 
 @pytest.fixture(autouse=True, scope="module")
 def _forget_compiled_programs():
-    """Every program compiled on a CPU holds memory maps, of which a process may have 65 530: too many end in a segmentation fault."""
+    """Every program compiled on a CPU holds memory maps, of which a process may have 65 530.
+
+    Too many end in a segmentation fault.
+    """
     yield
     jax.clear_caches()

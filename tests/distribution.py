@@ -1,4 +1,5 @@
-"""How the tests are shared among the workers of pytest-xdist, so that all of them end at about the same time."""
+"""How the tests are shared among the workers of pytest-xdist, so that all of them end at about the
+same time."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Seconds of processor time, measured with two workers, of what takes longer than its number of tests says.
+# Seconds of processor time, measured with two workers, of what takes longer than its number of
+# tests says.
 SECONDS_A_TEST = 0.3
 COSTS = {
     "tests/solvers/test_minimise.py": 131,
@@ -38,9 +40,16 @@ COSTS = {
 
 
 def unit_of(nodeid: str) -> str:
-    """The tests that one worker runs: those of a file, which share what was compiled, or of one paper's checks."""
+    """The tests that one worker runs.
+
+    Those of a file, which share what was compiled, or of one paper's checks.
+    """
     file, _, test = nodeid.partition("::")
-    paper = re.search(r"\[(?:\w+-)?([\w.]+)/", test) if file.endswith("theory_checks/test_checks.py") else None
+    paper = (
+        re.search(r"\[(?:\w+-)?([\w.]+)/", test)
+        if file.endswith("theory_checks/test_checks.py")
+        else None
+    )
     return f"{file}[{paper[1]}]" if paper else file
 
 

@@ -1,10 +1,11 @@
 """Random one-layer problems, extreme but valid: is anything printed that is false?
 
-    python -m tests.fuzz --number 100000 --jobs 2        (the full run, well under two hours on two cores)
+    python -m tests.fuzz --number 100000 --jobs 2    (the full run, well under two hours, two cores)
     python -m tests.fuzz --number 2000 --seed 7 --json FILE
 
-Decay from 1e-12 to 1e3, long tails, one-hot, smoothed, soft and centred targets, every bias and convex loss. Each
-problem is solved from a random start and certified at the solution, at a random point and at the origin. Faults:
+Decay from 1e-12 to 1e3, long tails, one-hot, smoothed, soft and centred targets, every bias and
+convex loss. Each problem is solved from a random start and certified at the solution, at a random
+point and at the origin. Faults:
 
 - `bound`: a lower bound above the objective at any of the points, recomputed in extended precision;
 - `gap`: a negative gap, a gap that is no number, or a certificate called invalid;
@@ -13,7 +14,8 @@ problem is solved from a random start and certified at the solution, at a random
 - `refuted`: `compare` says that a point lies below the prediction;
 - `ended`: the solver ended with neither a result nor advice (not finite).
 
-The seed of a run is printed, and with it every fault can be had again: problem i of a seed is the same in every run.
+The seed of a run is printed, and with it every fault can be had again: problem i of a seed is the
+same in every run.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ import ufm
 # (loss, bias, K, d, C): the shapes compiled, 36 of them; everything else about a problem is drawn
 LOSSES = ("squared", "rescaled", "entropy", "adjusted")
 SIZES = ((2, 3, 2), (4, 4, 7), (10, 9, 10))
-SHAPES = tuple((loss, bias, *size) for loss in LOSSES for bias in (None, "free", "penalised") for size in SIZES)
+SHAPES = tuple(
+    (loss, bias, *size) for loss in LOSSES for bias in (None, "free", "penalised") for size in SIZES
+)
 # the sample that the test-suite runs: every loss and kind of bias, few programs
 SAMPLE = (2, 10, 16, 21, 24)
 # relative rounding that a prediction may carry: its formulas are sums of a few terms >= 0
@@ -63,7 +67,9 @@ class Draw:
         if kind == "squared":
             return ufm.MeanSquaredError()
         if kind == "rescaled":
-            return ufm.RescaledSquaredError(length=float(self.multiplicative[0]), weight=float(1 + self.multiplicative[1]))
+            return ufm.RescaledSquaredError(
+                length=float(self.multiplicative[0]), weight=float(1 + self.multiplicative[1])
+            )
         if kind == "entropy":
             return ufm.CrossEntropy()
         return ufm.AdjustedCrossEntropy(multiplicative=self.multiplicative, additive=self.additive)
@@ -102,8 +108,13 @@ def draw(seed: int, index: int, shapes=SHAPES) -> Draw:
 
 
 def _targets(rng, kind: str, K: int, C: int) -> np.ndarray:
-    """Targets (K, C): one-hot (every class, some class missing), smoothed, soft; for squared error also centred and any sign."""
-    which = rng.choice(["one-hot", "missing", "smoothed", "soft", "other"], p=[0.4, 0.05, 0.2, 0.25, 0.1])
+    """Targets (K, C): one-hot (every class, some class missing), smoothed, soft.
+
+    For squared error also centred and any sign.
+    """
+    which = rng.choice(
+        ["one-hot", "missing", "smoothed", "soft", "other"], p=[0.4, 0.05, 0.2, 0.25, 0.1]
+    )
     classes = np.concatenate([np.arange(K), rng.integers(K, size=C - K)])
     if which == "missing":
         classes = rng.integers(max(K - 1, 1), size=C)
@@ -129,16 +140,23 @@ def exact_value(drawn: Draw, params: ufm.Params) -> np.longdouble:
     kind, bias = drawn.shape[:2]
     if kind in ("entropy", "adjusted"):
         if kind == "adjusted":
-            Z = drawn.multiplicative.astype(wide)[:, None] * Z + drawn.additive.astype(wide)[:, None]
+            Z = (
+                drawn.multiplicative.astype(wide)[:, None] * Z
+                + drawn.additive.astype(wide)[:, None]
+            )
         below = Z.max(axis=0) - Z
         first = Z.argmax(axis=0)
         others = np.exp(-below)
         others[first, np.arange(Z.shape[1])] = 0
         losses = q.sum(axis=0) * np.log1p(others.sum(axis=0)) + (q * below).sum(axis=0)
     else:
-        length, weight = (drawn.multiplicative[0], 1 + drawn.multiplicative[1]) if kind == "rescaled" else (1, 1)
+        length, weight = (
+            (drawn.multiplicative[0], 1 + drawn.multiplicative[1]) if kind == "rescaled" else (1, 1)
+        )
         losses = ((1 + (wide(weight) - 1) * q) * (Z - wide(length) * q) ** 2).sum(axis=0) / 2
-    decay = wide(drawn.lambda_W) * (W**2).sum() + wide(drawn.lambda_H) * (m * (H**2).sum(axis=0)).sum()
+    decay = (
+        wide(drawn.lambda_W) * (W**2).sum() + wide(drawn.lambda_H) * (m * (H**2).sum(axis=0)).sum()
+    )
     if bias == "penalised":
         decay += wide(drawn.lambda_b) * (b**2).sum()
     return (m * losses).sum() / m.sum() + decay / 2
@@ -150,12 +168,15 @@ def faults(drawn: Draw, key) -> tuple[list[str], str]:
     try:
         solution = ufm.minimise(problem, key=key, progress=False)
     except ValueError as refusal:
-        # with a free bias and a class that no target holds there is no minimiser, and every bound is below 0
+        # with a free bias and a class that no target holds there is no minimiser, and every bound
+        # is below 0
         absent = drawn.shape[0] in ("entropy", "adjusted") and not drawn.targets.any(axis=1).all()
         good = absent and drawn.shape[1] == "free" and "not attained" in str(refusal)
         return [] if good else [f"ended: {refusal}"], "refused, the infimum is not attained"
     if not np.isfinite(float(solution.value)):
-        return [f"ended: {solution.result.name} at value {float(solution.value)}"], solution.result.name
+        return [
+            f"ended: {solution.result.name} at value {float(solution.value)}"
+        ], solution.result.name
     random = ufm.random_start(problem, key=jax.random.fold_in(key, 1))
     points = [solution.params, random, jax.tree.map(jnp.zeros_like, random)]
     values = [exact_value(drawn, point) for point in points]
@@ -165,17 +186,27 @@ def faults(drawn: Draw, key) -> tuple[list[str], str]:
         certificate = ufm.certify(problem, point)
         bound, gap = float(certificate.lower_bound), float(certificate.gap)
         if bound > least:
-            found.append(f"bound: at the {name} {bound:.17g} above {least:.17g} by {float(bound / least - 1):.1e}")
+            found.append(
+                f"bound: at the {name} {bound:.17g} above {least:.17g} by "
+                f"{float(bound / least - 1):.1e}"
+            )
         if not gap >= 0 or not certificate.valid:
             found.append(f"gap: {gap} at the {name}, {str(certificate).splitlines()[0]}")
-        if certificate.closes() and float(certificate.value) - float(least) > 1e-9 * abs(float(certificate.value)):
-            found.append(f"closes: at the {name}, value {float(certificate.value)}, yet {float(least)} is known")
+        if certificate.closes() and float(certificate.value) - float(least) > 1e-9 * abs(
+            float(certificate.value)
+        ):
+            found.append(
+                f"closes: at the {name}, value {float(certificate.value)}, yet {float(least)} is "
+                f"known"
+            )
         try:
             predicted = float(ufm.closed_form(problem).value)
         except ufm.NoClosedForm:
             continue
         if predicted < bound - PREDICTED * abs(predicted):
-            found.append(f"closed form: {predicted:.17g} below the bound {bound:.17g} at the {name}")
+            found.append(
+                f"closed form: {predicted:.17g} below the bound {bound:.17g} at the {name}"
+            )
     return found + _verdict(problem, solution), solution.result.name
 
 
@@ -207,7 +238,9 @@ def _worker(seed: int, indices):
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--number", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
@@ -220,19 +253,29 @@ def main() -> int:
     options = _arguments()
     began = time.monotonic()
     print(f"seed {options.seed}, {options.number} problems of {len(SHAPES)} shapes", flush=True)
-    # a process keeps to its shapes, which it compiles once; small pieces, so that progress can be seen
+    # a process keeps to its shapes, which it compiles once; small pieces, so that progress can be
+    # seen
     pieces = []
     for group in range(options.jobs):
         mine = [i for i in range(options.number) if i % len(SHAPES) % options.jobs == group]
         pieces.append([mine[at : at + 2000] for at in range(0, len(mine), 2000)])
     pools = [ProcessPoolExecutor(1, mp_context=get_context("spawn")) for _ in pieces]
-    waiting = [pool.submit(_worker, options.seed, piece) for pool, mine in zip(pools, pieces, strict=True) for piece in mine]
+    waiting = [
+        pool.submit(_worker, options.seed, piece)
+        for pool, mine in zip(pools, pieces, strict=True)
+        for piece in mine
+    ]
     found, ended, done = [], collections.Counter(), 0
     for future in waiting:
         some, counts = future.result()
         found, ended, done = found + some, ended + counts, done + sum(counts.values())
         if sys.stderr.isatty():
-            print(f"\r{done} of {options.number}, {len(found)} faults", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{done} of {options.number}, {len(found)} faults",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
     for pool in pools:
         pool.shutdown()
     for fault in found[:40]:
@@ -242,7 +285,9 @@ def main() -> int:
     print(f"{len(found)} faults {dict(kinds)} in {done} problems, {time.monotonic() - began:.0f} s")
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"seed": options.seed, "number": options.number, "faults": found}, file, indent=1)
+            json.dump(
+                {"seed": options.seed, "number": options.number, "faults": found}, file, indent=1
+            )
     return int(bool(found))
 
 

@@ -1,4 +1,5 @@
-"""Stacked lanes: the same numbers whichever way they are worked on, and no call that waits for ever."""
+"""Stacked lanes: the same numbers whichever way they are worked on, and no call that waits for
+ever."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ from ufm._batching import one_by_one, over_lanes
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# As many programs at a time as XLA has threads, each with two orthonormal factors for every lane: with batched LAPACK, within the first
-# few rounds both threads wait for the other.
+# As many programs at a time as XLA has threads, each with two orthonormal factors for every lane:
+# with batched LAPACK, within the first few rounds both threads wait for the other.
 STARTS = """
 import threading
 import jax
 import numpy as np
 import ufm
 from ufm.solvers.start import random_starts
-problem = ufm.Problem(ufm.one_hot([5] * 20, collapsed=True), loss=ufm.CrossEntropy(), widths=(20,), lambda_W=0.1, lambda_H=0.1)
+labels, decay = ufm.one_hot([5] * 20, collapsed=True), {"lambda_W": 0.1, "lambda_H": 0.1}
+problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(20,), **decay)
 start = jax.jit(lambda key: random_starts(problem, key, 1000))
 def work(seed):
     for i in range(10):
@@ -49,6 +51,8 @@ def test_lanes_in_a_loop_and_in_a_batch_are_the_same(platform):
     matrices = jnp.asarray(np.random.default_rng(0).standard_normal((3, 2, 4, 4)))
     expected = np.linalg.svd(matrices, compute_uv=False)
     single = one_by_one(lambda matrix: jnp.linalg.svd(matrix, compute_uv=False))
-    np.testing.assert_allclose(over_lanes(jax.vmap(single), matrices, platform=platform), expected, rtol=1e-13)
+    np.testing.assert_allclose(
+        over_lanes(jax.vmap(single), matrices, platform=platform), expected, rtol=1e-13
+    )
     np.testing.assert_allclose(jax.vmap(jax.vmap(single))(matrices), expected, rtol=1e-13)
     np.testing.assert_allclose(single(matrices[0, 0]), expected[0, 0], rtol=1e-13)

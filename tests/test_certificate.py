@@ -1,4 +1,8 @@
-"""The duality certificate: true at every point, tight at every optimum of a convex problem, silent where theory has nothing to say."""
+"""The duality certificate.
+
+True at every point, tight at every optimum of a convex problem, silent where theory has nothing to
+say.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +28,21 @@ BALANCED, TAIL = (6, 6, 6, 6), exponential_counts(4, largest=100, ratio=50)
 
 # rounding: sums of a few terms of size one, by two routes
 ROUNDING = 1e-14
-# A gap is first order in the relative gradient norm, which stops at 1e-12. Factors measured: 0.4 to 2, and up to 35 on the tail with
-# a free bias, where solving for the bias moves the point by the gradient over a small curvature.
+# A gap is first order in the relative gradient norm, which stops at 1e-12. Factors measured: 0.4 to
+# 2, and up to 35 on the tail with a free bias, where solving for the bias moves the point by the
+# gradient over a small curvature.
 SOLVED = 1e-10
 
 
 def problem_of(counts, *, loss, lam=1e-3, bias=None, d=8, collapsed=True):
-    return Problem(one_hot(counts, collapsed=collapsed), loss=loss, widths=(d,), lambda_W=5 * lam, lambda_H=lam / 5, bias=bias)
+    return Problem(
+        one_hot(counts, collapsed=collapsed),
+        loss=loss,
+        widths=(d,),
+        lambda_W=5 * lam,
+        lambda_H=lam / 5,
+        bias=bias,
+    )
 
 
 def random_params(problem, rng, scale=1.0):
@@ -56,7 +68,10 @@ def solved(problem, seed=0):
 
 
 def mse_value(counts, mu, *, centred=False):
-    """N**2 mu**2 over the mass of a direction is t; the direction contributes mass (2 sqrt t - t) / 2N below t = 1 and mass / 2N above."""
+    """N**2 mu**2 over the mass of a direction is t.
+
+    The direction contributes mass (2 sqrt t - t) / 2N below t = 1 and mass / 2N above.
+    """
     n = np.asarray(counts, float)
     N = n.sum()
     mass = np.clip(np.linalg.eigvalsh(np.diag(n) - np.outer(n, n) / N), 0, None) if centred else n
@@ -80,27 +95,69 @@ def ce_value(K, n, mu):
 LAM = 1e-3  # so mu = sqrt(5 LAM * LAM / 5) = LAM
 OPTIMA = [
     pytest.param(problem_of(BALANCED, loss=MSE), mse_value(BALANCED, LAM), id="mse-balanced"),
-    pytest.param(problem_of(BALANCED, loss=MSE, collapsed=False), mse_value(BALANCED, LAM), id="mse-balanced-full"),
-    pytest.param(problem_of(BALANCED, loss=MSE, bias="free"), mse_value(BALANCED, LAM, centred=True), id="mse-balanced-free-bias"),
-    pytest.param(problem_of(BALANCED, loss=MSE, bias=0.01), mse_penalised_value(4, 6, LAM, 0.01), id="mse-penalised-bias-etf"),
-    pytest.param(problem_of(BALANCED, loss=MSE, bias=0.5), mse_penalised_value(4, 6, LAM, 0.5), id="mse-penalised-bias-between"),
+    pytest.param(
+        problem_of(BALANCED, loss=MSE, collapsed=False),
+        mse_value(BALANCED, LAM),
+        id="mse-balanced-full",
+    ),
+    pytest.param(
+        problem_of(BALANCED, loss=MSE, bias="free"),
+        mse_value(BALANCED, LAM, centred=True),
+        id="mse-balanced-free-bias",
+    ),
+    pytest.param(
+        problem_of(BALANCED, loss=MSE, bias=0.01),
+        mse_penalised_value(4, 6, LAM, 0.01),
+        id="mse-penalised-bias-etf",
+    ),
+    pytest.param(
+        problem_of(BALANCED, loss=MSE, bias=0.5),
+        mse_penalised_value(4, 6, LAM, 0.5),
+        id="mse-penalised-bias-between",
+    ),
     pytest.param(problem_of(TAIL, loss=MSE), mse_value(TAIL, LAM), id="mse-tail"),
-    pytest.param(problem_of(TAIL, loss=MSE, lam=1e-5), mse_value(TAIL, 1e-5), id="mse-tail-small-decay"),
-    pytest.param(problem_of(TAIL, loss=MSE, bias="free"), mse_value(TAIL, LAM, centred=True), id="mse-tail-free-bias"),
+    pytest.param(
+        problem_of(TAIL, loss=MSE, lam=1e-5), mse_value(TAIL, 1e-5), id="mse-tail-small-decay"
+    ),
+    pytest.param(
+        problem_of(TAIL, loss=MSE, bias="free"),
+        mse_value(TAIL, LAM, centred=True),
+        id="mse-tail-free-bias",
+    ),
     # N mu = 40 * 0.06 = 2.4: above the roots of the minority counts 4 (collapsed), below sqrt(16)
-    pytest.param(problem_of((16, 16, 4, 4), loss=MSE, lam=0.06), mse_value((16, 16, 4, 4), 0.06), id="mse-minority-collapse"),
+    pytest.param(
+        problem_of((16, 16, 4, 4), loss=MSE, lam=0.06),
+        mse_value((16, 16, 4, 4), 0.06),
+        id="mse-minority-collapse",
+    ),
     pytest.param(problem_of(BALANCED, loss=CE), ce_value(4, 6, LAM), id="ce-balanced"),
-    pytest.param(problem_of(BALANCED, loss=CE, collapsed=False, bias="free"), ce_value(4, 6, LAM), id="ce-balanced-full-free-bias"),
-    pytest.param(problem_of(BALANCED, loss=CE, bias="free"), ce_value(4, 6, LAM), id="ce-balanced-free-bias"),
-    pytest.param(problem_of(BALANCED, loss=CE, bias=0.01), ce_value(4, 6, LAM), id="ce-balanced-penalised-bias"),
-    pytest.param(problem_of(BALANCED, loss=CE, lam=1e-5), ce_value(4, 6, 1e-5), id="ce-balanced-small-decay"),
+    pytest.param(
+        problem_of(BALANCED, loss=CE, collapsed=False, bias="free"),
+        ce_value(4, 6, LAM),
+        id="ce-balanced-full-free-bias",
+    ),
+    pytest.param(
+        problem_of(BALANCED, loss=CE, bias="free"), ce_value(4, 6, LAM), id="ce-balanced-free-bias"
+    ),
+    pytest.param(
+        problem_of(BALANCED, loss=CE, bias=0.01),
+        ce_value(4, 6, LAM),
+        id="ce-balanced-penalised-bias",
+    ),
+    pytest.param(
+        problem_of(BALANCED, loss=CE, lam=1e-5), ce_value(4, 6, 1e-5), id="ce-balanced-small-decay"
+    ),
 ]
 NO_CLOSED_FORM = [
     pytest.param(problem_of(TAIL, loss=MSE, bias=0.1), None, id="mse-tail-penalised-bias"),
     pytest.param(problem_of(TAIL, loss=CE), None, id="ce-tail"),
     pytest.param(problem_of(TAIL, loss=CE, bias="free"), None, id="ce-tail-free-bias"),
     pytest.param(problem_of(TAIL, loss=CE, bias=0.01), None, id="ce-tail-penalised-bias"),
-    pytest.param(problem_of(step_counts(2, 2, majority=30, minority=10), loss=CE, collapsed=False), None, id="ce-step-full"),
+    pytest.param(
+        problem_of(step_counts(2, 2, majority=30, minority=10), loss=CE, collapsed=False),
+        None,
+        id="ce-step-full",
+    ),
 ]
 
 
@@ -132,12 +189,19 @@ def test_bound_is_below_the_optimum_at_random_points(problem, value):
 @pytest.mark.parametrize("loss", [pytest.param(MSE, id="mse"), pytest.param(CE, id="ce")])
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
 @settings(deadline=None, max_examples=15, derandomize=True)
-@given(seed=st.integers(0, 2**32 - 1), log_lam=st.floats(-5, -1), log_ratio=st.floats(-2, 2), scale=st.floats(1e-3, 5))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    log_lam=st.floats(-5, -1),
+    log_ratio=st.floats(-2, 2),
+    scale=st.floats(1e-3, 5),
+)
 def test_weak_duality_on_random_problems(loss, bias, seed, log_lam, log_ratio, scale):
     rng = np.random.default_rng(seed)
     K, C, lam, ratio = 3, 5, 10**log_lam, 10**log_ratio
     labels = soft(rng.dirichlet(0.3 * np.ones(K), size=C).T, rng.uniform(0.1, 10, size=C))
-    problem = Problem(labels, loss=loss, widths=(4,), lambda_W=lam * ratio, lambda_H=lam / ratio, bias=bias)
+    problem = Problem(
+        labels, loss=loss, widths=(4,), lambda_W=lam * ratio, lambda_H=lam / ratio, bias=bias
+    )
     best = minimise(problem, key=jax.random.key(seed % 1000))
     certificate = certify(problem, random_params(problem, rng, scale))
     assert np.isfinite(certificate.lower_bound)
@@ -146,7 +210,8 @@ def test_weak_duality_on_random_problems(loss, bias, seed, log_lam, log_ratio, s
     at_best = certify(problem, best.params)
     assert at_best.lower_bound <= best.value * (1 + 1e-12)
     if best.result is Result.CONVERGED:
-        # soft targets, any masses, d >= K: the convex problem is solved, wherever the ratio of the decays puts it
+        # soft targets, any masses, d >= K: the convex problem is solved, wherever the ratio of the
+        # decays puts it
         assert at_best.gap < 1e-9
 
 
@@ -176,7 +241,8 @@ def ce_root(counts):
     return np.linalg.norm((np.eye(K) - 1 / K) * np.sqrt(np.asarray(counts, float)), 2)
 
 
-# mu at which the origin (with the best bias) becomes optimal: linear_networks 1.1, 1.2, 1.4; balanced 2.1; imbalanced 3.2, 3.3, 3.5
+# mu at which the origin (with the best bias) becomes optimal: linear_networks 1.1, 1.2, 1.4;
+# balanced 2.1; imbalanced 3.2, 3.3, 3.5
 THRESHOLDS = [
     pytest.param(MSE, None, BALANCED, 1 / (4 * np.sqrt(6)), id="mse-balanced"),
     pytest.param(MSE, None, TAIL, np.sqrt(100) / sum(TAIL), id="mse-tail"),
@@ -192,9 +258,13 @@ THRESHOLDS = [
 
 @pytest.mark.parametrize(("loss", "bias", "counts", "threshold"), THRESHOLDS)
 @pytest.mark.parametrize("collapsed", [True, False])
-def test_origin_is_certified_exactly_in_the_trivial_regime(loss, bias, counts, threshold, collapsed):
+def test_origin_is_certified_exactly_in_the_trivial_regime(
+    loss, bias, counts, threshold, collapsed
+):
     def at_origin(relative):
-        problem = problem_of(counts, loss=loss, bias=bias, lam=threshold * relative, collapsed=collapsed)
+        problem = problem_of(
+            counts, loss=loss, bias=bias, lam=threshold * relative, collapsed=collapsed
+        )
         return certify(problem, origin(problem))
 
     for relative in (1, 1.0001, 1.5, 100):
@@ -203,7 +273,9 @@ def test_origin_is_certified_exactly_in_the_trivial_regime(loss, bias, counts, t
         assert 0 <= at_origin(relative).gap < ROUNDING * (4 + columns)
         np.testing.assert_allclose(at_origin(relative).spectral_ratio, 1 / relative, rtol=1e-12)
     gaps = [at_origin(relative).gap for relative in (0.99, 0.5, 0.01)]
-    assert gaps[0] > 1e-5  # second order in the distance to the threshold: (1 - 0.99)**2 = 1e-4 for squared error
+    assert (
+        gaps[0] > 1e-5
+    )  # second order in the distance to the threshold: (1 - 0.99)**2 = 1e-4 for squared error
     assert gaps[0] < gaps[1] < gaps[2]
 
 
@@ -212,15 +284,20 @@ def test_gap_at_the_origin_by_hand(relative):
     lam = relative / (4 * np.sqrt(6))
     problem = problem_of(BALANCED, loss=MSE, lam=lam)
     # u = -t q with t = relative, so D = t - t**2 / 2 against the value 1/2
-    np.testing.assert_allclose(certify(problem, origin(problem)).gap, (1 - relative) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(
+        certify(problem, origin(problem)).gap, (1 - relative) ** 2, rtol=1e-12
+    )
     problem = problem_of(BALANCED, loss=CE, lam=lam)
     point = relative / 4 + (1 - relative) * np.array([1.0, 0, 0, 0])
     entropy = -np.sum(point * np.log(point))
-    np.testing.assert_allclose(certify(problem, origin(problem)).gap, 1 - entropy / np.log(4), rtol=1e-12)
+    np.testing.assert_allclose(
+        certify(problem, origin(problem)).gap, 1 - entropy / np.log(4), rtol=1e-12
+    )
 
 
 def test_gap_below_the_rank_of_the_optimum_stays_open_by_the_true_amount():
-    # two of four directions cannot be fitted: each costs g(0) - g(x) = (1 - c0)**2 of its share 1 / 2K; c0 = 4 sqrt(6) mu
+    # two of four directions cannot be fitted: each costs g(0) - g(x) = (1 - c0)**2 of its share 1 /
+    # 2K; c0 = 4 sqrt(6) mu
     problem = problem_of(BALANCED, loss=MSE, d=2)
     solution = solved(problem)
     certificate = certify(problem, solution.params)
@@ -241,7 +318,9 @@ def test_collapsed_and_full_columns_give_one_certificate(loss, bias):
     collapsed = problem_of((3, 2, 1), loss=loss, bias=bias)
     full = problem_of((3, 2, 1), loss=loss, bias=bias, collapsed=False)
     params = random_params(collapsed, np.random.default_rng(0))
-    repeated = eqx.tree_at(lambda p: p.features, params, jnp.repeat(params.features, jnp.array([3, 2, 1]), axis=1))
+    repeated = eqx.tree_at(
+        lambda p: p.features, params, jnp.repeat(params.features, jnp.array([3, 2, 1]), axis=1)
+    )
     one, other = certify(collapsed, params), certify(full, repeated)
     for name in ("value", "lower_bound", "gap", "spectral_ratio", "bias_residual"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-12, atol=1e-15)
@@ -253,9 +332,14 @@ def test_collapsed_and_full_columns_give_one_certificate(loss, bias):
 def test_only_relative_masses_matter_when_the_decay_follows(loss):
     rng = np.random.default_rng(0)
     targets, masses = rng.dirichlet(np.ones(3), size=7).T, rng.uniform(0.5, 5, size=7)
-    one, other = (Problem(soft(targets, c * masses), loss=loss, widths=(4,), lambda_W=1e-2, lambda_H=1e-2 / c) for c in (1, 1000))
+    one, other = (
+        Problem(soft(targets, c * masses), loss=loss, widths=(4,), lambda_W=1e-2, lambda_H=1e-2 / c)
+        for c in (1, 1000)
+    )
     params = random_params(one, rng)
-    for a, b in zip(jax.tree.leaves(certify(one, params)), jax.tree.leaves(certify(other, params)), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(certify(one, params)), jax.tree.leaves(certify(other, params)), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
@@ -264,8 +348,12 @@ def test_a_free_bias_is_solved_again_whatever_came(loss):
     problem = problem_of(TAIL, loss=loss, bias="free")
     params = random_params(problem, np.random.default_rng(0))
     other = eqx.tree_at(lambda p: p.bias, params, params.bias - jnp.linspace(0, 80, 4))
-    np.testing.assert_allclose(certify(problem, params).value, certify(problem, other).value, rtol=1e-13)
-    np.testing.assert_allclose(certify(problem, params).lower_bound, certify(problem, other).lower_bound, rtol=1e-12)
+    np.testing.assert_allclose(
+        certify(problem, params).value, certify(problem, other).value, rtol=1e-13
+    )
+    np.testing.assert_allclose(
+        certify(problem, params).lower_bound, certify(problem, other).lower_bound, rtol=1e-12
+    )
 
 
 # --- the slow twin: NumPy, full SVD, bound written out ---
@@ -282,7 +370,9 @@ def test_bound_equals_its_slow_twin(bias, seed):
     q, m = rng.dirichlet(np.ones(3), size=6).T, rng.uniform(0.5, 5, size=6)
     w, lambda_W, lambda_H = m / m.sum(), 0.02, 0.003
     for loss in (MSE, CE):
-        problem = Problem(soft(q, m), loss=loss, widths=(4,), lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+        problem = Problem(
+            soft(q, m), loss=loss, widths=(4,), lambda_W=lambda_W, lambda_H=lambda_H, bias=bias
+        )
         params = random_params(problem, rng)
         certificate = certify(problem, params)
         z = np.asarray(params.logits)
@@ -292,14 +382,25 @@ def test_bound_equals_its_slow_twin(bias, seed):
 
         def bound(t, u=u, loss=loss):
             lack = 0 if bias is None else np.sum((t * u @ w) ** 2) / (2 * bias)
-            per_column = entropy(q + t * u) if loss is CE else -(t**2 * np.sum(u**2, 0) / 2 + t * np.sum(q * u, 0))
+            per_column = (
+                entropy(q + t * u)
+                if loss is CE
+                else -(t**2 * np.sum(u**2, 0) / 2 + t * np.sum(q * u, 0))
+            )
             return w @ per_column - lack
 
         ts = np.linspace(0, min(1, 1 / ratio), 100_001)
-        # the parabola of squared error may peak inside the interval; a grid of 1e5 points misses its peak by less than 1e-9
-        expected = max(bound(t) for t in ts[:: 1000 if loss is CE else 100]) if loss is MSE else bound(ts[-1])
+        # the parabola of squared error may peak inside the interval; a grid of 1e5 points misses
+        # its peak by less than 1e-9
+        expected = (
+            max(bound(t) for t in ts[:: 1000 if loss is CE else 100])
+            if loss is MSE
+            else bound(ts[-1])
+        )
         np.testing.assert_allclose(certificate.spectral_ratio, ratio, rtol=1e-13)
-        np.testing.assert_allclose(certificate.lower_bound, expected, rtol=1e-6 if loss is MSE else 1e-12)
+        np.testing.assert_allclose(
+            certificate.lower_bound, expected, rtol=1e-6 if loss is MSE else 1e-12
+        )
         if loss is MSE:
             assert certificate.lower_bound >= expected - 1e-15
 
@@ -308,7 +409,10 @@ def test_bound_equals_its_slow_twin(bias, seed):
 def test_no_smaller_scale_is_better_at_an_optimum(problem, value):
     labels, params = problem.labels, solved(problem).params
     dual = jax.nn.softmax(params.logits, axis=0) - labels.targets
-    bounds = [float(labels.column_weights @ entropy(np.asarray(labels.targets + t * dual))) for t in (0.25, 0.5, 0.75, 0.9, 1)]
+    bounds = [
+        float(labels.column_weights @ entropy(np.asarray(labels.targets + t * dual)))
+        for t in (0.25, 0.5, 0.75, 0.9, 1)
+    ]
     assert bounds == sorted(bounds)
 
 
@@ -318,9 +422,13 @@ def test_no_smaller_scale_is_better_at_an_optimum(problem, value):
 @pytest.mark.parametrize("scale", [1, 10, 100, 1000])
 @pytest.mark.parametrize("loss", [pytest.param(MSE, id="mse"), pytest.param(CE, id="ce")])
 def test_best_bias_zeroes_the_mean_gradient(loss, scale):
-    # logits of 1000 saturate every softmax: the Hessian is 0 almost everywhere and plain Newton would fly off
+    # logits of 1000 saturate every softmax: the Hessian is 0 almost everywhere and plain Newton
+    # would fly off
     rng = np.random.default_rng(scale)
-    q, w = jnp.asarray(rng.dirichlet(0.3 * np.ones(4), size=12).T), jnp.asarray(rng.dirichlet(np.ones(12)))
+    q, w = (
+        jnp.asarray(rng.dirichlet(0.3 * np.ones(4), size=12).T),
+        jnp.asarray(rng.dirichlet(np.ones(12))),
+    )
     z = jnp.asarray(scale * rng.standard_normal((4, 12)))
     bias = jax.jit(loss.best_bias)(z, q, w)
     gradient = jax.vmap(jax.grad(loss), in_axes=1, out_axes=1)(z + bias[:, None], q) @ w
@@ -330,7 +438,9 @@ def test_best_bias_zeroes_the_mean_gradient(loss, scale):
         return jnp.dot(w, jax.vmap(loss, in_axes=1)(z + b[:, None], q))
 
     if scale == 1:
-        other = scipy.optimize.minimize(jax.jit(jax.value_and_grad(mean_loss)), np.zeros(4), jac=True, tol=1e-10)
+        other = scipy.optimize.minimize(
+            jax.jit(jax.value_and_grad(mean_loss)), np.zeros(4), jac=True, tol=1e-10
+        )
         np.testing.assert_allclose(mean_loss(bias), other.fun, rtol=1e-12)
 
 
@@ -339,7 +449,8 @@ def test_best_bias_zeroes_the_mean_gradient(loss, scale):
 
 @pytest.mark.parametrize("bias", [None, "free"])
 def test_refuses_targets_that_are_no_probabilities(bias):
-    # sums of 1.1: raising all logits together lowers the loss for ever; a negative entry does so alone
+    # sums of 1.1: raising all logits together lowers the loss for ever; a negative entry does so
+    # alone
     for targets in (1.1 * np.eye(3), np.eye(3) - 1 / 3, 2 * np.ones((3, 3)), np.eye(3) - 1e-9):
         with pytest.raises(ValueError, match=r"`labels.targets` must (be >= 0|sum to one)"):
             Problem(soft(targets), loss=CE, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias=bias)
@@ -349,13 +460,16 @@ def test_refuses_a_squared_error_with_a_falling_logit():
     # 1 + (5 - 1)(-1/3) < 0
     labels = soft(np.eye(3) - 1 / 3)
     with pytest.raises(ValueError, match=r"`labels.targets` must leave every weight"):
-        Problem(labels, loss=RescaledSquaredError(weight=5.0), widths=(3,), lambda_W=1.0, lambda_H=1.0)
+        Problem(
+            labels, loss=RescaledSquaredError(weight=5.0), widths=(3,), lambda_W=1.0, lambda_H=1.0
+        )
     # while the same targets are no harm to a weight that keeps its sign
     Problem(labels, loss=RescaledSquaredError(weight=2.0), widths=(3,), lambda_W=1.0, lambda_H=1.0)
 
 
 class Shifted(AbstractLoss):
-    """Squared error whose conjugate is off by a constant, whose value is concave in one logit, or whose domain is wrong."""
+    """Squared error whose conjugate is off by a constant, whose value is concave in one logit, or
+    whose domain is wrong."""
 
     constant: float = 0.0
     bend: float = 0.0
@@ -373,13 +487,19 @@ class Shifted(AbstractLoss):
 @pytest.mark.parametrize(
     "loss",
     [
-        pytest.param(Shifted(constant=jnp.asarray(-1e-3), bend=jnp.asarray(0.0)), id="conjugate-too-low"),
-        pytest.param(Shifted(constant=jnp.asarray(1e-3), bend=jnp.asarray(0.0)), id="conjugate-too-high"),
+        pytest.param(
+            Shifted(constant=jnp.asarray(-1e-3), bend=jnp.asarray(0.0)), id="conjugate-too-low"
+        ),
+        pytest.param(
+            Shifted(constant=jnp.asarray(1e-3), bend=jnp.asarray(0.0)), id="conjugate-too-high"
+        ),
         pytest.param(Shifted(constant=jnp.asarray(0.0), bend=jnp.asarray(1.0)), id="not-convex"),
     ],
 )
 def test_a_wrong_loss_certifies_nothing(loss):
-    problem = Problem(one_hot((3, 3, 3), collapsed=True), loss=loss, widths=(4,), lambda_W=1e-2, lambda_H=1e-2)
+    problem = Problem(
+        one_hot((3, 3, 3), collapsed=True), loss=loss, widths=(4,), lambda_W=1e-2, lambda_H=1e-2
+    )
     certificate = certify(problem, random_params(problem, np.random.default_rng(0), scale=1.0))
     assert not certificate.valid
     assert certificate.gap == jnp.inf
@@ -401,14 +521,23 @@ class OneWrong(AbstractLoss):
         return MSE.conjugate(dual, targets) + self.constant * targets[self.wrong]
 
 
-@pytest.mark.parametrize(("constant", "wrong", "valid"), [(-1e-9, 1, False), (-1e-9, 30, False), (1e-9, 2, False), (1e-9, 1, True)])
+@pytest.mark.parametrize(
+    ("constant", "wrong", "valid"),
+    [(-1e-9, 1, False), (-1e-9, 30, False), (1e-9, 2, False), (1e-9, 1, True)],
+)
 def test_a_conjugate_that_is_wrong_in_one_of_32_columns(constant, wrong, valid):
-    # Fenchel–Young with >= is asked of all columns, with = of every other: one that is too high only lowers the bound
+    # Fenchel–Young with >= is asked of all columns, with = of every other: one that is too high
+    # only lowers the bound
     loss = OneWrong(jnp.asarray(constant), jnp.asarray(wrong))
-    problem = Problem(one_hot((3,) * 32, collapsed=True), loss=loss, widths=(32,), lambda_W=1e-2, lambda_H=1e-2)
+    problem = Problem(
+        one_hot((3,) * 32, collapsed=True), loss=loss, widths=(32,), lambda_W=1e-2, lambda_H=1e-2
+    )
     # the minimiser has W H diag(sqrt(n)) = sqrt(n) - N mu
     half = np.sqrt(np.sqrt(3) - 96 * 1e-2)
-    params = Params(weights=(jnp.asarray(half * np.eye(32)),), features=jnp.asarray(half / np.sqrt(3) * np.eye(32)))
+    params = Params(
+        weights=(jnp.asarray(half * np.eye(32)),),
+        features=jnp.asarray(half / np.sqrt(3) * np.eye(32)),
+    )
     certificate = certify(problem, params)
     assert certificate.valid == valid
     assert certificate.closes(1e-8) == valid
@@ -426,7 +555,9 @@ def test_closing_means_both_sides_and_a_billionth():
             "rounding": rounding,
             "contradiction": 0.0,
         }
-        return Certificate(**{name: jnp.asarray(number) for name, number in numbers.items()}, loss="X")
+        return Certificate(
+            **{name: jnp.asarray(number) for name, number in numbers.items()}, loss="X"
+        )
 
     assert certificate(1.0, 1 - 5e-10).closes()
     assert not certificate(1.0, 1 - 1.005e-9).closes()
@@ -477,9 +608,15 @@ GOOD = {"loss": MSE, "widths": (4,), "lambda_W": 1e-3, "lambda_H": 1e-3}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"widths": (4, 4, 4)}, r"one linear layer \(M = 1\).*not convex; got M=3", id="depth"),
-        pytest.param({"lambda_W": 0.0}, r"`lambda_W` must be finite and > 0.*got", id="no-decay-on-W"),
-        pytest.param({"lambda_H": 0.0}, r"`lambda_H` must be finite and > 0.*got", id="no-decay-on-H"),
+        pytest.param(
+            {"widths": (4, 4, 4)}, r"one linear layer \(M = 1\).*not convex; got M=3", id="depth"
+        ),
+        pytest.param(
+            {"lambda_W": 0.0}, r"`lambda_W` must be finite and > 0.*got", id="no-decay-on-W"
+        ),
+        pytest.param(
+            {"lambda_H": 0.0}, r"`lambda_H` must be finite and > 0.*got", id="no-decay-on-H"
+        ),
     ],
 )
 def test_problems_without_a_certificate(changes, message):
@@ -492,12 +629,17 @@ def test_problems_without_a_certificate(changes, message):
 
 def test_params_of_another_problem_are_named():
     problem = Problem(one_hot([2, 2, 2], collapsed=True), **GOOD)
-    with pytest.raises(ValueError, match=r"`params.features` must have shape \(4, 3\); got \(4, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"`params.features` must have shape \(4, 3\); got \(4, 6\)"
+    ):
         certify(problem, Params(weights=(jnp.ones((3, 4)),), features=jnp.ones((4, 6))))
 
 
 class Weighted(AbstractLoss):
-    """a times the squared error, with no scale of its own: what a new loss must bring, and a count of the traces."""
+    """a times the squared error, with no scale of its own.
+
+    What a new loss must bring, and a count of the traces.
+    """
 
     a: float
     traces: list = eqx.field(static=True)
@@ -528,7 +670,9 @@ def test_a_new_loss_is_certified_and_compiled_once(bias):
         scaled = problem_of(TAIL, loss=Weighted(jnp.asarray(a), counter), lam=a * LAM, bias=bias)
         certificate = certify(scaled, params)
         assert certificate.closes(SOLVED)
-        np.testing.assert_allclose(certificate.lower_bound, a * mse_value(TAIL, LAM, centred=bias == "free"), rtol=SOLVED)
+        np.testing.assert_allclose(
+            certificate.lower_bound, a * mse_value(TAIL, LAM, centred=bias == "free"), rtol=SOLVED
+        )
         seen.append(len(counter))
     assert seen[0] > 0
     assert seen[0] == seen[-1]
@@ -538,6 +682,10 @@ def test_a_new_loss_is_certified_and_compiled_once(bias):
 def test_runs_batched_over_decays(loss):
     params = random_params(problem_of(TAIL, loss=loss, bias="free"), np.random.default_rng(0))
     lams = jnp.array([1e-4, 1e-3, 1e-2])
-    batched = jax.vmap(lambda lam: certify(problem_of(TAIL, loss=loss, bias="free", lam=lam), params).gap)(lams)
-    single = [certify(problem_of(TAIL, loss=loss, bias="free", lam=lam), params).gap for lam in lams]
+    batched = jax.vmap(
+        lambda lam: certify(problem_of(TAIL, loss=loss, bias="free", lam=lam), params).gap
+    )(lams)
+    single = [
+        certify(problem_of(TAIL, loss=loss, bias="free", lam=lam), params).gap for lam in lams
+    ]
     np.testing.assert_allclose(batched, np.stack(single), rtol=1e-12)

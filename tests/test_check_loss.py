@@ -1,4 +1,5 @@
-"""`check_loss`: the library's losses pass, and of each kind of wrong loss it names what is wrong."""
+"""`check_loss`: the library's losses pass, and of each kind of wrong loss it names what is
+wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +22,12 @@ LOSSES = (
     pytest.param(ufm.Focal(2.0), id="focal"),
     pytest.param(ufm.Focal(0), id="focal-0"),
     pytest.param(ufm.RescaledSquaredError(length=3.0, weight=5.0), id="rescaled"),
-    pytest.param(ufm.AdjustedCrossEntropy(multiplicative=[1.0, 0.5, 2.0, 1.0], additive=[0.3, -1.0, 0.0, 0.1]), id="adjusted"),
+    pytest.param(
+        ufm.AdjustedCrossEntropy(
+            multiplicative=[1.0, 0.5, 2.0, 1.0], additive=[0.3, -1.0, 0.0, 0.1]
+        ),
+        id="adjusted",
+    ),
     pytest.param(ufm.AdjustedCrossEntropy(additive=[0.3, -1.0, 0.0, 0.1]), id="shifted"),
 )
 
@@ -33,7 +39,14 @@ def test_the_losses_of_the_library_pass(loss, key):
     assert str(report).startswith(f"{loss}, K = 4, float64: nothing wrong\nok      shapes")
     absent = {finding.question for finding in report.findings if finding.verdict == "absent"}
     generic = set() if isinstance(loss, ufm.CrossEntropy | ufm.MeanSquaredError) else {"rows"}
-    convex_only = {"convexity", "Fenchel–Young equality", "Fenchel–Young inequality", "best bias", "dual scale", "centring"}
+    convex_only = {
+        "convexity",
+        "Fenchel–Young equality",
+        "Fenchel–Young inequality",
+        "best bias",
+        "dual scale",
+        "centring",
+    }
     assert absent == generic | (set() if loss.convex else convex_only)
 
 
@@ -140,7 +153,11 @@ class Straight(Right):
 
     def __call__(self, logits, targets):
         value = super().__call__(logits, targets)
-        return value - 0.1 * jax.lax.stop_gradient(jnp.sum(logits, axis=0)) + 0.1 * jnp.sum(logits, axis=0)
+        return (
+            value
+            - 0.1 * jax.lax.stop_gradient(jnp.sum(logits, axis=0))
+            + 0.1 * jnp.sum(logits, axis=0)
+        )
 
 
 class Uncentred(Right):
@@ -168,21 +185,54 @@ def test_a_right_loss_of_ones_own_passes(key):
 @pytest.mark.parametrize(
     ("loss", "wrong", "why"),
     [
-        pytest.param(Elementwise(), "shapes", r"one number a column: logits \(K,\) must give shape \(\); got \(3,\)", id="elementwise"),
+        pytest.param(
+            Elementwise(),
+            "shapes",
+            r"one number a column: logits \(K,\) must give shape \(\); got \(3,\)",
+            id="elementwise",
+        ),
         pytest.param(Coupled(), "columns", "depends on the others", id="coupled-columns"),
-        pytest.param(Double(), "dtype", "the value of float32 logits must be float32; got float64", id="dtype"),
+        pytest.param(
+            Double(),
+            "dtype",
+            "the value of float32 logits must be float32; got float64",
+            id="dtype",
+        ),
         pytest.param(Jumpy(), "finite", "at logits of size 0", id="no-gradient"),
         pytest.param(Straight(), "gradient", "not that of the value", id="gradient"),
         pytest.param(Wavy(), "convexity", "`convex` must be False", id="not-convex"),
-        pytest.param(Scaled(), "Fenchel–Young equality", "differs from uᵀz", id="conjugate-too-large"),
-        pytest.param(Signed(), "Fenchel–Young inequality", "falls below uᵀz", id="conjugate-of-the-wrong-sign"),
-        pytest.param(Summed(), "Fenchel–Young equality", "one number a column", id="conjugate-summed"),
-        pytest.param(Narrow(), "Fenchel–Young inequality", "not finite at 0 times a gradient", id="conjugate-too-narrow"),
+        pytest.param(
+            Scaled(), "Fenchel–Young equality", "differs from uᵀz", id="conjugate-too-large"
+        ),
+        pytest.param(
+            Signed(),
+            "Fenchel–Young inequality",
+            "falls below uᵀz",
+            id="conjugate-of-the-wrong-sign",
+        ),
+        pytest.param(
+            Summed(), "Fenchel–Young equality", "one number a column", id="conjugate-summed"
+        ),
+        pytest.param(
+            Narrow(),
+            "Fenchel–Young inequality",
+            "not finite at 0 times a gradient",
+            id="conjugate-too-narrow",
+        ),
         pytest.param(Unweighted(), "best bias", "not flat in the bias", id="bias"),
         pytest.param(Broken(), "best bias", "raises KeyError: 'no bias'", id="raises"),
-        pytest.param(Claims(), "flat direction", "changes along its `flat_direction`", id="claims-a-shift"),
-        pytest.param(Hides(), "flat direction", "`shift_invariant` must be True", id="hides-a-shift"),
-        pytest.param(Other(), "canonical form", r"the canonical form CrossEntropy\(\) has other values", id="another-loss"),
+        pytest.param(
+            Claims(), "flat direction", "changes along its `flat_direction`", id="claims-a-shift"
+        ),
+        pytest.param(
+            Hides(), "flat direction", "`shift_invariant` must be True", id="hides-a-shift"
+        ),
+        pytest.param(
+            Other(),
+            "canonical form",
+            r"the canonical form CrossEntropy\(\) has other values",
+            id="another-loss",
+        ),
         pytest.param(Squares(), "canonical form", "`least_squares` is for", id="no-least-squares"),
         pytest.param(Uncentred(), "centring", "have a mean", id="not-centred"),
         pytest.param(Far(), "dual scale", r"leaves \[0, 0.1\]", id="scale-out-of-range"),
@@ -205,7 +255,9 @@ def test_what_a_bare_loss_lacks_is_absent_and_not_wrong(key):
 
     report = ufm.check_loss(Bare(), num_classes=3, key=key)
     assert report.ok, str(report)
-    missing = {finding.question: finding.why for finding in report.findings if finding.verdict == "absent"}
+    missing = {
+        finding.question: finding.why for finding in report.findings if finding.verdict == "absent"
+    }
     assert missing["Fenchel–Young equality"] == "no `conjugate`: no certificate"
     assert missing["best bias"] == "no `best_bias`: no certificate with a free bias"
 
@@ -217,11 +269,16 @@ def test_the_targets_may_be_given(key):
         least_squares: ClassVar[bool] = False
 
         def __call__(self, logits, targets):
-            return jnp.sum(jnp.where(jnp.abs(targets) == 1, jnp.logaddexp(0, -targets * logits), jnp.nan), axis=0)
+            return jnp.sum(
+                jnp.where(jnp.abs(targets) == 1, jnp.logaddexp(0, -targets * logits), jnp.nan),
+                axis=0,
+            )
 
         def conjugate(self, dual, targets):
             share = jnp.clip(-targets * dual, 0, 1)
-            entropy = jax.scipy.special.xlogy(share, share) + jax.scipy.special.xlogy(1 - share, 1 - share)
+            entropy = jax.scipy.special.xlogy(share, share) + jax.scipy.special.xlogy(
+                1 - share, 1 - share
+            )
             return jnp.sum(entropy, axis=0)
 
     signs = np.array([[1.0, -1.0, -1.0], [-1.0, 1.0, -1.0]])
@@ -241,7 +298,12 @@ def test_single_precision_is_judged_by_its_own_rounding(key):
     ("loss", "K", "message"),
     [
         pytest.param(ufm.CrossEntropy, 3, "`loss` must be a loss", id="class"),
-        pytest.param(ufm.CrossEntropy(), 1, "`num_classes` must be a whole number >= 2; got 1", id="one-class"),
+        pytest.param(
+            ufm.CrossEntropy(),
+            1,
+            "`num_classes` must be a whole number >= 2; got 1",
+            id="one-class",
+        ),
     ],
 )
 def test_bad_questions(loss, K, message, key):

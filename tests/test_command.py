@@ -23,13 +23,19 @@ def environment(tmp_path) -> dict[str, str]:
     [
         pytest.param("ufm solve --help", 0, b"W_M ... W_1", id="help"),
         pytest.param("ufm sweep λ.toml --out store", 2, b"lambda.toml", id="error"),
-        pytest.param("theory_checks list -k mse-balanced-bias", 0, b"whatever lambda and M", id="statement"),
+        pytest.param(
+            "theory_checks list -k mse-balanced-bias", 0, b"whatever lambda and M", id="statement"
+        ),
     ],
 )
-def test_output_survives_an_encoding_without_its_characters(words, status, shown, encoding, tmp_path):
+def test_output_survives_an_encoding_without_its_characters(
+    words, status, shown, encoding, tmp_path
+):
     """Strict on both streams, as a console or a log may be."""
     narrow = environment(tmp_path) | {"PYTHONIOENCODING": f"{encoding}:strict", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run([sys.executable, "-m", *words.split()], capture_output=True, timeout=120, env=narrow)
+    done = subprocess.run(
+        [sys.executable, "-m", *words.split()], capture_output=True, timeout=120, env=narrow
+    )
     assert done.returncode == status
     assert b"Traceback" not in done.stderr
     assert shown in done.stdout + done.stderr
@@ -50,12 +56,17 @@ def test_characters_in_ascii(character, shown):
     assert _command._plain(character) == shown
 
 
-@pytest.mark.parametrize("words", ["ufm solve --help", "theory_checks list -k mse-balanced-bias", "theory_checks run --help"])
+@pytest.mark.parametrize(
+    "words",
+    ["ufm solve --help", "theory_checks list -k mse-balanced-bias", "theory_checks run --help"],
+)
 def test_closed_pipe_ends_a_command_quietly(words, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     arguments = [sys.executable, "-m", *words.split()]
-    done = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, timeout=120, env=environment(tmp_path))
+    done = subprocess.run(
+        arguments, stdout=writer, stderr=subprocess.PIPE, timeout=120, env=environment(tmp_path)
+    )
     os.close(writer)
     # argparse does not mind that its help is not read
     assert done.returncode in ((0, 141) if "--help" in words else (141,))
@@ -66,7 +77,9 @@ def test_closed_pipe_on_standard_error(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     arguments = [sys.executable, "-m", "ufm", "sweep", "missing.toml", "--out", "store"]
-    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=writer, timeout=120, env=environment(tmp_path))
+    done = subprocess.run(
+        arguments, stdout=subprocess.PIPE, stderr=writer, timeout=120, env=environment(tmp_path)
+    )
     os.close(writer)
     assert (done.returncode, done.stdout) == (141, b"")
 
@@ -79,17 +92,27 @@ def test_closed_pipe_on_standard_error(tmp_path):
         pytest.param(theory_checks.main, ["run", "--json", ""], id="rows"),
         pytest.param(theory_checks.main, ["run", "--counterexamples", ""], id="counterexamples"),
         pytest.param(theory_checks.main, ["report", "--out", ""], id="page"),
-        pytest.param(theory_checks.main, ["report", "--out", "page", "--from", ""], id="rows-of-a-page"),
+        pytest.param(
+            theory_checks.main, ["report", "--out", "page", "--from", ""], id="rows-of-a-page"
+        ),
         pytest.param(theory_checks.main, ["figures", "--out", ""], id="figures"),
-        pytest.param(theory_checks.main, ["figures", "--out", "figures", "--from", ""], id="rows-of-figures"),
+        pytest.param(
+            theory_checks.main, ["figures", "--out", "figures", "--from", ""], id="rows-of-figures"
+        ),
     ],
 )
 def test_empty_name_of_a_file_or_folder_is_refused(main, words, tmp_path, monkeypatch, capsys):
-    """What a variable of the shell gives that is not set; pathlib would take it for the current folder."""
+    """What a variable of the shell gives that is not set.
+
+    Pathlib would take it for the current folder.
+    """
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         main(words)
     option = words[words.index("") - 1]
     assert stop.value.code == 2
-    assert f"argument {option if option.startswith('--') else 'SPEC.toml'}: must be the name of a file" in capsys.readouterr().err
+    assert (
+        f"argument {option if option.startswith('--') else 'SPEC.toml'}: must be the name of a file"
+        in capsys.readouterr().err
+    )
     assert not any(tmp_path.iterdir())

@@ -18,12 +18,15 @@ from ufm.solution import Result, Solution
 
 
 def make(class_counts, *, widths, load=0.1, mass=None, collapsed=False, bias=None):
-    """Equal λ that put `load` times the threshold on a direction of this mass (the smallest class unless given)."""
+    """Equal λ that put `load` times the threshold on a direction of this mass (the smallest class
+    unless given)."""
     M, N = len(widths), sum(class_counts)
     mass = min(class_counts) if mass is None else mass
     lam = ((load * collapse_load(M) * mass / (M * N)) ** M / N) ** (1 / (M + 1))
     labels = ufm.one_hot(class_counts, collapsed=collapsed)
-    return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias)
+    return ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias
+    )
 
 
 def at(problem, params, *, value=None):
@@ -49,19 +52,61 @@ IMBALANCED = dict(class_counts=(6, 4, 2), widths=(5, 4), load=0.4)
 POINTS = [
     pytest.param(IMBALANCED, "LLL", "global optimum", id="global"),
     pytest.param(IMBALANCED, "000", "origin (value excess", id="origin"),
-    pytest.param(IMBALANCED, "LL0", "top-2 truncation of 3 directions (a local minimum, value excess", id="truncation"),
-    pytest.param(IMBALANCED, "L0L", "truncation to 2 of 3 directions that drops a larger one (a saddle", id="drops-larger"),
+    pytest.param(
+        IMBALANCED,
+        "LL0",
+        "top-2 truncation of 3 directions (a local minimum, value excess",
+        id="truncation",
+    ),
+    pytest.param(
+        IMBALANCED,
+        "L0L",
+        "truncation to 2 of 3 directions that drops a larger one (a saddle",
+        id="drops-larger",
+    ),
     pytest.param(IMBALANCED, "LLs", "small root in 1 of 3 directions (a saddle", id="small-root"),
-    pytest.param(IMBALANCED | {"widths": (5,)}, "LL0", "top-2 truncation of 3 directions (a saddle", id="one-layer-truncation"),
-    pytest.param(IMBALANCED | {"load": 1.1}, "LLL", "metastable branch in 1 of 3 active directions", id="metastable"),
+    pytest.param(
+        IMBALANCED | {"widths": (5,)},
+        "LL0",
+        "top-2 truncation of 3 directions (a saddle",
+        id="one-layer-truncation",
+    ),
+    pytest.param(
+        IMBALANCED | {"load": 1.1},
+        "LLL",
+        "metastable branch in 1 of 3 active directions",
+        id="metastable",
+    ),
     pytest.param(IMBALANCED | {"load": 1.1}, "LL0", "global optimum", id="metastable-given-up"),
     pytest.param(IMBALANCED | {"load": 1.0}, "LLL", "global optimum", id="threshold-active"),
     pytest.param(IMBALANCED | {"load": 1.0}, "LL0", "global optimum", id="threshold-given-up"),
-    pytest.param(IMBALANCED | {"load": 1.0}, "L00", "top-1 truncation of 3 directions (a local minimum", id="threshold-truncated"),
-    pytest.param(dict(class_counts=(4, 4, 4), widths=(5, 4), bias="free"), "LL", "global optimum", id="etf"),
-    pytest.param(dict(class_counts=(4, 4, 4), widths=(5, 4), bias="free"), "L0", "top-1 truncation of 2 directions", id="etf-truncated"),
-    pytest.param(dict(class_counts=(4, 4, 4), widths=(5, 4), bias=2.0), "LL0", "top-2 truncation of 3 directions", id="mean-given-up"),
-    pytest.param(dict(class_counts=(4, 2, 2, 1), widths=(2, 4), bias=None), "L0L0", "global optimum", id="other-side-of-a-tie"),
+    pytest.param(
+        IMBALANCED | {"load": 1.0},
+        "L00",
+        "top-1 truncation of 3 directions (a local minimum",
+        id="threshold-truncated",
+    ),
+    pytest.param(
+        dict(class_counts=(4, 4, 4), widths=(5, 4), bias="free"), "LL", "global optimum", id="etf"
+    ),
+    pytest.param(
+        dict(class_counts=(4, 4, 4), widths=(5, 4), bias="free"),
+        "L0",
+        "top-1 truncation of 2 directions",
+        id="etf-truncated",
+    ),
+    pytest.param(
+        dict(class_counts=(4, 4, 4), widths=(5, 4), bias=2.0),
+        "LL0",
+        "top-2 truncation of 3 directions",
+        id="mean-given-up",
+    ),
+    pytest.param(
+        dict(class_counts=(4, 2, 2, 1), widths=(2, 4), bias=None),
+        "L0L0",
+        "global optimum",
+        id="other-side-of-a-tie",
+    ),
 ]
 
 
@@ -82,7 +127,10 @@ def test_names_the_stationary_point(settings, kinds, found):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_point_whose_value_agrees_is_not_below_the_prediction(sign):
-    """The value is of second order: it agrees to 1e-12 where logits differ by 3e-7, and may be lower by rounding."""
+    """The value is of second order.
+
+    It agrees to 1e-12 where logits differ by 3e-7, and may be lower by rounding.
+    """
     problem = make(**IMBALANCED)
     optimum = closed_form(problem)
     params = balanced_params(problem, optimum, optimum.spectrum.fractions)
@@ -90,7 +138,9 @@ def test_a_point_whose_value_agrees_is_not_below_the_prediction(sign):
     value = optimum.value * (1 + sign * 5e-13)
     comparison = compare(at(problem, moved, value=value), optimum)
     assert not comparison.ok
-    assert comparison.found.startswith("near the global optimum, outside the tolerances"), str(comparison)
+    assert comparison.found.startswith("near the global optimum, outside the tolerances"), str(
+        comparison
+    )
 
 
 @pytest.mark.parametrize("bias", [None, "free"])
@@ -101,7 +151,10 @@ def test_a_tie_is_resolved_by_the_measured_subspace(bias):
     start, stop, _ = spectrum.cut
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(stop - start, stop - start)))[0]
     left, right = spectrum.left.copy(), spectrum.right.copy()
-    left[:, start:stop], right[:, start:stop] = left[:, start:stop] @ rotation, right[:, start:stop] @ rotation
+    left[:, start:stop], right[:, start:stop] = (
+        left[:, start:stop] @ rotation,
+        right[:, start:stop] @ rotation,
+    )
     params = balanced_params(problem, optimum, spectrum.fractions, left=left, right=right)
     assert np.linalg.norm(ufm.collapse(problem.labels, params.logits) - optimum.logits) > 0.1
     comparison = compare(at(problem, params), optimum)
@@ -118,12 +171,18 @@ def test_a_point_that_is_not_stationary_is_not_named():
     optimum = closed_form(problem)
     params = balanced_params(problem, optimum, optimum.spectrum.fractions)
     moved = perturbed(params, features=params.features * 1.001)
-    assert "not one of the decoupled stationary points" in compare(at(problem, moved), optimum).found
+    assert (
+        "not one of the decoupled stationary points" in compare(at(problem, moved), optimum).found
+    )
     # class means in place, samples spread around them
     spread = np.zeros(params.features.shape)
     spread[0, :2] = 1e-3, -1e-3
     comparison = compare(at(problem, perturbed(params, features=params.features + spread)), optimum)
-    assert [row.quantity for row in comparison.rows if not row.ok] == ["value", "within-class spread", "balance"]
+    assert [row.quantity for row in comparison.rows if not row.ok] == [
+        "value",
+        "within-class spread",
+        "balance",
+    ]
     assert "not one of the decoupled stationary points" in comparison.found
 
 
@@ -145,7 +204,8 @@ SMALL = dict(class_counts=(6, 4, 2), widths=(5, 4), load=1e-3)
 
 
 def named(problem, optimum, kinds="LLL", *, excess=None, spread=0.0):
-    """What is found at the point of these kinds, with a value this far (relative to the optimum's) from its own."""
+    """What is found at the point of these kinds, with a value this far (relative to the optimum's)
+    from its own."""
     points = optimum.spectrum.points
     choice = {"0": np.zeros(len(kinds)), "s": points.small, "L": points.large}
     fractions = np.array([choice[kind][j] for j, kind in enumerate(kinds)])
@@ -154,7 +214,9 @@ def named(problem, optimum, kinds="LLL", *, excess=None, spread=0.0):
     # two samples of the first class, so that its mean stays
     apart[0, :2] = spread / np.sqrt(2), -spread / np.sqrt(2)
     value = None if excess is None else optimum.spectrum.value(fractions) + excess * optimum.value
-    return compare(at(problem, perturbed(params, features=params.features + apart), value=value), optimum).found
+    return compare(
+        at(problem, perturbed(params, features=params.features + apart), value=value), optimum
+    ).found
 
 
 def test_names_are_given_relative_to_the_size_of_what_is_named():
@@ -163,17 +225,27 @@ def test_names_are_given_relative_to_the_size_of_what_is_named():
     assert optimum.value < 0.02
     # 1e-12 of the value decides whether it is below
     assert named(problem, optimum, excess=-2e-12).startswith("a point below the predicted optimum")
-    assert named(problem, optimum, excess=2e-12).startswith("near the global optimum, outside the tolerances")
+    assert named(problem, optimum, excess=2e-12).startswith(
+        "near the global optimum, outside the tolerances"
+    )
     # 1e-6 of it whether a point has the value of its name
-    assert named(problem, optimum, excess=0.99e-6).startswith("near the global optimum, outside the tolerances")
-    assert named(problem, optimum, excess=1.01e-6).startswith("not one of the decoupled stationary points")
+    assert named(problem, optimum, excess=0.99e-6).startswith(
+        "near the global optimum, outside the tolerances"
+    )
+    assert named(problem, optimum, excess=1.01e-6).startswith(
+        "not one of the decoupled stationary points"
+    )
     assert named(problem, optimum, "LL0", excess=-0.99e-6).startswith("top-2 truncation")
-    assert named(problem, optimum, "LL0", excess=-1.01e-6).startswith("not one of the decoupled stationary points")
+    assert named(problem, optimum, "LL0", excess=-1.01e-6).startswith(
+        "not one of the decoupled stationary points"
+    )
     # and 1e-6 of the features whether samples lie apart
     size = optimum.sizes["features"]
     assert not 0.5 < size < 2
     assert named(problem, optimum, "LL0", spread=0.99e-6 * size).startswith("top-2 truncation")
-    assert named(problem, optimum, "LL0", spread=1.01e-6 * size).startswith("not one of the decoupled stationary points")
+    assert named(problem, optimum, "LL0", spread=1.01e-6 * size).startswith(
+        "not one of the decoupled stationary points"
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +257,9 @@ def test_names_are_given_relative_to_the_size_of_what_is_named():
 )
 def test_where_there_is_no_direction_lengths_are_absolute(spread, found):
     labels = ufm.soft(np.zeros((3, 4)))
-    problem = ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=1e-2, lambda_H=1e-2)
+    problem = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=1e-2, lambda_H=1e-2
+    )
     features = np.zeros((4, 4))
     features[0, :2] = spread / np.sqrt(2), -spread / np.sqrt(2)
     params = ufm.Params(weights=(jnp.zeros((3, 4)),), features=jnp.asarray(features))
@@ -195,7 +269,9 @@ def test_where_there_is_no_direction_lengths_are_absolute(spread, found):
 def test_as_many_directions_as_the_optimum_are_not_yet_the_optimum():
     problem = make((6, 4, 2), widths=(2,), load=0.4)
     optimum = closed_form(problem)
-    assert named(problem, optimum, "L0L").startswith("truncation to 2 of 2 directions that drops a larger one (a saddle")
+    assert named(problem, optimum, "L0L").startswith(
+        "truncation to 2 of 2 directions that drops a larger one (a saddle"
+    )
     assert named(problem, optimum, "L00").startswith("top-1 truncation of 2 directions")
 
 
@@ -207,8 +283,13 @@ def test_as_many_directions_as_the_optimum_are_not_yet_the_optimum():
     ],
 )
 def test_a_direction_that_is_nearly_as_good_is_near_the_optimum(difference, found):
-    """Of masses 4 and 4 (1 − ε), one too many for the width, the smaller: its loads differ by ε, the value by 0.12 ε of itself."""
-    problem = make((6.0, 4.0, 4.0 * (1 - difference)), widths=(2,), load=0.4, mass=4.0, collapsed=True)
+    """Of masses 4 and 4 (1 − ε), one too many for the width, the smaller.
+
+    Its loads differ by ε, the value by 0.12 ε of itself.
+    """
+    problem = make(
+        (6.0, 4.0, 4.0 * (1 - difference)), widths=(2,), load=0.4, mass=4.0, collapsed=True
+    )
     optimum = closed_form(problem)
     assert optimum.unique
     assert named(problem, optimum, "L0L").startswith(found)
@@ -219,7 +300,9 @@ def test_what_is_nearly_as_good_is_no_larger_one():
     optimum = closed_form(problem)
     assert named(problem, optimum, "L0L").startswith("top-2 truncation of 3 directions (a saddle")
     problem = make((6.0, 4.0, 4.0 * (1 - 5e-6)), widths=(5,), load=0.4, mass=4.0, collapsed=True)
-    assert named(problem, closed_form(problem), "L0L").startswith("truncation to 2 of 3 directions that drops a larger one")
+    assert named(problem, closed_form(problem), "L0L").startswith(
+        "truncation to 2 of 3 directions that drops a larger one"
+    )
 
 
 SHIFTED = {
@@ -256,7 +339,9 @@ def test_balance_sees_what_the_product_does_not():
     optimum = closed_form(problem)
     params = balanced_params(problem, optimum, optimum.spectrum.fractions)
     outer, inner = params.weights
-    comparison = compare(at(problem, perturbed(params, weights=(outer * 1.001, inner / 1.001))), optimum)
+    comparison = compare(
+        at(problem, perturbed(params, weights=(outer * 1.001, inner / 1.001))), optimum
+    )
     assert comparison["logits"].ok
     assert not comparison["balance"].ok
 
@@ -272,11 +357,18 @@ def test_class_means_are_those_of_collapse(key):
 def test_prints_a_table_and_gives_plain_data():
     problem = make(**IMBALANCED)
     optimum = closed_form(problem)
-    comparison = compare(at(problem, balanced_params(problem, optimum, optimum.spectrum.fractions)), optimum)
+    comparison = compare(
+        at(problem, balanced_params(problem, optimum, optimum.spectrum.fractions)), optimum
+    )
     lines = str(comparison).splitlines()
-    assert len({len(line) - len(line.split()[-1]) for line in lines[1 : 1 + len(comparison.rows)]}) == 1
+    assert (
+        len({len(line) - len(line.split()[-1]) for line in lines[1 : 1 + len(comparison.rows)]})
+        == 1
+    )
     assert "dtype: float64" in lines
-    assert any(line.startswith("agrees with the prediction; found: global optimum") for line in lines)
+    assert any(
+        line.startswith("agrees with the prediction; found: global optimum") for line in lines
+    )
     assert json.loads(json.dumps(comparison.to_dict()))["rows"][0]["quantity"] == "value"
     failed = str(compare(at(problem, balanced_params(problem, optimum, np.zeros(3))), optimum))
     assert "FAILS" in failed
@@ -285,9 +377,14 @@ def test_prints_a_table_and_gives_plain_data():
 
 def test_single_precision_says_that_it_verifies_nothing():
     labels = ufm.one_hot([3, 3], dtype=jnp.float32)
-    problem = ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(3,), lambda_W=0.01, lambda_H=0.01)
+    problem = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(3,), lambda_W=0.01, lambda_H=0.01
+    )
     optimum = closed_form(problem)
-    params = jax.tree.map(lambda a: a.astype(jnp.float32), balanced_params(problem, optimum, optimum.spectrum.fractions))
+    params = jax.tree.map(
+        lambda a: a.astype(jnp.float32),
+        balanced_params(problem, optimum, optimum.spectrum.fractions),
+    )
     comparison = compare(at(problem, params), optimum)
     assert comparison.ok
     assert "never verifies a theorem" in str(comparison)
@@ -297,7 +394,9 @@ def test_refuses_an_optimum_of_another_problem():
     problem = make((4, 3, 2), widths=(5, 4))
     optimum = closed_form(problem)
     solution = at(problem, balanced_params(problem, optimum, optimum.spectrum.fractions))
-    with pytest.raises(ValueError, match="`optimum` must belong to the solution's problem, which has 9 columns"):
+    with pytest.raises(
+        ValueError, match="`optimum` must belong to the solution's problem, which has 9 columns"
+    ):
         compare(solution, closed_form(make((4, 3, 3), widths=(5, 4))))
     with pytest.raises(ValueError, match="which has M = 2"):
         compare(solution, closed_form(make((4, 3, 2), widths=(5,))))

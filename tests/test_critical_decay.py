@@ -1,4 +1,5 @@
-"""`thresholds`: formulas where there are, certified bisection where there are none, each against the other and against solved problems."""
+"""`thresholds`: formulas where there are, certified bisection where there are none, each against
+the other and against solved problems."""
 
 from __future__ import annotations
 
@@ -19,7 +20,12 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 def make(counts=(6, 4, 2), *, loss=None, d=6, lam=0.05, labels=None, **options):
     labels = ufm.one_hot(counts, collapsed=True) if labels is None else labels
-    given = {"loss": ufm.CrossEntropy() if loss is None else loss, "widths": (d,), "lambda_W": lam, "lambda_H": 2 * lam}
+    given = {
+        "loss": ufm.CrossEntropy() if loss is None else loss,
+        "widths": (d,),
+        "lambda_W": lam,
+        "lambda_H": 2 * lam,
+    }
     return ufm.Problem(labels, **(given | options))
 
 
@@ -39,13 +45,18 @@ def certified_rank(problem, key):
     solution = ufm.minimise(problem, key=key, progress=False)
     assert solution.result is ufm.Result.CONVERGED
     assert ufm.certify(problem, solution.params).closes()
-    product = np.asarray(solution.params.classifier @ solution.params.features) * np.sqrt(problem.labels.masses)
+    product = np.asarray(solution.params.classifier @ solution.params.features) * np.sqrt(
+        problem.labels.masses
+    )
     return int(np.sum(np.linalg.svd(product, compute_uv=False) > 1e-6))
 
 
 SOLVED = (
     ("two-clusters", make((6, 6, 2, 2))),
-    ("balanced-smoothed", make(labels=ufm.smoothed((4, 4, 4), smoothing=0.2, collapsed=True), bias="free")),
+    (
+        "balanced-smoothed",
+        make(labels=ufm.smoothed((4, 4, 4), smoothing=0.2, collapsed=True), bias="free"),
+    ),
     ("squared", make(loss=ufm.MeanSquaredError())),
     ("squared-free-bias", make(loss=ufm.MeanSquaredError(), bias="free")),
     ("squared-penalised-bias", make((4, 4, 4), loss=ufm.MeanSquaredError(), bias=0.5)),
@@ -74,13 +85,23 @@ UNSOLVED = (
     ("three-counts-penalised-bias", make(bias=0.1), (1, 1)),
     ("two-clusters-free-bias", make((6, 6, 2, 2), bias="free"), (1, 1, 1)),
     ("squared-penalised-bias", make(loss=ufm.MeanSquaredError(), bias=0.3), (1, 1, 1)),
-    ("adjusted", make(loss=ufm.AdjustedCrossEntropy(multiplicative=[1.0, 0.8, 0.5]), bias="free"), (1, 1)),
+    (
+        "adjusted",
+        make(loss=ufm.AdjustedCrossEntropy(multiplicative=[1.0, 0.8, 0.5]), bias="free"),
+        (1, 1),
+    ),
     ("imbalanced-mixup", make(labels=ufm.mixup(3, 1.0, nodes=4, class_counts=(3, 2, 1))), (1, 1)),
-    ("weighted", make(labels=ufm.one_hot((4, 4, 4), class_weights=(4.0, 2.0, 1.0), collapsed=True)), (1, 1)),
+    (
+        "weighted",
+        make(labels=ufm.one_hot((4, 4, 4), class_weights=(4.0, 2.0, 1.0), collapsed=True)),
+        (1, 1),
+    ),
 )
 
 
-@pytest.mark.parametrize(("problem", "drops"), [pytest.param(*case[1:], id=case[0]) for case in UNSOLVED])
+@pytest.mark.parametrize(
+    ("problem", "drops"), [pytest.param(*case[1:], id=case[0]) for case in UNSOLVED]
+)
 def test_certified_optima_change_at_the_thresholds_and_nowhere_else(problem, drops, key):
     found = ufm.thresholds(problem, progress=False)
     assert not found.complete
@@ -88,7 +109,9 @@ def test_certified_optima_change_at_the_thresholds_and_nowhere_else(problem, dro
     factors = [found.factor(entry) for entry in found.of_optimum]
     ends = [0.5 * factors[0], *factors, 1.5 * factors[-1]]
     for i, entry in enumerate(found.of_optimum):
-        below, above = (certified_rank(scaled(problem, factors[i] * (1 + sign * 1e-3)), key) for sign in (-1, 1))
+        below, above = (
+            certified_rank(scaled(problem, factors[i] * (1 + sign * 1e-3)), key) for sign in (-1, 1)
+        )
         assert (below - above, above) == (entry.drop, entry.rank), entry
         assert certified_rank(scaled(problem, 0.5 * (ends[i] + ends[i + 1])), key) == below
     assert certified_rank(scaled(problem, ends[-1]), key) == 0
@@ -109,7 +132,9 @@ def test_three_distinct_counts_with_a_free_bias_by_hand(key):
 
 def test_a_loss_without_formulas_against_a_derivation():
     # targets twice as long: each direction is given up at 2 √n_k
-    found = ufm.thresholds(make((9, 4, 1), loss=ufm.RescaledSquaredError(length=2.0)), progress=False)
+    found = ufm.thresholds(
+        make((9, 4, 1), loss=ufm.RescaledSquaredError(length=2.0)), progress=False
+    )
     assert [(t.drop, t.rank) for t in found.entries] == [(1, 2), (1, 1), (1, 0)]
     for entry, expected in zip(found.entries, (2.0, 4.0, 6.0), strict=True):
         low, high = entry.bracket
@@ -126,13 +151,20 @@ def test_the_features_that_vanish_are_named():
 
 
 def test_columns_of_one_class_are_one(key):
-    full, collapsed = (ufm.thresholds(make(labels=ufm.one_hot((5, 3, 1), collapsed=c)), progress=False) for c in (False, True))
+    full, collapsed = (
+        ufm.thresholds(make(labels=ufm.one_hot((5, 3, 1), collapsed=c)), progress=False)
+        for c in (False, True)
+    )
     assert full.of_optimum == collapsed.of_optimum
 
 
 def test_brackets_are_as_narrow_as_asked_for():
     for rtol in (1e-2, 1e-7):
-        (bracket,) = [t.bracket for t in ufm.thresholds(make(), rtol=rtol, progress=False).entries if t.bracket]
+        (bracket,) = [
+            t.bracket
+            for t in ufm.thresholds(make(), rtol=rtol, progress=False).entries
+            if t.bracket
+        ]
         assert bracket[0] < bracket[1] <= bracket[0] * (1 + rtol)
 
 
@@ -153,11 +185,17 @@ def test_the_decay_of_the_problem_only_says_where_it_is():
 @pytest.mark.parametrize(
     ("problem", "note"),
     [
-        pytest.param(make((5, 3), loss=ufm.Focal(2.0)), "must be convex in the logits", id="focal-tail"),
+        pytest.param(
+            make((5, 3), loss=ufm.Focal(2.0)), "must be convex in the logits", id="focal-tail"
+        ),
         pytest.param(make(widths=(4, 4)), r"only for one linear layer \(M = 1\)", id="deep-tail"),
         pytest.param(make(anchor=np.zeros((6, 3)), beta=0.1), "no feature anchor", id="anchor"),
         pytest.param(make(fixed_weights=(np.ones((3, 6)),)), "free weights", id="frozen"),
-        pytest.param(make(features=ufm.domains.Nonnegative(), bias="free"), "must be unconstrained", id="nonnegative-with-bias"),
+        pytest.param(
+            make(features=ufm.domains.Nonnegative(), bias="free"),
+            "must be unconstrained",
+            id="nonnegative-with-bias",
+        ),
     ],
 )
 def test_without_formula_and_certificate_there_is_a_reason(problem, note):

@@ -33,7 +33,9 @@ def test_columns_are_grouped_by_class(dtype, labels_dtype, tmp_path):
     np.testing.assert_array_equal(loaded.labels.class_counts, [2, 4, 4])
     np.testing.assert_array_equal(loaded.order, [1, 4, 2, 3, 7, 8, 0, 5, 6, 9])
     np.testing.assert_array_equal(loaded.features.T, rows[loaded.order].astype(float))
-    np.testing.assert_allclose(ufm.collapse(loaded.labels, loaded.features)[:, 1], rows[CLASSES == 1].astype(float).mean(0))
+    np.testing.assert_allclose(
+        ufm.collapse(loaded.labels, loaded.features)[:, 1], rows[CLASSES == 1].astype(float).mean(0)
+    )
 
 
 def test_other_keys_and_dtype(tmp_path):
@@ -45,7 +47,14 @@ def test_other_keys_and_dtype(tmp_path):
 def test_an_anchor_and_a_start_for_flow_and_minimise(tmp_path):
     features, labels, _ = load_features(write(tmp_path, features=ROWS, labels=CLASSES))
     problem = ufm.Problem(
-        labels, loss=ufm.MeanSquaredError(), widths=(D,), lambda_W=1e-2, lambda_H=1e-3, anchor=features, beta=0.1, bias="free"
+        labels,
+        loss=ufm.MeanSquaredError(),
+        widths=(D,),
+        lambda_W=1e-2,
+        lambda_H=1e-3,
+        anchor=features,
+        beta=0.1,
+        bias="free",
     )
     start = start_from_features(problem, features)
     solution = ufm.minimise(problem, start=start)
@@ -55,39 +64,127 @@ def test_an_anchor_and_a_start_for_flow_and_minimise(tmp_path):
     np.testing.assert_array_equal(trajectory.params.features[0], features)
     np.testing.assert_allclose(trajectory.value[-1], solution.value, rtol=1e-11)
     random = start_from_features(problem, features, key=jax.random.key(0))
-    np.testing.assert_allclose(ufm.minimise(problem, start=random).value, solution.value, rtol=1e-11)
+    np.testing.assert_allclose(
+        ufm.minimise(problem, start=random).value, solution.value, rtol=1e-11
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        pytest.param({"labels": None}, {}, r"`labels` must name an array of the file, which has features; got 'labels'", id="key"),
-        pytest.param({}, {"features": "h"}, r"`features` must name an array of the file, .*; got 'h'", id="other-key"),
-        pytest.param({"features": ROWS[0]}, {}, r"`features` must have shape \(N, d\), one sample a row; got \(4,\)", id="vector"),
-        pytest.param({"features": ROWS[:0], "labels": CLASSES[:0]}, {}, r"`features` must have shape \(N, d\)", id="empty"),
-        pytest.param({"features": ROWS.T}, {}, r"`labels` must have shape \(4,\), one class for each row", id="transposed"),
-        pytest.param({"features": ROWS + 1j}, {}, "`features` must hold real numbers; got complex128", id="complex"),
-        pytest.param({"features": ROWS.astype(str)}, {}, "`features` must hold real numbers; got <U", id="text"),
         pytest.param(
-            {"features": np.zeros((N, D), "V2")}, {}, r"real numbers \(bfloat16, which .*float32 before\); got \|V2", id="bfloat16"
+            {"labels": None},
+            {},
+            r"`labels` must name an array of the file, which has features; got 'labels'",
+            id="key",
         ),
-        pytest.param({"features": np.zeros((N, D), "V4")}, {}, r"`features` must hold real numbers; got \|V4", id="bytes"),
-        pytest.param({"labels": CLASSES.astype(str)}, {}, "`labels` must be whole numbers .* got <U", id="words"),
-        pytest.param({"features": np.where(ROWS > 1.2, np.nan, ROWS)}, {}, "`features` must be finite; rows that are not; got", id="nan"),
-        pytest.param({"features": 1e300 * ROWS}, {"dtype": np.float32}, "`features` must be finite as float32", id="overflow"),
-        pytest.param({"features": ROWS.astype(object)}, {}, "`features` must be a whole array of numbers that", id="pickle"),
-        pytest.param({"labels": CLASSES[:, None]}, {}, r"`labels` must have shape \(10,\)", id="labels-shape"),
-        pytest.param({"labels": CLASSES.astype(float)}, {}, "`labels` must be whole numbers .* got float64", id="float-labels"),
+        pytest.param(
+            {},
+            {"features": "h"},
+            r"`features` must name an array of the file, .*; got 'h'",
+            id="other-key",
+        ),
+        pytest.param(
+            {"features": ROWS[0]},
+            {},
+            r"`features` must have shape \(N, d\), one sample a row; got \(4,\)",
+            id="vector",
+        ),
+        pytest.param(
+            {"features": ROWS[:0], "labels": CLASSES[:0]},
+            {},
+            r"`features` must have shape \(N, d\)",
+            id="empty",
+        ),
+        pytest.param(
+            {"features": ROWS.T},
+            {},
+            r"`labels` must have shape \(4,\), one class for each row",
+            id="transposed",
+        ),
+        pytest.param(
+            {"features": ROWS + 1j},
+            {},
+            "`features` must hold real numbers; got complex128",
+            id="complex",
+        ),
+        pytest.param(
+            {"features": ROWS.astype(str)},
+            {},
+            "`features` must hold real numbers; got <U",
+            id="text",
+        ),
+        pytest.param(
+            {"features": np.zeros((N, D), "V2")},
+            {},
+            r"real numbers \(bfloat16, which .*float32 before\); got \|V2",
+            id="bfloat16",
+        ),
+        pytest.param(
+            {"features": np.zeros((N, D), "V4")},
+            {},
+            r"`features` must hold real numbers; got \|V4",
+            id="bytes",
+        ),
+        pytest.param(
+            {"labels": CLASSES.astype(str)},
+            {},
+            "`labels` must be whole numbers .* got <U",
+            id="words",
+        ),
+        pytest.param(
+            {"features": np.where(ROWS > 1.2, np.nan, ROWS)},
+            {},
+            "`features` must be finite; rows that are not; got",
+            id="nan",
+        ),
+        pytest.param(
+            {"features": 1e300 * ROWS},
+            {"dtype": np.float32},
+            "`features` must be finite as float32",
+            id="overflow",
+        ),
+        pytest.param(
+            {"features": ROWS.astype(object)},
+            {},
+            "`features` must be a whole array of numbers that",
+            id="pickle",
+        ),
+        pytest.param(
+            {"labels": CLASSES[:, None]}, {}, r"`labels` must have shape \(10,\)", id="labels-shape"
+        ),
+        pytest.param(
+            {"labels": CLASSES.astype(float)},
+            {},
+            "`labels` must be whole numbers .* got float64",
+            id="float-labels",
+        ),
         pytest.param({"labels": CLASSES - 1}, {}, "`labels` must be >= 0; got -1", id="negative"),
-        pytest.param({"labels": 0 * CLASSES}, {}, "`labels` must hold at least two classes; got 1", id="one-class"),
+        pytest.param(
+            {"labels": 0 * CLASSES},
+            {},
+            "`labels` must hold at least two classes; got 1",
+            id="one-class",
+        ),
         pytest.param({"labels": CLASSES + 1}, {}, r"classes without one; got \[0\]", id="from-one"),
-        pytest.param({"labels": 10**12 * CLASSES}, {}, "10 samples cannot fill this many classes", id="huge-labels"),
-        pytest.param({}, {"num_classes": 2}, "`labels` must be below `num_classes` = 2; got 2", id="too-few"),
+        pytest.param(
+            {"labels": 10**12 * CLASSES},
+            {},
+            "10 samples cannot fill this many classes",
+            id="huge-labels",
+        ),
+        pytest.param(
+            {}, {"num_classes": 2}, "`labels` must be below `num_classes` = 2; got 2", id="too-few"
+        ),
         pytest.param({}, {"num_classes": 4}, r"classes without one; got \[3\]", id="too-many"),
     ],
-)  # fmt: skip
+)
 def test_bad_files(changes, arguments, message, tmp_path):
-    arrays = {name: array for name, array in ({"features": ROWS, "labels": CLASSES} | changes).items() if array is not None}
+    arrays = {
+        name: array
+        for name, array in ({"features": ROWS, "labels": CLASSES} | changes).items()
+        if array is not None
+    }
     with pytest.raises(ValueError, match=message):
         load_features(write(tmp_path, **arrays), **arguments)
 
@@ -134,5 +231,7 @@ def test_a_header_that_promises_fewer_rows_is_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name, entry in entries.items():
             archive.writestr(name, entry)
-    with pytest.raises(ValueError, match=r"`features` must be a whole array .* there is more than its header says"):
+    with pytest.raises(
+        ValueError, match=r"`features` must be a whole array .* there is more than its header says"
+    ):
         load_features(path)

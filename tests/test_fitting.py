@@ -9,7 +9,8 @@ import ufm
 from ufm.fitting import fit_decay
 
 LAMBDA_W, LAMBDA_H = 3e-3, 7e-4
-# the stationarity equations hold to the gradient tolerance, 1e-12 of the size of the objective, and are divided by gradients of 1e-2 of it
+# the stationarity equations hold to the gradient tolerance, 1e-12 of the size of the objective, and
+# are divided by gradients of 1e-2 of it
 EXACT = 1e-9
 
 # masses that are not whole numbers, and columns that are not collapsed
@@ -24,14 +25,24 @@ CASES = (
 def solution(request):
     loss, counts, collapsed, bias = request.param
     labels = ufm.one_hot(counts, collapsed=collapsed)
-    problem = ufm.Problem(labels, loss=loss, widths=(4,), lambda_W=LAMBDA_W, lambda_H=LAMBDA_H, bias=bias)
+    problem = ufm.Problem(
+        labels, loss=loss, widths=(4,), lambda_W=LAMBDA_W, lambda_H=LAMBDA_H, bias=bias
+    )
     return ufm.minimise(problem, key=jax.random.key(1), throw=True)
 
 
 def fitted(solution, **changes):
     params, problem = solution.params, solution.problem
-    given = {"features": params.features, "labels": problem.labels, "classifier": params.classifier, "bias": params.bias, **changes}
-    return fit_decay(given["features"], given["labels"], given["classifier"], given["bias"], loss=problem.loss)
+    given = {
+        "features": params.features,
+        "labels": problem.labels,
+        "classifier": params.classifier,
+        "bias": params.bias,
+        **changes,
+    }
+    return fit_decay(
+        given["features"], given["labels"], given["classifier"], given["bias"], loss=problem.loss
+    )
 
 
 def test_known_decay_is_found(solution):
@@ -52,25 +63,50 @@ def test_it_is_the_least_squares_solution_off_stationarity(solution):
     key = jax.random.key(3)
     H = solution.params.features + 0.01 * jax.random.normal(key, solution.params.features.shape)
     fit, problem = fitted(solution, features=H), solution.problem
-    W, b, masses = solution.params.classifier, solution.params.bias, np.asarray(problem.labels.masses)
-    bare = ufm.Problem(problem.labels, loss=problem.loss, widths=(4,), lambda_W=0.0, lambda_H=0.0, bias=problem.bias)
+    W, b, masses = (
+        solution.params.classifier,
+        solution.params.bias,
+        np.asarray(problem.labels.masses),
+    )
+    bare = ufm.Problem(
+        problem.labels,
+        loss=problem.loss,
+        widths=(4,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        bias=problem.bias,
+    )
     slopes = jax.grad(lambda params: ufm.objective(bare, params))(ufm.Params((W,), H, b))
     for lam, residual, slope, factor, weight in (
         (fit.lambda_W, fit.residual_W, slopes.weights[0], W, 1.0),
-        (fit.lambda_H, fit.residual_H, np.asarray(slopes.features) / masses[None, :], H, np.sqrt(masses)[None, :]),
+        (
+            fit.lambda_H,
+            fit.residual_H,
+            np.asarray(slopes.features) / masses[None, :],
+            H,
+            np.sqrt(masses)[None, :],
+        ),
     ):
         right = -(np.asarray(slope) * weight).ravel()
-        (best,), (squares,), *_ = np.linalg.lstsq((np.asarray(factor) * weight).ravel()[:, None], right, rcond=None)
+        (best,), (squares,), *_ = np.linalg.lstsq(
+            (np.asarray(factor) * weight).ravel()[:, None], right, rcond=None
+        )
         np.testing.assert_allclose(lam, best, rtol=1e-10)
         np.testing.assert_allclose(residual, np.sqrt(squares) / np.linalg.norm(right), rtol=1e-10)
     assert fit.residual_H > 0.01
     # balance holds by itself
-    np.testing.assert_allclose(fit.lambda_W * np.sum(np.asarray(W) ** 2), fit.lambda_H * np.sum(masses * np.asarray(H) ** 2), rtol=1e-12)
+    np.testing.assert_allclose(
+        fit.lambda_W * np.sum(np.asarray(W) ** 2),
+        fit.lambda_H * np.sum(masses * np.asarray(H) ** 2),
+        rtol=1e-12,
+    )
 
 
 def test_within_class_noise_changes_decay_little_and_shows_in_the_residual(solution):
     features = solution.params.features
-    fit = fitted(solution, features=features + 1e-3 * jax.random.normal(jax.random.key(4), features.shape))
+    fit = fitted(
+        solution, features=features + 1e-3 * jax.random.normal(jax.random.key(4), features.shape)
+    )
     np.testing.assert_allclose([fit.lambda_W, fit.lambda_H], [LAMBDA_W, LAMBDA_H], rtol=0.05)
     assert 1e-4 < fit.residual_H < 0.5
 
@@ -96,12 +132,18 @@ H, W = np.array([[1.0, 1.0, -1.0]]), np.array([[1.0], [-1.0]])
     [
         pytest.param((H, np.array([0, 0, 1]), W), "`labels` must be ufm.Labels", id="labels"),
         pytest.param((H[0], LABELS, W), "`features` must", id="features-shape"),
-        pytest.param((H, LABELS, W.T), r"`classifier` must have shape \(K, d\)", id="classifier-shape"),
+        pytest.param(
+            (H, LABELS, W.T), r"`classifier` must have shape \(K, d\)", id="classifier-shape"
+        ),
         pytest.param((H, LABELS, W, np.zeros(3)), "`bias` must have shape", id="bias-shape"),
         pytest.param((H * np.nan, LABELS, W), "`features` must be finite", id="not-finite"),
         pytest.param((0 * H, LABELS, W), "`features` must not be zero", id="zero-features"),
         pytest.param((H, LABELS, 0 * W), "`classifier` must not be zero", id="zero-classifier"),
-        pytest.param((-H, LABELS, W), r"along which the loss falls, .* > 0, for a decay > 0; got -", id="wrong-way"),
+        pytest.param(
+            (-H, LABELS, W),
+            r"along which the loss falls, .* > 0, for a decay > 0; got -",
+            id="wrong-way",
+        ),
     ],
 )
 def test_bad_input(arguments, message):
@@ -117,7 +159,9 @@ def test_a_column_of_mass_m_is_m_samples():
     counts = (5, 3, 2)
     whole = ufm.one_hot(counts, collapsed=True)
     columns = fit_decay(H, whole, W, b, loss=ufm.CrossEntropy())
-    samples = fit_decay(np.repeat(H, counts, axis=1), ufm.one_hot(counts), W, b, loss=ufm.CrossEntropy())
+    samples = fit_decay(
+        np.repeat(H, counts, axis=1), ufm.one_hot(counts), W, b, loss=ufm.CrossEntropy()
+    )
     for name in ("lambda_W", "lambda_H", "residual_W", "residual_H", "residual_b"):
         np.testing.assert_allclose(getattr(columns, name), getattr(samples, name), rtol=1e-12)
     assert columns.residual_b > 1e-3

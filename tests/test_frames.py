@@ -1,4 +1,5 @@
-"""Frames against their definitions, and distances and projections against obvious or brute-force versions."""
+"""Frames against their definitions, and distances and projections against obvious or brute-force
+versions."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ PLACES = (
     ("wide-rotated", 5, 9, True),
     ("two-classes-on-a-line", 2, 1, True),
 )
-places = pytest.mark.parametrize(("K", "dim", "rotated"), [pytest.param(*case[1:], id=case[0]) for case in PLACES])
+places = pytest.mark.parametrize(
+    ("K", "dim", "rotated"), [pytest.param(*case[1:], id=case[0]) for case in PLACES]
+)
 
 
 @places
@@ -58,7 +61,9 @@ def test_the_square_etf_has_rows_that_are_one_too():
 
 def test_three_classes_are_a_triangle():
     frame = simplex_etf(3, dim=2)
-    np.testing.assert_allclose(frame, [[np.sqrt(3) / 2, -np.sqrt(3) / 2, 0], [0.5, 0.5, -1]], atol=ROUNDING)
+    np.testing.assert_allclose(
+        frame, [[np.sqrt(3) / 2, -np.sqrt(3) / 2, 0], [0.5, 0.5, -1]], atol=ROUNDING
+    )
 
 
 @pytest.mark.parametrize(("dim", "rotated"), [(None, False), (None, True), (6, False), (6, True)])
@@ -83,8 +88,13 @@ def test_a_key_rotates_and_another_key_rotates_otherwise():
 
 
 def test_random_bases_are_uniform():
-    """The mean of a Haar basis is zero and each squared entry has mean 1 / rows; QR without the sign correction fails the first by far."""
-    bases = jax.vmap(lambda k: random_orthonormal(3, 2, key=k))(jax.random.split(jax.random.key(0), 4000))
+    """The mean of a Haar basis is zero and each squared entry has mean 1 / rows.
+
+    QR without the sign correction fails the first by far.
+    """
+    bases = jax.vmap(lambda k: random_orthonormal(3, 2, key=k))(
+        jax.random.split(jax.random.key(0), 4000)
+    )
     # 4000 draws of standard deviation 1 / sqrt(3): five standard errors
     assert jnp.max(jnp.abs(bases.mean(axis=0))) < 5 / np.sqrt(3 * 4000)
     assert jnp.max(jnp.abs((bases**2).mean(axis=0) - 1 / 3)) < 5 * 0.3 / np.sqrt(4000)
@@ -93,12 +103,25 @@ def test_random_bases_are_uniform():
 @pytest.mark.parametrize(
     ("frame", "target", "expected"),
     [
-        # cosine of the Grams I and P is sqrt((K - 1) / K), so the squared distance is 2 - 2 sqrt(3/4)
-        pytest.param(orthogonal_frame(4), simplex_etf(4), np.sqrt(2 - np.sqrt(3)), id="of-from-etf"),
+        # cosine of the Grams I and P is sqrt((K - 1) / K), so the squared distance is 2 - 2
+        # sqrt(3/4)
+        pytest.param(
+            orthogonal_frame(4), simplex_etf(4), np.sqrt(2 - np.sqrt(3)), id="of-from-etf"
+        ),
         # Grams diag(1, 0) and I have cosine 1 / sqrt 2
-        pytest.param(general_orthogonal_frame((3.0, 0.0)), orthogonal_frame(2), np.sqrt(2 - np.sqrt(2)), id="rank-one-from-of"),
+        pytest.param(
+            general_orthogonal_frame((3.0, 0.0)),
+            orthogonal_frame(2),
+            np.sqrt(2 - np.sqrt(2)),
+            id="rank-one-from-of",
+        ),
         # (9, 1) . (1, 1) / (sqrt 82 sqrt 2)
-        pytest.param(general_orthogonal_frame((3.0, 1.0)), orthogonal_frame(2), np.sqrt(2 - 20 / np.sqrt(164)), id="gof-from-of"),
+        pytest.param(
+            general_orthogonal_frame((3.0, 1.0)),
+            orthogonal_frame(2),
+            np.sqrt(2 - 20 / np.sqrt(164)),
+            id="gof-from-of",
+        ),
     ],
 )
 def test_distances_by_hand(frame, target, expected, key):
@@ -108,7 +131,9 @@ def test_distances_by_hand(frame, target, expected, key):
     np.testing.assert_allclose(frame_distance(rotated, target), expected, rtol=1e-13)
     # the classes in another order, in both
     order = np.random.default_rng(0).permutation(frame.shape[1])
-    np.testing.assert_allclose(frame_distance(frame[:, order], target[:, order]), expected, rtol=1e-13)
+    np.testing.assert_allclose(
+        frame_distance(frame[:, order], target[:, order]), expected, rtol=1e-13
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-170, 1e170])
@@ -151,7 +176,8 @@ def test_no_other_etf_is_nearer(K, d):
     m = np.linalg.norm(nearest[:, 0])
     np.testing.assert_allclose(nearest.T @ nearest, etf_gram_by_hand(K, m), atol=ROUNDING)
     best = np.linalg.norm(vectors - nearest)
-    # far: other orientations; near: small rotations and scalings, which a wrong factor in the scale or a transposed basis would lose to
+    # far: other orientations; near: small rotations and scalings, which a wrong factor in the scale
+    # or a transposed basis would lose to
     for k in jax.random.split(jax.random.key(0), 200):
         other = np.asarray(random_orthonormal(d, d, key=k))
         small = np.linalg.qr(np.eye(d) + 1e-3 * rng.standard_normal((d, d)))[0]
@@ -165,7 +191,9 @@ def test_no_other_etf_is_nearer(K, d):
 def test_nearest_etf_commutes_with_rotations_and_scale(key):
     vectors = np.random.default_rng(1).standard_normal((4, 3))
     Q = random_orthonormal(6, 4, key=key)
-    np.testing.assert_allclose(nearest_etf(2 * Q @ vectors), 2 * Q @ nearest_etf(vectors), atol=10 * ROUNDING)
+    np.testing.assert_allclose(
+        nearest_etf(2 * Q @ vectors), 2 * Q @ nearest_etf(vectors), atol=10 * ROUNDING
+    )
 
 
 def test_nearest_etf_of_zero_is_zero():
@@ -173,7 +201,9 @@ def test_nearest_etf_of_zero_is_zero():
 
 
 def test_frames_run_under_jit_and_vmap(key):
-    frames = jax.jit(jax.vmap(lambda m: simplex_etf(3, multiplier=m, dim=4, key=key)))(jnp.array([1.0, 2.0]))
+    frames = jax.jit(jax.vmap(lambda m: simplex_etf(3, multiplier=m, dim=4, key=key)))(
+        jnp.array([1.0, 2.0])
+    )
     np.testing.assert_allclose(frames[1], 2 * frames[0], atol=ROUNDING)
     lengths = jnp.array([[1.0, 2.0], [3.0, 0.0]])
     frames = jax.jit(jax.vmap(general_orthogonal_frame))(lengths)
@@ -191,25 +221,87 @@ def test_dtype_is_kept():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda: simplex_etf(1), "`num_classes` must be a whole number >= 2; got 1", id="one-class"),
+        pytest.param(
+            lambda: simplex_etf(1),
+            "`num_classes` must be a whole number >= 2; got 1",
+            id="one-class",
+        ),
         pytest.param(lambda: simplex_etf(2.5), "`num_classes`", id="fractional-classes"),
-        pytest.param(lambda: simplex_etf(4, dim=2), "`dim` must be a whole number >= 3; got 2", id="etf-dim-too-small"),
-        pytest.param(lambda: simplex_etf(4, multiplier=-1.0), "`multiplier` must be finite and > 0; got -1.0", id="negative-multiplier"),
-        pytest.param(lambda: simplex_etf(4, multiplier=[1.0] * 4), "`multiplier` must be one real number", id="many-multipliers"),
-        pytest.param(lambda: orthogonal_frame(4, dim=3), "`dim` must be a whole number >= 4; got 3", id="of-dim-too-small"),
+        pytest.param(
+            lambda: simplex_etf(4, dim=2),
+            "`dim` must be a whole number >= 3; got 2",
+            id="etf-dim-too-small",
+        ),
+        pytest.param(
+            lambda: simplex_etf(4, multiplier=-1.0),
+            "`multiplier` must be finite and > 0; got -1.0",
+            id="negative-multiplier",
+        ),
+        pytest.param(
+            lambda: simplex_etf(4, multiplier=[1.0] * 4),
+            "`multiplier` must be one real number",
+            id="many-multipliers",
+        ),
+        pytest.param(
+            lambda: orthogonal_frame(4, dim=3),
+            "`dim` must be a whole number >= 4; got 3",
+            id="of-dim-too-small",
+        ),
         pytest.param(lambda: orthogonal_frame(1), "`num_classes`", id="of-one-class"),
-        pytest.param(lambda: orthogonal_frame(3, multiplier=np.inf), "`multiplier`", id="infinite-multiplier"),
-        pytest.param(lambda: general_orthogonal_frame([1.0]), "`lengths` must hold K >= 2", id="gof-one-class"),
-        pytest.param(lambda: general_orthogonal_frame([1.0, -1.0]), "`lengths` must be finite and >= 0", id="negative-length"),
-        pytest.param(lambda: general_orthogonal_frame([0.0, 0.0]), "`lengths` must not all be zero", id="no-length"),
-        pytest.param(lambda: general_orthogonal_frame(2.0), "`lengths` must be a sequence", id="scalar-length"),
-        pytest.param(lambda: general_orthogonal_frame([1.0, 2.0, 3.0], dim=2), "`dim`", id="gof-dim-too-small"),
-        pytest.param(lambda: random_orthonormal(2, 3, key=jax.random.key(0)), "`rows` must be a whole number >= 3", id="basis-too-wide"),
-        pytest.param(lambda: gram_distance(np.eye(2), np.eye(3)), "`target` must have the shape of `gram`", id="gram-shapes"),
-        pytest.param(lambda: gram_distance(np.ones(2), np.ones(2)), "`gram` must be a matrix", id="gram-rank"),
-        pytest.param(lambda: frame_distance(np.eye(2), np.eye(3)), "`frame` must have 2 columns", id="frame-columns"),
-        pytest.param(lambda: nearest_etf(np.ones((2, 4))), "`vectors` must have d >= K - 1 = 3 rows .*; got 2", id="nearest-d-too-small"),
-        pytest.param(lambda: nearest_etf(np.ones((2, 1))), "K >= 2 columns; got", id="nearest-one-class"),
+        pytest.param(
+            lambda: orthogonal_frame(3, multiplier=np.inf), "`multiplier`", id="infinite-multiplier"
+        ),
+        pytest.param(
+            lambda: general_orthogonal_frame([1.0]),
+            "`lengths` must hold K >= 2",
+            id="gof-one-class",
+        ),
+        pytest.param(
+            lambda: general_orthogonal_frame([1.0, -1.0]),
+            "`lengths` must be finite and >= 0",
+            id="negative-length",
+        ),
+        pytest.param(
+            lambda: general_orthogonal_frame([0.0, 0.0]),
+            "`lengths` must not all be zero",
+            id="no-length",
+        ),
+        pytest.param(
+            lambda: general_orthogonal_frame(2.0),
+            "`lengths` must be a sequence",
+            id="scalar-length",
+        ),
+        pytest.param(
+            lambda: general_orthogonal_frame([1.0, 2.0, 3.0], dim=2),
+            "`dim`",
+            id="gof-dim-too-small",
+        ),
+        pytest.param(
+            lambda: random_orthonormal(2, 3, key=jax.random.key(0)),
+            "`rows` must be a whole number >= 3",
+            id="basis-too-wide",
+        ),
+        pytest.param(
+            lambda: gram_distance(np.eye(2), np.eye(3)),
+            "`target` must have the shape of `gram`",
+            id="gram-shapes",
+        ),
+        pytest.param(
+            lambda: gram_distance(np.ones(2), np.ones(2)), "`gram` must be a matrix", id="gram-rank"
+        ),
+        pytest.param(
+            lambda: frame_distance(np.eye(2), np.eye(3)),
+            "`frame` must have 2 columns",
+            id="frame-columns",
+        ),
+        pytest.param(
+            lambda: nearest_etf(np.ones((2, 4))),
+            "`vectors` must have d >= K - 1 = 3 rows .*; got 2",
+            id="nearest-d-too-small",
+        ),
+        pytest.param(
+            lambda: nearest_etf(np.ones((2, 1))), "K >= 2 columns; got", id="nearest-one-class"
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -229,4 +321,6 @@ def test_float64_is_not_rounded_silently():
 def test_frames_have_length_one_unless_told():
     np.testing.assert_array_equal(orthogonal_frame(3), np.eye(3))
     np.testing.assert_allclose(np.sum(np.asarray(simplex_etf(4)) ** 2, axis=0), 1, rtol=1e-15)
-    np.testing.assert_allclose(np.sum(np.asarray(simplex_etf(4, dim=5)) ** 2, axis=0), 1, rtol=1e-14)
+    np.testing.assert_allclose(
+        np.sum(np.asarray(simplex_etf(4, dim=5)) ** 2, axis=0), 1, rtol=1e-14
+    )

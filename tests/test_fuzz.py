@@ -1,4 +1,7 @@
-"""A sample of the random problems of `tests.fuzz`, and what it once found; the full run is `python -m tests.fuzz`."""
+"""A sample of the random problems of `tests.fuzz`, and what it once found.
+
+The full run is `python -m tests.fuzz`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ def test_nothing_false_is_printed(shape):
     assert sum(ended.values()) == 40
 
 
-# found by the first runs: a class whose logit passes the largest, or whose probability passes 1/2, in the last bit,
-# where the compiler had computed it twice
+# found by the first runs: a class whose logit passes the largest, or whose probability passes 1/2,
+# in the last bit, where the compiler had computed it twice
 @pytest.mark.parametrize("index", [710, 786])
 def test_ties_in_the_last_bit(index):
     drawn = fuzz.draw(0, index)
@@ -30,8 +33,13 @@ def test_ties_in_the_last_bit(index):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}-{shape[1]}-{shape[2]}")
 def test_the_rounding_of_a_value_is_what_is_said(shape):
-    """Extended precision knows the rounding itself; it stays below the estimate, which is not absurd."""
-    compute = jax.jit(lambda problem, params: (objective(problem, params), objective_error(problem, params)))
+    """Extended precision knows the rounding itself.
+
+    It stays below the estimate, which is not absurd.
+    """
+    compute = jax.jit(
+        lambda problem, params: (objective(problem, params), objective_error(problem, params))
+    )
     ratios = []
     for index in range(30):
         drawn = fuzz.draw(2, index, (shape,))

@@ -1,4 +1,7 @@
-"""The arrows of the design, read from the source: three witnesses that share code prove nothing by agreeing."""
+"""The arrows of the design, read from the source.
+
+Three witnesses that share code prove nothing by agreeing.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,22 @@ import ufm
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# From the ground up. A room (a module, or a package with all that is in it) imports from lower floors only; rooms of one floor do not
-# know each other. A new room must be given a floor here.
+# From the ground up. A room (a module, or a package with all that is in it) imports from lower
+# floors only; rooms of one floor do not know each other. A new room must be given a floor here.
 FLOORS = (
     ("ufm._progress", "ufm._validate", "ufm._command", "ufm._batching", "ufm._files", "ufm._roots"),
     ("ufm.tolerances", "ufm._numerics", "ufm._named"),
     ("ufm.labels", "ufm.losses", "ufm.frames", "ufm.domains"),
     ("ufm.model", "ufm.data", "ufm.mixtures"),
     ("ufm.solution",),
-    ("ufm.solvers", "ufm.optima", "ufm.certificates", "ufm.metrics", "ufm.calibration", "ufm.projection"),
+    (
+        "ufm.solvers",
+        "ufm.optima",
+        "ufm.certificates",
+        "ufm.metrics",
+        "ufm.calibration",
+        "ufm.projection",
+    ),
     ("ufm.landscape", "ufm.large_scale", "ufm.fitting", "ufm.sweeping"),
     ("ufm.comparison", "ufm.observables", "ufm.searches", "ufm.sweeps", "ufm.critical_decay"),
     ("ufm.plot",),
@@ -46,15 +56,32 @@ class Rule:
 
 
 RULES = (
-    Rule("optima-without-solvers", "a prediction that ran a solver predicts nothing", ("ufm.optima",), ("ufm.solvers", "ufm.certificates")),
+    Rule(
+        "optima-without-solvers",
+        "a prediction that ran a solver predicts nothing",
+        ("ufm.optima",),
+        ("ufm.solvers", "ufm.certificates"),
+    ),
     Rule(
         "optima-in-numpy",
         "predictions are float64 on the host and share no numerics with the measurement",
         ("ufm.optima",),
-        ("jax", "jaxlib", "optax", "diffrax", "equinox", "ufm.model.objective", "ufm.model.fit", "ufm.model.decay"),
+        (
+            "jax",
+            "jaxlib",
+            "optax",
+            "diffrax",
+            "equinox",
+            "ufm.model.objective",
+            "ufm.model.fit",
+            "ufm.model.decay",
+        ),
     ),
     Rule(
-        "solvers-without-optima", "a measurement must know nothing of the prediction", ("ufm.solvers",), ("ufm.optima", "ufm.certificates")
+        "solvers-without-optima",
+        "a measurement must know nothing of the prediction",
+        ("ufm.solvers",),
+        ("ufm.optima", "ufm.certificates"),
     ),
     Rule(
         "certificate-alone",
@@ -83,10 +110,18 @@ PAPERS = "theory_checks.papers"
 # public, but not imported by `import ufm`, because matplotlib takes a second
 PICTURES = ("ufm.plot", "ufm.mixup_plot")
 # a command configures JAX and shows progress as the library's own does
-COMMANDS = ("theory_checks.__main__", "theory_checks.engine.command", "theory_checks.engine.options", "theory_checks.engine.printing")
+COMMANDS = (
+    "theory_checks.__main__",
+    "theory_checks.engine.command",
+    "theory_checks.engine.options",
+    "theory_checks.engine.printing",
+)
 COMMAND_ROOMS = ("ufm._command", "ufm._progress")
 # … a proof is made of the balls of the library's own …
-PROOFS, PROOF_ROOMS = ("theory_checks.engine.proofs", "theory_checks.formulas.etf_bound"), ("ufm.certificates.balls",)
+PROOFS, PROOF_ROOMS = (
+    ("theory_checks.engine.proofs", "theory_checks.formulas.etf_bound"),
+    ("ufm.certificates.balls",),
+)
 # … and what writes files, or reads them back, does so as a store of the library does
 ENGINE, ENGINE_ROOMS = ("theory_checks.engine",), ("ufm._files",)
 
@@ -100,15 +135,22 @@ def _paper(module: str) -> str:
 
 
 def room_of(module: str) -> tuple[int, str] | None:
-    """Floor and room of a module of this project: the longest room that holds it. `ufm` itself is only the root module."""
+    """Floor and room of a module of this project: the longest room that holds it.
+
+    `ufm` itself is only the root module.
+    """
     homes = [
-        (floor, room) for floor, rooms in enumerate(FLOORS) for room in rooms if within(module, room) and (room != "ufm" or module == "ufm")
+        (floor, room)
+        for floor, rooms in enumerate(FLOORS)
+        for room in rooms
+        if within(module, room) and (room != "ufm" or module == "ufm")
     ]
     return max(homes, key=lambda home: len(home[1]), default=None)
 
 
 def imported_names(module: str, tree: ast.Module, *, is_package: bool) -> list[str]:
-    """Everything that a module imports, at its top or inside a function, as absolute dotted names."""
+    """Everything that a module imports, at its top or inside a function, as absolute dotted
+    names."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -120,8 +162,15 @@ def imported_names(module: str, tree: ast.Module, *, is_package: bool) -> list[s
                 above = above[: len(above) - node.level + is_package]
                 source = ".".join([*above, source]) if source else ".".join(above)
             names += [f"{source}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
-            names += [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+            "import_module",
+            "__import__",
+        ):
+            names += [
+                a.value
+                for a in node.args
+                if isinstance(a, ast.Constant) and isinstance(a.value, str)
+            ]
     return names
 
 
@@ -136,19 +185,31 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
         found.append(f"{module}: has no floor in tests/test_imports.py")
     for name in names:
         for rule in RULES:
-            inside = any(within(module, room) for room in rule.rooms) and not any(within(module, room) for room in rule.exempt)
+            inside = any(within(module, room) for room in rule.rooms) and not any(
+                within(module, room) for room in rule.exempt
+            )
             if inside and any(within(name, bad) for bad in rule.forbidden):
                 found.append(f"{module} -> {name}: {rule.name}, because {rule.why}")
         if within(module, PAPERS) and within(name, PAPERS) and _paper(name) != _paper(module):
-            found.append(f"{module} -> {name}: papers-alone, because what two share is in theory_checks.formulas")
+            found.append(
+                f"{module} -> {name}: papers-alone, because what two share is in "
+                f"theory_checks.formulas"
+            )
         # `from ufm import x` names ufm.x: a room of its own if there is one, else the root module
         target = room_of(name) or (room_of("ufm") if within(name, "ufm") else None)
         if any(within(module, room) for room in PUBLIC_ONLY):
-            allowed = name in PICTURES or (module in COMMANDS and any(within(name, room) for room in COMMAND_ROOMS))
+            allowed = name in PICTURES or (
+                module in COMMANDS and any(within(name, room) for room in COMMAND_ROOMS)
+            )
             allowed |= module in PROOFS and any(within(name, room) for room in PROOF_ROOMS)
             if any(within(module, room) for room in ENGINE):
                 allowed |= any(within(name, room) for room in ENGINE_ROOMS)
-            if within(name, "ufm") and name != "ufm" and name.removeprefix("ufm.") not in public and not allowed:
+            if (
+                within(name, "ufm")
+                and name != "ufm"
+                and name.removeprefix("ufm.") not in public
+                and not allowed
+            ):
                 found.append(f"{module} -> {name}: public-names-only")
         elif home and target and target != home and target[0] >= home[0]:
             found.append(f"{module} -> {name}: downwards-only")
@@ -156,13 +217,19 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
         found += [
             f"{module} -> ufm.{node.attr}: public-names-only"
             for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ufm" and node.attr not in public
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "ufm"
+            and node.attr not in public
         ]
     return found
 
 
 def modules_of(package: str) -> dict[str, Path]:
-    """Dotted name → file, of every module of a package of this project; of a stub, which has the imports, in place of its module."""
+    """Dotted name → file, of every module of a package of this project.
+
+    Of a stub, which has the imports, in place of its module.
+    """
     modules = {}
     for path in sorted((ROOT / package).rglob("*.py*"), key=lambda path: path.suffix):
         if path.suffix not in (".py", ".pyi"):
@@ -184,44 +251,149 @@ def test_the_modules_were_found():
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_follow_the_design(module):
     path = MODULES[module]
-    assert violations(module, path.read_text(encoding="utf-8"), is_package=path.stem == "__init__") == []
+    assert (
+        violations(module, path.read_text(encoding="utf-8"), is_package=path.stem == "__init__")
+        == []
+    )
 
 
 # (id, module that is pretended, its source, the rule that must catch it)
 PLANTED = (
-    ("optima-import-solvers", "ufm.optima.mse", "from ufm.solvers.newton import Newton", "optima-without-solvers"),
-    ("optima-import-package", "ufm.optima.mse", "from ufm import solvers", "optima-without-solvers"),
-    ("optima-import-certificate", "ufm.optima.mse", "import ufm.certificates as c", "optima-without-solvers"),
+    (
+        "optima-import-solvers",
+        "ufm.optima.mse",
+        "from ufm.solvers.newton import Newton",
+        "optima-without-solvers",
+    ),
+    (
+        "optima-import-package",
+        "ufm.optima.mse",
+        "from ufm import solvers",
+        "optima-without-solvers",
+    ),
+    (
+        "optima-import-certificate",
+        "ufm.optima.mse",
+        "import ufm.certificates as c",
+        "optima-without-solvers",
+    ),
     ("optima-relative", "ufm.optima.mse", "from ..solvers import newton", "optima-without-solvers"),
-    ("optima-package-relative", "ufm.optima", "from ..solvers import newton", "optima-without-solvers"),
-    ("optima-by-string", "ufm.optima.mse", "import importlib\nimportlib.import_module('ufm.solvers.newton')", "optima-without-solvers"),
+    (
+        "optima-package-relative",
+        "ufm.optima",
+        "from ..solvers import newton",
+        "optima-without-solvers",
+    ),
+    (
+        "optima-by-string",
+        "ufm.optima.mse",
+        "import importlib\nimportlib.import_module('ufm.solvers.newton')",
+        "optima-without-solvers",
+    ),
     ("optima-jax", "ufm.optima.mse", "import jax.numpy as jnp", "optima-in-numpy"),
-    ("optima-jax-inside-a-function", "ufm.optima.mse", "def f():\n    from jax import grad", "optima-in-numpy"),
+    (
+        "optima-jax-inside-a-function",
+        "ufm.optima.mse",
+        "def f():\n    from jax import grad",
+        "optima-in-numpy",
+    ),
     ("optima-objective", "ufm.optima.mse", "from ufm.model import objective", "optima-in-numpy"),
-    ("solvers-import-optima", "ufm.solvers.loop", "from ufm.optima import closed_form", "solvers-without-optima"),
-    ("solvers-import-certificate", "ufm.solvers.loop", "from ufm.certificates.bound import certify", "solvers-without-optima"),
-    ("certificate-imports-solvers", "ufm.certificates", "from ufm.solvers.coordinates import Flat", "certificate-alone"),
+    (
+        "solvers-import-optima",
+        "ufm.solvers.loop",
+        "from ufm.optima import closed_form",
+        "solvers-without-optima",
+    ),
+    (
+        "solvers-import-certificate",
+        "ufm.solvers.loop",
+        "from ufm.certificates.bound import certify",
+        "solvers-without-optima",
+    ),
+    (
+        "certificate-imports-solvers",
+        "ufm.certificates",
+        "from ufm.solvers.coordinates import Flat",
+        "certificate-alone",
+    ),
     ("certificate-imports-optima", "ufm.certificates", "import ufm.optima", "certificate-alone"),
-    ("matplotlib-in-metrics", "ufm.metrics", "def draw():\n    import matplotlib.pyplot as plt", "plots-in-one-room"),
-    ("matplotlib-in-checks", "theory_checks.papers.dang.figures", "from matplotlib import pyplot", "plots-in-one-room"),
+    (
+        "matplotlib-in-metrics",
+        "ufm.metrics",
+        "def draw():\n    import matplotlib.pyplot as plt",
+        "plots-in-one-room",
+    ),
+    (
+        "matplotlib-in-checks",
+        "theory_checks.papers.dang.figures",
+        "from matplotlib import pyplot",
+        "plots-in-one-room",
+    ),
     ("upwards", "ufm.labels", "from ufm.model import Problem", "downwards-only"),
     ("upwards-root", "ufm.solvers.loop", "import ufm", "downwards-only"),
     ("upwards-root-name", "ufm.solvers.loop", "from ufm import Problem", "downwards-only"),
-    ("upwards-out-of-the-package", "ufm.comparison", "import theory_checks.engine.registry", "downwards-only"),
+    (
+        "upwards-out-of-the-package",
+        "ufm.comparison",
+        "import theory_checks.engine.registry",
+        "downwards-only",
+    ),
     ("sideways", "ufm.metrics", "from ufm.solvers import minimise", "downwards-only"),
-    ("checks-reach-inside", "theory_checks.dang", "from ufm.model import Problem", "public-names-only"),
-    ("checks-import-a-module", "theory_checks.dang", "import ufm.solvers.newton", "public-names-only"),
-    ("checks-import-progress", "theory_checks.dang", "from ufm._progress import Progress", "public-names-only"),
-    ("a-paper-knows-another", "theory_checks.papers.a.checks", "from theory_checks.papers.b import formulas", "papers-alone"),
-    ("the-engine-knows-a-paper", "theory_checks.engine.runner", "import theory_checks.papers.a.checks", "papers-on-top"),
-    ("papers-import-files", "theory_checks.papers.dang", "from ufm._files import opened", "public-names-only"),
-    ("commands-reach-inside", "theory_checks.engine.command", "from ufm.model import Problem", "public-names-only"),
-    ("checks-private-attribute", "theory_checks.dang", "import ufm\nufm._validate.require(True, '', 0)", "public-names-only"),
+    (
+        "checks-reach-inside",
+        "theory_checks.dang",
+        "from ufm.model import Problem",
+        "public-names-only",
+    ),
+    (
+        "checks-import-a-module",
+        "theory_checks.dang",
+        "import ufm.solvers.newton",
+        "public-names-only",
+    ),
+    (
+        "checks-import-progress",
+        "theory_checks.dang",
+        "from ufm._progress import Progress",
+        "public-names-only",
+    ),
+    (
+        "a-paper-knows-another",
+        "theory_checks.papers.a.checks",
+        "from theory_checks.papers.b import formulas",
+        "papers-alone",
+    ),
+    (
+        "the-engine-knows-a-paper",
+        "theory_checks.engine.runner",
+        "import theory_checks.papers.a.checks",
+        "papers-on-top",
+    ),
+    (
+        "papers-import-files",
+        "theory_checks.papers.dang",
+        "from ufm._files import opened",
+        "public-names-only",
+    ),
+    (
+        "commands-reach-inside",
+        "theory_checks.engine.command",
+        "from ufm.model import Problem",
+        "public-names-only",
+    ),
+    (
+        "checks-private-attribute",
+        "theory_checks.dang",
+        "import ufm\nufm._validate.require(True, '', 0)",
+        "public-names-only",
+    ),
     ("homeless", "ufm.misc", "import numpy", "no floor"),
 )
 
 
-@pytest.mark.parametrize(("module", "source", "rule"), [pytest.param(*case[1:], id=case[0]) for case in PLANTED])
+@pytest.mark.parametrize(
+    ("module", "source", "rule"), [pytest.param(*case[1:], id=case[0]) for case in PLANTED]
+)
 def test_a_planted_violation_is_found(module, source, rule):
     found = violations(module, source, is_package=module == "ufm.optima")
     assert any(rule in violation for violation in found), found
@@ -235,13 +407,25 @@ def test_every_rule_has_a_planted_violation():
     ("module", "source"),
     [
         pytest.param(
-            "ufm.optima.mse", "import numpy as np\nfrom ufm.model import Problem\nfrom ufm.optima.optimum import Optimum", id="optima"
+            "ufm.optima.mse",
+            "import numpy as np\nfrom ufm.model import Problem\nfrom ufm.optima.optimum import "
+            "Optimum",
+            id="optima",
         ),
-        pytest.param("ufm.solvers.loop", "import jax\nfrom ufm._validate import require\nfrom .solver import State", id="solvers"),
-        pytest.param("ufm.plot", "import matplotlib.pyplot as plt\nfrom ufm.comparison import Comparison", id="plot"),
+        pytest.param(
+            "ufm.solvers.loop",
+            "import jax\nfrom ufm._validate import require\nfrom .solver import State",
+            id="solvers",
+        ),
+        pytest.param(
+            "ufm.plot",
+            "import matplotlib.pyplot as plt\nfrom ufm.comparison import Comparison",
+            id="plot",
+        ),
         pytest.param(
             "theory_checks.dang",
-            "import ufm\nfrom ufm import Problem\nufm.Problem\nfrom theory_checks.engine.registry import check",
+            "import ufm\nfrom ufm import Problem\nufm.Problem\nfrom "
+            "theory_checks.engine.registry import check",
             id="checks",
         ),
     ],

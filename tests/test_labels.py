@@ -43,7 +43,11 @@ def test_collapsed_counts_need_not_be_whole():
     np.testing.assert_array_equal(ufm.one_hot((1.5, 0.25), collapsed=True).masses, [1.5, 0.25])
 
 
-@pytest.mark.parametrize("given", [[3, 2], (3, 2), np.array([3, 2]), jnp.array([3, 2]), [3.0, 2.0]], ids=lambda g: type(g).__name__)
+@pytest.mark.parametrize(
+    "given",
+    [[3, 2], (3, 2), np.array([3, 2]), jnp.array([3, 2]), [3.0, 2.0]],
+    ids=lambda g: type(g).__name__,
+)
 @pytest.mark.parametrize("collapsed", [False, True], ids=["full", "collapsed"])
 def test_counts_may_be_any_sequence(given, collapsed):
     labels = ufm.one_hot(given, collapsed=collapsed)
@@ -94,7 +98,13 @@ def test_step_profile(args, expected):
         pytest.param(4, 7, 1, (7, 7, 7, 7), id="balanced"),
         pytest.param(2, 9, 3.0, (9, 3), id="two-classes"),
         # 5000 · 0.01^{k/9} = 5000, 2997.4, 1796.9, 1077.2, 645.8, 387.1, 232.1, 139.1, 83.4, 50
-        pytest.param(10, 5000, 100, (5000, 2997, 1797, 1077, 646, 387, 232, 139, 83, 50), id="ten-classes-ratio-100"),
+        pytest.param(
+            10,
+            5000,
+            100,
+            (5000, 2997, 1797, 1077, 646, 387, 232, 139, 83, 50),
+            id="ten-classes-ratio-100",
+        ),
     ],
 )
 def test_exponential_profile(num_classes, largest, ratio, expected):
@@ -107,15 +117,20 @@ def test_collapse_takes_means_by_mass():
     # class 0 holds columns 0 and 2 with masses 1 and 3
     labels = ufm.soft([[1, 0, 1], [0, 1, 0]], [1, 2, 3])
     columns = jnp.array([[4.0, 5.0, 8.0], [0.0, -1.0, 4.0]])
-    np.testing.assert_allclose(ufm.collapse(labels, columns), [[(4 + 3 * 8) / 4, 5], [3 * 4 / 4, -1]], rtol=1e-15)
+    np.testing.assert_allclose(
+        ufm.collapse(labels, columns), [[(4 + 3 * 8) / 4, 5], [3 * 4 / 4, -1]], rtol=1e-15
+    )
 
 
 def test_collapse_of_full_labels_against_a_loop(key):
     counts = (3, 1, 4)
     columns = jax.random.normal(key, (5, sum(counts)))
     edges = np.cumsum((0, *counts))
-    slow = np.stack([np.asarray(columns)[:, a:b].mean(1) for a, b in itertools.pairwise(edges)], axis=1)
-    # sums of at most four numbers of size 2, each addition within half an eps of its result, then one division
+    slow = np.stack(
+        [np.asarray(columns)[:, a:b].mean(1) for a, b in itertools.pairwise(edges)], axis=1
+    )
+    # sums of at most four numbers of size 2, each addition within half an eps of its result, then
+    # one division
     np.testing.assert_allclose(ufm.collapse(ufm.one_hot(counts), columns), slow, rtol=0, atol=2e-15)
     # one column a class: nothing to average, but x · 3 / 3 rounds twice
     collapsed = ufm.collapse(ufm.one_hot(counts, collapsed=True), columns[:, :3])
@@ -138,34 +153,122 @@ def test_collapsed_counts_may_be_traced():
 REFUSED = (
     ("one-class", lambda: ufm.one_hot([5]), r"`class_counts` must hold K >= 2 classes; got \[5\]"),
     ("no-class", lambda: ufm.one_hot([]), r"`class_counts` must not be empty; got \(0,\)"),
-    ("a-number", lambda: ufm.one_hot(5), r"`class_counts` must be a sequence of numbers; got shape \(\)"),
-    ("a-matrix", lambda: ufm.one_hot([[1, 2], [3, 4]]), r"`class_counts` must be a sequence of numbers; got shape \(2, 2\)"),
-    ("empty-class", lambda: ufm.one_hot([3, 0]), r"`class_counts` must be finite and > 0; got \[3, 0\]"),
-    ("empty-class-collapsed", lambda: ufm.one_hot([3, 0], collapsed=True), r"`class_counts` must be finite and > 0; got \[3, 0\]"),
-    ("negative", lambda: ufm.one_hot([3, -2]), r"`class_counts` must be finite and > 0; got \[3, -2\]"),
-    ("nan", lambda: ufm.one_hot([3, NAN], collapsed=True), r"`class_counts` must be finite and > 0; got \[3, nan\]"),
-    ("infinite", lambda: ufm.one_hot([3, INF]), r"`class_counts` must be finite and > 0; got \[3, inf\]"),
-    ("words", lambda: ufm.one_hot(["a", "b"]), r"`class_counts` must hold real numbers; got \['a', 'b'\]"),
-    ("fraction-full", lambda: ufm.one_hot([1.5, 2]), r"`class_counts` must be whole numbers for full labels; got \[1.5, 2\]"),
+    (
+        "a-number",
+        lambda: ufm.one_hot(5),
+        r"`class_counts` must be a sequence of numbers; got shape \(\)",
+    ),
+    (
+        "a-matrix",
+        lambda: ufm.one_hot([[1, 2], [3, 4]]),
+        r"`class_counts` must be a sequence of numbers; got shape \(2, 2\)",
+    ),
+    (
+        "empty-class",
+        lambda: ufm.one_hot([3, 0]),
+        r"`class_counts` must be finite and > 0; got \[3, 0\]",
+    ),
+    (
+        "empty-class-collapsed",
+        lambda: ufm.one_hot([3, 0], collapsed=True),
+        r"`class_counts` must be finite and > 0; got \[3, 0\]",
+    ),
+    (
+        "negative",
+        lambda: ufm.one_hot([3, -2]),
+        r"`class_counts` must be finite and > 0; got \[3, -2\]",
+    ),
+    (
+        "nan",
+        lambda: ufm.one_hot([3, NAN], collapsed=True),
+        r"`class_counts` must be finite and > 0; got \[3, nan\]",
+    ),
+    (
+        "infinite",
+        lambda: ufm.one_hot([3, INF]),
+        r"`class_counts` must be finite and > 0; got \[3, inf\]",
+    ),
+    (
+        "words",
+        lambda: ufm.one_hot(["a", "b"]),
+        r"`class_counts` must hold real numbers; got \['a', 'b'\]",
+    ),
+    (
+        "fraction-full",
+        lambda: ufm.one_hot([1.5, 2]),
+        r"`class_counts` must be whole numbers for full labels; got \[1.5, 2\]",
+    ),
     (
         "traced-full",
         lambda: jax.jit(lambda counts: ufm.one_hot(counts).masses)(jnp.array([1, 2])),
         r"`class_counts` must be concrete for full labels; pass collapsed=True",
     ),
-    ("integer-dtype", lambda: ufm.one_hot([1, 2], dtype=int), r"`dtype` must be float32 or float64; got the class int"),
-    ("targets-one-row", lambda: ufm.soft([[1.0, 1.0]]), r"`targets` must have K >= 2 rows, one per class; got 1"),
-    ("targets-no-column", lambda: ufm.soft(np.ones((2, 0))), r"`targets` must not be empty; got \(2, 0\)"),
-    ("targets-vector", lambda: ufm.soft([1.0, 0.0]), r"`targets` must have shape \(K, C\); got \(2,\)"),
+    (
+        "integer-dtype",
+        lambda: ufm.one_hot([1, 2], dtype=int),
+        r"`dtype` must be float32 or float64; got the class int",
+    ),
+    (
+        "targets-one-row",
+        lambda: ufm.soft([[1.0, 1.0]]),
+        r"`targets` must have K >= 2 rows, one per class; got 1",
+    ),
+    (
+        "targets-no-column",
+        lambda: ufm.soft(np.ones((2, 0))),
+        r"`targets` must not be empty; got \(2, 0\)",
+    ),
+    (
+        "targets-vector",
+        lambda: ufm.soft([1.0, 0.0]),
+        r"`targets` must have shape \(K, C\); got \(2,\)",
+    ),
     ("targets-number", lambda: ufm.soft(1.0), r"`targets` must have shape \(K, C\); got \(\)"),
-    ("targets-cube", lambda: ufm.soft(np.ones((2, 2, 2))), r"`targets` must have shape \(K, C\); got \(2, 2, 2\)"),
-    ("targets-nan", lambda: ufm.soft([[1, NAN], [0, 1]]), r"`targets` must be finite; got \[\[ 1\. nan\]"),
-    ("targets-inf", lambda: ufm.soft([[1, INF], [0, 1]]), r"`targets` must be finite; got \[\[ 1\. inf\]"),
-    ("masses-short", lambda: ufm.soft(EYE, [1.0]), r"`masses` must have shape \(2,\), one per column of `targets`; got \(1,\)"),
-    ("masses-number", lambda: ufm.soft(EYE, 1.0), r"`masses` must have shape \(2,\), one per column of `targets`; got \(\)"),
-    ("masses-zero", lambda: ufm.soft(EYE, [1, 0]), r"`masses` must be finite and > 0; got \[1\. 0\.\]"),
-    ("masses-negative", lambda: ufm.soft(EYE, [1, -2]), r"`masses` must be finite and > 0; got \[ 1\. -2\.\]"),
-    ("masses-nan", lambda: ufm.soft(EYE, [1, NAN]), r"`masses` must be finite and > 0; got \[ 1\. nan\]"),
-    ("masses-inf", lambda: ufm.soft(EYE, [1, INF]), r"`masses` must be finite and > 0; got \[ 1\. inf\]"),
+    (
+        "targets-cube",
+        lambda: ufm.soft(np.ones((2, 2, 2))),
+        r"`targets` must have shape \(K, C\); got \(2, 2, 2\)",
+    ),
+    (
+        "targets-nan",
+        lambda: ufm.soft([[1, NAN], [0, 1]]),
+        r"`targets` must be finite; got \[\[ 1\. nan\]",
+    ),
+    (
+        "targets-inf",
+        lambda: ufm.soft([[1, INF], [0, 1]]),
+        r"`targets` must be finite; got \[\[ 1\. inf\]",
+    ),
+    (
+        "masses-short",
+        lambda: ufm.soft(EYE, [1.0]),
+        r"`masses` must have shape \(2,\), one per column of `targets`; got \(1,\)",
+    ),
+    (
+        "masses-number",
+        lambda: ufm.soft(EYE, 1.0),
+        r"`masses` must have shape \(2,\), one per column of `targets`; got \(\)",
+    ),
+    (
+        "masses-zero",
+        lambda: ufm.soft(EYE, [1, 0]),
+        r"`masses` must be finite and > 0; got \[1\. 0\.\]",
+    ),
+    (
+        "masses-negative",
+        lambda: ufm.soft(EYE, [1, -2]),
+        r"`masses` must be finite and > 0; got \[ 1\. -2\.\]",
+    ),
+    (
+        "masses-nan",
+        lambda: ufm.soft(EYE, [1, NAN]),
+        r"`masses` must be finite and > 0; got \[ 1\. nan\]",
+    ),
+    (
+        "masses-inf",
+        lambda: ufm.soft(EYE, [1, INF]),
+        r"`masses` must be finite and > 0; got \[ 1\. inf\]",
+    ),
     (
         "masses-float32",
         lambda: ufm.Labels(targets=jnp.eye(2), masses=jnp.ones(2, jnp.float32)),
@@ -176,14 +279,26 @@ REFUSED = (
         lambda: ufm.step_counts(-1, 3, majority=2, minority=1),
         r"`num_majority` must be a whole number >= 0; got -1",
     ),
-    ("step-one-class", lambda: ufm.step_counts(1, 0, majority=2, minority=1), r"`num_majority` \+ `num_minority` must be >= 2; got 1"),
+    (
+        "step-one-class",
+        lambda: ufm.step_counts(1, 0, majority=2, minority=1),
+        r"`num_majority` \+ `num_minority` must be >= 2; got 1",
+    ),
     (
         "step-empty",
         lambda: ufm.step_counts(2, 2, majority=5, minority=0),
         r"`minority` must be a whole number >= 1; got 0",
     ),
-    ("tail-one-class", lambda: ufm.exponential_counts(1, largest=10, ratio=2), r"`num_classes` must be a whole number >= 2; got 1"),
-    ("tail-ratio", lambda: ufm.exponential_counts(3, largest=10, ratio=0.5), r"`ratio` must be finite and >= 1; got 0.5"),
+    (
+        "tail-one-class",
+        lambda: ufm.exponential_counts(1, largest=10, ratio=2),
+        r"`num_classes` must be a whole number >= 2; got 1",
+    ),
+    (
+        "tail-ratio",
+        lambda: ufm.exponential_counts(3, largest=10, ratio=0.5),
+        r"`ratio` must be finite and >= 1; got 0.5",
+    ),
     (
         "tail-empty",
         lambda: ufm.exponential_counts(3, largest=10, ratio=100),
@@ -192,7 +307,9 @@ REFUSED = (
 )
 
 
-@pytest.mark.parametrize(("call", "match"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
+@pytest.mark.parametrize(
+    ("call", "match"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED]
+)
 def test_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
@@ -212,7 +329,13 @@ except ValueError as error:
 def test_double_precision_cannot_be_asked_for_while_it_is_off():
     """In a process of its own, because x64 is one switch for the whole process."""
     environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
-    run = subprocess.run([sys.executable, "-c", SINGLE_PRECISION], env=environment, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", SINGLE_PRECISION],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "`dtype` must be available" in run.stdout
     assert "jax_enable_x64" in run.stdout
     assert "float64" in run.stdout

@@ -1,4 +1,5 @@
-"""Large problems against their dense twins at small size, and the memory that they promise at size."""
+"""Large problems against their dense twins at small size, and the memory that they promise at
+size."""
 
 from __future__ import annotations
 
@@ -34,22 +35,36 @@ LABELS = {
 }
 LOSSES = {
     "cross-entropy": ufm.CrossEntropy(),
-    "adjusted": ufm.AdjustedCrossEntropy(multiplicative=np.linspace(0.5, 1, 11), additive=np.linspace(0, 1, 11)),
+    "adjusted": ufm.AdjustedCrossEntropy(
+        multiplicative=np.linspace(0.5, 1, 11), additive=np.linspace(0, 1, 11)
+    ),
     "rescaled": ufm.RescaledSquaredError(length=2.0, weight=3.0),
     "squared-error": ufm.MeanSquaredError(),
     "focal": ufm.Focal(2.0),
 }
 
 
-def large(labels: str, loss: str = "cross-entropy", *, decay: float = 3e-3, d: int = 6, **options) -> LargeProblem:
-    return LargeProblem(LABELS[labels](), loss=LOSSES[loss], feature_dim=d, lambda_W=decay, lambda_H=2 * decay, **options)
+def large(
+    labels: str, loss: str = "cross-entropy", *, decay: float = 3e-3, d: int = 6, **options
+) -> LargeProblem:
+    return LargeProblem(
+        LABELS[labels](),
+        loss=LOSSES[loss],
+        feature_dim=d,
+        lambda_W=decay,
+        lambda_H=2 * decay,
+        **options,
+    )
 
 
 def random_point(problem: LargeProblem, key, scale: float = 1.0) -> ufm.Params:
     K, C, d = problem.labels.num_classes, problem.labels.num_columns, problem.feature_dim
     keys = jax.random.split(key, 3)
     shapes = ((K, d), (d, C), (K,))
-    W, H, b = (scale * jax.random.normal(k, shape, problem.dtype) for k, shape in zip(keys, shapes, strict=True))
+    W, H, b = (
+        scale * jax.random.normal(k, shape, problem.dtype)
+        for k, shape in zip(keys, shapes, strict=True)
+    )
     return ufm.Params((W,), H, b if problem.has_bias else None)
 
 
@@ -59,10 +74,22 @@ def random_point(problem: LargeProblem, key, scale: float = 1.0) -> ufm.Params:
 @pytest.mark.parametrize(
     ("sparse", "dense"),
     [
-        pytest.param(sparse_one_hot((5, 3, 2)), ufm.one_hot((5, 3, 2), collapsed=True), id="one-hot"),
-        pytest.param(sparse_one_hot((5, 3), smoothing=0.2), ufm.smoothed((5, 3), smoothing=0.2, collapsed=True), id="smoothed"),
         pytest.param(
-            sparse_soft([[0, 2], [0, 1]], [[0.5, 0.8], [0.3, 0.0]], [2, 3], num_classes=3, background=[0.0, 0.1]),
+            sparse_one_hot((5, 3, 2)), ufm.one_hot((5, 3, 2), collapsed=True), id="one-hot"
+        ),
+        pytest.param(
+            sparse_one_hot((5, 3), smoothing=0.2),
+            ufm.smoothed((5, 3), smoothing=0.2, collapsed=True),
+            id="smoothed",
+        ),
+        pytest.param(
+            sparse_soft(
+                [[0, 2], [0, 1]],
+                [[0.5, 0.8], [0.3, 0.0]],
+                [2, 3],
+                num_classes=3,
+                background=[0.0, 0.1],
+            ),
             ufm.soft([[0.8, 0.1], [0.0, 0.1], [0.0, 0.9]], [2, 3]),
             id="a-class-named-twice-and-a-background",
         ),
@@ -72,27 +99,69 @@ def test_sparse_labels_by_hand(sparse, dense):
     np.testing.assert_allclose(sparse.dense().targets, dense.targets, rtol=1e-15)
     np.testing.assert_array_equal(sparse.dense().masses, dense.masses)
     np.testing.assert_allclose(sparse.column_weights, dense.column_weights, rtol=1e-15)
-    np.testing.assert_allclose(sparse.energy, jnp.dot(dense.masses, jnp.sum(dense.targets**2, axis=0)), rtol=1e-14)
+    np.testing.assert_allclose(
+        sparse.energy, jnp.dot(dense.masses, jnp.sum(dense.targets**2, axis=0)), rtol=1e-14
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        pytest.param(lambda: sparse_one_hot((5,)), "`class_counts` must hold K >= 2", id="one-class"),
-        pytest.param(lambda: sparse_one_hot((5, 0)), "`class_counts` must be finite and > 0", id="an-empty-class"),
-        pytest.param(lambda: sparse_one_hot((5, 1), smoothing=1.0), r"`smoothing` must be in \[0, 1\); got 1.0", id="all-smoothed-away"),
         pytest.param(
-            lambda: sparse_soft([[0, 3]], [[1.0, 1.0]], num_classes=3), r"`index` must lie in 0 … 2; got \[\[0, 3\]\]", id="no-such-class"
+            lambda: sparse_one_hot((5,)), "`class_counts` must hold K >= 2", id="one-class"
         ),
-        pytest.param(lambda: sparse_soft([[0.0, 1.0]], [[1.0, 1.0]], num_classes=3), "`index` must hold integers", id="not-an-index"),
-        pytest.param(lambda: sparse_soft([[0, 1]], [[1.0]], num_classes=3), "`entries` must have the shape", id="entries-of-another-shape"),
-        pytest.param(lambda: sparse_soft([[0, 1]], [[1.0, np.inf]], num_classes=3), "`entries` must be finite", id="infinite-entry"),
-        pytest.param(lambda: sparse_soft([[0, 1]], [[1.0, 1.0]], [1, 0], num_classes=3), "`masses` must be finite and > 0", id="no-mass"),
-        pytest.param(lambda: large("long-tail", chunk=0), "`chunk` must be a whole number >= 1; got 0", id="no-chunk"),
-        pytest.param(lambda: large("long-tail", decay=-1.0), "`lambda_W` must be finite and >= 0", id="negative-decay"),
-        pytest.param(lambda: large("long-tail", bias="some"), "`bias` must be None", id="no-such-bias"),
         pytest.param(
-            lambda: LargeProblem(ufm.one_hot((1, 1)), loss=ufm.CrossEntropy(), feature_dim=1, lambda_W=1, lambda_H=1),
+            lambda: sparse_one_hot((5, 0)),
+            "`class_counts` must be finite and > 0",
+            id="an-empty-class",
+        ),
+        pytest.param(
+            lambda: sparse_one_hot((5, 1), smoothing=1.0),
+            r"`smoothing` must be in \[0, 1\); got 1.0",
+            id="all-smoothed-away",
+        ),
+        pytest.param(
+            lambda: sparse_soft([[0, 3]], [[1.0, 1.0]], num_classes=3),
+            r"`index` must lie in 0 … 2; got \[\[0, 3\]\]",
+            id="no-such-class",
+        ),
+        pytest.param(
+            lambda: sparse_soft([[0.0, 1.0]], [[1.0, 1.0]], num_classes=3),
+            "`index` must hold integers",
+            id="not-an-index",
+        ),
+        pytest.param(
+            lambda: sparse_soft([[0, 1]], [[1.0]], num_classes=3),
+            "`entries` must have the shape",
+            id="entries-of-another-shape",
+        ),
+        pytest.param(
+            lambda: sparse_soft([[0, 1]], [[1.0, np.inf]], num_classes=3),
+            "`entries` must be finite",
+            id="infinite-entry",
+        ),
+        pytest.param(
+            lambda: sparse_soft([[0, 1]], [[1.0, 1.0]], [1, 0], num_classes=3),
+            "`masses` must be finite and > 0",
+            id="no-mass",
+        ),
+        pytest.param(
+            lambda: large("long-tail", chunk=0),
+            "`chunk` must be a whole number >= 1; got 0",
+            id="no-chunk",
+        ),
+        pytest.param(
+            lambda: large("long-tail", decay=-1.0),
+            "`lambda_W` must be finite and >= 0",
+            id="negative-decay",
+        ),
+        pytest.param(
+            lambda: large("long-tail", bias="some"), "`bias` must be None", id="no-such-bias"
+        ),
+        pytest.param(
+            lambda: LargeProblem(
+                ufm.one_hot((1, 1)), loss=ufm.CrossEntropy(), feature_dim=1, lambda_W=1, lambda_H=1
+            ),
             "`labels` must be ufm.SparseLabels; see .*; got Labels",
             id="dense-labels",
         ),
@@ -141,14 +210,19 @@ def test_objective_under_vmap_and_without_recompiling(key):
     values = [function(problem, point) for problem in problems]
     assert traces == 1
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
-    np.testing.assert_allclose(jax.vmap(large_objective, in_axes=(0, None))(stacked, point), jnp.stack(values), rtol=1e-14)
+    np.testing.assert_allclose(
+        jax.vmap(large_objective, in_axes=(0, None))(stacked, point), jnp.stack(values), rtol=1e-14
+    )
 
 
 # Solving
 
 
 def solvable(**options) -> LargeProblem:
-    """One shape for all tests of the solver, which compile it once. The optimum has rank 6 of d = 9 here."""
+    """One shape for all tests of the solver, which compile it once.
+
+    The optimum has rank 6 of d = 9 here.
+    """
     return large("long-tail", **{"decay": 1e-2, "d": 9, "chunk": 4, **options})
 
 
@@ -157,7 +231,9 @@ def solvable(**options) -> LargeProblem:
     [
         pytest.param(solvable, id="long-tail"),
         pytest.param(
-            lambda: large("next-token", decay=1e-2, d=9, chunk=4, bias=0.3), id="next-token-penalised-bias", marks=pytest.mark.slow
+            lambda: large("next-token", decay=1e-2, d=9, chunk=4, bias=0.3),
+            id="next-token-penalised-bias",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -172,7 +248,8 @@ def test_minimiser_certificate_and_dense_twin_agree(problem, key):
 
     whole = ufm.certify(problem.dense(), solution.params)
     certificate = certify_large(problem, solution.params, key=key)
-    # the gap is first order in the gradient, whose relative norm is 1e-12: `test_certificate` asks the same of the dense one
+    # the gap is first order in the gradient, whose relative norm is 1e-12: `test_certificate` asks
+    # the same of the dense one
     assert whole.gap < 1e-10
     assert certificate.gap < 1e-10
     assert certificate.closes()
@@ -190,10 +267,18 @@ def test_minimiser_certificate_and_dense_twin_agree(problem, key):
     ],
 )
 def test_bound_holds_at_any_point_and_the_norm_lies_between(labels, loss, bias, key):
-    """From the origin, where nothing is known of the range of W, to points far out; the dense certificate knows the norm exactly."""
+    """From the origin, where nothing is known of the range of W, to points far out.
+
+    The dense certificate knows the norm exactly.
+    """
     problem = large(labels, loss, bias=bias, chunk=16)
-    # with a free bias the dense certificate judges another point, the one with the best bias: there the closed form is the witness
-    best = ufm.closed_form(large(labels, loss, bias=bias, d=problem.labels.num_classes).dense()).value if bias == "free" else np.inf
+    # with a free bias the dense certificate judges another point, the one with the best bias: there
+    # the closed form is the witness
+    best = (
+        ufm.closed_form(large(labels, loss, bias=bias, d=problem.labels.num_classes).dense()).value
+        if bias == "free"
+        else np.inf
+    )
     for scale in (0.0, 0.1, 1.0, 5.0):
         point = random_point(problem, key, scale)
         certificate = certify_large(problem, point, key=key)
@@ -204,11 +289,18 @@ def test_bound_holds_at_any_point_and_the_norm_lies_between(labels, loss, bias, 
         whole = ufm.certify(problem.dense(), point)
         # rounding of the products, as between any two ways to the same norm
         exact = float(whole.spectral_ratio)
-        assert float(certificate.spectral_ratio) * (1 - 1e-12) <= exact <= float(certificate.spectral_bound) * (1 + 1e-12)
+        assert (
+            float(certificate.spectral_ratio) * (1 - 1e-12)
+            <= exact
+            <= float(certificate.spectral_bound) * (1 + 1e-12)
+        )
         # (log(K/δ^(2/s))/4k)² of the squared norm is below a per cent for 40 steps of 16 vectors
         assert certificate.spectral_bound <= 1.01 * exact
-        # a dual point scaled by less is no better, and squared error has a better scale where all is at hand
-        assert float(certificate.lower_bound) <= float(whole.lower_bound) + 1e-12 * float(whole.value)
+        # a dual point scaled by less is no better, and squared error has a better scale where all
+        # is at hand
+        assert float(certificate.lower_bound) <= float(whole.lower_bound) + 1e-12 * float(
+            whole.value
+        )
         np.testing.assert_allclose(certificate.value, whole.value, rtol=1e-12)
 
 
@@ -241,14 +333,22 @@ def test_more_steps_and_vectors_sharpen_the_bound(key):
     point = random_point(problem, key, 0.1)
     exact = float(ufm.certify(problem.dense(), point).spectral_ratio)
     excess = [
-        float(certify_large(problem, point, key=key, steps=steps, block=block).spectral_bound) / exact - 1
+        float(certify_large(problem, point, key=key, steps=steps, block=block).spectral_bound)
+        / exact
+        - 1
         for steps, block in ((4, 1), (4, 16), (40, 16))
     ]
     assert excess[0] > 3 * excess[1] > 9 * excess[2] > 0
 
 
 def test_a_norm_that_is_no_number_bounds_nothing(key, monkeypatch):
-    problem = LargeProblem(sparse_one_hot([9, 3, 1]), loss=ufm.CrossEntropy(), feature_dim=2, lambda_W=1e-2, lambda_H=1e-2)
+    problem = LargeProblem(
+        sparse_one_hot([9, 3, 1]),
+        loss=ufm.CrossEntropy(),
+        feature_dim=2,
+        lambda_W=1e-2,
+        lambda_H=1e-2,
+    )
     point = ufm.random_start(problem.dense(), key=key)
     monkeypatch.setattr("ufm.large_scale.certificate._largest", lambda *numbers: np.nan)
     certificate = certify_large(problem, point, key=key, steps=2, block=2)
@@ -257,7 +357,10 @@ def test_a_norm_that_is_no_number_bounds_nothing(key, monkeypatch):
 
 
 def test_probability_of_a_false_bound_is_as_stated(key):
-    """One step on one vector, θ far too low, failures allowed in half of the cases: some bounds must fail, and fewer than half."""
+    """One step on one vector, θ far too low, failures allowed in half of the cases.
+
+    Some bounds must fail, and fewer than half.
+    """
     K, top, theta = 12, 1.0, 0.05
     spectrum = np.linspace(0, 0.05, K)
     spectrum[-1] = top
@@ -326,11 +429,18 @@ def test_unfit_calls_are_refused(key):
 def test_single_precision_stays_single(key):
     """Traced only: the loops refuse a step that changes the dtype."""
     problem = LargeProblem(
-        sparse_one_hot((9, 5, 2), dtype="float32"), loss=ufm.CrossEntropy(), feature_dim=2, lambda_W=1e-3, lambda_H=1e-3, bias="free"
+        sparse_one_hot((9, 5, 2), dtype="float32"),
+        loss=ufm.CrossEntropy(),
+        feature_dim=2,
+        lambda_W=1e-3,
+        lambda_H=1e-3,
+        bias="free",
     )
     state = jax.eval_shape(lambda: solve._begin(problem, solve._start(problem, key), 10))
     tolerance = jnp.asarray(1e-6, jnp.float32)
-    after = jax.eval_shape(lambda state: solve._advance(problem, state, tolerance, jnp.asarray(9), 10), state)
+    after = jax.eval_shape(
+        lambda state: solve._advance(problem, state, tolerance, jnp.asarray(9), 10), state
+    )
     assert {after.flat.dtype, after.value.dtype, after.gradient.dtype} == {np.dtype("float32")}
 
 
@@ -344,10 +454,16 @@ def memory_of(compiled) -> int:
 
 @pytest.mark.parametrize("d", [64, 512])
 def test_memory_of_a_gradient_is_that_of_the_variables_and_a_few_chunks(d):
-    """K = C = 4000: gradient and temporaries in 2 (K + C) d + 4 K chunk numbers, far below what the dense problem takes."""
+    """K = C = 4000: gradient and temporaries in 2 (K + C) d + 4 K chunk numbers, far below what the
+    dense problem takes."""
     K, chunk = 4000, max(d, 128)
     problem = LargeProblem(
-        sparse_one_hot(np.linspace(100, 1, K)), loss=ufm.CrossEntropy(), feature_dim=d, lambda_W=1e-4, lambda_H=1e-4, bias="free"
+        sparse_one_hot(np.linspace(100, 1, K)),
+        loss=ufm.CrossEntropy(),
+        feature_dim=d,
+        lambda_W=1e-4,
+        lambda_H=1e-4,
+        bias="free",
     )
     W, H, b = (jax.ShapeDtypeStruct(shape, problem.dtype) for shape in ((K, d), (d, K), (K,)))
     shapes: Any = ufm.Params((W,), H, b)
@@ -365,9 +481,11 @@ import ufm
 from ufm.large_scale.problem import LargeProblem, value_and_gradient
 from ufm.large_scale.sparse import sparse_one_hot
 K, d = 4000, 64
-problem = LargeProblem(sparse_one_hot(np.full(K, 5)), loss=ufm.CrossEntropy(), feature_dim=d, lambda_W=1e-4, lambda_H=1e-4)
+labels, decay = sparse_one_hot(np.full(K, 5)), {"lambda_W": 1e-4, "lambda_H": 1e-4}
+problem = LargeProblem(labels, loss=ufm.CrossEntropy(), feature_dim=d, **decay)
 rng = np.random.default_rng(0)
-point = ufm.Params((jax.numpy.asarray(rng.standard_normal((K, d))),), jax.numpy.asarray(rng.standard_normal((d, K))))
+W, H = (jax.numpy.asarray(rng.standard_normal(shape)) for shape in ((K, d), (d, K)))
+point = ufm.Params((W,), H)
 function = jax.jit(value_and_gradient)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 value, gradient = jax.block_until_ready(function(problem, point))
@@ -379,8 +497,14 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 def test_resident_memory_of_a_step_stays_below_one_matrix_of_logits():
     """Compilation included; one K × C matrix is 128 MB, and the dense gradient holds several."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=200, env=environment)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=200, env=environment
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 4000 * 4000 * 8
 
@@ -394,7 +518,15 @@ def test_labels_are_a_pytree_of_arrays():
 def test_closing_means_both_sides_and_a_billionth():
     def certificate(value, lower, rounding=0.0):
         gap = max(value - lower, 0) / value
-        names = ("value", "lower_bound", "gap", "spectral_ratio", "spectral_bound", "bias_residual", "rounding")
+        names = (
+            "value",
+            "lower_bound",
+            "gap",
+            "spectral_ratio",
+            "spectral_bound",
+            "bias_residual",
+            "rounding",
+        )
         numbers = (value, lower, gap, 1.0, 1.0, 0.0, rounding)
         arrays = dict(zip(names, map(jnp.asarray, numbers), strict=True))
         return LargeCertificate(**arrays, failure_probability=1e-12, loss="X")

@@ -13,7 +13,10 @@ import ufm
 
 ADJUSTED = ufm.AdjustedCrossEntropy(multiplicative=[1.0, 0.5, 2.0], additive=[0.3, -1.0, 0.0])
 RESCALED = ufm.RescaledSquaredError(length=3.0, weight=5.0)
-LOSSES = [pytest.param(loss, id=type(loss).__name__) for loss in (ufm.MeanSquaredError(), RESCALED, ufm.CrossEntropy(), ADJUSTED)]
+LOSSES = [
+    pytest.param(loss, id=type(loss).__name__)
+    for loss in (ufm.MeanSquaredError(), RESCALED, ufm.CrossEntropy(), ADJUSTED)
+]
 SOFTMAX = LOSSES[2:]
 # as a target, and exactly
 TARGETS = [

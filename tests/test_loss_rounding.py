@@ -1,4 +1,7 @@
-"""What rounding can amount to in losses and conjugates: as it is written, and no less than it is."""
+"""What rounding can amount to in losses and conjugates.
+
+As it is written, and no less than it is.
+"""
 
 from __future__ import annotations
 
@@ -41,16 +44,26 @@ def entropy_conjugate(u, q):
 
 def adjusted_value(z, q):
     p = np.exp(DELTA * z + IOTA) / np.exp(DELTA * z + IOTA).sum()
-    return entropy_value(DELTA * z + IOTA, q) + 4 * np.sum(np.abs(p - q) * (np.abs(DELTA * z) + np.abs(IOTA)))
+    return entropy_value(DELTA * z + IOTA, q) + 4 * np.sum(
+        np.abs(p - q) * (np.abs(DELTA * z) + np.abs(IOTA))
+    )
 
 
 # loss, and in units of the roundoff what its value and its conjugate may be off by
 WORDS = [
     pytest.param(CE, entropy_value, entropy_conjugate, id="ce"),
     pytest.param(
-        ADJUSTED, adjusted_value, lambda u, q: entropy_conjugate(u / DELTA, q) + 7 * np.abs(IOTA * u / DELTA).sum(), id="adjusted"
+        ADJUSTED,
+        adjusted_value,
+        lambda u, q: entropy_conjugate(u / DELTA, q) + 7 * np.abs(IOTA * u / DELTA).sum(),
+        id="adjusted",
     ),
-    pytest.param(MSE, lambda z, q: 7 * np.sum((z - q) ** 2) / 2, lambda u, q: 7 * np.sum(u**2 / 2 + np.abs(q * u)), id="mse"),
+    pytest.param(
+        MSE,
+        lambda z, q: 7 * np.sum((z - q) ** 2) / 2,
+        lambda u, q: 7 * np.sum(u**2 / 2 + np.abs(q * u)),
+        id="mse",
+    ),
     pytest.param(
         RESCALED,
         # (1 + 4 q)/2 (z - 3 q)², twice, and the targets 3 q
@@ -60,7 +73,9 @@ WORDS = [
     ),
     pytest.param(
         Own(),
-        lambda z, q: 112 * (1 + np.sum((z - q) ** 2) / 2 + np.sum(np.abs(z) * (1 + np.abs(q)) + q**2)),
+        lambda z, q: (
+            112 * (1 + np.sum((z - q) ** 2) / 2 + np.sum(np.abs(z) * (1 + np.abs(q)) + q**2))
+        ),
         lambda u, q: 112 * (1 + np.abs(np.sum(u**2 / 2 + q * u)) + np.sum(u**2 + np.abs(q * u))),
         id="own",
     ),
@@ -72,18 +87,27 @@ WORDS = [
 def test_as_it_is_written(loss, of_value, of_conjugate, q):
     z, q = np.array([2.0, -0.7, 0.4]), np.array(q)
     u = np.asarray(0.8 * loss_and_dual(loss, jnp.asarray(z), jnp.asarray(q))[1])
-    np.testing.assert_allclose(loss.value_error(jnp.asarray(z), jnp.asarray(q)), of_value(z, q) * UNIT, rtol=1e-12)
-    np.testing.assert_allclose(loss.conjugate_error(jnp.asarray(u), jnp.asarray(q)), of_conjugate(u, q) * UNIT, rtol=1e-12)
+    np.testing.assert_allclose(
+        loss.value_error(jnp.asarray(z), jnp.asarray(q)), of_value(z, q) * UNIT, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        loss.conjugate_error(jnp.asarray(u), jnp.asarray(q)), of_conjugate(u, q) * UNIT, rtol=1e-12
+    )
 
 
 # far from the class, near it, so near that the loss is 1e-9, and undecided
 SIZES = [0.0, 0.3, 3.0, 20.0, 300.0]
 
 
-@pytest.mark.parametrize("loss", [pytest.param(loss, id=loss.name) for loss in (CE, ADJUSTED, MSE, RESCALED)])
+@pytest.mark.parametrize(
+    "loss", [pytest.param(loss, id=loss.name) for loss in (CE, ADJUSTED, MSE, RESCALED)]
+)
 def test_no_less_than_it_is(loss):
     rng = np.random.default_rng(0)
-    q = np.stack([np.eye(3)[rng.integers(3)] if n % 2 else rng.dirichlet(np.ones(3)) for n in range(60)], axis=1)
+    q = np.stack(
+        [np.eye(3)[rng.integers(3)] if n % 2 else rng.dirichlet(np.ones(3)) for n in range(60)],
+        axis=1,
+    )
     # columns that sum to one exactly, which the conjugate of cross-entropy needs
     q = np.round(q * 2**20) / 2**20
     q[0] = 1 - q[1] - q[2]

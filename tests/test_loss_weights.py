@@ -1,4 +1,7 @@
-"""Columns that count more in the loss than their mass in the decay says: class-balanced losses, the layer-peeled model."""
+"""Columns that count more in the loss than their mass in the decay says.
+
+Class-balanced losses, the layer-peeled model.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,23 @@ EYE = np.eye(3)
 
 
 def problem(labels, *, loss=None, bias=None, widths=(4,), **options):
-    return ufm.Problem(labels, loss=loss or ufm.CrossEntropy(), widths=widths, lambda_W=0.02, lambda_H=0.01, bias=bias, **options)
+    return ufm.Problem(
+        labels,
+        loss=loss or ufm.CrossEntropy(),
+        widths=widths,
+        lambda_W=0.02,
+        lambda_H=0.01,
+        bias=bias,
+        **options,
+    )
 
 
 def weighted(*, collapsed: bool):
     return ufm.one_hot(COUNTS, class_weights=WEIGHTS, collapsed=collapsed)
 
 
-# labels ---------------------------------------------------------------------------------------------------------------------------------
+# labels
+# ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -51,18 +63,44 @@ def test_column_weights(masses, weights, expected):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        pytest.param(lambda: ufm.soft(EYE, weights=(1, 1)), r"`weights` must have shape \(3,\)", id="shape"),
-        pytest.param(lambda: ufm.soft(EYE, weights=(1, 0, 1)), r"`weights` must be finite and > 0; got \[1. 0. 1.\]", id="zero"),
-        pytest.param(lambda: ufm.soft(EYE, weights=(1, -2, 1)), r"`weights` must be finite and > 0; got \[ 1. -2.  1.\]", id="negative"),
-        pytest.param(lambda: ufm.soft(EYE, weights=(1, np.nan, 1)), r"`weights` must be finite and > 0; got \[ 1. nan  1.\]", id="nan"),
-        pytest.param(lambda: ufm.Labels(jnp.eye(3), jnp.ones(3), jnp.ones(3, "float32")), "`weights` must have the dtype", id="dtype"),
+        pytest.param(
+            lambda: ufm.soft(EYE, weights=(1, 1)), r"`weights` must have shape \(3,\)", id="shape"
+        ),
+        pytest.param(
+            lambda: ufm.soft(EYE, weights=(1, 0, 1)),
+            r"`weights` must be finite and > 0; got \[1. 0. 1.\]",
+            id="zero",
+        ),
+        pytest.param(
+            lambda: ufm.soft(EYE, weights=(1, -2, 1)),
+            r"`weights` must be finite and > 0; got \[ 1. -2.  1.\]",
+            id="negative",
+        ),
+        pytest.param(
+            lambda: ufm.soft(EYE, weights=(1, np.nan, 1)),
+            r"`weights` must be finite and > 0; got \[ 1. nan  1.\]",
+            id="nan",
+        ),
+        pytest.param(
+            lambda: ufm.Labels(jnp.eye(3), jnp.ones(3), jnp.ones(3, "float32")),
+            "`weights` must have the dtype",
+            id="dtype",
+        ),
         pytest.param(
             lambda: ufm.one_hot(COUNTS, class_weights=(1, 2)),
             r"`class_weights` must have shape \(3,\), one for each of `class_counts`",
             id="classes",
         ),
-        pytest.param(lambda: ufm.one_hot(COUNTS, class_weights=(1, 2, np.inf)), "`class_weights` must be finite and > 0", id="infinite"),
-        pytest.param(lambda: ufm.smoothed(COUNTS, smoothing=0.1, class_weights=3.0), "`class_weights` must be a sequence", id="scalar"),
+        pytest.param(
+            lambda: ufm.one_hot(COUNTS, class_weights=(1, 2, np.inf)),
+            "`class_weights` must be finite and > 0",
+            id="infinite",
+        ),
+        pytest.param(
+            lambda: ufm.smoothed(COUNTS, smoothing=0.1, class_weights=3.0),
+            "`class_weights` must be a sequence",
+            id="scalar",
+        ),
     ],
 )
 def test_bad_weights(make, message):
@@ -74,8 +112,12 @@ def test_constructors_carry_the_weights():
     full, collapsed = weighted(collapsed=False), weighted(collapsed=True)
     np.testing.assert_array_equal(full.weights, np.repeat(WEIGHTS, COUNTS))
     np.testing.assert_array_equal(collapsed.weights, WEIGHTS)
-    np.testing.assert_allclose(full.targets @ full.column_weights, collapsed.column_weights, rtol=1e-15)
-    np.testing.assert_array_equal(ufm.smoothed(COUNTS, smoothing=0.1, class_weights=WEIGHTS).weights, full.weights)
+    np.testing.assert_allclose(
+        full.targets @ full.column_weights, collapsed.column_weights, rtol=1e-15
+    )
+    np.testing.assert_array_equal(
+        ufm.smoothed(COUNTS, smoothing=0.1, class_weights=WEIGHTS).weights, full.weights
+    )
     # counts go by mass alone
     np.testing.assert_array_equal(full.class_counts, COUNTS)
 
@@ -87,7 +129,9 @@ def test_weights_are_traced():
     def value(weights, params):
         nonlocal counted
         counted += 1
-        return ufm.objective(problem(ufm.one_hot(COUNTS, class_weights=weights, collapsed=True)), params)
+        return ufm.objective(
+            problem(ufm.one_hot(COUNTS, class_weights=weights, collapsed=True)), params
+        )
 
     params = ufm.random_start(problem(weighted(collapsed=True)), key=jax.random.key(1))
     there = value(jnp.asarray(WEIGHTS), params)
@@ -97,7 +141,8 @@ def test_weights_are_traced():
     assert counted == 1
 
 
-# objective ------------------------------------------------------------------------------------------------------------------------------
+# objective
+# ----------------------------------------------------------------------
 
 
 def plain(labels, params, *, lambda_W, lambda_H):
@@ -116,10 +161,15 @@ def test_objective_and_its_gradient():
     labels = ufm.soft(EYE[:, [0, 0, 1, 2]], (2.0, 1.0, 3.0, 0.5), weights=(1.0, 3.0, 0.2, 5.0))
     here = problem(labels)
     params = ufm.random_start(here, key=jax.random.key(2))
-    assert float(ufm.objective(here, params)) == pytest.approx(plain(labels, params, lambda_W=0.02, lambda_H=0.01), rel=1e-14)
+    assert float(ufm.objective(here, params)) == pytest.approx(
+        plain(labels, params, lambda_W=0.02, lambda_H=0.01), rel=1e-14
+    )
     gradient = jax.grad(lambda p: ufm.objective(here, p))(params)
     towards = ufm.random_start(here, key=jax.random.key(3))
-    slope = sum(jnp.vdot(g, t) for g, t in zip(jax.tree.leaves(gradient), jax.tree.leaves(towards), strict=True))
+    slope = sum(
+        jnp.vdot(g, t)
+        for g, t in zip(jax.tree.leaves(gradient), jax.tree.leaves(towards), strict=True)
+    )
 
     def at(step):
         moved = jax.tree.map(lambda p, t: p + step * t, params, towards)
@@ -140,7 +190,9 @@ KINDS = [
 
 @functools.cache
 def solved(loss, bias, weights=WEIGHTS, collapsed=True) -> ufm.Solution:
-    here = problem(ufm.one_hot(COUNTS, class_weights=weights, collapsed=collapsed), loss=loss, bias=bias)
+    here = problem(
+        ufm.one_hot(COUNTS, class_weights=weights, collapsed=collapsed), loss=loss, bias=bias
+    )
     solution = ufm.minimise(here, key=jax.random.key(4))
     assert solution.result == ufm.Result.CONVERGED
     return solution
@@ -172,7 +224,10 @@ def test_certificate_is_below_the_minimum_from_any_point(loss, bias, std):
 
 def test_gradient_of_a_sample_is_the_same_collapsed_and_full():
     """What the papers' recipes and the flow move along: one feature a sample."""
-    collapsed, full = problem(weighted(collapsed=True), bias="free"), problem(weighted(collapsed=False), bias="free")
+    collapsed, full = (
+        problem(weighted(collapsed=True), bias="free"),
+        problem(weighted(collapsed=False), bias="free"),
+    )
     params = ufm.random_start(collapsed, key=jax.random.key(6))
     index = full.labels.class_index
     spread = ufm.Params(params.weights, params.features[:, index], params.bias)
@@ -183,7 +238,8 @@ def test_gradient_of_a_sample_is_the_same_collapsed_and_full():
 
 
 def test_typical_size_is_that_of_the_pull():
-    """The root mean square singular value of N ω_c q_c / √m_c, whatever the scale of the weights."""
+    """The root mean square singular value of N ω_c q_c / √m_c, whatever the scale of the
+    weights."""
     labels = weighted(collapsed=True)
     pull = np.asarray(labels.num_samples * labels.column_weights / jnp.sqrt(labels.masses))
     expected = np.sqrt(np.mean(np.linalg.svd(EYE * pull, compute_uv=False) ** 2))
@@ -195,7 +251,9 @@ def test_typical_size_is_that_of_the_pull():
 def test_renormalised_features_keep_their_covariance():
     """Σ_W counts samples, whatever they weigh in the loss: the velocity is tangent to Σ_W = I."""
     labels = ufm.one_hot((4, 4, 4), class_weights=WEIGHTS)
-    here = ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(3,), lambda_W=0.0, lambda_H=0.0, bias="free")
+    here = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(3,), lambda_W=0.0, lambda_H=0.0, bias="free"
+    )
     features = jax.random.normal(jax.random.key(7), (3, 12))
     velocity = RenormalisedVelocity()
     state = velocity.state_of(here, ufm.Params((jnp.zeros((3, 3)),), features, jnp.zeros(3)))
@@ -207,10 +265,13 @@ def test_renormalised_features_keep_their_covariance():
     np.testing.assert_allclose(covariance(state), np.eye(3), atol=1e-12)
     moving = velocity(here, state)
     assert float(jnp.max(jnp.abs(moving))) > 1e-3
-    np.testing.assert_allclose(jax.jvp(covariance, (state,), (moving,))[1], np.zeros((3, 3)), atol=1e-12)
+    np.testing.assert_allclose(
+        jax.jvp(covariance, (state,), (moving,))[1], np.zeros((3, 3)), atol=1e-12
+    )
 
 
-# predictions ----------------------------------------------------------------------------------------------------------------------------
+# predictions
+# ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -221,14 +282,22 @@ def test_renormalised_features_keep_their_covariance():
         pytest.param({"loss": ufm.MeanSquaredError(), "widths": (4, 4)}, id="squared-error-deep"),
         pytest.param({"loss": ufm.Focal(2.0)}, id="focal"),
         pytest.param({"features": ufm.domains.Nonnegative()}, id="nonnegative"),
-        pytest.param({"features": ufm.domains.Nonnegative(), "loss": ufm.MeanSquaredError()}, id="nonnegative-squared-error"),
+        pytest.param(
+            {"features": ufm.domains.Nonnegative(), "loss": ufm.MeanSquaredError()},
+            id="nonnegative-squared-error",
+        ),
     ],
 )
 def test_no_closed_form_where_weights_differ(options):
     balanced = (3, 3, 3)
-    alike = ufm.closed_form(problem(ufm.one_hot(balanced, class_weights=(2.0, 2.0, 2.0)), **options))
+    alike = ufm.closed_form(
+        problem(ufm.one_hot(balanced, class_weights=(2.0, 2.0, 2.0)), **options)
+    )
     assert alike.value == ufm.closed_form(problem(ufm.one_hot(balanced), **options)).value
-    with pytest.raises(ufm.NoClosedForm, match=r"needs equal loss weights of all samples; got `weights` from 0.5 to 4"):
+    with pytest.raises(
+        ufm.NoClosedForm,
+        match=r"needs equal loss weights of all samples; got `weights` from 0.5 to 4",
+    ):
         ufm.closed_form(problem(ufm.one_hot(balanced, class_weights=WEIGHTS), **options))
 
 

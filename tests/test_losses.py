@@ -1,4 +1,7 @@
-"""Losses against written-out sums, and their conjugates by Fenchel–Young: equality at u = ∇ℓ(z), inequality elsewhere."""
+"""Losses against written-out sums, and their conjugates by Fenchel–Young.
+
+Equality at u = ∇ℓ(z), inequality elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,24 @@ from hypothesis import strategies as st
 
 import ufm
 from ufm.labels import smoothed as smoothed_labels
-from ufm.losses import AbstractLoss, AdjustedCrossEntropy, Focal, RescaledSquaredError, loss_and_dual
+from ufm.losses import (
+    AbstractLoss,
+    AdjustedCrossEntropy,
+    Focal,
+    RescaledSquaredError,
+    loss_and_dual,
+)
 
 LOSSES = (pytest.param(ufm.MeanSquaredError(), id="mse"), pytest.param(ufm.CrossEntropy(), id="ce"))
 # parameters of three classes
 ADJUSTED = AdjustedCrossEntropy(multiplicative=[1.0, 0.5, 2.0], additive=[0.3, -1.0, 0.0])
 SHIFTED = AdjustedCrossEntropy(additive=[0.3, -1.0, 0.0])
 RESCALED = RescaledSquaredError(length=3.0, weight=5.0)
-MORE = (*LOSSES, pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce"))
+MORE = (
+    *LOSSES,
+    pytest.param(RESCALED, id="rescaled-mse"),
+    pytest.param(ADJUSTED, id="adjusted-ce"),
+)
 
 logits = st.lists(st.floats(-30, 30), min_size=2, max_size=6)
 
@@ -29,7 +42,10 @@ def smoothed(K: int, k: int, amount: float) -> jax.Array:
 
 def test_squared_error_by_hand():
     # ((1 - 1)² + (3 - 0)² + (-2 - 0)²) / 2
-    assert float(ufm.MeanSquaredError()(jnp.array([1.0, 3.0, -2.0]), jnp.array([1.0, 0.0, 0.0]))) == 6.5
+    assert (
+        float(ufm.MeanSquaredError()(jnp.array([1.0, 3.0, -2.0]), jnp.array([1.0, 0.0, 0.0])))
+        == 6.5
+    )
 
 
 @given(z=logits, amount=st.floats(0, 1))
@@ -39,7 +55,9 @@ def test_cross_entropy_is_minus_sum_q_log_p(z, amount):
     p /= p.sum()
     slow = -np.sum(np.asarray(q) * np.log(p))
     # a difference of two numbers of at most 31, each to a few eps
-    np.testing.assert_allclose(float(ufm.CrossEntropy()(jnp.array(z), q)), slow, rtol=0, atol=31 * 1e-15)
+    np.testing.assert_allclose(
+        float(ufm.CrossEntropy()(jnp.array(z), q)), slow, rtol=0, atol=31 * 1e-15
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,9 +79,12 @@ def test_cross_entropy_does_not_overflow(z, expected):
 def test_fenchel_young_equality(loss, z, amount):
     z, q = jnp.array(z), smoothed(len(z), 1, amount)
     dual = jax.grad(loss)(z, q)
-    # each side sums products of logits and duals, of size at most 6 · 31² / 2 for squared error, in eps = 2.2e-16
+    # each side sums products of logits and duals, of size at most 6 · 31² / 2 for squared error, in
+    # eps = 2.2e-16
     scale = float(jnp.sum(z**2) + 1)
-    np.testing.assert_allclose(float(loss(z, q) + loss.conjugate(dual, q)), float(z @ dual), rtol=0, atol=1e-15 * scale)
+    np.testing.assert_allclose(
+        float(loss(z, q) + loss.conjugate(dual, q)), float(z @ dual), rtol=0, atol=1e-15 * scale
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -78,7 +99,9 @@ def test_fenchel_young_inequality(loss, z, data):
     assert surplus >= -1e-15 * float(jnp.sum(z**2) + jnp.sum(other**2) + 1)
     # ℓ(z) - ℓ(o) - ∇ℓ(o)·(z - o) is half the squared distance for squared error
     if isinstance(loss, ufm.MeanSquaredError):
-        np.testing.assert_allclose(surplus, 0.5 * float(jnp.sum((z - other) ** 2)), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            surplus, 0.5 * float(jnp.sum((z - other) ** 2)), rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(
@@ -108,12 +131,15 @@ def test_the_conjugate_of_cross_entropy_has_all_its_digits():
     # q + u as it is stored
     a, b = (np.asarray(array, np.longdouble) for array in (targets[0] + dual[0], dual[1]))
     expected = a * np.log(a) + b * np.log(b)
-    np.testing.assert_allclose(ufm.CrossEntropy().conjugate(dual, targets), expected.astype(float), rtol=1e-15)
+    np.testing.assert_allclose(
+        ufm.CrossEntropy().conjugate(dual, targets), expected.astype(float), rtol=1e-15
+    )
 
 
 @pytest.mark.parametrize("loss", MORE)
 def test_the_conjugate_is_the_supremum(loss):
-    """Against the definition, by Newton's method on z ↦ uᵀz − ℓ(z) from zero, nothing assumed about the maximiser."""
+    """Against the definition, by Newton's method on z ↦ uᵀz − ℓ(z) from zero, nothing assumed about
+    the maximiser."""
     q = jnp.array([0.7, 0.2, 0.1])
     # in the domain of the conjugate whatever the loss: a gradient
     dual = jax.grad(loss)(jnp.array([0.2, -0.4, 0.3]), q)
@@ -161,7 +187,11 @@ def test_rescaled_squared_error_by_hand():
 def test_adjusted_cross_entropy_by_hand():
     # adjusted logits (1 · 2 + 0.3, 0.5 · 4 − 1, 2 · 0.5)
     expected = np.log(np.sum(np.exp([2.3, 1.0, 1.0]))) - 1.0
-    np.testing.assert_allclose(float(ADJUSTED(jnp.array([2.0, 4.0, 0.5]), jnp.array([0.0, 1.0, 0.0]))), expected, rtol=1e-15)
+    np.testing.assert_allclose(
+        float(ADJUSTED(jnp.array([2.0, 4.0, 0.5]), jnp.array([0.0, 1.0, 0.0]))),
+        expected,
+        rtol=1e-15,
+    )
 
 
 @given(z=logits, gamma=st.floats(0, 5))
@@ -169,8 +199,11 @@ def test_focal_is_the_written_out_sum(z, gamma):
     p = np.exp(np.array(z) - max(z))
     p /= p.sum()
     slow = -((1 - p[0]) ** gamma) * np.log(p[0])
-    # 1 − p is known to a few eps; its γ-th power, for γ < 1, only to as many eps^γ, times a −log p that is as small as 1 − p there
-    np.testing.assert_allclose(float(Focal(gamma)(jnp.array(z), smoothed(len(z), 0, 0.0))), slow, rtol=1e-13, atol=1e-14)
+    # 1 − p is known to a few eps; its γ-th power, for γ < 1, only to as many eps^γ, times a −log p
+    # that is as small as 1 − p there
+    np.testing.assert_allclose(
+        float(Focal(gamma)(jnp.array(z), smoothed(len(z), 0, 0.0))), slow, rtol=1e-13, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,8 +211,14 @@ def test_focal_is_the_written_out_sum(z, gamma):
     [
         pytest.param(Focal(0), ufm.CrossEntropy(), id="focal-gamma-0"),
         pytest.param(RescaledSquaredError(), ufm.MeanSquaredError(), id="rescaled-by-1"),
-        pytest.param(AdjustedCrossEntropy(additive=np.zeros(3)), ufm.CrossEntropy(), id="adjusted-by-nothing"),
-        pytest.param(AdjustedCrossEntropy(additive=np.full(3, 7.0)), ufm.CrossEntropy(), id="adjusted-by-a-common-shift"),
+        pytest.param(
+            AdjustedCrossEntropy(additive=np.zeros(3)), ufm.CrossEntropy(), id="adjusted-by-nothing"
+        ),
+        pytest.param(
+            AdjustedCrossEntropy(additive=np.full(3, 7.0)),
+            ufm.CrossEntropy(),
+            id="adjusted-by-a-common-shift",
+        ),
     ],
 )
 def test_the_limit_of_a_loss(loss, like):
@@ -191,9 +230,17 @@ def test_the_limit_of_a_loss(loss, like):
     ("loss", "simplest"),
     [
         pytest.param(Focal(0), ufm.CrossEntropy(), id="focal-gamma-0"),
-        pytest.param(RescaledSquaredError(length=1, weight=1), ufm.MeanSquaredError(), id="rescaled-by-1"),
-        pytest.param(AdjustedCrossEntropy(additive=np.zeros(3)), ufm.CrossEntropy(), id="adjusted-by-nothing"),
-        pytest.param(AdjustedCrossEntropy(multiplicative=np.ones(3), additive=np.full(3, 7.0)), ufm.CrossEntropy(), id="common-shift"),
+        pytest.param(
+            RescaledSquaredError(length=1, weight=1), ufm.MeanSquaredError(), id="rescaled-by-1"
+        ),
+        pytest.param(
+            AdjustedCrossEntropy(additive=np.zeros(3)), ufm.CrossEntropy(), id="adjusted-by-nothing"
+        ),
+        pytest.param(
+            AdjustedCrossEntropy(multiplicative=np.ones(3), additive=np.full(3, 7.0)),
+            ufm.CrossEntropy(),
+            id="common-shift",
+        ),
     ],
 )
 def test_canonical_form(loss, simplest):
@@ -215,7 +262,9 @@ def test_what_is_no_other_loss_stays_itself(loss):
     assert loss.canonical() is loss
 
 
-@pytest.mark.parametrize("loss", [Focal(0), RescaledSquaredError(), AdjustedCrossEntropy(additive=np.zeros(3))])
+@pytest.mark.parametrize(
+    "loss", [Focal(0), RescaledSquaredError(), AdjustedCrossEntropy(additive=np.zeros(3))]
+)
 def test_a_traced_loss_stays_itself(loss):
     @jax.jit
     def kind_stays(loss):
@@ -228,7 +277,9 @@ def test_a_traced_loss_stays_itself(loss):
     assert lanes.canonical() is lanes
 
 
-@pytest.mark.parametrize("loss", [*MORE, pytest.param(Focal(1.5), id="focal"), pytest.param(SHIFTED, id="shifted-ce")])
+@pytest.mark.parametrize(
+    "loss", [*MORE, pytest.param(Focal(1.5), id="focal"), pytest.param(SHIFTED, id="shifted-ce")]
+)
 def test_flat_directions_and_common_shifts_are_those_that_it_has(loss):
     z, q = jnp.array([0.3, -1.2, 0.4]), jnp.array([0.1, 0.7, 0.2])
     common = float(loss(z + 0.5, q))
@@ -237,18 +288,28 @@ def test_flat_directions_and_common_shifts_are_those_that_it_has(loss):
     hessian = jax.hessian(loss)(z, q)
     assert np.sum(np.abs(np.linalg.eigvalsh(hessian)) < 1e-13) == (direction is not None)
     if direction is not None:
-        np.testing.assert_allclose(float(loss(z + 0.5 * direction, q)), float(loss(z, q)), rtol=1e-14)
+        np.testing.assert_allclose(
+            float(loss(z + 0.5 * direction, q)), float(loss(z, q)), rtol=1e-14
+        )
 
 
 def test_names_and_parameters_are_read_from_the_class():
-    assert [(loss.name, loss.parameters()) for loss in (ufm.CrossEntropy, Focal, RescaledSquaredError, AdjustedCrossEntropy)] == [
+    assert [
+        (loss.name, loss.parameters())
+        for loss in (ufm.CrossEntropy, Focal, RescaledSquaredError, AdjustedCrossEntropy)
+    ] == [
         ("cross-entropy", ()),
         ("focal", ("gamma",)),
         ("rescaled-squared-error", ("length", "weight")),
         ("adjusted-cross-entropy", ("multiplicative", "additive")),
     ]
-    assert (str(Focal(2)), str(RESCALED)) == ("Focal(gamma=2)", "RescaledSquaredError(length=3, weight=5)")
-    assert str(ADJUSTED) == "AdjustedCrossEntropy(multiplicative=[1, 0.5, 2], additive=[0.3, -1, 0])"
+    assert (str(Focal(2)), str(RESCALED)) == (
+        "Focal(gamma=2)",
+        "RescaledSquaredError(length=3, weight=5)",
+    )
+    assert (
+        str(ADJUSTED) == "AdjustedCrossEntropy(multiplicative=[1, 0.5, 2], additive=[0.3, -1, 0])"
+    )
 
 
 class Derived(ufm.CrossEntropy):
@@ -267,10 +328,15 @@ class Bare(AbstractLoss):
 def test_a_loss_of_ones_own_needs_a_value_and_no_more(key):
     assert (Bare.name, Derived.name) == ("Bare", "Derived")
     assert Bare.parameters() == ("sharpness",)
-    problem = ufm.Problem(ufm.one_hot((4, 2), collapsed=True), loss=Bare(), widths=(2,), lambda_W=0.01, lambda_H=0.01)
+    problem = ufm.Problem(
+        ufm.one_hot((4, 2), collapsed=True), loss=Bare(), widths=(2,), lambda_W=0.01, lambda_H=0.01
+    )
     solution = ufm.minimise(problem, key=key, progress=False)
     assert solution.result is ufm.Result.CONVERGED
-    with pytest.raises(ValueError, match=r"`problem.loss` must define `conjugate` for a certificate; got Bare\(sharpness=1\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"`problem.loss` must define `conjugate` for a certificate; got Bare\(sharpness=1\)",
+    ):
         ufm.certify(problem, solution.params)
     with pytest.raises(ValueError, match="`loss` must define `best_bias`"):
         Bare().best_bias(jnp.eye(2), jnp.eye(2), jnp.ones(2))
@@ -279,12 +345,25 @@ def test_a_loss_of_ones_own_needs_a_value_and_no_more(key):
 
 
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
-@pytest.mark.parametrize("loss", [Focal(0), RescaledSquaredError(), AdjustedCrossEntropy(additive=np.zeros(3))])
+@pytest.mark.parametrize(
+    "loss", [Focal(0), RescaledSquaredError(), AdjustedCrossEntropy(additive=np.zeros(3))]
+)
 def test_a_disguised_loss_is_certified_like_the_plain_one(loss, bias, key):
-    problem = ufm.Problem(ufm.one_hot((8, 4, 2), collapsed=True), loss=loss, widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias)
-    plain = ufm.Problem(problem.labels, loss=loss.canonical(), widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias)
+    problem = ufm.Problem(
+        ufm.one_hot((8, 4, 2), collapsed=True),
+        loss=loss,
+        widths=(4,),
+        lambda_W=0.02,
+        lambda_H=0.001,
+        bias=bias,
+    )
+    plain = ufm.Problem(
+        problem.labels, loss=loss.canonical(), widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias
+    )
     point = ufm.random_start(problem, key=key)
-    np.testing.assert_array_equal(ufm.certify(problem, point).lower_bound, ufm.certify(plain, point).lower_bound)
+    np.testing.assert_array_equal(
+        ufm.certify(problem, point).lower_bound, ufm.certify(plain, point).lower_bound
+    )
 
 
 def test_the_gradient_of_focal_keeps_its_digits_where_the_class_is_all_but_certain():
@@ -304,7 +383,9 @@ def test_focal_has_finite_derivatives_where_p_rounds_to_one(gamma):
     assert np.isfinite(jax.hessian(Focal(gamma))(z, q)).all()
 
 
-@pytest.mark.parametrize("loss", [pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce")])
+@pytest.mark.parametrize(
+    "loss", [pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce")]
+)
 def test_best_bias_of_the_parametrised_losses_is_stationary(loss):
     rng = np.random.default_rng(0)
     Z, Q, weights = (
@@ -316,13 +397,24 @@ def test_best_bias_of_the_parametrised_losses_is_stationary(loss):
     def mean_loss(bias):
         return weights @ jax.vmap(loss, in_axes=1)(Z + bias[:, None], Q)
 
-    np.testing.assert_allclose(jax.grad(mean_loss)(loss.best_bias(Z, Q, weights)), np.zeros(3), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        jax.grad(mean_loss)(loss.best_bias(Z, Q, weights)), np.zeros(3), rtol=0, atol=1e-14
+    )
 
 
-@pytest.mark.parametrize("loss", [pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce")])
+@pytest.mark.parametrize(
+    "loss", [pytest.param(RESCALED, id="rescaled-mse"), pytest.param(ADJUSTED, id="adjusted-ce")]
+)
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
 def test_the_parametrised_convex_losses_are_certified(loss, bias, key):
-    problem = ufm.Problem(ufm.one_hot((8, 4, 2), collapsed=True), loss=loss, widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias)
+    problem = ufm.Problem(
+        ufm.one_hot((8, 4, 2), collapsed=True),
+        loss=loss,
+        widths=(4,),
+        lambda_W=0.02,
+        lambda_H=0.001,
+        bias=bias,
+    )
     solution = ufm.minimise(problem, key=key, progress=False)
     assert solution.result is ufm.Result.CONVERGED
     # first order in a relative gradient of 1e-12
@@ -333,8 +425,17 @@ def test_the_parametrised_convex_losses_are_certified(loss, bias, key):
 
 
 def test_focal_is_refused_a_certificate(key):
-    problem = ufm.Problem(ufm.one_hot((2, 2), collapsed=True), loss=Focal(2.0), widths=(2,), lambda_W=0.01, lambda_H=0.01)
-    with pytest.raises(ValueError, match=r"`problem.loss` must be convex in the logits for a certificate; got Focal"):
+    problem = ufm.Problem(
+        ufm.one_hot((2, 2), collapsed=True),
+        loss=Focal(2.0),
+        widths=(2,),
+        lambda_W=0.01,
+        lambda_H=0.01,
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"`problem.loss` must be convex in the logits for a certificate; got Focal",
+    ):
         ufm.certify(problem, ufm.random_start(problem, key=key))
 
 
@@ -348,7 +449,10 @@ def test_focal_has_no_convex_parts(method):
 
 def test_focal_is_not_convex():
     q = jnp.array([1.0, 0.0, 0.0])
-    eigenvalues = [np.linalg.eigvalsh(jax.hessian(Focal(2.0))(jnp.array([t, 0.0, 0.0]), q))[0] for t in np.linspace(-4, 4, 9)]
+    eigenvalues = [
+        np.linalg.eigvalsh(jax.hessian(Focal(2.0))(jnp.array([t, 0.0, 0.0]), q))[0]
+        for t in np.linspace(-4, 4, 9)
+    ]
     assert min(eigenvalues) < -1e-2
 
 
@@ -369,26 +473,70 @@ def test_sweeping_the_parameters_of_a_loss_does_not_recompile():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        pytest.param(lambda: Focal(-1.0), r"`gamma` must be finite and >= 0; got -1.0", id="focal-negative-gamma"),
-        pytest.param(lambda: Focal(np.nan), r"`gamma` must be finite", id="focal-nan"),
-        pytest.param(lambda: Focal([1.0, 2.0]), r"`gamma` must be one real number", id="focal-two-gammas"),
-        pytest.param(lambda: RescaledSquaredError(length=0.0), r"`length` must be finite and > 0; got 0.0", id="length-zero"),
-        pytest.param(lambda: RescaledSquaredError(weight=-2), r"`weight` must be finite and > 0; got -2", id="weight-negative"),
         pytest.param(
-            lambda: AdjustedCrossEntropy(multiplicative=[1.0, 0.0]), r"`multiplicative` must be finite and > 0", id="temperature-zero"
+            lambda: Focal(-1.0),
+            r"`gamma` must be finite and >= 0; got -1.0",
+            id="focal-negative-gamma",
         ),
-        pytest.param(lambda: AdjustedCrossEntropy(additive=[0.0, np.inf]), r"`additive` must be finite", id="shift-infinite"),
-        pytest.param(lambda: AdjustedCrossEntropy(), r"must be given, one number per class", id="nothing-adjusted"),
+        pytest.param(lambda: Focal(np.nan), r"`gamma` must be finite", id="focal-nan"),
+        pytest.param(
+            lambda: Focal([1.0, 2.0]), r"`gamma` must be one real number", id="focal-two-gammas"
+        ),
+        pytest.param(
+            lambda: RescaledSquaredError(length=0.0),
+            r"`length` must be finite and > 0; got 0.0",
+            id="length-zero",
+        ),
+        pytest.param(
+            lambda: RescaledSquaredError(weight=-2),
+            r"`weight` must be finite and > 0; got -2",
+            id="weight-negative",
+        ),
+        pytest.param(
+            lambda: AdjustedCrossEntropy(multiplicative=[1.0, 0.0]),
+            r"`multiplicative` must be finite and > 0",
+            id="temperature-zero",
+        ),
+        pytest.param(
+            lambda: AdjustedCrossEntropy(additive=[0.0, np.inf]),
+            r"`additive` must be finite",
+            id="shift-infinite",
+        ),
+        pytest.param(
+            lambda: AdjustedCrossEntropy(),
+            r"must be given, one number per class",
+            id="nothing-adjusted",
+        ),
         pytest.param(
             lambda: AdjustedCrossEntropy(multiplicative=[1.0], additive=[0.0, 0.0]),
             r"`additive` must have the shape of `multiplicative`, \(1,\)",
             id="shapes",
         ),
-        pytest.param(lambda: ADJUSTED(jnp.zeros(2), jnp.zeros(2)), r"must have shape \(2,\); got \(3,\)", id="wrong-K"),
-        pytest.param(lambda: smoothed_labels((2, 2), smoothing=1.0), r"`smoothing` must be in \[0, 1\); got 1.0", id="smoothing-1"),
-        pytest.param(lambda: smoothed_labels((2, 2), smoothing=-0.1), r"`smoothing` must be in \[0, 1\)", id="smoothing-negative"),
-        pytest.param(lambda: smoothed_labels((2, 2), smoothing=np.nan), r"`smoothing` must be in \[0, 1\)", id="smoothing-nan"),
-        pytest.param(lambda: smoothed_labels((2, 2), smoothing=[0.1, 0.2]), r"`smoothing` must be one real number", id="two-smoothings"),
+        pytest.param(
+            lambda: ADJUSTED(jnp.zeros(2), jnp.zeros(2)),
+            r"must have shape \(2,\); got \(3,\)",
+            id="wrong-K",
+        ),
+        pytest.param(
+            lambda: smoothed_labels((2, 2), smoothing=1.0),
+            r"`smoothing` must be in \[0, 1\); got 1.0",
+            id="smoothing-1",
+        ),
+        pytest.param(
+            lambda: smoothed_labels((2, 2), smoothing=-0.1),
+            r"`smoothing` must be in \[0, 1\)",
+            id="smoothing-negative",
+        ),
+        pytest.param(
+            lambda: smoothed_labels((2, 2), smoothing=np.nan),
+            r"`smoothing` must be in \[0, 1\)",
+            id="smoothing-nan",
+        ),
+        pytest.param(
+            lambda: smoothed_labels((2, 2), smoothing=[0.1, 0.2]),
+            r"`smoothing` must be one real number",
+            id="two-smoothings",
+        ),
     ],
 )
 def test_bad_parameters(build, message):
@@ -404,5 +552,6 @@ def test_smoothed_labels():
     assert smoothed_labels((3, 1), smoothing=0).is_one_hot()
     # the amount may be traced
     np.testing.assert_allclose(
-        jax.jit(lambda s: smoothed_labels((3, 1), smoothing=s).targets)(0.2), smoothed_labels((3, 1), smoothing=0.2).targets
+        jax.jit(lambda s: smoothed_labels((3, 1), smoothing=s).targets)(0.2),
+        smoothed_labels((3, 1), smoothing=0.2).targets,
     )

@@ -23,7 +23,8 @@ from ufm.command_line import catalogue
 from ufm.command_line.settings import checked, counts_of, problem_of
 from ufm.command_line.spec import range_of, read_spec, spec_of
 
-# what is printed and which status ends it; commands that are started in a process of their own are a user's
+# what is printed and which status ends it; commands that are started in a process of their own are
+# a user's
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SQUARED_ERROR = [
@@ -63,7 +64,10 @@ chunk = 4
 
 @pytest.fixture(autouse=True)
 def _settings_of_jax_stay(monkeypatch):
-    """The command must not change the settings of the tests: they have set double precision, and no cache."""
+    """The command must not change the settings of the tests.
+
+    They have set double precision, and no cache.
+    """
     monkeypatch.setattr(command, "configure", lambda **options: None)
 
 
@@ -95,8 +99,12 @@ def test_solve_as_json(capsys):
     shown = capsys.readouterr()
     document = json.loads(shown.out)
     assert shown.err == ""
-    problem = problem_of(class_counts=(20, 10, 5, 5), loss="squared-error", widths=(6,), lambda_W=5e-3, lambda_H=5e-3)
-    np.testing.assert_allclose(document["solution"]["value"], ufm.closed_form(problem).value, rtol=1e-12)
+    problem = problem_of(
+        class_counts=(20, 10, 5, 5), loss="squared-error", widths=(6,), lambda_W=5e-3, lambda_H=5e-3
+    )
+    np.testing.assert_allclose(
+        document["solution"]["value"], ufm.closed_form(problem).value, rtol=1e-12
+    )
     assert len(document["solution"]["values"]) == 2
     assert document["solution"]["result"] == "CONVERGED"
     assert document["certificate"]["gap"] < 1e-9
@@ -109,7 +117,10 @@ def test_solve_as_json(capsys):
     [
         # a penalised bias and unequal counts: no closed form, but a certificate
         pytest.param(
-            "--class-counts 9,3 --lambda-W 1e-2 --lambda-H 1e-2 --bias 0.1", 0, "no closed form: needs balanced", id="no-closed-form"
+            "--class-counts 9,3 --lambda-W 1e-2 --lambda-H 1e-2 --bias 0.1",
+            0,
+            "no closed form: needs balanced",
+            id="no-closed-form",
         ),
         pytest.param(
             "--class-counts 2x5 --loss focal --gamma 2 --lambda-W 1e-2 --lambda-H 1e-2",
@@ -118,11 +129,15 @@ def test_solve_as_json(capsys):
             id="no-certificate",
         ),
         pytest.param(
-            "--class-counts 9,3 --lambda-W 1e-2 --lambda-H 1e-2 --solver newton --max-steps 1", 1, "MAX_STEPS", id="not-converged"
+            "--class-counts 9,3 --lambda-W 1e-2 --lambda-H 1e-2 --solver newton --max-steps 1",
+            1,
+            "MAX_STEPS",
+            id="not-converged",
         ),
         # from a start near the origin two layers end there
         pytest.param(
-            "--class-counts 4x5 --loss squared-error --widths 4 4 --lambda-W 2e-2 2e-2 --lambda-H 2e-2 --solver lbfgs --max-steps 1",
+            "--class-counts 4x5 --loss squared-error --widths 4 4 --lambda-W 2e-2 2e-2 "
+            "--lambda-H 2e-2 --solver lbfgs --max-steps 1",
             1,
             "does not agree with the prediction",
             id="disagreement",
@@ -138,37 +153,73 @@ def test_solve_says_what_is_missing_and_its_status_what_came(words, status, show
     ("words", "message"),
     [
         pytest.param(
-            "--class-counts 2x5 --lambda-W 0 --lambda-H 1e-2", "`lambda_W` must be a number > 0, or one per factor; got 0.0", id="decay"
+            "--class-counts 2x5 --lambda-W 0 --lambda-H 1e-2",
+            "`lambda_W` must be a number > 0, or one per factor; got 0.0",
+            id="decay",
         ),
-        pytest.param("--class-counts 2x5 --lambda-W 1 --lambda-H nan", "`lambda_H` must be a number > 0; got nan", id="nan"),
         pytest.param(
-            "--class-counts 2x5 --lambda-W 1 1 --lambda-H 1", "`lambda_W` must be a float or one float per factor", id="two-decays"
+            "--class-counts 2x5 --lambda-W 1 --lambda-H nan",
+            "`lambda_H` must be a number > 0; got nan",
+            id="nan",
         ),
-        pytest.param("--class-counts 5 --lambda-W 1 --lambda-H 1", ">= 2 classes; got '5'", id="one-class"),
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 1 1 --lambda-H 1",
+            "`lambda_W` must be a float or one float per factor",
+            id="two-decays",
+        ),
+        pytest.param(
+            "--class-counts 5 --lambda-W 1 --lambda-H 1", ">= 2 classes; got '5'", id="one-class"
+        ),
         pytest.param("--class-counts 2y5 --lambda-W 1 --lambda-H 1", "got '2y5'", id="counts"),
         pytest.param(
-            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --bias -2", '`bias` must be "none", "free" or a penalty > 0; got -2.0', id="bias"
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --bias -2",
+            '`bias` must be "none", "free" or a penalty > 0; got -2.0',
+            id="bias",
         ),
         pytest.param(
-            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --smoothing 1", "`smoothing` must be a number in [0, 1); got 1.0", id="smoothing"
-        ),
-        pytest.param("--class-counts 2x5 --lambda-W 1 --lambda-H 1 --loss focal", '`gamma` must be given with loss "focal"', id="no-gamma"),
-        pytest.param(
-            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --max-steps 9", "`max_steps` must be given together with", id="whose-budget"
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --smoothing 1",
+            "`smoothing` must be a number in [0, 1); got 1.0",
+            id="smoothing",
         ),
         pytest.param(
-            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --starts 0", "`starts` must be a whole number >= 1; got 0", id="no-start"
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --loss focal",
+            '`gamma` must be given with loss "focal"',
+            id="no-gamma",
         ),
-        pytest.param("--class-counts 2x5 --lambda-W 1 --lambda-H 1 --seed -1", "`--seed` must be a whole number >= 0; got -1", id="seed"),
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --max-steps 9",
+            "`max_steps` must be given together with",
+            id="whose-budget",
+        ),
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --starts 0",
+            "`starts` must be a whole number >= 1; got 0",
+            id="no-start",
+        ),
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --seed -1",
+            "`--seed` must be a whole number >= 0; got -1",
+            id="seed",
+        ),
         pytest.param(
             f"--class-counts 2x5 --lambda-W 1 --lambda-H 1 --seed {10**20}",
             f"`--seed` must be a whole number <= 4294967295; got {10**20}",
             id="seed-beyond-32-bits",
         ),
-        pytest.param(f"--class-counts {10**20}x5 --lambda-W 1 --lambda-H 1", f"got '{10**20}x5'", id="more-classes-than-memory"),
-        pytest.param("--class-counts 2x5 --lambda-W 1 --lambda-H 1 --widths 0", "`widths` must be whole numbers >= 1", id="no-width"),
         pytest.param(
-            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --widths 2 --columns full --large", "for --large; got 'full'", id="large-full"
+            f"--class-counts {10**20}x5 --lambda-W 1 --lambda-H 1",
+            f"got '{10**20}x5'",
+            id="more-classes-than-memory",
+        ),
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --widths 0",
+            "`widths` must be whole numbers >= 1",
+            id="no-width",
+        ),
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --widths 2 --columns full --large",
+            "for --large; got 'full'",
+            id="large-full",
         ),
     ],
 )
@@ -216,7 +267,10 @@ def test_an_interrupted_solution_is_shown(capsys, monkeypatch):
 
 
 def test_what_is_not_finite_is_null_in_json():
-    assert command._plain({"gap": np.array([np.inf, 1.0, np.nan]), "n": np.int64(3)}) == {"gap": [None, 1.0, None], "n": 3}
+    assert command._plain({"gap": np.array([np.inf, 1.0, np.nan]), "n": np.int64(3)}) == {
+        "gap": [None, 1.0, None],
+        "n": 3,
+    }
 
 
 # Settings and specifications
@@ -239,9 +293,21 @@ def test_class_counts(value, counts):
 @pytest.mark.parametrize(
     ("table", "seeds", "values"),
     [
-        pytest.param({"from": 1e-4, "to": 1e-2, "points": 3, "scale": "log"}, False, [1e-4, 1e-3, 1e-2], id="log"),
-        pytest.param({"from": 0, "to": 1, "points": 5}, False, [0, 0.25, 0.5, 0.75, 1], id="linear"),
-        pytest.param({"from": 1e-2, "to": 1e-3, "points": 2, "scale": "log"}, False, [1e-2, 1e-3], id="downwards"),
+        pytest.param(
+            {"from": 1e-4, "to": 1e-2, "points": 3, "scale": "log"},
+            False,
+            [1e-4, 1e-3, 1e-2],
+            id="log",
+        ),
+        pytest.param(
+            {"from": 0, "to": 1, "points": 5}, False, [0, 0.25, 0.5, 0.75, 1], id="linear"
+        ),
+        pytest.param(
+            {"from": 1e-2, "to": 1e-3, "points": 2, "scale": "log"},
+            False,
+            [1e-2, 1e-3],
+            id="downwards",
+        ),
         pytest.param({"from": 2, "to": 4}, True, [2, 3, 4], id="whole-numbers-with-both-ends"),
         pytest.param({"from": 2, "to": 2}, True, [2], id="one-whole-number"),
     ],
@@ -254,10 +320,24 @@ def test_ranges(table, seeds, values):
 
 def test_settings_make_the_problem_that_they_name():
     settings = checked(
-        {"class_counts": "2x6", "lambda_W": [0.1, 0.2], "lambda_H": 1, "widths": [3, 4], "smoothing": 0.1, "columns": "full"}, ""
+        {
+            "class_counts": "2x6",
+            "lambda_W": [0.1, 0.2],
+            "lambda_H": 1,
+            "widths": [3, 4],
+            "smoothing": 0.1,
+            "columns": "full",
+        },
+        "",
     )
     problem = problem_of(**settings)
-    expected = ufm.Problem(ufm.smoothed((6, 6), smoothing=0.1), loss=ufm.CrossEntropy(), widths=(3, 4), lambda_W=(0.1, 0.2), lambda_H=1.0)
+    expected = ufm.Problem(
+        ufm.smoothed((6, 6), smoothing=0.1),
+        loss=ufm.CrossEntropy(),
+        widths=(3, 4),
+        lambda_W=(0.1, 0.2),
+        lambda_H=1.0,
+    )
     assert jax.tree.structure(problem) == jax.tree.structure(expected)
     for ours, theirs in zip(jax.tree.leaves(problem), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -267,15 +347,23 @@ def test_settings_make_the_problem_that_they_name():
     ("given", "loss"),
     [
         pytest.param({"loss": "focal", "gamma": 2}, ufm.Focal(2.0), id="focal"),
-        pytest.param({"loss": "rescaled-squared-error", "length": 3.0}, ufm.RescaledSquaredError(length=3.0), id="rescaled"),
         pytest.param(
-            {"loss": "adjusted-cross-entropy", "additive": [0.1, 0.2]}, ufm.AdjustedCrossEntropy(additive=[0.1, 0.2]), id="per-class"
+            {"loss": "rescaled-squared-error", "length": 3.0},
+            ufm.RescaledSquaredError(length=3.0),
+            id="rescaled",
+        ),
+        pytest.param(
+            {"loss": "adjusted-cross-entropy", "additive": [0.1, 0.2]},
+            ufm.AdjustedCrossEntropy(additive=[0.1, 0.2]),
+            id="per-class",
         ),
         pytest.param({"loss": "tests.test_main:Steep", "slope": 4.0}, 4.0, id="of-ones-own"),
     ],
 )
 def test_losses_by_their_names_and_parameters(given, loss):
-    problem = problem_of(**checked({"class_counts": "2x6", "lambda_W": 0.1, "lambda_H": 1} | given, ""))
+    problem = problem_of(
+        **checked({"class_counts": "2x6", "lambda_W": 0.1, "lambda_H": 1} | given, "")
+    )
     if isinstance(loss, float):
         assert isinstance(problem.loss, ufm.AbstractLoss)
         assert (type(problem.loss).__name__, problem.loss.slope) == ("Steep", loss)
@@ -293,26 +381,49 @@ class Steep(ufm.AbstractLoss):
         return self.slope * jnp.sum((logits - targets) ** 2, axis=0)
 
 
-@pytest.mark.parametrize("place", ["tests.test_main:Nothing", "tests.test_main:SPEC", "tests.nowhere:Steep", "test main:Steep", "Steep"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "tests.test_main:Nothing",
+        "tests.test_main:SPEC",
+        "tests.nowhere:Steep",
+        "test main:Steep",
+        "Steep",
+    ],
+)
 def test_a_place_without_a_loss_is_refused(place):
-    with pytest.raises(ValueError, match=r"`loss` must be one of 'cross-entropy', .*\"package.module:Class\" of a loss; got"):
+    with pytest.raises(
+        ValueError,
+        match=r"`loss` must be one of 'cross-entropy', .*\"package.module:Class\" of a loss; got",
+    ):
         checked({"loss": place}, "")
 
 
 def test_every_loss_of_the_library_can_be_asked_for():
     public = {getattr(ufm, name) for name in ufm.__all__}
-    classes = {kind for kind in public if isinstance(kind, type) and issubclass(kind, ufm.AbstractLoss)} - {ufm.AbstractLoss}
+    classes = {
+        kind for kind in public if isinstance(kind, type) and issubclass(kind, ufm.AbstractLoss)
+    } - {ufm.AbstractLoss}
     entries = catalogue.losses()
     assert {kind.name for kind in classes} == set(entries)
     for kind in classes:
         entry = entries[kind.name]
-        assert (entry.kind, entry.module, entry.parameters) == (kind.__name__, kind.__module__, kind.parameters())
+        assert (entry.kind, entry.module, entry.parameters) == (
+            kind.__name__,
+            kind.__module__,
+            kind.parameters(),
+        )
         signature = inspect.signature(kind.__init__).parameters
-        assert entry.required == tuple(name for name in entry.parameters if signature[name].default is inspect.Parameter.empty)
+        assert entry.required == tuple(
+            name for name in entry.parameters if signature[name].default is inspect.Parameter.empty
+        )
 
 
 def test_solve_with_a_loss_of_ones_own(capsys):
-    words = "--class-counts 2x5 --lambda-W 1e-2 --lambda-H 1e-2 --loss tests.test_main:Steep --set slope=4 --json"
+    words = (
+        "--class-counts 2x5 --lambda-W 1e-2 --lambda-H 1e-2 --loss tests.test_main:Steep --set "
+        "slope=4 --json"
+    )
     assert command.main(["solve", *words.split()]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["solution"]["result"] == "CONVERGED"
@@ -323,12 +434,20 @@ def test_specification_is_read(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(SPEC)
     spec = read_spec(path)
-    assert spec.problem == {"loss": "cross-entropy", "widths": (6,), "lambda_W": 1e-3, "bias": "free"}
+    assert spec.problem == {
+        "loss": "cross-entropy",
+        "widths": (6,),
+        "lambda_W": 1e-3,
+        "bias": "free",
+    }
     assert list(spec.over) == ["class_counts", "lambda_H", "seed"]
     assert spec.over["class_counts"][0] == (20.0,) * 5
     np.testing.assert_allclose(spec.over["lambda_H"], [1e-4, 1e-3, 1e-2], rtol=1e-14)
     assert spec.over["seed"] == [0, 1]
-    assert (spec.key, spec.options) == (7, {"metrics": ("nc1_trace_ratio",), "chunk": 4, "tolerance": 1e-11})
+    assert (spec.key, spec.options) == (
+        7,
+        {"metrics": ("nc1_trace_ratio",), "chunk": 4, "tolerance": 1e-11},
+    )
 
 
 MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambda_H": [1.0]}}
@@ -337,38 +456,100 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"problems": {}}, "`a specification` must be made of the tables problem, .*; got 'problems'", id="no-such-table"),
-        pytest.param({"problem": {"lambda_w": 1.0}}, "`problem` must be made of class_counts, .*; got 'lambda_w'", id="no-such-setting"),
-        pytest.param({"problem": {"class_counts": "2x5"}}, r"`problem\.lambda_W` must be given, or swept", id="missing"),
-        pytest.param({"problem": {"lambda_W": "a"}}, r"`problem\.lambda_W` must be a number > 0.*; got 'a'", id="word-for-a-number"),
-        pytest.param({"problem": {"loss": "hinge"}}, r"`problem\.loss` must be one of 'cross-entropy'.*; got 'hinge'", id="no-such-loss"),
-        pytest.param({"problem": {"widths": [0]}}, r"`problem\.widths` must be whole numbers >= 1; got \[0\]", id="no-width"),
+        pytest.param(
+            {"problems": {}},
+            "`a specification` must be made of the tables problem, .*; got 'problems'",
+            id="no-such-table",
+        ),
+        pytest.param(
+            {"problem": {"lambda_w": 1.0}},
+            "`problem` must be made of class_counts, .*; got 'lambda_w'",
+            id="no-such-setting",
+        ),
+        pytest.param(
+            {"problem": {"class_counts": "2x5"}},
+            r"`problem\.lambda_W` must be given, or swept",
+            id="missing",
+        ),
+        pytest.param(
+            {"problem": {"lambda_W": "a"}},
+            r"`problem\.lambda_W` must be a number > 0.*; got 'a'",
+            id="word-for-a-number",
+        ),
+        pytest.param(
+            {"problem": {"loss": "hinge"}},
+            r"`problem\.loss` must be one of 'cross-entropy'.*; got 'hinge'",
+            id="no-such-loss",
+        ),
+        pytest.param(
+            {"problem": {"widths": [0]}},
+            r"`problem\.widths` must be whole numbers >= 1; got \[0\]",
+            id="no-width",
+        ),
         pytest.param(
             {"problem": {"class_counts": {"classes": 1, "largest": 9, "ratio": 3}}},
             r"`problem\.class_counts\.classes` .*; got 1",
             id="one-class",
         ),
-        pytest.param({"sweep": {}}, "`sweep` must be a table with at least one name", id="nothing-swept"),
-        pytest.param({"sweep": {"lambda_H": 1.0}}, r"`sweep\.lambda_H` must be a list of values.*; got 1\.0", id="no-list"),
-        pytest.param({"sweep": {"lambda_H": [1.0, -1.0]}}, r"`sweep\.lambda_H\[1\]` must be a number > 0; got -1\.0", id="one-bad-value"),
         pytest.param(
-            {"sweep": {"lambda_H": [1.0], "lambda_W": [1.0]}}, r"`sweep\.lambda_W` must be swept or shared, not both; got 1\.0", id="both"
+            {"sweep": {}}, "`sweep` must be a table with at least one name", id="nothing-swept"
         ),
-        pytest.param({"sweep": {"lambda_H": [1.0], "seed": [-1]}}, r"`sweep\.seed\[0\]` must be a whole number >= 0; got -1", id="seed"),
-        pytest.param({"sweep": {"lambda_H": [1.0], "depth": [1]}}, "`sweep` must be over seed, .*; got 'depth'", id="no-such-sweep"),
         pytest.param(
-            {"sweep": {"lambda_H": {"from": 1, "to": 2}}}, r"`sweep\.lambda_H\.points` must be a whole number >= 2", id="no-points"
+            {"sweep": {"lambda_H": 1.0}},
+            r"`sweep\.lambda_H` must be a list of values.*; got 1\.0",
+            id="no-list",
+        ),
+        pytest.param(
+            {"sweep": {"lambda_H": [1.0, -1.0]}},
+            r"`sweep\.lambda_H\[1\]` must be a number > 0; got -1\.0",
+            id="one-bad-value",
+        ),
+        pytest.param(
+            {"sweep": {"lambda_H": [1.0], "lambda_W": [1.0]}},
+            r"`sweep\.lambda_W` must be swept or shared, not both; got 1\.0",
+            id="both",
+        ),
+        pytest.param(
+            {"sweep": {"lambda_H": [1.0], "seed": [-1]}},
+            r"`sweep\.seed\[0\]` must be a whole number >= 0; got -1",
+            id="seed",
+        ),
+        pytest.param(
+            {"sweep": {"lambda_H": [1.0], "depth": [1]}},
+            "`sweep` must be over seed, .*; got 'depth'",
+            id="no-such-sweep",
+        ),
+        pytest.param(
+            {"sweep": {"lambda_H": {"from": 1, "to": 2}}},
+            r"`sweep\.lambda_H\.points` must be a whole number >= 2",
+            id="no-points",
         ),
         pytest.param(
             {"sweep": {"lambda_H": {"from": 0, "to": 2, "points": 3, "scale": "log"}}},
             r"`sweep\.lambda_H` must be positive at both",
             id="log-zero",
         ),
-        pytest.param({"sweep": [{"lambda_H": 1.0}, {"seed": 1}]}, "`sweep` must be points of equal names", id="uneven-points"),
-        pytest.param({"solver": {"name": "adam"}}, r"`solver\.name` must be one of 'newton'.*; got 'adam'", id="no-such-solver"),
-        pytest.param({"solver": {}, "flow": {"times": [1]}}, r"`flow` must be given without \[solver\]", id="flow-and-solver"),
+        pytest.param(
+            {"sweep": [{"lambda_H": 1.0}, {"seed": 1}]},
+            "`sweep` must be points of equal names",
+            id="uneven-points",
+        ),
+        pytest.param(
+            {"solver": {"name": "adam"}},
+            r"`solver\.name` must be one of 'newton'.*; got 'adam'",
+            id="no-such-solver",
+        ),
+        pytest.param(
+            {"solver": {}, "flow": {"times": [1]}},
+            r"`flow` must be given without \[solver\]",
+            id="flow-and-solver",
+        ),
         pytest.param({"flow": {}}, r"`flow\.times` must be given", id="flow-without-times"),
-        pytest.param({"run": {"key": 10**20}}, rf"`run\.key` must be a whole number <= 4294967295; got {10**20}", id="key-beyond-32-bits"),
+        pytest.param(
+            {"run": {"key": 10**20}},
+            rf"`run\.key` must be a whole number <= 4294967295; got {10**20}",
+            id="key-beyond-32-bits",
+        ),
         pytest.param(
             {"sweep": {"lambda_H": [1.0], "seed": {"from": 0, "to": 10**9}}},
             r"`sweep\.seed\.to` must be a whole number <= 10000000",
@@ -379,8 +560,14 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
             r"`sweep\.lambda_H\.points` must be a whole number <= 10000000",
             id="more-points-than-memory",
         ),
-        pytest.param({"sweep": {"lambda_H": [10**400]}}, r"`sweep\.lambda_H\[0\]` must be a number > 0", id="no-float-holds-it"),
-        pytest.param({"run": {"jobs": 2}}, "`run` must be made of key, .*; got 'jobs'", id="no-such-option"),
+        pytest.param(
+            {"sweep": {"lambda_H": [10**400]}},
+            r"`sweep\.lambda_H\[0\]` must be a number > 0",
+            id="no-float-holds-it",
+        ),
+        pytest.param(
+            {"run": {"jobs": 2}}, "`run` must be made of key, .*; got 'jobs'", id="no-such-option"
+        ),
     ],
 )
 def test_bad_specification_is_refused_by_key_and_value(change, message):
@@ -417,13 +604,22 @@ def test_sweep_fills_a_store_and_resumes_it(spec_path, tmp_path, capsys):
     shown = capsys.readouterr()
     document = json.loads(shown.out)
     assert shown.err == ""
-    assert (document["lanes"], document["done"], document["failed"], document["complete"]) == (12, 12, 0, True)
+    assert (document["lanes"], document["done"], document["failed"], document["complete"]) == (
+        12,
+        12,
+        0,
+        True,
+    )
     assert document["results"] == {"CONVERGED": 12}
     assert document["largest_gap"] < 1e-9
 
     dataset = ufm.open_sweep(store)
-    problem = problem_of(class_counts=(20,) * 5, widths=(6,), lambda_W=1e-3, lambda_H=1e-3, bias="free")
-    np.testing.assert_allclose(dataset["value"].values[0, 1], ufm.closed_form(problem).value, rtol=1e-10)
+    problem = problem_of(
+        class_counts=(20,) * 5, widths=(6,), lambda_W=1e-3, lambda_H=1e-3, bias="free"
+    )
+    np.testing.assert_allclose(
+        dataset["value"].values[0, 1], ufm.closed_form(problem).value, rtol=1e-10
+    )
 
     assert command.main(arguments) == 2
     assert "add --resume" in capsys.readouterr().err
@@ -448,7 +644,11 @@ def test_sweep_with_a_lane_that_fails(tmp_path, capsys):
     [
         pytest.param(None, "No such file", id="no-file"),
         pytest.param("[problem", "python -m ufm sweep: Expected", id="no-toml"),
-        pytest.param("[sweep]\nseed = [0]", "`problem.class_counts` must be given, or swept; got None", id="no-problem"),
+        pytest.param(
+            "[sweep]\nseed = [0]",
+            "`problem.class_counts` must be given, or swept; got None",
+            id="no-problem",
+        ),
     ],
 )
 def test_sweep_of_a_bad_file(text, message, tmp_path, capsys):
@@ -460,7 +660,8 @@ def test_sweep_of_a_bad_file(text, message, tmp_path, capsys):
     assert not (tmp_path / "store").exists()
 
 
-# `python -m ufm`, also where the tests run in the background, whose processes ignore Ctrl-C from the start
+# `python -m ufm`, also where the tests run in the background, whose processes ignore Ctrl-C from
+# the start
 HEEDS_CTRL_C = """
 import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -469,12 +670,29 @@ runpy.run_module("ufm", run_name="__main__", alter_sys=True)
 
 
 def test_ctrl_c_leaves_a_store_that_can_be_resumed(tmp_path):
-    """A real process on a terminal: progress is shown, Ctrl-C ends it with 130, and the next run finishes with the same numbers."""
+    """A real process on a terminal.
+
+    Progress is shown, Ctrl-C ends it with 130, and the next run finishes with the same numbers.
+    """
     path, store = tmp_path / "spec.toml", tmp_path / "store"
-    path.write_text(SPEC.replace("to = 1 }", "to = 59 }").replace("chunk = 4", "chunk = 2\nthreads = 1"))
-    arguments = [sys.executable, "-c", HEEDS_CTRL_C, "sweep", str(path), "--out", str(store), "--resume", "--json"]
+    path.write_text(
+        SPEC.replace("to = 1 }", "to = 59 }").replace("chunk = 4", "chunk = 2\nthreads = 1")
+    )
+    arguments = [
+        sys.executable,
+        "-c",
+        HEEDS_CTRL_C,
+        "sweep",
+        str(path),
+        "--out",
+        str(store),
+        "--resume",
+        "--json",
+    ]
     terminal, end = pty.openpty()
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=end, env=environment(tmp_path), text=True)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=end, env=environment(tmp_path), text=True
+    )
     os.close(end)
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
@@ -492,7 +710,9 @@ def test_ctrl_c_leaves_a_store_that_can_be_resumed(tmp_path):
     assert "sweep" in shown
     assert "left" in shown
     assert "interrupted: go on with --resume" in shown
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=400, env=environment(tmp_path))
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=400, env=environment(tmp_path)
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["done"] == 360
 

@@ -26,7 +26,9 @@ OPTIMAL = (
 )
 
 
-@pytest.mark.parametrize(("code", "margin"), [pytest.param(*case[1:], id=case[0]) for case in OPTIMAL])
+@pytest.mark.parametrize(
+    ("code", "margin"), [pytest.param(*case[1:], id=case[0]) for case in OPTIMAL]
+)
 def test_softmax_codes_have_their_margin(code, margin):
     assert frames.one_vs_rest_margin(code.vectors) == pytest.approx(margin, abs=ROUNDING)
     # … and no other vectors a larger one
@@ -37,7 +39,9 @@ def test_softmax_codes_have_their_margin(code, margin):
 @pytest.mark.parametrize("code", frames.sharp_codes()[:15], ids=lambda code: code.name)
 def test_neighbours_of_a_sharp_code_hold_its_foot(code):
     """ρ = 1 − μ, because the mean of the nearest neighbours of w is μ w."""
-    assert frames.one_vs_rest_margin(code.vectors) == pytest.approx(1 - code.inner_products[-1], abs=ROUNDING)
+    assert frames.one_vs_rest_margin(code.vectors) == pytest.approx(
+        1 - code.inner_products[-1], abs=ROUNDING
+    )
 
 
 @pytest.mark.parametrize(("K", "d"), [(2, 3), (5, 2), (9, 3), (6, 5), (40, 4), (30, 10)])
@@ -68,12 +72,16 @@ def test_a_row_within_the_hull_of_others_has_no_margin():
     assert frames.one_vs_rest_margin(np.ones((3, 2))) == 0
 
 
-@pytest.mark.parametrize("code", [frames.polygon(5), frames.icosahedron(), frames.cell_24()], ids=lambda code: code.name)
+@pytest.mark.parametrize(
+    "code", [frames.polygon(5), frames.icosahedron(), frames.cell_24()], ids=lambda code: code.name
+)
 def test_cross_entropy_tends_to_it(code):
     """−log L / β with the features that the margin names, log K / β away at most."""
     rho = frames.one_vs_rest_margin(code.vectors)
     for beta in (20.0, 200.0):
-        assert -np.log(code.cross_entropy(beta)) / beta == pytest.approx(rho, abs=np.log(code.num_vectors) / beta)
+        assert -np.log(code.cross_entropy(beta)) / beta == pytest.approx(
+            rho, abs=np.log(code.num_vectors) / beta
+        )
 
 
 @pytest.mark.parametrize("wrong", [np.ones((1, 3)), np.full((3, 2), np.nan), np.ones(3)])

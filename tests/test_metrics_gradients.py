@@ -1,4 +1,7 @@
-"""Derivatives of metrics and frame distances: right where they exist, finite wherever the value is."""
+"""Derivatives of metrics and frame distances.
+
+Right where they exist, finite wherever the value is.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,14 @@ FUNCTIONS = {
     "equiangularity, std": of_gram(lambda G: metrics.equiangularity(G).std),
     "equiangularity, etf_deviation": of_gram(lambda G: metrics.equiangularity(G).etf_deviation),
     "nc3_self_duality": lambda F, W: metrics.nc3_self_duality(F, classifier=W, **given),
-    "nc3_self_duality, centre": lambda F, W: metrics.nc3_self_duality(F, classifier=W, **given, centre=True),
+    "nc3_self_duality, centre": lambda F, W: metrics.nc3_self_duality(
+        F, classifier=W, **given, centre=True
+    ),
     "nc3_product": lambda F, W: metrics.nc3_product(F, classifier=W, **given, target=TARGET),
     "nc4_agreement": lambda F, W: metrics.nc4_agreement(F, classifier=W, **given),
-    "frame_distance": lambda F, W: ufm.frame_distance(metrics.class_means(F, **given), ETF) + ufm.frame_distance(W.T, ETF),
+    "frame_distance": lambda F, W: (
+        ufm.frame_distance(metrics.class_means(F, **given), ETF) + ufm.frame_distance(W.T, ETF)
+    ),
     "nearest_etf": lambda F, W: jnp.sum(WEIGHTS[:, :K] * ufm.nearest_etf(W.T)),
     "three_class_projection": lambda F, W: jnp.sum(ufm.three_class_projection(W)(F)[0]),
 }
@@ -71,11 +78,14 @@ def point(frame, spread=0.0, *, seed=0):
     """Features with these class means, and the classifier that is dual to them."""
     rng = np.random.default_rng(seed)
     noise = spread * rng.standard_normal((D, K))
-    return np.repeat(np.asarray(frame), 2, axis=1) + np.stack([noise, -noise], axis=2).reshape(D, 2 * K), np.asarray(frame).T
+    return np.repeat(np.asarray(frame), 2, axis=1) + np.stack([noise, -noise], axis=2).reshape(
+        D, 2 * K
+    ), np.asarray(frame).T
 
 
 GENERIC = (*(np.random.default_rng(1).standard_normal(shape) for shape in ((D, 2 * K), (K, D))),)
-# coinciding means, zero rows and no direction at all make some values NaN, and never a derivative of another value
+# coinciding means, zero rows and no direction at all make some values NaN, and never a derivative
+# of another value
 POINTS = {
     "generic": GENERIC,
     "etf": point(ETF),
@@ -96,14 +106,21 @@ POINTS = {
 
 @pytest.mark.parametrize("name", POINTS)
 def test_slopes_are_finite_wherever_the_value_is(name):
-    """A root, a quotient or a logarithm that `where` masks after it was taken makes NaN of a slope."""
+    """A root, a quotient or a logarithm that `where` masks after it was taken makes NaN of a
+    slope."""
     results = values_and_slopes(ALL, *POINTS[name])
     for function, (value, slopes) in zip(FUNCTIONS, results, strict=True):
         if np.isfinite(value):
             assert all(np.isfinite(slope).all() for slope in slopes), function
-    names = [function for function, (value, _) in zip(FUNCTIONS, results, strict=True) if np.isfinite(value)]
+    names = [
+        function
+        for function, (value, _) in zip(FUNCTIONS, results, strict=True)
+        if np.isfinite(value)
+    ]
     # ratios to nothing are NaN, sizes never are
-    assert {"class_means", "within_class_cov", "class_gram", "vector_norms", "nearest_etf"} <= set(names)
+    assert {"class_means", "within_class_cov", "class_gram", "vector_norms", "nearest_etf"} <= set(
+        names
+    )
     if name in ("generic", "etf", "etf with spread", "orthogonal frame"):
         assert len(names) == len(FUNCTIONS)
 
@@ -114,12 +131,18 @@ def assert_slopes(F, W, names=tuple(FUNCTIONS)):
     right = values_and_slopes(ALL, F, W)
     for _ in range(3):
         along = rng.standard_normal(F.shape), rng.standard_normal(W.shape)
-        ahead, behind = (values_and_slopes(ALL, F + h * along[0], W + h * along[1]) for h in (step, -step))
-        for name, (_, slopes), (up, _), (down, _) in zip(FUNCTIONS, right, ahead, behind, strict=True):
+        ahead, behind = (
+            values_and_slopes(ALL, F + h * along[0], W + h * along[1]) for h in (step, -step)
+        )
+        for name, (_, slopes), (up, _), (down, _) in zip(
+            FUNCTIONS, right, ahead, behind, strict=True
+        ):
             found = sum(np.sum(a * b) for a, b in zip(slopes, along, strict=True))
             if name in names:
                 # rounding of a value of size one over the step, and the step squared
-                np.testing.assert_allclose(found, (up - down) / (2 * step), rtol=1e-6, atol=1e-7, err_msg=name)
+                np.testing.assert_allclose(
+                    found, (up - down) / (2 * step), rtol=1e-6, atol=1e-7, err_msg=name
+                )
 
 
 def test_slopes_are_those_of_the_values():
@@ -129,7 +152,14 @@ def test_slopes_are_those_of_the_values():
 @pytest.mark.parametrize("name", ["etf with spread", "orthogonal frame with spread"])
 def test_equal_singular_values_have_slopes(name):
     """Singular vectors have none there, and what is made of them symmetrically has."""
-    smooth = ("class_gram", "nc1_pinv", "nc1_trace_ratio", "cdnv", "nearest_etf", "three_class_projection")
+    smooth = (
+        "class_gram",
+        "nc1_pinv",
+        "nc1_trace_ratio",
+        "cdnv",
+        "nearest_etf",
+        "three_class_projection",
+    )
     assert_slopes(*POINTS[name], names=smooth)
 
 
@@ -146,16 +176,26 @@ def test_an_empty_class_leaves_the_slopes_of_the_others():
 
     @jax.jit
     def slopes(F, index):
-        means = jax.value_and_grad(lambda F: jnp.sum(metrics.class_means(F, index, num_classes=K)[:, :3] ** 2))
-        within = jax.value_and_grad(lambda F: jnp.trace(metrics.within_class_cov(F, index, num_classes=K)))
+        means = jax.value_and_grad(
+            lambda F: jnp.sum(metrics.class_means(F, index, num_classes=K)[:, :3] ** 2)
+        )
+        within = jax.value_and_grad(
+            lambda F: jnp.trace(metrics.within_class_cov(F, index, num_classes=K))
+        )
         return means(F), within(F)
 
     (of_means, by_means), (trace, by_within) = slopes(F, index)
     groups = [F[:, index == k] for k in range(3)]
     np.testing.assert_allclose(of_means, sum(np.sum(g.mean(1) ** 2) for g in groups), rtol=1e-13)
-    np.testing.assert_allclose(trace, sum(np.sum((g - g.mean(1)[:, None]) ** 2) for g in groups) / 8, rtol=1e-13)
+    np.testing.assert_allclose(
+        trace, sum(np.sum((g - g.mean(1)[:, None]) ** 2) for g in groups) / 8, rtol=1e-13
+    )
     for k, group in enumerate(groups):
         # 2 (mean) / n, and 2 (deviation) / N
         mean = group.mean(1)[:, None]
-        np.testing.assert_allclose(by_means[:, index == k], 2 * mean / group.shape[1] * np.ones(group.shape), rtol=1e-12)
-        np.testing.assert_allclose(by_within[:, index == k], 2 * (group - mean) / 8, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(
+            by_means[:, index == k], 2 * mean / group.shape[1] * np.ones(group.shape), rtol=1e-12
+        )
+        np.testing.assert_allclose(
+            by_within[:, index == k], 2 * (group - mean) / 8, rtol=1e-12, atol=1e-15
+        )

@@ -1,4 +1,7 @@
-"""Label matrices of mixup: the quadrature against exact moments, masses against the law of pairs, limits, and what is refused."""
+"""Label matrices of mixup.
+
+The quadrature against exact moments, masses against the law of pairs, limits, and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ def test_quadrature_is_exact_for_polynomials(alpha, nodes):
     assert_allclose(lam + lam[::-1], 1, rtol=1e-15)
     assert_array_equal(weights, weights[::-1])
     assert_allclose(weights.sum(), 1, rtol=1e-14)
-    # E[λ^k] = Π (α + j)/(2α + j), j < k; at α = 0.01 the end nodes are 1e-6 from 0 and 1, which costs the weights three digits
+    # E[λ^k] = Π (α + j)/(2α + j), j < k; at α = 0.01 the end nodes are 1e-6 from 0 and 1, which
+    # costs the weights three digits
     for degree in (1, 2, 3, min(2 * nodes - 1, 31)):
         j = np.arange(degree)
         assert_allclose(weights @ lam**degree, np.prod((alpha + j) / (2 * alpha + j)), rtol=3e-12)
@@ -61,7 +65,9 @@ def test_masses_follow_the_law_of_pairs(counts, alpha):
     assert_allclose(labels.class_counts, shares, rtol=1e-14)
     targets, rho = np.asarray(labels.targets), mixing_moment(alpha)
     second = (targets * masses) @ targets.T
-    expected = np.outer(shares, shares) * (1 - rho) + np.diag(shares**2 + rho * (shares - shares**2) - (1 - rho) * shares**2)
+    expected = np.outer(shares, shares) * (1 - rho) + np.diag(
+        shares**2 + rho * (shares - shares**2) - (1 - rho) * shares**2
+    )
     assert_allclose(second, expected, atol=1e-15)
 
 
@@ -98,12 +104,17 @@ def test_no_mixup_is_one_hot():
 def test_half_and_half():
     labels = mixup(3, math.inf)
     assert labels.num_columns == 6
-    assert_allclose(np.asarray(labels.targets)[:, 3:], [[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]], rtol=0)
+    assert_allclose(
+        np.asarray(labels.targets)[:, 3:], [[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]], rtol=0
+    )
 
 
 def test_the_limits_are_approached():
     """As α → ∞ nodes close in on 1/2 like 1/√(8α); as α → 0 the moment tends to 1 like 1 − α."""
-    spread = [np.sqrt(np.dot((lam - 0.5) ** 2, w)) for lam, w in (beta_quadrature(alpha, nodes=8) for alpha in (1e4, 1e6))]
+    spread = [
+        np.sqrt(np.dot((lam - 0.5) ** 2, w))
+        for lam, w in (beta_quadrature(alpha, nodes=8) for alpha in (1e4, 1e6))
+    ]
     assert_allclose(spread, [1 / np.sqrt(8e4), 1 / np.sqrt(8e6)], rtol=1e-4)
     for alpha in (1e-3, 1e-5):
         lam, weights = beta_quadrature(alpha, nodes=8)
@@ -128,7 +139,9 @@ def test_samples_follow_the_same_law(key):
 
     def moments(labels):
         targets = np.asarray(labels.targets)
-        return np.concatenate([np.ravel((targets * np.asarray(labels.masses)) @ (targets**k).T) for k in (0, 1, 2)])
+        return np.concatenate(
+            [np.ravel((targets * np.asarray(labels.masses)) @ (targets**k).T) for k in (0, 1, 2)]
+        )
 
     # five standard deviations of a mean of numbers in [0, 1]
     assert np.abs(moments(labels) - moments(exact)).max() < 5 * 0.5 / np.sqrt(draws)
@@ -138,7 +151,9 @@ def test_samples_follow_the_same_law(key):
 
 @pytest.mark.parametrize("alpha", [0, math.inf])
 def test_sampled_limits(alpha, key):
-    targets = np.unique(np.asarray(sampled_mixup((1, 1, 1), alpha, draws=500, key=key).targets), axis=1)
+    targets = np.unique(
+        np.asarray(sampled_mixup((1, 1, 1), alpha, draws=500, key=key).targets), axis=1
+    )
     assert targets.shape[1] == (3 if alpha == 0 else 6)
     assert set(np.ravel(targets)) == ({0, 1} if alpha == 0 else {0, 0.5, 1})
 
@@ -149,17 +164,39 @@ REFUSED = (
     ("alpha-nan", lambda: mixup(3, math.nan), "`alpha` must be a number >= 0.*; got nan"),
     ("alpha-bool", lambda: mixup(3, True), "`alpha` must be one real number; got True"),
     ("one-node", lambda: mixup(3, 1.0, nodes=1), "`nodes` must be a whole number >= 2; got 1"),
-    ("counts-too-few", lambda: mixup(3, 1.0, class_counts=(1, 2)), "`class_counts` must hold K = 3 counts; got 2"),
-    ("counts-zero", lambda: mixup(2, 1.0, class_counts=(1, 0)), r"`class_counts` must be finite and > 0; got \(1, 0\)"),
-    ("counts-traced", lambda: jax.jit(lambda n: mixup(2, 1.0, class_counts=n))(jnp.ones(2)), "`class_counts` must be concrete"),
-    ("no-draws", lambda: sampled_mixup((1, 1), 1.0, draws=0, key=jax.random.key(0)), "`draws` must be a whole number >= 1; got 0"),
+    (
+        "counts-too-few",
+        lambda: mixup(3, 1.0, class_counts=(1, 2)),
+        "`class_counts` must hold K = 3 counts; got 2",
+    ),
+    (
+        "counts-zero",
+        lambda: mixup(2, 1.0, class_counts=(1, 0)),
+        r"`class_counts` must be finite and > 0; got \(1, 0\)",
+    ),
+    (
+        "counts-traced",
+        lambda: jax.jit(lambda n: mixup(2, 1.0, class_counts=n))(jnp.ones(2)),
+        "`class_counts` must be concrete",
+    ),
+    (
+        "no-draws",
+        lambda: sampled_mixup((1, 1), 1.0, draws=0, key=jax.random.key(0)),
+        "`draws` must be a whole number >= 1; got 0",
+    ),
     ("rule-of-nothing", lambda: beta_quadrature(0), "`alpha` must be > 0"),
-    ("three-classes", lambda: mixed_pairs(ufm.soft(np.full((3, 1), 1 / 3))), "at most two classes in a column; got 3"),
+    (
+        "three-classes",
+        lambda: mixed_pairs(ufm.soft(np.full((3, 1), 1 / 3))),
+        "at most two classes in a column; got 3",
+    ),
     ("no-distribution", lambda: mixed_pairs(ufm.soft([[0.5], [0.4]])), "sum to one"),
 )
 
 
-@pytest.mark.parametrize(("call", "message"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
+@pytest.mark.parametrize(
+    ("call", "message"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED]
+)
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

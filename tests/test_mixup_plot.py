@@ -10,8 +10,16 @@ from ufm import mixup_plot
 def test_three_class_scatter(ax):
     points = np.array([[1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 0.0, -1.0]])
     lam, same = np.array([0.5, 1.0, 0.2, 0.5]), np.array([False, False, False, True])
-    corners, curve = np.array([[1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]]), np.array([[0.0, 1.0, np.nan, 2.0], [0.0, 1.0, np.nan, 2.0]])
-    assert mixup_plot.three_class_scatter(ax, points, lam=lam, same=same, classifier=corners, curves={"theory": curve}) is ax
+    corners, curve = (
+        np.array([[1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]]),
+        np.array([[0.0, 1.0, np.nan, 2.0], [0.0, 1.0, np.nan, 2.0]]),
+    )
+    assert (
+        mixup_plot.three_class_scatter(
+            ax, points, lam=lam, same=same, classifier=corners, curves={"theory": curve}
+        )
+        is ax
+    )
     two, one = ax.collections
     np.testing.assert_array_equal(two.get_offsets(), points[:, :3].T)
     np.testing.assert_array_equal(one.get_offsets(), points[:, 3:].T)
@@ -44,7 +52,12 @@ def test_reliability(ax):
 def test_channel_width(ax):
     lam = np.array([0.9, 0.5, 0.1])
     logit = np.log(lam / (1 - lam))
-    assert mixup_plot.channel_width(ax, {"measured": (lam, 2 * logit)}, laws={"measured": (lam, logit)}) is ax
+    assert (
+        mixup_plot.channel_width(
+            ax, {"measured": (lam, 2 * logit)}, laws={"measured": (lam, logit)}
+        )
+        is ax
+    )
     order = [2, 1, 0]
     np.testing.assert_allclose(lines(ax)["measured"], [logit[order], 2 * logit[order]], rtol=1e-15)
     np.testing.assert_allclose(lines(ax)["no decay"], [[logit[2], logit[0]]] * 2, rtol=1e-15)
@@ -56,24 +69,40 @@ def test_channel_width(ax):
     ("call", "message"),
     [
         pytest.param(
-            lambda ax: mixup_plot.three_class_scatter(ax, np.ones((3, 2)), lam=np.ones(2), same=np.ones(2)),
+            lambda ax: mixup_plot.three_class_scatter(
+                ax, np.ones((3, 2)), lam=np.ones(2), same=np.ones(2)
+            ),
             r"`points` must have shape \(2, C\)",
             id="points",
         ),
         pytest.param(
-            lambda ax: mixup_plot.three_class_scatter(ax, np.ones((2, 3)), lam=np.ones(2), same=np.ones(3)),
+            lambda ax: mixup_plot.three_class_scatter(
+                ax, np.ones((2, 3)), lam=np.ones(2), same=np.ones(3)
+            ),
             r"`lam` and `same` must have shape \(3,\)",
             id="lam",
         ),
         pytest.param(
-            lambda ax: mixup_plot.three_class_scatter(ax, np.ones((2, 1)), lam=[1], same=[True], classifier=np.eye(3)),
+            lambda ax: mixup_plot.three_class_scatter(
+                ax, np.ones((2, 1)), lam=[1], same=[True], classifier=np.eye(3)
+            ),
             "`classifier` must have shape",
             id="classifier",
         ),
-        pytest.param(lambda ax: mixup_plot.reliability(ax, {"a": ([0.0], [0.0, 1.0])}), "values of 'a' must be two arrays", id="curve"),
-        pytest.param(lambda ax: mixup_plot.channel_width(ax, {"a": ([0.5, 1.0], [0.0, 1.0])}), r"λ of 'a' must be in \(0, 1\)", id="ends"),
         pytest.param(
-            lambda ax: mixup_plot.channel_width(ax, {"a": ([0.5], [0.0, 1.0])}), "λ and width of 'a' must be two arrays", id="width"
+            lambda ax: mixup_plot.reliability(ax, {"a": ([0.0], [0.0, 1.0])}),
+            "values of 'a' must be two arrays",
+            id="curve",
+        ),
+        pytest.param(
+            lambda ax: mixup_plot.channel_width(ax, {"a": ([0.5, 1.0], [0.0, 1.0])}),
+            r"λ of 'a' must be in \(0, 1\)",
+            id="ends",
+        ),
+        pytest.param(
+            lambda ax: mixup_plot.channel_width(ax, {"a": ([0.5], [0.0, 1.0])}),
+            "λ and width of 'a' must be two arrays",
+            id="width",
         ),
     ],
 )

@@ -1,4 +1,5 @@
-"""Each notebook runs from top to bottom in a new kernel, at the small size, with warnings as errors, and ends with its pictures."""
+"""Each notebook runs from top to bottom in a new kernel, at the small size, with warnings as
+errors, and ends with its pictures."""
 
 from __future__ import annotations
 
@@ -28,10 +29,17 @@ PRINTED = {
     "2_geometry_of_imbalance": ("an update takes",),
     "3_mixup_channels": ("agrees with the prediction; found: global optimum", "an update takes"),
     "4_watch_collapse": (),
-    "5_is_my_theorem_true": ("FAILS mine/large-is-long: ", "c = 0.2 (inside the hypotheses): ", "1 fails", "1 holds"),
+    "5_is_my_theorem_true": (
+        "FAILS mine/large-is-long: ",
+        "c = 0.2 (inside the hypotheses): ",
+        "1 fails",
+        "1 holds",
+    ),
     "6_your_own_network": ("lambda_W 0.002,", "global minimum"),
 }
-notebooks = pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in NOTEBOOKS])
+notebooks = pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem) for path in NOTEBOOKS]
+)
 
 
 def cells(path: Path, kind: str) -> list:
@@ -40,7 +48,8 @@ def cells(path: Path, kind: str) -> list:
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch) -> dict[str, str]:
-    """A kernel that sees this tree, draws into its cells, and leaves nothing in the user's folders."""
+    """A kernel that sees this tree, draws into its cells, and leaves nothing in the user's
+    folders."""
     # jupyter_core warns where this is not decided
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
@@ -50,23 +59,42 @@ def environment(tmp_path, monkeypatch) -> dict[str, str]:
     monkeypatch.delenv("MPLBACKEND", raising=False)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     # half the time of a small run is compilation
-    return {**os.environ, "PYTHONPATH": path, "UFM_NOTEBOOK_SIZE": "small", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "UFM_NOTEBOOK_SIZE": "small",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
 
 
 def executed(path: Path, environment: dict[str, str], folder: Path):
     """The notebook with the outputs of a new kernel that ran it from top to bottom."""
     notebook = nbformat.read(path, as_version=4)
     # only while the notebook's own cells run: the kernel warns of itself when it is shut down
-    strict, lenient = "import warnings\nwarnings.simplefilter('error')", "warnings.simplefilter('ignore')"
-    notebook.cells = [nbformat.v4.new_code_cell(strict), *notebook.cells, nbformat.v4.new_code_cell(lenient)]
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    strict, lenient = (
+        "import warnings\nwarnings.simplefilter('error')",
+        "warnings.simplefilter('ignore')",
+    )
+    notebook.cells = [
+        nbformat.v4.new_code_cell(strict),
+        *notebook.cells,
+        nbformat.v4.new_code_cell(lenient),
+    ]
+    client = NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
     client.execute(env=environment)
     return notebook
 
 
 def printed(cells, name: str) -> str:
     """What cells wrote to stdout or stderr."""
-    return "".join(o.text for cell in cells for o in cell.get("outputs", ()) if o.output_type == "stream" and o.name == name)
+    return "".join(
+        o.text
+        for cell in cells
+        for o in cell.get("outputs", ())
+        if o.output_type == "stream" and o.name == name
+    )
 
 
 @notebooks
@@ -75,16 +103,30 @@ def test_it_runs_from_top_to_bottom(path, environment, tmp_path):
     assert printed(notebook.cells, "stderr") == ""
     said = printed(notebook.cells, "stdout")
     assert [text for text in PRINTED[path.stem] if text not in said] == []
-    drawn = sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))
-    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
-    live = [w for w in widgets.values() if w["model_name"] == "ImageModel" and any(len(b["data"]) > 10_000 for b in w.get("buffers", ()))]
+    drawn = sum(
+        "image/png" in output.get("data", {})
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+    )
+    widgets = (
+        notebook.metadata.get("widgets", {})
+        .get("application/vnd.jupyter.widget-state+json", {})
+        .get("state", {})
+    )
+    live = [
+        w
+        for w in widgets.values()
+        if w["model_name"] == "ImageModel"
+        and any(len(b["data"]) > 10_000 for b in w.get("buffers", ()))
+    ]
     assert (drawn, len(live)) == PICTURES[path.stem]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, (_, live) in PICTURES.items() if live])
 def test_sliders_compile_nothing_and_keep_up(name, environment, tmp_path):
-    """At full size: moving λ or μ runs what was compiled, and an update takes less than a fifth of a second."""
+    """At full size: moving λ or μ runs what was compiled, and an update takes less than a fifth of
+    a second."""
     environment = {**environment, "UFM_NOTEBOOK_SIZE": "full", "JAX_LOG_COMPILES": "1"}
     notebook = executed(ROOT / "notebooks" / f"{name}.ipynb", environment, tmp_path)
     assert "Finished XLA compilation" in printed(notebook.cells, "stderr")  # the log is on
@@ -101,12 +143,17 @@ def test_all_six_are_tested():
 
 @notebooks
 def test_it_is_stored_without_outputs(path):
-    assert [cell.id for cell in cells(path, "code") if cell.outputs or cell.execution_count is not None] == []
+    assert [
+        cell.id for cell in cells(path, "code") if cell.outputs or cell.execution_count is not None
+    ] == []
 
 
 @notebooks
 def test_double_precision_comes_first(path):
-    assert cells(path, "code")[0].source == 'import jax\n\njax.config.update("jax_enable_x64", True)  # before the first array'
+    assert (
+        cells(path, "code")[0].source
+        == 'import jax\n\njax.config.update("jax_enable_x64", True)  # before the first array'
+    )
 
 
 @notebooks

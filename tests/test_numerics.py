@@ -1,4 +1,5 @@
-"""Norms and decompositions at every scale, with derivatives at zero and at repeated singular values."""
+"""Norms and decompositions at every scale, with derivatives at zero and at repeated singular
+values."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def test_unit_along_an_axis_and_as_a_constant():
     assert jnp.all(jax.grad(lambda x: unit(x))(matrix) == 0)
 
 
-@pytest.mark.parametrize(("square", "value", "slope"), [(4.0, 2.0, 0.25), (0.0, 0.0, 0.0), (2.0**-200, 2.0**-100, 2.0**99)])
+@pytest.mark.parametrize(
+    ("square", "value", "slope"),
+    [(4.0, 2.0, 0.25), (0.0, 0.0, 0.0), (2.0**-200, 2.0**-100, 2.0**99)],
+)
 def test_root(square, value, slope):
     assert jax.value_and_grad(root)(square) == (value, slope)
 
@@ -82,7 +86,9 @@ def test_singular_values():
     moved = jax.jvp(singular_values, (jnp.eye(3),), (random(2, (3, 3)),))[1]
     np.testing.assert_allclose(jnp.sum(moved), jnp.trace(random(2, (3, 3))), rtol=1e-13)
     lanes = jnp.stack([matrix, change])
-    np.testing.assert_allclose(jax.vmap(singular_values)(lanes), np.linalg.svd(lanes)[1], rtol=1e-14)
+    np.testing.assert_allclose(
+        jax.vmap(singular_values)(lanes), np.linalg.svd(lanes)[1], rtol=1e-14
+    )
 
 
 U, V = np.linalg.qr(random(3, (3, 3)))[0], np.linalg.qr(random(4, (4, 4)))[0][:, :3]
@@ -100,7 +106,9 @@ def test_spectral_by_hand(power):
     np.testing.assert_allclose(found, values, rtol=1e-14)
     # 0.5 is below a fifth of 4
     np.testing.assert_allclose(result, of_values(4.0**power, 2.0**power, 0), atol=1e-14)
-    np.testing.assert_allclose(spectral(of_values(*values), 0.0, power)[0], of_values(*values**power), atol=1e-14)
+    np.testing.assert_allclose(
+        spectral(of_values(*values), 0.0, power)[0], of_values(*values**power), atol=1e-14
+    )
     # at the floor itself nothing is kept
     assert spectral(jnp.diag(jnp.asarray([4.0, 1.0])), 0.25, power)[0][1, 1] == 0
 

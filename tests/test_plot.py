@@ -18,7 +18,15 @@ SETTING = {"num_classes": 4, "feature_dim": 10, "lambda_W": 2**0.5, "lambda_H": 
 def test_trajectory_puts_flow_script_and_law_on_one_axis(ax):
     ts, steps = np.linspace(0, 3, 31), np.linspace(0, 3, 7)
     measured = np.where(ts > 2.5, np.nan, np.exp(-ts))
-    assert plot.trajectory(ax, {"flow": (ts, measured), "script": (steps, 2 * steps)}, laws={"flow": (ts, np.exp(-ts))}, ylabel="$u$") is ax
+    assert (
+        plot.trajectory(
+            ax,
+            {"flow": (ts, measured), "script": (steps, 2 * steps)},
+            laws={"flow": (ts, np.exp(-ts))},
+            ylabel="$u$",
+        )
+        is ax
+    )
     drawn = lines(ax)
     np.testing.assert_array_equal(drawn["flow"], [ts, measured])
     np.testing.assert_array_equal(drawn["script"], [steps, 2 * steps])
@@ -58,7 +66,10 @@ def test_staircase_is_sorted_and_measured_on_it(ax):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("index $i$", r"$\sigma_i(F_{kk})$")
 
 
-@pytest.mark.parametrize(("vary", "symbol", "end"), [("lambda_H", r"$\lambda_H$", 2**-0.5), ("lambda_W", r"$\lambda_W$", 1 / 0.3)])
+@pytest.mark.parametrize(
+    ("vary", "symbol", "end"),
+    [("lambda_H", r"$\lambda_H$", 2**-0.5), ("lambda_W", r"$\lambda_W$", 1 / 0.3)],
+)
 def test_hyperparameters_are_the_exact_gains(ax, vary, symbol, end):
     assert plot.hyperparameters(ax, vary=vary, **SETTING) is ax
     drawn = lines(ax)
@@ -71,7 +82,9 @@ def test_hyperparameters_are_the_exact_gains(ax, vary, symbol, end):
         names = ("noise in the span of the means", "noise off the span", "mean stretched")
         np.testing.assert_allclose([drawn[name][1][i] for name in names], 1 - gains[:3], rtol=1e-12)
         lambdas = {name: setting[name] for name in ("lambda_W", "lambda_H", "beta")}
-        np.testing.assert_allclose(drawn["cross-talk"][1][i], perturbation.cross_talk(**lambdas), rtol=1e-12)
+        np.testing.assert_allclose(
+            drawn["cross-talk"][1][i], perturbation.cross_talk(**lambdas), rtol=1e-12
+        )
     assert (ax.get_xlabel(), ax.get_ylabel()) == (symbol, "attenuation")
 
 
@@ -98,8 +111,13 @@ def test_vectors_are_drawn_as_they_are_up_to_one_turn(space):
     means, rows = rng.standard_normal((3, 4)), 7 * rng.standard_normal((3, 4))
     assert plot.vectors(space, {"classifier": rows, "class means": means}) is space
     drawn = arrows(space)
-    shown = np.array([[drawn[dash, plot.COLOURS[k]] for k in range(4)] for dash in ("-", "--")]).reshape(8, 3)
-    given = np.concatenate([rows / np.linalg.norm(rows, axis=0).max(), means / np.linalg.norm(means, axis=0).max()], axis=1)
+    shown = np.array(
+        [[drawn[dash, plot.COLOURS[k]] for k in range(4)] for dash in ("-", "--")]
+    ).reshape(8, 3)
+    given = np.concatenate(
+        [rows / np.linalg.norm(rows, axis=0).max(), means / np.linalg.norm(means, axis=0).max()],
+        axis=1,
+    )
     np.testing.assert_allclose(shown @ shown.T, given.T @ given, atol=1e-12)
     assert [text.get_text() for text in space.texts] == ["1", "2", "3", "4"]
     assert legend(space) == ["classifier", "class means"]
@@ -119,14 +137,21 @@ def test_vectors_do_not_jump_when_their_gauge_does(space):
 def test_a_simplex_in_many_dimensions_is_seen_whole(space):
     plot.vectors(space, {"class means": np.asarray(simplex_etf(4, dim=9, key=jax.random.key(0)))})
     tips = np.array(list(arrows(space).values()))
-    np.testing.assert_allclose(tips @ tips.T, np.full((4, 4), -1 / 3) + 4 / 3 * np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(
+        tips @ tips.T, np.full((4, 4), -1 / 3) + 4 / 3 * np.eye(4), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_without_alignment_coordinates_are_as_they_are(space, d):
     means = np.random.default_rng(2).standard_normal((d, 5))
     features = np.concatenate([means, 2 * means], axis=1)
-    plot.vectors(space, {"class means": means}, samples={"class means": (features, np.tile(np.arange(5), 2))}, align=False)
+    plot.vectors(
+        space,
+        {"class means": means},
+        samples={"class means": (features, np.tile(np.arange(5), 2))},
+        align=False,
+    )
     scale = np.linalg.norm(means, axis=0).max()
     drawn = arrows(space)
     for k in range(5):
@@ -157,7 +182,9 @@ def test_gram_writes_its_entries_in_place(ax):
     (image,) = ax.get_images()
     np.testing.assert_array_equal(image.get_array(), matrix)
     assert image.get_clim() == (-2.0, 2.0)
-    written = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in ax.texts}
+    written = {
+        (text.get_position()[1], text.get_position()[0]): text.get_text() for text in ax.texts
+    }
     assert written[0, 1] == "-0.5"
     assert written[0, 2] == "0"
     assert written[2, 2] == "0.12"
@@ -188,9 +215,15 @@ def test_colours_are_told_apart_in_grey():
             "the times and values of 'u' must be two arrays of one shape",
             id="shape",
         ),
-        pytest.param(lambda ax: plot.errors(ax, {"u": ([0.0], [-1.0])}), r"`curves\['u'\]` must be errors >= 0", id="negative-error"),
         pytest.param(
-            lambda ax: plot.hyperparameters(ax, vary="beta", **SETTING), '`vary` must be "lambda_H" or "lambda_W"; got beta', id="vary"
+            lambda ax: plot.errors(ax, {"u": ([0.0], [-1.0])}),
+            r"`curves\['u'\]` must be errors >= 0",
+            id="negative-error",
+        ),
+        pytest.param(
+            lambda ax: plot.hyperparameters(ax, vary="beta", **SETTING),
+            '`vary` must be "lambda_H" or "lambda_W"; got beta',
+            id="vary",
         ),
         pytest.param(
             lambda ax: plot.vectors(ax, {"W": np.eye(3), "H": np.eye(2)}),
@@ -207,8 +240,16 @@ def test_colours_are_told_apart_in_grey():
             r"`samples\['H'\]` must have one class for each column",
             id="sample-classes",
         ),
-        pytest.param(lambda ax: plot.gram(ax, np.zeros((2, 3))), r"`matrix` must have shape \(K, K\)", id="gram"),
-        pytest.param(lambda ax: plot.gram(ax, np.eye(2), names="abc"), "`names` must hold K = 2 names", id="gram-names"),
+        pytest.param(
+            lambda ax: plot.gram(ax, np.zeros((2, 3))),
+            r"`matrix` must have shape \(K, K\)",
+            id="gram",
+        ),
+        pytest.param(
+            lambda ax: plot.gram(ax, np.eye(2), names="abc"),
+            "`names` must hold K = 2 names",
+            id="gram-names",
+        ),
     ],
 )
 def test_bad_input(ax, call, message):

@@ -1,4 +1,5 @@
-"""The normalisation, against a slow twin that writes every sum as a loop, and what a problem refuses."""
+"""The normalisation, against a slow twin that writes every sum as a loop, and what a problem
+refuses."""
 
 from __future__ import annotations
 
@@ -15,10 +16,11 @@ from ufm.model import check_params, require_decay
 
 NAN, INF = float("nan"), float("inf")
 
-# The objective is a sum of a few hundred positive terms of size at most ten: rounding is a few eps of the total.
+# The objective is a sum of a few hundred positive terms of size at most ten: rounding is a few eps
+# of the total.
 VALUE_RTOL = 1e-14
-# Five-point differences of step s = 1e-3 on values of size 100: rounding 1e-14 / s = 1e-11 and truncation s⁴/30 × fifth derivative, of
-# size 1e4 at depth three: 3e-10.
+# Five-point differences of step s = 1e-3 on values of size 100: rounding 1e-14 / s = 1e-11 and
+# truncation s⁴/30 × fifth derivative, of size 1e4 at depth three: 3e-10.
 DIFFERENCE_STEP, DIFFERENCE_ATOL = 1e-3, 1e-8
 
 
@@ -48,7 +50,12 @@ def slow_objective(problem: ufm.Problem, params: ufm.Params) -> float:
         total += float(problem.lambda_H) / 2 * masses[c] * sum(h**2 for h in H[:, c])
         if problem.beta is not None:
             anchor = np.asarray(problem.anchor)[:, c]
-            total += float(problem.beta) / 2 * masses[c] * sum((h - a) ** 2 for h, a in zip(H[:, c], anchor, strict=True))
+            total += (
+                float(problem.beta)
+                / 2
+                * masses[c]
+                * sum((h - a) ** 2 for h, a in zip(H[:, c], anchor, strict=True))
+            )
     for lam, factor in zip(problem.lambda_W, params.weights, strict=True):
         total += float(lam) / 2 * sum(w**2 for w in np.asarray(factor).ravel())
     if problem.bias not in (None, "free"):
@@ -81,7 +88,11 @@ LABELS = {
     "collapsed": ufm.one_hot([3, 1, 2], collapsed=True),
     "soft": ufm.soft(RNG.dirichlet(np.ones(3), size=5).T, RNG.uniform(0.2, 4, size=5)),
 }
-DEPTHS = {"M1": ((4,), 0.03), "M2": ((4, 5), (0.03, 0.2)), "M3-bottleneck": ((4, 2, 5), (0.03, 0.2, 0.7))}
+DEPTHS = {
+    "M1": ((4,), 0.03),
+    "M2": ((4, 5), (0.03, 0.2)),
+    "M3-bottleneck": ((4, 2, 5), (0.03, 0.2, 0.7)),
+}
 BIASES = {"no-bias": None, "free-bias": "free", "penalised-bias": 0.4}
 
 
@@ -98,7 +109,15 @@ def build(labels="full", depth="M1", bias="no-bias", loss=None, extra=None) -> u
     widths, lambda_W = DEPTHS[depth]
     loss = ufm.MeanSquaredError() if loss is None else loss
     extra = {} if extra is None else extra(labels)
-    return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=0.05, bias=BIASES[bias], **extra)
+    return ufm.Problem(
+        labels,
+        loss=loss,
+        widths=widths,
+        lambda_W=lambda_W,
+        lambda_H=0.05,
+        bias=BIASES[bias],
+        **extra,
+    )
 
 
 PROBLEMS = {
@@ -110,7 +129,9 @@ PROBLEMS = {
         for bias in BIASES
     },
     "anchor-full": build("full", extra=anchored),
-    "anchor-soft-M3": build("soft", "M3-bottleneck", "penalised-bias", ufm.CrossEntropy(), extra=anchored),
+    "anchor-soft-M3": build(
+        "soft", "M3-bottleneck", "penalised-bias", ufm.CrossEntropy(), extra=anchored
+    ),
     "fixed-weights": build("full", bias="free-bias", extra=frozen),
 }
 
@@ -118,24 +139,36 @@ PROBLEMS = {
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
 def test_objective_is_the_formula(problem):
     params = random_params(problem, 0)
-    np.testing.assert_allclose(float(ufm.objective(problem, params)), slow_objective(problem, params), rtol=VALUE_RTOL)
+    np.testing.assert_allclose(
+        float(ufm.objective(problem, params)), slow_objective(problem, params), rtol=VALUE_RTOL
+    )
 
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
 def test_gradient_against_finite_differences(problem):
-    """Along three random directions of the slow twin, so the gradient is tested against other code than its own."""
+    """Along three random directions of the slow twin, so the gradient is tested against other code
+    than its own."""
     params = random_params(problem, 1)
     gradient = jax.grad(ufm.objective, argnums=1)(problem, params)
     for seed in (2, 3, 4):
         direction = random_params(problem, seed)
         difference = slow_slope(problem, params, direction)
-        slope = sum(float(jnp.sum(g * v)) for g, v in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
+        slope = sum(
+            float(jnp.sum(g * v))
+            for g, v in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
+        )
         np.testing.assert_allclose(slope, difference, rtol=0, atol=DIFFERENCE_ATOL)
 
 
 def test_the_balanced_one_hot_objective_is_one_over_2N():
     """As the deep-linear papers write it: ‖WH − Y‖²/(2N) + λ_W‖W‖²/2 + λ_H‖H‖²/2."""
-    problem = ufm.Problem(ufm.one_hot([4, 4, 4]), loss=ufm.MeanSquaredError(), widths=(5,), lambda_W=0.1, lambda_H=0.01)
+    problem = ufm.Problem(
+        ufm.one_hot([4, 4, 4]),
+        loss=ufm.MeanSquaredError(),
+        widths=(5,),
+        lambda_W=0.1,
+        lambda_H=0.01,
+    )
     params = random_params(problem, 5)
     W, H, Y = (np.asarray(a) for a in (params.weights[0], params.features, problem.labels.targets))
     expected = np.sum((W @ H - Y) ** 2) / 24 + 0.05 * np.sum(W**2) + 0.005 * np.sum(H**2)
@@ -143,14 +176,26 @@ def test_the_balanced_one_hot_objective_is_one_over_2N():
 
 
 def test_the_anchor_and_decay_by_hand():
-    # two columns of mass 1 and 3; h = (1, 2), anchor (0, 4), W = (1, 1)ᵀ, b = (2, 0):
-    # loss ¼·½((1+2-1)² + 1²) + ¾·½((2+2)² + (2-1)²) = 0.625 + 6.375; decay ½·0.5·2 + ½·0.1·(1 + 3·4) + ½·0.2·(1 + 3·4) + ½·0.3·4
+    # two columns of mass 1 and 3; h = (1, 2), anchor (0, 4), W = (1, 1)ᵀ, b = (2, 0): loss
+    # ¼·½((1+2-1)² + 1²) + ¾·½((2+2)² + (2-1)²) = 0.625 + 6.375; decay ½·0.5·2 + ½·0.1·(1 + 3·4) +
+    # ½·0.2·(1 + 3·4) + ½·0.3·4
     labels = ufm.soft(np.eye(2), [1, 3])
     problem = ufm.Problem(
-        labels, loss=ufm.MeanSquaredError(), widths=(1,), lambda_W=0.5, lambda_H=0.1, bias=0.3, anchor=np.array([[0.0, 4.0]]), beta=0.2
+        labels,
+        loss=ufm.MeanSquaredError(),
+        widths=(1,),
+        lambda_W=0.5,
+        lambda_H=0.1,
+        bias=0.3,
+        anchor=np.array([[0.0, 4.0]]),
+        beta=0.2,
     )
-    params = ufm.Params(weights=(jnp.ones((2, 1)),), features=jnp.array([[1.0, 2.0]]), bias=jnp.array([2.0, 0.0]))
-    np.testing.assert_allclose(float(ufm.objective(problem, params)), 7.0 + 0.5 + 0.65 + 1.3 + 0.6, rtol=VALUE_RTOL)
+    params = ufm.Params(
+        weights=(jnp.ones((2, 1)),), features=jnp.array([[1.0, 2.0]]), bias=jnp.array([2.0, 0.0])
+    )
+    np.testing.assert_allclose(
+        float(ufm.objective(problem, params)), 7.0 + 0.5 + 0.65 + 1.3 + 0.6, rtol=VALUE_RTOL
+    )
 
 
 @pytest.mark.parametrize("loss", [ufm.MeanSquaredError(), ufm.CrossEntropy()], ids=["mse", "ce"])
@@ -159,13 +204,20 @@ def test_the_anchor_and_decay_by_hand():
 def test_collapsed_equals_full_at_collapsed_points(loss, bias, depth):
     full, collapsed = build("full", depth, bias, loss), build("collapsed", depth, bias, loss)
     at_classes = random_params(collapsed, 6)
-    at_samples = ufm.Params(at_classes.weights, at_classes.features[:, full.labels.class_index], at_classes.bias)
-    np.testing.assert_allclose(ufm.objective(full, at_samples), ufm.objective(collapsed, at_classes), rtol=VALUE_RTOL)
+    at_samples = ufm.Params(
+        at_classes.weights, at_classes.features[:, full.labels.class_index], at_classes.bias
+    )
+    np.testing.assert_allclose(
+        ufm.objective(full, at_samples), ufm.objective(collapsed, at_classes), rtol=VALUE_RTOL
+    )
 
 
 @pytest.mark.parametrize("loss", [ufm.MeanSquaredError(), ufm.CrossEntropy()], ids=["mse", "ce"])
 def test_spreading_features_within_a_class_never_helps(loss):
-    """The reason why collapsed columns have the same optimum: the objective is strictly convex in each feature."""
+    """The reason why collapsed columns have the same optimum.
+
+    The objective is strictly convex in each feature.
+    """
     full, collapsed = build("full", loss=loss), build("collapsed", loss=loss)
     params = random_params(full, 8)
     means = ufm.Params(params.weights, ufm.collapse(full.labels, params.features), params.bias)
@@ -179,20 +231,29 @@ def test_logits(depth):
     slow = np.asarray(params.features)
     for factor in reversed(params.weights):
         slow = np.asarray(factor) @ slow
-    np.testing.assert_allclose(params.logits, slow + np.asarray(params.bias)[:, None], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        params.logits, slow + np.asarray(params.bias)[:, None], rtol=1e-12, atol=1e-13
+    )
     assert params.classifier.shape == (3, 4)
 
 
 def test_what_a_problem_says_of_itself():
     problem = build("soft", "M3-bottleneck", "penalised-bias")
-    assert (problem.depth, problem.feature_dim, problem.bias, problem.has_bias) == (3, 4, "penalised", True)
+    assert (problem.depth, problem.feature_dim, problem.bias, problem.has_bias) == (
+        3,
+        4,
+        "penalised",
+        True,
+    )
     # outermost first: W_3 is (K, d_3), W_2 is (d_3, d_2), W_1 is (d_2, d_1)
     assert problem.weight_shapes == ((3, 5), (5, 2), (2, 4))
     np.testing.assert_array_equal(problem.lambda_W, [0.03, 0.2, 0.7])
     np.testing.assert_array_equal(build("soft", "M1").lambda_W, [0.03])
     assert problem.dtype == np.float64
     assert not build().has_bias
-    assert ufm.Problem(LABELS["full"], loss=ufm.CrossEntropy(), widths=[4, 4], lambda_W=1, lambda_H=1).widths == (4, 4)
+    assert ufm.Problem(
+        LABELS["full"], loss=ufm.CrossEntropy(), widths=[4, 4], lambda_W=1, lambda_H=1
+    ).widths == (4, 4)
 
 
 def test_sweeping_values_does_not_retrace():
@@ -218,7 +279,10 @@ def test_sweeping_values_does_not_retrace():
 
     params = random_params(problem(), 0)
     values = {float(value(problem(**change), params)) for change in ({}, {"lam": 0.2}, {"lam": 1})}
-    values |= {float(value(problem(**change), params)) for change in ({"counts": (5, 5, 1)}, {"bias": 1}, {"beta": 2}, {"anchor": 0.0})}
+    values |= {
+        float(value(problem(**change), params))
+        for change in ({"counts": (5, 5, 1)}, {"bias": 1}, {"beta": 2}, {"anchor": 0.0})
+    }
     assert len(values) == 7
     assert len(traces) == 1
 
@@ -228,7 +292,12 @@ def test_a_problem_can_be_built_inside_jit_and_vmap():
 
     def value(lam, masses):
         problem = ufm.Problem(
-            ufm.Labels(labels.targets, masses), loss=ufm.MeanSquaredError(), widths=(2,), lambda_W=lam, lambda_H=lam, bias=lam
+            ufm.Labels(labels.targets, masses),
+            loss=ufm.MeanSquaredError(),
+            widths=(2,),
+            lambda_W=lam,
+            lambda_H=lam,
+            bias=lam,
         )
         return ufm.objective(problem, ufm.Params((jnp.eye(2),), jnp.eye(2), jnp.ones(2)))
 
@@ -238,20 +307,43 @@ def test_a_problem_can_be_built_inside_jit_and_vmap():
 
 
 def test_zero_decay_is_a_problem_but_not_for_a_minimiser():
-    problem = ufm.Problem(LABELS["full"], loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=0.0, lambda_H=0.0)
+    problem = ufm.Problem(
+        LABELS["full"], loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=0.0, lambda_H=0.0
+    )
     assert np.isfinite(float(ufm.objective(problem, random_params(problem, 0))))
     with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for minimising"):
         require_decay(problem, "minimising")
     with pytest.raises(ValueError, match="`lambda_H` must be finite and > 0 for minimising"):
-        require_decay(ufm.Problem(LABELS["full"], loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=0.1, lambda_H=0.0), "minimising")
+        require_decay(
+            ufm.Problem(
+                LABELS["full"], loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=0.1, lambda_H=0.0
+            ),
+            "minimising",
+        )
     # a frozen factor needs no decay, and an anchor holds the features by itself
     extra = frozen(LABELS["full"]) | anchored(LABELS["full"])
-    require_decay(ufm.Problem(LABELS["full"], loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=0.0, lambda_H=0.0, **extra), "minimising")
+    require_decay(
+        ufm.Problem(
+            LABELS["full"],
+            loss=ufm.MeanSquaredError(),
+            widths=(4,),
+            lambda_W=0.0,
+            lambda_H=0.0,
+            **extra,
+        ),
+        "minimising",
+    )
 
 
 def refused(**change):
     """A problem that would be accepted but for `change`."""
-    given = {"labels": LABELS["full"], "loss": ufm.MeanSquaredError(), "widths": (4, 5), "lambda_W": 0.1, "lambda_H": 0.1} | change
+    given = {
+        "labels": LABELS["full"],
+        "loss": ufm.MeanSquaredError(),
+        "widths": (4, 5),
+        "lambda_W": 0.1,
+        "lambda_H": 0.1,
+    } | change
     return lambda: ufm.Problem(given.pop("labels"), **given)
 
 
@@ -261,18 +353,43 @@ REFUSED = (
     (
         "loss-class",
         refused(loss=ufm.MeanSquaredError),
-        r"`loss` must be a loss instance such as ufm.MeanSquaredError\(\); got the class MeanSquaredError",
+        r"`loss` must be a loss instance such as ufm.MeanSquaredError\(\); got the class "
+        r"MeanSquaredError",
     ),
-    ("loss-function", refused(loss=lambda logits, target: 0.0), r"`loss` must be a loss instance .*; got function"),
+    (
+        "loss-function",
+        refused(loss=lambda logits, target: 0.0),
+        r"`loss` must be a loss instance .*; got function",
+    ),
     ("loss-word", refused(loss="mse"), r"`loss` must be a loss instance .*; got str"),
-    ("widths-empty", refused(widths=()), r"`widths` must be a tuple \(d_1, …, d_M\) with M >= 1; got \(\)"),
+    (
+        "widths-empty",
+        refused(widths=()),
+        r"`widths` must be a tuple \(d_1, …, d_M\) with M >= 1; got \(\)",
+    ),
     ("widths-number", refused(widths=4), r"`widths` must be a tuple .*; got 4"),
     ("widths-zero", refused(widths=(4, 0)), r"`widths\[1\]` must be a whole number >= 1; got 0"),
-    ("widths-negative", refused(widths=(-4,)), r"`widths\[0\]` must be a whole number >= 1; got -4"),
-    ("widths-fraction", refused(widths=(4.0, 5)), r"`widths\[0\]` must be a whole number >= 1; got 4.0"),
-    ("widths-bool", refused(widths=(True, 5)), r"`widths\[0\]` must be a whole number >= 1; got True"),
+    (
+        "widths-negative",
+        refused(widths=(-4,)),
+        r"`widths\[0\]` must be a whole number >= 1; got -4",
+    ),
+    (
+        "widths-fraction",
+        refused(widths=(4.0, 5)),
+        r"`widths\[0\]` must be a whole number >= 1; got 4.0",
+    ),
+    (
+        "widths-bool",
+        refused(widths=(True, 5)),
+        r"`widths\[0\]` must be a whole number >= 1; got True",
+    ),
     ("lambda_W-negative", refused(lambda_W=-0.1), r"`lambda_W` must be finite and >= 0; got -0.1"),
-    ("lambda_W-one-negative", refused(lambda_W=(0.1, -0.1)), r"`lambda_W` must be finite and >= 0; got \(0.1, -0.1\)"),
+    (
+        "lambda_W-one-negative",
+        refused(lambda_W=(0.1, -0.1)),
+        r"`lambda_W` must be finite and >= 0; got \(0.1, -0.1\)",
+    ),
     ("lambda_W-nan", refused(lambda_W=NAN), r"`lambda_W` must be finite and >= 0; got nan"),
     (
         "lambda_W-three-of-two",
@@ -281,24 +398,64 @@ REFUSED = (
     ),
     ("lambda_H-negative", refused(lambda_H=-1), r"`lambda_H` must be finite and >= 0; got -1"),
     ("lambda_H-infinite", refused(lambda_H=INF), r"`lambda_H` must be finite and >= 0; got inf"),
-    ("lambda_H-vector", refused(lambda_H=(0.1, 0.1)), r"`lambda_H` must be one real number; got \(2,\)"),
-    ("bias-word", refused(bias="penalised"), r"`bias` must be None, \"free\" or a penalty > 0; got 'penalised'"),
-    ("bias-zero", refused(bias=0.0), r'`bias` must be finite and > 0 as a penalty \(an unpenalised bias is "free"\); got 0.0'),
+    (
+        "lambda_H-vector",
+        refused(lambda_H=(0.1, 0.1)),
+        r"`lambda_H` must be one real number; got \(2,\)",
+    ),
+    (
+        "bias-word",
+        refused(bias="penalised"),
+        r"`bias` must be None, \"free\" or a penalty > 0; got 'penalised'",
+    ),
+    (
+        "bias-zero",
+        refused(bias=0.0),
+        r'`bias` must be finite and > 0 as a penalty \(an unpenalised bias is "free"\); got 0.0',
+    ),
     ("bias-negative", refused(bias=-1.0), r"`bias` must be finite and > 0 .*; got -1.0"),
-    ("bias-vector", refused(bias=(0.1, 0.1, 0.1)), r'`bias` must be None, "free" or a penalty > 0; got \(0.1'),
+    (
+        "bias-vector",
+        refused(bias=(0.1, 0.1, 0.1)),
+        r'`bias` must be None, "free" or a penalty > 0; got \(0.1',
+    ),
     ("bias-true", refused(bias=True), r'`bias` must be None, "free" or a penalty > 0; got True'),
     ("beta-alone", refused(beta=0.1), r"`anchor` and `beta` must be given together; got"),
-    ("anchor-alone", refused(anchor=np.zeros((4, 6))), r"`anchor` and `beta` must be given together; got"),
-    ("beta-zero", refused(beta=0.0, anchor=np.zeros((4, 6))), r"`beta` must be finite and > 0; got 0.0"),
-    ("beta-vector", refused(beta=(1, 1), anchor=np.zeros((4, 6))), r"`beta` must be one real number; got \(2,\)"),
-    ("anchor-shape", refused(beta=1, anchor=np.zeros((6, 4))), r"`anchor` must have shape \(4, 6\); got \(6, 4\)"),
-    ("anchor-nan", refused(beta=1, anchor=np.full((4, 6), NAN)), r"`anchor` must be finite; got \[nan"),
+    (
+        "anchor-alone",
+        refused(anchor=np.zeros((4, 6))),
+        r"`anchor` and `beta` must be given together; got",
+    ),
+    (
+        "beta-zero",
+        refused(beta=0.0, anchor=np.zeros((4, 6))),
+        r"`beta` must be finite and > 0; got 0.0",
+    ),
+    (
+        "beta-vector",
+        refused(beta=(1, 1), anchor=np.zeros((4, 6))),
+        r"`beta` must be one real number; got \(2,\)",
+    ),
+    (
+        "anchor-shape",
+        refused(beta=1, anchor=np.zeros((6, 4))),
+        r"`anchor` must have shape \(4, 6\); got \(6, 4\)",
+    ),
+    (
+        "anchor-nan",
+        refused(beta=1, anchor=np.full((4, 6), NAN)),
+        r"`anchor` must be finite; got \[nan",
+    ),
     (
         "anchor-float32",
         refused(beta=1, anchor=np.zeros((4, 6), SINGLE)),
         r"`anchor` must have the problem's dtype float64; got float32",
     ),
-    ("fixed-one-of-two", refused(fixed_weights=(np.zeros((3, 5)),)), r"`fixed_weights` must hold the M = 2 factors .*; got 1"),
+    (
+        "fixed-one-of-two",
+        refused(fixed_weights=(np.zeros((3, 5)),)),
+        r"`fixed_weights` must hold the M = 2 factors .*; got 1",
+    ),
     (
         "fixed-innermost-first",
         refused(fixed_weights=(np.zeros((5, 4)), np.zeros((3, 5)))),
@@ -309,12 +466,22 @@ REFUSED = (
         refused(fixed_weights=(np.zeros((3, 5)), np.zeros((5, 4), SINGLE))),
         r"`fixed_weights\[1\]` must have the problem's dtype float64; got float32",
     ),
-    ("lambda_W-float32", refused(lambda_W=SINGLE(0.1)), r"`lambda_W` must have the problem's dtype float64; got float32"),
-    ("lambda_H-float32", refused(lambda_H=SINGLE(0.1)), r"`lambda_H` must have the problem's dtype float64; got float32"),
+    (
+        "lambda_W-float32",
+        refused(lambda_W=SINGLE(0.1)),
+        r"`lambda_W` must have the problem's dtype float64; got float32",
+    ),
+    (
+        "lambda_H-float32",
+        refused(lambda_H=SINGLE(0.1)),
+        r"`lambda_H` must have the problem's dtype float64; got float32",
+    ),
 )
 
 
-@pytest.mark.parametrize(("call", "match"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
+@pytest.mark.parametrize(
+    ("call", "match"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED]
+)
 def test_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
@@ -334,10 +501,20 @@ class OwnLoss(ufm.AbstractLoss):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        pytest.param(OwnLoss(None), r"`loss` must give one number for each column, shape \(9,\), of .*; got \(\)", id="one-number"),
-        pytest.param(OwnLoss((1,)), r"`loss` must give one number for each column, .*; got \(3,\)", id="one-a-class"),
         pytest.param(
-            ufm.AdjustedCrossEntropy(additive=np.zeros(4)), r"`loss` must take logits .*\(3, 9\); got ValueError", id="four-classes"
+            OwnLoss(None),
+            r"`loss` must give one number for each column, shape \(9,\), of .*; got \(\)",
+            id="one-number",
+        ),
+        pytest.param(
+            OwnLoss((1,)),
+            r"`loss` must give one number for each column, .*; got \(3,\)",
+            id="one-a-class",
+        ),
+        pytest.param(
+            ufm.AdjustedCrossEntropy(additive=np.zeros(4)),
+            r"`loss` must take logits .*\(3, 9\); got ValueError",
+            id="four-classes",
         ),
     ],
 )
@@ -351,7 +528,10 @@ def test_a_loss_that_does_not_give_one_number_a_column_is_refused(loss, message)
 
 
 def test_a_loss_is_asked_for_its_shape_once():
-    """Thousands of problems are made in a sweep; to trace a loss takes longer than to make a problem."""
+    """Thousands of problems are made in a sweep.
+
+    To trace a loss takes longer than to make a problem.
+    """
     labels, loss = ufm.one_hot((7, 8, 9)), OwnLoss()
     OwnLoss.asked.clear()
     for lam in (0.1, 0.2, 0.3):
@@ -369,20 +549,34 @@ GOOD = random_params(BIASED, 0)
 
 
 def params(**change) -> ufm.Params:
-    return ufm.Params(**({"weights": GOOD.weights, "features": GOOD.features, "bias": GOOD.bias} | change))
+    return ufm.Params(
+        **({"weights": GOOD.weights, "features": GOOD.features, "bias": GOOD.bias} | change)
+    )
 
 
 PARAMS_REFUSED = (
     ("not-params", lambda: GOOD.features, r"`start` must be ufm.Params; got "),
-    ("one-factor", lambda: params(weights=GOOD.weights[:1]), r"`start.weights` must hold the M = 2 factors .*; got 1"),
+    (
+        "one-factor",
+        lambda: params(weights=GOOD.weights[:1]),
+        r"`start.weights` must hold the M = 2 factors .*; got 1",
+    ),
     (
         "innermost-first",
         lambda: params(weights=GOOD.weights[::-1]),
         r"`start.weights\[0\]` must have shape \(3, 5\); got \(5, 4\)",
     ),
-    ("transposed-features", lambda: params(features=GOOD.features.T), r"`start.features` must have shape \(4, 6\); got \(6, 4\)"),
+    (
+        "transposed-features",
+        lambda: params(features=GOOD.features.T),
+        r"`start.features` must have shape \(4, 6\); got \(6, 4\)",
+    ),
     ("no-bias", lambda: params(bias=None), r"`start.bias` must be an array; got None"),
-    ("bias-column", lambda: params(bias=GOOD.bias[:, None]), r"`start.bias` must have shape \(3,\); got \(3, 1\)"),
+    (
+        "bias-column",
+        lambda: params(bias=GOOD.bias[:, None]),
+        r"`start.bias` must have shape \(3,\); got \(3, 1\)",
+    ),
     (
         "float32",
         lambda: params(features=GOOD.features.astype(SINGLE)),
@@ -392,7 +586,9 @@ PARAMS_REFUSED = (
 )
 
 
-@pytest.mark.parametrize(("given", "match"), [pytest.param(*case[1:], id=case[0]) for case in PARAMS_REFUSED])
+@pytest.mark.parametrize(
+    ("given", "match"), [pytest.param(*case[1:], id=case[0]) for case in PARAMS_REFUSED]
+)
 def test_params_refused(given, match):
     with pytest.raises(ValueError, match=match):
         check_params(BIASED, given(), name="start")
@@ -408,7 +604,13 @@ def test_params_accepted():
 
 def test_single_precision_stays_single():
     labels = ufm.one_hot([2, 2], dtype=SINGLE)
-    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=0.1, lambda_H=0.1, bias=0.1)
-    given = ufm.Params(weights=(jnp.ones((2, 3), SINGLE),), features=jnp.ones((3, 4), SINGLE), bias=jnp.zeros(2, SINGLE))
+    problem = ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=0.1, lambda_H=0.1, bias=0.1
+    )
+    given = ufm.Params(
+        weights=(jnp.ones((2, 3), SINGLE),),
+        features=jnp.ones((3, 4), SINGLE),
+        bias=jnp.zeros(2, SINGLE),
+    )
     assert ufm.objective(problem, given).dtype == SINGLE
     assert problem.lambda_W.dtype == problem.lambda_H.dtype == problem.lambda_b.dtype == SINGLE

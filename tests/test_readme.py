@@ -13,11 +13,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def blocks() -> list[str]:
-    return re.findall(r"^```(?:python)?\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        r"^```(?:python)?\n(.*?)^```",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
 
 
 def without_rounding(text: str) -> list[str]:
-    """Lines without numbers of rounding size (they differ between machines), and other numbers to nine digits."""
+    """Lines without numbers of rounding size (they differ between machines), and other numbers to
+    nine digits."""
     text = re.sub(r"\d\.\d*e-1\d", "~0", text)
     return [" ".join(line.split()) for line in re.sub(r"(\d\.\d{9})\d+", r"\1", text).splitlines()]
 
@@ -25,7 +30,9 @@ def without_rounding(text: str) -> list[str]:
 def test_the_example_prints_what_is_shown():
     code, shown = blocks()[:2]
     command = [sys.executable, "-c", code]
-    run = subprocess.run(command, cwd=ROOT, env=as_a_user(), capture_output=True, text=True, check=True, timeout=300)
+    run = subprocess.run(
+        command, cwd=ROOT, env=as_a_user(), capture_output=True, text=True, check=True, timeout=300
+    )
     assert without_rounding(run.stdout) == without_rounding(shown)
 
 

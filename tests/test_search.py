@@ -1,4 +1,7 @@
-"""`search`: it finds what is known, takes directions away, can be interrupted and resumed; and starts at given logits."""
+"""`search`: it finds what is known, takes directions away, can be interrupted and resumed.
+
+And starts at given logits.
+"""
 
 import itertools
 
@@ -13,7 +16,9 @@ from ufm import searches
 
 def entropy(K, M, lam, **options):
     labels = ufm.one_hot((1,) * K, collapsed=True)
-    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(K,) * M, lambda_W=lam, lambda_H=lam, **options)
+    return ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(K,) * M, lambda_W=lam, lambda_H=lam, **options
+    )
 
 
 SMALL = entropy(4, 2, 0.03)
@@ -29,9 +34,14 @@ def test_finds_what_is_below_the_etf(key):
     values = [float(s.value) for s in found.solutions]
     assert values == sorted(values)
     assert all(b > a * (1 + 1e-9) for a, b in itertools.pairwise(values))
-    assert found.ranks == tuple(np.linalg.matrix_rank(np.asarray(s.logits), tol=1e-6) for s in found.solutions)
+    assert found.ranks == tuple(
+        np.linalg.matrix_rank(np.asarray(s.logits), tol=1e-6) for s in found.solutions
+    )
     assert set(found.values.round(9)) <= set(np.round(values, 9))
-    assert str(found).startswith("best known value 0.388677100221, rank 2, of 8 starts\n  value 0.388677100221, rank 2, reached")
+    assert str(found).startswith(
+        "best known value 0.388677100221, rank 2, of 8 starts\n  value 0.388677100221, rank 2, "
+        "reached"
+    )
 
 
 @pytest.mark.slow
@@ -41,9 +51,14 @@ def test_finds_the_recorded_point_of_eight_classes(key):
 
 
 def test_truncation_leaves_the_metastable_directions(key):
-    """A long tail at depth: from every start at the natural scale more directions stay than the optimum has."""
+    """A long tail at depth.
+
+    From every start at the natural scale more directions stay than the optimum has.
+    """
     labels = ufm.one_hot(ufm.exponential_counts(10, largest=100, ratio=100), collapsed=True)
-    problem = ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(10,) * 3, lambda_W=2e-3, lambda_H=2e-3)
+    problem = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(10,) * 3, lambda_W=2e-3, lambda_H=2e-3
+    )
     optimum = ufm.closed_form(problem)
     kept = ufm.search(problem, key=key, starts=1, truncate=False)
     found = ufm.search(problem, key=key, starts=1, resume=kept)
@@ -56,14 +71,25 @@ def test_truncation_leaves_the_metastable_directions(key):
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
 def test_start_from_logits_has_them(bias, key):
     labels = ufm.one_hot((3, 2, 1))
-    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(5, 3), lambda_W=(0.3, 0.02), lambda_H=0.1, bias=bias)
+    problem = ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(5, 3),
+        lambda_W=(0.3, 0.02),
+        lambda_H=0.1,
+        bias=bias,
+    )
     Z = np.array([[4.0, -1, 0], [0, 3, -2], [-1, 0, 2]])
     start = ufm.start_from_logits(problem, Z, key=key, noise=0.0)
     np.testing.assert_allclose(start.logits, Z @ labels.targets, atol=1e-13)
     same = ufm.start_from_logits(problem, Z @ np.asarray(labels.targets), key=key, noise=0.0)
     np.testing.assert_allclose(same.logits, start.logits, atol=1e-13)
     # balance: each factor costs the same
-    costs = [0.3 * jnp.sum(start.weights[0] ** 2), 0.02 * jnp.sum(start.weights[1] ** 2), 0.1 * jnp.sum(start.features**2)]
+    costs = [
+        0.3 * jnp.sum(start.weights[0] ** 2),
+        0.02 * jnp.sum(start.weights[1] ** 2),
+        0.1 * jnp.sum(start.features**2),
+    ]
     np.testing.assert_allclose(costs, costs[0], rtol=1e-12)
     noisy = ufm.start_from_logits(problem, Z, key=key, noise=1e-2)
     assert 1e-4 < float(jnp.max(jnp.abs(noisy.logits - start.logits))) < 1
@@ -74,7 +100,10 @@ def test_start_from_logits_of_low_rank_is_of_low_rank(key):
     problem = entropy(6, 3, 0.01)
     vectors = np.random.default_rng(0).standard_normal((2, 6))
     start = ufm.start_from_logits(problem, vectors.T @ vectors, key=key, noise=0.0)
-    assert all(np.linalg.matrix_rank(np.asarray(W), tol=1e-12) == 2 for W in (*start.weights, start.features))
+    assert all(
+        np.linalg.matrix_rank(np.asarray(W), tol=1e-12) == 2
+        for W in (*start.weights, start.features)
+    )
     zero = ufm.start_from_logits(problem, np.zeros((6, 6)), key=key)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(zero))
 
@@ -107,7 +136,9 @@ def test_interrupted_and_resumed_is_the_same_as_whole(key, monkeypatch):
     assert rest.value == whole.value
     assert rest.origins == whole.origins
 
-    monkeypatch.setattr(searches, "minimise", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        searches, "minimise", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         ufm.search(SMALL, key=key, starts=6)
 
@@ -121,11 +152,15 @@ def test_kinds_of_starts():
 def test_bad_input(key):
     with pytest.raises(ValueError, match="`starts` must be a whole number >= 1; got 0"):
         ufm.search(SMALL, key=key, starts=0)
-    with pytest.raises(ValueError, match=r"`logits\['a'\]` must have shape \(4, 4\) or \(4, 4\); got \(3, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"`logits\['a'\]` must have shape \(4, 4\) or \(4, 4\); got \(3, 3\)"
+    ):
         ufm.search(SMALL, key=key, logits={"a": np.eye(3)})
     with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for a search"):
         ufm.search(entropy(4, 2, 0.0), key=key)
-    with pytest.raises(ValueError, match="`problem` must have free weights for a search; got frozen weights"):
+    with pytest.raises(
+        ValueError, match="`problem` must have free weights for a search; got frozen weights"
+    ):
         ufm.search(entropy(2, 1, 0.1, fixed_weights=(np.eye(2),)), key=key)
     with pytest.raises(ValueError, match="`problem` must have no anchor for a search"):
         ufm.start_from_logits(entropy(2, 1, 0.1, anchor=np.eye(2), beta=1.0), np.eye(2), key=key)

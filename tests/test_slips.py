@@ -1,6 +1,9 @@
-"""Every slip is named: each argument of each public name, with everything in its place that does not belong there.
+"""Every slip is named.
 
-What is not refused with a word on the argument must stand in `tests/slips/table.py` as accepted, with the reason.
+Each argument of each public name, with everything in its place that does not belong there.
+
+What is not refused with a word on the argument must stand in `tests/slips/table.py` as accepted,
+with the reason.
 """
 
 from __future__ import annotations
@@ -25,11 +28,16 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 # Methods, by an object that has them.
 BOUND: dict[str, Callable[[], Callable]] = {
     "Certificate.closes": lambda: ufm.certify(PROBLEM, PARAMS).closes,
-    "LargeCertificate.closes": lambda: ufm.certify_large(LARGE, PARAMS, key=KEY, steps=3, progress=False).closes,
+    "LargeCertificate.closes": lambda: (
+        ufm.certify_large(LARGE, PARAMS, key=KEY, steps=3, progress=False).closes
+    ),
     "Projection.__call__": lambda: ufm.three_class_projection(np.eye(3)),
-    "Trajectory.run": lambda: twice(ufm.descend(PROBLEM, ufm.Adam(0.1), steps=[0], key=KEY, progress=False)).run,
+    "Trajectory.run": lambda: (
+        twice(ufm.descend(PROBLEM, ufm.Adam(0.1), steps=[0], key=KEY, progress=False)).run
+    ),
 }
-# What these accept compiles anew each time, or changes what other tests meet: their own tests call them so.
+# What these accept compiles anew each time, or changes what other tests meet: their own tests call
+# them so.
 NOT_CALLED = ("flow", "flow_batch", "sweep", "forms.register", "forms.forget")
 
 
@@ -48,12 +56,18 @@ def public_functions() -> dict[str, Callable]:
     found = {name: getattr(ufm, name) for name in ufm.__all__ if name not in table.NAMESPACES}
     for space in table.NAMESPACES:
         module = getattr(ufm, space)
-        own = [n for n, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        own = [
+            n
+            for n, value in vars(module).items()
+            if getattr(value, "__module__", "") == module.__name__
+        ]
         for name in getattr(module, "__all__", own):
             function = getattr(module, name)
             # (what is public without its room has a row already)
             known = name in ufm.__all__ and function is getattr(ufm, name)
-            made = inspect.isfunction(function) or (space == "domains" and inspect.isclass(function))
+            made = inspect.isfunction(function) or (
+                space == "domains" and inspect.isclass(function)
+            )
             if made and not name.startswith("_") and not known:
                 found[f"{space}.{name}"] = function
     return {name: value for name, value in found.items() if name not in table.RECORDS}
@@ -100,7 +114,10 @@ def test_every_slip_is_named(row, tmp_path, monkeypatch):
 
 
 def outcome(function: Callable, arguments: dict, argument: str) -> str:
-    """What a call ends in: "accepted", "named" (the argument is, in the error), or what else came."""
+    """What a call ends in.
+
+    "accepted", "named" (the argument is, in the error), or what else came.
+    """
     try:
         function(**arguments)
     except FileNotFoundError:

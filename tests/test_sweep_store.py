@@ -47,18 +47,35 @@ print("done", float(data["value"].sum()).hex(), flush=True)
 
 
 def make(lam) -> ufm.Problem:
-    return ufm.Problem(ufm.one_hot((9, 3, 1), collapsed=True), loss=ufm.CrossEntropy(), widths=(4,), lambda_W=lam, lambda_H=lam)
+    return ufm.Problem(
+        ufm.one_hot((9, 3, 1), collapsed=True),
+        loss=ufm.CrossEntropy(),
+        widths=(4,),
+        lambda_W=lam,
+        lambda_H=lam,
+    )
 
 
 def run(store, make=make, over=OVER, **options):
     """A sweep in chunks of three lanes, so that all of them share what is compiled."""
-    return sweep(make, over, **({"key": jax.random.key(0), "store": store, "chunk": 3, "threads": 1, "metrics": ()} | options))
+    return sweep(
+        make,
+        over,
+        **(
+            {"key": jax.random.key(0), "store": store, "chunk": 3, "threads": 1, "metrics": ()}
+            | options
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory):
-    """Starts the sweep in a process, which prints the chunks that it has written and pauses after each. They keep what they compile."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    """Starts the sweep in a process, which prints the chunks that it has written and pauses after
+    each. They keep what they compile."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     env = os.environ | cache | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
     def start(store, pause: float) -> subprocess.Popen:
@@ -145,7 +162,10 @@ def test_a_store_of_another_sweep_is_refused(tmp_path, whole, change, words):
 def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "manifest.json").write_text(content)
-    with pytest.raises(ValueError, match=r"`store` must have (a readable manifest; got .*manifest\.json|format 2; got None)"):
+    with pytest.raises(
+        ValueError,
+        match=r"`store` must have (a readable manifest; got .*manifest\.json|format 2; got None)",
+    ):
         open_sweep(tmp_path / "store")
 
 
@@ -157,7 +177,9 @@ def test_no_character_of_a_manifest_changes_unnoticed(tmp_path, whole):
     value = text.index(repr(float(OVER["lam"][1])))
     file.write_text(text[:value] + "9" + text[value + 1 :])
     for read in (run, open_sweep):
-        with pytest.raises(ValueError, match=r"manifest\.json: it has been changed since it was written"):
+        with pytest.raises(
+            ValueError, match=r"manifest\.json: it has been changed since it was written"
+        ):
             read(tmp_path / "store")
 
 
@@ -264,8 +286,16 @@ def of_a_figure(file):
 
 # (id, what happens to the file of chunk 1, what is said of it)
 DAMAGES = (
-    ("another-name", lambda f: f.write_bytes((f.parent / "000002.npz").read_bytes()), "chunk 2 under the name of chunk 1"),
-    ("another-sweep", lambda f: f.write_bytes((f.parents[2] / "other/chunks/000001.npz").read_bytes()), "another definition"),
+    (
+        "another-name",
+        lambda f: f.write_bytes((f.parent / "000002.npz").read_bytes()),
+        "chunk 2 under the name of chunk 1",
+    ),
+    (
+        "another-sweep",
+        lambda f: f.write_bytes((f.parents[2] / "other/chunks/000001.npz").read_bytes()),
+        "another definition",
+    ),
     ("another-version", lambda f: resealed(f, about={"ufm": "0.0.0"}), "another version of ufm"),
     ("another-dtype", lambda f: resealed(f, about={"dtype": "float32"}), "another dtype"),
     ("truncated", lambda f: f.write_bytes(f.read_bytes()[:-100]), "not an .npz file"),
@@ -275,13 +305,37 @@ DAMAGES = (
     ("of-a-figure", of_a_figure, "no chunk of a sweep"),
     ("changed-value", with_other_value, "has been changed since it was written"),
     ("other-lanes", lambda f: resealed(f, arrays={"lane": np.arange(3)}), "results of other lanes"),
-    ("lanes-reordered", lambda f: resealed(f, arrays={"lane": np.array([5, 4, 3])}), "results of other lanes"),
+    (
+        "lanes-reordered",
+        lambda f: resealed(f, arrays={"lane": np.array([5, 4, 3])}),
+        "results of other lanes",
+    ),
     ("a-lane-less", with_a_lane_less, "results of other lanes"),
-    ("a-value-less", lambda f: resealed(f, arrays={"value": np.zeros(2)}), "no result of each of its 3 lanes in value"),
-    ("one-value", lambda f: resealed(f, arrays={"value": np.float64(0)}), "no result of each of its 3 lanes in value"),
-    ("interrupted", lambda f: resealed(f, arrays={"code": np.array([1, 5, 1])}), "lanes that were not solved"),
-    ("running", lambda f: resealed(f, arrays={"code": np.array([1, 1, 0])}), "lanes that were not solved"),
-    ("no-code", lambda f: resealed(f, arrays={"code": np.array([1, 1, 99])}), "lanes that were not solved"),
+    (
+        "a-value-less",
+        lambda f: resealed(f, arrays={"value": np.zeros(2)}),
+        "no result of each of its 3 lanes in value",
+    ),
+    (
+        "one-value",
+        lambda f: resealed(f, arrays={"value": np.float64(0)}),
+        "no result of each of its 3 lanes in value",
+    ),
+    (
+        "interrupted",
+        lambda f: resealed(f, arrays={"code": np.array([1, 5, 1])}),
+        "lanes that were not solved",
+    ),
+    (
+        "running",
+        lambda f: resealed(f, arrays={"code": np.array([1, 1, 0])}),
+        "lanes that were not solved",
+    ),
+    (
+        "no-code",
+        lambda f: resealed(f, arrays={"code": np.array([1, 1, 99])}),
+        "lanes that were not solved",
+    ),
 )
 
 
@@ -292,7 +346,10 @@ def test_a_file_that_is_not_its_chunk_is_named(tmp_path, finished, whole, damage
     file = store / "chunks" / "000001.npz"
     damage(file)
     for read in (run, open_sweep):
-        with pytest.raises(ValueError, match=rf"`store` must hold its own chunks, whole; delete .*000001\.npz .*{words}"):
+        with pytest.raises(
+            ValueError,
+            match=rf"`store` must hold its own chunks, whole; delete .*000001\.npz .*{words}",
+        ):
             read(store)
     # and what the message advises works
     file.unlink()

@@ -1,4 +1,7 @@
-"""The page on writing a check: its example runs as it stands, holds, and is as short as promised."""
+"""The page on writing a check.
+
+Its example runs as it stands, holds, and is as short as promised.
+"""
 
 import re
 from pathlib import Path
@@ -9,7 +12,9 @@ import theory_checks.engine.registry as registry_module
 from theory_checks.engine import runner, terminal
 from theory_checks.engine.registry import Registry, Setting, Verdict
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "writing_a_check.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "writing_a_check.md").read_text(
+    encoding="utf-8"
+)
 CODE, SHOWN = re.findall(r"^```(?:python)?\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -20,7 +25,10 @@ def rows():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry_module, "check", registry.check)
         patch.setattr(registry_module, "paper", registry.paper)
-        exec(compile(CODE, "docs/writing_a_check.md", "exec"), {"__name__": "theory_checks.papers.lengths"})
+        exec(
+            compile(CODE, "docs/writing_a_check.md", "exec"),
+            {"__name__": "theory_checks.papers.lengths"},
+        )
     return registry, list(runner.run(registry.matching()))
 
 
@@ -48,7 +56,10 @@ def test_the_table_is_the_one_that_is_printed(rows):
     registry, rows = rows
 
     def without_numbers(text):
-        return [re.sub(r"\d+(\.\d+)?(e-\d+)?", "#", " ".join(line.split())) for line in text.splitlines()]
+        return [
+            re.sub(r"\d+(\.\d+)?(e-\d+)?", "#", " ".join(line.split()))
+            for line in text.splitlines()
+        ]
 
     printed = without_numbers(terminal.tables(rows, registry.papers))
     shown = without_numbers(SHOWN)

@@ -1,1 +1,4 @@
-"""The field's theorems as checks: prediction, measurement and certificate side by side. `python -m theory_checks` runs them."""
+"""The field's theorems as checks: prediction, measurement and certificate side by side.
+
+`python -m theory_checks` runs them.
+"""

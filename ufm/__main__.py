@@ -1,7 +1,8 @@
 """`python -m ufm`: solve one problem and judge it, or run a sweep into a store.
 
-Exit status: 0 solved, and it agrees with the closed form where there is one; 1 not converged, or it does not agree, or a lane of the sweep
-failed; 2 bad input; 130 after Ctrl-C (the store of a sweep can be resumed).
+Exit status: 0 solved, and it agrees with the closed form where there is one; 1 not converged, or it
+does not agree, or a lane of the sweep failed; 2 bad input; 130 after Ctrl-C (the store of a sweep
+can be resumed).
 """
 
 from __future__ import annotations
@@ -23,23 +24,62 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m ufm",
         description="Unconstrained features models: solve one problem, or sweep over many.",
-        epilog="Exit status: 0 solved and in agreement, 1 not converged or in disagreement, 2 bad input, 130 interrupted.",
+        epilog="Exit status: 0 solved and in agreement, 1 not converged or in disagreement, 2 bad "
+        "input, 130 interrupted.",
     )
     commands = top.add_subparsers(dest="command", required=True)
     solve = commands.add_parser(
         "solve",
         help="solve one problem",
-        description="Solve one problem, certify it, and compare it with its closed form where there is one.",
+        description="Solve one problem, certify it, and compare it with its closed form where "
+        "there is one.",
     )
     add = solve.add_argument
-    add("--class-counts", required=True, type=_counts, metavar="COUNTS", help="samples of each class: 100,50,10 or 10x100 or 5x500,5x5")
+    add(
+        "--class-counts",
+        required=True,
+        type=_counts,
+        metavar="COUNTS",
+        help="samples of each class: 100,50,10 or 10x100 or 5x500,5x5",
+    )
     names = ", ".join(catalogue.losses())
-    add("--loss", default="cross-entropy", help=f'{names}, or "package.module:Class" (default: cross-entropy)')
+    add(
+        "--loss",
+        default="cross-entropy",
+        help=f'{names}, or "package.module:Class" (default: cross-entropy)',
+    )
     for name, owners in catalogue.loss_parameters().items():
-        add(f"--{name}", type=float, nargs="+", metavar="X", help=f"of loss {' and '.join(owners)}: a number, or one a class")
-    add("--set", action="append", default=[], type=_setting, metavar="NAME=X", help="a parameter of a loss of your own: X, or X,X,…")
-    add("--widths", type=int, nargs="+", metavar="D", help="d_1 … d_M, feature dimension first (default: one layer, d = K)")
-    add("--lambda-W", dest="lambda_W", required=True, type=float, nargs="+", metavar="L", help="decay of the factors: one, or W_M … W_1")
+        add(
+            f"--{name}",
+            type=float,
+            nargs="+",
+            metavar="X",
+            help=f"of loss {' and '.join(owners)}: a number, or one a class",
+        )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=X",
+        help="a parameter of a loss of your own: X, or X,X,…",
+    )
+    add(
+        "--widths",
+        type=int,
+        nargs="+",
+        metavar="D",
+        help="d_1 … d_M, feature dimension first (default: one layer, d = K)",
+    )
+    add(
+        "--lambda-W",
+        dest="lambda_W",
+        required=True,
+        type=float,
+        nargs="+",
+        metavar="L",
+        help="decay of the factors: one, or W_M … W_1",
+    )
     add(
         "--lambda-H",
         dest="lambda_H",
@@ -50,28 +90,76 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--bias", default="none", type=_bias, help='"none" (default), "free", or a penalty > 0')
     add("--smoothing", default=0.0, type=float, metavar="S", help="label smoothing in [0, 1)")
-    add("--columns", default="collapsed", choices=settings.COLUMNS, help="one column a class (default), or one a sample")
+    add(
+        "--columns",
+        default="collapsed",
+        choices=settings.COLUMNS,
+        help="one column a class (default), or one a sample",
+    )
     domains = ", ".join(catalogue.domains())
-    add("--features", default="real", metavar="DOMAIN", help=f'of the columns of H: {domains}; "sphere,radius=2" (default: real)')
-    add("--classifier", default="real", metavar="DOMAIN", help="of the rows of W_M, likewise (default: real)")
+    add(
+        "--features",
+        default="real",
+        metavar="DOMAIN",
+        help=f'of the columns of H: {domains}; "sphere,radius=2" (default: real)',
+    )
+    add(
+        "--classifier",
+        default="real",
+        metavar="DOMAIN",
+        help="of the rows of W_M, likewise (default: real)",
+    )
     add("--seed", default=0, type=int, help="of the random start (default 0)")
-    add("--starts", default=1, type=int, metavar="N", help="random starts, of which the best is taken (default 1)")
-    add("--solver", choices=settings.SOLVERS, help="default: newton, or projected-newton for nonnegative features")
-    add("--tolerance", type=float, metavar="T", help="on the relative gradient norm (default 1e-12 in float64)")
-    add("--max-steps", type=int, metavar="N", help="budget of the solver named by --solver, or of --large")
-    add("--large", action="store_true", help="never hold all logits: one layer, tens of thousands of classes (L-BFGS)")
+    add(
+        "--starts",
+        default=1,
+        type=int,
+        metavar="N",
+        help="random starts, of which the best is taken (default 1)",
+    )
+    add(
+        "--solver",
+        choices=settings.SOLVERS,
+        help="default: newton, or projected-newton for nonnegative features",
+    )
+    add(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="on the relative gradient norm (default 1e-12 in float64)",
+    )
+    add(
+        "--max-steps",
+        type=int,
+        metavar="N",
+        help="budget of the solver named by --solver, or of --large",
+    )
+    add(
+        "--large",
+        action="store_true",
+        help="never hold all logits: one layer, tens of thousands of classes (L-BFGS)",
+    )
     sweep = commands.add_parser(
         "sweep",
         help="run a sweep into a store",
-        description="Solve the problems of SPEC.toml into a store, which ufm.open_sweep reads. ufm/command_line/spec.py has the format.",
+        description="Solve the problems of SPEC.toml into a store, which ufm.open_sweep reads. "
+        "ufm/command_line/spec.py has the format.",
     )
-    sweep.add_argument("spec", metavar="SPEC.toml", type=path_argument, help="what is shared, and what is swept")
-    sweep.add_argument("--out", required=True, metavar="STORE", type=path_argument, help="folder of the results")
+    sweep.add_argument(
+        "spec", metavar="SPEC.toml", type=path_argument, help="what is shared, and what is swept"
+    )
+    sweep.add_argument(
+        "--out", required=True, metavar="STORE", type=path_argument, help="folder of the results"
+    )
     sweep.add_argument("--resume", action="store_true", help="go on with a store that is there")
     for command in (solve, sweep):
         command.add_argument("--json", action="store_true", help="print JSON")
-        command.add_argument("--float32", action="store_true", help="single precision, which verifies nothing")
-        command.add_argument("--no-cache", action="store_true", help="keep no compiled programs between runs")
+        command.add_argument(
+            "--float32", action="store_true", help="single precision, which verifies nothing"
+        )
+        command.add_argument(
+            "--no-cache", action="store_true", help="keep no compiled programs between runs"
+        )
     return top
 
 
@@ -105,7 +193,8 @@ def _argument(check, value):
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     options = parser().parse_args(argv)
-    # several threads turned small factorisations a hundred times slower; NumPy reads this once, when it is first imported
+    # several threads turned small factorisations a hundred times slower; NumPy reads this once,
+    # when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         configure(double=not options.float32, cache=not options.no_cache)
@@ -130,7 +219,11 @@ def configure(*, double: bool, cache: bool) -> None:
 
 
 def _solve(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in settings.SETTINGS if getattr(options, name) is not None}
+    given = {
+        name: getattr(options, name)
+        for name in settings.SETTINGS
+        if getattr(options, name) is not None
+    }
     given |= dict(options.set)
     for name in ("lambda_W", *catalogue.loss_parameters(), *dict(options.set)):
         if len(given.get(name, ())) == 1:
@@ -139,7 +232,11 @@ def _solve(options: argparse.Namespace) -> int:
     wanted = settings.checked(given, "") | {"bias": bias}
     settings.seed_of(options.seed, "--seed")
     report = (_report_large if options.large else _report)(wanted, options)
-    print(json.dumps(_plain(report.document), indent=1, allow_nan=False) if options.json else report.text)
+    print(
+        json.dumps(_plain(report.document), indent=1, allow_nan=False)
+        if options.json
+        else report.text
+    )
     return report.status
 
 
@@ -164,7 +261,13 @@ def _report(wanted: dict[str, Any], options: argparse.Namespace) -> _Report:
 
     problem = settings.problem_of(**wanted)
     solver = settings.solver_of(options.solver, options.max_steps)
-    solution = minimise(problem, key=jax.random.key(options.seed), solver=solver, starts=options.starts, tolerance=options.tolerance)
+    solution = minimise(
+        problem,
+        key=jax.random.key(options.seed),
+        solver=solver,
+        starts=options.starts,
+        tolerance=options.tolerance,
+    )
     if solution.result is Result.INTERRUPTED:
         return _report_of(solution, solution.result)
     certificate = comparison = None
@@ -195,10 +298,19 @@ def _report_large(wanted: dict[str, Any], options: argparse.Namespace) -> _Repor
     from ufm.large_scale.solve import minimise_large
     from ufm.solution import Result
 
-    settings.require(wanted.pop("columns") == "collapsed", "--columns", "collapsed for --large", options.columns)
+    settings.require(
+        wanted.pop("columns") == "collapsed", "--columns", "collapsed for --large", options.columns
+    )
     for name in ("features", "classifier"):
-        settings.require(not wanted.pop(name).constrained, f"--{name}", "real for --large", getattr(options, name))
-    settings.require(options.solver in (None, "lbfgs"), "--solver", "lbfgs for --large", options.solver)
+        settings.require(
+            not wanted.pop(name).constrained,
+            f"--{name}",
+            "real for --large",
+            getattr(options, name),
+        )
+    settings.require(
+        options.solver in (None, "lbfgs"), "--solver", "lbfgs for --large", options.solver
+    )
     settings.require(options.starts == 1, "--starts", "1 for --large", options.starts)
     problem = settings.large_problem_of(**wanted)
     key_start, key_certificate = jax.random.split(jax.random.key(options.seed))
@@ -207,21 +319,35 @@ def _report_large(wanted: dict[str, Any], options: argparse.Namespace) -> _Repor
     if solution.result is Result.INTERRUPTED:
         return _report_of(solution, solution.result)
     certificate = certify_large(problem, solution.params, key=key_certificate)
-    return _report_of(solution, solution.result, certificate=certificate, no_closed_form="not looked for with --large")
+    return _report_of(
+        solution,
+        solution.result,
+        certificate=certificate,
+        no_closed_form="not looked for with --large",
+    )
 
 
-def _report_of(solution, result, *, certificate=None, no_certificate="", comparison=None, no_closed_form="") -> _Report:
+def _report_of(
+    solution, result, *, certificate=None, no_certificate="", comparison=None, no_closed_form=""
+) -> _Report:
     from ufm.solution import Result
 
     lines = [str(solution)]
     if certificate is not None or no_certificate:
-        lines += ["", str(certificate) if certificate is not None else f"no certificate: {no_certificate}"]
+        lines += [
+            "",
+            str(certificate) if certificate is not None else f"no certificate: {no_certificate}",
+        ]
     if comparison is not None or no_closed_form:
-        lines += ["", str(comparison) if comparison is not None else f"no closed form: {no_closed_form}"]
+        lines += [
+            "",
+            str(comparison) if comparison is not None else f"no closed form: {no_closed_form}",
+        ]
     fields = ("value", "grad_norm", "num_steps", "num_evaluations", "values", "codes")
     document = {
         **_environment(solution.value.dtype),
-        "solution": {"result": result.name, "advice": str(result)} | {name: getattr(solution, name) for name in fields},
+        "solution": {"result": result.name, "advice": str(result)}
+        | {name: getattr(solution, name) for name in fields},
         "certificate": None if certificate is None else vars(certificate),
         "no_certificate": no_certificate,
         "comparison": None if comparison is None else comparison.to_dict(),
@@ -237,17 +363,26 @@ def _sweep(options: argparse.Namespace) -> int:
 
     spec = read_spec(options.spec)
     if os.path.exists(options.out) and not options.resume:
-        raise ValueError(f"--out {options.out}: there is something already; add --resume to go on with it")
+        raise ValueError(
+            f"--out {options.out}: there is something already; add --resume to go on with it"
+        )
     dataset = spec.run(options.out)
     document = _summary(dataset) | {"store": options.out}
     if options.json:
-        print(json.dumps(_plain(_environment(dataset["value"].dtype) | document), indent=1, allow_nan=False))
+        print(
+            json.dumps(
+                _plain(_environment(dataset["value"].dtype) | document), indent=1, allow_nan=False
+            )
+        )
     else:
         results = ", ".join(f"{number} {name}" for name, number in document["results"].items())
         gap = document["largest_gap"]
         certified = "" if gap is None else f"\nlargest relative duality gap {gap:.1e}"
         done = f"{document['done']} of {document['lanes']} lanes done"
-        print(f"{done}, {document['seconds']:.3g} s in this run: {results}{certified}\nstored in {options.out}")
+        print(
+            f"{done}, {document['seconds']:.3g} s in this run: {results}{certified}\nstored in "
+            f"{options.out}"
+        )
     if not document["complete"]:
         print("interrupted: go on with --resume", file=sys.stderr)
     return document["status"]
@@ -268,7 +403,9 @@ def _summary(dataset) -> dict[str, Any]:
         "done": int(dataset.attrs["done"]),
         "failed": failed,
         "complete": complete,
-        "results": {Result(int(code)).name: int(number) for code, number in zip(codes, numbers, strict=True)},
+        "results": {
+            Result(int(code)).name: int(number) for code, number in zip(codes, numbers, strict=True)
+        },
         "largest_gap": float(gaps.max()) if gaps.size else None,
         "seconds": float(dataset.attrs["seconds"]),
         "status": 130 if not complete else 1 if failed else 0,
@@ -284,11 +421,19 @@ def _environment(dtype) -> dict[str, str]:
         ours = version("ufm")
     except PackageNotFoundError:
         ours = "not installed"
-    return {"ufm": ours, "jax": jax.__version__, "backend": jax.default_backend(), "dtype": str(dtype)}
+    return {
+        "ufm": ours,
+        "jax": jax.__version__,
+        "backend": jax.default_backend(),
+        "dtype": str(dtype),
+    }
 
 
 def _plain(value):
-    """Numbers, strings, lists and tables only; what is not finite becomes null, because JSON has no word for it."""
+    """Numbers, strings, lists and tables only.
+
+    What is not finite becomes null, because JSON has no word for it.
+    """
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if hasattr(value, "tolist"):

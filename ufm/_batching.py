@@ -13,7 +13,10 @@ SHARED, SAME = jax.sharding.PartitionSpec("lanes"), jax.sharding.PartitionSpec()
 
 
 def shared_out(function: Callable, devices: Sequence[Any], specs: tuple) -> Callable:
-    """`function` of arguments held as `specs` say, whose results are all SHARED; no word passes between the devices."""
+    """`function` of arguments held as `specs` say, whose results are all SHARED.
+
+    No word passes between the devices.
+    """
     mesh = jax.sharding.Mesh(np.asarray(devices), ("lanes",))
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=SHARED, check_vma=False)
 
@@ -21,9 +24,11 @@ def shared_out(function: Callable, devices: Sequence[Any], specs: tuple) -> Call
 def over_lanes(function: Callable, *stacked, platform: str):
     """`function` of every lane of `stacked`: on a CPU one lane after the other, else all at once.
 
-    On a CPU a batched loop waits for its slowest lane, and batched small products are slow. And JAX's LAPACK routines share a large batch
-    out over XLA's threads there, and block the thread that they were called on until that is done: as many such calls as there are
-    threads wait for one another for ever (jaxlib 0.10.2). One after the other, small matrices are as fast and nothing waits.
+    On a CPU a batched loop waits for its slowest lane, and batched small products are slow. And
+    JAX's LAPACK routines share a large batch out over XLA's threads there, and block the thread
+    that they were called on until that is done: as many such calls as there are threads wait for
+    one another for ever (jaxlib 0.10.2). One after the other, small matrices are as fast and
+    nothing waits.
     """
     if platform == "cpu":
         return jax.lax.map(lambda lane: function(*lane), stacked)
@@ -31,7 +36,10 @@ def over_lanes(function: Callable, *stacked, platform: str):
 
 
 def one_by_one(function: Callable) -> Callable:
-    """`function` of one array, which `vmap` turns into `over_lanes`. It cannot be differentiated in reverse mode."""
+    """`function` of one array, which `vmap` turns into `over_lanes`.
+
+    It cannot be differentiated in reverse mode.
+    """
 
     @jax.custom_batching.custom_vmap
     def single(array):

@@ -1,4 +1,7 @@
-"""What the commands share: output that any terminal can show, arguments, and compiled programs kept between runs."""
+"""What the commands share.
+
+Output that any terminal can show, arguments, and compiled programs kept between runs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import tempfile
 import unicodedata
 from collections.abc import Callable
 
-# What a terminal that has no such character is shown; others lose their accents, or become their code.
+# What a terminal that has no such character is shown; others lose their accents, or become their
+# code.
 _WORDS = {
     "−": "-",
     "–": "-",
@@ -35,7 +39,10 @@ _CLOSED_PIPE = 141
 
 
 def run(main: Callable[[], int]) -> int:
-    """The exit status of a command. It prints in any encoding, and ends without a word once nobody reads what it prints."""
+    """The exit status of a command.
+
+    It prints in any encoding, and ends without a word once nobody reads what it prints.
+    """
     codecs.register_error("ufm.plain", _plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -69,7 +76,10 @@ def _plain(character: str) -> str:
 
 
 def _let_go(stream) -> None:
-    """Where the reader has gone, send what is still held back nowhere: the flush at the interpreter's end would complain."""
+    """Where the reader has gone, send what is still held back nowhere.
+
+    The flush at the interpreter's end would complain.
+    """
     try:
         stream.flush()
     except BrokenPipeError:
@@ -79,20 +89,29 @@ def _let_go(stream) -> None:
 
 
 def path_argument(text: str) -> str:
-    """The name of a file or folder from a command line, refused where it is empty: that would be the current folder."""
+    """The name of a file or folder from a command line, refused where it is empty.
+
+    That would be the current folder.
+    """
     if not text:
-        raise argparse.ArgumentTypeError("must be the name of a file or folder; got '' (is a variable of the shell not set?)")
+        raise argparse.ArgumentTypeError(
+            "must be the name of a file or folder; got '' (is a variable of the shell not set?)"
+        )
     return text
 
 
 def keep_compiled_programs() -> str | None:
-    """Let JAX keep compiled programs in the user's cache folder; the folder, or None where nothing can be written."""
+    """Let JAX keep compiled programs in the user's cache folder.
+
+    The folder, or None where nothing can be written.
+    """
     import jax
 
     folder = cache_folder()
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", folder)
-        # the default keeps only programs that took a second to compile; ours take less, and there are many
+        # the default keeps only programs that took a second to compile; ours take less, and there
+        # are many
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return folder

@@ -1,7 +1,8 @@
 """Files that are believed for what they hold, not for their name: whole or not there, and checked.
 
-A sealed file is an `.npz` file with two more arrays: "about", JSON that says what the others are, and
-"seal", a hash of all of them. So no bit changes unnoticed, and arrays of two files cannot be mixed.
+A sealed file is an `.npz` file with two more arrays: "about", JSON that says what the others are,
+and "seal", a hash of all of them. So no bit changes unnoticed, and arrays of two files cannot be
+mixed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _ABOUT, _SEAL, _NPY = "about", "seal", ".npy"
 
 
 def write_whole(path: str | os.PathLike, content: bytes | str | Callable[[IO[bytes]], Any]) -> None:
-    """A file that appears whole or not at all, on disk when this returns: readers find the old or the new one.
+    """A file that appears whole or not at all, on disk when this returns.
+
+    Readers find the old or the new one.
 
     `content`: what is in it, or what writes that to a file.
     """
@@ -64,8 +67,8 @@ class Archive:
     def read(self, name: str) -> np.ndarray:
         """An array; `ValueError` where it is damaged, or of objects.
 
-        NumPy's own reader believes a header that promises fewer rows. What it leaves is asked for here, and
-        at the end of an entry `zipfile` holds all of it against its checksum.
+        NumPy's own reader believes a header that promises fewer rows. What it leaves is asked for
+        here, and at the end of an entry `zipfile` holds all of it against its checksum.
         """
         try:
             with self._archive.open(name + _NPY) as entry:
@@ -81,7 +84,10 @@ class Archive:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[Archive]:
-    """The arrays of an `.npz` file; `NotAnArchive` where it is none, `OSError` where it cannot be opened."""
+    """The arrays of an `.npz` file.
+
+    `NotAnArchive` where it is none, `OSError` where it cannot be opened.
+    """
     with open(path, "rb") as file:
         try:
             archive = Archive(zipfile.ZipFile(file))
@@ -131,7 +137,10 @@ def sealed_json(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_json(text: str) -> dict[str, Any]:
-    """A document from the text of `sealed_json`, without the hash; `ValueError` for any other text."""
+    """A document from the text of `sealed_json`, without the hash.
+
+    `ValueError` for any other text.
+    """
     document = json.loads(text)
     if not isinstance(document, dict) or _SEAL not in document:
         raise ValueError("it does not say what it holds")

@@ -1,4 +1,7 @@
-"""What losses and domains share: a name, the parameters that they are made from, and how a message shows them."""
+"""What losses and domains share.
+
+a name, the parameters that they are made from, and how a message shows them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from ufm._validate import concrete
 
 
 class AbstractNamed(eqx.Module):
-    """A part of a problem that users may define, and ask for by its `name`; that of the class unless given."""
+    """A part of a problem that users may define, and ask for by its `name`.
+
+    That of the class unless given.
+    """
 
     name: ClassVar[str]
 
@@ -25,7 +31,8 @@ class AbstractNamed(eqx.Module):
 
     def __str__(self) -> str:
         """The class with its parameters, for messages."""
-        return f"{type(self).__name__}({', '.join(f'{name}={_shown(value)}' for name, value in self._shown_fields().items())})"
+        fields = (f"{name}={_shown(value)}" for name, value in self._shown_fields().items())
+        return f"{type(self).__name__}({', '.join(fields)})"
 
     def _shown_fields(self) -> dict[str, Any]:
         """What a message shows."""
@@ -33,7 +40,10 @@ class AbstractNamed(eqx.Module):
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
-        """The names of what it is made from, as the constructor has them; options and sweeps read these."""
+        """The names of what it is made from, as the constructor has them.
+
+        Options and sweeps read these.
+        """
         return tuple(name for name in inspect.signature(cls.__init__).parameters if name != "self")
 
 
@@ -43,5 +53,7 @@ def _shown(value) -> str:
     if array is None:
         return "traced"
     if array.size <= 8 and np.issubdtype(array.dtype, np.number):
-        return f"{array:g}" if array.ndim == 0 else f"[{', '.join(f'{x:g}' for x in array.ravel())}]"
+        return (
+            f"{array:g}" if array.ndim == 0 else f"[{', '.join(f'{x:g}' for x in array.ravel())}]"
+        )
     return f"array of shape {array.shape}"

@@ -1,4 +1,6 @@
-r"""Norms and decompositions with two promises: no square over- or underflows, and derivatives are finite wherever the value is.
+r"""Norms and decompositions with two promises.
+
+No square over- or underflows, and derivatives are finite wherever the value is.
 
 Scale is taken out as a power of two, which is exact, before anything is squared. A root at zero has
 derivative 0 here, a subgradient of the norm that it is part of. Singular *vectors* of a repeated
@@ -18,7 +20,8 @@ from ufm._batching import one_by_one
 
 
 def unit(array: Array, *, axis: int | None = None) -> Array:
-    """The largest power of two up to the largest entry, or 1 where all entries are zero or one is not finite.
+    """The largest power of two up to the largest entry, or 1 where all entries are zero or one is
+    not finite.
 
     Along `axis`, which is kept, or of the whole array. A constant to derivatives, since what is
     divided by it is multiplied by it again, or blind to scale.
@@ -66,8 +69,11 @@ def _singular_values_jvp(primals, tangents):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def spectral(matrix: Float[Array, "m n"], floor, power: int) -> tuple[Float[Array, "m n"], Float[Array, " r"]]:
-    r"""$\sum_{s_i > f s_1} s_i^p\,u_i v_i^\top$ of a singular value decomposition, f the `floor`, and all singular values.
+def spectral(
+    matrix: Float[Array, "m n"], floor, power: int
+) -> tuple[Float[Array, "m n"], Float[Array, " r"]]:
+    r"""$\sum_{s_i > f s_1} s_i^p\,u_i v_i^\top$ of a singular value decomposition, f the `floor`,
+    and all singular values.
 
     Power 0 is the polar factor (of a matrix without full rank, where nothing is left out for f < 0,
     one of several), power -1 the transposed pseudo-inverse.
@@ -78,7 +84,9 @@ def spectral(matrix: Float[Array, "m n"], floor, power: int) -> tuple[Float[Arra
 
 @spectral.defjvp
 def _spectral_jvp(power, primals, tangents):
-    r"""Of $U g(S) V^\top$, g odd: differences of g over those of s act on the symmetric part, sums over sums on the rest.
+    r"""Of $U g(S) V^\top$, g odd.
+
+    Differences of g over those of s act on the symmetric part, sums over sums on the rest.
 
     Both are known in closed form where g is the same power for both, so that nothing is divided by
     the difference of two equal singular values.

@@ -1,4 +1,7 @@
-"""One line of progress on a terminal: what, how far, how long. Nothing in a pipe, nothing for work under a second."""
+"""One line of progress on a terminal: what, how far, how long.
+
+Nothing in a pipe, nothing for work under a second.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,22 @@ import time
 
 
 class Progress:
-    """A line on standard error, rewritten at most ten times a second; `show=None` shows it on a terminal only.
+    """A line on standard error, rewritten at most ten times a second.
+
+    `show=None` shows it on a terminal only.
 
     `left`: how sure the time left is, "at most" where `total` is a budget.
     """
 
-    def __init__(self, what: str, *, total: float | None, show: bool | None = None, patience: float = 1.0, left: str = "at most"):
+    def __init__(
+        self,
+        what: str,
+        *,
+        total: float | None,
+        show: bool | None = None,
+        patience: float = 1.0,
+        left: str = "at most",
+    ):
         self.what, self.total, self.left = what, total, left
         self.shown = sys.stderr.isatty() if show is None else show
         self.began = time.monotonic()

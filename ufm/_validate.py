@@ -25,7 +25,21 @@ MOST_STARTS = 10**6
 MOST_THREADS = 4096
 # What a message shows of a value: numbers of an array, characters of anything.
 _NUMBERS, _CHARACTERS = 8, 80
-_PLAIN = bool | int | float | complex | str | bytes | tuple | list | dict | np.generic | np.ndarray | jax.Array | None
+_PLAIN = (
+    bool
+    | int
+    | float
+    | complex
+    | str
+    | bytes
+    | tuple
+    | list
+    | dict
+    | np.generic
+    | np.ndarray
+    | jax.Array
+    | None
+)
 
 
 def require(condition, message: str, value) -> None:
@@ -35,7 +49,9 @@ def require(condition, message: str, value) -> None:
 
 
 class Shown:
-    """A value in a message: itself where it is short, a large array by its shape, an object by its kind.
+    """A value in a message.
+
+    Itself where it is short, a large array by its shape, an object by its kind.
 
     Only a failure asks for the words: to print arrays takes longer than all checks.
     """
@@ -56,7 +72,8 @@ class Shown:
 
 
 def concrete(value) -> np.ndarray | None:
-    """The value as a NumPy array, or None while it is being traced (its contents cannot be checked then)."""
+    """The value as a NumPy array, or None while it is being traced (its contents cannot be checked
+    then)."""
     return None if is_traced(value) else np.asarray(value)
 
 
@@ -69,7 +86,10 @@ def is_traced(tree) -> bool:
 
 
 def require_instance(name: str, value, kinds: type | tuple[type, ...], words: str = "") -> None:
-    """The value is of one of these kinds; `words` say what is wanted where the names of the kinds do not."""
+    """The value is of one of these kinds.
+
+    `words` say what is wanted where the names of the kinds do not.
+    """
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
     wanted = words or " or ".join(f"ufm.{kind.__name__}" for kind in kinds)
     given = Shown(value) if isinstance(value, type) else type(value).__name__
@@ -79,14 +99,18 @@ def require_instance(name: str, value, kinds: type | tuple[type, ...], words: st
 def require_choice(name: str, value, choices: Sequence[Any]) -> None:
     """The value is one of some words (or None among them)."""
     word = value is None or isinstance(value, str)
-    words = ", ".join(f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices)
+    words = ", ".join(
+        f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices
+    )
     require(word and value in choices, f"`{name}` must be one of {words}", Shown(value))
 
 
 def require_flag(name: str, value, *, optional: bool = False) -> None:
     """The value is True or False, or None where it is `optional`."""
     good = isinstance(value, bool | np.bool_) or (optional and value is None)
-    require(good, f"`{name}` must be True{', False or None' if optional else ' or False'}", Shown(value))
+    require(
+        good, f"`{name}` must be True{', False or None' if optional else ' or False'}", Shown(value)
+    )
 
 
 def require_one_of(**given) -> None:
@@ -109,13 +133,19 @@ def require_key(name: str, value, *, shape: tuple[int, ...] = ()) -> None:
     made = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     wanted = "a key made by jax.random.key(seed)"
     require(made, f"`{name}` must be {wanted}", Shown(value))
-    require(value.shape == shape, f"`{name}` must be {'one key' if shape == () else f'keys of shape {shape}'}", value.shape)
+    require(
+        value.shape == shape,
+        f"`{name}` must be {'one key' if shape == () else f'keys of shape {shape}'}",
+        value.shape,
+    )
 
 
 def require_path(name: str, value) -> str:
     """The value is the name of a file or folder, and not an empty one."""
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    require(isinstance(path, str), f"`{name}` must be a path (a string or os.PathLike)", Shown(value))
+    require(
+        isinstance(path, str), f"`{name}` must be a path (a string or os.PathLike)", Shown(value)
+    )
     require(path, f"`{name}` must be the name of a file or folder", "an empty one")
     return path
 
@@ -131,13 +161,20 @@ def require_real(
     ndim: int | None = None,
     empty: bool = False,
 ) -> np.ndarray | jax.Array:
-    """The value as an array, of real numbers and of this shape, or of so many axes; not read, so possibly traced."""
+    """The value as an array, of real numbers and of this shape, or of so many axes.
+
+    Not read, so possibly traced.
+    """
     array = value if isinstance(value, np.ndarray | jax.Array) else _read(name, value)
     real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
     wanted = "must be one real number" if shape == () else "must hold real numbers"
     require(real, f"`{name}` {wanted}", Shown(value))
     if shape is not None:
-        one = f"`{name}` must be one real number" if shape == () else f"`{name}` must have shape {shape}"
+        one = (
+            f"`{name}` must be one real number"
+            if shape == ()
+            else f"`{name}` must have shape {shape}"
+        )
         require(array.shape == shape, one, array.shape)
     if ndim is not None:
         wanted = {1: "a sequence of numbers", 2: "a matrix"}[ndim]
@@ -156,7 +193,9 @@ def require_array(name: str, value, *, kind: Any = jnp.floating) -> None:
 def _read(name: str, value) -> np.ndarray | jax.Array:
     """Numbers, or lists of them, as an array."""
     huge = isinstance(value, int) and abs(value) >= 2**63
-    require(not huge, f"`{name}` must be a float, or a whole number of at most 63 bits", Shown(value))
+    require(
+        not huge, f"`{name}` must be a float, or a whole number of at most 63 bits", Shown(value)
+    )
     # a range costs nothing until it is read
     long = isinstance(value, range) and bool(value[LONGEST_LIST:])
     require(not long, f"`{name}` must hold at most {LONGEST_LIST} numbers", value)
@@ -165,7 +204,9 @@ def _read(name: str, value) -> np.ndarray | jax.Array:
         return jnp.asarray(value) if array is None else array
     # whatever it is that an object does when it is asked for its numbers
     except Exception as error:
-        raise ValueError(f"`{name}` must hold real numbers, in rows of equal length; got {Shown(value)}") from error
+        raise ValueError(
+            f"`{name}` must hold real numbers, in rows of equal length; got {Shown(value)}"
+        ) from error
 
 
 def require_each(
@@ -177,7 +218,10 @@ def require_each(
     shape: tuple[int, ...] | None = None,
     ndim: int | None = None,
 ) -> np.ndarray | None:
-    """Every entry of a (possibly traced) value is `good`; of a large one the message shows the first that are not."""
+    """Every entry of a (possibly traced) value is `good`.
+
+    Of a large one the message shows the first that are not.
+    """
     values = concrete(require_real(name, value, shape=shape, ndim=ndim))
     if values is not None:
         holds = good(values)
@@ -187,13 +231,21 @@ def require_each(
 
 
 def require_positive(name: str, value, reason: str = "", **form) -> None:
-    """Every entry of a (possibly traced) value is finite and > 0; `form` is the `shape` or `ndim` of `require_real`."""
+    """Every entry of a (possibly traced) value is finite and > 0.
+
+    `form` is the `shape` or `ndim` of `require_real`.
+    """
     require_each(name, value, finite_and_positive, f"be finite and > 0{reason}", **form)
 
 
 def require_nonnegative(name: str, value, **form) -> None:
-    """Every entry of a (possibly traced) value is finite and >= 0; `form` as for `require_positive`."""
-    require_each(name, value, lambda array: np.isfinite(array) & (array >= 0), "be finite and >= 0", **form)
+    """Every entry of a (possibly traced) value is finite and >= 0.
+
+    `form` as for `require_positive`.
+    """
+    require_each(
+        name, value, lambda array: np.isfinite(array) & (array >= 0), "be finite and >= 0", **form
+    )
 
 
 def require_finite(name: str, value, **form) -> None:
@@ -202,7 +254,8 @@ def require_finite(name: str, value, **form) -> None:
 
 
 def require_static(name: str, value, good: Callable[[Any], bool], words: str) -> None:
-    """The value is a number of Python, as static fields must be for compiled code to be found again, and a `good` one."""
+    """The value is a number of Python, as static fields must be for compiled code to be found
+    again, and a `good` one."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     require(number, f"`{name}` must be a number, and not an array", Shown(value))
     require_each(name, value, lambda array: np.isfinite(array) & good(array), words, shape=())
@@ -219,7 +272,10 @@ def finite_and_positive(array: np.ndarray) -> np.ndarray:
 
 
 def float_dtype(dtype=None, *, name: str = "dtype") -> np.dtype:
-    """The float dtype asked for, or JAX's default; `ValueError` for float64 while JAX has it switched off."""
+    """The float dtype asked for, or JAX's default.
+
+    `ValueError` for float64 while JAX has it switched off.
+    """
     if dtype is None:
         return np.dtype(jax.dtypes.canonicalize_dtype(float))
     try:
@@ -234,7 +290,8 @@ def float_dtype(dtype=None, *, name: str = "dtype") -> np.dtype:
     assert given is not None
     require(
         jax.dtypes.canonicalize_dtype(given) == given,
-        f"`{name}` must be available: call jax.config.update('jax_enable_x64', True) before the first array",
+        f"`{name}` must be available: call jax.config.update('jax_enable_x64', True) before the "
+        f"first array",
         f"{given} while JAX's default is float32",
     )
     return given
@@ -273,7 +330,9 @@ def rounding_of(value) -> float:
 
 
 def require_dtype(name: str, value, dtype) -> None:
-    """A floating-point array has the dtype of the problem: a float32 one would silently carry 1e-7 errors into a 1e-12 check.
+    """A floating-point array has the dtype of the problem.
+
+    a float32 one would silently carry 1e-7 errors into a 1e-12 check.
 
     Python floats carry no dtype and pass.
     """

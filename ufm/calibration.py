@@ -1,7 +1,8 @@
 r"""Calibration: does a class predicted with probability p come out with frequency p?
 
-Labels may be soft: the label of a point is then drawn from its target y, and the expectation over that draw is taken exactly. With
-$\hat k = \arg\max_k p_k$ a point predicted with confidence $p_{\hat k}$ is right with probability $y_{\hat k}$.
+Labels may be soft: the label of a point is then drawn from its target y, and the expectation over
+that draw is taken exactly. With $\hat k = \arg\max_k p_k$ a point predicted with confidence
+$p_{\hat k}$ is right with probability $y_{\hat k}$.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from ufm.labels import Labels
 class Reliability(eqx.Module):
     r"""A reliability curve: points in bins of confidence, and how often each bin is right.
 
-    `edges` (B + 1,): bin b holds the confidences in $(e_b, e_{b+1}]$, the first one its lower edge too. `masses` (B,): the share of the
-    points in each bin, summing to 1. `confidence`, `accuracy` (B,): means over the bin, NaN in an empty one. `deviation`:
-    $\mathbb E|y_{\hat k} - p_{\hat k}|$ without bins, which `ece` never exceeds.
+    `edges` (B + 1,): bin b holds the confidences in $(e_b, e_{b+1}]$, the first one its lower edge
+    too. `masses` (B,): the share of the points in each bin, summing to 1. `confidence`, `accuracy`
+    (B,): means over the bin, NaN in an empty one. `deviation`: $\mathbb E|y_{\hat k} - p_{\hat k}|$
+    without bins, which `ece` never exceeds.
     """
 
     edges: Float[Array, " B+1"]
@@ -44,12 +46,16 @@ class Reliability(eqx.Module):
 
     @property
     def gap(self) -> Float[Array, " B"]:
-        """Accuracy minus confidence of each bin: positive where the model trusts itself too little, 0 in an empty bin."""
+        """Accuracy minus confidence of each bin.
+
+        Positive where the model trusts itself too little, 0 in an empty bin.
+        """
         return jnp.where(self.masses > 0, self.accuracy - self.confidence, 0)
 
     @property
     def ece(self) -> Float[Array, ""]:
-        r"""The expected calibration error, $\sum_b \omega_b\,|\mathrm{acc}_b - \mathrm{conf}_b|$."""
+        r"""The expected calibration error, $\sum_b \omega_b\,|\mathrm{acc}_b -
+        \mathrm{conf}_b|$."""
         return jnp.dot(self.masses, jnp.abs(self.gap))
 
     @property
@@ -59,34 +65,51 @@ class Reliability(eqx.Module):
 
     @property
     def underconfidence(self) -> Float[Array, ""]:
-        """Mean accuracy minus mean confidence over all points: negative for a model that trusts itself too much."""
+        """Mean accuracy minus mean confidence over all points.
+
+        Negative for a model that trusts itself too much.
+        """
         return jnp.dot(self.masses, self.gap)
 
 
-def reliability(probabilities: Float[Array, "K C"] | Float[np.ndarray, "K C"], labels: Labels, *, bins=15) -> Reliability:
-    r"""The reliability curve of predicted probabilities, with labels drawn from soft targets; the draw is averaged exactly.
+def reliability(
+    probabilities: Float[Array, "K C"] | Float[np.ndarray, "K C"], labels: Labels, *, bins=15
+) -> Reliability:
+    r"""The reliability curve of predicted probabilities, with labels drawn from soft targets.
 
-    $\mathrm{conf}_b = \mathbb E[p_{\hat k}\mid p_{\hat k}\in b]$ and $\mathrm{acc}_b = \mathbb E[y_{\hat k}\mid p_{\hat k}\in b]$, each
-    column counted by its mass.
+    The draw is averaged exactly.
 
-    `probabilities` (K, C): columns that sum to 1, such as `jax.nn.softmax(solution.logits, axis=0)`. `labels`: `Labels` whose targets are
-    distributions, one column for each of `probabilities`: one-hot for points of a known class, soft for mixed points, and those of
-    `drawn_labels` for a finite sample. `bins`: how many bins of equal width, or their increasing edges from 0 to 1 (B + 1,). Of equal
-    largest probabilities the first class counts as predicted.
+    $\mathrm{conf}_b = \mathbb E[p_{\hat k}\mid p_{\hat k}\in b]$ and $\mathrm{acc}_b = \mathbb
+    E[y_{\hat k}\mid p_{\hat k}\in b]$, each column counted by its mass.
 
-    Returns a `Reliability`; `.ece` is the expected calibration error. Runs inside `jit` and `vmap` (`bins` fixed).
+    `probabilities` (K, C): columns that sum to 1, such as `jax.nn.softmax(solution.logits,
+    axis=0)`. `labels`: `Labels` whose targets are distributions, one column for each of
+    `probabilities`: one-hot for points of a known class, soft for mixed points, and those of
+    `drawn_labels` for a finite sample. `bins`: how many bins of equal width, or their increasing
+    edges from 0 to 1 (B + 1,). Of equal largest probabilities the first class counts as predicted.
 
-    Raises `ValueError` for shapes that disagree, columns that are no distributions, and edges that do not increase from 0 to 1.
+    Returns a `Reliability`; `.ece` is the expected calibration error. Runs inside `jit` and `vmap`
+    (`bins` fixed).
 
-    A bin averages over its points, so an ECE of 0 does not say that p equals y: `deviation` does, for the predicted class.
+    Raises `ValueError` for shapes that disagree, columns that are no distributions, and edges that
+    do not increase from 0 to 1.
+
+    A bin averages over its points, so an ECE of 0 does not say that p equals y: `deviation` does,
+    for the predicted class.
     """
     p = as_floats("probabilities", probabilities, ndim=2)
     require_instance("labels", labels, Labels)
     p, targets = at_one_width(p, labels.targets)
-    require(p.shape == targets.shape, f"`probabilities` must have the shape of `labels.targets`, {targets.shape}", p.shape)
+    require(
+        p.shape == targets.shape,
+        f"`probabilities` must have the shape of `labels.targets`, {targets.shape}",
+        p.shape,
+    )
     _require_distributions("probabilities", p, rounding_of(probabilities))
     _require_distributions("labels.targets", targets, rounding_of(labels.targets))
-    return _reliability(p, targets, labels.mass_shares.astype(p.dtype), _checked_edges(bins, p.dtype))
+    return _reliability(
+        p, targets, labels.mass_shares.astype(p.dtype), _checked_edges(bins, p.dtype)
+    )
 
 
 @jax.jit
@@ -111,14 +134,17 @@ def _reliability(p: Array, targets: Array, weights: Array, edges: Array) -> Reli
 
 
 def drawn_labels(labels: Labels, *, key: PRNGKeyArray, draws: int = 1) -> Labels:
-    """What a finite sample sees of soft labels: for every column the frequencies of the classes among labels drawn from its target.
+    """What a finite sample sees of soft labels.
 
-    `labels`: `Labels` whose targets are distributions. `key`: a `jax.random.key`. `draws`: labels drawn for each column. Returns `Labels`
-    of the same shape and masses, one-hot for `draws=1`.
+    For every column the frequencies of the classes among labels drawn from its target.
+
+    `labels`: `Labels` whose targets are distributions. `key`: a `jax.random.key`. `draws`: labels
+    drawn for each column. Returns `Labels` of the same shape and masses, one-hot for `draws=1`.
 
     Raises `ValueError` for targets that are no distributions and `draws` < 1.
 
-    The ECE of a finite sample is larger than that of its law, because noise in the accuracy of a bin counts as a gap.
+    The ECE of a finite sample is larger than that of its law, because noise in the accuracy of a
+    bin counts as a gap.
     """
     require_instance("labels", labels, Labels)
     require_key("key", key)
@@ -131,19 +157,36 @@ def drawn_labels(labels: Labels, *, key: PRNGKeyArray, draws: int = 1) -> Labels
 
 
 def _require_distributions(name: str, columns: Array, rounding: float) -> None:
-    """`ValueError` unless the columns are >= 0 and sum to 1 up to the rounding of a softmax over many classes."""
+    """`ValueError` unless the columns are >= 0 and sum to 1 up to the rounding of a softmax over
+    many classes."""
     values = concrete(columns)
     if values is None:
         return
-    require(np.all(np.isfinite(values)) and np.all(values >= 0), f"`{name}` must be finite and >= 0", np.min(values))
+    require(
+        np.all(np.isfinite(values)) and np.all(values >= 0),
+        f"`{name}` must be finite and >= 0",
+        np.min(values),
+    )
     off = np.max(np.abs(values.sum(axis=0) - 1))
-    require(off <= np.sqrt(rounding), f"`{name}` must have columns that sum to 1", f"a column that is {off:.1e} off")
+    require(
+        off <= np.sqrt(rounding),
+        f"`{name}` must have columns that sum to 1",
+        f"a column that is {off:.1e} off",
+    )
 
 
 def _checked_edges(bins, dtype) -> Array:
     if isinstance(bins, int | np.integer):
         return jnp.linspace(0, 1, require_whole("bins", bins, most=LONGEST_LIST) + 1, dtype=dtype)
     edges = np.asarray(require_real("bins", bins), dtype=dtype)
-    increasing = edges.ndim == 1 and len(edges) >= 2 and edges[0] == 0 and edges[-1] == 1 and np.all(np.diff(edges) > 0)
-    require(increasing, "`bins` must be a whole number or edges that increase from 0 to 1", Shown(bins))
+    increasing = (
+        edges.ndim == 1
+        and len(edges) >= 2
+        and edges[0] == 0
+        and edges[-1] == 1
+        and np.all(np.diff(edges) > 0)
+    )
+    require(
+        increasing, "`bins` must be a whole number or edges that increase from 0 to 1", Shown(bins)
+    )
     return jnp.asarray(edges)

@@ -1,10 +1,14 @@
-r"""Strengths of decay at which the optimum changes: by formula where there is one, by bisection of certified ranks where there is none.
+r"""Strengths of decay at which the optimum changes.
 
-Along one axis, $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$, everything else held. For one layer and a convex loss the optimal
-product depends on $s = N\sqrt{\lambda_W\lambda_H}$ alone. At a probe the problem is solved and certified, and its rank counted twice: as
-singular values of the product that are not zero, and as singular values of the dual matrix that are μ; a probe where the two disagree, or
-the gap does not close, decides nothing. With a gap g and the next singular value σ of the dual, no optimum has more than
-$g\,|f|/(\mu - \sigma)$ of its nuclear norm outside the directions that were counted.
+By formula where there is one, by bisection of certified ranks where there is none.
+
+Along one axis, $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$, everything else held. For one
+layer and a convex loss the optimal product depends on $s = N\sqrt{\lambda_W\lambda_H}$ alone. At a
+probe the problem is solved and certified, and its rank counted twice: as singular values of the
+product that are not zero, and as singular values of the dual matrix that are μ; a probe where the
+two disagree, or the gap does not close, decides nothing. With a gap g and the next singular value σ
+of the dual, no optimum has more than $g\,|f|/(\mu - \sigma)$ of its nuclear norm outside the
+directions that were counted.
 """
 
 from __future__ import annotations
@@ -30,12 +34,14 @@ from ufm.optima.survey import formula_thresholds, with_ranks
 from ufm.solution import Result
 from ufm.solvers import minimise
 
-# A singular value of the product is zero below this part of the targets', one of the dual is μ from this part of it off: a relative
-# distance δ from a threshold moves both by about δ, and a solution is known to 1e-9 for δ = 1e-7.
+# A singular value of the product is zero below this part of the targets', one of the dual is μ from
+# this part of it off: a relative distance δ from a threshold moves both by about δ, and a solution
+# is known to 1e-9 for δ = 1e-7.
 _ZERO = 1e-8
 # Feature lengths go like roots of singular values.
 _VANISHED = 3e-5
-# Probes a doubling of the decay, and how far down from the largest threshold they go, unless the rank is full before.
+# Probes a doubling of the decay, and how far down from the largest threshold they go, unless the
+# rank is full before.
 _PER_DOUBLING, _DECADES = 3, 3
 # How near a threshold with a formula its ranks are probed.
 _BESIDE = 1e-3
@@ -46,8 +52,9 @@ _STARTS = 3
 class Thresholds:
     r"""Strengths of decay at which the optimum of a problem changes, in ascending order.
 
-    `strength`: $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$ of the problem as it is. `entries`: a `Threshold` each. `complete`:
-    whether a theorem says that the optimum has no others. `note`: where they come from, and what is not known.
+    `strength`: $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$ of the problem as it is.
+    `entries`: a `Threshold` each. `complete`: whether a theorem says that the optimum has no
+    others. `note`: where they come from, and what is not known.
     """
 
     strength: float
@@ -61,26 +68,38 @@ class Thresholds:
         return tuple(entry for entry in self.entries if entry.of_optimum)
 
     def factor(self, entry: Threshold) -> float:
-        """What every λ of the problem would have to be multiplied by to be there; infinite for a problem without decay."""
+        """What every λ of the problem would have to be multiplied by to be there.
+
+        Infinite for a problem without decay.
+        """
         return entry.strength / self.strength if self.strength > 0 else float("inf")
 
     def __str__(self) -> str:
         lines = [f"N Λ = {self.strength:g}; {self.note}"]
         for entry in self.entries:
             rank = "" if entry.rank is None else f", rank {entry.rank}"
-            bracket = "" if entry.bracket is None else f" in [{entry.bracket[0]:.9g}, {entry.bracket[1]:.9g}]"
+            bracket = (
+                ""
+                if entry.bracket is None
+                else f" in [{entry.bracket[0]:.9g}, {entry.bracket[1]:.9g}]"
+            )
             kind = "" if entry.of_optimum else " (not of the optimum)"
             change = f"{entry.change}{rank}{kind}"
-            lines.append(f"{entry.strength:.12g}{bracket} (× {self.factor(entry):.6g}): {change}; {entry.source}")
+            lines.append(
+                f"{entry.strength:.12g}{bracket} (× {self.factor(entry):.6g}): {change}; "
+                f"{entry.source}"
+            )
         return "\n".join(lines)
 
 
 def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = None) -> Thresholds:
-    r"""All strengths of decay at which the optimum changes its rank or its regime, with λ_b and everything but λ held.
+    r"""All strengths of decay at which the optimum changes its rank or its regime, with λ_b and
+    everything but λ held.
 
-    Where formulas cover the problem (squared error; cross-entropy of balanced classes, of two clusters without a bias, of mixtures, with
-    nonnegative features; focal loss of balanced classes) they are all there is. Elsewhere, for one layer and a loss with certificates,
-    the rank of the certified optimum is probed along the axis and bisected wherever it changes.
+    Where formulas cover the problem (squared error; cross-entropy of balanced classes, of two
+    clusters without a bias, of mixtures, with nonnegative features; focal loss of balanced classes)
+    they are all there is. Elsewhere, for one layer and a loss with certificates, the rank of the
+    certified optimum is probed along the axis and bisected wherever it changes.
 
     Parameters
     ----------
@@ -93,7 +112,8 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
 
     Returns
     -------
-    `Thresholds`: `entries` by strength, `complete`, `note`; it prints as a table. Without formula and certificate it has no entries.
+    `Thresholds`: `entries` by strength, `complete`, `note`; it prints as a table. Without formula
+    and certificate it has no entries.
 
     Raises
     ------
@@ -102,11 +122,14 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
 
     Notes
     -----
-    The bisection brackets changes between probes whose ranks differ, a third of a doubling apart; two changes that undo each other
-    between two probes would be missed. Of a problem with d below the rank of the convex optimum only thresholds with a rank of at most d
-    from there on are listed: below them its optimum is another one.
+    The bisection brackets changes between probes whose ranks differ, a third of a doubling apart;
+    two changes that undo each other between two probes would be missed. Of a problem with d below
+    the rank of the convex optimum only thresholds with a rank of at most d from there on are
+    listed: below them its optimum is another one.
     """
-    require_each("rtol", rtol, lambda rtol: (rtol >= 1e-7) & (rtol <= 0.1), "be in [1e-7, 0.1]", shape=())
+    require_each(
+        "rtol", rtol, lambda rtol: (rtol >= 1e-7) & (rtol <= 0.1), "be in [1e-7, 0.1]", shape=()
+    )
     require_flag("progress", progress, optional=True)
     facts = Facts.of(problem)
     formulas, complete = formula_thresholds(facts)
@@ -127,7 +150,10 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
 
 @dataclass(frozen=True, kw_only=True)
 class _Probe:
-    """The certified optimum at a strength: its rank, None where it is undecided, and lengths and directions of features (d, C)."""
+    """The certified optimum at a strength.
+
+    Its rank, None where it is undecided, and lengths and directions of features (d, C).
+    """
 
     strength: float
     rank: int | None
@@ -140,7 +166,11 @@ class _Line:
     def __init__(self, problem: Problem, facts: Facts):
         self.facts, self.problem = facts, problem
         self.labels = _collapsed(problem.labels, facts)
-        self.natural = float(np.linalg.norm(np.asarray(self.labels.targets) * np.sqrt(np.asarray(self.labels.masses)), 2))
+        self.natural = float(
+            np.linalg.norm(
+                np.asarray(self.labels.targets) * np.sqrt(np.asarray(self.labels.masses)), 2
+            )
+        )
         self.probes: dict[float, _Probe] = {}
         self.bar: Progress | None = None
         self._require_certifiable()
@@ -148,11 +178,16 @@ class _Line:
     def _require_certifiable(self) -> None:
         """`ValueError` naming what keeps certificates away, λ = 0 apart."""
         require_plain(self.problem, "thresholds by certificates")
-        require_certifiable(self.problem.replace(loss=self.problem.loss.canonical(), lambda_W=1.0, lambda_H=1.0))
+        require_certifiable(
+            self.problem.replace(loss=self.problem.loss.canonical(), lambda_W=1.0, lambda_H=1.0)
+        )
 
     @property
     def full_rank(self) -> int:
-        """What the rank cannot exceed: dual columns have no part along a flat direction, nor along the samples with a free bias."""
+        """What the rank cannot exceed.
+
+        Dual columns have no part along a flat direction, nor along the samples with a free bias.
+        """
         K, C = self.labels.targets.shape
         flat = self.problem.loss.flat_direction(K) is not None
         return min(K - flat, C - (self.problem.bias == "free"))
@@ -161,7 +196,9 @@ class _Line:
         """The problem at a strength, with equal decay of both factors."""
         decay = strength / self.facts.N
         loss, width = self.problem.loss.canonical(), min(self.labels.targets.shape)
-        return self.problem.replace(labels=self.labels, loss=loss, widths=(width,), lambda_W=decay, lambda_H=decay)
+        return self.problem.replace(
+            labels=self.labels, loss=loss, widths=(width,), lambda_W=decay, lambda_H=decay
+        )
 
     def probe(self, strength: float) -> _Probe:
         """The optimum there."""
@@ -174,7 +211,9 @@ class _Line:
                 if solution.result.ok and certify(problem, solution.params).closes():
                     break
             else:
-                self.probes[strength] = _Probe(strength=strength, rank=None, features=np.zeros((1, 1)))
+                self.probes[strength] = _Probe(
+                    strength=strength, rank=None, features=np.zeros((1, 1))
+                )
                 return self.probes[strength]
             self.probes[strength] = self._judged(problem, solution.params, strength)
             if self.bar is not None:
@@ -184,7 +223,11 @@ class _Line:
     def _judged(self, problem: Problem, params: Params, strength: float) -> _Probe:
         features = np.asarray(params.features) * np.sqrt(np.asarray(problem.labels.masses))
         product = np.linalg.svd(np.asarray(params.classifier) @ features, compute_uv=False)
-        dual_values = np.linalg.svd(np.asarray(_lifted_dual(problem, params)), compute_uv=False) * self.facts.N / strength
+        dual_values = (
+            np.linalg.svd(np.asarray(_lifted_dual(problem, params)), compute_uv=False)
+            * self.facts.N
+            / strength
+        )
         rank = int(np.sum(product > _ZERO * self.natural))
         agreed = rank == int(np.sum(dual_values > 1 - _ZERO))
         return _Probe(strength=strength, rank=rank if agreed else None, features=features)
@@ -207,7 +250,9 @@ def _probed(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Thresho
         probes = _scan(line, [t for t in formulas if t.of_optimum])
         found = [t for t in formulas if not t.of_optimum]
         for low, high in itertools.pairwise(probes):
-            inside = [t for t in formulas if t.of_optimum and low.strength < t.strength < high.strength]
+            inside = [
+                t for t in formulas if t.of_optimum and low.strength < t.strength < high.strength
+            ]
             assert low.rank is not None
             assert high.rank is not None
             if inside and sum(t.drop or 0 for t in inside) == low.rank - high.rank:
@@ -217,8 +262,13 @@ def _probed(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Thresho
     finally:
         line.bar.close()
     bottom, reached = probes[0].strength, probes[0].rank
-    whole = "" if reached == line.full_rank else f", where the rank is {reached} and may grow further"
-    note = f"by bisection of certified ranks from N Λ = {bottom:.3g} up{whole}, and by formula where no bracket is given"
+    whole = (
+        "" if reached == line.full_rank else f", where the rank is {reached} and may grow further"
+    )
+    note = (
+        f"by bisection of certified ranks from N Λ = {bottom:.3g} up{whole}, and by formula "
+        f"where no bracket is given"
+    )
     return with_ranks(found), note
 
 
@@ -277,10 +327,15 @@ def _named(line: _Line, low: _Probe, high: _Probe) -> Threshold:
 
 
 def _collapsed(labels: Labels, facts: Facts) -> Labels:
-    """One column a distinct target: a convex loss gains nothing by more, where all samples count alike."""
+    """One column a distinct target.
+
+    a convex loss gains nothing by more, where all samples count alike.
+    """
     if not facts.equal_weights:
         return labels
     columns = facts.distinct if not facts.one_target_per_class else facts.classes
     if (columns.masses == 0).any():
         columns = facts.distinct
-    return soft(jnp.asarray(columns.targets), jnp.asarray(columns.masses), dtype=labels.targets.dtype)
+    return soft(
+        jnp.asarray(columns.targets), jnp.asarray(columns.masses), dtype=labels.targets.dtype
+    )

@@ -1,4 +1,7 @@
-r"""Which unconstrained features model would stay where a trained network is: decay fitted to measured features and classifier."""
+r"""Which unconstrained features model would stay where a trained network is.
+
+Decay fitted to measured features and classifier.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,15 @@ from ufm.model import Params, Problem, check_params, fit
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FittedDecay:
-    r"""The decay under which measured features and classifier are closest to a stationary point of the model with one layer.
+    r"""The decay under which measured features and classifier are closest to a stationary point of
+    the model with one layer.
 
-    `lambda_W`, `lambda_H`: in the normalisation of the library. `residual_W`, `residual_H`: what of the loss gradient of the classifier and
-    of the features no decay can balance, as a fraction of that gradient: 0 at a stationary point, 1 where decay explains nothing.
-    `residual_b`: the bias gradient relative to the root mean square of the gradients of single logits, 0 for the best bias; None without.
-    `problem`: the model with this decay and the labels, loss and bias of the fit; its `labels` have the columns of the features.
+    `lambda_W`, `lambda_H`: in the normalisation of the library. `residual_W`, `residual_H`: what of
+    the loss gradient of the classifier and of the features no decay can balance, as a fraction of
+    that gradient: 0 at a stationary point, 1 where decay explains nothing. `residual_b`: the bias
+    gradient relative to the root mean square of the gradients of single logits, 0 for the best
+    bias; None without. `problem`: the model with this decay and the labels, loss and bias of the
+    fit; its `labels` have the columns of the features.
     """
 
     lambda_W: float
@@ -36,30 +42,39 @@ class FittedDecay:
     def __str__(self) -> str:
         bias = "" if self.residual_b is None else f", of the bias {self.residual_b:.1e}"
         return (
-            f"lambda_W {self.lambda_W:.6g}, lambda_H {self.lambda_H:.6g}; share of the gradient that decay leaves unbalanced: "
+            f"lambda_W {self.lambda_W:.6g}, lambda_H {self.lambda_H:.6g}; share of the gradient "
+            f"that decay leaves unbalanced: "
             f"of the classifier {self.residual_W:.1e}, of the features {self.residual_H:.1e}{bias}"
         )
 
 
-def fit_decay(features, labels: Labels, classifier, bias=None, *, loss: AbstractLoss) -> FittedDecay:
-    r"""Fit $\lambda_W$ and $\lambda_H$ to the last layer of any network by least squares on the equations of a stationary point.
+def fit_decay(
+    features, labels: Labels, classifier, bias=None, *, loss: AbstractLoss
+) -> FittedDecay:
+    r"""Fit $\lambda_W$ and $\lambda_H$ to the last layer of any network by least squares on the
+    equations of a stationary point.
 
-    With $G = \partial(\text{mean loss})/\partial Z$ those are $G H^\top + \lambda_W W = 0$ and $W^\top g_c + \lambda_H m_c h_c = 0$ for
-    each column. Least squares, every sample of a column counting once, gives
-    $$\lambda_W = -\frac{\langle G, WH\rangle}{\|W\|^2},\qquad \lambda_H = -\frac{\langle G, WH\rangle}{\sum_c m_c\|h_c\|^2},$$
-    so that $\lambda_W\|W\|^2 = \lambda_H\sum_c m_c\|h_c\|^2$, the balance of every stationary point, holds by itself.
+    With $G = \partial(\text{mean loss})/\partial Z$ those are $G H^\top + \lambda_W W = 0$ and
+    $W^\top g_c + \lambda_H m_c h_c = 0$ for each column. Least squares, every sample of a column
+    counting once, gives $$\lambda_W = -\frac{\langle G, WH\rangle}{\|W\|^2},\qquad \lambda_H =
+    -\frac{\langle G, WH\rangle}{\sum_c m_c\|h_c\|^2},$$ so that $\lambda_W\|W\|^2 = \lambda_H\sum_c
+    m_c\|h_c\|^2$, the balance of every stationary point, holds by itself.
 
-    `features` (d, C), `labels`: as `ufm.load_features` returns them. `classifier` (K, d). `bias` (K,) or None: a bias is taken as free of
-    decay. `loss`: the loss that the network was trained with.
+    `features` (d, C), `labels`: as `ufm.load_features` returns them. `classifier` (K, d). `bias`
+    (K,) or None: a bias is taken as free of decay. `loss`: the loss that the network was trained
+    with.
 
-    Returns a `FittedDecay`. A network trained to the end with decay λ on its last layer gives back $\lambda_W = \lambda$ to the accuracy of
-    its training; its $\lambda_H$ is an effective one, what the layers below charge for features of this size.
+    Returns a `FittedDecay`. A network trained to the end with decay λ on its last layer gives back
+    $\lambda_W = \lambda$ to the accuracy of its training; its $\lambda_H$ is an effective one, what
+    the layers below charge for features of this size.
 
-    Raises `ValueError` for shapes and dtypes that do not fit, features or a classifier at zero, and $\langle G, WH\rangle \ge 0$: where
-    the loss does not fall as the logits grow, no decay > 0 holds the point.
+    Raises `ValueError` for shapes and dtypes that do not fit, features or a classifier at zero, and
+    $\langle G, WH\rangle \ge 0$: where the loss does not fall as the logits grow, no decay > 0
+    holds the point.
 
-    Source: derived. It does not hold for a network with several linear layers after the features (pass their product, and
-    $\lambda_W$ is an effective one too), nor for a last layer without decay, which has no stationary point.
+    Source: derived. It does not hold for a network with several linear layers after the features
+    (pass their product, and $\lambda_W$ is an effective one too), nor for a last layer without
+    decay, which has no stationary point.
     """
     require_instance("labels", labels, Labels, "ufm.Labels; see ufm.one_hot and ufm.soft")
     require_finite("features", features, ndim=2)
@@ -74,7 +89,14 @@ def fit_decay(features, labels: Labels, classifier, bias=None, *, loss: Abstract
     ]
     last_layer(given[0], labels, given[1], given[2])
     params, widths = Params((given[1],), given[0], given[2]), (len(given[0]),)
-    model = Problem(labels, loss=loss, widths=widths, lambda_W=0.0, lambda_H=0.0, bias=None if bias is None else "free")
+    model = Problem(
+        labels,
+        loss=loss,
+        widths=widths,
+        lambda_W=0.0,
+        lambda_H=0.0,
+        bias=None if bias is None else "free",
+    )
     params = check_params(model, params, name="last layer")
     W, H, masses = params.classifier, params.features, labels.masses
     G = _logit_gradient(model, params)
@@ -87,7 +109,8 @@ def fit_decay(features, labels: Labels, classifier, bias=None, *, loss: Abstract
     require(size_H > 0, "`features` must not be zero", size_H)
     require(
         pull > 0,
-        "`features` and `classifier` must give logits W H along which the loss falls, -<G, W H> > 0, for a decay > 0",
+        "`features` and `classifier` must give logits W H along which the loss falls, -<G, W H> "
+        "> 0, for a decay > 0",
         pull * unit_G * unit_W * unit_H,
     )
     share_W, share_H = pull / size_W, pull / size_H
@@ -101,8 +124,14 @@ def fit_decay(features, labels: Labels, classifier, bias=None, *, loss: Abstract
         lambda_H=lambda_H,
         residual_W=_share(slope_W + share_W * W, slope_W),
         residual_H=residual_H,
-        residual_b=None if bias is None else _share(jnp.sum(G, axis=1), G / jnp.sqrt(masses)[None, :] * jnp.sqrt(labels.num_samples)),
-        problem=Problem(labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=model.bias),
+        residual_b=None
+        if bias is None
+        else _share(
+            jnp.sum(G, axis=1), G / jnp.sqrt(masses)[None, :] * jnp.sqrt(labels.num_samples)
+        ),
+        problem=Problem(
+            labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=model.bias
+        ),
     )
 
 

@@ -1,7 +1,10 @@
-r"""The objective to second order at a point: spectrum of the Hessian, zeros that symmetry explains, and what kind of point it is.
+r"""The objective to second order at a point.
 
-Everything is in the solvers' coordinates, in which every factor is multiplied by the root of its decay: there the decay alone is the
-identity, so eigenvalues are dimensionless and 1 is what a direction without any loss has.
+Spectrum of the Hessian, zeros that symmetry explains, and what kind of point it is.
+
+Everything is in the solvers' coordinates, in which every factor is multiplied by the root of its
+decay: there the decay alone is the identity, so eigenvalues are dimensionless and 1 is what a
+direction without any loss has.
 """
 
 from __future__ import annotations
@@ -18,13 +21,15 @@ from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
 _MAX_SIZE = 5000
-# Relative to the largest eigenvalue: rounding of a dense eigenproblem is a thousand times smaller, the softest true direction of the
-# problems in use a hundred times larger or more.
+# Relative to the largest eigenvalue: rounding of a dense eigenproblem is a thousand times smaller,
+# the softest true direction of the problems in use a hundred times larger or more.
 _ZERO = 1e-10
-# A gradient of this relative size moves the zeros of a symmetry by as much, which the bound below allows for.
+# A gradient of this relative size moves the zeros of a symmetry by as much, which the bound below
+# allows for.
 _STATIONARY = 1e-8
-# A singular value of the product below this part of the natural size is a direction that is not in use: in a converged deep solution
-# those are the products of M + 1 factors of 1e-12 each, for one layer of two.
+# A singular value of the product below this part of the natural size is a direction that is not in
+# use: in a converged deep solution those are the products of M + 1 factors of 1e-12 each, for one
+# layer of two.
 _UNUSED = 1e-6
 
 
@@ -32,8 +37,9 @@ _UNUSED = 1e-6
 class HessianSpectrum:
     r"""Eigenvalues (n,) of the Hessian at a point, ascending, in decay-weighted coordinates.
 
-    `gauge_zeros`: zeros that symmetry makes at a stationary point. `zeros`, `negative`: eigenvalues within `tolerance` of 0 and below it.
-    `rank`: of the product of the factors. `grad_norm`: relative gradient norm, as of a `Solution`.
+    `gauge_zeros`: zeros that symmetry makes at a stationary point. `zeros`, `negative`: eigenvalues
+    within `tolerance` of 0 and below it. `rank`: of the product of the factors. `grad_norm`:
+    relative gradient norm, as of a `Solution`.
     """
 
     eigenvalues: np.ndarray
@@ -63,8 +69,9 @@ class HessianSpectrum:
 class Classification:
     """What kind of point it is, and the numbers that say so.
 
-    `kind`: "minimum" (no negative curvature, no zero but those of symmetry: a strict local minimum up to symmetry), "strict saddle"
-    (negative curvature), "degenerate" (neither: zeros beyond symmetry, which second order cannot decide) or "not stationary".
+    `kind`: "minimum" (no negative curvature, no zero but those of symmetry: a strict local minimum
+    up to symmetry), "strict saddle" (negative curvature), "degenerate" (neither: zeros beyond
+    symmetry, which second order cannot decide) or "not stationary".
     """
 
     kind: str
@@ -73,29 +80,39 @@ class Classification:
     def __str__(self) -> str:
         s = self.spectrum
         return (
-            f"{self.kind}: {s.negative} negative eigenvalues, {s.zeros} zeros of which symmetry explains {s.gauge_zeros}, smallest "
+            f"{self.kind}: {s.negative} negative eigenvalues, {s.zeros} zeros of which symmetry "
+            f"explains {s.gauge_zeros}, smallest "
             f"{s.eigenvalues[0]:.3e}, rank {s.rank}, relative gradient norm {s.grad_norm:.1e}"
         )
 
 
 def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
-    r"""All eigenvalues of the Hessian at a point, with the number of zeros that symmetry makes there.
+    r"""All eigenvalues of the Hessian at a point, with the number of zeros that symmetry makes
+    there.
 
-    A hidden space of width d turned by an orthogonal matrix changes nothing; where r directions are in use that is
-    $r(d-r) + r(r-1)/2$ zeros, summed over the widths $d_1, \dots, d_M$. A free bias adds one where the loss has a flat
-    direction, such as the shift of all logits under cross-entropy; an anchor removes those of $d_1$, frozen weights all.
-    `params`: any point; the count is that of a stationary one.
+    A hidden space of width d turned by an orthogonal matrix changes nothing; where r directions are
+    in use that is $r(d-r) + r(r-1)/2$ zeros, summed over the widths $d_1, \dots, d_M$. A free bias
+    adds one where the loss has a flat direction, such as the shift of all logits under
+    cross-entropy; an anchor removes those of $d_1$, frozen weights all. `params`: any point; the
+    count is that of a stationary one.
 
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
     require_instance("problem", problem, Problem)
     require_decay(problem, "decay-weighted coordinates")
     for name, domain in problem.domains.items():
-        words = f"`problem.{name}` must treat all directions alike for a Hessian spectrum, whose symmetric zeros are counted"
+        words = (
+            f"`problem.{name}` must treat all directions alike for a Hessian spectrum, whose "
+            f"symmetric zeros are counted"
+        )
         require(domain.isotropic, words, domain)
     params = check_params(problem, params)
     flat = to_flat(problem, params)
-    require(flat.size <= _MAX_SIZE, f"`problem` must have at most {_MAX_SIZE} free variables for a dense Hessian", flat.size)
+    require(
+        flat.size <= _MAX_SIZE,
+        f"`problem` must have at most {_MAX_SIZE} free variables for a dense Hessian",
+        flat.size,
+    )
     hessian, grad_norm = _second_order(problem, flat)
     values = np.linalg.eigvalsh(np.asarray(hessian, dtype=np.float64))
     rank = product_rank(problem, params)
@@ -106,14 +123,19 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
 
 
 def classify(problem: Problem, params: Params) -> Classification:
-    """Minimum, strict saddle, degenerate or not stationary (relative gradient norm above 1e-8), by the Hessian's eigenvalues.
+    """Minimum, strict saddle, degenerate or not stationary (relative gradient norm above 1e-8), by
+    the Hessian's eigenvalues.
 
-    A minimum here is a local one. For M = 1 `certify` says whether it is global; for M >= 2 nothing does.
+    A minimum here is a local one. For M = 1 `certify` says whether it is global; for M >= 2 nothing
+    does.
 
     Raises as `hessian_spectrum` does.
     """
     spectrum = hessian_spectrum(problem, params)
-    if not spectrum.grad_norm <= _STATIONARY * float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps) ** 0.5:
+    if (
+        not spectrum.grad_norm
+        <= _STATIONARY * float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps) ** 0.5
+    ):
         kind = "not stationary"
     elif spectrum.negative:
         kind = "strict saddle"
@@ -123,15 +145,23 @@ def classify(problem: Problem, params: Params) -> Classification:
 
 
 def product_spectrum(problem: Problem, params: Params) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Singular value decomposition (U, s, Vᵀ) of $W_M\cdots W_1 H\,\mathrm{diag}(\sqrt m)$, on the host."""
+    r"""Singular value decomposition (U, s, Vᵀ) of $W_M\cdots W_1 H\,\mathrm{diag}(\sqrt m)$, on the
+    host."""
     product = np.asarray(params.classifier) @ np.asarray(params.features)
-    return np.linalg.svd(product * np.sqrt(np.asarray(problem.labels.masses))[None, :], full_matrices=False)
+    return np.linalg.svd(
+        product * np.sqrt(np.asarray(problem.labels.masses))[None, :], full_matrices=False
+    )
 
 
 def product_rank(problem: Problem, params: Params) -> int:
-    """Directions of the product in use: singular values above 1e-6 of the first, or of a thousandth of the targets' if that is larger."""
+    """Directions of the product in use.
+
+    Singular values above 1e-6 of the first, or of a thousandth of the targets' if that is larger.
+    """
     values = product_spectrum(problem, params)[1]
-    targets = np.asarray(problem.labels.targets) * np.sqrt(np.asarray(problem.labels.masses))[None, :]
+    targets = (
+        np.asarray(problem.labels.targets) * np.sqrt(np.asarray(problem.labels.masses))[None, :]
+    )
     # the targets keep a collapsed point from being measured by its rounding
     return int(np.sum(values > _UNUSED * max(values[0], 1e-3 * np.linalg.norm(targets, 2))))
 
@@ -139,7 +169,9 @@ def product_rank(problem: Problem, params: Params) -> int:
 @jax.jit
 def _second_order(problem: Problem, flat):
     value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-    return jax.hessian(flat_objective, argnums=1)(problem, flat), relative_norm(gradient, flat, value)
+    return jax.hessian(flat_objective, argnums=1)(problem, flat), relative_norm(
+        gradient, flat, value
+    )
 
 
 def _gauge_zeros(problem: Problem, rank: int) -> int:

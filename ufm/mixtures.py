@@ -1,6 +1,10 @@
-r"""Label matrices of mixup: targets $\lambda e_i + (1-\lambda) e_j$ over pairs of classes, $\lambda \sim \mathrm{Beta}(\alpha,\alpha)$.
+r"""Label matrices of mixup.
 
-Masses sum to one, so that `lambda_H` of a `Problem` is the decay inside the expectation over pairs and $\lambda$.
+Targets $\lambda e_i + (1-\lambda) e_j$ over pairs of classes, $\lambda \sim
+\mathrm{Beta}(\alpha,\alpha)$.
+
+Masses sum to one, so that `lambda_H` of a `Problem` is the decay inside the expectation over pairs
+and $\lambda$.
 """
 
 from __future__ import annotations
@@ -32,20 +36,29 @@ _LARGEST_ALPHA = 1e12
 MOST_NODES = 10_000
 
 
-def mixup(num_classes: int, alpha: float, *, nodes: int = 64, class_counts=None, dtype=None) -> Labels:
-    r"""Labels of mixup in expectation: every pair of classes, and for distinct ones a Gauss–Jacobi rule of $\mathrm{Beta}(\alpha,\alpha)$.
+def mixup(
+    num_classes: int, alpha: float, *, nodes: int = 64, class_counts=None, dtype=None
+) -> Labels:
+    r"""Labels of mixup in expectation.
 
-    $$q = \lambda e_i + (1-\lambda) e_j,\qquad (i, j) \sim \pi\otimes\pi,\quad \lambda\sim\mathrm{Beta}(\alpha,\alpha):$$
-    one column $e_i$ of mass $\pi_i^2$ for each class (mixing a class with itself does nothing), then for each pair i < j, in lexicographic
-    order, one column per node λ (ascending) of mass $2\pi_i\pi_j w_\lambda$: the law is symmetric, so (j, i, 1 − λ) is the same label.
+    Every pair of classes, and for distinct ones a Gauss–Jacobi rule of
+    $\mathrm{Beta}(\alpha,\alpha)$.
 
-    `num_classes`: K >= 2. `alpha` > 0 on the host, or one of the limits: 0 (λ is 0 or 1: one-hot labels with masses π) and `math.inf`
-    (λ = 1/2). `nodes` >= 2: of the rule; optima have boundary layers in λ, see `ufm.laws.mixup_quadrature_error` for what that costs. Nodes
-    whose weight is below the square of the rounding are left out. `class_counts` (K,) > 0: $\pi_k = n_k/N$; equal without it. `dtype`:
-    the default float unless given.
+    $$q = \lambda e_i + (1-\lambda) e_j,\qquad (i, j) \sim \pi\otimes\pi,\quad
+    \lambda\sim\mathrm{Beta}(\alpha,\alpha):$$ one column $e_i$ of mass $\pi_i^2$ for each class
+    (mixing a class with itself does nothing), then for each pair i < j, in lexicographic order, one
+    column per node λ (ascending) of mass $2\pi_i\pi_j w_\lambda$: the law is symmetric, so (j, i, 1
+    − λ) is the same label.
 
-    Returns labels whose masses sum to one. Raises `ValueError` for K < 2, a negative alpha, fewer than two nodes and counts that are
-    not K positive numbers. Source: Zhang et al. 2018 (mixup); the expectation form of the unconstrained features model is derived here.
+    `num_classes`: K >= 2. `alpha` > 0 on the host, or one of the limits: 0 (λ is 0 or 1: one-hot
+    labels with masses π) and `math.inf` (λ = 1/2). `nodes` >= 2: of the rule; optima have boundary
+    layers in λ, see `ufm.laws.mixup_quadrature_error` for what that costs. Nodes whose weight is
+    below the square of the rounding are left out. `class_counts` (K,) > 0: $\pi_k = n_k/N$; equal
+    without it. `dtype`: the default float unless given.
+
+    Returns labels whose masses sum to one. Raises `ValueError` for K < 2, a negative alpha, fewer
+    than two nodes and counts that are not K positive numbers. Source: Zhang et al. 2018 (mixup);
+    the expectation form of the unconstrained features model is derived here.
     """
     dtype = float_dtype(dtype)
     K = require_whole("num_classes", num_classes, least=2)
@@ -64,20 +77,31 @@ def mixup(num_classes: int, alpha: float, *, nodes: int = 64, class_counts=None,
     targets[:, :K] = np.eye(K)
     columns = K + np.arange(len(first) * R)
     targets[np.repeat(first, R), columns] = np.tile(lam, len(first))
-    # the rule is symmetric: 1 − λ is the node at the other end, without the rounding of a difference
+    # the rule is symmetric: 1 − λ is the node at the other end, without the rounding of a
+    # difference
     targets[np.repeat(second, R), columns] = np.tile(lam[::-1], len(first))
-    masses = np.concatenate([shares**2, np.repeat(2 * shares[first] * shares[second], R) * np.tile(weights, len(first))])
-    return Labels(targets=jnp.asarray(targets, dtype), masses=jnp.asarray(masses / masses.sum(), dtype))
+    masses = np.concatenate(
+        [shares**2, np.repeat(2 * shares[first] * shares[second], R) * np.tile(weights, len(first))]
+    )
+    return Labels(
+        targets=jnp.asarray(targets, dtype), masses=jnp.asarray(masses / masses.sum(), dtype)
+    )
 
 
-def sampled_mixup(class_counts, alpha: float, *, draws: int, key: PRNGKeyArray, dtype=None) -> Labels:
-    r"""Labels of a finite batch of mixup: `draws` independent pairs of classes and $\lambda\sim\mathrm{Beta}(\alpha,\alpha)$.
+def sampled_mixup(
+    class_counts, alpha: float, *, draws: int, key: PRNGKeyArray, dtype=None
+) -> Labels:
+    r"""Labels of a finite batch of mixup.
 
-    `class_counts` (K,) > 0: classes are drawn with probability $n_k/N$. `alpha`: as for `mixup`. `draws` >= 1: columns, each of mass
-    1/draws, in the order drawn and not merged. `key`: a `jax.random.key`. `dtype`: the default float unless given.
+    `draws` independent pairs of classes and $\lambda\sim\mathrm{Beta}(\alpha,\alpha)$.
 
-    Raises `ValueError` for K < 2, counts that are not positive, a negative alpha, and fewer than one draw. As the number of draws grows
-    the optimum tends to that of `mixup` with error of order draws^(-1/2).
+    `class_counts` (K,) > 0: classes are drawn with probability $n_k/N$. `alpha`: as for `mixup`.
+    `draws` >= 1: columns, each of mass 1/draws, in the order drawn and not merged. `key`: a
+    `jax.random.key`. `dtype`: the default float unless given.
+
+    Raises `ValueError` for K < 2, counts that are not positive, a negative alpha, and fewer than
+    one draw. As the number of draws grows the optimum tends to that of `mixup` with error of order
+    draws^(-1/2).
     """
     dtype = float_dtype(dtype)
     require_alpha(alpha)
@@ -95,18 +119,24 @@ def sampled_mixup(class_counts, alpha: float, *, draws: int, key: PRNGKeyArray, 
     else:
         lam = jax.random.beta(key_lam, alpha, alpha, (draws,), dtype)
     K = len(shares)
-    one, two = jax.nn.one_hot(first, K, axis=0, dtype=dtype), jax.nn.one_hot(second, K, axis=0, dtype=dtype)
+    one, two = (
+        jax.nn.one_hot(first, K, axis=0, dtype=dtype),
+        jax.nn.one_hot(second, K, axis=0, dtype=dtype),
+    )
     # a class mixed with itself is that class exactly, not to rounding
     lam = jnp.where(first == second, 1, lam)[None, :]
     return Labels(targets=lam * one + (1 - lam) * two, masses=jnp.full(draws, 1 / draws, dtype))
 
 
 def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
-    r"""Gauss–Jacobi rule of $\mathrm{Beta}(\alpha,\alpha)$: nodes λ (R,) ascending in (0, 1) and weights (R,) that sum to one.
+    r"""Gauss–Jacobi rule of $\mathrm{Beta}(\alpha,\alpha)$.
 
-    Exact for polynomials in λ of degree 2R − 1; nodes and weights are symmetric about 1/2. `alpha` > 0 or `math.inf` (one node, 1/2);
-    `nodes`: R >= 2. The nodes are eigenvalues of the three-term recurrence (Golub & Welsch 1969), polished by Newton's method; the weights
-    are Christoffel numbers, sums of squares, so the smallest ones are positive and as accurate as the rest.
+    Nodes λ (R,) ascending in (0, 1) and weights (R,) that sum to one.
+
+    Exact for polynomials in λ of degree 2R − 1; nodes and weights are symmetric about 1/2. `alpha`
+    > 0 or `math.inf` (one node, 1/2); `nodes`: R >= 2. The nodes are eigenvalues of the three-term
+    recurrence (Golub & Welsch 1969), polished by Newton's method; the weights are Christoffel
+    numbers, sums of squares, so the smallest ones are positive and as accurate as the rest.
 
     Raises `ValueError` for `alpha` <= 0 and fewer than two nodes.
     """
@@ -116,8 +146,14 @@ def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
     if alpha > _LARGEST_ALPHA:
         return np.array([0.5]), np.array([1.0])
     k = np.arange(2, R + 1)
-    # β_k of the orthonormal polynomials of (1 − x²)^(α − 1) on [−1, 1]; β_1 apart, where the general formula is 0/0 at α = 1/2
-    beta = np.concatenate([[1 / (2 * alpha + 1)], k * (k + 2 * alpha - 2) / (4 * (k + alpha - 0.5) * (k + alpha - 1.5))])
+    # β_k of the orthonormal polynomials of (1 − x²)^(α − 1) on [−1, 1]; β_1 apart, where the
+    # general formula is 0/0 at α = 1/2
+    beta = np.concatenate(
+        [
+            [1 / (2 * alpha + 1)],
+            k * (k + 2 * alpha - 2) / (4 * (k + alpha - 0.5) * (k + alpha - 1.5)),
+        ]
+    )
     off = np.sqrt(beta)
     x = np.linalg.eigvalsh(np.diag(off[:-1], 1) + np.diag(off[:-1], -1))
     for _ in range(2):
@@ -131,17 +167,22 @@ def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
 
 
 def mixing_moment(alpha: float) -> float:
-    r"""$\rho = \mathbb E[\lambda^2 + (1-\lambda)^2] = (\alpha+1)/(2\alpha+1)$: 1 without mixup, 2/3 for uniform λ, 1/2 for λ = 1/2."""
+    r"""$\rho = \mathbb E[\lambda^2 + (1-\lambda)^2] = (\alpha+1)/(2\alpha+1)$.
+
+    1 without mixup, 2/3 for uniform λ, 1/2 for λ = 1/2.
+    """
     require_alpha(alpha)
     return 0.5 if alpha == np.inf else (alpha + 1) / (2 * alpha + 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MixedPairs:
-    r"""Which classes each column of a label matrix mixes: $q_c = \lambda_c e_{i_c} + (1-\lambda_c) e_{j_c}$.
+    r"""Which classes each column of a label matrix mixes.
 
-    `first`, `second` (C,): classes i < j, or i = j for a pure class. `lam` (C,): the target of the first class, 1 for a pure class.
-    `other` (C,): that of the second class, 0 for a pure class.
+    $q_c = \lambda_c e_{i_c} + (1-\lambda_c) e_{j_c}$.
+
+    `first`, `second` (C,): classes i < j, or i = j for a pure class. `lam` (C,): the target of the
+    first class, 1 for a pure class. `other` (C,): that of the second class, 0 for a pure class.
     """
 
     first: np.ndarray
@@ -158,29 +199,43 @@ class MixedPairs:
 def mixed_pairs(labels: Labels) -> MixedPairs:
     """The two classes that each column mixes, read off the targets. On the host.
 
-    Raises `ValueError` for a column with three or more nonzero targets, a negative one, or a sum that is not one.
+    Raises `ValueError` for a column with three or more nonzero targets, a negative one, or a sum
+    that is not one.
     """
     require_instance("labels", labels, Labels)
-    return pairs_of(np.asarray(labels.targets, dtype=np.float64), rounding=8 * float(np.finfo(labels.targets.dtype).eps))
+    return pairs_of(
+        np.asarray(labels.targets, dtype=np.float64),
+        rounding=8 * float(np.finfo(labels.targets.dtype).eps),
+    )
 
 
 def pairs_of(targets: Floats, *, rounding: float) -> MixedPairs:
     """`mixed_pairs` of targets (K, C), whose sums are one up to `rounding`."""
     number = np.sum(targets != 0, axis=0)
-    require(number.max() <= 2, "`labels` must mix at most two classes in a column", int(number.max()))
+    require(
+        number.max() <= 2, "`labels` must mix at most two classes in a column", int(number.max())
+    )
     sums = targets.sum(axis=0)
     distributions = targets.min() >= 0 and np.max(np.abs(sums - 1)) <= rounding
-    require(distributions, "`labels` must have targets >= 0 that sum to one in every column", sums[np.argmax(np.abs(sums - 1))])
+    require(
+        distributions,
+        "`labels` must have targets >= 0 that sum to one in every column",
+        sums[np.argmax(np.abs(sums - 1))],
+    )
     columns = np.arange(targets.shape[1])
     first = np.argmax(targets > 0, axis=0)
     second = len(targets) - 1 - np.argmax(targets[::-1] > 0, axis=0)
     return MixedPairs(
-        first=first, second=second, lam=targets[first, columns], other=np.where(first == second, 0.0, targets[second, columns])
+        first=first,
+        second=second,
+        lam=targets[first, columns],
+        other=np.where(first == second, 0.0, targets[second, columns]),
     )
 
 
 def _orthonormal(x: Floats, off: Floats) -> tuple[Floats, Floats]:
-    """Orthonormal polynomials 0 … R of the recurrence at `x` (R + 1, len(x)), and their derivatives."""
+    """Orthonormal polynomials 0 … R of the recurrence at `x` (R + 1, len(x)), and their
+    derivatives."""
     values, slopes = [np.ones_like(x), x / off[0]], [np.zeros_like(x), np.full_like(x, 1 / off[0])]
     for k in range(1, len(off)):
         values.append((x * values[k] - off[k - 1] * values[k - 1]) / off[k])

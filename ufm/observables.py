@@ -1,9 +1,16 @@
-r"""Ready-made observables: functions of (problem, params) for the `observables` of `flow`, `flow_batch` and `descend`.
+r"""Ready-made observables.
 
-    ufm.flow(problem, ts=ts, key=key, observables={"nc1": ufm.observables.nc1_trace_ratio, "spectrum": ufm.observables.classifier_spectrum})
+Functions of (problem, params) for the `observables` of `flow`, `flow_batch` and `descend`.
 
-They are functions of a module, so that using one again does not compile again, and they run inside `jit` and `vmap`. `ufm.measure_params`,
-all metrics at once, is an observable too. A function of one's own is written the same way, and defined once.
+    watched = {
+        "nc1": ufm.observables.nc1_trace_ratio,
+        "spectrum": ufm.observables.classifier_spectrum,
+    }
+    ufm.flow(problem, ts=ts, key=key, observables=watched)
+
+They are functions of a module, so that using one again does not compile again, and they run inside
+`jit` and `vmap`. `ufm.measure_params`, all metrics at once, is an observable too. A function of
+one's own is written the same way, and defined once.
 """
 
 from __future__ import annotations
@@ -26,7 +33,8 @@ from ufm.solvers.first_order import sample_gradient
 
 
 def _checked(observable: Callable) -> Callable:
-    """The observable, which looks first whether it was given a problem and a point of its shapes."""
+    """The observable, which looks first whether it was given a problem and a point of its
+    shapes."""
 
     @functools.wraps(observable)
     def checked(problem: Problem, params: Params, **options):
@@ -45,14 +53,22 @@ def loss(problem: Problem, params: Params) -> Float[Array, ""]:
 
 @_checked
 def penalty(problem: Problem, params: Params) -> Float[Array, ""]:
-    """The rest of the objective: decay of factors, features and bias, and the pull to the anchor."""
+    """The rest of the objective.
+
+    Decay of factors, features and bias, and the pull to the anchor.
+    """
     return decay(problem, params)
 
 
 @_checked
 def gradient_norm(problem: Problem, params: Params) -> Float[Array, ""]:
-    """The norm of the gradient for the free factors, a column counting as one of its samples: the speed of the flow at rate 1."""
-    return norm(jnp.stack([norm(part) for part in jax.tree.leaves(sample_gradient(problem, params))]))
+    """The norm of the gradient for the free factors, a column counting as one of its samples.
+
+    The speed of the flow at rate 1.
+    """
+    return norm(
+        jnp.stack([norm(part) for part in jax.tree.leaves(sample_gradient(problem, params))])
+    )
 
 
 @_checked
@@ -63,25 +79,33 @@ def classifier_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
 
 @_checked
 def logits_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
-    r"""Singular values of $W H \sqrt{\mathrm{diag}(m)}$, the logits of all samples without bias, largest first, r = min(K, C)."""
+    r"""Singular values of $W H \sqrt{\mathrm{diag}(m)}$, the logits of all samples without bias,
+    largest first, r = min(K, C)."""
     return singular_values(params.classifier @ _by_samples(problem, params))
 
 
 @_checked
 def factor_spectra(problem: Problem, params: Params) -> Float[Array, "M+1 r"]:
-    r"""Singular values of W_M, …, W_1 and $H\sqrt{\mathrm{diag}(m)}$, one row each, largest first, filled up with zeros to equal length."""
-    spectra = [singular_values(factor) for factor in (*params.weights, _by_samples(problem, params))]
+    r"""Singular values of W_M, …, W_1 and $H\sqrt{\mathrm{diag}(m)}$, one row each, largest first,
+    filled up with zeros to equal length."""
+    spectra = [
+        singular_values(factor) for factor in (*params.weights, _by_samples(problem, params))
+    ]
     longest = max(len(spectrum) for spectrum in spectra)
     return jnp.stack([jnp.pad(spectrum, (0, longest - len(spectrum))) for spectrum in spectra])
 
 
 @_checked
-def imbalance(problem: Problem, params: Params, *, rates: dict | None = None) -> tuple[Float[Array, "_ _"], ...]:
-    r"""The imbalance of neighbouring factors, $W_{m+1}^\top W_{m+1} - W_m W_m^\top$, outermost pair first.
+def imbalance(
+    problem: Problem, params: Params, *, rates: dict | None = None
+) -> tuple[Float[Array, "_ _"], ...]:
+    r"""The imbalance of neighbouring factors, $W_{m+1}^\top W_{m+1} - W_m W_m^\top$, outermost pair
+    first.
 
-    The last is $W_1^\top W_1 - H\,\mathrm{diag}(m)\,H^\top$. Gradient flow multiplies each by $e^{-2\lambda t}$ where the two λ are equal,
-    for any loss, and so conserves it for λ = 0. `rates`, the dict of `flow`, divides each product by the rate of its factor, which is what
-    is conserved then, at λ = 0 only. Returns M matrices.
+    The last is $W_1^\top W_1 - H\,\mathrm{diag}(m)\,H^\top$. Gradient flow multiplies each by
+    $e^{-2\lambda t}$ where the two λ are equal, for any loss, and so conserves it for λ = 0.
+    `rates`, the dict of `flow`, divides each product by the rate of its factor, which is what is
+    conserved then, at λ = 0 only. Returns M matrices.
     """
     rates = {} if rates is None else rates
     require_instance("rates", rates, Mapping, "a dict from part to learning rate")
@@ -89,9 +113,14 @@ def imbalance(problem: Problem, params: Params, *, rates: dict | None = None) ->
     require(set(rates) <= set(known), f"`rates` may name {', '.join(known)}", list(rates))
     for part, rate in rates.items():
         require_positive(f"rates[{part!r}]", rate)
-    of_weights = jnp.broadcast_to(jnp.asarray(rates.get("weights", 1.0), problem.dtype), (problem.depth,))
+    of_weights = jnp.broadcast_to(
+        jnp.asarray(rates.get("weights", 1.0), problem.dtype), (problem.depth,)
+    )
     factors = [W / jnp.sqrt(rate) for W, rate in zip(params.weights, of_weights, strict=True)]
-    factors.append(_by_samples(problem, params) / jnp.sqrt(jnp.asarray(rates.get("features", 1.0), problem.dtype)))
+    factors.append(
+        _by_samples(problem, params)
+        / jnp.sqrt(jnp.asarray(rates.get("features", 1.0), problem.dtype))
+    )
     return tuple(outer.T @ outer - inner @ inner.T for outer, inner in itertools.pairwise(factors))
 
 
@@ -103,11 +132,15 @@ def imbalance_norm(problem: Problem, params: Params) -> Float[Array, " M"]:
 
 @_checked
 def alignment(problem: Problem, params: Params) -> Float[Array, ""]:
-    r"""The cosine of classifier and class means, $\langle W, \bar M^\top\rangle / (\|W\|\,\|\bar M\|)$.
+    r"""The cosine of classifier and class means, $\langle W, \bar M^\top\rangle / (\|W\|\,\|\bar
+    M\|)$.
 
-    $\bar M_k = \sqrt{n_k}\,\bar h_k$. NaN where either is zero. For balanced classes it is 1 minus half the squared `nc3_self_duality`.
+    $\bar M_k = \sqrt{n_k}\,\bar h_k$. NaN where either is zero. For balanced classes it is 1 minus
+    half the squared `nc3_self_duality`.
     """
-    means = collapse(problem.labels, params.features) * jnp.sqrt(problem.labels.class_counts)[None, :]
+    means = (
+        collapse(problem.labels, params.features) * jnp.sqrt(problem.labels.class_counts)[None, :]
+    )
     return jnp.sum(normalised(params.classifier) * normalised(means).T)
 
 
@@ -154,5 +187,8 @@ def nc4_agreement(problem: Problem, params: Params) -> Float[Array, ""]:
 
 
 def _by_samples(problem: Problem, params: Params) -> Float[Array, "d C"]:
-    """H with columns times the roots of their masses: the same Gram matrix as one column for each sample."""
+    """H with columns times the roots of their masses.
+
+    The same Gram matrix as one column for each sample.
+    """
     return params.features * jnp.sqrt(problem.labels.masses)[None, :]

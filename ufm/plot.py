@@ -1,4 +1,7 @@
-"""Pictures: the only module that imports matplotlib. Functions draw data on an `ax` and return it; figures are the caller's."""
+"""Pictures: the only module that imports matplotlib.
+
+Functions draw data on an `ax` and return it; figures are the caller's.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from ufm._validate import require
 from ufm.frames import simplex_etf
 from ufm.optima import perturbation
 
-# Okabe & Ito's colours, told apart by every common kind of colour vision and, with the line styles below, in grey
+# Okabe & Ito's colours, told apart by every common kind of colour vision and, with the line styles
+# below, in grey
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -23,11 +27,23 @@ _REFERENCE = {"color": "0.45", "linewidth": 0.9}
 Series = Mapping[str, tuple]
 
 
-def trajectory(ax: Axes, curves: Series, *, laws: Series | None = None, xlabel="time $t$", ylabel="", log_x=False, log_y=False) -> Axes:
-    """Quantities along flows and scripts: measured `curves` as markers on thin lines, exact `laws` as lines behind them.
+def trajectory(
+    ax: Axes,
+    curves: Series,
+    *,
+    laws: Series | None = None,
+    xlabel="time $t$",
+    ylabel="",
+    log_x=False,
+    log_y=False,
+) -> Axes:
+    """Quantities along flows and scripts.
 
-    `curves`, `laws`: label → (times (T,), values (T,)). A law with the label of a curve shares its colour and its entry in the legend. For
-    a discrete method times are steps × step size, as `Trajectory.ts` has them. NaN, which marks rows that were not reached, leaves a gap.
+    Measured `curves` as markers on thin lines, exact `laws` as lines behind them.
+
+    `curves`, `laws`: label → (times (T,), values (T,)). A law with the label of a curve shares its
+    colour and its entry in the legend. For a discrete method times are steps × step size, as
+    `Trajectory.ts` has them. NaN, which marks rows that were not reached, leaves a gap.
     """
     laws = laws or {}
     colours = _colours([*curves, *laws])
@@ -35,7 +51,15 @@ def trajectory(ax: Axes, curves: Series, *, laws: Series | None = None, xlabel="
         shared = label in curves
         dash = "-" if shared else DASHES[i % len(DASHES)]
         name = None if shared else label
-        ax.plot(*_pair(label, ts, values), color=colours[label], linestyle=dash, linewidth=1.8, alpha=0.75, label=name, zorder=2)
+        ax.plot(
+            *_pair(label, ts, values),
+            color=colours[label],
+            linestyle=dash,
+            linewidth=1.8,
+            alpha=0.75,
+            label=name,
+            zorder=2,
+        )
     for i, (label, (ts, values)) in enumerate(curves.items()):
         ts, values = _pair(label, ts, values)
         ax.plot(
@@ -55,10 +79,21 @@ def trajectory(ax: Axes, curves: Series, *, laws: Series | None = None, xlabel="
     return _finish(ax, xlabel, ylabel, log_x=log_x, log_y=log_y)
 
 
-def errors(ax: Axes, curves: Series, *, xlabel="time $t$", ylabel="relative error", tolerance=None, dtype=np.float64, log_x=False) -> Axes:
-    """Errors on a logarithmic axis, with the machine precision of `dtype` and the claimed `tolerance` marked.
+def errors(
+    ax: Axes,
+    curves: Series,
+    *,
+    xlabel="time $t$",
+    ylabel="relative error",
+    tolerance=None,
+    dtype=np.float64,
+    log_x=False,
+) -> Axes:
+    """Errors on a logarithmic axis, with the machine precision of `dtype` and the claimed
+    `tolerance` marked.
 
-    `curves`: label → (abscissae (T,), errors >= 0 (T,)). An error of exactly zero is drawn at a tenth of the machine precision.
+    `curves`: label → (abscissae (T,), errors >= 0 (T,)). An error of exactly zero is drawn at a
+    tenth of the machine precision.
     """
     eps = float(np.finfo(dtype).eps)
     colours = _colours(curves)
@@ -81,8 +116,12 @@ def errors(ax: Axes, curves: Series, *, xlabel="time $t$", ylabel="relative erro
     return _finish(ax, xlabel, ylabel, log_x=log_x, log_y=True)
 
 
-def staircase(ax: Axes, spectra: Mapping[str, np.ndarray], *, measured: Mapping[str, np.ndarray] | None = None) -> Axes:
-    """Singular values of a block $F_{kk}$ of the perturbation map, largest first: exact `spectra` as steps, `measured` as markers.
+def staircase(
+    ax: Axes, spectra: Mapping[str, np.ndarray], *, measured: Mapping[str, np.ndarray] | None = None
+) -> Axes:
+    """Singular values of a block $F_{kk}$ of the perturbation map, largest first.
+
+    Exact `spectra` as steps, `measured` as markers.
 
     Both: label → singular values (p,), in any order.
     """
@@ -91,7 +130,15 @@ def staircase(ax: Axes, spectra: Mapping[str, np.ndarray], *, measured: Mapping[
     for i, (label, values) in enumerate(spectra.items()):
         values = np.sort(np.asarray(values, dtype=float))[::-1]
         index = np.arange(1, len(values) + 1)
-        ax.step(index, values, where="mid", color=colours[label], linestyle=DASHES[i % len(DASHES)], linewidth=1.5, label=label)
+        ax.step(
+            index,
+            values,
+            where="mid",
+            color=colours[label],
+            linestyle=DASHES[i % len(DASHES)],
+            linewidth=1.5,
+            label=label,
+        )
     for i, (label, values) in enumerate(measured.items()):
         values = np.sort(np.asarray(values, dtype=float))[::-1]
         index = np.arange(1, len(values) + 1)
@@ -108,13 +155,26 @@ def staircase(ax: Axes, spectra: Mapping[str, np.ndarray], *, measured: Mapping[
     return _finish(ax, "index $i$", r"$\sigma_i(F_{kk})$")
 
 
-def hyperparameters(ax: Axes, *, vary: str, num_classes, feature_dim, lambda_W, lambda_H, beta, num_points: int = 200) -> Axes:
-    r"""How λ_W or λ_H sets the answer of collapsed features to a change of their anchor: attenuation and cross-talk, exact for every β.
+def hyperparameters(
+    ax: Axes,
+    *,
+    vary: str,
+    num_classes,
+    feature_dim,
+    lambda_W,
+    lambda_H,
+    beta,
+    num_points: int = 200,
+) -> Axes:
+    r"""How λ_W or λ_H sets the answer of collapsed features to a change of their anchor.
 
-    Attenuation is 1 minus the gain: $r/(\beta+r)$ for within-class noise in the span of the class means, $\lambda_H/(\beta+\lambda_H)$ off
-    it, $1-g$ for stretching a mean; cross-talk is $(1-g)/2$. `vary`: "lambda_H" or "lambda_W", drawn from 1/1000 of the end of collapse,
-    $\lambda_W\lambda_H = 1$, up to it, the other one held. λ and β in the normalisation of Tirer, Huang & Niles-Weed 2023; see
-    `ufm/optima/perturbation.py`.
+    Attenuation and cross-talk, exact for every β.
+
+    Attenuation is 1 minus the gain: $r/(\beta+r)$ for within-class noise in the span of the class
+    means, $\lambda_H/(\beta+\lambda_H)$ off it, $1-g$ for stretching a mean; cross-talk is
+    $(1-g)/2$. `vary`: "lambda_H" or "lambda_W", drawn from 1/1000 of the end of collapse,
+    $\lambda_W\lambda_H = 1$, up to it, the other one held. λ and β in the normalisation of Tirer,
+    Huang & Niles-Weed 2023; see `ufm/optima/perturbation.py`.
     """
     require(vary in ("lambda_H", "lambda_W"), '`vary` must be "lambda_H" or "lambda_W"', vary)
     held = lambda_W if vary == "lambda_H" else lambda_H
@@ -122,13 +182,26 @@ def hyperparameters(ax: Axes, *, vary: str, num_classes, feature_dim, lambda_W, 
     rows = []
     for value in values:
         lambdas = {"lambda_W": lambda_W, "lambda_H": lambda_H, vary: float(value)}
-        gains = perturbation.gains(num_classes=num_classes, samples_per_class=2, feature_dim=feature_dim, beta=beta, **lambdas).values
+        gains = perturbation.gains(
+            num_classes=num_classes,
+            samples_per_class=2,
+            feature_dim=feature_dim,
+            beta=beta,
+            **lambdas,
+        ).values
         rows.append([*(1 - gains[:3]), perturbation.cross_talk(beta=beta, **lambdas)])
-    labels = ("noise in the span of the means", "noise off the span", "mean stretched", "cross-talk")
+    labels = (
+        "noise in the span of the means",
+        "noise off the span",
+        "mean stretched",
+        "cross-talk",
+    )
     for label, column, colour, dash in zip(labels, np.array(rows).T, COLOURS, DASHES, strict=False):
         ax.plot(values, column, color=colour, linestyle=dash, linewidth=1.6, label=label)
     ax.axvline(end, linestyle=":", label=r"$\lambda_W\lambda_H = 1$", **_REFERENCE)
-    symbol, other = (r"$\lambda_H$", r"\lambda_W") if vary == "lambda_H" else (r"$\lambda_W$", r"\lambda_H")
+    symbol, other = (
+        (r"$\lambda_H$", r"\lambda_W") if vary == "lambda_H" else (r"$\lambda_W$", r"\lambda_H")
+    )
     ax.set_title(rf"$\beta = {beta:g}$, ${other} = {held:.3g}$", fontsize="medium")
     # towards the end of collapse 1 − g falls to zero: three decades tell the story
     top = 2 * np.max(rows)
@@ -136,43 +209,101 @@ def hyperparameters(ax: Axes, *, vary: str, num_classes, feature_dim, lambda_W, 
     return _finish(ax, symbol, "attenuation", log_x=True, log_y=True)
 
 
-def vectors(ax: Axes3D, families: Mapping[str, np.ndarray], *, samples: Mapping[str, tuple] | None = None, floor=0.0, align=True) -> Axes3D:
-    r"""Classifier rows, class means and the like as arrows in space: a colour and a number for each class, a dash for each family.
+def vectors(
+    ax: Axes3D,
+    families: Mapping[str, np.ndarray],
+    *,
+    samples: Mapping[str, tuple] | None = None,
+    floor=0.0,
+    align=True,
+) -> Axes3D:
+    r"""Classifier rows, class means and the like as arrows in space.
 
-    `ax`: made with `projection="3d"`. `families`: label → vectors (d, K), one column a class, for all of one d and K. `samples`: label →
-    (features (d, C), class of each column (C,)), drawn as dots. Lengths are in units of the longest vector of their own family, or of the
-    family whose label the samples share, since $(aW, H/a)$ are the same logits. A family no longer than `floor` is drawn as zero.
+    a colour and a number for each class, a dash for each family.
 
-    For d > 3 the picture is the projection on the three leading directions of all families together. With `align` it is turned (and
-    mirrored) as close as it goes to a fixed simplex, so that it does not jump from one solution to the next: nothing else than this is
-    arbitrary in it. Without, the first three coordinates of d <= 3 are as they are.
+    `ax`: made with `projection="3d"`. `families`: label → vectors (d, K), one column a class, for
+    all of one d and K. `samples`: label → (features (d, C), class of each column (C,)), drawn as
+    dots. Lengths are in units of the longest vector of their own family, or of the family whose
+    label the samples share, since $(aW, H/a)$ are the same logits. A family no longer than `floor`
+    is drawn as zero.
+
+    For d > 3 the picture is the projection on the three leading directions of all families
+    together. With `align` it is turned (and mirrored) as close as it goes to a fixed simplex, so
+    that it does not jump from one solution to the next: nothing else than this is arbitrary in it.
+    Without, the first three coordinates of d <= 3 are as they are.
     """
     samples = samples or {}
     arrays = {label: np.asarray(columns, dtype=float) for label, columns in families.items()}
-    dots = {label: (np.asarray(columns, dtype=float), np.asarray(index)) for label, (columns, index) in samples.items()}
+    dots = {
+        label: (np.asarray(columns, dtype=float), np.asarray(index))
+        for label, (columns, index) in samples.items()
+    }
     shapes = {array.shape for array in arrays.values()}
-    require(len(shapes) == 1 and all(len(shape) == 2 for shape in shapes), "`families` must hold matrices (d, K) of one shape", shapes)
+    require(
+        len(shapes) == 1 and all(len(shape) == 2 for shape in shapes),
+        "`families` must hold matrices (d, K) of one shape",
+        shapes,
+    )
     ((d, K),) = shapes
     for label, (columns, index) in dots.items():
-        require(columns.ndim == 2 and len(columns) == d, f"`samples[{label!r}]` must have features (d, C), d = {d}", columns.shape)
-        require(index.shape == columns.shape[1:], f"`samples[{label!r}]` must have one class for each column", index.shape)
-    units = {label: _longest(array, floor) for label, array in ({label: c for label, (c, _) in dots.items()} | arrays).items()}
+        require(
+            columns.ndim == 2 and len(columns) == d,
+            f"`samples[{label!r}]` must have features (d, C), d = {d}",
+            columns.shape,
+        )
+        require(
+            index.shape == columns.shape[1:],
+            f"`samples[{label!r}]` must have one class for each column",
+            index.shape,
+        )
+    units = {
+        label: _longest(array, floor)
+        for label, array in ({label: c for label, (c, _) in dots.items()} | arrays).items()
+    }
     arrays = {label: array / units[label] for label, array in arrays.items()}
     dots = {label: (columns / units[label], index) for label, (columns, index) in dots.items()}
     view = _view(np.concatenate(list(arrays.values()), axis=1), K, align=align)
 
     for label, (columns, index) in dots.items():
         x, y, z = view @ columns
-        ax.scatter(x, y, z, c=[COLOURS[k % len(COLOURS)] for k in index], s=9, alpha=0.6, linewidths=0, label=label, depthshade=False)
+        ax.scatter(
+            x,
+            y,
+            z,
+            c=[COLOURS[k % len(COLOURS)] for k in index],
+            s=9,
+            alpha=0.6,
+            linewidths=0,
+            label=label,
+            depthshade=False,
+        )
     for i, (label, array) in enumerate(arrays.items()):
         marker, dash = MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]
         for k, (x, y, z) in enumerate((view @ array).T):
             colour = COLOURS[k % len(COLOURS)]
-            # the mark is hollow but for the first family, so that two tips in one place are both seen
+            # the mark is hollow but for the first family, so that two tips in one place are both
+            # seen
             ax.plot((0, x), (0, y), (0, z), color=colour, linestyle=dash, linewidth=2.2 - 0.5 * i)
             size = 6 + 4 * i
-            ax.plot((x,), (y,), (z,), color=colour, marker=marker, markersize=size, markerfacecolor=colour if i == 0 else "none")
-        ax.plot((), (), (), color="0.3", linestyle=dash, marker=marker, markerfacecolor="0.3" if i == 0 else "none", label=label)
+            ax.plot(
+                (x,),
+                (y,),
+                (z,),
+                color=colour,
+                marker=marker,
+                markersize=size,
+                markerfacecolor=colour if i == 0 else "none",
+            )
+        ax.plot(
+            (),
+            (),
+            (),
+            color="0.3",
+            linestyle=dash,
+            marker=marker,
+            markerfacecolor="0.3" if i == 0 else "none",
+            label=label,
+        )
     _number_classes(ax, [view @ array for array in arrays.values()])
     # three great circles of the unit sphere, which tell near from far
     angle = np.linspace(0, 2 * np.pi, 61)
@@ -183,19 +314,30 @@ def vectors(ax: Axes3D, families: Mapping[str, np.ndarray], *, samples: Mapping[
     ax.set_box_aspect((1, 1, 1))
     ax.set_axis_off()
     # the classes' colours would be the first sample's alone in the legend
-    shown = [(h, name) for h, name in zip(*ax.get_legend_handles_labels(), strict=True) if name not in dots or name not in arrays]
+    shown = [
+        (h, name)
+        for h, name in zip(*ax.get_legend_handles_labels(), strict=True)
+        if name not in dots or name not in arrays
+    ]
     ax.legend(*zip(*shown, strict=True), fontsize="small", edgecolor="none", loc="upper left")
     return ax
 
 
 def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
-    """A Gram matrix, or the logits of each class, as a heat map; up to eight classes with the numbers in it.
+    """A Gram matrix, or the logits of each class, as a heat map.
 
-    `matrix` (K, K); entries below a millionth of the limit are written as 0. `names`: of the classes, 1, …, K unless given. `limit`: the
-    end of the colour scale, which is symmetric about 0; the largest entry unless given. Two matrices that are to be compared need one.
+    Up to eight classes with the numbers in it.
+
+    `matrix` (K, K); entries below a millionth of the limit are written as 0. `names`: of the
+    classes, 1, …, K unless given. `limit`: the end of the colour scale, which is symmetric about 0;
+    the largest entry unless given. Two matrices that are to be compared need one.
     """
     matrix = np.asarray(matrix, dtype=float)
-    require(matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1], "`matrix` must have shape (K, K)", matrix.shape)
+    require(
+        matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1],
+        "`matrix` must have shape (K, K)",
+        matrix.shape,
+    )
     K = len(matrix)
     names = [str(k + 1) for k in range(K)] if names is None else list(names)
     require(len(names) == K, f"`names` must hold K = {K} names", names)
@@ -205,7 +347,15 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     if K <= 8:
         for (i, j), entry in np.ndenumerate(matrix):
             text = f"{entry:.2g}" if abs(entry) > 1e-6 * top else "0"
-            ax.text(j, i, text, ha="center", va="center", fontsize="small", color="white" if abs(entry) > 0.6 * top else "black")
+            ax.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                fontsize="small",
+                color="white" if abs(entry) > 0.6 * top else "black",
+            )
     ax.set_xticks(range(K), names)
     ax.set_yticks(range(K), names)
     ax.tick_params(length=0)
@@ -215,7 +365,8 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
 
 
 def png(figure: Figure, *, dpi: float = 90) -> bytes:
-    """The figure as the bytes of a PNG file, for a picture that is redrawn in one place, such as `ipywidgets.Image`."""
+    """The figure as the bytes of a PNG file, for a picture that is redrawn in one place, such as
+    `ipywidgets.Image`."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
@@ -228,7 +379,10 @@ def _longest(array: np.ndarray, floor: float) -> float:
 
 
 def _number_classes(ax: Axes3D, families: list[np.ndarray]) -> None:
-    """The number of each class, beyond the tips of all families; classes that have become one share a place."""
+    """The number of each class, beyond the tips of all families.
+
+    Classes that have become one share a place.
+    """
     places: list[tuple[np.ndarray, list[int]]] = []
     for k, tip in enumerate(families[0].T):
         far = max(np.linalg.norm(vectors[:, k]) for vectors in families) + 0.15
@@ -253,8 +407,14 @@ def _view(columns: np.ndarray, num_classes: int, *, align: bool) -> np.ndarray:
     if not align:
         return flat
     # for three classes the axes, which are as good for an orthogonal frame as for a simplex
-    reference = np.eye(3) if num_classes == 3 else np.asarray(simplex_etf(num_classes, dim=max(num_classes - 1, 3)))[:3]
-    left, _, right = np.linalg.svd(np.tile(reference, columns.shape[1] // num_classes) @ (flat @ columns).T)
+    reference = (
+        np.eye(3)
+        if num_classes == 3
+        else np.asarray(simplex_etf(num_classes, dim=max(num_classes - 1, 3)))[:3]
+    )
+    left, _, right = np.linalg.svd(
+        np.tile(reference, columns.shape[1] // num_classes) @ (flat @ columns).T
+    )
     return left @ right @ flat
 
 
@@ -273,8 +433,11 @@ def _pair(label: str, ts, values) -> tuple[np.ndarray, np.ndarray]:
     return ts, values
 
 
-def _finish(ax: Axes, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False) -> Axes:
-    """The one style: labels, scales, a light grid, no box, a legend when there is something to tell apart."""
+def _finish(
+    ax: Axes, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False
+) -> Axes:
+    """The one style: labels, scales, a light grid, no box, a legend when there is something to tell
+    apart."""
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     if log_x:

@@ -1,8 +1,10 @@
-r"""`search`: the best known solution of a problem whose global optimum nobody knows, from many starts of several kinds.
+r"""`search`: the best known solution of a problem whose global optimum nobody knows, from many
+starts of several kinds.
 
-For M >= 2 the objective has local minima of every rank, the origin among them. Which one a descent ends in is decided by its start, so
-there are random starts at several scales, starts of each low rank, and starts at logits that the caller suspects; and as a direction that
-is in use is not given up by any descent, directions are taken away from the best solutions one at a time.
+For M >= 2 the objective has local minima of every rank, the origin among them. Which one a descent
+ends in is decided by its start, so there are random starts at several scales, starts of each low
+rank, and starts at logits that the caller suspects; and as a direction that is in use is not given
+up by any descent, directions are taken away from the best solutions one at a time.
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ _SCALES = (1.0, 0.5, 1.4, 0.35, 2.0, 0.7)
 
 @dataclass(frozen=True, eq=False)
 class BestKnown:
-    """What a search found; the best of it is an upper bound on the global minimum and not proved to be it.
+    """What a search found.
 
-    `best`: the solution of least value. `solutions`: all that were found, ascending, one a value. `ranks`: of the product of each.
-    `origins` (S,): kind of every start; `values`, `end_ranks`, `codes` (S,): what each led to, truncations excluded. `finished`: False
-    after Ctrl-C; pass the whole to `search(..., resume=)` then.
+    The best of it is an upper bound on the global minimum and not proved to be it.
+
+    `best`: the solution of least value. `solutions`: all that were found, ascending, one a value.
+    `ranks`: of the product of each. `origins` (S,): kind of every start; `values`, `end_ranks`,
+    `codes` (S,): what each led to, truncations excluded. `finished`: False after Ctrl-C; pass the
+    whole to `search(..., resume=)` then.
     """
 
     problem: Problem
@@ -76,10 +81,20 @@ class BestKnown:
 
     def __str__(self) -> str:
         ended = "" if self.finished else " (interrupted)"
-        lines = [f"best known value {self.value:.12g}, rank {self.rank}, of {len(self.values)} starts{ended}"]
+        lines = [
+            f"best known value {self.value:.12g}, rank {self.rank}, of {len(self.values)} "
+            f"starts{ended}"
+        ]
         for solution, rank in zip(self.solutions, self.ranks, strict=True):
-            times = int(np.sum(np.abs(self.values - float(solution.value)) <= _SAME_VALUE * abs(float(solution.value))))
-            lines.append(f"  value {float(solution.value):.12g}, rank {rank}, reached {times} times")
+            times = int(
+                np.sum(
+                    np.abs(self.values - float(solution.value))
+                    <= _SAME_VALUE * abs(float(solution.value))
+                )
+            )
+            lines.append(
+                f"  value {float(solution.value):.12g}, rank {rank}, reached {times} times"
+            )
         return "\n".join(lines)
 
 
@@ -95,14 +110,18 @@ def search(
 ) -> BestKnown:
     r"""The best solution known of a problem, from many starts; Newton's method from each.
 
-    `key`: a `jax.random.key`. `starts`: how many random starts; every second one has full rank, at 0.35 to 2 times the problem's natural
-    scale, the others have rank 1, 2, … in turn. `logits`: name → (K, K) class logits, or (K, C), to start at as well. `truncate`: for
-    M >= 2, take directions away from the best solution, weakest first, and keep what is lower, until nothing is. `resume`: an earlier
-    result of the same problem, key and `logits`, interrupted or not: its starts are not repeated, so that `starts` may be raised.
+    `key`: a `jax.random.key`. `starts`: how many random starts; every second one has full rank, at
+    0.35 to 2 times the problem's natural scale, the others have rank 1, 2, … in turn. `logits`:
+    name → (K, K) class logits, or (K, C), to start at as well. `truncate`: for M >= 2, take
+    directions away from the best solution, weakest first, and keep what is lower, until nothing is.
+    `resume`: an earlier result of the same problem, key and `logits`, interrupted or not: its
+    starts are not repeated, so that `starts` may be raised.
 
-    Returns a `BestKnown`. Ctrl-C returns what was found, `finished` False; before the first start has ended it raises `KeyboardInterrupt`.
+    Returns a `BestKnown`. Ctrl-C returns what was found, `finished` False; before the first start
+    has ended it raises `KeyboardInterrupt`.
 
-    Raises `ValueError` for λ = 0, frozen weights, an anchor, starts < 1, and logits that do not fit.
+    Raises `ValueError` for λ = 0, frozen weights, an anchor, starts < 1, and logits that do not
+    fit.
     """
     _check_free(problem)
     require_key("key", key)
@@ -113,12 +132,20 @@ def search(
         require_instance("logits", logits, Mapping, "a dict from name to logits")
     if resume is not None:
         require_instance("resume", resume, BestKnown)
-    plan = [(f"logits: {name}", value) for name, value in (logits or {}).items()] + [_random_kind(problem, i) for i in range(starts)]
+    plan = [(f"logits: {name}", value) for name, value in (logits or {}).items()] + [
+        _random_kind(problem, i) for i in range(starts)
+    ]
     for name, value in plan[: len(logits or {})]:
         _column_logits(problem, value, name=f"logits[{name[len('logits: ') :]!r}]")
-    done = [] if resume is None else list(zip(resume.origins, resume.values, resume.end_ranks, resume.codes, strict=True))
+    done = (
+        []
+        if resume is None
+        else list(zip(resume.origins, resume.values, resume.end_ranks, resume.codes, strict=True))
+    )
     require(
-        all(before[0] == name for before, (name, _) in zip(done, plan, strict=False)), "`resume` must have the same `logits`", len(done)
+        all(before[0] == name for before, (name, _) in zip(done, plan, strict=False)),
+        "`resume` must have the same `logits`",
+        len(done),
     )
     pool = _Pool(problem, [] if resume is None else list(resume.solutions))
     finished = True
@@ -126,11 +153,22 @@ def search(
     try:
         for i in range(len(done), len(plan)):
             name, value = plan[i]
-            solution = minimise(problem, start=_start(problem, value, key=jax.random.fold_in(key, i)), progress=False)
+            solution = minimise(
+                problem,
+                start=_start(problem, value, key=jax.random.fold_in(key, i)),
+                progress=False,
+            )
             if solution.result is Result.INTERRUPTED:
                 raise KeyboardInterrupt
             pool.add(solution)
-            done.append((name, float(solution.value), product_rank(problem, solution.params), int(solution.code)))
+            done.append(
+                (
+                    name,
+                    float(solution.value),
+                    product_rank(problem, solution.params),
+                    int(solution.code),
+                )
+            )
             bar.update(i + 1, f"best {float(pool.solutions[0].value):.9g}")
         if truncate and problem.depth >= 2:
             _truncate(problem, pool)
@@ -141,16 +179,29 @@ def search(
     finally:
         bar.close()
     names, values, ranks, codes = zip(*done, strict=True)
-    return BestKnown(problem, tuple(pool.solutions), names, np.array(values), np.array(ranks), np.array(codes), finished)
+    return BestKnown(
+        problem,
+        tuple(pool.solutions),
+        names,
+        np.array(values),
+        np.array(ranks),
+        np.array(codes),
+        finished,
+    )
 
 
-def start_from_logits(problem: Problem, logits, *, key: PRNGKeyArray, noise: float = 1e-3) -> Params:
-    r"""A point near given logits: $Z\,\mathrm{diag}(\sqrt m) = U S V^\top$ spread evenly over the factors, plus noise.
+def start_from_logits(
+    problem: Problem, logits, *, key: PRNGKeyArray, noise: float = 1e-3
+) -> Params:
+    r"""A point near given logits.
 
-    Factor m has the singular values $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$, the cheapest way to have this product; hidden bases are
-    random. `logits`: (K, C), or (K, K) for one column a class, which then serves every column by its target. `noise`: root mean square
-    singular value of a Gaussian matrix added to each factor, relative to the factor's largest. Directions beyond the narrowest width are
-    left out. A bias is 0.
+    $Z\,\mathrm{diag}(\sqrt m) = U S V^\top$ spread evenly over the factors, plus noise.
+
+    Factor m has the singular values $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$, the cheapest way to
+    have this product; hidden bases are random. `logits`: (K, C), or (K, K) for one column a class,
+    which then serves every column by its target. `noise`: root mean square singular value of a
+    Gaussian matrix added to each factor, relative to the factor's largest. Directions beyond the
+    narrowest width are left out. A bias is 0.
 
     Raises `ValueError` for logits that do not fit, λ = 0, frozen weights, an anchor.
     """
@@ -163,7 +214,8 @@ def start_from_logits(problem: Problem, logits, *, key: PRNGKeyArray, noise: flo
     r = min(len(s), *problem.widths)
     lambdas = np.asarray(problem.decays)
     sizes = np.sqrt(np.exp(np.mean(np.log(lambdas))) / lambdas)
-    # rounding of 1e-16 in a direction that is not there would become 1e-4 in every factor of three layers
+    # rounding of 1e-16 in a direction that is not there would become 1e-4 in every factor of three
+    # layers
     s = np.where(s > max(Z.shape) * float(np.finfo(problem.dtype).eps) * s[0], s, 0.0)
     powers = s[:r] ** (1 / (problem.depth + 1))
     random = _generator(key)
@@ -182,7 +234,10 @@ def start_from_logits(problem: Problem, logits, *, key: PRNGKeyArray, noise: flo
 
 
 def _generator(key: PRNGKeyArray) -> np.random.Generator:
-    """Random numbers on the host: a decomposition of a small matrix takes less time than its compilation would."""
+    """Random numbers on the host.
+
+    a decomposition of a small matrix takes less time than its compilation would.
+    """
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
 
@@ -196,7 +251,11 @@ class _Pool:
         value = float(solution.value)
         if not np.isfinite(value):
             return
-        twins = [i for i, old in enumerate(self.solutions) if abs(float(old.value) - value) <= _SAME_VALUE * abs(value)]
+        twins = [
+            i
+            for i, old in enumerate(self.solutions)
+            if abs(float(old.value) - value) <= _SAME_VALUE * abs(value)
+        ]
         if twins and float(self.solutions[twins[0]].grad_norm) <= float(solution.grad_norm):
             return
         self.solutions = [old for i, old in enumerate(self.solutions) if i not in twins]
@@ -205,7 +264,8 @@ class _Pool:
 
 
 def _truncate(problem: Problem, pool: _Pool) -> None:
-    """Without its j weakest directions, j = 1, 2, …, is the best solution on the way to a better one? Repeat until it is not."""
+    """Without its j weakest directions, j = 1, 2, …, is the best solution on the way to a better
+    one? Repeat until it is not."""
     improved = True
     while improved:
         improved = False
@@ -214,7 +274,8 @@ def _truncate(problem: Problem, pool: _Pool) -> None:
         root = np.sqrt(np.asarray(problem.labels.masses))
         for rank in range(product_rank(problem, best.params) - 1, 0, -1):
             shorter = (U[:, :rank] * s[None, :rank]) @ Vt[:rank] / root[None, :]
-            # no noise: a direction that is exactly 0 in all factors stays 0, where it is a local minimum
+            # no noise: a direction that is exactly 0 in all factors stays 0, where it is a local
+            # minimum
             start = start_from_logits(problem, shorter, key=jax.random.key(rank), noise=0.0)
             if best.params.bias is not None:
                 start = Params(start.weights, start.features, best.params.bias)
@@ -244,11 +305,15 @@ def _start(problem: Problem, kind, *, key: PRNGKeyArray) -> Params:
     rank, scale = kind
     if rank is None:
         start = random_start(problem, key=key)
-        return problem.projected(Params(tuple(scale * W for W in start.weights), scale * start.features, start.bias))
+        return problem.projected(
+            Params(tuple(scale * W for W in start.weights), scale * start.features, start.bias)
+        )
     # logits between unit vectors: each class is largest at itself whatever the rank
     vectors = _generator(key).standard_normal((rank, problem.labels.num_classes))
     vectors /= np.linalg.norm(vectors, axis=0)
-    return start_from_logits(problem, 4 * scale * vectors.T @ vectors, key=jax.random.fold_in(key, 0), noise=1e-2)
+    return start_from_logits(
+        problem, 4 * scale * vectors.T @ vectors, key=jax.random.fold_in(key, 0), noise=1e-2
+    )
 
 
 def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
@@ -256,7 +321,11 @@ def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
     targets = np.asarray(problem.labels.targets, dtype=np.float64)
     K, C = targets.shape
     require_finite(name, logits)
-    require(np.shape(logits) in ((K, C), (K, K)), f"`{name}` must have shape {(K, C)} or {(K, K)}", np.shape(logits))
+    require(
+        np.shape(logits) in ((K, C), (K, K)),
+        f"`{name}` must have shape {(K, C)} or {(K, K)}",
+        np.shape(logits),
+    )
     array = np.asarray(logits, dtype=np.float64)
     return array if C in (K, array.shape[1]) else array @ targets
 
@@ -265,6 +334,10 @@ def _check_free(problem: Problem) -> None:
     require_instance("problem", problem, Problem)
     require_minimum(problem, "a search")
     for name, domain in problem.domains.items():
-        require(not domain.nonnegative, f"`problem.{name}` must have no bounds on entries for a search", domain)
+        require(
+            not domain.nonnegative,
+            f"`problem.{name}` must have no bounds on entries for a search",
+            domain,
+        )
     require(not problem.frozen, "`problem` must have free weights for a search", "frozen weights")
     require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")

@@ -41,19 +41,28 @@ class Result(enum.IntEnum):
 _ADVICE = {
     Result.RUNNING: "not finished",
     Result.CONVERGED: "the relative gradient norm is below the tolerance",
-    Result.STALLED: "no step improves on rounding noise, yet the gradient is above the tolerance; loosen `tolerance` or use float64",
-    Result.MAX_STEPS: "the step budget is spent; raise `max_steps`, or go on with minimise(..., resume=solution)",
+    Result.STALLED: "no step improves on rounding noise, yet the gradient is above the "
+    "tolerance; loosen `tolerance` or use float64",
+    Result.MAX_STEPS: "the step budget is spent; raise `max_steps`, or go on with minimise(..., "
+    "resume=solution)",
     Result.DIVERGED: "value or gradient became infinite or NaN; use a smaller step size or start",
-    Result.INTERRUPTED: "stopped from the keyboard; go on with minimise(..., resume=solution) or from `final`",
+    Result.INTERRUPTED: "stopped from the keyboard; go on with minimise(..., resume=solution) "
+    "or from `final`",
     Result.REACHED_END: "integrated to the last time",
-    Result.STEADY_STATE: "the gradient vanished before the last time; later rows repeat the steady state",
-    Result.TOLERANCE_NOT_MET: "the integrator could not meet its tolerance; rows after the failure are NaN",
-    Result.POLISHED: "as STEADY_STATE, and Newton's method went on to the minimum, which is `final`",
+    Result.STEADY_STATE: "the gradient vanished before the last time; later rows repeat the "
+    "steady state",
+    Result.TOLERANCE_NOT_MET: "the integrator could not meet its tolerance; rows after the "
+    "failure are NaN",
+    Result.POLISHED: "as STEADY_STATE, and Newton's method went on to the minimum, which is "
+    "`final`",
 }
 
 
 class SolveFailed(RuntimeError):
-    """Raised by `minimise(..., throw=True)` when the result is not CONVERGED; `solution` holds what was reached."""
+    """Raised by `minimise(..., throw=True)` when the result is not CONVERGED.
+
+    `solution` holds what was reached.
+    """
 
     def __init__(self, solution: Solution):
         super().__init__(str(solution))
@@ -63,9 +72,10 @@ class SolveFailed(RuntimeError):
 class Solution(eqx.Module):
     """What `minimise` measured.
 
-    `params`: the best point found. `value`: the objective there. `grad_norm`: gradient norm relative to the size of the problem
-    (see `minimise`). `num_steps`, `num_evaluations`: outer steps, and gradients plus Hessian-vector products, of the best start.
-    `values`, `codes`: value and result of every start (S,). `state`: what `resume` needs.
+    `params`: the best point found. `value`: the objective there. `grad_norm`: gradient norm
+    relative to the size of the problem (see `minimise`). `num_steps`, `num_evaluations`: outer
+    steps, and gradients plus Hessian-vector products, of the best start. `values`, `codes`: value
+    and result of every start (S,). `state`: what `resume` needs.
     """
 
     problem: Problem
@@ -91,16 +101,18 @@ class Solution(eqx.Module):
 
     def __str__(self) -> str:
         starts = f", best of {len(self.values)} starts" if len(self.values) > 1 else ""
-        reached = f"value {float(self.value):.12g}, relative gradient norm {float(self.grad_norm):.1e}"
+        reached = (
+            f"value {float(self.value):.12g}, relative gradient norm {float(self.grad_norm):.1e}"
+        )
         return f"{reached} after {int(self.num_steps)} steps{starts}\n{self.result}"
 
 
 class Trajectory(eqx.Module):
     """What happened along the way: `flow` and `descend` share it, so one plot can hold both.
 
-    `ts` (T,): times (for a discrete method, steps taken times step size). `value` (T,): the objective. `params`: every leaf stacked on T,
-    or None where they were not kept. `observables`: name → array stacked on T. Rows past a failure are NaN. `final`: the last point
-    reached.
+    `ts` (T,): times (for a discrete method, steps taken times step size). `value` (T,): the
+    objective. `params`: every leaf stacked on T, or None where they were not kept. `observables`:
+    name → array stacked on T. Rows past a failure are NaN. `final`: the last point reached.
     """
 
     problem: Problem
@@ -125,7 +137,11 @@ class Trajectory(eqx.Module):
 
     def run(self, index: int) -> Trajectory:
         """One run of a batch; `ValueError` unless `index` is that of one, from 0 on."""
-        require(np.ndim(self.code) == 1, "`index` is for the runs of a batch (see ufm.flow_batch)", "a single run")
+        require(
+            np.ndim(self.code) == 1,
+            "`index` is for the runs of a batch (see ufm.flow_batch)",
+            "a single run",
+        )
         index = require_whole("index", index, least=0, most=len(self.code) - 1)
         return jax.tree.map(lambda leaf: leaf[index], self)
 
@@ -141,39 +157,62 @@ class AbstractCertificate(eqx.Module):
 
     @property
     def valid(self) -> bool:
-        """Whether nothing impossible was found: a bound above the value is a defect, never a proof."""
+        """Whether nothing impossible was found.
+
+        a bound above the value is a defect, never a proof.
+        """
         return not float(self.lower_bound) - float(self.value) > float(self.rounding)
 
     def closes(self, tolerance: float = 1e-9) -> bool:
-        """Whether the point is globally optimal to this relative tolerance. False says nothing when d is below the rank of the optimum."""
+        """Whether the point is globally optimal to this relative tolerance.
+
+        False says nothing when d is below the rank of the optimum.
+        """
         require_nonnegative("tolerance", tolerance, shape=())
         known = float(self.value) - float(self.lower_bound) + float(self.rounding)
-        return self.valid and float(self.gap) <= tolerance and known <= tolerance * abs(float(self.value))
+        return (
+            self.valid
+            and float(self.gap) <= tolerance
+            and known <= tolerance * abs(float(self.value))
+        )
 
     def _sentence(self, impossible: str = "a lower bound above the value") -> str:
-        """The value and the bound in words; what is `impossible` where the certificate is not valid."""
+        """The value and the bound in words.
+
+        What is `impossible` where the certificate is not valid.
+        """
         if not self.valid:
             return (
-                f"INVALID: {impossible}, so the conjugate of {self.loss} is wrong or the loss is not convex; nothing is certified\n"
+                f"INVALID: {impossible}, so the conjugate of {self.loss} is wrong or the loss is "
+                f"not convex; nothing is certified\n"
                 f"value {float(self.value):.12g}, claimed bound {float(self.lower_bound):.12g}"
             )
-        return f"value {float(self.value):.12g} >= global minimum >= {float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}"
+        return (
+            f"value {float(self.value):.12g} >= global minimum >= "
+            f"{float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}"
+        )
 
 
 def relative_gap(value: Float[Array, ""], lower_bound: Float[Array, ""]) -> Float[Array, ""]:
-    """(value − bound) / |value|, not below 0; a value of 0 is met by a bound of 0 or by none. Runs inside `jit`."""
+    """(value − bound) / |value|, not below 0; a value of 0 is met by a bound of 0 or by none.
+
+    Runs inside `jit`.
+    """
     difference = jnp.maximum(value - lower_bound, 0)
     return jnp.where(difference > 0, difference / jnp.abs(value), 0)
 
 
 class Certificate(AbstractCertificate):
-    r"""A lower bound on the global minimum from the convex lift, hence how far a point can be from it.
+    r"""A lower bound on the global minimum from the convex lift, hence how far a point can be from
+    it.
 
-    `value`: the objective at the point (with a free bias re-solved at fixed W H), known to ± `rounding`. `lower_bound` $\le$ the global
-    minimum, rounding subtracted. `gap`: (value − lower_bound) relative to the value, infinite where nothing is certified.
-    `spectral_ratio`: $\|G\|_{op}/\mu$, at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free bias before it was
-    removed, 0 without one. `contradiction`: by how much loss and conjugate miss equality in Fenchel–Young, in units of what rounding
-    can explain: above 1 one of them is wrong. `loss`: whose they are.
+    `value`: the objective at the point (with a free bias re-solved at fixed W H), known to ±
+    `rounding`. `lower_bound` $\le$ the global minimum, rounding subtracted. `gap`: (value −
+    lower_bound) relative to the value, infinite where nothing is certified. `spectral_ratio`:
+    $\|G\|_{op}/\mu$, at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free
+    bias before it was removed, 0 without one. `contradiction`: by how much loss and conjugate miss
+    equality in Fenchel–Young, in units of what rounding can explain: above 1 one of them is wrong.
+    `loss`: whose they are.
     """
 
     value: Float[Array, ""]
@@ -187,11 +226,22 @@ class Certificate(AbstractCertificate):
 
     @property
     def valid(self) -> bool:
-        """Whether nothing impossible was found: neither a bound above the value nor a conjugate that contradicts its loss."""
+        """Whether nothing impossible was found.
+
+        Neither a bound above the value nor a conjugate that contradicts its loss.
+        """
         return super().valid and not float(self.contradiction) > 1
 
     def __str__(self) -> str:
         residual = float(self.bias_residual)
         contradicted = float(self.contradiction) > 1
-        sentence = self._sentence("value and conjugate contradict each other") if contradicted else self._sentence()
-        return f"{sentence}\nspectral ratio {float(self.spectral_ratio):.12g}{f', bias residual {residual:.1e}' if residual else ''}"
+        sentence = (
+            self._sentence("value and conjugate contradict each other")
+            if contradicted
+            else self._sentence()
+        )
+        return (
+            f"{sentence}\nspectral ratio "
+            f"{float(self.spectral_ratio):.12g}"
+            f"{f', bias residual {residual:.1e}' if residual else ''}"
+        )

@@ -1,4 +1,5 @@
-"""`sweep`: thousands of problems in one call, batched, on all cores and devices, kept on disk as they come; `open_sweep` reads them."""
+"""`sweep`: thousands of problems in one call, batched, on all cores and devices, kept on disk as
+they come; `open_sweep` reads them."""
 
 from __future__ import annotations
 
@@ -40,9 +41,11 @@ from ufm.tolerances import gradient_tolerance
 if TYPE_CHECKING:
     import xarray
 
-# Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost without regret.
+# Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost
+# without regret.
 _CHUNK = 1024
-# Seconds that a chunk should not take by much, at 1e9 multiply-adds a second and 500 products with the Hessian a lane.
+# Seconds that a chunk should not take by much, at 1e9 multiply-adds a second and 500 products with
+# the Hessian a lane.
 _SECONDS = 4.0
 # Arrays of the size of a point that a solver holds for each lane.
 _VECTORS = 16
@@ -78,37 +81,49 @@ def sweep(
     threads: int | None = None,
     progress: bool | None = None,
 ) -> xarray.Dataset:
-    r"""Minimise, or flow, every problem of a grid: over λ, counts, β, smoothing, seeds, and over K, d, depth or losses.
+    r"""Minimise, or flow, every problem of a grid.
 
-    `make`: a function from the swept names, as keyword arguments, to a `Problem`; or a problem, of which `over` may name the fields
-    lambda_W, lambda_H, lambda_b, beta, anchor, targets and masses; or a list of problems, one more dimension, "problem", in front. `over`:
-    a dict from name to values, a grid; or a list of dicts of equal names, whose one dimension is "point". "seed" (whole numbers >= 0) is
-    the random start and not passed to `make`: the lane with seed s starts from `jax.random.fold_in(key, s)`, 0 where no seed is swept.
-    Floats and arrays of numbers are traced, in one call of `make`, where it can be; everything else (whole numbers, words, losses, None) is
+    Over λ, counts, β, smoothing, seeds, and over K, d, depth or losses.
+
+    `make`: a function from the swept names, as keyword arguments, to a `Problem`; or a problem, of
+    which `over` may name the fields lambda_W, lambda_H, lambda_b, beta, anchor, targets and masses;
+    or a list of problems, one more dimension, "problem", in front. `over`: a dict from name to
+    values, a grid; or a list of dicts of equal names, whose one dimension is "point". "seed" (whole
+    numbers >= 0) is the random start and not passed to `make`: the lane with seed s starts from
+    `jax.random.fold_in(key, s)`, 0 where no seed is swept. Floats and arrays of numbers are traced,
+    in one call of `make`, where it can be; everything else (whole numbers, words, losses, None) is
     passed as it is, and problems of equal shapes are solved together.
 
-    `solver`, `tolerance`: as for `minimise`. `ts` (T,): flow to these times instead, with the options `flow` of `flow_batch` (rtol, path,
-    observables, …). `certificates`: None gives them wherever there can be one. `metrics`: those of `Metrics` that are one number. `keep`:
-    "params", "logits". `memory`: bytes that the lanes in flight may take; a chunk is as many lanes as that allows, at most `chunk`.
-    `devices`: those of this process unless given, each with its share of a chunk. `threads`: chunks at a time on a CPU that is one device;
-    the number of cores unless given. `progress`: as for `minimise`.
+    `solver`, `tolerance`: as for `minimise`. `ts` (T,): flow to these times instead, with the
+    options `flow` of `flow_batch` (rtol, path, observables, …). `certificates`: None gives them
+    wherever there can be one. `metrics`: those of `Metrics` that are one number. `keep`: "params",
+    "logits". `memory`: bytes that the lanes in flight may take; a chunk is as many lanes as that
+    allows, at most `chunk`. `devices`: those of this process unless given, each with its share of a
+    chunk. `threads`: chunks at a time on a CPU that is one device; the number of cores unless
+    given. `progress`: as for `minimise`.
 
-    `store`: a folder that keeps each chunk once it is done, whole or not at all. The same call again goes on where it was stopped, however
-    it was (the definition must be the same, to the last bit, and so must ufm's version and the dtype; the chunks stay those of the first
-    call). Any number of processes may make the same call over one store: they share the chunks, and each returns the whole. So a
-    scheduler's job array needs the same script in every job and a shared folder with file locks; jobs may end early or come late.
-    Under `jax.distributed` the processes split the chunks and exchange the results at the end.
+    `store`: a folder that keeps each chunk once it is done, whole or not at all. The same call
+    again goes on where it was stopped, however it was (the definition must be the same, to the last
+    bit, and so must ufm's version and the dtype; the chunks stay those of the first call). Any
+    number of processes may make the same call over one store: they share the chunks, and each
+    returns the whole. So a scheduler's job array needs the same script in every job and a shared
+    folder with file locks; jobs may end early or come late. Under `jax.distributed` the processes
+    split the chunks and exchange the results at the end.
 
-    Returns an `xarray.Dataset` with the swept names as dimensions: `value`, `code` (a `Result` each), `num_steps`, `grad_norm`,
-    `num_evaluations`, `lower_bound` and `gap` (NaN where there is no certificate), metrics, whatever is kept (NaN beyond a lane's own
-    shape); for a flow `trajectory` (the objective at `t`) and scalar observables. A lane that fails says so in `code`; the others do not
-    notice. attrs: `complete`, `done`, `failed`, `seconds`, versions. After Ctrl-C `complete` is 0 and the lanes left are INTERRUPTED.
+    Returns an `xarray.Dataset` with the swept names as dimensions: `value`, `code` (a `Result`
+    each), `num_steps`, `grad_norm`, `num_evaluations`, `lower_bound` and `gap` (NaN where there is
+    no certificate), metrics, whatever is kept (NaN beyond a lane's own shape); for a flow
+    `trajectory` (the objective at `t`) and scalar observables. A lane that fails says so in `code`;
+    the others do not notice. attrs: `complete`, `done`, `failed`, `seconds`, versions. After Ctrl-C
+    `complete` is 0 and the lanes left are INTERRUPTED.
 
-    Raises `ValueError` for what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, a store of another sweep, and a file
-    of a store that holds anything but the results of its own lanes, to the last bit.
+    Raises `ValueError` for what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, a
+    store of another sweep, and a file of a store that holds anything but the results of its own
+    lanes, to the last bit.
 
-    With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have no larger rank. On a CPU, small ones are
-    solved by the lanes of `ufm/solvers/newton/lanes.py`, of which each has the steps of `Newton`, up to rounding.
+    With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have
+    no larger rank. On a CPU, small ones are solved by the lanes of `ufm/solvers/newton/lanes.py`,
+    of which each has the steps of `Newton`, up to rounding.
     """
     began = time.monotonic()
     build, grid = grid_of(make, over)
@@ -124,7 +139,9 @@ def sweep(
     if solver is not None:
         require_instance("solver", solver, AbstractSolver, "a solver instance such as ufm.Newton()")
     alone = ts is None or (solver is None and tolerance is None)
-    require(alone, "`ts` makes it a flow, which has no `solver` and no `tolerance`", solver or tolerance)
+    require(
+        alone, "`ts` makes it a flow, which has no `solver` and no `tolerance`", solver or tolerance
+    )
     memory = require_whole("memory", memory, most=2**63 - 1)
     if chunk is not None:
         chunk = require_whole("chunk", chunk)
@@ -162,7 +179,16 @@ def sweep(
         "devices": len(devices),
         "method": method,
         "tolerance": tolerance,
-        "definition": definition(grid, groups, key, solvers, tolerance, times, dict(flow or {}), [vars(report) for report in reports]),
+        "definition": definition(
+            grid,
+            groups,
+            key,
+            solvers,
+            tolerance,
+            times,
+            dict(flow or {}),
+            [vars(report) for report in reports],
+        ),
         "dims": grid.dims,
         "shape": grid.shape,
         "coordinates": describe(grid),
@@ -177,15 +203,30 @@ def sweep(
         require_probed(kept, manifest["probe"])
         sizes = kept.manifest["sizes"]
         chunks = chunks_of(groups, sizes)
-        assert planned(groups, chunks) == kept.manifest["plan"], "equal definitions with equal sizes have equal chunks"
+        assert planned(groups, chunks) == kept.manifest["plan"], (
+            "equal definitions with equal sizes have equal chunks"
+        )
 
     runners = [
         Flow(key, times, dict(flow or {}), reports[g], threads, devices, sizes[g])
         if times is not None
-        else Minimise(key, solvers[g], tolerance, reports[g], devices, -(-sizes[g] // len(devices)) * len(devices))
+        else Minimise(
+            key,
+            solvers[g],
+            tolerance,
+            reports[g],
+            devices,
+            -(-sizes[g] // len(devices)) * len(devices),
+        )
         for g in range(len(groups))
     ]
-    work = Work(_runner(groups, runners, chunks, grid.seeds()), [len(p) for _, p in chunks], store=kept, threads=workers, progress=progress)
+    work = Work(
+        _runner(groups, runners, chunks, grid.seeds()),
+        [len(p) for _, p in chunks],
+        store=kept,
+        threads=workers,
+        progress=progress,
+    )
     results = work.finish()
     data = dataset_of(manifest, results, Result.INTERRUPTED).assign_attrs(threads=workers)
     return counted(data, seconds=time.monotonic() - began)
@@ -194,27 +235,36 @@ def sweep(
 def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> xarray.Dataset:
     """What a sweep has left in its store, as the dataset that `sweep` returned.
 
-    `path`: the folder that was its `store`. `partial`: read a sweep that has not finished too; the lanes that are not there are NaN, with
-    the code RUNNING. attrs as of `sweep`, with `seconds` summed over chunks.
+    `path`: the folder that was its `store`. `partial`: read a sweep that has not finished too; the
+    lanes that are not there are NaN, with the code RUNNING. attrs as of `sweep`, with `seconds`
+    summed over chunks.
 
-    Raises `ValueError` where there is no store, one of another format, one that has not finished unless `partial`, and a file that
-    holds anything but the results of its own lanes.
+    Raises `ValueError` where there is no store, one of another format, one that has not finished
+    unless `partial`, and a file that holds anything but the results of its own lanes.
     """
     require_flag("partial", partial)
     store = Store.open(require_path("path", path), name="path")
     number = len(store.manifest["plan"])
-    results = {chunk: arrays for chunk in range(number) if (arrays := store.read(chunk)) is not None}
+    results = {
+        chunk: arrays for chunk in range(number) if (arrays := store.read(chunk)) is not None
+    }
     require(
         len(results) == number or partial,
-        f"`partial` must be True for a sweep that has not finished: {len(results)} of {number} chunks are there",
+        f"`partial` must be True for a sweep that has not finished: {len(results)} of {number} "
+        f"chunks are there",
         partial,
     )
     seconds = float(sum(arrays["seconds"] for arrays in results.values()))
     return counted(dataset_of(store.manifest, results, Result.RUNNING), seconds=seconds)
 
 
-def _runner(groups: Sequence[Group], runners: Sequence[Minimise | Flow], chunks, seeds: np.ndarray) -> Callable[[int], Arrays]:
-    """From the number of a chunk to its results, its lanes and its seconds. Each group is compiled once, by the first thread."""
+def _runner(
+    groups: Sequence[Group], runners: Sequence[Minimise | Flow], chunks, seeds: np.ndarray
+) -> Callable[[int], Arrays]:
+    """From the number of a chunk to its results, its lanes and its seconds.
+
+    Each group is compiled once, by the first thread.
+    """
     locks, compiled = [threading.Lock() for _ in groups], set()
 
     def part(g: int, places) -> Problem:
@@ -252,20 +302,35 @@ def _checked_solver(group: Group, solver: AbstractSolver | None) -> AbstractSolv
 def _check_flow(group: Group, options: Mapping[str, Any]) -> None:
     require_smooth(group.problems, "a flow")
     require_decay(group.problems, "random starts of a flow")
-    require(set(options) <= _FLOW_OPTIONS, f"`flow` may hold {', '.join(sorted(_FLOW_OPTIONS))}", sorted(set(options) - _FLOW_OPTIONS))
+    require(
+        set(options) <= _FLOW_OPTIONS,
+        f"`flow` may hold {', '.join(sorted(_FLOW_OPTIONS))}",
+        sorted(set(options) - _FLOW_OPTIONS),
+    )
 
 
-def _report(group: Group, certificates: bool | None, metrics: tuple[str, ...], keep: tuple[str, ...]) -> Report:
+def _report(
+    group: Group, certificates: bool | None, metrics: tuple[str, ...], keep: tuple[str, ...]
+) -> Report:
     possible = certifiable(group.problems)
-    require(possible or not certificates, "`certificates` must not be True for problems without one (see ufm.certify)", certificates)
+    require(
+        possible or not certificates,
+        "`certificates` must not be True for problems without one (see ufm.certify)",
+        certificates,
+    )
     return Report(possible if certificates is None else certificates, metrics, keep)
 
 
 def _size(group: Group, chunk: int | None, memory: int, workers: int, devices: int) -> int:
-    """Lanes of a chunk: what memory and patience allow, and as many chunks as keep all workers busy to the end."""
+    """Lanes of a chunk.
+
+    What memory and patience allow, and as many chunks as keep all workers busy to the end.
+    """
     problem = group.one()
     K, C = problem.labels.targets.shape
-    point = sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * C + K
+    point = (
+        sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * C + K
+    )
     leaves = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(problem))
     bytes_each = leaves + problem.dtype.itemsize * (_VECTORS * point + 8 * K * C)
     most = memory // (bytes_each * workers)

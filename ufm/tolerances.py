@@ -1,4 +1,7 @@
-"""The one table of tolerances, keyed by dtype, with the reason for each. A tolerance is a claim: find out before widening one."""
+"""The one table of tolerances, keyed by dtype, with the reason for each.
+
+A tolerance is a claim: find out before widening one.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from ufm._validate import require, require_positive
 class Tolerances:
     """What counts as equal, and as stationary, in one dtype.
 
-    `value`: relative error of the objective. `array`: error of logits, Grams, singular values, bias and balance, relative to their size.
-    `gradient`: relative gradient norm at which a solver stops. `branch`: how close a fraction of the target must be to that of a stationary
-    point to be given its name. `verifies`: whether agreement in this dtype counts as a check of a theorem.
+    `value`: relative error of the objective. `array`: error of logits, Grams, singular values, bias
+    and balance, relative to their size. `gradient`: relative gradient norm at which a solver stops.
+    `branch`: how close a fraction of the target must be to that of a stationary point to be given
+    its name. `verifies`: whether agreement in this dtype counts as a check of a theorem.
     """
 
     value: float
@@ -27,14 +31,18 @@ class Tolerances:
 
 TOLERANCES = {
     "float64": Tolerances(
-        # Second order in the error of the point, so a converged run is exact up to the rounding of a sum over columns.
+        # Second order in the error of the point, so a converged run is exact up to the rounding of
+        # a sum over columns.
         value=1e-12,
-        # First order: gradient tolerance times the condition number off the gauge (20 to 410 in the middle of a regime). At a collapse
-        # threshold of one layer the minimum is quartic and a gradient of 1e-12 leaves the product about 1e-8 of the target away from it.
+        # First order: gradient tolerance times the condition number off the gauge (20 to 410 in the
+        # middle of a regime). At a collapse threshold of one layer the minimum is quartic and a
+        # gradient of 1e-12 leaves the product about 1e-8 of the target away from it.
         array=1e-7,
-        # Four digits above rounding: sums over a few thousand columns cost two, the products of a deep chain two more.
+        # Four digits above rounding: sums over a few thousand columns cost two, the products of a
+        # deep chain two more.
         gradient=1e-12,
-        # Ten times `array`: names are given to points that a comparison then judges by the tighter number.
+        # Ten times `array`: names are given to points that a comparison then judges by the tighter
+        # number.
         branch=1e-6,
         verifies=True,
     ),
@@ -69,5 +77,9 @@ def gradient_tolerance(tolerance: float | None, dtype) -> float:
     # of a relative norm: from 1 on every point is stationary
     require(tolerance < 1, "`tolerance` must be < 1", tolerance)
     rounding = np.finfo(dtype).eps
-    require(tolerance >= rounding, f"`tolerance` must be >= {rounding:.1e}, what {dtype} can resolve", tolerance)
+    require(
+        tolerance >= rounding,
+        f"`tolerance` must be >= {rounding:.1e}, what {dtype} can resolve",
+        tolerance,
+    )
     return tolerance

@@ -1,6 +1,7 @@
 """Time ours against the rivals and print a table of ratios; exit 1 where a required one is missed.
 
-The groups that use one thread run in this process; those that use every core run in a process of their own each.
+The groups that use one thread run in this process; those that use every core run in a process of
+their own each.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 THREADS = {
-    # one thread for both sides: default threads were measured 8 to 28 times slower on a shared machine, and uneven
+    # one thread for both sides: default threads were measured 8 to 28 times slower on a shared
+    # machine, and uneven
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
 }
-# What a batch is for: our side may use every core the process has, a Python loop over scipy uses one whatever it is given.
+# What a batch is for: our side may use every core the process has, a Python loop over scipy uses
+# one whatever it is given.
 ALL_CORES = {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
 
 
 @dataclass(frozen=True)
 class Group:
-    """A module of this package whose `rows` takes `repeats` and perhaps `seeds`, and the threads that it runs with."""
+    """A module of this package whose `rows` takes `repeats` and perhaps `seeds`, and the threads
+    that it runs with."""
 
     module: str
     threads: dict[str, str]
@@ -53,10 +57,24 @@ GROUPS = {
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    top.add_argument("groups", nargs="*", metavar="GROUP", help=f"which to run, all unless given: {', '.join(GROUPS)}")
+    top.add_argument(
+        "groups",
+        nargs="*",
+        metavar="GROUP",
+        help=f"which to run, all unless given: {', '.join(GROUPS)}",
+    )
     top.add_argument("--seeds", type=int, default=3, help="random starts (default 3)")
-    top.add_argument("--repeats", type=int, default=5, help="timed runs of each start; medians are reported (default 5)")
-    top.add_argument("--json", metavar="FILE", help="also write rows, machine, versions and threads here, whole or not at all")
+    top.add_argument(
+        "--repeats",
+        type=int,
+        default=5,
+        help="timed runs of each start; medians are reported (default 5)",
+    )
+    top.add_argument(
+        "--json",
+        metavar="FILE",
+        help="also write rows, machine, versions and threads here, whole or not at all",
+    )
     return top
 
 
@@ -75,8 +93,18 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         from tests.benchmarks import harness
 
-        harness.write_json(args.json, {name: document for name, document in zip(names, documents, strict=True) if document})
-    return 0 if all(document and all(row["met"] is not False for row in document["rows"]) for document in documents) else 1
+        harness.write_json(
+            args.json,
+            {name: document for name, document in zip(names, documents, strict=True) if document},
+        )
+    return (
+        0
+        if all(
+            document and all(row["met"] is not False for row in document["rows"])
+            for document in documents
+        )
+        else 1
+    )
 
 
 def _run(name: str, args) -> int:
@@ -92,19 +120,35 @@ def _run(name: str, args) -> int:
     environment = harness.environment(group.threads)
     print(f"== {name}\n{harness.describe(environment)}", flush=True)
     rows_of = importlib.import_module(f"tests.benchmarks.{group.module}").rows
-    options = {"seeds": range(args.seeds)} if "seeds" in inspect.signature(rows_of).parameters else {}
+    options = (
+        {"seeds": range(args.seeds)} if "seeds" in inspect.signature(rows_of).parameters else {}
+    )
     rows = rows_of(repeats=args.repeats, **options)
     print(harness.table(rows), flush=True)
     if args.json:
-        harness.write_json(args.json, {"environment": environment, "rows": [row.as_dict() for row in rows]})
+        harness.write_json(
+            args.json, {"environment": environment, "rows": [row.as_dict() for row in rows]}
+        )
     return 0 if all(row.met is not False for row in rows) else 1
 
 
 def _run_apart(name: str, args) -> dict | None:
-    """One group, in a process of its own, whose threads are set before anything is loaded; None where it failed."""
+    """One group, in a process of its own, whose threads are set before anything is loaded.
+
+    None where it failed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "rows.json"
-        command = [sys.executable, "-m", "tests.benchmarks", name, "--seeds", str(args.seeds), "--repeats", str(args.repeats)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks",
+            name,
+            "--seeds",
+            str(args.seeds),
+            "--repeats",
+            str(args.repeats),
+        ]
         subprocess.run([*command, "--json", str(target)], check=False)
         return json.loads(target.read_text(encoding="utf-8")) if target.exists() else None
 

@@ -1,6 +1,9 @@
-"""Where sharp codes are proved, as a table, and random points against every bound: `python -m tests.benchmarks.codes`.
+"""Where sharp codes are proved, as a table, and random points against every bound.
 
-Exit 1 where a point is below a bound. Tries are shared among codes in inverse proportion to their size.
+`python -m tests.benchmarks.codes`.
+
+Exit 1 where a point is below a bound. Tries are shared among codes in inverse proportion to their
+size.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ BATCH = 2 * 10**6
 
 def table(codes, *, width: float) -> str:
     """Of the intervals of β, in Markdown."""
-    lines = ["| code | K | d | among W = H (theorem A, ours) | over all W, H (theorem B, ours) |", "|---|---|---|---|---|"]
+    lines = [
+        "| code | K | d | among W = H (theorem A, ours) | over all W, H (theorem B, ours) |",
+        "|---|---|---|---|---|",
+    ]
     for code in codes:
         cells = [code.name, str(code.num_vectors), str(code.dim)]
         for theorem in "AB":
@@ -41,11 +47,14 @@ def losses(W: np.ndarray, H: np.ndarray, beta: float) -> np.ndarray:
 
 
 def least_excess(code, beta: float, tries: int, rng) -> float:
-    """The least of loss / bound − 1 over random points, half of them near the code, for both theorems."""
+    """The least of loss / bound − 1 over random points, half of them near the code, for both
+    theorems."""
     bounds = [ufm.code_bound(code, beta, theorem=theorem).lower() for theorem in "AB"]
     least, (K, d) = np.inf, code.vectors.shape
     for size in [min(tries, max(1, BATCH // K**2))] * -(-tries // max(1, BATCH // K**2)):
-        sizes = np.where(rng.random(size) < 0.5, 10.0 ** rng.uniform(-4, 0, size), 1e9)[:, None, None]
+        sizes = np.where(rng.random(size) < 0.5, 10.0 ** rng.uniform(-4, 0, size), 1e9)[
+            :, None, None
+        ]
         points = code.vectors + sizes * rng.normal(size=(2, size, K, d))
         W, H = points / np.linalg.norm(points, axis=3, keepdims=True)
         for bound, features in zip(bounds, (W, H), strict=True):
@@ -56,8 +65,15 @@ def least_excess(code, beta: float, tries: int, rng) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table and the tries."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.codes", description=__doc__)
-    parser.add_argument("--tries", type=int, default=100_000, help="points in all, for each theorem (default 100000)")
-    parser.add_argument("--width", type=float, default=1e-3, help="how closely the ends are found (default 1e-3)")
+    parser.add_argument(
+        "--tries",
+        type=int,
+        default=100_000,
+        help="points in all, for each theorem (default 100000)",
+    )
+    parser.add_argument(
+        "--width", type=float, default=1e-3, help="how closely the ends are found (default 1e-3)"
+    )
     options = parser.parse_args(arguments)
     codes, rng, start = ufm.frames.sharp_codes(), np.random.default_rng(0), time.perf_counter()
     print(table(codes, width=options.width), f"\n\n{time.perf_counter() - start:.0f} s", flush=True)
@@ -70,7 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
             worst = min(worst, excess)
             if excess < -ROUNDING:
                 print(f"{code.name}, beta = {beta:g}: below the bound by {-excess:.1e}")
-    print(f"{counts.sum() * len(BETAS)} points for each theorem: least relative distance above a bound {worst:.1e}")
+    print(
+        f"{counts.sum() * len(BETAS)} points for each theorem: least relative distance above a "
+        f"bound {worst:.1e}"
+    )
     print(f"{time.perf_counter() - start:.0f} s")
     return int(worst < -ROUNDING)
 

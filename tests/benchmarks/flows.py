@@ -1,4 +1,5 @@
-"""Many gradient flows at once against a Python loop over scipy's `solve_ivp` with a hand-written velocity, at equal tolerance."""
+"""Many gradient flows at once against a Python loop over scipy's `solve_ivp` with a hand-written
+velocity, at equal tolerance."""
 
 from __future__ import annotations
 
@@ -42,14 +43,24 @@ class CrossEntropyFlow:
 
 
 def flat(start: ufm.Params) -> np.ndarray:
-    return np.concatenate([np.ravel(start.weights[0]), np.ravel(start.features), np.ravel(start.bias)])
+    return np.concatenate(
+        [np.ravel(start.weights[0]), np.ravel(start.features), np.ravel(start.bias)]
+    )
 
 
 def scipy_loop(velocities, points, ts, method: str, tolerances) -> np.ndarray:
     """The points at `ts` of all flows, one after the other, (B, T, variables)."""
     rows = []
     for velocity, x0 in zip(velocities, points, strict=True):
-        solved = solve_ivp(velocity, (0.0, ts[-1]), x0, method=method, t_eval=ts, rtol=tolerances[0], atol=tolerances[1])
+        solved = solve_ivp(
+            velocity,
+            (0.0, ts[-1]),
+            x0,
+            method=method,
+            t_eval=ts,
+            rtol=tolerances[0],
+            atol=tolerances[1],
+        )
         if not solved.success:
             raise RuntimeError(solved.message)
         rows.append(solved.y.T)
@@ -57,7 +68,16 @@ def scipy_loop(velocities, points, ts, method: str, tolerances) -> np.ndarray:
 
 
 def ours(problems, starts, ts, tolerances) -> ufm.Trajectory:
-    return flow_batch(problems, ts=ts, starts=starts, rtol=tolerances[0], atol=tolerances[1], steady=0, threads=CORES, progress=False)
+    return flow_batch(
+        problems,
+        ts=ts,
+        starts=starts,
+        rtol=tolerances[0],
+        atol=tolerances[1],
+        steady=0,
+        threads=CORES,
+        progress=False,
+    )
 
 
 def rows(
@@ -70,28 +90,67 @@ def rows(
     end: float = 200.0,
     num_times: int = 41,
 ) -> list[Row]:
-    """Flows over a grid of λ and seeds from the same random points. Both sides are held to the same accuracy at all times."""
-    decays, ts, tolerances = np.geomspace(1e-3, 1e-2, num_decays), np.linspace(0, end, num_times), (1e-8, 1e-10)
+    """Flows over a grid of λ and seeds from the same random points.
+
+    Both sides are held to the same accuracy at all times.
+    """
+    decays, ts, tolerances = (
+        np.geomspace(1e-3, 1e-2, num_decays),
+        np.linspace(0, end, num_times),
+        (1e-8, 1e-10),
+    )
     labels = ufm.one_hot(class_counts, collapsed=True)
     grid = [(decay, seed) for decay in decays for seed in range(num_seeds)]
-    problems = [ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=decay, lambda_H=decay, bias="free") for decay, _ in grid]
-    starts = [ufm.random_start(problem, key=jax.random.key(seed), std=0.3) for problem, (_, seed) in zip(problems, grid, strict=True)]
-    velocities = [CrossEntropyFlow(class_counts=class_counts, feature_dim=d, decay=decay) for decay, _ in grid]
+    problems = [
+        ufm.Problem(
+            labels,
+            loss=ufm.CrossEntropy(),
+            widths=(d,),
+            lambda_W=decay,
+            lambda_H=decay,
+            bias="free",
+        )
+        for decay, _ in grid
+    ]
+    starts = [
+        ufm.random_start(problem, key=jax.random.key(seed), std=0.3)
+        for problem, (_, seed) in zip(problems, grid, strict=True)
+    ]
+    velocities = [
+        CrossEntropyFlow(class_counts=class_counts, feature_dim=d, decay=decay) for decay, _ in grid
+    ]
     points = [flat(start) for start in starts]
 
     with limited_cores():
         compiling = first_call(functools.partial(ours, problems, starts, ts, tolerances))
-        exact = scipy_loop(velocities[:: num_seeds // 2 or 1], points[:: num_seeds // 2 or 1], ts, "DOP853", (1e-13, 1e-13))
+        exact = scipy_loop(
+            velocities[:: num_seeds // 2 or 1],
+            points[:: num_seeds // 2 or 1],
+            ts,
+            "DOP853",
+            (1e-13, 1e-13),
+        )
         trajectory = ours(problems, starts, ts, tolerances)
         if set(trajectory.results) != {ufm.Result.REACHED_END}:
             raise RuntimeError(f"not all flows reached the end: {set(trajectory.results)}")
         count = len(points)
         parts = (trajectory.params.weights[0], trajectory.params.features, trajectory.params.bias)
-        measured = np.concatenate([np.reshape(part, (count, num_times, -1)) for part in parts], axis=2)[:: num_seeds // 2 or 1]
+        measured = np.concatenate(
+            [np.reshape(part, (count, num_times, -1)) for part in parts], axis=2
+        )[:: num_seeds // 2 or 1]
         result = []
         for method in ("DOP853", "RK45"):
-            theirs = scipy_loop(velocities[:: num_seeds // 2 or 1], points[:: num_seeds // 2 or 1], ts, method, tolerances)
-            errors = {"our error": float(np.abs(measured - exact).max()), "rival's error": float(np.abs(theirs - exact).max())}
+            theirs = scipy_loop(
+                velocities[:: num_seeds // 2 or 1],
+                points[:: num_seeds // 2 or 1],
+                ts,
+                method,
+                tolerances,
+            )
+            errors = {
+                "our error": float(np.abs(measured - exact).max()),
+                "rival's error": float(np.abs(theirs - exact).max()),
+            }
             if max(errors.values()) > 1e-5:
                 raise RuntimeError(f"the two sides do not integrate the same flow: {errors}")
             mine, other = time_turns(
@@ -103,12 +162,18 @@ def rows(
             )
             result.append(
                 Row(
-                    name=f"flow_batch, {count} flows, cross-entropy, K = {len(class_counts)}, d = {d}",
+                    name=f"flow_batch, {count} flows, cross-entropy, K = {len(class_counts)}, d = "
+                    f"{d}",
                     rival_name=f"loop over solve_ivp, {method}",
                     ours=mine,
                     rival=other,
                     required=REQUIRED,
-                    notes={"cores": CORES, "rtol": tolerances[0], **errors, "first call s": compiling},
+                    notes={
+                        "cores": CORES,
+                        "rtol": tolerances[0],
+                        **errors,
+                        "first call s": compiling,
+                    },
                 )
             )
     return result

@@ -1,4 +1,7 @@
-"""Timing two contestants turn by turn, and reporting it: a table, and JSON with what is needed to judge the numbers."""
+"""Timing two contestants turn by turn, and reporting it.
+
+a table, and JSON with what is needed to judge the numbers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds of one run, by the wall and by the processor; their quotient is about 1 on one undisturbed thread."""
+    """Median seconds of one run, by the wall and by the processor.
+
+    Their quotient is about 1 on one undisturbed thread.
+    """
 
     wall: float
     cpu: float
@@ -26,7 +32,8 @@ class Timing:
 class Row:
     """One comparison. `required`: the least ratio rival / ours that was promised, or None.
 
-    `notes`: whatever explains the times, printed under the table. `data`: what figures are drawn from, in the file alone.
+    `notes`: whatever explains the times, printed under the table. `data`: what figures are drawn
+    from, in the file alone.
     """
 
     name: str
@@ -55,10 +62,13 @@ class Row:
         return asdict(self) | {"ratio": self.ratio, "cpu_ratio": self.cpu_ratio, "met": self.met}
 
 
-def time_turns(contestants: Sequence[Sequence[Callable[[], object]]], *, repeats: int) -> list[Timing]:
+def time_turns(
+    contestants: Sequence[Sequence[Callable[[], object]]], *, repeats: int
+) -> list[Timing]:
     """Median time of one call of each contestant, a list of calls (one per seed).
 
-    They take turns, so that a disturbance of the machine meets all of them. Every call runs once before, untimed.
+    They take turns, so that a disturbance of the machine meets all of them. Every call runs once
+    before, untimed.
     """
     for calls in contestants:
         for call in calls:
@@ -70,7 +80,12 @@ def time_turns(contestants: Sequence[Sequence[Callable[[], object]]], *, repeats
                 wall, cpu = time.perf_counter(), time.process_time()
                 call()
                 times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return [Timing(wall=statistics.median(w for w, _ in times), cpu=statistics.median(c for _, c in times)) for times in samples]
+    return [
+        Timing(
+            wall=statistics.median(w for w, _ in times), cpu=statistics.median(c for _, c in times)
+        )
+        for times in samples
+    ]
 
 
 def first_call(call: Callable[[], object]) -> float:
@@ -115,13 +130,26 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         required = "" if row.required is None else f"{row.required:g}"
         met = {None: "", True: "yes", False: "NO"}[row.met]
-        times = (f"{1e3 * row.ours.wall:.3g}", f"{1e3 * row.rival.wall:.3g}", f"{row.ratio:.1f}", f"{row.cpu_ratio:.1f}")
+        times = (
+            f"{1e3 * row.ours.wall:.3g}",
+            f"{1e3 * row.rival.wall:.3g}",
+            f"{row.ratio:.1f}",
+            f"{row.cpu_ratio:.1f}",
+        )
         lines.append((row.name, row.rival_name, *times, required, met))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
-        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))) for line in lines
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
     ]
-    notes = [f"{row.name}: " + ", ".join(f"{key} {_short(value)}" for key, value in row.notes.items()) for row in rows if row.notes]
+    notes = [
+        f"{row.name}: " + ", ".join(f"{key} {_short(value)}" for key, value in row.notes.items())
+        for row in rows
+        if row.notes
+    ]
     return "\n".join([*text, "", *notes])
 
 

@@ -1,4 +1,7 @@
-"""What a careful user writes to enclose a minimum: the intervals of mpmath around NumPy's point and dual."""
+"""What a careful user writes to enclose a minimum.
+
+The intervals of mpmath around NumPy's point and dual.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ import numpy as np
 from tests.benchmarks.long_tail_rival import LongTailCrossEntropy
 
 
-def enclose(rival: LongTailCrossEntropy, W: np.ndarray, H: np.ndarray, bits: int) -> tuple[float, float]:
-    """An interval around the minimum of the objective of `rival`, from one of its points, every rounding accounted for."""
+def enclose(
+    rival: LongTailCrossEntropy, W: np.ndarray, H: np.ndarray, bits: int
+) -> tuple[float, float]:
+    """An interval around the minimum of the objective of `rival`, from one of its points, every
+    rounding accounted for."""
     iv = mpmath.iv
     before, iv.prec = iv.prec, bits
     try:
@@ -34,7 +40,8 @@ def _objective(iv, W, H, counts, decay):
 
 
 def _bound(iv, shares, counts, decay):
-    r"""$-\sum_k\omega_k\ell^*(u_k)$ at u = t (p − q), t the lower end of $\mu/\|V\|$, as `ufm.certify` takes it."""
+    r"""$-\sum_k\omega_k\ell^*(u_k)$ at u = t (p − q), t the lower end of $\mu/\|V\|$, as
+    `ufm.certify` takes it."""
     K, total = len(counts), sum(counts)
     columns = []
     for k in range(K):
@@ -54,7 +61,10 @@ def _bound(iv, shares, counts, decay):
 
 
 def _norm(iv, columns):
-    """Above the spectral norm: the discs of Gershgorin, after a change of basis to float eigenvectors."""
+    """Above the spectral norm.
+
+    The discs of Gershgorin, after a change of basis to float eigenvectors.
+    """
     K, rows = len(columns), list(zip(*columns, strict=True))
     gram = [[_dot(iv, a, b) for b in rows] for a in rows]
     floats = np.array([[float(mpmath.mpf(entry.mid)) for entry in row] for row in gram])
@@ -63,7 +73,10 @@ def _norm(iv, columns):
     form = [[_dot(iv, a, vector) for vector in basis] for a in turned]
     inner = [[_dot(iv, a, b) for b in basis] for a in basis]
     largest = max(sum((abs(entry) for entry in row), iv.mpf(0)).b for row in form)
-    smallest = min((inner[i][i] - sum((abs(inner[i][j]) for j in range(K) if j != i), iv.mpf(0))).a for i in range(K))
+    smallest = min(
+        (inner[i][i] - sum((abs(inner[i][j]) for j in range(K) if j != i), iv.mpf(0))).a
+        for i in range(K)
+    )
     return iv.sqrt(iv.mpf(largest) / iv.mpf(smallest))
 
 

@@ -1,4 +1,7 @@
-"""One gradient of a large problem, a chunk of columns at a time, beside the dense gradient: seconds, and what the programs hold."""
+"""One gradient of a large problem, a chunk of columns at a time, beside the dense gradient.
+
+Seconds, and what the programs hold.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,20 @@ VOCABULARY = (32_000, 512)
 def make(K: int, d: int) -> ufm.LargeProblem:
     """Cross-entropy on a long tail with a free bias."""
     return ufm.LargeProblem(
-        ufm.sparse_one_hot(np.geomspace(1000, 1, K)), loss=ufm.CrossEntropy(), feature_dim=d, lambda_W=1e-5, lambda_H=1e-5, bias="free"
+        ufm.sparse_one_hot(np.geomspace(1000, 1, K)),
+        loss=ufm.CrossEntropy(),
+        feature_dim=d,
+        lambda_W=1e-5,
+        lambda_H=1e-5,
+        bias="free",
     )
 
 
 def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
-    """One row a size; the memory of the vocabulary is noted in the last. Values must agree, else `RuntimeError`."""
+    """One row a size; the memory of the vocabulary is noted in the last.
+
+    Values must agree, else `RuntimeError`.
+    """
     chunked = jax.jit(jax.value_and_grad(ufm.large_objective, argnums=1))
     dense = jax.jit(jax.value_and_grad(ufm.objective, argnums=1))
     result = []
@@ -33,7 +44,9 @@ def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
         problem = make(K, d)
         whole = problem.dense()
         point = ufm.random_start(whole, key=jax.random.key(0))
-        ours, rival = (functools.partial(_run, f, p, point) for f, p in ((chunked, problem), (dense, whole)))
+        ours, rival = (
+            functools.partial(_run, f, p, point) for f, p in ((chunked, problem), (dense, whole))
+        )
         values = [float(call()[0]) for call in (ours, rival)]
         if not abs(values[0] - values[1]) <= 1e-12 * abs(values[1]):
             raise RuntimeError(f"K = {K}, d = {d}: the two objectives differ, {values}")
@@ -46,10 +59,21 @@ def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
             "of the matrix-product rate of one thread": fraction,
         }
         data = {"K": K, "d": d, "fraction of the matrix-product rate": fraction}
-        result.append(Row(f"gradient, K = C = {K}, d = {d}", "all logits at once", mine, other, notes=notes, data=data))
+        result.append(
+            Row(
+                f"gradient, K = C = {K}, d = {d}",
+                "all logits at once",
+                mine,
+                other,
+                notes=notes,
+                data=data,
+            )
+        )
     K, d = vocabulary
     W, H, b = (jax.ShapeDtypeStruct(shape, np.float64) for shape in ((K, d), (d, K), (K,)))
-    result[-1].notes[f"MB held at K = {K}, d = {d} (compiled only)"] = held(chunked, make(K, d), ufm.Params((W,), H, b)) / 2**20  # type: ignore[arg-type]
+    result[-1].notes[f"MB held at K = {K}, d = {d} (compiled only)"] = (
+        held(chunked, make(K, d), ufm.Params((W,), H, b)) / 2**20
+    )  # type: ignore[arg-type]
     return result
 
 

@@ -1,4 +1,7 @@
-"""What a careful user writes for long-tailed cross-entropy: NumPy under scipy's L-BFGS-B, or the nuclear-norm form in cvxpy."""
+"""What a careful user writes for long-tailed cross-entropy.
+
+NumPy under scipy's L-BFGS-B, or the nuclear-norm form in cvxpy.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,11 @@ import scipy.optimize
 
 @dataclass(frozen=True)
 class LongTailCrossEntropy:
-    r"""$\sum_k\frac{n_k}N\mathrm{CE}(Wh_k, k) + \frac\lambda2(\|W\|^2 + \sum_k n_k\|h_k\|^2)$, one column a class, no bias.
+    r"""$\sum_k\frac{n_k}N\mathrm{CE}(Wh_k, k) + \frac\lambda2(\|W\|^2 + \sum_k n_k\|h_k\|^2)$, one
+    column a class, no bias.
 
-    `scaled`: over $x = (W, h_k\sqrt{n_k})$, the variables in which the decay is round; else over $x = (W, H)$.
+    `scaled`: over $x = (W, h_k\sqrt{n_k})$, the variables in which the decay is round; else over $x
+    = (W, H)$.
     """
 
     counts: tuple[int, ...]
@@ -59,7 +64,9 @@ class LongTailCrossEntropy:
             np.exp(Z, out=Z)
             sums = Z.sum(axis=0)
             in_V = V * (masses * decay)
-            value = weights @ (np.log(sums) - own_logits) + 0.5 * (decay * (x[:at] @ x[:at]) + np.vdot(V, in_V))
+            value = weights @ (np.log(sums) - own_logits) + 0.5 * (
+                decay * (x[:at] @ x[:at]) + np.vdot(V, in_V)
+            )
             Z *= weights / (sums * stretch)
             Z[own, own] -= weights / stretch
             gradient = np.empty_like(x)
@@ -88,14 +95,33 @@ class LongTailCrossEntropy:
         return float((value - weights @ entropy) / value)
 
 
-def lbfgs(rival: LongTailCrossEntropy, x0: np.ndarray, iterations: int, *, memory: int = 10, callback=None):
+def lbfgs(
+    rival: LongTailCrossEntropy, x0: np.ndarray, iterations: int, *, memory: int = 10, callback=None
+):
     """scipy's L-BFGS-B with no stopping rule but the budget."""
-    options = {"maxiter": iterations, "maxfun": 10 * iterations, "ftol": 0.0, "gtol": 0.0, "maxcor": memory}
-    return scipy.optimize.minimize(rival.value_and_gradient(), x0, jac=True, method="L-BFGS-B", callback=callback, options=options)
+    options = {
+        "maxiter": iterations,
+        "maxfun": 10 * iterations,
+        "ftol": 0.0,
+        "gtol": 0.0,
+        "maxcor": memory,
+    }
+    return scipy.optimize.minimize(
+        rival.value_and_gradient(),
+        x0,
+        jac=True,
+        method="L-BFGS-B",
+        callback=callback,
+        options=options,
+    )
 
 
-def budget_for(rival: LongTailCrossEntropy, x0: np.ndarray, accuracy: float, *, limit: int = 20_000, **options) -> tuple[int, float]:
-    """Iterations to the first gap <= accuracy, and that gap; where it is never reached, those of the smallest gap seen.
+def budget_for(
+    rival: LongTailCrossEntropy, x0: np.ndarray, accuracy: float, *, limit: int = 20_000, **options
+) -> tuple[int, float]:
+    """Iterations to the first gap <= accuracy, and that gap.
+
+    Where it is never reached, those of the smallest gap seen.
 
     Found once with a callback, so that the timed run carries none.
     """
@@ -119,7 +145,10 @@ def has_cvxpy() -> bool:
 
 
 def nuclear_norm_form(rival: LongTailCrossEntropy):
-    """The convex form in $WH\\,\\mathrm{diag}(\\sqrt n)$ for cvxpy with Clarabel; the call returns the value. Built and compiled once."""
+    """The convex form in $WH\\,\\mathrm{diag}(\\sqrt n)$ for cvxpy with Clarabel.
+
+    The call returns the value. Built and compiled once.
+    """
     cvxpy: Any = importlib.import_module("cvxpy")
     weights = rival.root**2 / np.sum(rival.root**2)
     product = cvxpy.Variable((rival.K, rival.K))

@@ -1,4 +1,7 @@
-"""The objective and its gradient for any depth, in NumPy on one flat vector: what a careful user hands to scipy."""
+"""The objective and its gradient for any depth, in NumPy on one flat vector.
+
+What a careful user hands to scipy.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import ufm
 
 
 class DeepObjective:
-    """x = (W_M, …, W_1, H, b) flattened → (value, gradient), squared error or cross-entropy, with masses, free bias or none."""
+    """x = (W_M, …, W_1, H, b) flattened → (value, gradient), squared error or cross-entropy, with
+    masses, free bias or none."""
 
     def __init__(self, problem: ufm.Problem):
         self.targets = np.asarray(problem.labels.targets)
@@ -20,7 +24,11 @@ class DeepObjective:
         self.decays = [float(lam) for lam in problem.lambda_W]
         self.lambda_H = float(problem.lambda_H)
         K, C = self.targets.shape
-        self.shapes = [*problem.weight_shapes, (problem.feature_dim, C), *([(K,)] if problem.has_bias else [])]
+        self.shapes = [
+            *problem.weight_shapes,
+            (problem.feature_dim, C),
+            *([(K,)] if problem.has_bias else []),
+        ]
         self.edges = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
         self.has_bias = problem.has_bias
 
@@ -29,7 +37,10 @@ class DeepObjective:
         return np.concatenate([np.ravel(part) for part in parts])
 
     def parts(self, x: np.ndarray) -> list[np.ndarray]:
-        return [part.reshape(shape) for part, shape in zip(np.split(x, self.edges), self.shapes, strict=True)]
+        return [
+            part.reshape(shape)
+            for part, shape in zip(np.split(x, self.edges), self.shapes, strict=True)
+        ]
 
     def point(self, x: np.ndarray):
         parts = self.parts(x)
@@ -58,12 +69,16 @@ class DeepObjective:
     def _loss(self, logits: np.ndarray) -> tuple[float, np.ndarray]:
         if not self.cross_entropy:
             residual = logits - self.targets
-            return 0.5 * float(np.dot(self.weights, np.sum(residual**2, axis=0))), residual * self.weights
+            return 0.5 * float(
+                np.dot(self.weights, np.sum(residual**2, axis=0))
+            ), residual * self.weights
         shifted = logits - logits.max(axis=0)
         exponentials = np.exp(shifted)
         total = exponentials.sum(axis=0)
         losses = np.log(total) - np.sum(self.targets * shifted, axis=0)
-        return float(np.dot(self.weights, losses)), (exponentials / total - self.targets) * self.weights
+        return float(np.dot(self.weights, losses)), (
+            exponentials / total - self.targets
+        ) * self.weights
 
 
 @functools.cache

@@ -14,7 +14,8 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
 def markdown(document: dict) -> str:
-    """Every row with a promise, and the time-to-accuracy rows of the papers' own recipes, as a table; then machine and versions."""
+    """Every row with a promise, and the time-to-accuracy rows of the papers' own recipes, as a
+    table; then machine and versions."""
     lines = ["| ours | rival | ours ms | rival ms | ratio | wanted |", "|---|---|--:|--:|--:|--:|"]
     for group in document.values():
         for row in group["rows"]:
@@ -24,47 +25,85 @@ def markdown(document: dict) -> str:
             # a budget that did not suffice bounds the ratio from below
             bound = "" if data.get("reached", True) else "> "
             wanted = f"{row['required']:g}" if promised else ""
-            times = f"{1e3 * row['ours']['wall']:.3g} | {bound}{1e3 * row['rival']['wall']:.3g} | {bound}{row['ratio']:.3g}"
+            times = (
+                f"{1e3 * row['ours']['wall']:.3g} | {bound}{1e3 * row['rival']['wall']:.3g} | "
+                f"{bound}{row['ratio']:.3g}"
+            )
             lines.append(f"| {row['name']} | {row['rival_name']} | {times} | {wanted} |")
     about = next(iter(document.values()))["environment"]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     dates = sorted({group["environment"]["date"] for group in document.values()})
     lines += [
         "",
-        f"{about['processor']}, float64, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}; Python {about['python']}, {versions}.",
+        f"{about['processor']}, float64, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}; "
+        f"Python {about['python']}, {versions}.",
     ]
     return "\n".join(lines)
 
 
 def in_readme(readme: str, document: dict) -> str:
     """The README with its table replaced."""
-    assert -1 < readme.find(BEGIN) < readme.find(END), f"README.md must hold {BEGIN} and, after it, {END}"
+    assert -1 < readme.find(BEGIN) < readme.find(END), (
+        f"README.md must hold {BEGIN} and, after it, {END}"
+    )
     before, after = readme.partition(BEGIN)[0], readme.partition(END)[2]
     return f"{before}{BEGIN}\n{markdown(document)}\n{END}{after}"
 
 
 def figure(document: dict):
-    """Time to accuracy, one panel a problem, and below it the growth of the time with each size; needs the groups accuracy and scaling."""
+    """Time to accuracy, one panel a problem, and below it the growth of the time with each size.
+
+    Needs the groups accuracy and scaling.
+    """
     import matplotlib.pyplot as plt
 
     rows = document["accuracy"]["rows"]
     settings = list(dict.fromkeys(row["data"]["setting"] for row in rows))
     sizes = document["scaling"]["rows"]
     axes_names = list(dict.fromkeys(row["data"]["axis"] for row in sizes))
-    drawing, grid = plt.subplots(2, max(len(settings), len(axes_names)), figsize=(11, 6.5), layout="constrained", squeeze=False)
+    drawing, grid = plt.subplots(
+        2,
+        max(len(settings), len(axes_names)),
+        figsize=(11, 6.5),
+        layout="constrained",
+        squeeze=False,
+    )
     for ax, setting in zip(grid[0], settings, strict=False):
         _accuracy_panel(ax, setting, [row for row in rows if row["data"]["setting"] == setting])
     for ax in grid[0][len(settings) :]:
         ax.axis("off")
     grid[0][0].set_ylabel("seconds, one thread")
     handles, labels = grid[0][0].get_legend_handles_labels()
-    grid[0][-1].legend(handles, labels, loc="center", fontsize=8, frameon=False, title="open: budget spent short of it", title_fontsize=8)
+    grid[0][-1].legend(
+        handles,
+        labels,
+        loc="center",
+        fontsize=8,
+        frameon=False,
+        title="open: budget spent short of it",
+        title_fontsize=8,
+    )
     for ax, name in zip(grid[1], axes_names, strict=False):
         mine = [row for row in sizes if row["data"]["axis"] == name]
         at = [row["data"]["size"] for row in mine]
-        ax.loglog(at, [row["ours"]["wall"] for row in mine], "o-", color="black", label="ufm Newton")
-        ax.loglog(at, [row["rival"]["wall"] for row in mine], "s--", color="#D55E00", label="scipy L-BFGS-B")
-        ax.set_xlabel({"n": "n, samples a class", "d": "d, feature dimension", "K": "K, classes", "M": "M, layers"}[name])
+        ax.loglog(
+            at, [row["ours"]["wall"] for row in mine], "o-", color="black", label="ufm Newton"
+        )
+        ax.loglog(
+            at,
+            [row["rival"]["wall"] for row in mine],
+            "s--",
+            color="#D55E00",
+            label="scipy L-BFGS-B",
+        )
+        ax.set_xlabel(
+            {
+                "n": "n, samples a class",
+                "d": "d, feature dimension",
+                "K": "K, classes",
+                "M": "M, layers",
+            }[name]
+        )
         ax.set_xticks(at, [str(size) for size in at])
         ax.minorticks_off()
     grid[1][0].set_ylabel("seconds to Gram error 1e-6")
@@ -91,14 +130,19 @@ def _accuracy_panel(ax, setting: str, rows: list[dict]) -> None:
     contestants: dict[str, list[tuple[float, float, bool]]] = {"ufm Newton": []}
     for row in rows:
         data = row["data"]
-        contestants.setdefault(data["contestant"], []).append((data["accuracy"], row["rival"]["wall"], data["reached"]))
+        contestants.setdefault(data["contestant"], []).append(
+            (data["accuracy"], row["rival"]["wall"], data["reached"])
+        )
         if (data["accuracy"], row["ours"]["wall"], True) not in contestants["ufm Newton"]:
             contestants["ufm Newton"].append((data["accuracy"], row["ours"]["wall"], True))
     accuracies = sorted({accuracy for accuracy, _, _ in contestants["ufm Newton"]}, reverse=True)
     for index, (name, points) in enumerate(contestants.items()):
         colour, marker = _LOOK[name]
         # side by side, or markers at one accuracy would hide each other
-        at = [accuracies.index(accuracy) + 0.06 * (index - len(contestants) / 2) for accuracy, _, _ in points]
+        at = [
+            accuracies.index(accuracy) + 0.06 * (index - len(contestants) / 2)
+            for accuracy, _, _ in points
+        ]
         style = dict(color=colour, marker=marker, linestyle="none", markersize=6)
         ax.plot(at, [seconds for _, seconds, _ in points], color=colour, linewidth=0.6, alpha=0.5)
         for x, (_, seconds, reached) in zip(at, points, strict=True):
@@ -112,8 +156,15 @@ def _accuracy_panel(ax, setting: str, rows: list[dict]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Draw the figure of a results file and put its table into the README."""
-    arguments = argparse.ArgumentParser(prog="python -m tests.benchmarks.presentation", description=main.__doc__)
-    arguments.add_argument("results", nargs="?", default=str(RESULTS / "cpu.json"), help="what python -m tests.benchmarks --json wrote")
+    arguments = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.presentation", description=main.__doc__
+    )
+    arguments.add_argument(
+        "results",
+        nargs="?",
+        default=str(RESULTS / "cpu.json"),
+        help="what python -m tests.benchmarks --json wrote",
+    )
     arguments.add_argument("--readme", metavar="FILE", help="the README to put the table into")
     arguments.add_argument("--figure", metavar="FILE", help="a PNG or PDF to draw")
     options = arguments.parse_args(argv)

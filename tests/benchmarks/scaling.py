@@ -1,4 +1,5 @@
-"""How the time of our Newton grows with K, d, N and M, beside scipy's L-BFGS-B on the same columns and to the same accuracy."""
+"""How the time of our Newton grows with K, d, N and M, beside scipy's L-BFGS-B on the same columns
+and to the same accuracy."""
 
 from __future__ import annotations
 
@@ -10,18 +11,39 @@ import jax
 import ufm
 from tests.benchmarks.harness import Row, time_turns
 from tests.benchmarks.numpy_objective import DeepObjective, matrix_product_rate
-from tests.benchmarks.time_to_accuracy import GramError, loosest_tolerance, ours, scipy_iterations, scipy_run
+from tests.benchmarks.time_to_accuracy import (
+    GramError,
+    loosest_tolerance,
+    ours,
+    scipy_iterations,
+    scipy_run,
+)
 
 ACCURACY = 1e-6
 BASE = {"K": 10, "d": 64, "n": 20, "M": 1}
-AXES: dict[str, Sequence[int]] = {"K": (5, 10, 20, 40), "d": (32, 64, 128, 256), "n": (5, 20, 80, 320), "M": (1, 2, 3, 4)}
+AXES: dict[str, Sequence[int]] = {
+    "K": (5, 10, 20, 40),
+    "d": (32, 64, 128, 256),
+    "n": (5, 20, 80, 320),
+    "M": (1, 2, 3, 4),
+}
 
 
 def make(*, K: int, d: int, n: int, M: int) -> ufm.Problem:
-    """Squared error, for which there is a closed form at every depth; λ far from the threshold at every size."""
-    # the scale-free strength of one layer is K √n λ: held at 0.05, so that only the size changes along an axis
+    """Squared error, for which there is a closed form at every depth.
+
+    Λ far from the threshold at every size.
+    """
+    # the scale-free strength of one layer is K √n λ: held at 0.05, so that only the size changes
+    # along an axis
     decay = 0.05 / (K * n**0.5)
-    return ufm.Problem(ufm.one_hot([n] * K), loss=ufm.MeanSquaredError(), widths=(d,) * M, lambda_W=decay, lambda_H=decay)
+    return ufm.Problem(
+        ufm.one_hot([n] * K),
+        loss=ufm.MeanSquaredError(),
+        widths=(d,) * M,
+        lambda_W=decay,
+        lambda_H=decay,
+    )
 
 
 def rows(*, seeds: Iterable[int], repeats: int, base=BASE, axes=AXES) -> list[Row]:
@@ -35,13 +57,19 @@ def rows(*, seeds: Iterable[int], repeats: int, base=BASE, axes=AXES) -> list[Ro
             start = ufm.random_start(problem, key=jax.random.key(seed))
             solve = functools.partial(ours, problem, ufm.Newton(), start)
             tolerance = loosest_tolerance(solve, error, ACCURACY)
-            iterations = scipy_iterations(objective, objective.flat(start), error, (ACCURACY,))[ACCURACY]
+            iterations = scipy_iterations(objective, objective.flat(start), error, (ACCURACY,))[
+                ACCURACY
+            ]
             if tolerance is None or iterations is None:
                 raise RuntimeError(
-                    f"{axis} = {size}: a Gram error of {ACCURACY:g} was not reached by {'ours' if tolerance is None else 'scipy'}"
+                    f"{axis} = {size}: a Gram error of {ACCURACY:g} was not reached by "
+                    f"{'ours' if tolerance is None else 'scipy'}"
                 )
             mine, other = time_turns(
-                [[functools.partial(solve, tolerance)], [functools.partial(scipy_run, objective, objective.flat(start), iterations)]],
+                [
+                    [functools.partial(solve, tolerance)],
+                    [functools.partial(scipy_run, objective, objective.flat(start), iterations)],
+                ],
                 repeats=repeats,
             )
             work = _operations(problem) * int(solve(tolerance).num_evaluations)
@@ -53,7 +81,12 @@ def rows(*, seeds: Iterable[int], repeats: int, base=BASE, axes=AXES) -> list[Ro
                     ours=mine,
                     rival=other,
                     notes={"of the matrix-product rate": fraction},
-                    data={"axis": axis, "size": size, "fraction of the matrix-product rate": fraction, "rate": matrix_product_rate()},
+                    data={
+                        "axis": axis,
+                        "size": size,
+                        "fraction of the matrix-product rate": fraction,
+                        "rate": matrix_product_rate(),
+                    },
                 )
             )
     return result

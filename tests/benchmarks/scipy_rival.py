@@ -1,4 +1,7 @@
-"""What a careful user writes without this library: squared error with its gradient in NumPy, under scipy's solvers."""
+"""What a careful user writes without this library.
+
+Squared error with its gradient in NumPy, under scipy's solvers.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ import scipy.optimize
 
 @dataclass(frozen=True)
 class BalancedSquaredError:
-    r"""$\frac1{2N}\|WH - Y\|^2 + \frac{\lambda_W}2\|W\|^2 + \frac{\lambda_H}2\|H\|^2$ over x = (W, H) flattened, full or collapsed columns.
+    r"""$\frac1{2N}\|WH - Y\|^2 + \frac{\lambda_W}2\|W\|^2 + \frac{\lambda_H}2\|H\|^2$ over x = (W,
+    H) flattened, full or collapsed columns.
 
-    By hand for columns of equal mass: three matrix products an evaluation, scalars in place of mass vectors, gradients written in place.
+    By hand for columns of equal mass: three matrix products an evaluation, scalars in place of mass
+    vectors, gradients written in place.
     """
 
     num_classes: int
@@ -32,7 +37,9 @@ class BalancedSquaredError:
 
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         at = self.num_classes * self.feature_dim
-        return x[:at].reshape(self.num_classes, self.feature_dim), x[at:].reshape(self.feature_dim, -1)
+        return x[:at].reshape(self.num_classes, self.feature_dim), x[at:].reshape(
+            self.feature_dim, -1
+        )
 
     def value_and_gradient(self):
         """The function for scipy, with its constants bound."""
@@ -58,16 +65,23 @@ class BalancedSquaredError:
         return evaluate
 
     def gram_error(self, W: np.ndarray, H: np.ndarray) -> float:
-        """Worst relative error of W Wᵀ and Hᵀ H against the closed form for d >= K, multiples of the identity on the classes."""
+        """Worst relative error of W Wᵀ and Hᵀ H against the closed form for d >= K, multiples of
+        the identity on the classes."""
         c0 = self.num_classes * np.sqrt(self.per_class) * self.decay
         feature_sq = (1 - c0) / np.sqrt(self.per_class)
         weight_sq = np.sqrt(self.per_class) * (1 - c0)
         Y = self.targets
-        return max(_relative(W @ W.T, weight_sq * np.eye(self.num_classes)), _relative(H.T @ H, feature_sq * (Y.T @ Y)))
+        return max(
+            _relative(W @ W.T, weight_sq * np.eye(self.num_classes)),
+            _relative(H.T @ H, feature_sq * (Y.T @ Y)),
+        )
 
 
 def iterations_to(problem: BalancedSquaredError, x0: np.ndarray, accuracy: float) -> int:
-    """Iterations that L-BFGS-B needs from x0 to this Gram error: found once with a callback, so that the timed run carries none."""
+    """Iterations that L-BFGS-B needs from x0 to this Gram error.
+
+    Found once with a callback, so that the timed run carries none.
+    """
     iterations = 0
 
     def callback(intermediate_result):
@@ -79,18 +93,31 @@ def iterations_to(problem: BalancedSquaredError, x0: np.ndarray, accuracy: float
     x = lbfgs(problem, x0, 10_000, callback=callback).x
     error = problem.gram_error(*problem.split(x))
     if error > accuracy:
-        raise RuntimeError(f"L-BFGS-B stopped at Gram error {error:.1e} after {iterations} iterations, short of {accuracy:g}")
+        raise RuntimeError(
+            f"L-BFGS-B stopped at Gram error {error:.1e} after {iterations} iterations, short of "
+            f"{accuracy:g}"
+        )
     return iterations
 
 
 def lbfgs(problem: BalancedSquaredError, x0: np.ndarray, iterations: int, callback=None):
     """scipy's L-BFGS-B with its own memory of 10 and no stopping rule but the budget."""
     options = {"maxiter": iterations, "maxfun": 10 * iterations, "ftol": 0.0, "gtol": 0.0}
-    return scipy.optimize.minimize(problem.value_and_gradient(), x0, jac=True, method="L-BFGS-B", callback=callback, options=options)
+    return scipy.optimize.minimize(
+        problem.value_and_gradient(),
+        x0,
+        jac=True,
+        method="L-BFGS-B",
+        callback=callback,
+        options=options,
+    )
 
 
-def flow(problem: BalancedSquaredError, x0: np.ndarray, ts: np.ndarray, *, rtol: float, atol: float) -> np.ndarray:
-    """Gradient flow in which a collapsed column moves as each of its samples does, by DOP853, row by row at the times `ts`."""
+def flow(
+    problem: BalancedSquaredError, x0: np.ndarray, ts: np.ndarray, *, rtol: float, atol: float
+) -> np.ndarray:
+    """Gradient flow in which a collapsed column moves as each of its samples does, by DOP853, row
+    by row at the times `ts`."""
     evaluate = problem.value_and_gradient()
     at = problem.num_classes * problem.feature_dim
 
@@ -99,7 +126,9 @@ def flow(problem: BalancedSquaredError, x0: np.ndarray, ts: np.ndarray, *, rtol:
         gradient[at:] /= problem.mass
         return -gradient
 
-    run = scipy.integrate.solve_ivp(velocity, (0.0, float(ts[-1])), x0, method="DOP853", t_eval=ts, rtol=rtol, atol=atol)
+    run = scipy.integrate.solve_ivp(
+        velocity, (0.0, float(ts[-1])), x0, method="DOP853", t_eval=ts, rtol=rtol, atol=atol
+    )
     if not run.success:
         raise RuntimeError(run.message)
     return run.y.T

@@ -1,4 +1,7 @@
-"""What is paid before the first answer: importing, compiling, and what the cache of compiled programs saves."""
+"""What is paid before the first answer.
+
+Importing, compiling, and what the cache of compiled programs saves.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ _SOLVE = """
 import time, jax
 jax.config.update("jax_enable_x64", True)
 import ufm
-problem = ufm.Problem(ufm.one_hot([100] * 10), loss=ufm.CrossEntropy(), widths=(64,), lambda_W=5e-4, lambda_H=5e-4, bias="free")
+labels, decay = ufm.one_hot([100] * 10), {"lambda_W": 5e-4, "lambda_H": 5e-4}
+problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(64,), **decay, bias="free")
 for _ in range(2):
     began = time.perf_counter()
     jax.block_until_ready(ufm.minimise(problem, key=jax.random.key(0), progress=False).params)
@@ -37,7 +41,14 @@ def rows(*, repeats: int) -> list[Row]:
                 _timed("import torch", repeats),
             )
         )
-    result.append(Row("python -m theory_checks --help", "python -c 'import jax'", _module_help(repeats), _timed("import jax", repeats)))
+    result.append(
+        Row(
+            "python -m theory_checks --help",
+            "python -c 'import jax'",
+            _module_help(repeats),
+            _timed("import jax", repeats),
+        )
+    )
     with tempfile.TemporaryDirectory() as folder:
         cache = {
             "JAX_COMPILATION_CACHE_DIR": folder,
@@ -48,13 +59,24 @@ def rows(*, repeats: int) -> list[Row]:
         _solve(cache, 1)
         cached, _ = _solve(cache, repeats)
     notes = {"second call s": warm.wall}
-    result.append(Row("first minimise of a process, cache", "first minimise, no cache", cached, cold, notes=notes))
+    result.append(
+        Row(
+            "first minimise of a process, cache",
+            "first minimise, no cache",
+            cached,
+            cold,
+            notes=notes,
+        )
+    )
     result.append(Row("second minimise", "first minimise, no cache", warm, cold))
     return result
 
 
 def _runs(code: str) -> bool:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def _timed(code: str, repeats: int) -> Timing:
@@ -79,7 +101,13 @@ def _solve(settings: dict[str, str], repeats: int) -> tuple[Timing, Timing]:
     """First and second call of a process, medians."""
     pairs = []
     for _ in range(repeats):
-        done = subprocess.run([sys.executable, "-c", _SOLVE], env=os.environ | settings, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _SOLVE],
+            env=os.environ | settings,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         pairs.append([float(line) for line in done.stdout.split()])
     first, second = (statistics.median(times) for times in zip(*pairs, strict=True))
     return Timing(first, first), Timing(second, second)

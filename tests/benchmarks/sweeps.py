@@ -1,4 +1,7 @@
-"""Ten thousand long-tailed cross-entropy problems, each certified: one call of `sweep` against a Python loop over scipy."""
+"""Ten thousand long-tailed cross-entropy problems, each certified.
+
+One call of `sweep` against a Python loop over scipy.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,12 @@ def make(lam, counts) -> ufm.Problem:
 
 
 def momentum_run(rival: LongTailCrossEntropy, x0: np.ndarray, *, steps: int) -> np.ndarray:
-    """The papers' run from features that have collapsed: samples of a class move alike, so that K columns stand for N.
+    """The papers' run from features that have collapsed.
 
-    In √n h the gradient of a collapsed column is what moves it when each of its n samples follows its own.
+    Samples of a class move alike, so that K columns stand for N.
+
+    In √n h the gradient of a collapsed column is what moves it when each of its n samples follows
+    its own.
     """
     assert rival.scaled
     evaluate = rival.value_and_gradient()
@@ -46,7 +52,8 @@ def momentum_run(rival: LongTailCrossEntropy, x0: np.ndarray, *, steps: int) -> 
 
 
 def rows(*, repeats: int, starts: int = 100, steps: int = STEPS) -> list[Row]:
-    """Seconds of one problem, by the wall on the same two cores for ours and for a Python loop (which uses one)."""
+    """Seconds of one problem, by the wall on the same two cores for ours and for a Python loop
+    (which uses one)."""
     with limited_cores():
         return _rows(repeats=repeats, starts=starts, steps=steps)
 
@@ -83,7 +90,9 @@ def _rows(*, repeats: int, starts: int, steps: int) -> list[Row]:
         for call, problems in ((ours, number), (theirs, RIVALS)):
             wall, cpu = time.perf_counter(), time.process_time()
             call()
-            turn.append(((time.perf_counter() - wall) / problems, (time.process_time() - cpu) / problems))
+            turn.append(
+                ((time.perf_counter() - wall) / problems, (time.process_time() - cpu) / problems)
+            )
         walls.append([turn[0][0], turn[1][0]])
         cpus.append([turn[0][1], turn[1][1]])
     wall, cpu = np.median(walls, axis=0), np.median(cpus, axis=0)

@@ -15,7 +15,9 @@ from ufm import objective, random_start
 
 @pytest.mark.parametrize("collapsed", [False, True])
 def test_both_sides_minimise_the_same_function(collapsed, key):
-    rival = BalancedSquaredError(num_classes=3, per_class=4, feature_dim=5, decay=1e-2, collapsed=collapsed)
+    rival = BalancedSquaredError(
+        num_classes=3, per_class=4, feature_dim=5, decay=1e-2, collapsed=collapsed
+    )
     problem = squared_error.our_problem(rival)
     start = random_start(problem, key=key)
     x = np.concatenate([np.ravel(start.weights[0]), np.ravel(start.features)])
@@ -33,12 +35,17 @@ def test_rows_at_toy_size(tmp_path):
     assert all(row.ours.wall > 0 and row.rival.wall > 0 for row in rows)
     assert len(harness.table(rows).splitlines()) == 1 + len(rows) + 1 + len(rows)
     target = tmp_path / "rows.json"
-    harness.write_json(str(target), {"environment": harness.environment({}), "rows": [row.as_dict() for row in rows]})
+    harness.write_json(
+        str(target),
+        {"environment": harness.environment({}), "rows": [row.as_dict() for row in rows]},
+    )
     assert json.loads(target.read_text(encoding="utf-8"))["rows"][0]["name"] == rows[0].name
 
 
 def test_gram_error_sees_a_wrong_answer():
-    rival = BalancedSquaredError(num_classes=3, per_class=4, feature_dim=3, decay=1e-2, collapsed=True)
+    rival = BalancedSquaredError(
+        num_classes=3, per_class=4, feature_dim=3, decay=1e-2, collapsed=True
+    )
     c0 = 3 * 2 * 1e-2
     W, H = np.sqrt(2 * (1 - c0)) * np.eye(3), np.sqrt((1 - c0) / 2) * np.eye(3)
     assert rival.gram_error(W, H) < 1e-15
@@ -47,7 +54,9 @@ def test_gram_error_sees_a_wrong_answer():
 
 
 def test_ratio_is_rival_over_ours():
-    row = harness.Row("a", "b", ours=harness.Timing(1.0, 1.0), rival=harness.Timing(3.0, 2.0), required=3.0)
+    row = harness.Row(
+        "a", "b", ours=harness.Timing(1.0, 1.0), rival=harness.Timing(3.0, 2.0), required=3.0
+    )
     assert (row.ratio, row.cpu_ratio, row.met) == (3.0, 2.0, True)
 
 

@@ -1,4 +1,7 @@
-"""The long-tail benchmark runs and compares equals; its timings are reports and never assertions."""
+"""The long-tail benchmark runs and compares equals.
+
+Its timings are reports and never assertions.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +37,16 @@ def test_the_budget_is_that_of_the_gap_asked_for(key):
 
 
 def test_rows_at_toy_size():
-    # `rows` itself raises unless our gap closes, and unless the cone solver agrees where there is one
+    # `rows` itself raises unless our gap closes, and unless the cone solver agrees where there is
+    # one
     rows = cross_entropy.rows(seeds=[0], repeats=1, K=6, ratio=10, d=7, decay=1e-3)
     assert [row.required for row in rows] == [cross_entropy.LONG_TAIL, None, *[None] * has_cvxpy()]
     assert all(row.ours.wall > 0 and row.rival.wall > 0 for row in rows)
 
 
-@pytest.mark.skipif(not has_cvxpy(), reason="cvxpy is not installed: pip install -e '.[benchmarks]'")
+@pytest.mark.skipif(
+    not has_cvxpy(), reason="cvxpy is not installed: pip install -e '.[benchmarks]'"
+)
 def test_a_wrong_cone_value_is_refused(monkeypatch):
     monkeypatch.setattr(cross_entropy, "nuclear_norm_form", lambda rival: lambda: 1.0)
     with pytest.raises(RuntimeError, match="cvxpy and ours differ"):

@@ -1,4 +1,7 @@
-"""The benchmark of fixed classifiers compares equals; its timings are reports and never assertions."""
+"""The benchmark of fixed classifiers compares equals.
+
+Its timings are reports and never assertions.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,16 @@ def test_both_sides_minimise_the_same_function(etf):
     rng = np.random.default_rng(0)
     features = rng.normal(size=(5, 3))
     W = np.asarray(problem.fixed_weights[0])
-    rivals = [fixed_classifier.OneLabel(W, target, 1e-2) for target in np.asarray(problem.labels.targets).T]
+    rivals = [
+        fixed_classifier.OneLabel(W, target, 1e-2)
+        for target in np.asarray(problem.labels.targets).T
+    ]
     values = [rival(h)[0] for rival, h in zip(rivals, features.T, strict=True)]
-    np.testing.assert_allclose(np.mean(values), ufm.objective(problem, ufm.Params(problem.fixed_weights, features)), rtol=1e-14)
+    np.testing.assert_allclose(
+        np.mean(values),
+        ufm.objective(problem, ufm.Params(problem.fixed_weights, features)),
+        rtol=1e-14,
+    )
     step = 1e-6 * rng.normal(size=5)
     rise = rivals[0](features[:, 0] + step)[0] - rivals[0](features[:, 0] - step)[0]
     # central differences of steps of 1e-6 on a function of size one

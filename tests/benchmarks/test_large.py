@@ -1,4 +1,7 @@
-"""The benchmark of large problems runs and compares equals; its timings are reports and never assertions."""
+"""The benchmark of large problems runs and compares equals.
+
+Its timings are reports and never assertions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The contestants of the time-to-accuracy rows minimise one function; the figure and the table read what a run writes."""
+"""The contestants of the time-to-accuracy rows minimise one function.
+
+The figure and the table read what a run writes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,15 @@ from tests.benchmarks.numpy_objective import DeepObjective
 
 PROBLEMS = time_to_accuracy.problems(K=3, n=4, d=5, decay=2e-2)
 TOY = dict(
-    K=3, n=4, d=5, decay=2e-3, paper_budget=40, tuned_budget=40, step_sizes=(1.0,), adam_step_sizes=(1e-2,), settings=("squared error",)
+    K=3,
+    n=4,
+    d=5,
+    decay=2e-3,
+    paper_budget=40,
+    tuned_budget=40,
+    step_sizes=(1.0,),
+    adam_step_sizes=(1e-2,),
+    settings=("squared error",),
 )
 
 
@@ -38,7 +49,9 @@ def test_torch_objective_is_ours(problem, key):
 
     start = ufm.random_start(problem, key=key)
     script = FullBatch(problem, start)
-    np.testing.assert_allclose(script.loss(script.variables()).item(), ufm.objective(problem, start), rtol=1e-14)
+    np.testing.assert_allclose(
+        script.loss(script.variables()).item(), ufm.objective(problem, start), rtol=1e-14
+    )
 
 
 def test_gram_error_sees_a_wrong_answer(key):
@@ -67,7 +80,9 @@ def test_a_run_makes_a_table_and_a_figure(tmp_path):
     assert len(accuracy) == len(contestants) * len(time_to_accuracy.ACCURACIES)
     # what was not reached is marked in the name that a reader sees
     assert all(row.data["reached"] != row.rival_name.endswith("not reached") for row in accuracy)
-    sizes = scaling.rows(seeds=[0], repeats=1, base={"K": 3, "d": 5, "n": 2, "M": 1}, axes={"K": (3, 4), "M": (1, 2)})
+    sizes = scaling.rows(
+        seeds=[0], repeats=1, base={"K": 3, "d": 5, "n": 2, "M": 1}, axes={"K": (3, 4), "M": (1, 2)}
+    )
     environment = harness.environment({})
     document = {
         "accuracy": {"environment": environment, "rows": [row.as_dict() for row in accuracy]},
@@ -80,7 +95,10 @@ def test_a_run_makes_a_table_and_a_figure(tmp_path):
     assert table.count("to 1e-06") == len(contestants)
     presentation.figure(document).savefig(tmp_path / "figure.png")
     readme = f"before {presentation.BEGIN} old {presentation.END} after"
-    assert presentation.in_readme(readme, document) == f"before {presentation.BEGIN}\n{table}\n{presentation.END} after"
+    assert (
+        presentation.in_readme(readme, document)
+        == f"before {presentation.BEGIN}\n{table}\n{presentation.END} after"
+    )
 
 
 def test_the_readme_shows_the_results_on_record():

@@ -1,7 +1,10 @@
-"""Time to an accuracy: our solvers against the optimisers the field uses, on the problems that the papers run.
+"""Time to an accuracy.
 
-Accuracy is the worst relative error of W Wᵀ and Hᵀ H of all N columns against the closed form. All contestants start from the same random
-point. Every time is that of a run that was not looked at (ours, scipy) or of its steps alone (PyTorch).
+Our solvers against the optimisers the field uses, on the problems that the papers run.
+
+Accuracy is the worst relative error of W Wᵀ and Hᵀ H of all N columns against the closed form. All
+contestants start from the same random point. Every time is that of a run that was not looked at
+(ours, scipy) or of its steps alone (PyTorch).
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ def problems(*, K: int, n: int, d: int, decay: float) -> dict[str, ufm.Problem]:
 
 
 class GramError:
-    """Worst relative error of W Wᵀ and Hᵀ H against the closed form, from factors and features in NumPy."""
+    """Worst relative error of W Wᵀ and Hᵀ H against the closed form, from factors and features in
+    NumPy."""
 
     def __init__(self, problem: ufm.Problem):
         optimum = ufm.closed_form(problem)
@@ -50,7 +54,10 @@ class GramError:
         with np.errstate(over="ignore", invalid="ignore"):
             W = functools.reduce(np.matmul, weights)
             pairs = ((W @ W.T, self.classifier), (H.T @ H, self.features))
-            return max(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)) for found, exact in pairs)
+            return max(
+                float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+                for found, exact in pairs
+            )
 
 
 def point_of(params: ufm.Params):
@@ -58,11 +65,16 @@ def point_of(params: ufm.Params):
 
 
 def ours(problem: ufm.Problem, solver, start: ufm.Params, tolerance: float | None) -> ufm.Solution:
-    return jax.block_until_ready(ufm.minimise(problem, solver=solver, start=start, tolerance=tolerance, progress=False))
+    return jax.block_until_ready(
+        ufm.minimise(problem, solver=solver, start=start, tolerance=tolerance, progress=False)
+    )
 
 
-def loosest_tolerance(solve: Callable[[float], ufm.Solution], error, accuracy: float) -> float | None:
-    """The loosest power of ten of the gradient tolerance whose solution is accurate enough, None if none is."""
+def loosest_tolerance(
+    solve: Callable[[float], ufm.Solution], error, accuracy: float
+) -> float | None:
+    """The loosest power of ten of the gradient tolerance whose solution is accurate enough, None if
+    none is."""
     for exponent in range(1, 14):
         if error(point_of(solve(10.0**-exponent).params)) <= accuracy:
             return 10.0**-exponent
@@ -71,10 +83,14 @@ def loosest_tolerance(solve: Callable[[float], ufm.Solution], error, accuracy: f
 
 def scipy_run(objective: DeepObjective, x0: np.ndarray, iterations: int, callback=None):
     options = {"maxiter": iterations, "maxfun": 10 * iterations, "ftol": 0.0, "gtol": 0.0}
-    return scipy.optimize.minimize(objective, x0, jac=True, method="L-BFGS-B", callback=callback, options=options)
+    return scipy.optimize.minimize(
+        objective, x0, jac=True, method="L-BFGS-B", callback=callback, options=options
+    )
 
 
-def scipy_iterations(objective: DeepObjective, x0: np.ndarray, error, accuracies: Sequence[float]) -> dict[float, int | None]:
+def scipy_iterations(
+    objective: DeepObjective, x0: np.ndarray, error, accuracies: Sequence[float]
+) -> dict[float, int | None]:
     """Iterations to each accuracy, from one run with a callback."""
     found: dict[float, int | None] = dict.fromkeys(accuracies)
     count = 0
@@ -107,17 +123,25 @@ def rows(
     adam_step_sizes: Sequence[float] = ADAM_STEP_SIZES,
     settings: Sequence[str] | None = None,
 ) -> list[Row]:
-    """One row a problem, accuracy and contestant: seconds of our Newton on the same full columns against those of the contestant."""
+    """One row a problem, accuracy and contestant.
+
+    Seconds of our Newton on the same full columns against those of the contestant.
+    """
     seed = next(iter(seeds))
     result: list[Row] = []
     made = problems(K=K, n=n, d=d, decay=decay)
-    for setting, problem in made.items() if settings is None else ((name, made[name]) for name in settings):
+    for setting, problem in (
+        made.items() if settings is None else ((name, made[name]) for name in settings)
+    ):
         error = GramError(problem)
         start = ufm.random_start(problem, key=jax.random.key(seed))
         newton, notes = _times_of_ours(setting, problem, start, error, repeats, ufm.Newton())
         for accuracy, timing in newton.items():
             if timing is None:
-                raise RuntimeError(f"{setting}: Newton's method does not reach {accuracy:g}, so there is nothing to compare with")
+                raise RuntimeError(
+                    f"{setting}: Newton's method does not reach {accuracy:g}, so there is "
+                    f"nothing to compare with"
+                )
         contestants = {
             "ufm Newton, collapsed": _collapsed(setting, problem, seed, repeats),
             "ufm L-BFGS": _times_of_ours(setting, problem, start, error, repeats, ufm.LBFGS()),
@@ -143,7 +167,12 @@ def rows(
                         ours=newton[accuracy],
                         # seconds of the whole budget, which are a lower bound of what it would take
                         rival=timing if reached else about["whole run"],
-                        data={"setting": setting, "accuracy": accuracy, "contestant": contestant, "reached": reached}
+                        data={
+                            "setting": setting,
+                            "accuracy": accuracy,
+                            "contestant": contestant,
+                            "reached": reached,
+                        }
                         | {key: value for key, value in about.items() if key != "whole run"}
                         | {"ours, first call s": notes["first call s"]},
                     )
@@ -153,11 +182,23 @@ def rows(
 
 def _times_of_ours(setting, problem, start, error, repeats, solver):
     compiling = first_call(functools.partial(ours, problem, solver, start, 1e-13))
-    tolerances = {accuracy: loosest_tolerance(functools.partial(ours, problem, solver, start), error, accuracy) for accuracy in ACCURACIES}
-    kept = {accuracy: tolerance for accuracy, tolerance in tolerances.items() if tolerance is not None}
-    calls = [[functools.partial(ours, problem, solver, start, tolerance)] for tolerance in kept.values()]
+    tolerances = {
+        accuracy: loosest_tolerance(
+            functools.partial(ours, problem, solver, start), error, accuracy
+        )
+        for accuracy in ACCURACIES
+    }
+    kept = {
+        accuracy: tolerance for accuracy, tolerance in tolerances.items() if tolerance is not None
+    }
+    calls = [
+        [functools.partial(ours, problem, solver, start, tolerance)] for tolerance in kept.values()
+    ]
     timed = dict(zip(kept, time_turns(calls, repeats=repeats), strict=True))
-    steps = {accuracy: int(ours(problem, solver, start, tolerance).num_steps) for accuracy, tolerance in kept.items()}
+    steps = {
+        accuracy: int(ours(problem, solver, start, tolerance).num_steps)
+        for accuracy, tolerance in kept.items()
+    }
     whole = time_turns([[functools.partial(ours, problem, solver, start, 1e-13)]], repeats=1)[0]
     return {accuracy: timed.get(accuracy) for accuracy in ACCURACIES}, {
         "steps": list(steps.values()),
@@ -184,14 +225,23 @@ def _collapsed(setting, problem: ufm.Problem, seed: int, repeats: int):
 def _times_of_scipy(problem, start, error, repeats):
     objective = DeepObjective(problem)
     x0 = objective.flat(start)
-    iterations = {accuracy: count for accuracy, count in scipy_iterations(objective, x0, error, ACCURACIES).items() if count is not None}
+    iterations = {
+        accuracy: count
+        for accuracy, count in scipy_iterations(objective, x0, error, ACCURACIES).items()
+        if count is not None
+    }
     calls = [[functools.partial(scipy_run, objective, x0, count)] for count in iterations.values()]
     timed = dict(zip(iterations, time_turns(calls, repeats=repeats), strict=True))
     whole = time_turns([[functools.partial(scipy_run, objective, x0, 10_000)]], repeats=1)[0]
-    return {accuracy: timed.get(accuracy) for accuracy in ACCURACIES}, {"steps": list(iterations.values()), "whole run": whole}
+    return {accuracy: timed.get(accuracy) for accuracy in ACCURACIES}, {
+        "steps": list(iterations.values()),
+        "whole run": whole,
+    }
 
 
-def _times_of_torch(problem, start, error, *, paper_budget, tuned_budget, step_sizes, adam_step_sizes) -> dict:
+def _times_of_torch(
+    problem, start, error, *, paper_budget, tuned_budget, step_sizes, adam_step_sizes
+) -> dict:
     """Empty where PyTorch is not installed."""
     try:
         import torch
@@ -208,19 +258,41 @@ def _times_of_torch(problem, start, error, *, paper_budget, tuned_budget, step_s
         Recipe("torch L-BFGS", torch_rival.lbfgs(), tuned_budget),
     ]
     searched = (
-        ("torch GD, best step", lambda s: Recipe("torch GD, best step", descent(s), tuned_budget), step_sizes),
-        ("torch momentum, best step", lambda s: Recipe("torch momentum, best step", descent(s, 0.9), tuned_budget), step_sizes),
-        ("torch Adam, best step", lambda s: Recipe("torch Adam, best step", torch_rival.adam(s), tuned_budget), adam_step_sizes),
+        (
+            "torch GD, best step",
+            lambda s: Recipe("torch GD, best step", descent(s), tuned_budget),
+            step_sizes,
+        ),
+        (
+            "torch momentum, best step",
+            lambda s: Recipe("torch momentum, best step", descent(s, 0.9), tuned_budget),
+            step_sizes,
+        ),
+        (
+            "torch Adam, best step",
+            lambda s: Recipe("torch Adam, best step", torch_rival.adam(s), tuned_budget),
+            adam_step_sizes,
+        ),
     )
     about = {}
     for name, make, sizes in searched:
-        recipe, step = torch_rival.best(make, sizes, problem=script, error=error, accuracy=1e-6, check_every=25)
+        recipe, step = torch_rival.best(
+            make, sizes, problem=script, error=error, accuracy=1e-6, check_every=25
+        )
         recipes.append(recipe)
         about[name] = {"step size": step}
     found = {}
     for recipe in recipes:
-        reached = torch_rival.run(script, recipe, error=error, accuracies=ACCURACIES, check_every=50 if recipe.paper else 5)
-        timings = {a: None if s is None else Timing(wall=s, cpu=s) for a, s in reached.seconds.items()}
+        reached = torch_rival.run(
+            script,
+            recipe,
+            error=error,
+            accuracies=ACCURACIES,
+            check_every=50 if recipe.paper else 5,
+        )
+        timings = {
+            a: None if s is None else Timing(wall=s, cpu=s) for a, s in reached.seconds.items()
+        }
         found[recipe.name] = (
             timings,
             {

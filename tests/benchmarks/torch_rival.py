@@ -1,4 +1,7 @@
-"""What the field runs: PyTorch, full batch, autograd, one optimiser step after the other. On the same objective and the same start."""
+"""What the field runs: PyTorch, full batch, autograd, one optimiser step after the other.
+
+On the same objective and the same start.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ Point = tuple[list[np.ndarray], np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """An optimiser with its settings; `paper` marks the step size that the papers print, all others were searched."""
+    """An optimiser with its settings.
+
+    `paper` marks the step size that the papers print, all others were searched.
+    """
 
     name: str
     make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]
@@ -24,7 +30,10 @@ class Recipe:
 
 @dataclass
 class Reached:
-    """Steps and seconds to each accuracy, None where the budget did not suffice; the error at the end; seconds of the whole run."""
+    """Steps and seconds to each accuracy, None where the budget did not suffice.
+
+    The error at the end; seconds of the whole run.
+    """
 
     steps: dict[float, int | None]
     seconds: dict[float, float | None]
@@ -34,7 +43,8 @@ class Reached:
 
 
 class FullBatch:
-    """The objective of `ufm.model` for N full columns, any depth, squared error or cross-entropy, written as a script writes it."""
+    """The objective of `ufm.model` for N full columns, any depth, squared error or cross-entropy,
+    written as a script writes it."""
 
     def __init__(self, problem, start):
         self.targets = torch.tensor(np.asarray(problem.labels.targets))
@@ -46,7 +56,11 @@ class FullBatch:
 
     def variables(self) -> list[torch.Tensor]:
         """Fresh copies of the start: factors, features and, if there is one, the bias."""
-        parts = [*self.start.weights, self.start.features, *([] if self.start.bias is None else [self.start.bias])]
+        parts = [
+            *self.start.weights,
+            self.start.features,
+            *([] if self.start.bias is None else [self.start.bias]),
+        ]
         return [torch.tensor(np.asarray(part), requires_grad=True) for part in parts]
 
     def loss(self, variables: list[torch.Tensor]) -> torch.Tensor:
@@ -70,7 +84,14 @@ class FullBatch:
         return arrays[:depth], arrays[depth], arrays[depth + 1] if len(arrays) > depth + 1 else None
 
 
-def run(problem: FullBatch, recipe: Recipe, *, error: Callable[[Point], float], accuracies: Sequence[float], check_every: int) -> Reached:
+def run(
+    problem: FullBatch,
+    recipe: Recipe,
+    *,
+    error: Callable[[Point], float],
+    accuracies: Sequence[float],
+    check_every: int,
+) -> Reached:
     """Steps until each accuracy; looking at the error is not timed."""
     variables = problem.variables()
     optimiser = recipe.make(variables)
@@ -112,7 +133,8 @@ def adam(step: float):
 def lbfgs():
     """A maker of L-BFGS with its strong Wolfe line search, one iteration a step."""
     return lambda variables: torch.optim.LBFGS(
-        # one iteration a step, but as many evaluations as its line search wants: the default allows max_iter * 5/4 = 1
+        # one iteration a step, but as many evaluations as its line search wants: the default allows
+        # max_iter * 5/4 = 1
         variables,
         max_iter=1,
         max_eval=25,
@@ -123,8 +145,17 @@ def lbfgs():
     )
 
 
-def best(make: Callable[[float], Recipe], steps, *, problem: FullBatch, error, accuracy: float, check_every: int) -> tuple[Recipe, float]:
-    """The step size that reaches the accuracy in the fewest steps, or comes closest within the budget."""
+def best(
+    make: Callable[[float], Recipe],
+    steps,
+    *,
+    problem: FullBatch,
+    error,
+    accuracy: float,
+    check_every: int,
+) -> tuple[Recipe, float]:
+    """The step size that reaches the accuracy in the fewest steps, or comes closest within the
+    budget."""
     found = []
     for step in steps:
         recipe = make(step)

@@ -16,7 +16,9 @@ import ufm
 CHECKER = Path(__file__).resolve().parents[2] / "docs" / "check_enclosure.py"
 K, d = 4, 6
 TAIL = (50, 20, 7, 1)
-ADJUSTED = ufm.AdjustedCrossEntropy(multiplicative=[0.5, 1.0, 2.0, 1.5], additive=[-1.0, 0.3, 0.0, 1.0])
+ADJUSTED = ufm.AdjustedCrossEntropy(
+    multiplicative=[0.5, 1.0, 2.0, 1.5], additive=[-1.0, 0.3, 0.0, 1.0]
+)
 LOSSES = {
     "ce": ufm.CrossEntropy(),
     "mse": ufm.MeanSquaredError(),

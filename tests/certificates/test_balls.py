@@ -23,7 +23,9 @@ TINY = fmpq(1, 2**60)
         pytest.param(1 + TINY, 1.0, math.nextafter(1, 2), id="above-one"),
         pytest.param(1 - TINY, math.nextafter(1, 0), 1.0, id="below-one"),
         pytest.param(-1 - TINY, math.nextafter(-1, -2), -1.0, id="below-minus-one"),
-        pytest.param(fmpq(1, 3), 0.3333333333333333, math.nextafter(0.3333333333333333, 1), id="third"),
+        pytest.param(
+            fmpq(1, 3), 0.3333333333333333, math.nextafter(0.3333333333333333, 1), id="third"
+        ),
         pytest.param(fmpq(2) ** 5000, sys.float_info.max, math.inf, id="too-large"),
         pytest.param(-(fmpq(2) ** 5000), -math.inf, -sys.float_info.max, id="too-small"),
     ],

@@ -18,7 +18,14 @@ from ufm.model import Params, Problem, decay
 
 MSE, CE = MeanSquaredError(), CrossEntropy()
 UNIT = 1e-4
-MODULES = (bound, spectral, ufm.model.value, ufm.losses.base, ufm.losses.softmax, ufm.losses.squared)
+MODULES = (
+    bound,
+    spectral,
+    ufm.model.value,
+    ufm.losses.base,
+    ufm.losses.softmax,
+    ufm.losses.squared,
+)
 
 
 @pytest.fixture
@@ -28,7 +35,8 @@ def coarse(monkeypatch):
 
 
 class Off(AbstractLoss):
-    """Squared error whose conjugate is off by a constant, and whose best bias is off by a number."""
+    """Squared error whose conjugate is off by a constant, and whose best bias is off by a
+    number."""
 
     constant: float
     bias: float
@@ -58,7 +66,10 @@ def drawn(loss, bias, columns, *, lam=0.02, d=5, size=1.0):
     labels = soft(rng.dirichlet(np.ones(3), size=columns).T, rng.uniform(0.5, 5, size=columns))
     problem = Problem(labels, loss=loss, widths=(d,), lambda_W=lam, lambda_H=lam / 7, bias=bias)
     b = None if bias is None else jnp.asarray(rng.standard_normal(3))
-    W, H = jnp.asarray(size * rng.standard_normal((3, d))), jnp.asarray(size * rng.standard_normal((d, columns)))
+    W, H = (
+        jnp.asarray(size * rng.standard_normal((3, d))),
+        jnp.asarray(size * rng.standard_normal((d, columns))),
+    )
     return problem, Params(weights=(W,), features=H, bias=b)
 
 
@@ -75,7 +86,11 @@ def at(problem, params):
 
 def slow_bound(problem, params):
     """`ufm.certify`'s lower bound, written out with every term of its rounding."""
-    loss, m, w = problem.loss, np.asarray(problem.labels.masses), np.asarray(problem.labels.column_weights)
+    loss, m, w = (
+        problem.loss,
+        np.asarray(problem.labels.masses),
+        np.asarray(problem.labels.column_weights),
+    )
     _, z, q, u = at(problem, params)
     (K, C), mu = q.shape, float(np.sqrt(problem.lambda_W[0] * problem.lambda_H))
     many, share = roundings(C) + 4, w / np.sqrt(m)
@@ -106,9 +121,13 @@ def slow_bound(problem, params):
     errors = np.asarray(loss.conjugate_error(jnp.asarray(t * u), problem.labels.targets))
     lower = -w @ conjugates - t**2 * quadratic / 2
     slack = w @ errors + UNIT * (many * w @ np.abs(conjugates) + 4 * abs(lower))
-    slack += t**2 / 2 * (hidden @ (2 * np.abs(mean) + hidden) / lambda_b + (K + 8) * UNIT * quadratic)
+    slack += (
+        t**2 / 2 * (hidden @ (2 * np.abs(mean) + hidden) / lambda_b + (K + 8) * UNIT * quadratic)
+    )
     if problem.bias == "free":
-        steep = max(t, 1) * (2 * np.abs(z).max() + np.abs(q).max() + np.log(K) + 1) - np.log(min(t, 1))
+        steep = max(t, 1) * (2 * np.abs(z).max() + np.abs(q).max() + np.log(K) + 1) - np.log(
+            min(t, 1)
+        )
         slack += t * steep * left.sum()
     return lower - slack, norm / mu, residual, t
 
@@ -119,7 +138,11 @@ def slow_rounding(problem, params):
     w, (W,), H = np.asarray(problem.labels.column_weights), best.weights, np.asarray(best.features)
     W, (K, C), d = np.asarray(W), q.shape, len(H)
     b = np.zeros(K) if best.bias is None else np.asarray(best.bias)
-    product = UNIT * (roundings(d + 6) + 2) * np.outer(np.linalg.norm(W, axis=1), np.linalg.norm(H, axis=0))
+    product = (
+        UNIT
+        * (roundings(d + 6) + 2)
+        * np.outer(np.linalg.norm(W, axis=1), np.linalg.norm(H, axis=0))
+    )
     bias = 2 * UNIT * np.abs(b)[:, None]
     moved = np.sum(np.abs(u) * (product + bias) + 2 * (product**2 + bias**2), axis=0)
     losses = np.asarray(problem.loss(jnp.asarray(z), problem.labels.targets))
@@ -128,7 +151,8 @@ def slow_rounding(problem, params):
     return w @ (moved + errors + UNIT * roundings(2 * C + 4) * losses) + UNIT * of_decay
 
 
-# columns on either side of K, whose smaller Gram is taken, and so many that errors of a sum are not all of one sign
+# columns on either side of K, whose smaller Gram is taken, and so many that errors of a sum are not
+# all of one sign
 @pytest.mark.parametrize(
     ("loss", "bias", "columns", "size"),
     [
@@ -151,7 +175,8 @@ def test_every_term_of_the_rounding(coarse, loss, bias, columns, size):
 
 
 def test_more_than_the_gradient(coarse):
-    # near half the targets the best t is 2, beyond the gradient itself, whose logits are farther than those here
+    # near half the targets the best t is 2, beyond the gradient itself, whose logits are farther
+    # than those here
     problem, _ = drawn(MSE, "free", 4, lam=3.0)
     W = jnp.eye(3, 5)
     params = Params(weights=(W,), features=0.45 * W.T @ problem.labels.targets, bias=jnp.zeros(3))
@@ -162,7 +187,8 @@ def test_more_than_the_gradient(coarse):
     np.testing.assert_allclose(certificate.bias_residual, residual, atol=1e-15)
 
 
-# one that is too low shows in every column of the dual point, one that is too high in every other of seventeen
+# one that is too low shows in every column of the dual point, one that is too high in every other
+# of seventeen
 @pytest.mark.parametrize("constant", [0.5, -0.5])
 def test_a_contradiction_in_units_of_rounding(coarse, constant):
     problem, params = drawn(off(constant=constant), None, 17, d=6)
@@ -193,12 +219,17 @@ def test_a_contradiction_is_more_than_one_unit(coarse, units, valid):
 
 
 def test_a_bound_above_the_value_that_no_column_shows():
-    # at the optimum even less than one unit of contradiction is more than rounding in the sum of all columns
+    # at the optimum even less than one unit of contradiction is more than rounding in the sum of
+    # all columns
     def certificate(constant):
         loss = off(constant=constant)
-        problem = Problem(soft(np.eye(3), 3 * np.ones(3)), loss=loss, widths=(3,), lambda_W=1e-2, lambda_H=1e-2)
+        problem = Problem(
+            soft(np.eye(3), 3 * np.ones(3)), loss=loss, widths=(3,), lambda_W=1e-2, lambda_H=1e-2
+        )
         half = np.sqrt(np.sqrt(3) - 9 * 1e-2) * np.eye(3)
-        return bound.certify(problem, Params(weights=(jnp.asarray(half),), features=jnp.asarray(half / np.sqrt(3))))
+        return bound.certify(
+            problem, Params(weights=(jnp.asarray(half),), features=jnp.asarray(half / np.sqrt(3)))
+        )
 
     assert certificate(0.0).closes(1e-14)
     found = certificate(-0.9e-13 / float(certificate(-1e-13).contradiction))
@@ -235,7 +266,9 @@ def test_a_best_bias_is_asked_of_a_free_one_alone():
 
 def test_nothing_to_bound():
     # all is zero: no scale, no spread and no size to divide by
-    problem = Problem(soft(np.zeros((3, 2))), loss=MSE, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias="free")
+    problem = Problem(
+        soft(np.zeros((3, 2))), loss=MSE, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias="free"
+    )
     zero = Params(weights=(jnp.zeros((3, 4)),), features=jnp.zeros((4, 2)), bias=jnp.zeros(3))
     certificate = bound.certify(problem, zero)
     for name in ("value", "lower_bound", "gap", "spectral_ratio", "bias_residual", "contradiction"):
@@ -245,7 +278,9 @@ def test_nothing_to_bound():
 def test_a_class_that_has_no_probability_at_all():
     labels = soft(np.eye(3)[:, :2])
     problem = Problem(labels, loss=CE, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias="free")
-    params = Params(weights=(jnp.zeros((3, 4)),), features=jnp.zeros((4, 2)), bias=jnp.asarray([0.0, 0.0, -1e4]))
+    params = Params(
+        weights=(jnp.zeros((3, 4)),), features=jnp.zeros((4, 2)), bias=jnp.asarray([0.0, 0.0, -1e4])
+    )
     certificate = bound.certify(problem, params)
     # two classes at the origin, whose norm is above mu = 0.01
     np.testing.assert_allclose(certificate.value, np.log(2), rtol=1e-15)

@@ -21,8 +21,15 @@ verify = checker().verify
 def test_it_is_short_and_knows_nothing_of_the_library():
     source = CHECKER.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= 100
-    modules = {node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)}
-    modules |= {name.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for name in node.names}
+    modules = {
+        node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
+    }
+    modules |= {
+        name.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import)
+        for name in node.names
+    }
     assert modules == {"fractions", "json", "mpmath", "numpy", "pathlib", "sys"}
 
 
@@ -33,7 +40,9 @@ def test_as_a_command(tmp_path):
     text = good.read_text(encoding="utf-8")
     bad.write_text(text.replace(repr(enclosure.lower), repr(enclosure.upper), 1), encoding="utf-8")
     for path, status in ((good, 0), (bad, 1)):
-        run = subprocess.run([sys.executable, "-O", CHECKER, path], capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [sys.executable, "-O", CHECKER, path], capture_output=True, text=True, check=False
+        )
         assert run.returncode == status, run.stderr
     assert "NOT proved" in run.stderr
 
@@ -150,10 +159,24 @@ def fewer_columns(data):
         row.pop()
 
 
-ALWAYS = (lower, upper, larger_dual, smaller_exponent, no_witness, less_decay, more_decay, no_decay, another_mass)
+ALWAYS = (
+    lower,
+    upper,
+    larger_dual,
+    smaller_exponent,
+    no_witness,
+    less_decay,
+    more_decay,
+    no_decay,
+    another_mass,
+)
 ALWAYS += (negative_mass, weights, another_target, another_point, another_loss)
 TAMPERINGS = [
-    *[(loss, "free", change) for loss in ("ce", "mse", "adjusted", "rescaled") for change in ALWAYS],
+    *[
+        (loss, "free", change)
+        for loss in ("ce", "mse", "adjusted", "rescaled")
+        for change in ALWAYS
+    ],
     *[(loss, "free", one_unit) for loss in ("ce", "mse")],
     *[(loss, "none", one_share) for loss in ("ce", "adjusted")],
     *[("ce", "penalised", change) for change in (cheaper_bias, negative_bias)],
@@ -162,7 +185,8 @@ TAMPERINGS = [
 
 
 @pytest.mark.parametrize(
-    ("loss", "bias", "change"), [pytest.param(*case, id=f"{case[0]}-{case[1]}-{case[2].__name__}") for case in TAMPERINGS]
+    ("loss", "bias", "change"),
+    [pytest.param(*case, id=f"{case[0]}-{case[1]}-{case[2].__name__}") for case in TAMPERINGS],
 )
 def test_what_has_been_touched_is_refused(loss, bias, change):
     data = on_file(ufm.prove(*solved(loss, bias, "tail")))

@@ -1,4 +1,7 @@
-"""Theorems A and B of ours: the intervals on which they speak, against plain floats and random points."""
+"""Theorems A and B of ours.
+
+The intervals on which they speak, against plain floats and random points.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,13 @@ from scipy.special import roots_jacobi
 import ufm
 from tests.benchmarks import codes as codes_command
 from ufm import frames
-from ufm.certificates import boxes, code_bound, levenshtein, linear_programming_bound, proved_intervals
+from ufm.certificates import (
+    boxes,
+    code_bound,
+    levenshtein,
+    linear_programming_bound,
+    proved_intervals,
+)
 from ufm.certificates import self_dual as theorem_A
 from ufm.certificates.balls import flint
 from ufm.certificates.interpolant import Interpolant, doubled, gegenbauer_coefficients
@@ -21,7 +30,8 @@ from ufm.frames.code import gegenbauer
 
 CODES = {code.name: code for code in frames.sharp_codes()}
 ICOSAHEDRON, E8, CELL = frames.icosahedron(), frames.root_system_e8(), frames.cell_24()
-# where theorem A holds: up to the first number and from the second on (roots of `condition_in_floats`)
+# where theorem A holds: up to the first number and from the second on (roots of
+# `condition_in_floats`)
 INTERVALS_A = {
     "4-gon": None,
     "5-gon": (1.1302, 3.1017),
@@ -36,7 +46,14 @@ INTERVALS_A = {
     "552 in R^23": (0.1778, 12.7616),
 }
 # theory/spheres.md: theorem B at the orthoplex of each dimension
-INTERVALS_B = {5: (0.0595, 5.74), 6: (0.048, 2.39), 8: (0.0346, 2.71), 10: (None, 2.95), 16: (None, 3.44), 30: (None, 4.08)}
+INTERVALS_B = {
+    5: (0.0595, 5.74),
+    6: (0.048, 2.39),
+    8: (0.0346, 2.71),
+    10: (None, 2.95),
+    16: (None, 3.44),
+    30: (None, 4.08),
+}
 
 
 def unit_rows(array):
@@ -52,7 +69,8 @@ def cross_entropy(W, H, beta):
 
 
 def condition_in_floats(code, beta) -> float:
-    """κ K (h(1) − h_0) / (2 (1 + E)) with h by solving for its coefficients, h_0 by quadrature, E from the code."""
+    """κ K (h(1) − h_0) / (2 (1 + E)) with h by solving for its coefficients, h_0 by quadrature, E
+    from the code."""
     t, K, d = code.inner_products, code.num_vectors, code.dim
     double = t[t > -1 + 1e-9]
     degree = len(t) + len(double)
@@ -78,7 +96,11 @@ def test_theorem_A_holds_where_floats_say_so(name):
         assert (found[0].low, len(found)) == (0.0, 2)
         for end, outwards, known in ((found[0].high, 1, ends[0]), (found[1].low, -1, ends[1])):
             assert end == pytest.approx(known, abs=1.1e-3)
-            assert condition_in_floats(code, end) <= 1 < condition_in_floats(code, end + outwards * 2e-3)
+            assert (
+                condition_in_floats(code, end)
+                <= 1
+                < condition_in_floats(code, end + outwards * 2e-3)
+            )
     # exact inner products, exact multiplicities: the proof goes on to infinity
     rational = name not in ("5-gon", "icosahedron")
     assert math.isinf(found[-1].high) if rational else found[-1].high > 1e12
@@ -109,14 +131,18 @@ def test_theorem_B_fails_at_small_orthoplexes_and_large_beta(d):
 
 
 @pytest.mark.parametrize("beta", [0.0, 1e-300, 1e-12, 5e-3])
-@pytest.mark.parametrize("code", [E8, frames.polygon(5), frames.simplex(3)], ids=lambda code: code.name)
+@pytest.mark.parametrize(
+    "code", [E8, frames.polygon(5), frames.simplex(3)], ids=lambda code: code.name
+)
 def test_no_beta_is_too_small(code, beta):
     found = code_bound(code, min(beta, 1e-3), theorem="B")
     assert found.proved or code is E8
     assert code_bound(code, beta).proved
 
 
-@pytest.mark.parametrize("name", ["4-gon", "5-gon", "6-gon", "icosahedron", "16 in R^5", "27 in R^6"])
+@pytest.mark.parametrize(
+    "name", ["4-gon", "5-gon", "6-gon", "icosahedron", "16 in R^5", "27 in R^6"]
+)
 def test_theorem_B_holds_at_small_beta(name):
     assert code_bound(CODES[name], (0.0, 0.015), theorem="B").proved
     # one form of the theorem may fail where another is not decided yet
@@ -138,7 +164,9 @@ def test_random_points_are_never_below(name):
         for trial in range(60):
             noise = rng.normal(size=(2, *code.vectors.shape))
             # far from the code, and close to it
-            W, H = unit_rows(noise if trial % 2 else code.vectors + 0.1 ** rng.integers(1, 5) * noise)
+            W, H = unit_rows(
+                noise if trial % 2 else code.vectors + 0.1 ** rng.integers(1, 5) * noise
+            )
             assert cross_entropy(W, W, beta) >= max(bounds["A"], linear) * (1 - 1e-13)
             assert cross_entropy(W, H, beta) >= bounds["B"] * (1 - 1e-13)
 
@@ -153,7 +181,10 @@ def test_a_proved_code_attains_its_bound(beta, theorem):
 
 
 def test_an_interval_is_decided_as_a_whole():
-    """Between two numbers where the condition holds lie some where it does not: a coarse grid would miss them."""
+    """Between two numbers where the condition holds lie some where it does not.
+
+    a coarse grid would miss them.
+    """
     assert code_bound(ICOSAHEDRON, 0.5).proved
     assert code_bound(ICOSAHEDRON, 8.0).proved
     found = code_bound(ICOSAHEDRON, (0.5, 8.0))
@@ -165,9 +196,15 @@ def test_an_interval_is_decided_as_a_whole():
 
 
 def test_what_is_proved_is_said_with_its_scope():
-    assert str(code_bound(E8, (19.0, 50.0))) == "E8 roots: optimal among W = H at every beta in [19, 50], proved by theorem A (ours)"
+    assert (
+        str(code_bound(E8, (19.0, 50.0)))
+        == "E8 roots: optimal among W = H at every beta in [19, 50], proved by theorem A (ours)"
+    )
     words = str(code_bound(frames.orthoplex(6), 3.0, theorem="B"))
-    assert words == "orthoplex in R^6: optimal over all W and H at beta = 3, proved by theorem B (ours)"
+    assert (
+        words
+        == "orthoplex in R^6: optimal over all W and H at beta = 3, proved by theorem B (ours)"
+    )
 
 
 def moved(code):
@@ -176,7 +213,9 @@ def moved(code):
     return frames.Code("moved", vectors)
 
 
-@pytest.mark.parametrize("code", [CELL, moved(frames.orthoplex(3)), moved(frames.polygon(5))], ids=lambda code: code.name)
+@pytest.mark.parametrize(
+    "code", [CELL, moved(frames.orthoplex(3)), moved(frames.polygon(5))], ids=lambda code: code.name
+)
 @pytest.mark.parametrize("theorem", "AB")
 def test_a_code_that_is_not_sharp_is_not_proved(code, theorem):
     assert proved_intervals(code, theorem=theorem) == ()
@@ -225,7 +264,10 @@ def test_the_curvature_of_a_small_energy(energy):
     ],
 )
 def test_a_wrong_curvature_claims_too_much(wrong, monkeypatch):
-    """What the tests above compare with floats is not the same without κ: claims appear that the theorem does not make."""
+    """What the tests above compare with floats is not the same without κ.
+
+    Claims appear that the theorem does not make.
+    """
     code = frames.orthoplex(5)
     beta = 0.66
     assert condition_in_floats(code, beta) > 1
@@ -235,7 +277,10 @@ def test_a_wrong_curvature_claims_too_much(wrong, monkeypatch):
 
 
 def test_the_energy_bound_alone_is_no_argument():
-    """Numbers r with Σr >= 0 and Σr² <= λΣr, which is all that is known: beyond the condition the mean of the logarithm falls."""
+    """Numbers r with Σr >= 0 and Σr² <= λΣr, which is all that is known.
+
+    Beyond the condition the mean of the logarithm falls.
+    """
     E, K = 5.0, 200
     kappa = curvature(E)
     for factor, falls in ((0.99, False), (40.0, True)):
@@ -272,7 +317,10 @@ def test_the_interpolant_is_positive_definite_and_below(beta):
         with flint().ctx.workprec(200):
             differences = theorem_A.divided_differences(nodes, flint().arb(beta))
         weights = np.array([float(each) for each in differences])
-        rows = [[float(c) for c in row] + [0.0] * (len(nodes) - len(row)) for row in interpolant.coefficients]
+        rows = [
+            [float(c) for c in row] + [0.0] * (len(nodes) - len(row))
+            for row in interpolant.coefficients
+        ]
         t = np.linspace(-1, 1, 101)
         h = weights @ np.array(rows) @ gegenbauer(len(nodes) - 1, 5, t)
         assert np.all(h <= np.exp(beta * (t - 1)) + 1e-13)
@@ -281,7 +329,9 @@ def test_the_interpolant_is_positive_definite_and_below(beta):
 def test_enclosures_hold_the_function_and_follow_it():
     arb = flint().arb
     with flint().ctx.workprec(boxes.BITS):
-        square, _ = boxes.enclosed(lambda b: (b * b - 2 * b, (b.exp() - 1).log()), 0.5, 1.5, count=2)
+        square, _ = boxes.enclosed(
+            lambda b: (b * b - 2 * b, (b.exp() - 1).log()), 0.5, 1.5, count=2
+        )
         assert all(square.contains(arb(x * x - 2 * x)) for x in (0.5, 0.9, 1.5))
         assert float(square.rad()) < 0.2501
         (nothing,) = boxes.enclosed(lambda b: (1 / b,), -1.0, 1.0, count=1)
@@ -305,7 +355,9 @@ def test_intervals_end_at_the_roots():
 @pytest.mark.parametrize("name", CODES)
 def test_levenshtein_nodes_are_the_products_of_a_sharp_code(name):
     code = CODES[name]
-    np.testing.assert_allclose(levenshtein.nodes(code.num_vectors, code.dim), code.inner_products, atol=1e-9)
+    np.testing.assert_allclose(
+        levenshtein.nodes(code.num_vectors, code.dim), code.inner_products, atol=1e-9
+    )
 
 
 def test_design_bounds():
@@ -330,10 +382,19 @@ def test_the_linear_programming_bound_is_below_good_points(K, d):
         assert bound >= np.log1p((K - 1) * np.exp(-beta * K / (K - 1))) * (1 - 1e-13)
 
 
-@pytest.mark.parametrize(("K", "d", "beta"), [(12, 3, 9.0), (240, 8, 20.0), (5, 4, 2.0), (4, 2, 3.0)])
+@pytest.mark.parametrize(
+    ("K", "d", "beta"), [(12, 3, 9.0), (240, 8, 20.0), (5, 4, 2.0), (4, 2, 3.0)]
+)
 def test_the_linear_programming_bound_is_attained_by_sharp_codes(K, d, beta):
-    codes = {(12, 3): ICOSAHEDRON, (240, 8): E8, (5, 4): frames.simplex(4), (4, 2): frames.polygon(4)}
-    assert linear_programming_bound(K, d, beta) == pytest.approx(float(codes[K, d].cross_entropy(beta)), rel=1e-11)
+    codes = {
+        (12, 3): ICOSAHEDRON,
+        (240, 8): E8,
+        (5, 4): frames.simplex(4),
+        (4, 2): frames.polygon(4),
+    }
+    assert linear_programming_bound(K, d, beta) == pytest.approx(
+        float(codes[K, d].cross_entropy(beta)), rel=1e-11
+    )
 
 
 @pytest.mark.parametrize(
@@ -341,7 +402,10 @@ def test_the_linear_programming_bound_is_attained_by_sharp_codes(K, d, beta):
     [
         (lambda: code_bound("E8", 1.0), "`code` must be a Code of ufm.frames; got str"),
         (lambda: code_bound(E8, -1.0), "`beta` must be finite and >= 0"),
-        (lambda: code_bound(E8, (2.0, 1.0)), r"`beta` must be a pair with low <= high; got \(2.0, 1.0\)"),
+        (
+            lambda: code_bound(E8, (2.0, 1.0)),
+            r"`beta` must be a pair with low <= high; got \(2.0, 1.0\)",
+        ),
         (lambda: code_bound(E8, (1.0, 2.0, 3.0)), "`beta` must be one number or a pair"),
         (lambda: code_bound(E8, 1.0, theorem="C"), '`theorem` must be one of "A", "B"'),
         (lambda: linear_programming_bound(1, 3, 1.0), "`num_vectors` must be a whole number >= 2"),

@@ -39,7 +39,9 @@ def test_what_satisfies_the_constraints_is_kept():
     problem = problem_of("ce", "free", "balanced")
     dual = 0.25 - np.eye(4)
     point = DualPoint.near(dual, Data.of(problem), BITS)
-    assert [[float(int(u.p) / int(u.q)) for u in column] for column in point.columns()] == dual.T.tolist()
+    assert [
+        [float(int(u.p) / int(u.q)) for u in column] for column in point.columns()
+    ] == dual.T.tolist()
 
 
 @pytest.mark.parametrize("loss", ["ce", "mse"])
@@ -65,7 +67,11 @@ def test_both_forms_are_rounded_to_the_safe_side():
         assert grid in (None, bits)
         grid = bits
         assert exact < fmpq(int(R[c, c]), 2**bits) < exact * (1 + fmpq(1, 2**120))
-    assert data.limit * 4**exponent * (1 - fmpq(1, 2**120)) < fmpq(limit, 2**grid) < data.limit * 4**exponent
+    assert (
+        data.limit * 4**exponent * (1 - fmpq(1, 2**120))
+        < fmpq(limit, 2**grid)
+        < data.limit * 4**exponent
+    )
 
 
 @pytest.mark.parametrize("loss", ["ce", "mse"])
@@ -77,12 +83,18 @@ def test_the_witness_stops_at_the_norm(loss, labels):
     weights, masses = np.asarray(problem.labels.column_weights), np.asarray(problem.labels.masses)
     dual = rng.standard_normal(problem.labels.targets.shape)
     # inside the simplex with room to spare, for shares that nothing has to be cut from
-    dual = 1e-3 * (dual - dual.mean(axis=0)) if loss == "mse" else -0.1 * (np.asarray(problem.labels.targets) - 0.25)
+    dual = (
+        1e-3 * (dual - dual.mean(axis=0))
+        if loss == "mse"
+        else -0.1 * (np.asarray(problem.labels.targets) - 0.25)
+    )
     mu = float(np.sqrt(problem.lambda_W[0] * problem.lambda_H))
     norm = np.linalg.norm(dual * weights / np.sqrt(masses), 2) / mu
     scaled = dataclasses.replace(data, limit=data.limit * fmpq(*float(norm**2).as_integer_ratio()))
     for relative, proved in ((1 - 1e-12, False), (1 + 1e-12, True)):
-        tight = dataclasses.replace(scaled, limit=scaled.limit * fmpq(*float(relative**2).as_integer_ratio()))
+        tight = dataclasses.replace(
+            scaled, limit=scaled.limit * fmpq(*float(relative**2).as_integer_ratio())
+        )
         point = DualPoint.near(dual, tight, BITS)
         excess = point.excess(point.witness())
         assert (excess is None) is proved

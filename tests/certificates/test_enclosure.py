@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 import ufm
-from tests.certificates.problems import BIASES, LOSSES, K, checker, d, moved, on_file, problem_of, solved
+from tests.certificates.problems import (
+    BIASES,
+    LOSSES,
+    K,
+    checker,
+    d,
+    moved,
+    on_file,
+    problem_of,
+    solved,
+)
 from ufm.certificates import dual_point, enclosure
 from ufm.certificates.dual_point import DualPoint
 from ufm.losses import AbstractLoss
@@ -37,7 +47,9 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize(("loss", "bias", "labels"), [pytest.param(*case, id="-".join(case)) for case in CASES])
+@pytest.mark.parametrize(
+    ("loss", "bias", "labels"), [pytest.param(*case, id="-".join(case)) for case in CASES]
+)
 def test_the_enclosure_closes_at_a_minimum_and_is_verified(loss, bias, labels):
     problem, params = solved(loss, bias, labels)
     proved, certificate = ufm.prove(problem, params), ufm.certify(problem, params)
@@ -48,7 +60,8 @@ def test_the_enclosure_closes_at_a_minimum_and_is_verified(loss, bias, labels):
 
 
 def exact_value(loss: str, n: int, lambda_W: float, lambda_H: float):
-    """Optimum of balanced classes without bias (linear_networks 1.1, balanced 2.1), to 60 digits."""
+    """Optimum of balanced classes without bias (linear_networks 1.1, balanced 2.1), to 60
+    digits."""
     with mpmath.workdps(60):
         root = mpmath.sqrt(n * mpmath.mpf(lambda_W) * mpmath.mpf(lambda_H))
         if loss == "mse":
@@ -58,7 +71,9 @@ def exact_value(loss: str, n: int, lambda_W: float, lambda_H: float):
         return mpmath.log1p((K - 1) * mpmath.exp(-a)) + root * (K - 1) * a
 
 
-@pytest.mark.parametrize(("loss", "lam"), [("ce", 1e-2), ("ce", 1e-6), ("ce", 1e-12), ("mse", 1e-2), ("mse", 1e-6)])
+@pytest.mark.parametrize(
+    ("loss", "lam"), [("ce", 1e-2), ("ce", 1e-6), ("ce", 1e-12), ("mse", 1e-2), ("mse", 1e-6)]
+)
 def test_the_closed_form_lies_inside(loss, lam):
     problem, params = solved(loss, "none", "balanced", lam)
     value = exact_value(loss, 6, float(problem.lambda_W[0]), float(problem.lambda_H))
@@ -116,7 +131,9 @@ def test_more_bits_are_as_true():
 
 def test_float32_is_read_as_it_is():
     labels = ufm.one_hot((5, 3, 2, 1), collapsed=True, dtype=np.float32)
-    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=0.01, lambda_H=0.02, bias="free")
+    problem = ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=0.01, lambda_H=0.02, bias="free"
+    )
     solution = ufm.minimise(problem, key=jax.random.key(0), progress=False)
     proved = ufm.prove(problem, solution.params)
     assert proved.closes(1e-5)
@@ -126,7 +143,9 @@ def test_float32_is_read_as_it_is():
 def test_below_the_rank_of_the_optimum_it_stays_wide():
     wide, params = solved("mse", "none", "tail")
     optimum = ufm.prove(wide, params)
-    narrow = ufm.Problem(wide.labels, loss=wide.loss, widths=(2,), lambda_W=wide.lambda_W, lambda_H=wide.lambda_H)
+    narrow = ufm.Problem(
+        wide.labels, loss=wide.loss, widths=(2,), lambda_W=wide.lambda_W, lambda_H=wide.lambda_H
+    )
     proved = ufm.prove(narrow, ufm.minimise(narrow, key=jax.random.key(0), progress=False).params)
     assert proved.lower <= optimum.upper < proved.upper
     assert not proved.closes(0.01)
@@ -136,13 +155,16 @@ def test_what_it_says(tmp_path):
     problem, params = solved()
     proved = ufm.prove(problem, params)
     assert str(proved) == (
-        f"{proved.lower!r} <= global minimum <= {proved.upper!r}: proved, relative width {proved.relative_width:.1e} (106 bits)"
+        f"{proved.lower!r} <= global minimum <= {proved.upper!r}: proved, relative width "
+        f"{proved.relative_width:.1e} (106 bits)"
     )
     assert proved.lower in proved
     assert proved.upper in proved
     assert proved.upper + 1e-9 not in proved
     assert np.nan not in proved
-    assert proved.upper - proved.lower < proved.width < 1.001 * (proved.upper - proved.lower) + 1e-300
+    assert (
+        proved.upper - proved.lower < proved.width < 1.001 * (proved.upper - proved.lower) + 1e-300
+    )
     path = tmp_path / "proof.json"
     proved.save(path)
     assert path.read_text(encoding="utf-8").startswith('{"lower": ')
@@ -248,7 +270,10 @@ class Wrong(ufm.MeanSquaredError):
 def test_wrong_interval_forms_are_refused(options, message):
     problem, params = solved("mse", "none", "tail")
     wrong = eqx.tree_at(lambda p: p.loss, problem, Wrong(**options))
-    with pytest.raises(ValueError, match=f"`problem.loss` must be .*Wrong.*{message}|`problem.loss`.*{message}.*Wrong"):
+    with pytest.raises(
+        ValueError,
+        match=f"`problem.loss` must be .*Wrong.*{message}|`problem.loss`.*{message}.*Wrong",
+    ):
         ufm.prove(wrong, params)
 
 
@@ -256,7 +281,11 @@ def test_a_conjugate_that_is_too_large_only_widens():
     problem, params = solved("mse", "none", "tail")
     wrong = eqx.tree_at(lambda p: p.loss, problem, Wrong(conjugate_off=1e-3))
     proved = ufm.prove(wrong, params)
-    assert ufm.prove(problem, params).lower - 1.1e-3 < proved.lower < ufm.prove(problem, params).lower - 0.9e-3
+    assert (
+        ufm.prove(problem, params).lower - 1.1e-3
+        < proved.lower
+        < ufm.prove(problem, params).lower - 0.9e-3
+    )
 
 
 # --- other losses, refusals ---
@@ -285,7 +314,13 @@ class ScaledInBalls(Scaled):
 def test_a_loss_of_a_user_with_balls_is_proved():
     # twice the loss and twice the decay of squared error: twice its value
     plain, params = solved("mse", "none", "tail")
-    twice = ufm.Problem(plain.labels, loss=ScaledInBalls(), widths=(d,), lambda_W=2 * plain.lambda_W, lambda_H=2 * plain.lambda_H)
+    twice = ufm.Problem(
+        plain.labels,
+        loss=ScaledInBalls(),
+        widths=(d,),
+        lambda_W=2 * plain.lambda_W,
+        lambda_H=2 * plain.lambda_H,
+    )
     proved, half = ufm.prove(twice, params), ufm.prove(plain, params)
     assert proved.closes(ROUNDING)
     np.testing.assert_allclose(proved.lower, 2 * half.lower, rtol=ROUNDING)
@@ -297,24 +332,43 @@ def test_a_loss_of_a_user_with_balls_is_proved():
 def test_a_loss_without_balls_is_named():
     plain, params = solved("mse", "none", "tail")
     problem = eqx.tree_at(lambda p: p.loss, plain, Scaled())
-    with pytest.raises(ValueError, match=r"`problem.loss` must have an interval form, `enclose` and `enclose_conjugate`.*got Scaled"):
+    with pytest.raises(
+        ValueError,
+        match=r"`problem.loss` must have an interval form, `enclose` and `enclose_conjugate`.*got "
+        r"Scaled",
+    ):
         ufm.prove(problem, params)
 
 
 def large_problem():
-    return ufm.LargeProblem(ufm.sparse_one_hot((2,) * K), loss=ufm.CrossEntropy(), feature_dim=d, lambda_W=0.1, lambda_H=0.1)
+    return ufm.LargeProblem(
+        ufm.sparse_one_hot((2,) * K),
+        loss=ufm.CrossEntropy(),
+        feature_dim=d,
+        lambda_W=0.1,
+        lambda_H=0.1,
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         pytest.param({"widths": (d, d)}, r"one linear layer \(M = 1\)", id="depth"),
-        pytest.param({"loss": ufm.Focal(2.0)}, r"`problem.loss` must be convex.*Focal\(gamma=2\)", id="not-convex"),
+        pytest.param(
+            {"loss": ufm.Focal(2.0)},
+            r"`problem.loss` must be convex.*Focal\(gamma=2\)",
+            id="not-convex",
+        ),
         pytest.param({"lambda_H": 0.0}, "`lambda_H` must be finite and > 0", id="no-decay"),
     ],
 )
 def test_refuses_what_certify_refuses(changes, message):
-    options = {"loss": ufm.CrossEntropy(), "widths": (d,), "lambda_W": 0.1, "lambda_H": 0.1} | changes
+    options = {
+        "loss": ufm.CrossEntropy(),
+        "widths": (d,),
+        "lambda_W": 0.1,
+        "lambda_H": 0.1,
+    } | changes
     problem = ufm.Problem(ufm.one_hot((2,) * K, collapsed=True), **options)
     params = ufm.Params(tuple(jnp.ones(shape) for shape in problem.weight_shapes), jnp.ones((d, K)))
     for judge in (ufm.certify, ufm.prove):
@@ -325,14 +379,27 @@ def test_refuses_what_certify_refuses(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"features": ufm.domains.Nonnegative()}, "`problem.features` must be unconstrained", id="nonnegative"),
-        pytest.param({"classifier": ufm.domains.Sphere(1.0)}, "`problem.classifier` must be unconstrained", id="sphere"),
+        pytest.param(
+            {"features": ufm.domains.Nonnegative()},
+            "`problem.features` must be unconstrained",
+            id="nonnegative",
+        ),
+        pytest.param(
+            {"classifier": ufm.domains.Sphere(1.0)},
+            "`problem.classifier` must be unconstrained",
+            id="sphere",
+        ),
         pytest.param({"fixed_weights": (np.ones((K, d)),)}, "free weights", id="fixed-weights"),
         pytest.param({"anchor": np.ones((d, K)), "beta": 1.0}, "no feature anchor", id="anchor"),
     ],
 )
 def test_proofs_are_for_decay_alone(changes, message):
-    options = {"loss": ufm.CrossEntropy(), "widths": (d,), "lambda_W": 0.1, "lambda_H": 0.1} | changes
+    options = {
+        "loss": ufm.CrossEntropy(),
+        "widths": (d,),
+        "lambda_W": 0.1,
+        "lambda_H": 0.1,
+    } | changes
     problem = ufm.Problem(ufm.one_hot((2,) * K, collapsed=True), **options)
     with pytest.raises(ValueError, match=message):
         ufm.prove(problem, ufm.random_start(problem, key=jax.random.key(0)))
@@ -342,10 +409,18 @@ def test_proofs_are_for_decay_alone(changes, message):
     ("call", "message"),
     [
         pytest.param(lambda p, x: ufm.prove(p, x, bits=52), "`bits` must be", id="bits"),
-        pytest.param(lambda p, x: ufm.prove(large_problem(), x), "`problem` must be .*LargeProblem", id="large"),
+        pytest.param(
+            lambda p, x: ufm.prove(large_problem(), x),
+            "`problem` must be .*LargeProblem",
+            id="large",
+        ),
         pytest.param(lambda p, x: ufm.prove(x, p), "`problem` must be .*Params", id="swapped"),
         pytest.param(lambda p, x: ufm.prove(p, p), "`params` must be .*Problem", id="no-params"),
-        pytest.param(lambda p, x: jax.jit(lambda x: ufm.prove(p, x).upper)(x), "`params` must be known", id="traced"),
+        pytest.param(
+            lambda p, x: jax.jit(lambda x: ufm.prove(p, x).upper)(x),
+            "`params` must be known",
+            id="traced",
+        ),
         pytest.param(
             lambda p, x: ufm.prove(p, eqx.tree_at(lambda x: x.features, x, x.features * np.nan)),
             "`params.features` must be finite",
@@ -362,7 +437,9 @@ def test_slips_are_named(call, message):
 def test_without_flint_the_extra_is_named(monkeypatch):
     problem, params = solved()
     monkeypatch.setitem(sys.modules, "flint", None)
-    with pytest.raises(ImportError, match=r"needs the interval library python-flint, the extra `ufm\[proofs\]`"):
+    with pytest.raises(
+        ImportError, match=r"needs the interval library python-flint, the extra `ufm\[proofs\]`"
+    ):
         ufm.prove(problem, params)
 
 

@@ -1,4 +1,7 @@
-"""Certificates of every mixture of decay, domains, anchors and frozen weights: they close at optima and hold anywhere."""
+"""Certificates of every mixture of decay, domains, anchors and frozen weights.
+
+They close at optima and hold anywhere.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ ANCHOR = {"anchor": np.random.default_rng(1).normal(size=(D, 3)), "beta": 0.01}
 def make(*, loss=None, counts=COUNTS, d=D, lambda_W=0.0, lambda_H=0.0, **parts):
     labels = ufm.one_hot(counts, collapsed=True)
     loss = ufm.CrossEntropy() if loss is None else loss
-    return ufm.Problem(labels, loss=loss, widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts)
+    return ufm.Problem(
+        labels, loss=loss, widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts
+    )
 
 
 BOTH = {"features": Sphere(2.0), "classifier": Sphere(1.0)}
@@ -38,13 +43,17 @@ PROBLEMS = {
     "decay-sphere-free-bias": make(features=Sphere(2.0), lambda_W=1e-2, bias="free"),
     "squared": make(features=Sphere(0.2), classifier=Sphere(1.0), loss=ufm.MeanSquaredError()),
     "nonnegative": make(features=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2),
-    "nonnegative-squared": make(features=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2, loss=ufm.MeanSquaredError()),
+    "nonnegative-squared": make(
+        features=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2, loss=ufm.MeanSquaredError()
+    ),
     "frozen": make(fixed_weights=(W,), lambda_H=1e-2),
     "frozen-free-bias": make(fixed_weights=(W,), lambda_W=0.1, lambda_H=1e-2, bias="free"),
     "frozen-nonnegative": make(fixed_weights=(W,), lambda_H=1e-2, features=Nonnegative()),
     "frozen-ball": make(fixed_weights=(W,), features=Ball(1.5)),
     "frozen-budget": make(fixed_weights=(W,), features=Budget(3.0)),
-    "nonnegative-sphere": make(features=Nonnegative(), classifier=Sphere(1.0), lambda_H=1e-2, counts=(4, 4, 4)),
+    "nonnegative-sphere": make(
+        features=Nonnegative(), classifier=Sphere(1.0), lambda_H=1e-2, counts=(4, 4, 4)
+    ),
     "anchor": make(**ANCHOR, lambda_W=1e-2, lambda_H=1e-2),
     "anchor-frozen": make(**ANCHOR, fixed_weights=(W,), lambda_H=1e-2),
 }
@@ -52,7 +61,10 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bounds_close_at_the_optimum_and_hold_elsewhere(name):
-    """The gap is that of rounding at what a random start led to; at random points the bound is below that value."""
+    """The gap is that of rounding at what a random start led to.
+
+    At random points the bound is below that value.
+    """
     problem = PROBLEMS[name]
     solution = ufm.minimise(problem, key=jax.random.key(0))
     assert solution.result is ufm.Result.CONVERGED
@@ -67,23 +79,33 @@ def test_bounds_close_at_the_optimum_and_hold_elsewhere(name):
         # near the optimum, where a rule for multipliers that is too bold would pass it
         step = 10.0 ** (-seed - 1)
         free, away = problem.free_part(solution.params), problem.free_part(point)
-        near = problem.projected(jax.tree.map(lambda a, b, step=step: a + step * (b - a), free, away))
+        near = problem.projected(
+            jax.tree.map(lambda a, b, step=step: a + step * (b - a), free, away)
+        )
         near = ufm.certify(problem, problem.filled(near))
         assert float(near.lower_bound) <= float(solution.value)
 
 
 @pytest.mark.parametrize("beta", [0.1, 1.0, 10.0, 100.0])
 def test_the_simplex_is_optimal_on_spheres_at_any_temperature(beta):
-    """log(1 + (K − 1) exp(−βK/(K − 1))) for K <= d + 1: spheres.md §2, and 1e-54 is a value like another."""
+    """log(1 + (K − 1) exp(−βK/(K − 1))) for K <= d + 1.
+
+    Spheres.md §2, and 1e-54 is a value like another.
+    """
     problem = make(counts=(1,) * 5, features=Sphere(beta), classifier=Sphere(1.0))
     solution = ufm.minimise(problem, key=jax.random.key(2))
     assert solution.result is ufm.Result.CONVERGED
-    np.testing.assert_allclose(float(solution.value), np.log1p(4 * np.exp(-beta * 5 / 4)), rtol=1e-13 * max(beta, 1))
+    np.testing.assert_allclose(
+        float(solution.value), np.log1p(4 * np.exp(-beta * 5 / 4)), rtol=1e-13 * max(beta, 1)
+    )
     assert float(ufm.certify(problem, solution.params).gap) <= 1e-10
 
 
 def test_one_factor_held_by_decay_takes_the_square():
-    """Where the multiplier of one factor is fixed the other's grows by σ²; by σ alone the bound passed the minimum, .3586."""
+    """Where the multiplier of one factor is fixed the other's grows by σ².
+
+    By σ alone the bound passed the minimum, .3586.
+    """
     problem = make(counts=(1, 1, 1), features=Sphere(1.0), lambda_W=0.05)
     best = ufm.minimise(problem, key=jax.random.key(0))
     np.testing.assert_allclose(float(best.value), 0.3586, atol=5e-5)
@@ -105,7 +127,10 @@ def test_more_classes_than_dimensions_leave_the_gap_open():
 
 @pytest.mark.parametrize("loosened", ["rows", "columns", "norm"])
 def test_a_looser_rule_would_be_caught(monkeypatch, loosened):
-    """Multipliers that cost too little, or a norm that is too small, put the bound above the value: the certificate says so."""
+    """Multipliers that cost too little, or a norm that is too small, put the bound above the value.
+
+    The certificate says so.
+    """
     problem = make(**BOTH)
     point = ufm.minimise(problem, key=jax.random.key(0)).params
     if loosened == "norm":
@@ -114,7 +139,13 @@ def test_a_looser_rule_would_be_caught(monkeypatch, loosened):
     else:
         domain = {"rows": problem.classifier, "columns": problem.features}[loosened]
         cost = type(domain).allowance
-        monkeypatch.setattr(lift, "_cost", lambda p, m: 0.9 * cost(p.features, m.columns, 0.0) + 0.9 * cost(p.classifier, m.rows, 0.0))
+        monkeypatch.setattr(
+            lift,
+            "_cost",
+            lambda p, m: (
+                0.9 * cost(p.features, m.columns, 0.0) + 0.9 * cost(p.classifier, m.rows, 0.0)
+            ),
+        )
     jax.clear_caches()
     try:
         certificate = ufm.certify(problem, point)
@@ -140,22 +171,33 @@ def test_the_bound_does_not_need_the_features_to_be_collapsed():
 
 
 def test_nonnegative_features_that_are_pulled_have_a_bound_that_holds():
-    """What nonnegative features may drop is dropped in the whole form, and multipliers of their signs cost nothing."""
+    """What nonnegative features may drop is dropped in the whole form, and multipliers of their
+    signs cost nothing."""
     problem = make(
-        features=Nonnegative(), d=5, lambda_W=1e-2, lambda_H=1e-2, anchor=np.random.default_rng(1).normal(size=(5, 3)), beta=0.05
+        features=Nonnegative(),
+        d=5,
+        lambda_W=1e-2,
+        lambda_H=1e-2,
+        anchor=np.random.default_rng(1).normal(size=(5, 3)),
+        beta=0.05,
     )
     best = ufm.minimise(problem, key=jax.random.key(0), starts=4)
     bounds = []
     for seed in range(12):
-        shift = 10.0 ** (-(seed % 4) - 1) * jax.random.normal(jax.random.key(seed), best.params.features.shape)
-        certificate = ufm.certify(problem, ufm.Params(best.params.weights, jnp.maximum(best.params.features + shift, 0)))
+        shift = 10.0 ** (-(seed % 4) - 1) * jax.random.normal(
+            jax.random.key(seed), best.params.features.shape
+        )
+        certificate = ufm.certify(
+            problem, ufm.Params(best.params.weights, jnp.maximum(best.params.features + shift, 0))
+        )
         assert certificate.valid
         bounds.append(float(certificate.lower_bound))
     assert 0.5 * float(best.value) < max(bounds) <= float(best.value)
 
 
 def test_an_interpolated_target_is_bounded_by_zero():
-    """Nothing is lost on long spheres under squared error, and no share of a gradient that is rounding says more than none."""
+    """Nothing is lost on long spheres under squared error, and no share of a gradient that is
+    rounding says more than none."""
     problem = make(features=Sphere(2.0), classifier=Sphere(1.0), loss=ufm.MeanSquaredError())
     certificate = ufm.certify(problem, ufm.minimise(problem, key=jax.random.key(0)).params)
     assert abs(float(certificate.lower_bound)) <= 1e-20
@@ -163,10 +205,24 @@ def test_an_interpolated_target_is_bounded_by_zero():
 
 def test_what_has_no_convex_lift_is_refused():
     labels = ufm.one_hot(COUNTS, collapsed=True)
-    deep = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(D, D), lambda_W=0.1, lambda_H=0.0, features=Sphere(1.0))
+    deep = ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(D, D),
+        lambda_W=0.1,
+        lambda_H=0.0,
+        features=Sphere(1.0),
+    )
     with pytest.raises(ValueError, match=r"`problem.widths` must have one entry"):
         ufm.certify(deep, ufm.random_start(deep, key=jax.random.key(0)))
-    many = ufm.Problem(ufm.one_hot((3000, 3000)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1, features=Nonnegative())
+    many = ufm.Problem(
+        ufm.one_hot((3000, 3000)),
+        loss=ufm.CrossEntropy(),
+        widths=(2,),
+        lambda_W=0.1,
+        lambda_H=0.1,
+        features=Nonnegative(),
+    )
     with pytest.raises(ValueError, match="must have at most 5000 columns"):
         ufm.certify(many, ufm.random_start(many, key=jax.random.key(0)))
     with pytest.raises(ValueError, match=r"`problem.features` must be unconstrained for a proof"):

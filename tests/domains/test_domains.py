@@ -1,4 +1,5 @@
-"""Domains: what lies in them, their coordinates, and what `Problem` and solvers say about a wrong one."""
+"""Domains: what lies in them, their coordinates, and what `Problem` and solvers say about a wrong
+one."""
 
 from __future__ import annotations
 
@@ -16,14 +17,24 @@ from ufm.solvers.coordinates import flat_objective, to_flat, to_params
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 COUNTS, D = (5, 3, 1), 4
-DOMAINS = (Real(), Nonnegative(), Sphere(2.0), Sphere((1.0, 2.0, 3.0)), Ball(2.0), Budget(4.0), Budget(4.0, (1.0, 2.0, 3.0)))
+DOMAINS = (
+    Real(),
+    Nonnegative(),
+    Sphere(2.0),
+    Sphere((1.0, 2.0, 3.0)),
+    Ball(2.0),
+    Budget(4.0),
+    Budget(4.0, (1.0, 2.0, 3.0)),
+)
 COMPACT = DOMAINS[2:]
 
 
 def make(*, loss=None, counts=COUNTS, d=D, lambda_W=0.0, lambda_H=0.0, **domains):
     labels = ufm.one_hot(counts, collapsed=True)
     loss = ufm.CrossEntropy() if loss is None else loss
-    return ufm.Problem(labels, loss=loss, widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **domains)
+    return ufm.Problem(
+        labels, loss=loss, widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **domains
+    )
 
 
 def fitted(domain):
@@ -38,13 +49,21 @@ def vectors(seed=0):
 def test_projections_lie_inside_and_coordinates_go_there_and_back(domain):
     domain = fitted(domain)
     unit = domain.unit(jnp.asarray([0.1, 0.2, 0.3]), jnp.asarray([0.5, 0.3, 0.2]))
-    for point in (domain.project(vectors()), domain.start(vectors(1)), domain.start(0.01 * vectors(2))):
+    for point in (
+        domain.project(vectors()),
+        domain.start(vectors(1)),
+        domain.start(0.01 * vectors(2)),
+    ):
         assert float(domain.distance(point)) <= 1e-15
         np.testing.assert_allclose(domain.project(point), point, rtol=0, atol=1e-15)
         coordinates = domain.chart(point, unit)
         assert coordinates.shape == domain.coordinate_shape((D, 3))
         np.testing.assert_allclose(domain.point(coordinates, unit), point, rtol=0, atol=4e-15)
-        np.testing.assert_allclose(domain.retract(3.0 * coordinates, unit) if domain.compact else coordinates, coordinates, atol=4e-15)
+        np.testing.assert_allclose(
+            domain.retract(3.0 * coordinates, unit) if domain.compact else coordinates,
+            coordinates,
+            atol=4e-15,
+        )
 
 
 @pytest.mark.parametrize("domain", COMPACT, ids=str)
@@ -57,16 +76,21 @@ def test_any_coordinates_stand_for_a_point_inside(domain):
 
 @pytest.mark.parametrize("domain", COMPACT, ids=str)
 def test_multipliers_bound_the_decay_from_below(domain):
-    """On the domain the decay is at least half b‖x‖² less the allowance, for every multiplier that the domain allows."""
+    """On the domain the decay is at least half b‖x‖² less the allowance, for every multiplier that
+    the domain allows."""
     domain, decay = fitted(domain), jnp.asarray([0.1, 0.0, 0.3])
     for seed in range(20):
-        wanted = jnp.asarray(np.random.default_rng(seed).exponential(size=3) * 10.0 ** (seed % 5 - 3))
+        wanted = jnp.asarray(
+            np.random.default_rng(seed).exponential(size=3) * 10.0 ** (seed % 5 - 3)
+        )
         curvature = domain.curvature(wanted, decay)
         assert np.all(np.asarray(curvature) >= np.asarray(wanted) * (1 - 1e-15))
         point = domain.project(2.0 * vectors(seed))
         squares = jnp.sum(point**2, axis=0)
         least = 0.5 * jnp.dot(curvature, squares) - domain.allowance(curvature, decay)
-        assert float(0.5 * jnp.dot(decay, squares) - least) >= -1e-13 * float(jnp.sum(curvature) + jnp.dot(decay, squares))
+        assert float(0.5 * jnp.dot(decay, squares) - least) >= -1e-13 * float(
+            jnp.sum(curvature) + jnp.dot(decay, squares)
+        )
 
 
 def test_nonnegative_vectors_lose_nothing_on_what_is_dropped():
@@ -74,7 +98,9 @@ def test_nonnegative_vectors_lose_nothing_on_what_is_dropped():
     point = domain.project(vectors(2))
     assert float(jnp.sum(domain.facing(slope) * point)) <= float(jnp.sum(slope * point))
     gram = vectors(3).T @ vectors(3)
-    assert float(jnp.sum(domain.gram(gram) * (point.T @ point))) >= float(jnp.sum(gram * (point.T @ point)))
+    assert float(jnp.sum(domain.gram(gram) * (point.T @ point))) >= float(
+        jnp.sum(gram * (point.T @ point))
+    )
 
 
 @pytest.mark.parametrize("features", COMPACT, ids=str)
@@ -84,7 +110,10 @@ def test_gradients_in_coordinates_are_those_of_differences(features):
     gradient = jax.grad(flat_objective, argnums=1)(problem, flat)
     direction = jnp.asarray(np.random.default_rng(0).normal(size=flat.size))
     h = 1e-5
-    slope = (flat_objective(problem, flat + h * direction) - flat_objective(problem, flat - h * direction)) / (2 * h)
+    slope = (
+        flat_objective(problem, flat + h * direction)
+        - flat_objective(problem, flat - h * direction)
+    ) / (2 * h)
     np.testing.assert_allclose(jnp.dot(gradient, direction), slope, rtol=1e-7)
     # coordinates of a bounded factor count by direction alone
     np.testing.assert_allclose(to_flat(problem, to_params(problem, 3.0 * flat)), flat, atol=1e-14)
@@ -93,13 +122,33 @@ def test_gradients_in_coordinates_are_those_of_differences(features):
 @pytest.mark.parametrize(
     ("domains", "words"),
     [
-        pytest.param({"features": "sphere"}, r"`features` must be a domain such as .*; got str", id="name"),
-        pytest.param({"classifier": Sphere}, r"`classifier` must be a domain such as .*; got the class Sphere", id="class"),
-        pytest.param({"features": Sphere((1.0, 2.0))}, r"`features.radius` must be a number, or have shape \(3,\)", id="radii"),
-        pytest.param({"classifier": Budget(1.0, (1.0, 2.0))}, r"`classifier.weights` must have shape \(3,\)", id="weights"),
-        pytest.param({"features": Sphere(jnp.float32(1.0))}, r"`features.radius` must have the problem's dtype float64", id="dtype"),
         pytest.param(
-            {"classifier": Sphere(1.0), "fixed_weights": (np.ones((3, D)),)}, "`classifier` must not be given together", id="frozen"
+            {"features": "sphere"}, r"`features` must be a domain such as .*; got str", id="name"
+        ),
+        pytest.param(
+            {"classifier": Sphere},
+            r"`classifier` must be a domain such as .*; got the class Sphere",
+            id="class",
+        ),
+        pytest.param(
+            {"features": Sphere((1.0, 2.0))},
+            r"`features.radius` must be a number, or have shape \(3,\)",
+            id="radii",
+        ),
+        pytest.param(
+            {"classifier": Budget(1.0, (1.0, 2.0))},
+            r"`classifier.weights` must have shape \(3,\)",
+            id="weights",
+        ),
+        pytest.param(
+            {"features": Sphere(jnp.float32(1.0))},
+            r"`features.radius` must have the problem's dtype float64",
+            id="dtype",
+        ),
+        pytest.param(
+            {"classifier": Sphere(1.0), "fixed_weights": (np.ones((3, D)),)},
+            "`classifier` must not be given together",
+            id="frozen",
         ),
     ],
 )
@@ -118,8 +167,16 @@ def test_a_wrong_size_is_named(make_domain, value):
 @pytest.mark.parametrize(
     ("problem", "words"),
     [
-        pytest.param(make(features=Sphere(1.0)), "`lambda_W` must be finite and > 0 for a minimiser", id="nothing-holds-W"),
-        pytest.param(make(classifier=Sphere(1.0)), "`lambda_H` must be finite and > 0 for a minimiser", id="nothing-holds-H"),
+        pytest.param(
+            make(features=Sphere(1.0)),
+            "`lambda_W` must be finite and > 0 for a minimiser",
+            id="nothing-holds-W",
+        ),
+        pytest.param(
+            make(classifier=Sphere(1.0)),
+            "`lambda_H` must be finite and > 0 for a minimiser",
+            id="nothing-holds-H",
+        ),
     ],
 )
 def test_a_factor_that_nothing_holds_is_named(problem, words):
@@ -135,7 +192,10 @@ def test_points_outside_are_named():
         ("features", ufm.Params(inside.weights, 1.01 * inside.features)),
         (r"weights\[0\]", ufm.Params((2.0 * inside.weights[0],), inside.features)),
     ):
-        with pytest.raises(ValueError, match=rf"`params.{part}` must have vectors of length .*; got vectors that are off by"):
+        with pytest.raises(
+            ValueError,
+            match=rf"`params.{part}` must have vectors of length .*; got vectors that are off by",
+        ):
             check_params(problem, point)
 
 
@@ -143,17 +203,26 @@ def test_first_order_recipes_and_flows_name_the_domain():
     problem = make(features=Ball(1.0), classifier=Sphere(1.0))
     with pytest.raises(ValueError, match=r"`problem.features` must be a domain without a boundary"):
         ufm.flow(problem, ts=[1.0], key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"`problem.features` must be unconstrained for a first-order recipe"):
+    with pytest.raises(
+        ValueError, match=r"`problem.features` must be unconstrained for a first-order recipe"
+    ):
         ufm.descend(problem, ufm.GradientDescent(0.1), steps=[1], key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"`solver` must be a Newton\(\) \(the default\) for features=Ball"):
+    with pytest.raises(
+        ValueError, match=r"`solver` must be a Newton\(\) \(the default\) for features=Ball"
+    ):
         ufm.minimise(problem, key=jax.random.key(0), solver=ufm.GradientDescent(0.1))
 
 
 def test_bounds_on_the_classifier_are_kept():
-    solution = ufm.minimise(make(classifier=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2), key=jax.random.key(0))
+    solution = ufm.minimise(
+        make(classifier=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2), key=jax.random.key(0)
+    )
     assert solution.result is ufm.Result.CONVERGED
     assert float(jnp.min(solution.params.weights[0])) == 0
-    with pytest.raises(ValueError, match=r"`solver` must be a ProjectedNewton\(\) \(the default\) for classifier=Nonnegative"):
+    with pytest.raises(
+        ValueError,
+        match=r"`solver` must be a ProjectedNewton\(\) \(the default\) for classifier=Nonnegative",
+    ):
         ufm.minimise(solution.problem, key=jax.random.key(0), solver=ufm.Newton())
 
 
@@ -184,10 +253,18 @@ def test_a_budget_follows_the_masses_and_a_radius_the_columns():
 
 def test_paths_of_the_free_model_are_refused_and_frozen_rates_polish():
     squared = make(loss=ufm.MeanSquaredError(), lambda_W=0.1, lambda_H=0.1, features=Sphere(1.0))
-    with pytest.raises(ValueError, match=r"`problem.features` must be unconstrained for path='central'"):
+    with pytest.raises(
+        ValueError, match=r"`problem.features` must be unconstrained for path='central'"
+    ):
         ufm.flow(squared, ts=[1.0], key=jax.random.key(0), path="central")
     problem = make(classifier=Sphere(1.0), lambda_H=0.1)
-    run = ufm.flow(problem, ts=np.geomspace(0.1, 1e3, 4), key=jax.random.key(0), rates={"weights": 0.0}, polish=True)
+    run = ufm.flow(
+        problem,
+        ts=np.geomspace(0.1, 1e3, 4),
+        key=jax.random.key(0),
+        rates={"weights": 0.0},
+        polish=True,
+    )
     assert run.result is ufm.Result.POLISHED
 
 
@@ -196,7 +273,10 @@ def test_replace_keeps_the_rest_and_checks():
     other = problem.replace(lambda_H=0.3)
     assert float(other.lambda_H) == 0.3
     assert float(other.lambda_b) == 0.2
-    words = "K=3, C=3, CrossEntropy(), widths=(4,), λ=0.1, 0.3, bias with λ_b=0.2, features=Sphere(radius=2), classifier=Ball(radius=1)"
+    words = (
+        "K=3, C=3, CrossEntropy(), widths=(4,), λ=0.1, 0.3, bias with λ_b=0.2, "
+        "features=Sphere(radius=2), classifier=Ball(radius=1)"
+    )
     assert str(other) == f"Problem({words})"
     assert other.replace(bias=None).bias is None
     with pytest.raises(ValueError, match="`lambda_H` must be finite and >= 0"):

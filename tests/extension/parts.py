@@ -1,4 +1,7 @@
-"""What whoever writes a paper next year would define: a loss, a domain and a closed form, without touching `ufm`."""
+"""What whoever writes a paper next year would define.
+
+a loss, a domain and a closed form, without touching `ufm`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ class LogCosh(ufm.AbstractLoss):
         return jnp.sum(size + jnp.log1p(jnp.exp(-2 * size)) - jnp.log(2.0), axis=0)
 
     def conjugate(self, dual, targets):
-        entropy = sum(0.5 * jnp.where(x > 0, x * jnp.log(jnp.where(x > 0, x, 1)), 0) for x in (1 + dual, 1 - dual))
+        entropy = sum(
+            0.5 * jnp.where(x > 0, x * jnp.log(jnp.where(x > 0, x, 1)), 0)
+            for x in (1 + dual, 1 - dual)
+        )
         inside = jnp.all(jnp.abs(dual) <= 1, axis=0)
         return jnp.where(inside, jnp.sum(entropy + dual * targets, axis=0), jnp.inf)
 
@@ -55,30 +61,58 @@ class Pinned(AbstractDomain):
         return number
 
     def linear(self, vectors, slope):
-        # the multiplier of x_1 = value at a stationary point, where the slope along it is what it has to cancel
+        # the multiplier of x_1 = value at a stationary point, where the slope along it is what it
+        # has to cancel
         multiplier = -slope[0]
         return jnp.zeros_like(slope).at[0].set(multiplier), self.value * jnp.sum(multiplier)
 
 
 class NothingIsLearned(AbstractForm):
-    """W H = 0 is optimal for log-cosh loss where the slope at the origin is below the price of the nuclear norm."""
+    """W H = 0 is optimal for log-cosh loss where the slope at the origin is below the price of the
+    nuclear norm."""
 
     name: ClassVar[str] = "nothing is learned under log-cosh loss"
     source: ClassVar[str] = "Fenchel duality, as for any convex loss"
     factor = 1.0
 
     def accepts(self, facts):
-        yield Hypothesis("loss", facts.loss.name == "log-cosh", "log-cosh loss", str(facts.loss), 10)
-        yield Hypothesis("domain", facts.unconstrained, "factors that may be anything", facts.features, 5)
-        plain = facts.M == 1 and facts.bias is None and facts.equal_weights and not facts.anchored and not facts.frozen
-        yield Hypothesis("model", plain, "one layer, no bias, plain decay", f"M={facts.M}, {facts.bias} bias", 3)
-        reached = np.linalg.norm(np.tanh(facts.distinct.targets) * np.sqrt(facts.distinct.masses) / facts.N, 2)
-        yield Hypothesis("decay", reached <= facts.mu, f"√(λ_W λ_H) >= {reached:.4g}", f"{facts.mu:.4g}")
+        yield Hypothesis(
+            "loss", facts.loss.name == "log-cosh", "log-cosh loss", str(facts.loss), 10
+        )
+        yield Hypothesis(
+            "domain", facts.unconstrained, "factors that may be anything", facts.features, 5
+        )
+        plain = (
+            facts.M == 1
+            and facts.bias is None
+            and facts.equal_weights
+            and not facts.anchored
+            and not facts.frozen
+        )
+        yield Hypothesis(
+            "model", plain, "one layer, no bias, plain decay", f"M={facts.M}, {facts.bias} bias", 3
+        )
+        reached = np.linalg.norm(
+            np.tanh(facts.distinct.targets) * np.sqrt(facts.distinct.masses) / facts.N, 2
+        )
+        yield Hypothesis(
+            "decay", reached <= facts.mu, f"√(λ_W λ_H) >= {reached:.4g}", f"{facts.mu:.4g}"
+        )
 
     def optimum(self, facts):
-        value = float(facts.distinct.masses @ np.sum(np.log(np.cosh(facts.distinct.targets)), axis=0)) / facts.N
+        value = (
+            float(facts.distinct.masses @ np.sum(np.log(np.cosh(facts.distinct.targets)), axis=0))
+            / facts.N
+        )
         zero = np.zeros((facts.K, facts.K))
-        return product_optimum(facts, zero, value=self.factor * value, regime="origin", source=self.source, loss="log-cosh")
+        return product_optimum(
+            facts,
+            zero,
+            value=self.factor * value,
+            regime="origin",
+            source=self.source,
+            loss="log-cosh",
+        )
 
 
 class WronglyScaled(NothingIsLearned):

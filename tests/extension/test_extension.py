@@ -19,7 +19,9 @@ COUNTS = (5, 3, 1)
 
 def make(loss=None, *, d=4, lam=1e-2, **parts):
     labels = ufm.one_hot(COUNTS, collapsed=True)
-    return ufm.Problem(labels, loss=loss or ufm.CrossEntropy(), widths=(d,), lambda_W=lam, lambda_H=lam, **parts)
+    return ufm.Problem(
+        labels, loss=loss or ufm.CrossEntropy(), widths=(d,), lambda_W=lam, lambda_H=lam, **parts
+    )
 
 
 def solved(problem):
@@ -28,7 +30,9 @@ def solved(problem):
     return solution
 
 
-@pytest.mark.parametrize("parts", [{}, {"features": Ball(0.5), "classifier": Sphere(1.0)}], ids=["decay", "domains"])
+@pytest.mark.parametrize(
+    "parts", [{}, {"features": Ball(0.5), "classifier": Sphere(1.0)}], ids=["decay", "domains"]
+)
 def test_a_loss_is_solved_and_certified(parts):
     problem = make(LogCosh(), **parts)
     solution = solved(problem)
@@ -43,22 +47,34 @@ def test_a_loss_passes_its_examination_and_takes_part():
         ufm.closed_form(make(LogCosh()))
     free = make(LogCosh(), bias="free")
     start = ufm.random_start(free, key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"`problem.loss` must define `best_bias` for a certificate"):
+    with pytest.raises(
+        ValueError, match=r"`problem.loss` must define `best_bias` for a certificate"
+    ):
         ufm.certify(free, start)
-    data = ufm.sweep(lambda lam: make(LogCosh(), lam=lam), over={"lam": [1e-2, 2e-2]}, key=jax.random.key(0), progress=False)
+    data = ufm.sweep(
+        lambda lam: make(LogCosh(), lam=lam),
+        over={"lam": [1e-2, 2e-2]},
+        key=jax.random.key(0),
+        progress=False,
+    )
     assert np.all(np.asarray(data["gap"]) <= 1e-10)
-    assert str(problem := make(LogCosh())) == "Problem(K=3, C=3, LogCosh(), widths=(4,), λ=0.01, 0.01)"
+    assert (
+        str(problem := make(LogCosh())) == "Problem(K=3, C=3, LogCosh(), widths=(4,), λ=0.01, 0.01)"
+    )
     assert ufm.measure(solved(problem)).nc1_trace_ratio == 0
 
 
 def test_an_affine_slice_is_a_penalised_bias():
-    """With h_1 = c for all columns the first column of W, times c, is a bias whose penalty is λ_W/c²; d is one less."""
+    """With h_1 = c for all columns the first column of W, times c, is a bias whose penalty is
+    λ_W/c²; d is one less."""
     c, lam = 0.7, 1e-2
     problem = make(features=Pinned(c), lam=lam)
     solution = solved(problem)
     np.testing.assert_allclose(solution.params.features[0], c, rtol=1e-15)
     twin = solved(make(d=3, lam=lam, bias=lam / c**2))
-    np.testing.assert_allclose(float(solution.value), float(twin.value) + 0.5 * lam * sum(COUNTS) * c**2, rtol=1e-12)
+    np.testing.assert_allclose(
+        float(solution.value), float(twin.value) + 0.5 * lam * sum(COUNTS) * c**2, rtol=1e-12
+    )
     certificate = ufm.certify(problem, solution.params)
     assert certificate.valid
     assert float(certificate.gap) <= 1e-10
@@ -77,7 +93,11 @@ def test_a_flow_stays_in_the_slice_and_a_point_outside_is_named():
     np.testing.assert_allclose(flow.final.features[0], 0.7, rtol=1e-15)
     np.testing.assert_allclose(float(flow.polish.value), float(solved(problem).value), rtol=1e-12)
     outside = ufm.random_start(make(), key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"`start.features` must have `value` as first entry, for features=Pinned\(value=0.7\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"`start.features` must have `value` as first entry, for "
+        r"features=Pinned\(value=0.7\)",
+    ):
         ufm.minimise(problem, start=outside)
 
 
@@ -89,14 +109,40 @@ def test_another_value_of_the_slice_is_not_another_compilation():
     values = [float(solved(make(features=Pinned(c))).value) for c in (0.2, 0.4)]
     assert loop._launch._cache_size() == before
     assert values[0] != values[1]
-    data = ufm.sweep(lambda c: make(features=Pinned(c)), over={"c": [0.2, 0.4]}, key=jax.random.key(0), progress=False)
+    data = ufm.sweep(
+        lambda c: make(features=Pinned(c)),
+        over={"c": [0.2, 0.4]},
+        key=jax.random.key(0),
+        progress=False,
+    )
     np.testing.assert_allclose(data["value"], values, rtol=1e-12)
     assert np.all(np.asarray(data["gap"]) <= 1e-10)
 
 
 def test_commands_take_both(capsys):
-    parts = ["--loss", "tests.extension.parts:LogCosh", "--features", "tests.extension.parts:Pinned,value=0.7"]
-    assert main(["solve", "--class-counts", "5,3,1", "--lambda-W", "0.01", "--lambda-H", "0.01", "--widths", "4", *parts]) == 0
+    parts = [
+        "--loss",
+        "tests.extension.parts:LogCosh",
+        "--features",
+        "tests.extension.parts:Pinned,value=0.7",
+    ]
+    assert (
+        main(
+            [
+                "solve",
+                "--class-counts",
+                "5,3,1",
+                "--lambda-W",
+                "0.01",
+                "--lambda-H",
+                "0.01",
+                "--widths",
+                "4",
+                *parts,
+            ]
+        )
+        == 0
+    )
     assert "LogCosh" in capsys.readouterr().out
 
 

@@ -1,1 +1,2 @@
-"""Is a slip of the pen noticed? Single changes of the library, each against the tests that name what it changed."""
+"""Is a slip of the pen noticed? Single changes of the library, each against the tests that name
+what it changed."""

@@ -5,21 +5,21 @@
     python -m tests.mutation losses -k sign: --list         # what would be tried of one kind
 
 A ROOM is a file, or a room of `ufm`; without one, those whose formulas must be right. A mutant (an
-operator, a sign, a constant, a comparison, a dropped term or factor, sum for mean) is put into a copy
-of the tree and judged by the tests that name its function, or a public function that uses it: those of
-the mirrored test file first, `--budget` seconds of them. It is killed by a test that fails, an import
-that fails or a time limit. Survivors are printed as they are found, and at the end the score, of all
-that are not in `tests/mutation/equivalent.py`, where each has a sentence that says why no test can
-kill it. Exit status 1 if any survived, 130 after Ctrl-C.
+operator, a sign, a constant, a comparison, a dropped term or factor, sum for mean) is put into a
+copy of the tree and judged by the tests that name its function, or a public function that uses it:
+those of the mirrored test file first, `--budget` seconds of them. It is killed by a test that
+fails, an import that fails or a time limit. Survivors are printed as they are found, and at the end
+the score, of all that are not in `tests/mutation/equivalent.py`, where each has a sentence that
+says why no test can kill it. Exit status 1 if any survived, 130 after Ctrl-C.
 
-What was found is kept in `--state` and not tried again: a killed mutant until its function changes, a
-survivor until its tests change too. Ctrl-C loses the mutant at hand. Prefix it with `nice`.
+What was found is kept in `--state` and not tried again: a killed mutant until its function changes,
+a survivor until its tests change too. Ctrl-C loses the mutant at hand. Prefix it with `nice`.
 
-Why not mutmut or cosmic-ray? mutmut switches mutants on when a function is called, in forks of a process
-that has run all tests: JAX has then compiled what it should mutate. cosmic-ray starts the whole suite
-for each mutant. Neither drops a term, takes a hundredth of a constant or sums for a mean. Here one
-process imports everything but `ufm` and is forked for each mutant, in 0.1 s in place of 5; programs that
-a mutant leaves as they are come from JAX's cache.
+Why not mutmut or cosmic-ray? mutmut switches mutants on when a function is called, in forks of a
+process that has run all tests: JAX has then compiled what it should mutate. cosmic-ray starts the
+whole suite for each mutant. Neither drops a term, takes a hundredth of a constant or sums for a
+mean. Here one process imports everything but `ufm` and is forked for each mutant, in 0.1 s in place
+of 5; programs that a mutant leaves as they are come from JAX's cache.
 """
 
 from __future__ import annotations
@@ -55,14 +55,29 @@ _MEMORY = 8 << 30
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.split("\n")[0])
+    top = argparse.ArgumentParser(
+        prog="python -m tests.mutation", description=__doc__.split("\n")[0]
+    )
     add = top.add_argument
     add("rooms", metavar="ROOM", nargs="*", default=ROOMS, help="files, or rooms of ufm")
-    add("-k", dest="pattern", default="", metavar="WORDS", help="only mutants whose line has these words")
+    add(
+        "-k",
+        dest="pattern",
+        default="",
+        metavar="WORDS",
+        help="only mutants whose line has these words",
+    )
     add("--sample", type=int, metavar="N", help="N mutants, at random")
     add("--seed", type=int, default=0, help="of the sample (default 0)")
-    add("--budget", type=float, default=120.0, metavar="S", help="of tests a mutant (default 120 s)")
-    add("--state", default="mutation.jsonl", metavar="FILE", help="what was found (default %(default)s)")
+    add(
+        "--budget", type=float, default=120.0, metavar="S", help="of tests a mutant (default 120 s)"
+    )
+    add(
+        "--state",
+        default="mutation.jsonl",
+        metavar="FILE",
+        help="what was found (default %(default)s)",
+    )
     add("--list", action="store_true", help="print the mutants and try none")
     return top
 
@@ -87,7 +102,10 @@ def main(argv: list[str] | None = None, *, root: Path = ROOT) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     state, found = _State(Path(options.state)), Counter()
-    with tempfile.TemporaryDirectory(prefix="mutation") as folder, contextlib.suppress(KeyboardInterrupt):
+    with (
+        tempfile.TemporaryDirectory(prefix="mutation") as folder,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         judge = _Judge(root, Path(folder).resolve() / "tree", state, options.budget)
         for mutant in mutants:
             verdict = judge.verdict(mutant)
@@ -160,7 +178,9 @@ class _Judge:
             return known["verdict"]
         wanted = selected(mutant.function, self.copy / mutant.path, self.copy)
         tests = self._affordable(wanted)
-        texts = b"".join((self.copy / f).read_bytes() for f in sorted({t.split("::")[0] for t in tests}))
+        texts = b"".join(
+            (self.copy / f).read_bytes() for f in sorted({t.split("::")[0] for t in tests})
+        )
         which = sha256(texts + " ".join(tests).encode()).hexdigest()[:16]
         if known and known["tests"] == which:
             return known["verdict"]
@@ -177,7 +197,9 @@ class _Judge:
                 path.write_bytes(plain)
         seconds = round(time.monotonic() - began, 1)
         about = {"what": str(mutant), "verdict": verdict, "by": by, "seconds": seconds}
-        self.state.add({"mutant": mutant.key, "tests": which, "tests of": [len(tests), len(wanted)]} | about)
+        self.state.add(
+            {"mutant": mutant.key, "tests": which, "tests of": [len(tests), len(wanted)]} | about
+        )
         return verdict
 
     def _tried(self, tests: list[str]) -> tuple[str, str | None]:
@@ -189,7 +211,10 @@ class _Judge:
         return ("survived" if status == 0 else "killed"), failed
 
     def _affordable(self, tests: list[str]) -> list[str]:
-        """Of the tests that pass without a mutant, the first that fit into the budget; cheap ones first."""
+        """Of the tests that pass without a mutant, the first that fit into the budget.
+
+        Cheap ones first.
+        """
         new = [test for test in tests if test not in self.state.seconds]
         for part in (new[i : i + 40] for i in range(0, len(new), 40)):
             if sum(self.state.seconds.get(test, 0.0) for test in tests) > self.budget:
@@ -214,7 +239,9 @@ class _Judge:
         return sorted(chosen, key=self.state.seconds.__getitem__)
 
     def _forked(self, tests: list[str], *, limit: float, writing: bool) -> tuple[int, dict]:
-        """Exit status of tests in a fork of this process; for each its seconds, and whether it passed.
+        """Exit status of tests in a fork of this process.
+
+        For each its seconds, and whether it passed.
 
         `limit`: of processor seconds, and of a tenth of those by the clock. `writing`: keep what is
         compiled, and go on after a failure.

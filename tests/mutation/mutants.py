@@ -31,7 +31,8 @@ _SILENT = (ast.JoinedStr, ast.Assert, ast.Raise, ast.arg)
 
 @dataclass(frozen=True)
 class Mutant:
-    """`text` in place of the bytes from `start` to `end` of a file, in `function` (a dotted name)."""
+    """`text` in place of the bytes from `start` to `end` of a file, in `function` (a dotted
+    name)."""
 
     path: str
     line: int
@@ -51,7 +52,10 @@ class Mutant:
         return self.path, self.function, self.kind, self.old, self.new, self.nth
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column} ({self.function}) {self.kind}: `{self.old}` → `{self.new}`"
+        return (
+            f"{self.path}:{self.line}:{self.column} ({self.function}) {self.kind}: `{self.old}` "
+            f"→ `{self.new}`"
+        )
 
     def applied(self, source: bytes) -> bytes:
         """The file with the change."""
@@ -158,4 +162,7 @@ def _changes(node: ast.expr) -> Iterator[tuple[str, str]]:
             swapped = ast.Call(ast.Attribute(of, _SWAPPED[name], ast.Load()), args, keywords)
             yield f"{name}/{_SWAPPED[name]}", text(swapped)
         case ast.Call(ast.Name(("max" | "min") as name), args, keywords):
-            yield f"{name}/{_SWAPPED[name]}", text(ast.Call(ast.Name(_SWAPPED[name]), args, keywords))
+            yield (
+                f"{name}/{_SWAPPED[name]}",
+                text(ast.Call(ast.Name(_SWAPPED[name]), args, keywords)),
+            )

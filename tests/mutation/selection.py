@@ -1,4 +1,7 @@
-"""Which tests name a function: in their own text, or through helpers, fixtures and constants of their file."""
+"""Which tests name a function.
+
+In their own text, or through helpers, fixtures and constants of their file.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,9 @@ def imports(path: Path) -> frozenset[str]:
     """The names that a file imports, from anywhere and at any depth."""
     tree = ast.parse(path.read_bytes())
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    modules = {n.module.rpartition(".")[2] for n in found if isinstance(n, ast.ImportFrom) and n.module}
+    modules = {
+        n.module.rpartition(".")[2] for n in found if isinstance(n, ast.ImportFrom) and n.module
+    }
     return frozenset(modules.union(*(names_in(node) for node in found)))
 
 
@@ -65,7 +70,8 @@ def subjects(function: str, path: Path, root: Path) -> list[str]:
             if name in public:
                 continue
             for file in sources if not name.startswith("_") else [home]:
-                # a package that walks through its own modules names what they hold, and imports nothing
+                # a package that walks through its own modules names what they hold, and imports
+                # nothing
                 walked = file.name == "__init__.py" and file.parent in home.parents
                 if file == home or walked or name in imports(file):
                     users = [n for n, inside in definitions(file).items() if name in inside]
@@ -90,7 +96,9 @@ def selected(function: str, path: Path, root: Path) -> list[str]:
     """Node ids of the tests of a function: of the mirrored files, then of those that name it."""
     own = mirrored(path, root)
     files = sorted((root / "tests").rglob("test_*.py"))
-    files = own + [f for f in files if f not in own and f.relative_to(root / "tests").parts[0] not in _APART]
+    files = own + [
+        f for f in files if f not in own and f.relative_to(root / "tests").parts[0] not in _APART
+    ]
     found = []
     for name in subjects(function, path, root):
         found += [test for file in files for test in _tests(file, name, root)]

@@ -16,7 +16,9 @@ from tests.mutation.selection import mirrored, selected, subjects
 
 
 def changes(source):
-    return {(m.kind, m.applied(source.encode()).decode()) for m in mutants_of("x.py", source.encode())}
+    return {
+        (m.kind, m.applied(source.encode()).decode()) for m in mutants_of("x.py", source.encode())
+    }
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,9 @@ def test_a_mutant_is_the_same_until_its_function_changes():
     source = b"def f(x):\n    return 2.0 * x\n"
     before = {str(m.key) for m in mutants_of("x.py", source)}
     assert {m.key for m in mutants_of("x.py", b"import y\n\n" + source)} == before
-    assert not {m.key for m in mutants_of("x.py", source.replace(b"x\n", b"x  # changed\n"))} & before
+    assert (
+        not {m.key for m in mutants_of("x.py", source.replace(b"x\n", b"x  # changed\n"))} & before
+    )
     assert {m.function for m in mutants_of("x.py", b"EDGE = 1e-3\n" + source)} == {"EDGE", "f"}
     assert len(before) == len(mutants_of("x.py", source))
 
@@ -81,10 +85,18 @@ def test_a_mutant_is_the_same_until_its_function_changes():
 TREE = {
     "ufm/__init__.py": "",
     "ufm/__init__.pyi": "from ufm.shapes import area as area\n",
-    "ufm/round.py": "EDGE = 0.5\n\ndef _square(r):\n    return r**2\n\ndef disc(r):\n    return 3.0 * _square(r)\n",
-    "ufm/shapes.py": "from ufm.round import disc\n\ndef area(r):\n    return disc(r)\n\ndef other(r):\n    return r\n",
+    "ufm/round.py": "EDGE = 0.5\n\ndef _square(r):\n    return r**2\n\ndef disc(r):\n    return "
+    "3.0 * "
+    "_square(r)\n",
+    "ufm/shapes.py": "from ufm.round import disc\n\ndef area(r):\n    return disc(r)\n\ndef "
+    "other(r):\n   "
+    " "
+    "return r\n",
     "tests/test_round.py": "R = 1.0\n\ndef test_itself():\n    assert R == 1.0\n",
-    "tests/test_all.py": "from ufm import shapes\nAREA = shapes.area(1.0)\n\ndef test_area():\n    assert AREA == 3.0\n\n"
+    "tests/test_all.py": "from ufm import shapes\nAREA = shapes.area(1.0)\n\ndef test_area():\n    "
+    "assert "
+    "AREA == "
+    "3.0\n\n"
     "def test_other():\n    assert shapes.other(1.0) == 1.0\n",
 }
 
@@ -101,14 +113,19 @@ def tree(tmp_path):
 def test_a_private_function_is_tested_by_the_public_ones_that_use_it(tree):
     first = "tests/test_round.py::test_itself"
     for function in ("_square", "disc"):
-        assert selected(function, tree / "ufm/round.py", tree) == [first, "tests/test_all.py::test_area"]
+        assert selected(function, tree / "ufm/round.py", tree) == [
+            first,
+            "tests/test_all.py::test_area",
+        ]
     assert selected("EDGE", tree / "ufm/round.py", tree) == [first]
     assert selected("other", tree / "ufm/shapes.py", tree) == ["tests/test_all.py::test_other"]
 
 
 def test_the_mirrored_file_of_a_module_or_of_its_room():
     assert mirrored(ROOT / "ufm/optima/focal.py", ROOT) == [ROOT / "tests/optima/test_focal.py"]
-    assert mirrored(ROOT / "ufm/optima/forms/focal.py", ROOT) == [ROOT / "tests/optima/test_focal.py"]
+    assert mirrored(ROOT / "ufm/optima/forms/focal.py", ROOT) == [
+        ROOT / "tests/optima/test_focal.py"
+    ]
     assert mirrored(ROOT / "ufm/metrics/moments.py", ROOT)[0] == ROOT / "tests/test_metrics.py"
 
 
@@ -146,7 +163,11 @@ def test_survivors_are_told_and_tried_again_when_their_tests_change(tree, tmp_pa
     size = len(state.read_text())
     assert run().stdout == found.stdout
     assert len(state.read_text()) == size
-    better = TREE["tests/test_all.py"].replace("1.0)\n\ndef test_area", "2.0)\n\ndef test_area").replace("3.0", "12.0")
+    better = (
+        TREE["tests/test_all.py"]
+        .replace("1.0)\n\ndef test_area", "2.0)\n\ndef test_area")
+        .replace("3.0", "12.0")
+    )
     (tree / "tests/test_all.py").write_text(better)
     assert "9 killed, 3 survived" in run().stdout
     entries = [json.loads(line) for line in state.read_text().splitlines()]

@@ -1,4 +1,7 @@
-"""The simplex of bounded lengths: against the minimiser and its certificate, at its limits, and what it refuses."""
+"""The simplex of bounded lengths.
+
+Against the minimiser and its certificate, at its limits, and what it refuses.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 def make(counts=(3,) * 4, d=4, lambda_W=0.0, lambda_H=0.0, **parts):
     labels = ufm.one_hot(counts, collapsed=True)
-    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts)
+    return ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts
+    )
 
 
 PROBLEMS = {
@@ -44,8 +49,11 @@ def test_by_hand():
     for beta in (0.5, 3.0):
         optimum = ufm.closed_form(make((1, 1), d=1, features=Sphere(beta), classifier=Sphere(1.0)))
         np.testing.assert_allclose(optimum.value, np.log1p(np.exp(-2 * beta)), rtol=1e-15)
-        np.testing.assert_allclose(optimum.class_gram, beta**2 * np.array([[1, -1], [-1, 1]]), rtol=1e-14)
-    # a long sphere and vanishing decay: the length grows like a logarithm, and the value is below that of any one length
+        np.testing.assert_allclose(
+            optimum.class_gram, beta**2 * np.array([[1, -1], [-1, 1]]), rtol=1e-14
+        )
+    # a long sphere and vanishing decay: the length grows like a logarithm, and the value is below
+    # that of any one length
     light = ufm.closed_form(make((1, 1), features=Sphere(1.0), lambda_W=1e-6)).value
     lengths = np.linspace(0.1, 20, 4000)
     assert light <= np.min(np.log1p(np.exp(-2 * lengths)) + 1e-6 * lengths**2)
@@ -54,12 +62,36 @@ def test_by_hand():
 @pytest.mark.parametrize(
     ("problem", "words"),
     [
-        pytest.param(make((3, 2, 1), features=Sphere(2.0), classifier=Sphere(1.0)), "needs balanced classes", id="imbalanced"),
-        pytest.param(make((1,) * 7, d=3, features=Sphere(2.0), classifier=Sphere(1.0)), "needs d >= 6", id="narrow"),
-        pytest.param(make(features=Sphere((1.0, 1.0, 1.0, 2.0)), classifier=Sphere(1.0)), "needs one length for all vectors", id="radii"),
-        pytest.param(make(features=Ball(2.0), classifier=Sphere(1.0), lambda_H=0.1), "needs no decay beside the bound", id="ball-decay"),
-        pytest.param(make(features=Nonnegative(), classifier=Sphere(1.0), lambda_H=0.1), "nonnegative", id="nonnegative"),
-        pytest.param(make(features=Sphere(1.0), fixed_weights=(np.eye(4),)), "needs free weights", id="frozen"),
+        pytest.param(
+            make((3, 2, 1), features=Sphere(2.0), classifier=Sphere(1.0)),
+            "needs balanced classes",
+            id="imbalanced",
+        ),
+        pytest.param(
+            make((1,) * 7, d=3, features=Sphere(2.0), classifier=Sphere(1.0)),
+            "needs d >= 6",
+            id="narrow",
+        ),
+        pytest.param(
+            make(features=Sphere((1.0, 1.0, 1.0, 2.0)), classifier=Sphere(1.0)),
+            "needs one length for all vectors",
+            id="radii",
+        ),
+        pytest.param(
+            make(features=Ball(2.0), classifier=Sphere(1.0), lambda_H=0.1),
+            "needs no decay beside the bound",
+            id="ball-decay",
+        ),
+        pytest.param(
+            make(features=Nonnegative(), classifier=Sphere(1.0), lambda_H=0.1),
+            "nonnegative",
+            id="nonnegative",
+        ),
+        pytest.param(
+            make(features=Sphere(1.0), fixed_weights=(np.eye(4),)),
+            "needs free weights",
+            id="frozen",
+        ),
     ],
 )
 def test_what_it_does_not_cover_is_named(problem, words):

@@ -1,4 +1,7 @@
-"""Balanced cross-entropy, label smoothing and the zero product: by hand, against the solver and its certificate, at the limits."""
+"""Balanced cross-entropy, label smoothing and the zero product.
+
+By hand, against the solver and its certificate, at the limits.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,13 @@ def make(counts, strength, *, bias=None, smoothing=0.0, d=6, collapsed=True, rat
     """`strength` is N √(λ_W λ_H), `ratio` √(λ_W/λ_H)."""
     mu = strength / sum(counts)
     labels = smoothed(counts, smoothing=smoothing, collapsed=collapsed)
-    settings = {"loss": ufm.CrossEntropy(), "widths": (d,), "lambda_W": mu * ratio, "lambda_H": mu / ratio, "bias": bias} | options
+    settings = {
+        "loss": ufm.CrossEntropy(),
+        "widths": (d,),
+        "lambda_W": mu * ratio,
+        "lambda_H": mu / ratio,
+        "bias": bias,
+    } | options
     return ufm.Problem(labels, **settings)
 
 
@@ -36,7 +45,8 @@ def assert_agrees(problem, key):
 
 
 def test_by_hand():
-    # K = 4, n = 9, c = √(n λ_W λ_H) = 3 · 0.02 = 0.06: a = log(1/0.06 − 3), and ‖w‖² = √n a (K − 1)/K / ratio
+    # K = 4, n = 9, c = √(n λ_W λ_H) = 3 · 0.02 = 0.06: a = log(1/0.06 − 3), and ‖w‖² = √n a (K −
+    # 1)/K / ratio
     optimum = ufm.closed_form(make((9,) * 4, 36 * 0.02))
     a = np.log(1 / 0.06 - 3)
     S = np.eye(4) - 0.25
@@ -53,7 +63,9 @@ def test_by_hand():
 @pytest.mark.parametrize("fraction", [1e-3, 0.3, 0.97, 1.0, 1.03])
 def test_balanced_classes(bias, smoothing, fraction, key):
     """The threshold is K √(n λ_W λ_H) = 1 − s, that is N √(λ_W λ_H) = (1 − s) √n."""
-    optimum = assert_agrees(make((9,) * 4, fraction * (1 - smoothing) * 3, bias=bias, smoothing=smoothing), key)
+    optimum = assert_agrees(
+        make((9,) * 4, fraction * (1 - smoothing) * 3, bias=bias, smoothing=smoothing), key
+    )
     assert optimum.regime == ("simplex ETF" if fraction < 1 else "trivial")
     if fraction < 1:
         assert optimum.logits[0, 0] > 1e-3
@@ -73,13 +85,18 @@ def test_full_columns_at_the_least_width(smoothing, key):
 
 def test_columns_in_any_order():
     labels = ufm.soft(np.eye(4)[:, [2, 0, 3, 1, 0, 2, 1, 3]])
-    optimum = ufm.closed_form(ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(4,), lambda_W=0.01, lambda_H=0.01))
+    optimum = ufm.closed_form(
+        ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(4,), lambda_W=0.01, lambda_H=0.01)
+    )
     assert_allclose(optimum.column_index, [2, 0, 3, 1, 0, 2, 1, 3])
     assert (np.argmax(optimum.logits, axis=0) == np.arange(4)).all()
 
 
 def test_the_value_keeps_its_digits_as_decay_vanishes():
-    """log(1 + (K−1) e^{−a}) with e^{−a} = c/(1 − (K−1) c) is −log(1 − (K−1) c): a different route to the same small number."""
+    """log(1 + (K−1) e^{−a}) with e^{−a} = c/(1 − (K−1) c) is −log(1 − (K−1) c).
+
+    a different route to the same small number.
+    """
     c = 1e-13
     optimum = ufm.closed_form(make((1,) * 4, 4 * c))
     a = np.log((1 - 3 * c) / c)
@@ -96,7 +113,11 @@ def test_just_below_the_threshold_the_scale_is_the_distance_to_it():
 @pytest.mark.parametrize("counts", [(6, 3, 2, 1), (9, 1), (5, 5, 5, 2)])
 def test_zero_product_of_any_counts(bias, counts, key):
     # a penalised bias lies between none and a free one
-    threshold = max(zero_strength(counts), zero_strength(counts, bias="free")) if bias == 0.3 else zero_strength(counts, bias=bias)
+    threshold = (
+        max(zero_strength(counts), zero_strength(counts, bias="free"))
+        if bias == 0.3
+        else zero_strength(counts, bias=bias)
+    )
     optimum = assert_agrees(make(counts, 1.03 * threshold, bias=bias), key)
     assert optimum.regime == "trivial"
     if bias == "free":
@@ -135,34 +156,78 @@ def test_zero_strength_by_hand(counts, bias, expected):
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
-        pytest.param(lambda: make((4,) * 4, 0.1, d=2), r"needs d >= 3, the rank of the convex optimum; got d=2, K=4", id="narrow"),
-        pytest.param(lambda: make((4,) * 4, 0.1, widths=(4, 4)), r"needs M = 1 for this loss; got M=2", id="deep"),
-        pytest.param(lambda: make((6, 4, 2), 0.1), r"at most two distinct values; got \[6, 4, 2\]", id="three-counts"),
-        pytest.param(lambda: make((6, 4), 0.1, bias="free"), r"needs balanced classes for a nonzero product with a bias", id="bias"),
         pytest.param(
-            lambda: make((6, 4), 0.1, smoothing=0.1), r"needs balanced classes; got.*; or needs one-hot labels", id="smoothed-tail"
+            lambda: make((4,) * 4, 0.1, d=2),
+            r"needs d >= 3, the rank of the convex optimum; got d=2, K=4",
+            id="narrow",
         ),
-        pytest.param(lambda: make((4, 4), 0.1, anchor=np.ones((6, 2)), beta=0.1), r"pulled to 0 only", id="anchor"),
-        pytest.param(lambda: make((4, 4), 0.1, fixed_weights=(np.ones((2, 6)),)), r"needs free weights", id="fixed-weights"),
         pytest.param(
-            lambda: ufm.Problem(ufm.soft([[1, 0.7], [0, 0.2], [0, 0.1]]), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            lambda: make((4,) * 4, 0.1, widths=(4, 4)),
+            r"needs M = 1 for this loss; got M=2",
+            id="deep",
+        ),
+        pytest.param(
+            lambda: make((6, 4, 2), 0.1),
+            r"at most two distinct values; got \[6, 4, 2\]",
+            id="three-counts",
+        ),
+        pytest.param(
+            lambda: make((6, 4), 0.1, bias="free"),
+            r"needs balanced classes for a nonzero product with a bias",
+            id="bias",
+        ),
+        pytest.param(
+            lambda: make((6, 4), 0.1, smoothing=0.1),
+            r"needs balanced classes; got.*; or needs one-hot labels",
+            id="smoothed-tail",
+        ),
+        pytest.param(
+            lambda: make((4, 4), 0.1, anchor=np.ones((6, 2)), beta=0.1),
+            r"pulled to 0 only",
+            id="anchor",
+        ),
+        pytest.param(
+            lambda: make((4, 4), 0.1, fixed_weights=(np.ones((2, 6)),)),
+            r"needs free weights",
+            id="fixed-weights",
+        ),
+        pytest.param(
+            lambda: ufm.Problem(
+                ufm.soft([[1, 0.7], [0, 0.2], [0, 0.1]]),
+                loss=ufm.CrossEntropy(),
+                widths=(2,),
+                lambda_W=0.1,
+                lambda_H=0.1,
+            ),
             r"needs a target for each of the 3 classes; got none for class 1",
             id="class-without-target",
         ),
         pytest.param(
             lambda: ufm.Problem(
-                ufm.soft([[1, 0.7, 0, 0], [0, 0.2, 1, 0], [0, 0.1, 0, 1]]), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1
+                ufm.soft([[1, 0.7, 0, 0], [0, 0.2, 1, 0], [0, 0.1, 0, 1]]),
+                loss=ufm.CrossEntropy(),
+                widths=(2,),
+                lambda_W=0.1,
+                lambda_H=0.1,
             ),
             r"several distinct targets in one class",
             id="two-targets-in-a-class",
         ),
         pytest.param(
-            lambda: ufm.Problem(ufm.soft([[2, 0], [0, 2]]), loss=ufm.Focal(2.0), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            lambda: ufm.Problem(
+                ufm.soft([[2, 0], [0, 2]]),
+                loss=ufm.Focal(2.0),
+                widths=(2,),
+                lambda_W=0.1,
+                lambda_H=0.1,
+            ),
             r"distributions over the classes",
             id="not-a-distribution",
         ),
         pytest.param(
-            lambda: make((4, 4), 0.1, loss=AdjustedCrossEntropy(additive=[0, 1])), r"needs a loss with a solved optimum", id="loss"
+            lambda: make((4, 4), 0.1, loss=AdjustedCrossEntropy(additive=[0, 1])),
+            r"needs a loss with a solved optimum",
+            id="loss",
         ),
     ],
 )

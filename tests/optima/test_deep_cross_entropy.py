@@ -1,4 +1,5 @@
-"""Scales, values and thresholds of the structures of deep cross-entropy, against brute force and the objective itself."""
+"""Scales, values and thresholds of the structures of deep cross-entropy, against brute force and
+the objective itself."""
 
 import itertools
 
@@ -14,7 +15,9 @@ from ufm.optima.scale import ScaleProblem
 def balanced(K, M, lam, n=1, widths=None, bias=None):
     labels = ufm.one_hot((n,) * K, collapsed=True)
     widths = (K,) * M if widths is None else widths
-    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias)
+    return ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias
+    )
 
 
 def objective_at(problem, logits):
@@ -41,7 +44,9 @@ def test_candidates_are_points_of_the_problem(K, M, lam, n):
         assert value == pytest.approx(candidate.value, rel=1e-12), candidate.name
         assert (grad_norm < 1e-9) == candidate.stationary, (candidate.name, grad_norm)
         assert np.linalg.matrix_rank(candidate.logits, tol=1e-9) == candidate.rank
-        assert sum(block.value for block in candidate.blocks) == pytest.approx(candidate.value, rel=1e-14)
+        assert sum(block.value for block in candidate.blocks) == pytest.approx(
+            candidate.value, rel=1e-14
+        )
 
 
 @pytest.mark.parametrize(("K", "M", "lam", "n"), GRID)
@@ -79,11 +84,17 @@ def test_one_layer_is_the_known_optimum(key):
 @pytest.mark.parametrize("M", [1, 2, 3, 6])
 @pytest.mark.parametrize("K", [2, 5])
 def test_thresholds_are_where_the_branch_changes(K, M):
-    threshold, existence = ufm.laws.etf_branch(balanced(K, M, 0.01)).threshold, ufm.laws.etf_branch(balanced(K, M, 0.01)).existence
+    threshold, existence = (
+        ufm.laws.etf_branch(balanced(K, M, 0.01)).threshold,
+        ufm.laws.etf_branch(balanced(K, M, 0.01)).existence,
+    )
     assert (threshold < existence) == (M > 1)
-    # one layer: the gain over zero is quadratic in the distance and must be above rounding; deeper, it is linear
+    # one layer: the gain over zero is quadratic in the distance and must be above rounding; deeper,
+    # it is linear
     distance = 1e-6 if M == 1 else 1e-9
-    below, above = (ufm.laws.etf_branch(balanced(K, M, threshold * (1 + sign * distance))) for sign in (-1, 1))
+    below, above = (
+        ufm.laws.etf_branch(balanced(K, M, threshold * (1 + sign * distance))) for sign in (-1, 1)
+    )
     assert below.large_value < np.log(K)
     assert not above.large_value < np.log(K)
     inside, outside = (
@@ -135,20 +146,33 @@ def test_best_direct_sum_is_the_best_partition(M, lam, limit):
             blocks = [("zero", np.ones(K - 1), [], 0)] if p == 1 else []
             if p >= 2:
                 row = template("simplex", p)[0]
-                blocks.append(("simplex", np.append(row[0] - row[1:], np.ones(K - p)), [p / (p - 1)] * (p - 1), p - 1))
+                blocks.append(
+                    (
+                        "simplex",
+                        np.append(row[0] - row[1:], np.ones(K - p)),
+                        [p / (p - 1)] * (p - 1),
+                        p - 1,
+                    )
+                )
             else:
                 blocks.append(("single", np.ones(K - 1), [1.0], 1))
             if p >= 5:
                 row = template("circle", p)[0]
-                blocks.append(("circle", np.append(row[0] - row[1:], np.ones(K - p)), [p / 2] * 2, 2))
+                blocks.append(
+                    ("circle", np.append(row[0] - row[1:], np.ones(K - p)), [p / 2] * 2, 2)
+                )
             shares = []
             for kind, gaps, singular, rank in blocks:
                 if kind == "zero":
                     shares.append((np.log(K) / K, 0))
                     continue
-                scale = ScaleProblem(gaps, share=p / K, singular_values=singular, depth=M, strength=lam)
+                scale = ScaleProblem(
+                    gaps, share=p / K, singular_values=singular, depth=M, strength=lam
+                )
                 grid = np.geomspace(1e-2, 100, 4001)
-                values = p / K * scale.loss(grid) + lam * (M + 1) / 2 * len(singular) * (np.array(singular[0]) * grid) ** (2 / (M + 1))
+                values = p / K * scale.loss(grid) + lam * (M + 1) / 2 * len(singular) * (
+                    np.array(singular[0]) * grid
+                ) ** (2 / (M + 1))
                 shares.append((values.min(), rank))
             options.append(shares)
         for choice in itertools.product(*options):
@@ -174,49 +198,86 @@ def test_roots_are_all_the_sign_changes():
                 unit = (M + 1) / 2 * np.sum(singular[singular > 1e-9] ** power)
                 beta = np.geomspace(min(block.roots) / 10, max(block.roots) * 10, 100_001)
                 weights = np.exp(-beta[:, None] * gaps[None, :])
-                slope = -share * (weights @ gaps) / (1 + weights.sum(axis=1)) + lam * unit * power * beta ** (power - 1)
-                assert np.sum(np.diff(np.sign(slope)) != 0) == len(block.roots) == (1 if M == 1 else 2)
+                slope = -share * (weights @ gaps) / (
+                    1 + weights.sum(axis=1)
+                ) + lam * unit * power * beta ** (power - 1)
+                assert (
+                    np.sum(np.diff(np.sign(slope)) != 0) == len(block.roots) == (1 if M == 1 else 2)
+                )
 
 
 def test_an_orthoplex_is_a_sum_of_pairs():
     vectors = np.kron(np.eye(3), [[1, -1]])
     (pairs,) = (c for c in ufm.laws.deep_candidates(balanced(6, 2, 0.01)) if c.name == "pairs")
-    np.testing.assert_allclose(pairs.logits, pairs.blocks[0].scale * vectors.T @ vectors, atol=1e-15)
+    np.testing.assert_allclose(
+        pairs.logits, pairs.blocks[0].scale * vectors.T @ vectors, atol=1e-15
+    )
 
 
 def test_full_columns_are_the_same_problem():
     labels = ufm.one_hot((3, 3, 3, 3))
     full = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(4, 4), lambda_W=0.01, lambda_H=0.01)
-    for one, other in zip(ufm.laws.deep_candidates(full), ufm.laws.deep_candidates(balanced(4, 2, 0.01, n=3)), strict=True):
+    for one, other in zip(
+        ufm.laws.deep_candidates(full),
+        ufm.laws.deep_candidates(balanced(4, 2, 0.01, n=3)),
+        strict=True,
+    ):
         assert (one.name, one.value) == (other.name, pytest.approx(other.value, rel=1e-14))
     assert "stationary" in str(ufm.laws.deep_candidates(full)[0])
 
 
 def test_a_bias_makes_unequal_blocks_feasible_only():
     for candidate in ufm.laws.deep_candidates(balanced(5, 2, 0.005, bias="free")):
-        assert candidate.stationary == (len({b.size for b in candidate.blocks}) == 1), candidate.name
+        assert candidate.stationary == (len({b.size for b in candidate.blocks}) == 1), (
+            candidate.name
+        )
 
 
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
         pytest.param(
-            ufm.Problem(ufm.one_hot((2, 2)), loss=ufm.MeanSquaredError(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            ufm.Problem(
+                ufm.one_hot((2, 2)),
+                loss=ufm.MeanSquaredError(),
+                widths=(2,),
+                lambda_W=0.1,
+                lambda_H=0.1,
+            ),
             "needs cross entropy; got MeanSquaredError",
             id="loss",
         ),
         pytest.param(
-            ufm.Problem(ufm.one_hot((3, 2)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            ufm.Problem(
+                ufm.one_hot((3, 2)),
+                loss=ufm.CrossEntropy(),
+                widths=(2,),
+                lambda_W=0.1,
+                lambda_H=0.1,
+            ),
             r"needs balanced classes; got class counts \[3, 2\]",
             id="unequal-counts",
         ),
         pytest.param(
-            ufm.Problem(ufm.soft(np.full((2, 2), 0.5)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1),
+            ufm.Problem(
+                ufm.soft(np.full((2, 2), 0.5)),
+                loss=ufm.CrossEntropy(),
+                widths=(2,),
+                lambda_W=0.1,
+                lambda_H=0.1,
+            ),
             "needs a target for each of the 2 classes; got none for class 1",
             id="soft-labels",
         ),
         pytest.param(
-            ufm.Problem(ufm.one_hot((1, 1)), loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.1, lambda_H=0.1, fixed_weights=(np.eye(2),)),
+            ufm.Problem(
+                ufm.one_hot((1, 1)),
+                loss=ufm.CrossEntropy(),
+                widths=(2,),
+                lambda_W=0.1,
+                lambda_H=0.1,
+                fixed_weights=(np.eye(2),),
+            ),
             "needs free weights",
             id="frozen",
         ),
@@ -229,7 +290,9 @@ def test_what_has_no_structures(function, problem, message):
 
 
 def test_bad_input():
-    with pytest.raises(ufm.NoClosedForm, match=r"needs every width >= K - 1; got widths=\(4, 2\), K=4"):
+    with pytest.raises(
+        ufm.NoClosedForm, match=r"needs every width >= K - 1; got widths=\(4, 2\), K=4"
+    ):
         ufm.laws.etf_branch(balanced(4, 2, 0.01, widths=(4, 2)))
     with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for a closed form"):
         ufm.laws.deep_candidates(balanced(4, 2, 0.0))

@@ -1,4 +1,5 @@
-"""The exact laws: against a general integrator, against each other in their limits, and against the equations printed for them."""
+"""The exact laws: against a general integrator, against each other in their limits, and against the
+equations printed for them."""
 
 import numpy as np
 import pytest
@@ -9,15 +10,25 @@ from ufm.optima import dynamics
 from ufm.optima.inversion import follow, invert_increasing
 
 TS = np.linspace(0, 6, 25)
-# Relative. The laws are exact to rounding; what is left is the reference integrator's global error at its smallest tolerance.
+# Relative. The laws are exact to rounding; what is left is the reference integrator's global error
+# at its smallest tolerance.
 INTEGRATOR = 2e-11
-# Relative, law against law: a few hundred roundings, from powers M + 1 and exponents of a few units.
+# Relative, law against law: a few hundred roundings, from powers M + 1 and exponents of a few
+# units.
 ROUNDING = 2e-13
 
 
 def log_flow(rate, start, ts):
     """u(t) from d ln u / dt = rate(u), the obvious way."""
-    solved = solve_ivp(lambda t, x: rate(np.exp(x)), (0, ts[-1]), [np.log(start)], t_eval=ts, method="DOP853", rtol=1e-13, atol=1e-15)
+    solved = solve_ivp(
+        lambda t, x: rate(np.exp(x)),
+        (0, ts[-1]),
+        [np.log(start)],
+        t_eval=ts,
+        method="DOP853",
+        rtol=1e-13,
+        atol=1e-15,
+    )
     return np.exp(solved.y[0])
 
 
@@ -34,14 +45,22 @@ def log_flow(rate, start, ts):
 )
 def test_saxe_mode_against_the_equation(target, start, decay):
     law = dynamics.saxe_mode(TS, target=target, start=start, decay=decay)
-    np.testing.assert_allclose(law, log_flow(lambda u: 2 * (target - decay - u), start, TS), rtol=INTEGRATOR)
+    np.testing.assert_allclose(
+        law, log_flow(lambda u: 2 * (target - decay - u), start, TS), rtol=INTEGRATOR
+    )
     if target > 0:
-        np.testing.assert_allclose(dynamics.deep_mode(TS, target=target, start=start, depth=1, decay=decay), law, rtol=ROUNDING)
+        np.testing.assert_allclose(
+            dynamics.deep_mode(TS, target=target, start=start, depth=1, decay=decay),
+            law,
+            rtol=ROUNDING,
+        )
 
 
 def test_saxe_mode_by_hand():
     # s = 1, u0 = 1/2: u = 1/(1 + e^{-2t})
-    np.testing.assert_allclose(dynamics.saxe_mode(TS, target=1.0, start=0.5), 1 / (1 + np.exp(-2 * TS)), rtol=1e-15)
+    np.testing.assert_allclose(
+        dynamics.saxe_mode(TS, target=1.0, start=0.5), 1 / (1 + np.exp(-2 * TS)), rtol=1e-15
+    )
     np.testing.assert_array_equal(dynamics.saxe_mode(TS, target=1.0, start=0.0), 0)
     # t = 0 is the start, t → ∞ the target less the decay
     ends = dynamics.saxe_mode([0.0, 1e6], target=3.0, start=0.1, decay=0.5)
@@ -50,7 +69,15 @@ def test_saxe_mode_by_hand():
 
 @pytest.mark.parametrize(
     ("target", "start", "gap"),
-    [(2.0, 1e-3, 0.1), (2.0, -0.5, 0.3), (2.0, 5.0, 1.0), (1.0, 0.0, 0.2), (1.0, 1e-9, 2.0), (2.0, 0.1, -3.0), (0.0, 0.3, 0.4)],
+    [
+        (2.0, 1e-3, 0.1),
+        (2.0, -0.5, 0.3),
+        (2.0, 5.0, 1.0),
+        (1.0, 0.0, 0.2),
+        (1.0, 1e-9, 2.0),
+        (2.0, 0.1, -3.0),
+        (0.0, 0.3, 0.4),
+    ],
 )
 def test_unbalanced_mode_against_two_factors(target, start, gap):
     # a² − b² = gap and a b = start
@@ -66,7 +93,9 @@ def test_unbalanced_mode_against_two_factors(target, start, gap):
         atol=1e-15,
     )
     law = dynamics.saxe_mode_unbalanced(TS, target=target, start=start, imbalance=gap)
-    np.testing.assert_allclose(law, solved.y[0] * solved.y[1], rtol=0, atol=INTEGRATOR * max(target, abs(start)))
+    np.testing.assert_allclose(
+        law, solved.y[0] * solved.y[1], rtol=0, atol=INTEGRATOR * max(target, abs(start))
+    )
 
 
 def test_unbalanced_mode_obeys_the_implicit_law():
@@ -86,7 +115,9 @@ def test_unbalanced_mode_without_imbalance_is_balanced(target):
     arguments = {"target": target, "start": 1e-4}
     expected = dynamics.saxe_mode(TS, **arguments)
     for gap in (0.0, 1e-12):
-        np.testing.assert_allclose(dynamics.saxe_mode_unbalanced(TS, imbalance=gap, **arguments), expected, rtol=ROUNDING)
+        np.testing.assert_allclose(
+            dynamics.saxe_mode_unbalanced(TS, imbalance=gap, **arguments), expected, rtol=ROUNDING
+        )
 
 
 @pytest.mark.parametrize(
@@ -104,31 +135,42 @@ def test_unbalanced_mode_without_imbalance_is_balanced(target):
 def test_deep_mode_against_the_equation(depth, target, start, decay):
     ts = 50 * TS if start < 0.1 else TS
     law = dynamics.deep_mode(ts, target=target, start=start, depth=depth, decay=decay)
-    reference = log_flow(lambda u: (depth + 1) * (u ** ((depth - 1) / (depth + 1)) * (target - u) - decay), start, ts)
+    reference = log_flow(
+        lambda u: (depth + 1) * (u ** ((depth - 1) / (depth + 1)) * (target - u) - decay), start, ts
+    )
     np.testing.assert_allclose(law, reference, rtol=INTEGRATOR)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_deep_mode_obeys_the_law_in_roots_of_unity(depth):
-    # target 1, no decay: y = u^{1/(M+1)} has dy/dt = y^M (1 − y^{M+1}), and 1/that is y^{-M} + y/(1 − y^{M+1})
+    # target 1, no decay: y = u^{1/(M+1)} has dy/dt = y^M (1 − y^{M+1}), and 1/that is y^{-M} + y/(1
+    # − y^{M+1})
     roots = np.exp(2j * np.pi * np.arange(depth + 1) / (depth + 1))
 
     def antiderivative(u):
         y = u ** (1 / (depth + 1))
-        return y ** (1 - depth) / (1 - depth) - np.sum(roots**2 * np.log(1 - y[:, None] / roots), axis=1).real / (depth + 1)
+        return y ** (1 - depth) / (1 - depth) - np.sum(
+            roots**2 * np.log(1 - y[:, None] / roots), axis=1
+        ).real / (depth + 1)
 
     ts = np.linspace(0, 12, 13)
     u = dynamics.deep_mode(ts, target=1.0, start=1e-2, depth=depth)
     # near the target the antiderivative is ill-conditioned, not the law
     read = 1 - u > 1e-4
     assert read.sum() >= 5
-    np.testing.assert_allclose(antiderivative(u[read]) - antiderivative(u[:1]), ts[read], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        antiderivative(u[read]) - antiderivative(u[:1]), ts[read], rtol=0, atol=1e-10
+    )
 
 
 def test_deep_mode_at_rest_stays():
     np.testing.assert_array_equal(dynamics.deep_mode(TS, target=2.0, start=0.0, depth=3), 0)
-    np.testing.assert_allclose(dynamics.deep_mode(TS, target=2.0, start=2.0, depth=3), 2.0, rtol=ROUNDING)
-    np.testing.assert_allclose(dynamics.deep_mode([1e9], target=2.0, start=0.5, depth=3), 2.0, rtol=ROUNDING)
+    np.testing.assert_allclose(
+        dynamics.deep_mode(TS, target=2.0, start=2.0, depth=3), 2.0, rtol=ROUNDING
+    )
+    np.testing.assert_allclose(
+        dynamics.deep_mode([1e9], target=2.0, start=0.5, depth=3), 2.0, rtol=ROUNDING
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,8 +186,14 @@ def test_deep_mode_at_rest_stays():
 )
 def test_cross_entropy_gap_against_the_equation(K, n, depth, start, decay):
     p, ts = 2 * depth / (depth + 1), 8 * TS
-    law = dynamics.cross_entropy_gap(ts, start=start, num_classes=K, samples_per_class=n, depth=depth, decay=decay)
-    reference = log_flow(lambda x: (depth + 1) * (n ** (p / 2) * x ** (p - 1) * K / (K - 1 + np.exp(x)) - decay), start, ts)
+    law = dynamics.cross_entropy_gap(
+        ts, start=start, num_classes=K, samples_per_class=n, depth=depth, decay=decay
+    )
+    reference = log_flow(
+        lambda x: (depth + 1) * (n ** (p / 2) * x ** (p - 1) * K / (K - 1 + np.exp(x)) - decay),
+        start,
+        ts,
+    )
     np.testing.assert_allclose(law, reference, rtol=INTEGRATOR)
 
 
@@ -159,11 +207,17 @@ def test_cross_entropy_gap_obeys_the_exponential_integral_law():
 
 def test_cross_entropy_gap_in_its_limits():
     arguments = {"start": 0.2, "num_classes": 5, "samples_per_class": 4}
-    free, nearly = (dynamics.cross_entropy_gap(TS, decay=decay, **arguments) for decay in (0.0, 1e-14))
+    free, nearly = (
+        dynamics.cross_entropy_gap(TS, decay=decay, **arguments) for decay in (0.0, 1e-14)
+    )
     np.testing.assert_allclose(nearly, free, rtol=ROUNDING)
     np.testing.assert_allclose(free[0], 0.2, rtol=1e-14)
     # the fixed point ln(√n K/λ − (K − 1))
-    np.testing.assert_allclose(dynamics.cross_entropy_gap([1e4], decay=0.1, **arguments), np.log(2 * 5 / 0.1 - 4), rtol=1e-14)
+    np.testing.assert_allclose(
+        dynamics.cross_entropy_gap([1e4], decay=0.1, **arguments),
+        np.log(2 * 5 / 0.1 - 4),
+        rtol=1e-14,
+    )
     np.testing.assert_array_equal(dynamics.cross_entropy_gap(TS, **{**arguments, "start": 0.0}), 0)
 
 
@@ -172,11 +226,19 @@ def test_fixed_etf_gap_is_the_lambert_law():
     ts = np.array([0.0, 0.1, 1.0, 10.0, 100.0])
     c = 1 + a * K * ts
     expected = c / (K - 1) - lambertw(np.exp(c / (K - 1)) / (K - 1)).real
-    np.testing.assert_allclose(dynamics.fixed_etf_gap(ts, num_classes=K, squared_scale=a), expected, atol=1e-13)
+    np.testing.assert_allclose(
+        dynamics.fixed_etf_gap(ts, num_classes=K, squared_scale=a), expected, atol=1e-13
+    )
     # far beyond where Lambert's argument overflows, and from a wrong side
     for start in (0.0, -30.0, 3.0):
-        gap = dynamics.fixed_etf_gap(np.array([0.0, 1e5, 1e12]), num_classes=K, squared_scale=a, start=start)
-        np.testing.assert_allclose(np.exp(gap) + 3 * gap, a * K * np.array([0.0, 1e5, 1e12]) + np.exp(start) + 3 * start, rtol=1e-12)
+        gap = dynamics.fixed_etf_gap(
+            np.array([0.0, 1e5, 1e12]), num_classes=K, squared_scale=a, start=start
+        )
+        np.testing.assert_allclose(
+            np.exp(gap) + 3 * gap,
+            a * K * np.array([0.0, 1e5, 1e12]) + np.exp(start) + 3 * start,
+            rtol=1e-12,
+        )
 
 
 def test_renormalised_spectrum_obeys_its_law():
@@ -187,7 +249,9 @@ def test_renormalised_spectrum_obeys_its_law():
     def law(w):
         return n * (16 * np.log(w) + 4 * w**2 + w**4 / 4)
 
-    np.testing.assert_allclose(law(omega) - law(start)[None, :], np.repeat(ts[:, None], 3, axis=1), rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(
+        law(omega) - law(start)[None, :], np.repeat(ts[:, None], 3, axis=1), rtol=1e-12, atol=1e-10
+    )
     # all singular values end equal, as (4 t/n)^{1/4}
     np.testing.assert_allclose(omega[-1], (4e12 / n) ** 0.25, rtol=1e-3)
     assert np.ptp(omega[-1]) < 1e-3 * np.ptp(omega[0])
@@ -199,7 +263,9 @@ def test_small_start_solves_the_linear_flow():
     W, H = rng.normal(size=(K, d)), rng.normal(size=(d, K))
     P = np.eye(K) - 1 / K
     solved = solve_ivp(
-        lambda t, y: np.concatenate([(n * P @ y[12:].reshape(d, K).T).ravel(), (y[:12].reshape(K, d).T @ P).ravel()]),
+        lambda t, y: np.concatenate(
+            [(n * P @ y[12:].reshape(d, K).T).ravel(), (y[:12].reshape(K, d).T @ P).ravel()]
+        ),
         (0, 2),
         np.concatenate([W.ravel(), H.ravel()]),
         t_eval=[0.5, 2.0],
@@ -232,14 +298,18 @@ def test_imbalance_halves_in_its_half_life():
 def test_time_of_the_mean_loss():
     ts = np.array([0.0, 3.0])
     np.testing.assert_array_equal(dynamics.sum_time(ts, num_samples=6), [0, 0.5])
-    np.testing.assert_array_equal(dynamics.library_time(dynamics.sum_time(ts, num_samples=6), num_samples=6), ts)
+    np.testing.assert_array_equal(
+        dynamics.library_time(dynamics.sum_time(ts, num_samples=6), num_samples=6), ts
+    )
     assert dynamics.sum_decay(0.1, num_samples=20) == 2.0
 
 
 def test_max_margin_is_the_ratio_on_the_symmetric_manifold():
     # ‖W‖² = ‖H‖² = (K − 1) √n ξ there
     K, n, gap = 4, 3, 2.5
-    assert dynamics.max_margin(num_classes=K, samples_per_class=n) == pytest.approx(gap / ((K - 1) * np.sqrt(n) * gap), rel=1e-15)
+    assert dynamics.max_margin(num_classes=K, samples_per_class=n) == pytest.approx(
+        gap / ((K - 1) * np.sqrt(n) * gap), rel=1e-15
+    )
 
 
 def test_inversion_far_out_on_an_exponential():
@@ -257,12 +327,20 @@ def test_quadrature_inverts_a_known_law():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda: dynamics.saxe_mode([-1.0], target=1.0, start=1.0), "`ts` must be finite and >= 0", id="negative-time"),
         pytest.param(
-            lambda: dynamics.saxe_mode(TS, target=1.0, start=-1.0), "`start` must be finite and >= 0; got -1.0", id="negative-start"
+            lambda: dynamics.saxe_mode([-1.0], target=1.0, start=1.0),
+            "`ts` must be finite and >= 0",
+            id="negative-time",
         ),
         pytest.param(
-            lambda: dynamics.deep_mode(TS, target=1.0, start=1.0, depth=0), "`depth` must be a whole number >= 1; got 0", id="depth"
+            lambda: dynamics.saxe_mode(TS, target=1.0, start=-1.0),
+            "`start` must be finite and >= 0; got -1.0",
+            id="negative-start",
+        ),
+        pytest.param(
+            lambda: dynamics.deep_mode(TS, target=1.0, start=1.0, depth=0),
+            "`depth` must be a whole number >= 1; got 0",
+            id="depth",
         ),
         pytest.param(
             lambda: dynamics.saxe_mode_unbalanced(TS, target=1.0, start=-1.0, imbalance=0.0),
@@ -274,7 +352,11 @@ def test_quadrature_inverts_a_known_law():
             "`num_classes` must be a whole number >= 2; got 1",
             id="K=1",
         ),
-        pytest.param(lambda: dynamics.sum_time(TS, num_samples=0), "`num_samples` must be finite and > 0; got 0", id="N=0"),
+        pytest.param(
+            lambda: dynamics.sum_time(TS, num_samples=0),
+            "`num_samples` must be finite and > 0; got 0",
+            id="N=0",
+        ),
     ],
 )
 def test_bad_input(call, message):

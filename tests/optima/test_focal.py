@@ -45,7 +45,12 @@ def test_gamma_zero_is_cross_entropy(K, strength):
 
 @pytest.mark.parametrize(
     ("gamma", "expected"),
-    [pytest.param(1, 1.122, id="1"), pytest.param(2, 1.155, id="2"), pytest.param(3, 1.130, id="3"), pytest.param(5, 0.987, id="5")],
+    [
+        pytest.param(1, 1.122, id="1"),
+        pytest.param(2, 1.155, id="2"),
+        pytest.param(3, 1.130, id="3"),
+        pytest.param(5, 0.987, id="5"),
+    ],
 )
 def test_stability_by_number(gamma, expected):
     assert_allclose(focal_thresholds(5, gamma=gamma).stability, expected, atol=5e-4)
@@ -57,14 +62,18 @@ def test_stability_by_number(gamma, expected):
 def test_the_transition_is_first_order_for_many_classes():
     thresholds = focal_thresholds(100, gamma=2.0)
     assert thresholds.stability < thresholds.transition < thresholds.existence
-    below, at, above = (focal_scale(100, f * thresholds.transition / 100, gamma=2.0) for f in (0.999, 1.0, 1.001))
+    below, at, above = (
+        focal_scale(100, f * thresholds.transition / 100, gamma=2.0) for f in (0.999, 1.0, 1.001)
+    )
     assert below.scale > 1.0
     assert above.scale == 0
     assert above.large is not None
     assert above.small is not None
     # at the transition both are optimal to rounding
     assert_allclose(
-        objective(at.large, 100, thresholds.transition / 100, 2.0), objective(0.0, 100, thresholds.transition / 100, 2.0), rtol=1e-13
+        objective(at.large, 100, thresholds.transition / 100, 2.0),
+        objective(0.0, 100, thresholds.transition / 100, 2.0),
+        rtol=1e-13,
     )
     beyond = focal_scale(100, 1.001 * thresholds.existence / 100, gamma=2.0)
     assert (beyond.scale, beyond.large, beyond.small) == (0.0, None, None)
@@ -91,7 +100,8 @@ def test_the_solver_agrees(gamma, fraction, bias, key):
 
 
 def test_first_order_transition_in_the_model(key):
-    """K = 30, γ = 3: between stability and transition zero is a local minimum of the whole model, and the ETF lies below it."""
+    """K = 30, γ = 3: between stability and transition zero is a local minimum of the whole model,
+    and the ETF lies below it."""
     thresholds = focal_thresholds(30, gamma=3.0)
     assert thresholds.transition > 1.01 * thresholds.stability
     strength = 0.5 * (thresholds.stability + thresholds.transition)
@@ -99,8 +109,12 @@ def test_first_order_transition_in_the_model(key):
     optimum = ufm.closed_form(problem)
     zero = -((29 / 30) ** 3) * np.log(1 / 30)
     assert optimum.value < zero * (1 - 1e-4)
-    # each is reached from somewhere: both are local minima, and no certificate tells which is global
-    for start, expected in ((ufm.random_start(problem, key=key), zero), (_toward(optimum, problem), optimum.value)):
+    # each is reached from somewhere: both are local minima, and no certificate tells which is
+    # global
+    for start, expected in (
+        (ufm.random_start(problem, key=key), zero),
+        (_toward(optimum, problem), optimum.value),
+    ):
         solution = ufm.minimise(problem, start=start, progress=False)
         assert solution.result is ufm.Result.CONVERGED
         assert_allclose(float(solution.value), expected, rtol=1e-12)
@@ -111,18 +125,30 @@ def _toward(optimum, problem):
     left, s, right = np.linalg.svd(optimum.logits / 2)
     ratio = float(problem.lambda_H / problem.lambda_W[0]) ** 0.25
     weights = left * np.sqrt(s) * ratio
-    return ufm.Params(weights=(jnp.asarray(weights),), features=jnp.asarray((right.T * np.sqrt(s) / ratio).T))
+    return ufm.Params(
+        weights=(jnp.asarray(weights),), features=jnp.asarray((right.T * np.sqrt(s) / ratio).T)
+    )
 
 
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
         pytest.param(
-            lambda: make((6, 4), 0.1, loss=Focal(2.0)), r"needs balanced classes for focal loss; got class counts \[6, 4\]", id="tail"
+            lambda: make((6, 4), 0.1, loss=Focal(2.0)),
+            r"needs balanced classes for focal loss; got class counts \[6, 4\]",
+            id="tail",
         ),
-        pytest.param(lambda: make((4, 4), 0.1, loss=Focal(2.0), smoothing=0.1), r"needs one-hot labels for focal loss", id="smoothed"),
-        pytest.param(lambda: make((4,) * 4, 0.1, loss=Focal(2.0), d=2), r"needs d >= 3", id="narrow"),
-        pytest.param(lambda: make((4,) * 4, 0.1, loss=Focal(2.0), widths=(4, 4)), r"needs M = 1", id="deep"),
+        pytest.param(
+            lambda: make((4, 4), 0.1, loss=Focal(2.0), smoothing=0.1),
+            r"needs one-hot labels for focal loss",
+            id="smoothed",
+        ),
+        pytest.param(
+            lambda: make((4,) * 4, 0.1, loss=Focal(2.0), d=2), r"needs d >= 3", id="narrow"
+        ),
+        pytest.param(
+            lambda: make((4,) * 4, 0.1, loss=Focal(2.0), widths=(4, 4)), r"needs M = 1", id="deep"
+        ),
     ],
 )
 def test_what_has_no_closed_form_says_why(problem, message):
@@ -133,9 +159,21 @@ def test_what_has_no_closed_form_says_why(problem, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        pytest.param(lambda: focal_scale(1, 0.1, gamma=1.0), "`num_classes` must be a whole number >= 2", id="one-class"),
-        pytest.param(lambda: focal_scale(2, 0.0, gamma=1.0), "`strength` must be finite and > 0", id="no-decay"),
-        pytest.param(lambda: focal_thresholds(2, gamma=-1.0), "`gamma` must be finite and >= 0", id="negative-gamma"),
+        pytest.param(
+            lambda: focal_scale(1, 0.1, gamma=1.0),
+            "`num_classes` must be a whole number >= 2",
+            id="one-class",
+        ),
+        pytest.param(
+            lambda: focal_scale(2, 0.0, gamma=1.0),
+            "`strength` must be finite and > 0",
+            id="no-decay",
+        ),
+        pytest.param(
+            lambda: focal_thresholds(2, gamma=-1.0),
+            "`gamma` must be finite and >= 0",
+            id="negative-gamma",
+        ),
     ],
 )
 def test_bad_arguments(build, message):

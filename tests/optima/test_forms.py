@@ -1,4 +1,7 @@
-"""Forms and facts: who accepts what, what a disguised loss gets, forms from outside, and what a refusal says."""
+"""Forms and facts.
+
+Who accepts what, what a disguised loss gets, forms from outside, and what a refusal says.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,12 @@ from ufm.optima.hypotheses import loss_named, one_layer, plain_decay
 
 def make(counts=(4, 4, 4), *, loss=None, d=6, lam=0.05, labels=None, **options):
     labels = ufm.one_hot(counts, collapsed=True) if labels is None else labels
-    given = {"loss": ufm.CrossEntropy() if loss is None else loss, "widths": (d,), "lambda_W": lam, "lambda_H": 2 * lam}
+    given = {
+        "loss": ufm.CrossEntropy() if loss is None else loss,
+        "widths": (d,),
+        "lambda_W": lam,
+        "lambda_H": 2 * lam,
+    }
     return ufm.Problem(labels, **(given | options))
 
 
@@ -42,7 +50,9 @@ SETTINGS = tuple(
 
 
 @pytest.mark.parametrize(("counts", "loss", "bias", "lam", "features"), SETTINGS)
-def test_one_form_at_most_accepts_a_problem_and_the_rest_say_why_not(counts, loss, bias, lam, features):
+def test_one_form_at_most_accepts_a_problem_and_the_rest_say_why_not(
+    counts, loss, bias, lam, features
+):
     problem = make(counts, loss=loss, bias=bias, lam=lam, features=features)
     facts = Facts.of(problem)
     accepting = [form for form in forms.known() if form.holds(facts)]
@@ -54,7 +64,9 @@ def test_one_form_at_most_accepts_a_problem_and_the_rest_say_why_not(counts, los
     if accepting:
         assert ufm.closed_form(problem).source
     else:
-        with pytest.raises(ufm.NoClosedForm, match=r"needs .*; got .*; what still works: ufm.minimise") as caught:
+        with pytest.raises(
+            ufm.NoClosedForm, match=r"needs .*; got .*; what still works: ufm.minimise"
+        ) as caught:
             ufm.closed_form(problem)
         assert caught.value.form is None or caught.value.form in str(caught.value)
         assert caught.value.failing
@@ -64,8 +76,14 @@ def test_one_form_at_most_accepts_a_problem_and_the_rest_say_why_not(counts, los
     ("loss", "plain"),
     [
         pytest.param(ufm.Focal(0), ufm.CrossEntropy(), id="focal-0"),
-        pytest.param(ufm.RescaledSquaredError(length=1, weight=1), ufm.MeanSquaredError(), id="rescaled-by-1"),
-        pytest.param(ufm.AdjustedCrossEntropy(additive=np.full(3, 2.0)), ufm.CrossEntropy(), id="equal-shifts"),
+        pytest.param(
+            ufm.RescaledSquaredError(length=1, weight=1), ufm.MeanSquaredError(), id="rescaled-by-1"
+        ),
+        pytest.param(
+            ufm.AdjustedCrossEntropy(additive=np.full(3, 2.0)),
+            ufm.CrossEntropy(),
+            id="equal-shifts",
+        ),
     ],
 )
 @pytest.mark.parametrize("counts", [(4, 4, 4), (6, 2, 2)])
@@ -89,15 +107,29 @@ def test_a_disguised_loss_that_is_another_one_has_none():
     ("options", "form", "words"),
     [
         pytest.param({"counts": (6, 4, 2)}, "two clusters", "ufm.certify", id="three-counts"),
-        pytest.param({"counts": (6, 4), "bias": "free"}, "simplex ETF", "ufm.certify", id="tail-with-bias"),
+        pytest.param(
+            {"counts": (6, 4), "bias": "free"}, "simplex ETF", "ufm.certify", id="tail-with-bias"
+        ),
         pytest.param({"widths": (6, 6)}, "simplex ETF", "deep_candidates", id="deep"),
         pytest.param({"d": 1}, "simplex ETF", "ufm.certify", id="narrow"),
-        pytest.param({"counts": (6, 4), "loss": ufm.Focal(2.0)}, "focal", "ufm.search", id="focal-tail"),
         pytest.param(
-            {"anchor": np.zeros((6, 3)), "beta": 1.0, "loss": ufm.MeanSquaredError()}, "squared error", "ufm.perturbation", id="pull"
+            {"counts": (6, 4), "loss": ufm.Focal(2.0)}, "focal", "ufm.search", id="focal-tail"
         ),
-        pytest.param({"fixed_weights": (np.ones((3, 6)),)}, "simplex ETF", "ufm.fit_features", id="frozen"),
-        pytest.param({"counts": (6, 4), "features": ufm.domains.Nonnegative(), "bias": "free"}, "nonnegative", "ufm.minimise", id="bias"),
+        pytest.param(
+            {"anchor": np.zeros((6, 3)), "beta": 1.0, "loss": ufm.MeanSquaredError()},
+            "squared error",
+            "ufm.perturbation",
+            id="pull",
+        ),
+        pytest.param(
+            {"fixed_weights": (np.ones((3, 6)),)}, "simplex ETF", "ufm.fit_features", id="frozen"
+        ),
+        pytest.param(
+            {"counts": (6, 4), "features": ufm.domains.Nonnegative(), "bias": "free"},
+            "nonnegative",
+            "ufm.minimise",
+            id="bias",
+        ),
     ],
 )
 def test_a_refusal_names_the_nearest_form_and_what_still_works(options, form, words):
@@ -135,7 +167,10 @@ def test_costly_facts_are_computed_once():
 
 
 class Rescaled(forms.AbstractForm):
-    """Squared error on longer targets: the orthogonal frame of balanced one-hot labels, M = 1, no bias, no weight."""
+    """Squared error on longer targets.
+
+    The orthogonal frame of balanced one-hot labels, M = 1, no bias, no weight.
+    """
 
     name = "rescaled squared error, balanced"
     source = "the test"
@@ -146,9 +181,13 @@ class Rescaled(forms.AbstractForm):
             loss_named(facts, "rescaled-squared-error"),
             *plain_decay(facts),
             one_layer(facts),
-            forms.Hypothesis("labels", facts.one_hot and facts.balanced, "balanced one-hot labels", "others"),
+            forms.Hypothesis(
+                "labels", facts.one_hot and facts.balanced, "balanced one-hot labels", "others"
+            ),
             forms.Hypothesis("no bias", facts.bias is None, "no bias", f"{facts.bias} bias"),
-            forms.Hypothesis("weight 1", float(facts.loss.weight) == 1, "weight 1", f"{facts.loss.weight}"),
+            forms.Hypothesis(
+                "weight 1", float(facts.loss.weight) == 1, "weight 1", f"{facts.loss.weight}"
+            ),
         ]
 
     def optimum(self, facts):
@@ -157,7 +196,14 @@ class Rescaled(forms.AbstractForm):
         s = self.factor * max(length * np.sqrt(n) - N * facts.mu, 0.0)
         value = facts.K * ((length * np.sqrt(n) - s) ** 2 / (2 * N) + facts.mu * s)
         product = s / np.sqrt(n) * np.eye(facts.K)
-        return forms.product_optimum(facts, product, value=value, regime="orthogonal frame", source=self.source, loss="rescaled")
+        return forms.product_optimum(
+            facts,
+            product,
+            value=value,
+            regime="orthogonal frame",
+            source=self.source,
+            loss="rescaled",
+        )
 
 
 class Wrong(Rescaled):
@@ -169,10 +215,14 @@ def test_a_form_of_ones_own_is_asked_and_compared(kind, ok, key):
     problem = make(loss=ufm.RescaledSquaredError(length=3.0))
     form = forms.register(kind())
     try:
-        comparison = ufm.compare(ufm.minimise(problem, key=key, progress=False), ufm.closed_form(problem))
+        comparison = ufm.compare(
+            ufm.minimise(problem, key=key, progress=False), ufm.closed_form(problem)
+        )
         assert comparison.ok == ok
         assert ("below the predicted optimum" in comparison.found) == (not ok)
-        with pytest.raises(ValueError, match=r"`form.name` must be new; got rescaled squared error, balanced"):
+        with pytest.raises(
+            ValueError, match=r"`form.name` must be new; got rescaled squared error, balanced"
+        ):
             forms.register(kind())
         with pytest.raises(ufm.NoClosedForm, match="needs weight 1") as caught:
             ufm.closed_form(make(loss=ufm.RescaledSquaredError(length=3.0, weight=2.0)))
@@ -189,9 +239,13 @@ def test_what_is_no_form_is_refused():
 
 
 def test_no_decay_is_a_mistake_and_other_weights_another_theory():
-    with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for a closed form") as caught:
+    with pytest.raises(
+        ValueError, match="`lambda_W` must be finite and > 0 for a closed form"
+    ) as caught:
         ufm.closed_form(make(lam=0.0))
     assert not isinstance(caught.value, ufm.NoClosedForm)
     labels = ufm.soft(jnp.eye(3), jnp.ones(3), weights=jnp.array([1.0, 1.0, 2.0]))
-    with pytest.raises(ufm.NoClosedForm, match="needs equal loss weights of all samples; got `weights` from 1 to 2"):
+    with pytest.raises(
+        ufm.NoClosedForm, match="needs equal loss weights of all samples; got `weights` from 1 to 2"
+    ):
         ufm.closed_form(make(labels=labels))

@@ -1,4 +1,5 @@
-"""The finite threshold of minority collapse, against the constrained problem itself in its factors, minimised by scipy."""
+"""The finite threshold of minority collapse, against the constrained problem itself in its factors,
+minimised by scipy."""
 
 from __future__ import annotations
 
@@ -11,7 +12,10 @@ from ufm.optima.layer_peeled import merged_minority, minority_collapse_ratio
 
 
 def constrained_minimum(k_A: int, k_B: int, *, ratio: float, energy: float) -> np.ndarray:
-    """Logits (K, K) of the layer-peeled model, both factors on their spheres, E_W = E_H = energy; best of three starts."""
+    """Logits (K, K) of the layer-peeled model, both factors on their spheres, E_W = E_H = energy.
+
+    Best of three starts.
+    """
     K = k_A + k_B
     d = K
     counts = np.array([ratio] * k_A + [1.0] * k_B)
@@ -39,7 +43,13 @@ def constrained_minimum(k_A: int, k_B: int, *, ratio: float, energy: float) -> n
     for _ in range(3):
         x = rng.normal(size=2 * K * d)
         for _ in range(3):
-            run = scipy.optimize.minimize(evaluate, x, jac=True, method="L-BFGS-B", options={"maxiter": 20000, "ftol": 0.0, "gtol": 1e-12})
+            run = scipy.optimize.minimize(
+                evaluate,
+                x,
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": 20000, "ftol": 0.0, "gtol": 1e-12},
+            )
             x = run.x
         runs.append(run)
     best = min(runs, key=lambda run: run.fun)
@@ -69,7 +79,11 @@ def test_known_thresholds(k_A, k_B, root, expected):
     ratio = minority_collapse_ratio(k_A, k_B, weight_energy=root**2, feature_energy=1.0)
     # four digits are known
     assert_allclose(ratio, expected, rtol=5e-4)
-    assert_allclose(minority_collapse_ratio(k_A, k_B, weight_energy=root / 8, feature_energy=8 * root), ratio, rtol=1e-12)
+    assert_allclose(
+        minority_collapse_ratio(k_A, k_B, weight_energy=root / 8, feature_energy=8 * root),
+        ratio,
+        rtol=1e-12,
+    )
     point = merged_minority(k_A, k_B, ratio=ratio)
     assert_allclose(point.bound, (k_A + k_B) * root, rtol=1e-13)
     own, other, minority = point.majority
@@ -82,7 +96,8 @@ def test_known_thresholds(k_A, k_B, root, expected):
 def test_minority_columns_merge_at_the_threshold(k_A, k_B, root, fraction, merged):
     ratio = fraction * minority_collapse_ratio(k_A, k_B, weight_energy=root, feature_energy=root)
     found = spread(constrained_minimum(k_A, k_B, ratio=ratio, energy=root), k_A)
-    # L-BFGS-B leaves gradients of about 1e-8, and beyond the threshold singular values vanish with the square of a factor's
+    # L-BFGS-B leaves gradients of about 1e-8, and beyond the threshold singular values vanish with
+    # the square of a factor's
     assert found < 1e-5 if merged else found > 1e-2
 
 
@@ -112,24 +127,49 @@ def test_the_point_is_stationary_and_the_bound_grows(ratio):
 @pytest.mark.parametrize(("k_A", "k_B"), [(2, 2), (3, 4), (10, 2)])
 @pytest.mark.parametrize("excess", [1e-12, 1e-10, 1e-8, 1e-6, 1e-4])
 def test_almost_equal_counts(k_A, k_B, excess):
-    """To first order in R − 1: a = K (R − 1), d = c = −k_B (R − 1)/K, and their nuclear norm is the bound."""
+    """To first order in R − 1.
+
+    a = K (R − 1), d = c = −k_B (R − 1)/K, and their nuclear norm is the bound.
+    """
     K, point = k_A + k_B, merged_minority(k_A, k_B, ratio=1 + excess)
     # 1 + excess is rounded, and the slopes are differences of numbers near one
     rtol = 10 * excess + 1e-15 / excess
     assert_allclose(point.bound / excess, K * (k_A - 1) + k_B, rtol=rtol)
     assert_allclose(point.logits / excess, [K, -k_B / K, -k_B / K], rtol=rtol)
-    ratio = minority_collapse_ratio(k_A, k_B, weight_energy=point.bound / K, feature_energy=point.bound / K)
+    ratio = minority_collapse_ratio(
+        k_A, k_B, weight_energy=point.bound / K, feature_energy=point.bound / K
+    )
     assert_allclose(ratio - 1, excess, rtol=rtol)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda: minority_collapse_ratio(1, 3, weight_energy=1.0, feature_energy=1.0), "`num_majority`", id="one-majority"),
-        pytest.param(lambda: minority_collapse_ratio(3, 1, weight_energy=1.0, feature_energy=1.0), "`num_minority`", id="one-minority"),
-        pytest.param(lambda: minority_collapse_ratio(3, 2, weight_energy=0.0, feature_energy=1.0), "`weight_energy`", id="no-weights"),
-        pytest.param(lambda: minority_collapse_ratio(3, 2, weight_energy=1.0, feature_energy=np.nan), "`feature_energy`", id="nan"),
-        pytest.param(lambda: minority_collapse_ratio(3, 2, weight_energy=1e4, feature_energy=1.0), "below 1e13", id="too-wide"),
+        pytest.param(
+            lambda: minority_collapse_ratio(1, 3, weight_energy=1.0, feature_energy=1.0),
+            "`num_majority`",
+            id="one-majority",
+        ),
+        pytest.param(
+            lambda: minority_collapse_ratio(3, 1, weight_energy=1.0, feature_energy=1.0),
+            "`num_minority`",
+            id="one-minority",
+        ),
+        pytest.param(
+            lambda: minority_collapse_ratio(3, 2, weight_energy=0.0, feature_energy=1.0),
+            "`weight_energy`",
+            id="no-weights",
+        ),
+        pytest.param(
+            lambda: minority_collapse_ratio(3, 2, weight_energy=1.0, feature_energy=np.nan),
+            "`feature_energy`",
+            id="nan",
+        ),
+        pytest.param(
+            lambda: minority_collapse_ratio(3, 2, weight_energy=1e4, feature_energy=1.0),
+            "below 1e13",
+            id="too-wide",
+        ),
         pytest.param(lambda: merged_minority(3, 2, ratio=0.5), "`ratio`", id="minority-larger"),
     ],
 )

@@ -19,12 +19,20 @@ SOFT = np.random.default_rng(0).dirichlet(np.ones(4), size=6).T
 def make(labels, **kwargs):
     if not isinstance(labels, ufm.Labels):
         labels = ufm.one_hot(labels, collapsed=True)
-    settings = {"loss": ufm.MeanSquaredError(), "widths": (6,), "lambda_W": 0.01, "lambda_H": 0.01} | kwargs
+    settings = {
+        "loss": ufm.MeanSquaredError(),
+        "widths": (6,),
+        "lambda_W": 0.01,
+        "lambda_H": 0.01,
+    } | kwargs
     return ufm.Problem(labels, **settings)
 
 
 def lambda_at(load, depth, *, mass, num_samples):
-    """The λ, equal for all factors, that puts this load on a direction of this mass: t = M N (N λ^(M+1))^(1/M) / μ."""
+    """The λ, equal for all factors, that puts this load on a direction of this mass.
+
+    t = M N (N λ^(M+1))^(1/M) / μ.
+    """
     return ((load * mass / (depth * num_samples)) ** depth / num_samples) ** (1 / (depth + 1))
 
 
@@ -43,8 +51,15 @@ def lambda_at(load, depth, *, mass, num_samples):
 def test_one_layer_singular_values_by_hand(class_counts, lam, expected):
     optimum = closed_form(make(class_counts, lambda_W=4 * lam, lambda_H=lam / 4))
     assert_allclose(optimum.singular_values, expected, rtol=1e-14, atol=1e-14)
-    assert_allclose(optimum.classifier_gram, np.diag(np.asarray(expected) / 4), rtol=1e-13, atol=1e-13)
-    assert_allclose(optimum.logits, np.diag(np.asarray(expected) / np.sqrt(class_counts)), rtol=1e-13, atol=1e-13)
+    assert_allclose(
+        optimum.classifier_gram, np.diag(np.asarray(expected) / 4), rtol=1e-13, atol=1e-13
+    )
+    assert_allclose(
+        optimum.logits,
+        np.diag(np.asarray(expected) / np.sqrt(class_counts)),
+        rtol=1e-13,
+        atol=1e-13,
+    )
 
 
 def test_balanced_one_layer_value_and_norms_by_hand():
@@ -56,7 +71,10 @@ def test_balanced_one_layer_value_and_norms_by_hand():
 
 
 def _paper_constants(counts, lambdas, lambda_H):
-    """Dang et al.'s own variables: c, and x_k as the largest real root of the polynomial form of the scalar equation."""
+    """Dang et al.'s own variables.
+
+    c, and x_k as the largest real root of the polynomial form of the scalar equation.
+    """
     M, N = len(lambdas), sum(counts)
     b = M * N * (N * np.prod(lambdas) * lambda_H) ** (1 / M)
     c = lambdas[-1] ** (M - 1) / np.prod(lambdas[:-1])
@@ -71,7 +89,10 @@ def _paper_constants(counts, lambdas, lambda_H):
     return c, (N * lambda_H * x**M / c) ** (1 / (2 * M))
 
 
-@pytest.mark.parametrize(("depth", "counts"), [(1, (6, 3, 2)), (2, (6, 3, 2)), (2, (5, 5)), (3, (6, 3, 2)), (6, (4, 4, 4))])
+@pytest.mark.parametrize(
+    ("depth", "counts"),
+    [(1, (6, 3, 2)), (2, (6, 3, 2)), (2, (5, 5)), (3, (6, 3, 2)), (6, (4, 4, 4))],
+)
 def test_bias_free_grams_in_the_papers_variables(depth, counts):
     N, lambda_H = sum(counts), 0.004
     lambdas = tuple(0.003 * (m + 1) for m in range(depth))  # outermost first, so λ_1 is the last
@@ -79,7 +100,9 @@ def test_bias_free_grams_in_the_papers_variables(depth, counts):
     c, s = _paper_constants(counts, lambdas, lambda_H)
     p2 = c * s ** (2 * depth)
     assert_allclose(optimum.classifier_gram, np.diag(p2), rtol=1e-7, atol=1e-9)
-    assert_allclose(optimum.class_gram, np.diag(p2 / (p2 + N * lambda_H) ** 2), rtol=1e-7, atol=1e-9)
+    assert_allclose(
+        optimum.class_gram, np.diag(p2 / (p2 + N * lambda_H) ** 2), rtol=1e-7, atol=1e-9
+    )
     assert_allclose(optimum.logits, np.diag(p2 / (p2 + N * lambda_H)), rtol=1e-7, atol=1e-9)
     assert_allclose(optimum.factor_singular_values[-2], np.sort(s)[::-1], rtol=1e-7)  # W_1
 
@@ -92,10 +115,15 @@ CASES = [
     pytest.param(dict(labels=[4] * 3, bias=3.0), id="large-bias-penalty"),
     pytest.param(dict(labels=[6, 3, 1.5], bias="free"), id="imbalanced-free-bias"),
     pytest.param(dict(labels=[6, 3, 3, 1], widths=(2,)), id="tie-at-the-rank-limit"),
-    pytest.param(dict(labels=ufm.soft(SOFT, [1, 2, 1, 0.5, 1, 3]), bias="free"), id="soft-free-bias"),
+    pytest.param(
+        dict(labels=ufm.soft(SOFT, [1, 2, 1, 0.5, 1, 3]), bias="free"), id="soft-free-bias"
+    ),
     pytest.param(dict(labels=ufm.soft(SOFT[:, [0, 1, 0, 2, 1]])), id="soft-repeated"),
     # smoothing leaves the mean a singular direction; one wide layer is convex
-    pytest.param(dict(labels=ufm.soft(0.8 * np.eye(3) + 0.2 / 3, [4.0] * 3), bias=0.3), id="smoothed-bias-penalty"),
+    pytest.param(
+        dict(labels=ufm.soft(0.8 * np.eye(3) + 0.2 / 3, [4.0] * 3), bias=0.3),
+        id="smoothed-bias-penalty",
+    ),
 ]
 
 
@@ -109,7 +137,9 @@ def test_prediction_is_a_stationary_point_of_the_objective(case, depth):
         case = case | {"widths": (6,) * depth}
     lam = lambda_at(0.3 * collapse_load(depth), depth, mass=3, num_samples=12) * 0.6
     try:
-        problem = make(**case, lambda_H=lam, lambda_W=tuple(lam * (1 + 0.3 * m) for m in range(depth)))
+        problem = make(
+            **case, lambda_H=lam, lambda_W=tuple(lam * (1 + 0.3 * m) for m in range(depth))
+        )
         optimum = closed_form(problem)
     except NoClosedForm:
         assert depth > 1
@@ -123,7 +153,11 @@ def test_prediction_is_a_stationary_point_of_the_objective(case, depth):
     assert_allclose(params.logits, optimum.logits[:, optimum.column_index], atol=1e-13)
     partial = params.features
     for W, gram in zip(reversed(params.weights), optimum.layer_grams, strict=True):
-        measured = ufm.collapse(problem.labels, partial) if problem.labels.is_one_hot() else _merged(partial, optimum)
+        measured = (
+            ufm.collapse(problem.labels, partial)
+            if problem.labels.is_one_hot()
+            else _merged(partial, optimum)
+        )
         assert_allclose(measured.T @ measured, gram, atol=1e-12)
         partial = W @ partial
     outer = jnp.eye(problem.labels.num_classes)
@@ -137,12 +171,27 @@ def _merged(columns, optimum):
     return columns[:, np.asarray(first)]
 
 
-# one compilation each: a few that together hold depth, bias, bottleneck with a tie, unequal λ, repeated and soft targets
+# one compilation each: a few that together hold depth, bias, bottleneck with a tie, unequal λ,
+# repeated and soft targets
 SOLVED = [
-    pytest.param(dict(labels=ufm.one_hot([4, 2, 2]), widths=(5,), bias="free", lambda_W=0.02), 1, id="free-bias-full"),
-    pytest.param(dict(labels=[3, 3, 3], widths=(5, 4), bias=2.0, lambda_W=(0.02, 0.01)), 8, id="two-layers-penalised-bias"),
-    pytest.param(dict(labels=[6, 3, 3, 1], widths=(5, 2, 5), lambda_W=0.02), 8, id="three-layers-tie"),
-    pytest.param(dict(labels=ufm.soft(SOFT), widths=(5, 5), bias="free", lambda_W=0.01), 8, id="two-layers-soft"),
+    pytest.param(
+        dict(labels=ufm.one_hot([4, 2, 2]), widths=(5,), bias="free", lambda_W=0.02),
+        1,
+        id="free-bias-full",
+    ),
+    pytest.param(
+        dict(labels=[3, 3, 3], widths=(5, 4), bias=2.0, lambda_W=(0.02, 0.01)),
+        8,
+        id="two-layers-penalised-bias",
+    ),
+    pytest.param(
+        dict(labels=[6, 3, 3, 1], widths=(5, 2, 5), lambda_W=0.02), 8, id="three-layers-tie"
+    ),
+    pytest.param(
+        dict(labels=ufm.soft(SOFT), widths=(5, 5), bias="free", lambda_W=0.01),
+        8,
+        id="two-layers-soft",
+    ),
 ]
 
 
@@ -158,10 +207,16 @@ def test_minimiser_reaches_the_optimum(case, starts, key):
     classifier = solution.params.classifier
     if optimum.unique:
         assert_allclose(solution.logits, optimum.logits[:, optimum.column_index], atol=TOL.array)
-        assert_allclose(classifier @ classifier.T, optimum.classifier_gram, atol=TOL.array * optimum.sizes["classifier_gram"])
+        assert_allclose(
+            classifier @ classifier.T,
+            optimum.classifier_gram,
+            atol=TOL.array * optimum.sizes["classifier_gram"],
+        )
     product = (classifier @ solution.params.features) * jnp.sqrt(problem.labels.masses)[None, :]
     measured = np.linalg.svd(product, compute_uv=False)[: len(optimum.singular_values)]
-    assert_allclose(measured, optimum.singular_values, atol=TOL.array * optimum.sizes["singular_values"])
+    assert_allclose(
+        measured, optimum.singular_values, atol=TOL.array * optimum.sizes["singular_values"]
+    )
 
 
 @pytest.mark.parametrize("bias", [None, "free", 0.4])
@@ -169,7 +224,10 @@ def test_minimiser_reaches_the_optimum(case, starts, key):
 def test_full_columns_predict_what_collapsed_ones_do(bias, depth):
     counts = (4, 4, 4)
     settings = dict(widths=(5,) * depth, bias=bias)
-    full, collapsed = closed_form(make(ufm.one_hot(counts), **settings)), closed_form(make(counts, **settings))
+    full, collapsed = (
+        closed_form(make(ufm.one_hot(counts), **settings)),
+        closed_form(make(counts, **settings)),
+    )
     assert full.value == collapsed.value
     assert_allclose(full.logits, collapsed.logits, atol=0)
     assert full.column_index.tolist() == np.repeat(np.arange(3), 4).tolist()
@@ -188,8 +246,14 @@ def test_bias_penalty_interpolates_between_free_and_none(depth):
 def test_bias_penalty_threshold_of_the_etf():
     # M = 1: an exact ETF iff λ_b <= c0 / (1 − c0), c0 = K sqrt(n λ_W λ_H) = 3 · 2 · 0.05 = 0.3
     threshold = 0.3 / 0.7
-    below, above = (closed_form(make([4] * 3, lambda_W=0.05, lambda_H=0.05, bias=threshold * (1 + s))) for s in (-1e-3, 1e-3))
-    assert (below.regime, above.regime) == ("simplex ETF", "between simplex ETF and orthogonal frame")
+    below, above = (
+        closed_form(make([4] * 3, lambda_W=0.05, lambda_H=0.05, bias=threshold * (1 + s)))
+        for s in (-1e-3, 1e-3)
+    )
+    assert (below.regime, above.regime) == (
+        "simplex ETF",
+        "between simplex ETF and orthogonal frame",
+    )
     assert_allclose(below.bias, 1 / (3 * (1 + threshold * (1 - 1e-3))), rtol=1e-14)
     assert_allclose(below.class_gram.sum(axis=0), 0, atol=1e-15)
 
@@ -234,13 +298,16 @@ def test_at_the_threshold_both_values_are_flagged(depth):
 
 @pytest.mark.parametrize(("depth", "bias"), [(1, None), (1, "free"), (3, None), (3, 0.5)])
 def test_no_decay_limit_reaches_the_targets(depth, bias):
-    # c0-like constants of 1e-9: value to relative precision although 1 − f is tiny; the sum of M + 1 equal terms is (M+1)/2 Λ Σ s^(2/(M+1))
+    # c0-like constants of 1e-9: value to relative precision although 1 − f is tiny; the sum of M +
+    # 1 equal terms is (M+1)/2 Λ Σ s^(2/(M+1))
     lam, n, K = 1e-12, 4, 3
     optimum = closed_form(make([n] * K, widths=(5,) * depth, lambda_W=lam, lambda_H=lam, bias=bias))
     assert_allclose(optimum.logits, np.eye(K), atol=1e-9)
     directions = K - 1 if bias == "free" else K
     if bias is None or bias == "free":
-        assert_allclose(optimum.value, (depth + 1) / 2 * lam * directions * n ** (1 / (depth + 1)), rtol=1e-9)
+        assert_allclose(
+            optimum.value, (depth + 1) / 2 * lam * directions * n ** (1 / (depth + 1)), rtol=1e-9
+        )
 
 
 @pytest.mark.parametrize("bias", [None, "free", 0.5])
@@ -253,24 +320,51 @@ def test_targets_of_zero_are_reached_by_nothing(bias):
 
 ANCHOR = {"anchor": np.zeros((6, 3)), "beta": 1.0}
 REFUSED = [
-    pytest.param(dict(labels=[3, 3, 3], **ANCHOR), NoClosedForm, "needs features that are pulled to 0 only", id="anchor"),
-    pytest.param(dict(labels=[3, 3, 3], fixed_weights=(np.eye(3, 6),)), NoClosedForm, "needs free weights", id="fixed-weights"),
+    pytest.param(
+        dict(labels=[3, 3, 3], **ANCHOR),
+        NoClosedForm,
+        "needs features that are pulled to 0 only",
+        id="anchor",
+    ),
+    pytest.param(
+        dict(labels=[3, 3, 3], fixed_weights=(np.eye(3, 6),)),
+        NoClosedForm,
+        "needs free weights",
+        id="fixed-weights",
+    ),
     pytest.param(
         dict(labels=[3, 3, 3], loss=ufm.AdjustedCrossEntropy(additive=np.arange(3.0))),
         NoClosedForm,
         "got AdjustedCrossEntropy",
         id="adjusted",
     ),
-    pytest.param(dict(labels=[3, 2, 1], bias=0.1), NoClosedForm, r"balanced classes.*got class counts \[3, 2, 1\]", id="unequal-counts"),
-    pytest.param(dict(labels=ufm.soft(SOFT), bias=0.1), NoClosedForm, "got class masses", id="soft-coupled"),
+    pytest.param(
+        dict(labels=[3, 2, 1], bias=0.1),
+        NoClosedForm,
+        r"balanced classes.*got class counts \[3, 2, 1\]",
+        id="unequal-counts",
+    ),
+    pytest.param(
+        dict(labels=ufm.soft(SOFT), bias=0.1), NoClosedForm, "got class masses", id="soft-coupled"
+    ),
     pytest.param(
         dict(labels=ufm.soft(0.8 * np.eye(3) + 0.2 / 3), bias=0.1, widths=(5, 5)),
         NoClosedForm,
         "equal nonzero singular values",
         id="deep-smoothed",
     ),
-    pytest.param(dict(labels=[3, 3], lambda_W=0.0), ValueError, "`lambda_W` must be finite and > 0 for a closed form", id="no-decay"),
-    pytest.param(dict(labels=[3, 3], lambda_H=0.0), ValueError, "`lambda_H` must be finite and > 0 for a closed form", id="no-H-decay"),
+    pytest.param(
+        dict(labels=[3, 3], lambda_W=0.0),
+        ValueError,
+        "`lambda_W` must be finite and > 0 for a closed form",
+        id="no-decay",
+    ),
+    pytest.param(
+        dict(labels=[3, 3], lambda_H=0.0),
+        ValueError,
+        "`lambda_H` must be finite and > 0 for a closed form",
+        id="no-H-decay",
+    ),
 ]
 
 

@@ -1,4 +1,7 @@
-"""Class counts that are almost equal: every form that asks for equality is continuous there, or says no."""
+"""Class counts that are almost equal.
+
+Every form that asks for equality is continuous there, or says no.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,12 @@ from tests.optima import test_cross_entropy as entropy
 from tests.optima import test_mse as squares
 from ufm.losses import Focal
 from ufm.optima.cross_entropy import zero_strength
-from ufm.optima.two_clusters import clusters_of, minority_strength, two_cluster_logits, vanishing_strength
+from ufm.optima.two_clusters import (
+    clusters_of,
+    minority_strength,
+    two_cluster_logits,
+    vanishing_strength,
+)
 
 # relative differences: on both sides of what counts as equal, 1e-12
 DIFFERENCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11, 2e-12, 5e-13, 1e-14)
@@ -39,23 +47,42 @@ FORMS = (
 @pytest.mark.parametrize(("majority", "minority"), [(3, 2), (1, 4), (4, 1)])
 @pytest.mark.parametrize("build", [pytest.param(form[1], id=form[0]) for form in FORMS])
 def test_a_form_is_continuous_where_counts_become_equal(build, majority, minority, difference):
-    optimum, equal = (ufm.closed_form(build(counts(majority, minority, d))) for d in (difference, 0.0))
-    # λ is that of a strength, so that all moves by no more than a few times the difference; logits up to 30 add their rounding
+    optimum, equal = (
+        ufm.closed_form(build(counts(majority, minority, d))) for d in (difference, 0.0)
+    )
+    # λ is that of a strength, so that all moves by no more than a few times the difference; logits
+    # up to 30 add their rounding
     tolerance = 5 * difference + 1e-14
     assert_allclose(optimum.value, equal.value, rtol=tolerance)
-    assert_allclose(optimum.logits, equal.logits, rtol=0, atol=tolerance * (1 + np.abs(equal.logits).max()))
-    assert_allclose(optimum.classifier_gram, equal.classifier_gram, rtol=0, atol=tolerance * (1 + equal.classifier_gram.max()))
-    assert_allclose(optimum.class_gram, equal.class_gram, rtol=0, atol=tolerance * (1 + equal.class_gram.max()))
+    assert_allclose(
+        optimum.logits, equal.logits, rtol=0, atol=tolerance * (1 + np.abs(equal.logits).max())
+    )
+    assert_allclose(
+        optimum.classifier_gram,
+        equal.classifier_gram,
+        rtol=0,
+        atol=tolerance * (1 + equal.classifier_gram.max()),
+    )
+    assert_allclose(
+        optimum.class_gram, equal.class_gram, rtol=0, atol=tolerance * (1 + equal.class_gram.max())
+    )
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES)
 @pytest.mark.parametrize(("majority", "minority"), [(3, 2), (1, 4), (4, 1)])
 @pytest.mark.parametrize("bias", [None, "free"])
-def test_the_value_is_continuous_where_a_rank_limit_cuts_equal_masses(bias, majority, minority, difference):
+def test_the_value_is_continuous_where_a_rank_limit_cuts_equal_masses(
+    bias, majority, minority, difference
+):
     """Which directions are kept is not: at equal counts any of them are."""
-    near, equal = (ufm.closed_form(squares.make(counts(majority, minority, d), bias=bias, widths=(3,))) for d in (difference, 0.0))
+    near, equal = (
+        ufm.closed_form(squares.make(counts(majority, minority, d), bias=bias, widths=(3,)))
+        for d in (difference, 0.0)
+    )
     assert_allclose(near.value, equal.value, rtol=5 * difference + 1e-14)
-    assert_allclose(near.singular_values, equal.singular_values, rtol=5 * difference + 1e-14, atol=1e-14)
+    assert_allclose(
+        near.singular_values, equal.singular_values, rtol=5 * difference + 1e-14, atol=1e-14
+    )
     assert equal.unique is False
 
 
@@ -71,7 +98,12 @@ def test_the_value_has_one_slope_where_counts_become_equal(build, majority, mino
     equal = ufm.closed_form(build(counts(majority, minority, 0.0))).value
     # of counts that are larger by as much, in the other order: both sides of equal counts
     slope = (change(1e-4) - change(-1e-4)) / 2e-4
-    assert_allclose(change(difference), slope * difference, rtol=0, atol=10 * difference**2 + 2e-9 * difference + 1e-14)
+    assert_allclose(
+        change(difference),
+        slope * difference,
+        rtol=0,
+        atol=10 * difference**2 + 2e-9 * difference + 1e-14,
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,13 +122,19 @@ def test_a_form_for_equal_counts_refuses_almost_equal_ones(build, difference):
     # what differs by the rounding of a sum is equal
     rounded = (0.3, 0.1 + 0.2, 3 * 0.1, 0.3)
     assert len(set(rounded)) > 1
-    assert_allclose(ufm.closed_form(build(rounded)).value, ufm.closed_form(build((0.3,) * 4)).value, rtol=1e-15)
+    assert_allclose(
+        ufm.closed_form(build(rounded)).value, ufm.closed_form(build((0.3,) * 4)).value, rtol=1e-15
+    )
 
 
 @pytest.mark.parametrize(("majority", "minority"), [(2, 1), (3, 2), (2, 5), (10, 1), (1, 3)])
 @pytest.mark.parametrize("difference", [1e-3, 1e-6, 1e-9, 1e-11, 2e-12])
 def test_thresholds_of_almost_equal_counts(majority, minority, difference):
-    """All three meet at √n; to first order in the difference $(Nμ)^2 = (k_B n_A + k_A n_B)/K$ where minority features vanish."""
+    """All three meet at √n.
+
+    To first order in the difference $(Nμ)^2 = (k_B n_A + k_A n_B)/K$ where minority features
+    vanish.
+    """
     n, K = 1000.0, majority + minority
     given = counts(majority, minority, difference, n)
     vanishing = np.sqrt(n * (1 - difference * majority / K))
@@ -128,10 +166,13 @@ def test_counts_that_differ_by_rounding_are_one_cluster():
 @pytest.mark.parametrize("difference", [1e-3, 1e-5, 1e-7, 1e-9, 3e-12])
 @pytest.mark.parametrize("between", [0.3, 0.9, "merged", "vanishing"])
 def test_two_clusters_of_almost_equal_counts_are_optimal(majority, minority, difference, between):
-    """The gradient of the convex problem is in the subdifferential of the nuclear norm, between the thresholds too."""
+    """The gradient of the convex problem is in the subdifferential of the nuclear norm, between the
+    thresholds too."""
     given = np.array(counts(majority, minority, difference, 1000.0))
     low, middle, high = np.sqrt(given.min()), vanishing_strength(given), zero_strength(given)
-    strength = {"merged": 0.5 * (low + middle), "vanishing": 0.5 * (middle + high)}.get(between, 0.3 * low)
+    strength = {"merged": 0.5 * (low + middle), "vanishing": 0.5 * (middle + high)}.get(
+        between, 0.3 * low
+    )
     if strength >= high * (1 - 1e-14):
         pytest.skip("one majority class vanishes with the minority")
     mu = strength / given.sum()
@@ -151,10 +192,17 @@ def test_two_clusters_of_almost_equal_counts_are_optimal(majority, minority, dif
 
 @pytest.mark.parametrize(
     ("difference", "tied"),
-    [pytest.param(1e-9, False, id="apart"), pytest.param(2e-10, False, id="just-apart"), pytest.param(5e-11, True, id="tied")],
+    [
+        pytest.param(1e-9, False, id="apart"),
+        pytest.param(2e-10, False, id="just-apart"),
+        pytest.param(5e-11, True, id="tied"),
+    ],
 )
 def test_a_rank_limit_between_almost_equal_masses(difference, tied):
-    """Four directions for a width of two; singular values of what is that close carry rounding, and are one block from 1e-10 on."""
+    """Four directions for a width of two.
+
+    Singular values of what is that close carry rounding, and are one block from 1e-10 on.
+    """
     masses = (5.0, 4.0, 4.0 * (1 - difference), 1.0)
     optimum = ufm.closed_form(squares.make(masses, widths=(2,)))
     assert optimum.unique is not tied
@@ -164,14 +212,21 @@ def test_a_rank_limit_between_almost_equal_masses(difference, tied):
     # the larger of the two is kept, and the value does not know of ties
     assert_allclose(np.diag(optimum.logits)[[1, 2]], [optimum.logits[1, 1], 0], atol=1e-15)
     assert optimum.logits[1, 1] > 0.5
-    assert_allclose(optimum.value, ufm.closed_form(squares.make((5.0, 4.0, 4.0, 1.0), widths=(2,))).value, rtol=difference + 1e-15)
+    assert_allclose(
+        optimum.value,
+        ufm.closed_form(squares.make((5.0, 4.0, 4.0, 1.0), widths=(2,))).value,
+        rtol=difference + 1e-15,
+    )
 
 
 PAIRS = np.array([[0, 1], [0, 2], [1, 2]])
 
 
 def mixture(*, pure=(1.0, 1.0, 1.0), mixed=((1e-12, 1e-12),) * 3):
-    """Three classes with pure labels, and mixtures 0.3 : 0.7 of every pair in both orders, of these masses."""
+    """Three classes with pure labels, and mixtures 0.3 .
+
+    0.7 of every pair in both orders, of these masses.
+    """
     columns, masses = [*np.eye(3)], [*pure]
     for (i, j), weights in zip(PAIRS, mixed, strict=True):
         for share, weight in zip((0.3, 0.7), weights, strict=True):
@@ -199,7 +254,11 @@ ACCEPTED = (
 REFUSED = (
     ("symmetric", {"mixed": ((1e-12, 1e-6),) * 3}, "symmetric under"),
     ("all-pairs", {"mixed": pairs((1e-6,) * 2, (1e-12,) * 2)}, "same masses for every pair"),
-    ("pure", {"pure": (1e-12, 1e-12, 1e-6), "mixed": ((1.0, 1.0),) * 3}, "equal masses of the pure labels"),
+    (
+        "pure",
+        {"pure": (1e-12, 1e-12, 1e-6), "mixed": ((1.0, 1.0),) * 3},
+        "equal masses of the pure labels",
+    ),
 )
 
 
@@ -210,7 +269,9 @@ def test_small_masses_of_a_mixture_differ_by_rounding_of_the_mean(masses):
     assert_allclose(found.value, wanted.value, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("masses", "message"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
+@pytest.mark.parametrize(
+    ("masses", "message"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED]
+)
 def test_masses_of_a_mixture_that_differ_by_more_are_refused(masses, message):
     with pytest.raises(ufm.NoClosedForm, match=message):
         ufm.closed_form(mixture(**masses))

@@ -26,7 +26,15 @@ def make(
 ):
     labels = ufm.one_hot(counts, collapsed=collapsed) if labels is None else labels
     loss = ufm.CrossEntropy() if loss is None else loss
-    return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias, features=features)
+    return ufm.Problem(
+        labels,
+        loss=loss,
+        widths=widths,
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        bias=bias,
+        features=features,
+    )
 
 
 def at_threshold(counts, k, fraction):
@@ -43,14 +51,34 @@ SOLVED = (
     pytest.param(make(LONG, lambda_W=0.05, lambda_H=2e-4), id="unequal-decay"),
     pytest.param(make(LONG, lambda_W=1e-4, lambda_H=1e-4), id="weak-decay"),
     pytest.param(make(LONG, widths=(4,)), id="d-is-K"),
-    pytest.param(make(LONG, **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 3, 0.99))), id="before-the-threshold"),
-    pytest.param(make(LONG, **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 3, 1.0))), id="at-the-threshold"),
-    pytest.param(make(LONG, **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 3, 1.01))), id="class-lost"),
-    pytest.param(make(LONG, widths=(2,), **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 2, 1.01))), id="two-lost-and-d-2"),
+    pytest.param(
+        make(LONG, **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 3, 0.99))),
+        id="before-the-threshold",
+    ),
+    pytest.param(
+        make(LONG, **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 3, 1.0))),
+        id="at-the-threshold",
+    ),
+    pytest.param(
+        make(LONG, **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 3, 1.01))),
+        id="class-lost",
+    ),
+    pytest.param(
+        make(
+            LONG,
+            widths=(2,),
+            **dict.fromkeys(("lambda_W", "lambda_H"), at_threshold(LONG, 2, 1.01)),
+        ),
+        id="two-lost-and-d-2",
+    ),
     pytest.param(make(LONG, lambda_W=0.2, lambda_H=0.2), id="all-lost"),
     pytest.param(make(LONG, loss=ufm.MeanSquaredError()), id="squared-error"),
-    pytest.param(make((5, 5, 5), loss=ufm.MeanSquaredError(), widths=(6, 6)), id="squared-error-deep"),
-    pytest.param(make((5, 5, 5), loss=ufm.MeanSquaredError(), widths=(2,)), id="squared-error-d-below-K"),
+    pytest.param(
+        make((5, 5, 5), loss=ufm.MeanSquaredError(), widths=(6, 6)), id="squared-error-deep"
+    ),
+    pytest.param(
+        make((5, 5, 5), loss=ufm.MeanSquaredError(), widths=(2,)), id="squared-error-d-below-K"
+    ),
 )
 
 
@@ -90,12 +118,22 @@ def test_margins_of_equal_counts_are_stationary_points_of_the_scalar_problem():
 
 UNSOLVED = (
     pytest.param(make(LONG, bias="free"), "bias=None", id="bias"),
-    pytest.param(make(LONG, bias=0.1, loss=ufm.MeanSquaredError()), "bias=None", id="squared-error-bias"),
+    pytest.param(
+        make(LONG, bias=0.1, loss=ufm.MeanSquaredError()), "bias=None", id="squared-error-bias"
+    ),
     pytest.param(make(LONG, widths=(3,)), "d >= 4", id="d-below-K"),
     pytest.param(make(LONG, widths=(8, 8)), "M = 1", id="deep"),
-    pytest.param(make(None, labels=ufm.soft(np.full((3, 3), 0.1) + 0.7 * np.eye(3))), "one-hot", id="soft"),
     pytest.param(
-        make(None, labels=ufm.soft(np.full((3, 3), 0.1) + 0.7 * np.eye(3)), loss=ufm.MeanSquaredError()), "one-hot", id="squared-error-soft"
+        make(None, labels=ufm.soft(np.full((3, 3), 0.1) + 0.7 * np.eye(3))), "one-hot", id="soft"
+    ),
+    pytest.param(
+        make(
+            None,
+            labels=ufm.soft(np.full((3, 3), 0.1) + 0.7 * np.eye(3)),
+            loss=ufm.MeanSquaredError(),
+        ),
+        "one-hot",
+        id="squared-error-soft",
     ),
 )
 

@@ -43,7 +43,9 @@ def test_stationary_points_to_rounding_and_in_order(depth):
     a, power = (loads / depth) ** (depth / (depth + 1)), (depth - 1) / (depth + 1)
     short = np.where(points.fraction > 0, points.shortfall, 1 - points.large)
     # relative, in 1 − f: at t = 1e-30 the fraction itself is 1.0
-    assert_allclose((short * (1 - short) ** power)[points.fraction > 0], a[points.fraction > 0], rtol=4e-15)
+    assert_allclose(
+        (short * (1 - short) ** power)[points.fraction > 0], a[points.fraction > 0], rtol=4e-15
+    )
     if depth == 1:
         assert np.all(np.isnan(points.small))
     else:
@@ -70,7 +72,11 @@ def test_one_layer_is_soft_thresholding():
     assert not points.boundary.any()
     assert not points.metastable.any()
     # min g = 2 sqrt(t) − t below the threshold
-    assert_allclose(scalar_value(points.fraction, loads=loads, depth=1), [2e-6 - 1e-12, 0.75, 1.0, 1.0], rtol=1e-9)
+    assert_allclose(
+        scalar_value(points.fraction, loads=loads, depth=1),
+        [2e-6 - 1e-12, 0.75, 1.0, 1.0],
+        rtol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("depth", [2, 3, 6])

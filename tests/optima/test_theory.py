@@ -1,4 +1,5 @@
-"""`theory`: what speaks about a problem and what is silent, and each statement against the thing it is about."""
+"""`theory`: what speaks about a problem and what is silent, and each statement against the thing it
+is about."""
 
 from __future__ import annotations
 
@@ -20,7 +21,12 @@ from ufm.optima.survey import formula_thresholds
 
 def make(counts=(4, 4, 4), *, loss=None, d=6, lam=0.05, labels=None, **options):
     labels = ufm.one_hot(counts, collapsed=True) if labels is None else labels
-    given = {"loss": ufm.CrossEntropy() if loss is None else loss, "widths": (d,), "lambda_W": lam, "lambda_H": lam}
+    given = {
+        "loss": ufm.CrossEntropy() if loss is None else loss,
+        "widths": (d,),
+        "lambda_W": lam,
+        "lambda_H": lam,
+    }
     return ufm.Problem(labels, **(given | options))
 
 
@@ -28,19 +34,60 @@ MSE = ufm.MeanSquaredError()
 FRAME = np.sqrt(1.5) * (np.eye(3) - 1 / 3)
 # (id, problem, what speaks beside balance and imbalance)
 SPEAKING = (
-    ("balanced", make(), {"simplex ETF of cross-entropy", "duality gap", "no spurious minima", "simplex-encoded labels (SELI)"}),
-    ("long-tail-with-bias", make((6, 4, 2), bias="free"), {"duality gap", "no spurious minima", "decay"}),
-    ("deep", make(widths=(4, 4)), {"origin of a deep product", "structures of low rank", "decay, other stationary points"}),
-    ("squared", make(labels=ufm.one_hot((3, 2)), loss=MSE), {"squared error, direction by direction", "modes of squared error"}),
+    (
+        "balanced",
+        make(),
+        {
+            "simplex ETF of cross-entropy",
+            "duality gap",
+            "no spurious minima",
+            "simplex-encoded labels (SELI)",
+        },
+    ),
+    (
+        "long-tail-with-bias",
+        make((6, 4, 2), bias="free"),
+        {"duality gap", "no spurious minima", "decay"},
+    ),
+    (
+        "deep",
+        make(widths=(4, 4)),
+        {"origin of a deep product", "structures of low rank", "decay, other stationary points"},
+    ),
+    (
+        "squared",
+        make(labels=ufm.one_hot((3, 2)), loss=MSE),
+        {"squared error, direction by direction", "modes of squared error"},
+    ),
     ("focal", make(loss=ufm.Focal(2.0)), {"simplex ETF of focal loss"}),
-    ("nonnegative", make(features=ufm.domains.Nonnegative()), {"nonnegative features under cross-entropy", "decay"}),
-    ("mixup", make(labels=ufm.mixup(3, 1.0, nodes=4)), {"mixtures of two classes under cross-entropy", "multiplier of mixup"}),
-    ("fixed-ETF", make(fixed_weights=(FRAME,), d=3), {"channels under a simplex ETF", "columns of a fixed classifier"}),
+    (
+        "nonnegative",
+        make(features=ufm.domains.Nonnegative()),
+        {"nonnegative features under cross-entropy", "decay"},
+    ),
+    (
+        "mixup",
+        make(labels=ufm.mixup(3, 1.0, nodes=4)),
+        {"mixtures of two classes under cross-entropy", "multiplier of mixup"},
+    ),
+    (
+        "fixed-ETF",
+        make(fixed_weights=(FRAME,), d=3),
+        {"channels under a simplex ETF", "columns of a fixed classifier"},
+    ),
     ("pulled", make(loss=MSE, anchor=np.zeros((6, 3)), beta=0.1), {"perturbation near collapse"}),
     ("full-columns", make(labels=ufm.one_hot((4, 2))), {"within-class collapse"}),
     ("no-decay", make(lam=0.0), {"maximal margin", "margin on the symmetric configuration"}),
-    ("no-decay-squared", make(lam=0.0, loss=MSE), {"flow from a small start", "flow of the balanced Gram", "modes of unbalanced factors"}),
-    ("no-decay-fixed", make(lam=0.0, fixed_weights=(FRAME,), d=3), {"features under a fixed simplex ETF"}),
+    (
+        "no-decay-squared",
+        make(lam=0.0, loss=MSE),
+        {"flow from a small start", "flow of the balanced Gram", "modes of unbalanced factors"},
+    ),
+    (
+        "no-decay-fixed",
+        make(lam=0.0, fixed_weights=(FRAME,), d=3),
+        {"features under a fixed simplex ETF"},
+    ),
     (
         "central-path",
         make(labels=ufm.one_hot((4, 4, 4)), lam=0.0, loss=MSE, bias="free", d=4),
@@ -49,7 +96,9 @@ SPEAKING = (
 )
 
 
-@pytest.mark.parametrize(("problem", "names"), [pytest.param(*case[1:], id=case[0]) for case in SPEAKING])
+@pytest.mark.parametrize(
+    ("problem", "names"), [pytest.param(*case[1:], id=case[0]) for case in SPEAKING]
+)
 def test_what_speaks(problem, names):
     theory = ufm.theory(problem)
     found = {entry.name for entry in theory.entries}
@@ -59,9 +108,17 @@ def test_what_speaks(problem, names):
     kinds = [KINDS.index(entry.kind) for entry in theory.entries]
     assert kinds == sorted(kinds)
     # what does not speak says why, and nothing is lost
-    asked = {form.name for form in ufm.forms.known()} | {statement.name for statement in statements()}
-    assert found - {"decay", "decay, other stationary points"} | {silent.name for silent in theory.silent} == asked
-    assert all(silent.failing and not any(h.holds for h in silent.failing) for silent in theory.silent)
+    asked = {form.name for form in ufm.forms.known()} | {
+        statement.name for statement in statements()
+    }
+    assert (
+        found - {"decay", "decay, other stationary points"}
+        | {silent.name for silent in theory.silent}
+        == asked
+    )
+    assert all(
+        silent.failing and not any(h.holds for h in silent.failing) for silent in theory.silent
+    )
     assert str(theory).count("\n") == 2 * len(theory.entries)
 
 
@@ -85,7 +142,15 @@ def test_every_file_of_the_folder_has_statements_or_thresholds():
 
 
 def test_a_problem_beyond_all_theory_has_a_list_too():
-    theory = ufm.theory(make((5, 3, 1), loss=ufm.Focal(2.0), features=ufm.domains.Nonnegative(), bias=0.1, widths=(3, 3)))
+    theory = ufm.theory(
+        make(
+            (5, 3, 1),
+            loss=ufm.Focal(2.0),
+            features=ufm.domains.Nonnegative(),
+            bias=0.1,
+            widths=(3, 3),
+        )
+    )
     assert theory.of_kind("optimum") == ()
     assert {entry.kind for entry in theory.entries} <= {"law"}
 
@@ -125,7 +190,11 @@ def rank(problem):
 
 COMPLETE = (
     ("balanced", make(), 1),
-    ("balanced-smoothed", make(labels=ufm.smoothed((4, 4, 4), smoothing=0.2, collapsed=True), bias="free"), 1),
+    (
+        "balanced-smoothed",
+        make(labels=ufm.smoothed((4, 4, 4), smoothing=0.2, collapsed=True), bias="free"),
+        1,
+    ),
     ("two-clusters", make((6, 6, 2, 2)), 3),
     ("one-majority-class", make((9, 2, 2)), 2),
     ("one-minority-class", make((6, 6, 2)), 2),
@@ -142,14 +211,18 @@ COMPLETE = (
 )
 
 
-@pytest.mark.parametrize(("problem", "number"), [pytest.param(*case[1:], id=case[0]) for case in COMPLETE])
+@pytest.mark.parametrize(
+    ("problem", "number"), [pytest.param(*case[1:], id=case[0]) for case in COMPLETE]
+)
 def test_closed_forms_change_their_rank_at_the_thresholds_and_nowhere_else(problem, number):
     found, complete = strengths(problem)
     assert complete
     assert len(found) == number
     ends = [0.3 * found[0].strength, *(t.strength for t in found), 1.5 * found[-1].strength]
     for i, threshold in enumerate(found):
-        below, above = (rank(at(problem, threshold.strength * (1 + sign * 1e-3))) for sign in (-1, 1))
+        below, above = (
+            rank(at(problem, threshold.strength * (1 + sign * 1e-3))) for sign in (-1, 1)
+        )
         assert (below - above, above) == (threshold.drop, threshold.rank), threshold
         # the other end of each interval has the rank of this one
         assert rank(at(problem, 0.5 * (ends[i] + ends[i + 1]))) == below
@@ -179,12 +252,18 @@ def test_other_stationary_points_have_thresholds_of_their_own():
     assert not complete
     branch = ufm.laws.etf_branch(make(widths=(6, 6)))
     # Λ n^{1/3} in terms of N Λ: N = 12, n = 4
-    assert_allclose([t.strength for t in deep], 12 / 4 ** (1 / 3) * np.array([branch.threshold, branch.existence]), rtol=1e-14)
+    assert_allclose(
+        [t.strength for t in deep],
+        12 / 4 ** (1 / 3) * np.array([branch.threshold, branch.existence]),
+        rtol=1e-14,
+    )
     squared, _ = strengths(make((6, 4, 2), loss=MSE, widths=(5, 4)), of_optimum=False)
     assert len(squared) == 3
     focal, _ = strengths(make((4,) * 30, loss=ufm.Focal(2.0), d=30), of_optimum=False)
     limits = ufm.laws.focal_thresholds(30, gamma=2.0)
-    assert_allclose([t.strength for t in focal], 2 * np.array([limits.stability, limits.existence]), rtol=1e-14)
+    assert_allclose(
+        [t.strength for t in focal], 2 * np.array([limits.stability, limits.existence]), rtol=1e-14
+    )
 
 
 def test_every_rule_finds_something():

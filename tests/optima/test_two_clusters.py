@@ -1,4 +1,7 @@
-"""Two cluster sizes: the four-variable problem against the solver on every face, at its thresholds and limits."""
+"""Two cluster sizes.
+
+The four-variable problem against the solver on every face, at its thresholds and limits.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,23 @@ import ufm
 from tests.optima.test_cross_entropy import assert_agrees, make
 from ufm.optima.cross_entropy import etf_scale, zero_strength
 from ufm.optima.seli_geometry import seli, seli_distance
-from ufm.optima.two_clusters import TwoClusters, clusters_of, minority_strength, two_cluster_logits, vanishing_strength
+from ufm.optima.two_clusters import (
+    TwoClusters,
+    clusters_of,
+    minority_strength,
+    two_cluster_logits,
+    vanishing_strength,
+)
 
 # one K: the solver compiles once
-COUNTS = ((6, 6, 6, 2, 2), (2, 6, 2, 6, 6), (10, 2, 2, 2, 2), (10, 10, 10, 10, 2), (600, 600, 3, 3, 3), (12, 12, 11, 11, 11))
+COUNTS = (
+    (6, 6, 6, 2, 2),
+    (2, 6, 2, 6, 6),
+    (10, 2, 2, 2, 2),
+    (10, 10, 10, 10, 2),
+    (600, 600, 3, 3, 3),
+    (12, 12, 11, 11, 11),
+)
 
 
 @pytest.mark.parametrize("fraction", [0.97, 1.0, 1.03])
@@ -42,7 +58,9 @@ def test_around_each_threshold(counts, threshold, fraction, key):
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
 @pytest.mark.parametrize("fraction", [1e-2, 0.3])
 def test_weak_decay(counts, fraction, key):
-    assert assert_agrees(make(counts, fraction * np.sqrt(min(counts))), key).regime == "two clusters"
+    assert (
+        assert_agrees(make(counts, fraction * np.sqrt(min(counts))), key).regime == "two clusters"
+    )
 
 
 def test_full_columns(key):
@@ -71,7 +89,10 @@ def test_equal_counts_are_the_balanced_form():
 
 @pytest.mark.parametrize("strength", [1e-12, 1e-9, 1e-6, 1e-3])
 def test_solved_to_rounding_for_every_decay(strength):
-    """The gradient of the original convex problem at the reduced optimum: Gᵀ-aligned with unit singular values on the range of Z."""
+    """The gradient of the original convex problem at the reduced optimum.
+
+    Gᵀ-aligned with unit singular values on the range of Z.
+    """
     counts = np.array([6.0, 6, 6, 2, 2])
     mu = strength / counts.sum()
     logits, _, _ = two_cluster_logits(clusters_of(counts), mu)
@@ -90,7 +111,10 @@ def test_solved_to_rounding_for_every_decay(strength):
 
 
 def test_seli_is_approached_logarithmically():
-    """|Z/|Z| − S/|S|| log(1/λ) tends to a constant, 0.588 for (3, 2, 6, 2): halving the distance squares the decay."""
+    """|Z/|Z| − S/|S|| log(1/λ) tends to a constant, 0.588 for (3, 2, 6, 2).
+
+    Halving the distance squares the decay.
+    """
     counts = (6, 6, 6, 2, 2)
     decays = np.array([1e-6, 1e-12, 1e-24, 1e-48, 1e-96])
     distances = [seli_distance(two_cluster_logits(clusters_of(counts), mu)[0]) for mu in decays]
@@ -108,18 +132,29 @@ def test_seli_grams_factor_the_encoded_labels(counts):
     geometry = seli(counts)
     K, D = len(counts), np.diag(counts).astype(float)
     S = np.eye(K) - 1 / K
-    assert_allclose(geometry.classifier_gram @ geometry.classifier_gram, S @ D @ S, rtol=1e-12, atol=1e-12)
-    assert_allclose(geometry.class_gram, np.linalg.pinv(geometry.classifier_gram), rtol=1e-10, atol=1e-12)
+    assert_allclose(
+        geometry.classifier_gram @ geometry.classifier_gram, S @ D @ S, rtol=1e-12, atol=1e-12
+    )
+    assert_allclose(
+        geometry.class_gram, np.linalg.pinv(geometry.classifier_gram), rtol=1e-10, atol=1e-12
+    )
     # W Wᵀ and H̄ᵀH̄ belong to one product of margin one: G_W G_H is the projector S
     assert_allclose(geometry.classifier_gram @ geometry.class_gram, S, rtol=0, atol=1e-13)
-    assert_allclose(geometry.singular_values**2, np.linalg.eigvalsh(S @ D @ S)[::-1], rtol=1e-12, atol=1e-12)
+    assert_allclose(
+        geometry.singular_values**2, np.linalg.eigvalsh(S @ D @ S)[::-1], rtol=1e-12, atol=1e-12
+    )
 
 
 def test_seli_step_formulas():
     k_A, k_B, n_A, n_B = 3, 2, 6.0, 2.0
     K, counts = k_A + k_B, (6, 6, 6, 2, 2)
     su = np.sqrt((k_B * n_A + k_A * n_B) / K)
-    assert_allclose(np.sort(seli(counts).singular_values ** 2), np.sort([n_A, n_A, n_B, su**2, 0]), rtol=1e-13, atol=1e-13)
+    assert_allclose(
+        np.sort(seli(counts).singular_values ** 2),
+        np.sort([n_A, n_A, n_B, su**2, 0]),
+        rtol=1e-13,
+        atol=1e-13,
+    )
 
     def gram(root_A, root_B, between):
         G = np.full((K, K), -between / K)
@@ -127,19 +162,34 @@ def test_seli_step_formulas():
         G[k_A:, k_A:] = between * k_A / (K * k_B) - root_B / k_B + root_B * np.eye(k_B)
         return G
 
-    assert_allclose(seli(counts).classifier_gram, gram(np.sqrt(n_A), np.sqrt(n_B), su), rtol=1e-13, atol=1e-14)
-    assert_allclose(seli(counts).class_gram, gram(1 / np.sqrt(n_A), 1 / np.sqrt(n_B), 1 / su), rtol=1e-13, atol=1e-14)
+    assert_allclose(
+        seli(counts).classifier_gram, gram(np.sqrt(n_A), np.sqrt(n_B), su), rtol=1e-13, atol=1e-14
+    )
+    assert_allclose(
+        seli(counts).class_gram,
+        gram(1 / np.sqrt(n_A), 1 / np.sqrt(n_B), 1 / su),
+        rtol=1e-13,
+        atol=1e-14,
+    )
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        pytest.param(lambda: minority_strength((4, 4, 2)), "two classes of the smallest count", id="one-minority-class"),
+        pytest.param(
+            lambda: minority_strength((4, 4, 2)),
+            "two classes of the smallest count",
+            id="one-minority-class",
+        ),
         pytest.param(lambda: vanishing_strength((4, 4)), "two distinct values", id="one-cluster"),
-        pytest.param(lambda: vanishing_strength((4, 3, 2)), "two distinct values", id="three-clusters"),
+        pytest.param(
+            lambda: vanishing_strength((4, 3, 2)), "two distinct values", id="three-clusters"
+        ),
         pytest.param(lambda: seli((4,)), "K >= 2 classes", id="seli-one-class"),
         pytest.param(lambda: seli((4, 0)), "must be finite and > 0", id="seli-empty-class"),
-        pytest.param(lambda: seli_distance(np.zeros((3, 3))), "must not be zero", id="seli-distance-of-zero"),
+        pytest.param(
+            lambda: seli_distance(np.zeros((3, 3))), "must not be zero", id="seli-distance-of-zero"
+        ),
     ],
 )
 def test_bad_arguments(build, message):

@@ -1,4 +1,6 @@
-"""One valid call of every public name, argument by argument: a word after the name tells several apart.
+"""One valid call of every public name, argument by argument.
+
+a word after the name tells several apart.
 
 `tests/test_slips.py` puts everything in `wrong.py` in the place of each argument in turn.
 """
@@ -9,7 +11,18 @@ import jax
 import numpy as np
 
 import ufm
-from tests.slips.kinds import Argument, array, flag, key, number, observed, only, optional, real, weight
+from tests.slips.kinds import (
+    Argument,
+    array,
+    flag,
+    key,
+    number,
+    observed,
+    only,
+    optional,
+    real,
+    weight,
+)
 from tests.slips.valid import (
     CLASSIFIER,
     COUNTS,
@@ -130,7 +143,9 @@ of_point = {"problem": problem, "params": params}
 frame = {"dim": optional(only(4)), "key": optional(key()), "dtype": dtype}
 square = array(np.eye(3))
 times = only((0.0, 0.5, 1.0)) | {"shorter": "fewer times"}
-anywhen = array(np.ones(3)) | dict.fromkeys(("zero", "negative", "fraction", "shorter", "deeper", "cube"), "any times")
+anywhen = array(np.ones(3)) | dict.fromkeys(
+    ("zero", "negative", "fraction", "shorter", "deeper", "cube"), "any times"
+)
 flowing = {
     "ts": only((0.5, 1.0)) | {"shorter": "one time"},
     "path": only("gradient"),
@@ -195,7 +210,10 @@ ROWS: dict[str, dict[str, Argument]] = {
         "minority": only(5),
     },
     "exponential_counts": {"num_classes": classes, "largest": only(100), "ratio": number(10.0)},
-    "collapse": {"labels": labels, "columns": observed(np.ones((2, 3))) | {"shorter": "another dimension"}},
+    "collapse": {
+        "labels": labels,
+        "columns": observed(np.ones((2, 3))) | {"shorter": "another dimension"},
+    },
     "drawn_labels": {"labels": labels, "key": key(), "draws": count},
     "SparseLabels": {
         "index": only(LARGE.labels.index),
@@ -246,7 +264,10 @@ ROWS: dict[str, dict[str, Argument]] = {
     "Focal": {"gamma": weight(2.0)},
     "domains.Ball": {"radius": number(2.0)},
     "domains.Sphere": {"radius": number(2.0)},
-    "domains.Budget": {"energy": number(2.0), "weights": optional(only((1.0, 2.0))) | {"shorter": "another number of vectors"}},
+    "domains.Budget": {
+        "energy": number(2.0),
+        "weights": optional(only((1.0, 2.0))) | {"shorter": "another number of vectors"},
+    },
     "RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
     "objective": of_point,
     "large_objective": {"problem": only(LARGE), "params": params},
@@ -258,8 +279,20 @@ ROWS: dict[str, dict[str, Argument]] = {
         "dtype": dtype,
     },
     # mixup
-    "mixup": {"num_classes": classes, "alpha": alpha, **nodes, "class_counts": optional(only(COUNTS)), "dtype": dtype},
-    "sampled_mixup": {"class_counts": counts, "alpha": alpha, "draws": count, "key": key(), "dtype": dtype},
+    "mixup": {
+        "num_classes": classes,
+        "alpha": alpha,
+        **nodes,
+        "class_counts": optional(only(COUNTS)),
+        "dtype": dtype,
+    },
+    "sampled_mixup": {
+        "class_counts": counts,
+        "alpha": alpha,
+        "draws": count,
+        "key": key(),
+        "dtype": dtype,
+    },
     "beta_quadrature": {"alpha": number(1.0) | {"infinite": "one node, 1/2"}, **nodes},
     "mixing_moment": {"alpha": alpha},
     "mixed_pairs": {"labels": labels},
@@ -278,7 +311,10 @@ ROWS: dict[str, dict[str, Argument]] = {
     "centring_matrix": {"num_classes": classes, "dtype": dtype},
     "simplex_etf": {"num_classes": classes, "multiplier": number(1.0), **frame},
     "orthogonal_frame": {"num_classes": classes, "multiplier": number(1.0), **frame},
-    "general_orthogonal_frame": {"lengths": only((1.0, 2.0, 3.0)) | {"shorter": "two vectors"}, **frame},
+    "general_orthogonal_frame": {
+        "lengths": only((1.0, 2.0, 3.0)) | {"shorter": "two vectors"},
+        **frame,
+    },
     "gram_distance": {"gram": observed(GRAM), "target": observed(np.eye(3))},
     "frame_distance": {
         "vectors": observed(FEATURES) | {"shorter": "another dimension"},
@@ -308,7 +344,12 @@ ROWS: dict[str, dict[str, Argument]] = {
         "product": only(0.5) | {"zero": "other vectors have it"},
         "name": optional(words),
     },
-    "frames.random_orthonormal": {"rows": only(3), "columns": only(2), "key": key(), "dtype": dtype},
+    "frames.random_orthonormal": {
+        "rows": only(3),
+        "columns": only(2),
+        "key": key(),
+        "dtype": dtype,
+    },
     "class_means": of_metrics,
     "global_mean": of_metrics,
     "within_class_cov": of_metrics,
@@ -382,7 +423,9 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "laws.merged_minority": {"num_majority": count, "num_minority": count, "ratio": number(4.0)},
     "laws.minority_strength": {"class_counts": counts},
-    "laws.vanishing_strength": {"class_counts": only((5, 5, 3, 3)) | {"shorter": "one minority class"}},
+    "laws.vanishing_strength": {
+        "class_counts": only((5, 5, 3, 3)) | {"shorter": "one minority class"}
+    },
     "laws.seli": {"class_counts": counts},
     "laws.seli_distance": {"class_logits": square},
     # judging
@@ -403,7 +446,12 @@ ROWS: dict[str, dict[str, Argument]] = {
     # solving
     "random_start": {"problem": problem, "key": key(), "std": optional(number(0.1))},
     "start_from_features": {"problem": problem, "features": square, "key": key()},
-    "start_from_logits": {"problem": problem, "logits": square, "key": key(), "noise": weight(1e-3)},
+    "start_from_logits": {
+        "problem": problem,
+        "logits": square,
+        "key": key(),
+        "noise": weight(1e-3),
+    },
     "Newton": trust_region,
     "ProjectedNewton": {
         **trust_region,
@@ -414,7 +462,11 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "LBFGS": {"max_steps": budget, "memory_size": classes},
     "GradientDescent": {"step_size": number(0.1), "max_steps": budget},
-    "Momentum": {"step_size": number(0.1), "momentum": only(0.9) | {"zero": "none"}, "max_steps": budget},
+    "Momentum": {
+        "step_size": number(0.1),
+        "momentum": only(0.9) | {"zero": "none"},
+        "max_steps": budget,
+    },
     "Adam": {"step_size": number(0.1), "max_steps": budget},
     "minimise": {
         "problem": problem,
@@ -438,7 +490,12 @@ ROWS: dict[str, dict[str, Argument]] = {
         "memory_size": classes,
         **minimising,
     },
-    "minimise_large from_a_start": {"problem": only(LARGE), "start": params, "max_steps": budget, **minimising},
+    "minimise_large from_a_start": {
+        "problem": only(LARGE),
+        "start": params,
+        "max_steps": budget,
+        **minimising,
+    },
     "fit_features": {
         "problem": only(FIXED),
         "bias": array(np.zeros(3)),
@@ -481,7 +538,11 @@ ROWS: dict[str, dict[str, Argument]] = {
         "threads": optional(only(1)),
         "devices": optional(only(jax.local_devices()[:1])),
     },
-    "flow_batch from_starts": {"problems": problem, "ts": flowing["ts"], "starts": only([PARAMS, PARAMS])},
+    "flow_batch from_starts": {
+        "problems": problem,
+        "ts": flowing["ts"],
+        "starts": only([PARAMS, PARAMS]),
+    },
     "sweep": {
         "make": problem,
         "over": only({"lambda_W": [1e-2, 2e-2]}),
@@ -526,11 +587,31 @@ ROWS |= {
     "laws.sum_time": {"ts": anywhen, "num_samples": samples},
     "laws.library_time": {"ts": anywhen, "num_samples": samples},
     "laws.sum_decay": {"decay": weight(0.1) | several, "num_samples": samples},
-    "laws.imbalance": {"initial": array(np.eye(2)) | {"shorter": "no square"}, "ts": times, "decay": weight(0.1)},
+    "laws.imbalance": {
+        "initial": array(np.eye(2)) | {"shorter": "no square"},
+        "ts": times,
+        "decay": weight(0.1),
+    },
     "laws.saxe_mode": {**mode, "decay": weight(0.1)},
-    "laws.saxe_mode_unbalanced": {"ts": times, "target": weight(1.0), "start": real(0.1), "imbalance": real(0.1)},
-    "laws.deep_mode": {"ts": times, "target": number(1.0), "start": weight(0.1), "depth": count, "decay": weight(0.1)},
-    "laws.small_start": {"classifier": square, "class_means": square, "ts": times, "samples_per_class": samples},
+    "laws.saxe_mode_unbalanced": {
+        "ts": times,
+        "target": weight(1.0),
+        "start": real(0.1),
+        "imbalance": real(0.1),
+    },
+    "laws.deep_mode": {
+        "ts": times,
+        "target": number(1.0),
+        "start": weight(0.1),
+        "depth": count,
+        "decay": weight(0.1),
+    },
+    "laws.small_start": {
+        "classifier": square,
+        "class_means": square,
+        "ts": times,
+        "samples_per_class": samples,
+    },
     "laws.balanced_gram": {"initial": only(np.eye(3)), "ts": times, "samples_per_class": samples},
     "laws.renormalised_spectrum": {
         "start": only((1.0, 2.0)) | {"shorter": "two classes", "fraction": "two classes"},
@@ -545,7 +626,12 @@ ROWS |= {
         "depth": count,
         "decay": weight(0.1),
     },
-    "laws.fixed_etf_gap": {"ts": times, "num_classes": classes, "squared_scale": number(1.0), "start": real(0.0)},
+    "laws.fixed_etf_gap": {
+        "ts": times,
+        "num_classes": classes,
+        "squared_scale": number(1.0),
+        "start": real(0.0),
+    },
     "laws.max_margin": {"num_classes": classes, "samples_per_class": samples},
 }
 
@@ -571,7 +657,12 @@ ROWS |= {
     "perturbation.diagonal_block_gains": {**sizes, **decay, "beta": beta},
     "perturbation.cross_talk": {**decay, "beta": beta},
     "perturbation.leading_order": {**decay, "beta": beta},
-    "perturbation.scatter_attenuation": {"num_classes": classes, "feature_dim": only(5), **decay, "beta": beta},
+    "perturbation.scatter_attenuation": {
+        "num_classes": classes,
+        "feature_dim": only(5),
+        **decay,
+        "beta": beta,
+    },
     "perturbation.response": {
         "classifier": square,
         "features": square,
@@ -581,7 +672,11 @@ ROWS |= {
         "beta": beta,
     },
     "perturbation.reduced_loss": {**matrices, "lambda_W": number(1e-2), "lambda_H": weight(1e-2)},
-    "perturbation.reduced_velocity": {**matrices, "lambda_W": number(1e-2), "lambda_H": weight(1e-2)},
+    "perturbation.reduced_velocity": {
+        **matrices,
+        "lambda_W": number(1e-2),
+        "lambda_H": weight(1e-2),
+    },
 }
 
 ROWS |= {f"observables.{name}": of_point for name in OBSERVABLES}

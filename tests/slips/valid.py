@@ -20,9 +20,13 @@ PROBLEM = ufm.Problem(LABELS, loss=ufm.CrossEntropy(), widths=(3,), **DECAY)
 SOLUTION = ufm.minimise(PROBLEM, key=KEY, progress=False)
 PARAMS = SOLUTION.params
 OPTIMUM = ufm.closed_form(PROBLEM)
-LARGE = ufm.LargeProblem(ufm.sparse_one_hot(COUNTS), loss=ufm.CrossEntropy(), feature_dim=3, **DECAY)
+LARGE = ufm.LargeProblem(
+    ufm.sparse_one_hot(COUNTS), loss=ufm.CrossEntropy(), feature_dim=3, **DECAY
+)
 # a bias that is learnt elsewhere, and weights that are given
-FIXED = ufm.Problem(LABELS, loss=ufm.CrossEntropy(), widths=(3,), fixed_weights=(np.eye(3),), bias="free", **DECAY)
+FIXED = ufm.Problem(
+    LABELS, loss=ufm.CrossEntropy(), widths=(3,), fixed_weights=(np.eye(3),), bias="free", **DECAY
+)
 
 # six samples of three classes in two dimensions
 FEATURES = np.random.default_rng(0).normal(size=(2, 6))

@@ -1,4 +1,7 @@
-"""What is put in the place of an argument: values that mean nothing there, and the valid value spoilt."""
+"""What is put in the place of an argument.
+
+Values that mean nothing there, and the valid value spoilt.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ ANYTHING: dict[str, Any] = {
 
 
 def spoilt(value) -> Iterator[tuple[str, Any]]:
-    """A valid key, or a valid array of numbers, with something wrong in it; nothing for other values."""
+    """A valid key, or a valid array of numbers, with something wrong in it.
+
+    Nothing for other values.
+    """
     if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
         # as jax.random.PRNGKey still makes them
         yield "old key", jax.random.key_data(value)
@@ -59,7 +65,10 @@ def spoilt(value) -> Iterator[tuple[str, Any]]:
     yield "shorter", array[:-1]
     yield "deeper", array[None]
     yield "as words", array.astype(str)
-    yield "with an object", np.array([None, *np.ravel(array)[1:]], dtype=object).reshape(array.shape)
+    yield (
+        "with an object",
+        np.array([None, *np.ravel(array)[1:]], dtype=object).reshape(array.shape),
+    )
     yield "as complex", array + 1j
     yield "negated", -array - 1
     if array.dtype.kind == "f":

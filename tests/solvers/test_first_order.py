@@ -11,7 +11,14 @@ LAMBDA_W, LAMBDA_H, STEP = 0.02, 0.005, 0.7
 
 def problem_of(collapsed, bias=None):
     labels = ufm.one_hot((4, 3, 2), collapsed=collapsed)
-    return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(5,), lambda_W=LAMBDA_W, lambda_H=LAMBDA_H, bias=bias)
+    return ufm.Problem(
+        labels,
+        loss=ufm.MeanSquaredError(),
+        widths=(5,),
+        lambda_W=LAMBDA_W,
+        lambda_H=LAMBDA_H,
+        bias=bias,
+    )
 
 
 def gradients(W, H, b, Y):
@@ -21,7 +28,8 @@ def gradients(W, H, b, Y):
 
 
 def numpy_run(rule, steps, W, H, b, Y):
-    """Values of the parameters after each step of a rule that maps (gradient, memory, step number) to (update, memory)."""
+    """Values of the parameters after each step of a rule that maps (gradient, memory, step number)
+    to (update, memory)."""
     parts, memories = [W, H, b], [None, None, None]
     for step in range(1, steps + 1):
         for i, gradient in enumerate(gradients(*parts, Y)):
@@ -59,7 +67,10 @@ def test_twelve_steps_equal_the_rule_written_out(solver, rule, key):
     start = ufm.random_start(problem, key=key, std=0.1)
     trajectory = ufm.descend(problem, solver, steps=[0, 5, 12], start=start, keep_params=True)
     W, H, b = numpy_run(
-        rule, 12, *(np.asarray(x) for x in (start.weights[0], start.features, start.bias)), np.asarray(problem.labels.targets)
+        rule,
+        12,
+        *(np.asarray(x) for x in (start.weights[0], start.features, start.bias)),
+        np.asarray(problem.labels.targets),
     )
     assert trajectory.result is ufm.Result.REACHED_END
     np.testing.assert_allclose(trajectory.ts, [0, 5 * STEP, 12 * STEP], rtol=1e-15)
@@ -67,7 +78,9 @@ def test_twelve_steps_equal_the_rule_written_out(solver, rule, key):
     np.testing.assert_allclose(trajectory.final.features, H, rtol=0, atol=1e-12)
     np.testing.assert_allclose(trajectory.final.bias, b, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(trajectory.params.features[0], start.features)
-    np.testing.assert_allclose(trajectory.value[2], ufm.objective(problem, trajectory.final), rtol=1e-15)
+    np.testing.assert_allclose(
+        trajectory.value[2], ufm.objective(problem, trajectory.final), rtol=1e-15
+    )
 
 
 @pytest.mark.parametrize(("solver", "rule"), RECIPES)
@@ -75,9 +88,13 @@ def test_minimise_takes_the_same_steps(solver, rule, key):
     problem = problem_of(collapsed=False)
     start = ufm.random_start(problem, key=key, std=0.1)
     trajectory = ufm.descend(problem, solver, steps=[25], start=start)
-    solution = ufm.minimise(problem, start=start, solver=type(solver)(STEP, max_steps=25), tolerance=1e-15)
+    solution = ufm.minimise(
+        problem, start=start, solver=type(solver)(STEP, max_steps=25), tolerance=1e-15
+    )
     assert solution.num_steps == 25
-    np.testing.assert_allclose(solution.params.features, trajectory.final.features, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        solution.params.features, trajectory.final.features, rtol=0, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize(("solver", "rule"), RECIPES)
@@ -85,22 +102,42 @@ def test_a_collapsed_run_is_the_full_run_of_equal_samples(solver, rule, key):
     collapsed, full = problem_of(collapsed=True), problem_of(collapsed=False)
     start = ufm.random_start(collapsed, key=key, std=0.1)
     spread = ufm.Params(start.weights, start.features[:, full.labels.class_index])
-    runs = [ufm.descend(p, solver, steps=[30], start=s) for p, s in ((collapsed, start), (full, spread))]
+    runs = [
+        ufm.descend(p, solver, steps=[30], start=s) for p, s in ((collapsed, start), (full, spread))
+    ]
     np.testing.assert_allclose(runs[0].value, runs[1].value, rtol=1e-12)
-    np.testing.assert_allclose(runs[0].final.features[:, full.labels.class_index], runs[1].final.features, atol=1e-12)
+    np.testing.assert_allclose(
+        runs[0].final.features[:, full.labels.class_index], runs[1].final.features, atol=1e-12
+    )
 
 
 def test_observables_are_recorded_and_frozen_weights_stay(key):
     W = np.asarray(jax.random.normal(key, (3, 5)))
     labels = ufm.one_hot((4, 3, 2))
-    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(5,), lambda_W=0.0, lambda_H=0.01, fixed_weights=(W,))
-    observables = {"top": lambda problem, params: params.logits.max(), "bottom": lambda problem, params: params.logits.min(axis=0)}
+    problem = ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(5,),
+        lambda_W=0.0,
+        lambda_H=0.01,
+        fixed_weights=(W,),
+    )
+    observables = {
+        "top": lambda problem, params: params.logits.max(),
+        "bottom": lambda problem, params: params.logits.min(axis=0),
+    }
     trajectory = ufm.descend(
-        problem, ufm.GradientDescent(0.5), steps=[0, 10], start=ufm.random_start(problem, key=key, std=0.1), observables=observables
+        problem,
+        ufm.GradientDescent(0.5),
+        steps=[0, 10],
+        start=ufm.random_start(problem, key=key, std=0.1),
+        observables=observables,
     )
     np.testing.assert_array_equal(trajectory.final.weights[0], W)
     assert trajectory.observables["bottom"].shape == (2, 9)
-    np.testing.assert_allclose(trajectory.observables["top"][1], trajectory.final.logits.max(), rtol=1e-15)
+    np.testing.assert_allclose(
+        trajectory.observables["top"][1], trajectory.final.logits.max(), rtol=1e-15
+    )
     assert trajectory.params is None
 
 
@@ -115,21 +152,41 @@ def test_divergence_is_said_and_padded_with_nan(key):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda p, k: ufm.GradientDescent(0.0), "`step_size` must be finite and > 0; got 0.0", id="step-size"),
-        pytest.param(lambda p, k: ufm.Momentum(0.1, momentum=1.0), r"`momentum` must lie in \[0, 1\); got 1.0", id="momentum"),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Newton(), steps=[1], key=k), "`solver` must be a GradientDescent", id="not-first-order"
+            lambda p, k: ufm.GradientDescent(0.0),
+            "`step_size` must be finite and > 0; got 0.0",
+            id="step-size",
         ),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[2, 1], key=k), "`steps` must be increasing whole numbers", id="decreasing"
+            lambda p, k: ufm.Momentum(0.1, momentum=1.0),
+            r"`momentum` must lie in \[0, 1\); got 1.0",
+            id="momentum",
         ),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[0.5], key=k), "`steps` must be increasing whole numbers", id="fraction"
+            lambda p, k: ufm.descend(p, ufm.Newton(), steps=[1], key=k),
+            "`solver` must be a GradientDescent",
+            id="not-first-order",
         ),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1]), "exactly one of `key` and `start` must be given", id="no-start"
+            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[2, 1], key=k),
+            "`steps` must be increasing whole numbers",
+            id="decreasing",
         ),
-        pytest.param(lambda p, k: ufm.random_start(p, key=k, std=0.0), "`std` must be finite and > 0; got 0.0", id="std"),
+        pytest.param(
+            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[0.5], key=k),
+            "`steps` must be increasing whole numbers",
+            id="fraction",
+        ),
+        pytest.param(
+            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1]),
+            "exactly one of `key` and `start` must be given",
+            id="no-start",
+        ),
+        pytest.param(
+            lambda p, k: ufm.random_start(p, key=k, std=0.0),
+            "`std` must be finite and > 0; got 0.0",
+            id="std",
+        ),
     ],
 )
 def test_bad_input(call, message, key):

@@ -1,4 +1,7 @@
-"""Features of a fixed classifier: against the closed form over fifteen decades, against the general minimiser, and what is refused."""
+"""Features of a fixed classifier.
+
+Against the closed form over fifteen decades, against the general minimiser, and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,19 @@ def mixtures(K: int) -> np.ndarray:
 def problem_of(targets, W, *, decay: float, masses=None, **options) -> ufm.Problem:
     weights = W if isinstance(W, tuple) else (np.asarray(W),)
     widths = tuple(factor.shape[1] for factor in reversed(weights))
-    settings = {"loss": ufm.CrossEntropy(), "lambda_W": 0.1, "lambda_H": decay, "fixed_weights": weights} | options
+    settings = {
+        "loss": ufm.CrossEntropy(),
+        "lambda_W": 0.1,
+        "lambda_H": decay,
+        "fixed_weights": weights,
+    } | options
     return ufm.Problem(ufm.soft(targets, masses), widths=widths, **settings)
 
 
 def etf(K: int, *, multiplier: float = 1.0, dim: int | None = None) -> np.ndarray:
-    return np.asarray(ufm.simplex_etf(K, multiplier=multiplier, dim=dim or K + 1, key=jax.random.key(1)).T)
+    return np.asarray(
+        ufm.simplex_etf(K, multiplier=multiplier, dim=dim or K + 1, key=jax.random.key(1)).T
+    )
 
 
 @pytest.mark.parametrize("K", [2, 3, 4, 10, 100])
@@ -44,13 +54,21 @@ def test_closed_form_under_a_simplex_etf(K, multiplier):
     targets = mixtures(K)
     for s in 10.0 ** np.arange(-12, 4):
         decay = s * multiplier**2 * K / (K - 1)
-        solution = fit_features(problem_of(targets, W, decay=decay, masses=np.full(len(LAMBDAS), 1 / len(LAMBDAS))))
+        solution = fit_features(
+            problem_of(targets, W, decay=decay, masses=np.full(len(LAMBDAS), 1 / len(LAMBDAS)))
+        )
         assert solution.result is ufm.Result.CONVERGED
-        assert channels.strength(K, multiplier=multiplier, decay=decay) == pytest.approx(s, rel=1e-14)
+        assert channels.strength(K, multiplier=multiplier, decay=decay) == pytest.approx(
+            s, rel=1e-14
+        )
         exact = channels.channel(K, LAMBDAS, strength=s).features(W[0], W[1]).T
         # at K = 2 and λ = 1/2 the feature is zero: the size of the others is the yardstick
-        size = np.maximum(np.linalg.norm(exact, axis=0), np.linalg.norm(exact[:, 2]) if K == 2 else 0)
-        assert_allclose(np.linalg.norm(solution.params.features - exact, axis=0) / size, 0, atol=1e-13)
+        size = np.maximum(
+            np.linalg.norm(exact, axis=0), np.linalg.norm(exact[:, 2]) if K == 2 else 0
+        )
+        assert_allclose(
+            np.linalg.norm(solution.params.features - exact, axis=0) / size, 0, atol=1e-13
+        )
 
 
 @pytest.mark.parametrize("K", [3, 10])
@@ -64,9 +82,15 @@ def test_the_fast_path_equals_the_slow_one(K, monkeypatch):
             slow = fit_features(problem)
         assert fast.result is slow.result is ufm.Result.CONVERGED
         assert int(fast.num_evaluations) == 0 < int(slow.num_evaluations)
-        # two products a conjugate-gradient step and one a gradient: the preconditioner is the inverse, so that is one step each
+        # two products a conjugate-gradient step and one a gradient: the preconditioner is the
+        # inverse, so that is one step each
         assert int(slow.num_evaluations) == 3 * int(slow.num_steps)
-        assert_allclose(fast.params.features, slow.params.features, rtol=0, atol=1e-13 * np.abs(slow.params.features).max())
+        assert_allclose(
+            fast.params.features,
+            slow.params.features,
+            rtol=0,
+            atol=1e-13 * np.abs(slow.params.features).max(),
+        )
         assert_allclose(fast.value, slow.value, rtol=1e-14)
         assert_allclose(fast.value, ufm.objective(problem, fast.params), rtol=1e-14)
 
@@ -96,16 +120,24 @@ CASES = (
     ("anchor", _random(5, 6), {"anchor": _random(6, 7), "beta": 0.3}),
     ("anchor-only", etf(5), {"anchor": _random(6, 7), "beta": 0.3, "decay": 0.0}),
     ("squared-error", _random(5, 6), {"loss": ufm.MeanSquaredError()}),
-    ("rescaled-squared-error", _random(5, 6), {"loss": ufm.RescaledSquaredError(length=2.0, weight=3.0)}),
+    (
+        "rescaled-squared-error",
+        _random(5, 6),
+        {"loss": ufm.RescaledSquaredError(length=2.0, weight=3.0)},
+    ),
     ("adjusted", _random(5, 6), {"loss": ufm.AdjustedCrossEntropy(additive=np.arange(5.0))}),
 )
 
 
-@pytest.mark.parametrize(("W", "options"), [pytest.param(W, options, id=name) for name, W, options in CASES])
+@pytest.mark.parametrize(
+    ("W", "options"), [pytest.param(W, options, id=name) for name, W, options in CASES]
+)
 def test_against_the_general_minimiser(W, options, key):
     rng = np.random.default_rng(2)
     targets = rng.dirichlet(np.full(5, 0.5), size=7).T
-    problem = problem_of(targets, W, masses=rng.uniform(0.5, 3, size=7), **({"decay": 1e-3} | options))
+    problem = problem_of(
+        targets, W, masses=rng.uniform(0.5, 3, size=7), **({"decay": 1e-3} | options)
+    )
     solution, general = fit_features(problem), ufm.minimise(problem, key=key)
     assert solution.result is general.result is ufm.Result.CONVERGED
     assert float(solution.grad_norm) < 1e-11
@@ -117,8 +149,14 @@ def test_against_the_general_minimiser(W, options, key):
 
 
 def test_squared_error_is_ridge_regression():
-    """(WᵀW + μ)⁻¹ Wᵀ q is linear in the label: mixtures are mixtures of the features of their classes."""
-    W, targets = _random(4, 6), np.concatenate([np.eye(4), 0.3 * np.eye(4) + 0.7 * np.eye(4)[:, ::-1]], axis=1)
+    """(WᵀW + μ)⁻¹ Wᵀ q is linear in the label.
+
+    Mixtures are mixtures of the features of their classes.
+    """
+    W, targets = (
+        _random(4, 6),
+        np.concatenate([np.eye(4), 0.3 * np.eye(4) + 0.7 * np.eye(4)[:, ::-1]], axis=1),
+    )
     solution = fit_features(problem_of(targets, W, decay=0.01, loss=ufm.MeanSquaredError()))
     assert solution.result is ufm.Result.CONVERGED
     features = np.linalg.solve(W.T @ W + 8 * 0.01 * np.eye(6), W.T @ targets)
@@ -134,19 +172,30 @@ def test_a_given_bias_is_held():
     assert_allclose(solution.params.bias, bias, rtol=0, atol=0)
 
     def value(features):
-        return ufm.objective(problem, ufm.Params(problem.fixed_weights, features, solution.params.bias))
+        return ufm.objective(
+            problem, ufm.Params(problem.fixed_weights, features, solution.params.bias)
+        )
 
     assert_allclose(jax.grad(value)(solution.params.features), 0, atol=1e-14)
     assert_allclose(solution.value, value(solution.params.features), rtol=1e-14)
 
 
 def test_blocks_and_threads_change_nothing(monkeypatch):
-    problem = problem_of(np.asarray(sampled_mixup((1, 2, 3), 1.0, draws=101, key=jax.random.key(0)).targets), _random(3, 4), decay=1e-3)
+    problem = problem_of(
+        np.asarray(sampled_mixup((1, 2, 3), 1.0, draws=101, key=jax.random.key(0)).targets),
+        _random(3, 4),
+        decay=1e-3,
+    )
     whole = fit_features(problem)
     monkeypatch.setattr(fixed_classifier, "_BLOCK_ON_CPU", 40)
     for threads in (1, 3):
         parts = fit_features(problem, threads=threads)
-        assert_allclose(parts.params.features, whole.params.features, rtol=0, atol=1e-14 * np.abs(whole.params.features).max())
+        assert_allclose(
+            parts.params.features,
+            whole.params.features,
+            rtol=0,
+            atol=1e-14 * np.abs(whole.params.features).max(),
+        )
         assert_allclose(parts.value, whole.value, rtol=1e-14)
     assert whole.params.features.shape == (4, 101)
 
@@ -179,12 +228,19 @@ REFUSED = (
     ("bias-shape", {"bias": 0.1}, {"bias": np.zeros(4)}, r"shape \(3,\); got \(4,\)"),
     ("no-decay", {"decay": 0.0}, {}, "`lambda_H` must be finite and > 0"),
     ("not-convex", {"loss": ufm.Focal(2.0)}, {}, "must be convex.*Focal"),
-    ("nonnegative", {"features": ufm.domains.Nonnegative()}, {}, "`problem.features` must be unconstrained"),
+    (
+        "nonnegative",
+        {"features": ufm.domains.Nonnegative()},
+        {},
+        "`problem.features` must be unconstrained",
+    ),
     ("no-steps", {}, {"max_steps": 0}, "`max_steps` must be a whole number >= 1; got 0"),
 )
 
 
-@pytest.mark.parametrize(("problem", "options", "message"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
+@pytest.mark.parametrize(
+    ("problem", "options", "message"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED]
+)
 def test_what_is_refused(problem, options, message):
     with pytest.raises(ValueError, match=message):
         fit_features(problem_of(np.eye(3), etf(3), **({"decay": 0.1} | problem)), **options)
@@ -192,6 +248,13 @@ def test_what_is_refused(problem, options, message):
 
 def test_unequal_loss_weights_are_refused():
     labels = ufm.one_hot((3, 2), class_weights=(1.0, 2.0))
-    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=0.1, lambda_H=0.1, fixed_weights=(etf(2, dim=3),))
+    problem = ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(3,),
+        lambda_W=0.1,
+        lambda_H=0.1,
+        fixed_weights=(etf(2, dim=3),),
+    )
     with pytest.raises(ValueError, match=r"`problem.labels.weights` must be equal"):
         fit_features(problem)

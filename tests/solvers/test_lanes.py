@@ -19,12 +19,33 @@ def make(lam) -> ufm.Problem:
 
 @pytest.mark.parametrize("max_steps", [2, 8])
 def test_a_lane_has_the_path_of_newton(max_steps, key):
-    """Steps are cut at the trust region while it is small: where they leave it decides what every later one costs."""
+    """Steps are cut at the trust region while it is small.
+
+    Where they leave it decides what every later one costs.
+    """
     solver = ufm.Newton(max_steps=max_steps)
-    lanes = sweep(make, {"lam": DECAYS, "seed": range(4)}, key=key, solver=solver, threads=1, metrics=(), progress=False)
+    lanes = sweep(
+        make,
+        {"lam": DECAYS, "seed": range(4)},
+        key=key,
+        solver=solver,
+        threads=1,
+        metrics=(),
+        progress=False,
+    )
     singles = [
-        [ufm.minimise(make(lam), key=jax.random.fold_in(key, seed), solver=solver, progress=False) for seed in range(4)] for lam in DECAYS
+        [
+            ufm.minimise(
+                make(lam), key=jax.random.fold_in(key, seed), solver=solver, progress=False
+            )
+            for seed in range(4)
+        ]
+        for lam in DECAYS
     ]
     for name in ("num_steps", "num_evaluations", "code"):
-        np.testing.assert_array_equal(lanes[name], [[int(getattr(s, name)) for s in row] for row in singles])
-    np.testing.assert_allclose(lanes["value"], [[float(s.value) for s in row] for row in singles], rtol=1e-12)
+        np.testing.assert_array_equal(
+            lanes[name], [[int(getattr(s, name)) for s in row] for row in singles]
+        )
+    np.testing.assert_allclose(
+        lanes["value"], [[float(s.value) for s in row] for row in singles], rtol=1e-12
+    )

@@ -1,4 +1,5 @@
-"""`minimise`: every solver on every kind of problem, from random starts, against values known by hand."""
+"""`minimise`: every solver on every kind of problem, from random starts, against values known by
+hand."""
 
 import jax
 import jax.numpy as jnp
@@ -13,39 +14,74 @@ from ufm.tolerances import for_dtype
 TOLERANCES = for_dtype(np.float64)
 
 
-def squared_error(counts, *, collapsed=True, widths=(6,), lambda_W=0.02, lambda_H=0.005, bias=None, **kwargs):
+def squared_error(
+    counts, *, collapsed=True, widths=(6,), lambda_W=0.02, lambda_H=0.005, bias=None, **kwargs
+):
     labels = ufm.one_hot(counts, collapsed=collapsed)
-    return ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias, **kwargs)
+    return ufm.Problem(
+        labels,
+        loss=ufm.MeanSquaredError(),
+        widths=widths,
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        bias=bias,
+        **kwargs,
+    )
 
 
 def cross_entropy(counts, *, collapsed=True, widths=(6,), lam=1e-2, bias=None):
     labels = ufm.one_hot(counts, collapsed=collapsed)
-    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias)
+    return ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=widths, lambda_W=lam, lambda_H=lam, bias=bias
+    )
 
 
-# One layer, no bias: sum over classes of (n_k / 2N) (1 - (1 - N sqrt(lambda_W lambda_H / n_k))_+^2); here sqrt(lambda_W lambda_H) = 1/100.
-# Cross-entropy, balanced: logits a (I - J/K) with a = log(1/(lambda sqrt n) - K + 1).
+# One layer, no bias: sum over classes of (n_k / 2N) (1 - (1 - N sqrt(lambda_W lambda_H /
+# n_k))_+^2); here sqrt(lambda_W lambda_H) = 1/100. Cross-entropy, balanced: logits a (I - J/K) with
+# a = log(1/(lambda sqrt n) - K + 1).
 SOLVED_BY_HAND = (
     # sqrt(n) = 3, c = 27/100/3 = 0.09: value (1 - 0.91^2) / 2
     pytest.param(squared_error((9, 9, 9)), (1 - 0.91**2) / 2, id="mse-balanced"),
-    pytest.param(squared_error((9, 9, 9), collapsed=False), (1 - 0.91**2) / 2, id="mse-balanced-full"),
+    pytest.param(
+        squared_error((9, 9, 9), collapsed=False), (1 - 0.91**2) / 2, id="mse-balanced-full"
+    ),
     # N = 20: thresholds 0.2/4 and 0.2/2
-    pytest.param(squared_error((16, 4)), (16 * (1 - 0.95**2) + 4 * (1 - 0.9**2)) / 40, id="mse-imbalanced"),
+    pytest.param(
+        squared_error((16, 4)), (16 * (1 - 0.95**2) + 4 * (1 - 0.9**2)) / 40, id="mse-imbalanced"
+    ),
     # free bias: K - 1 contrast directions, (K - 1)/K of the balanced value
     pytest.param(squared_error((9, 9, 9), bias="free"), (1 - 0.91**2) / 3, id="mse-free-bias"),
     # lambda = 1: everything decays away, mean of 1/2
     pytest.param(squared_error((9, 9), lambda_W=1.0, lambda_H=1.0), 0.5, id="mse-trivial"),
     # unequal lambda enters through the product only
-    pytest.param(squared_error((9, 9, 9), lambda_W=1.0, lambda_H=1e-4), (1 - 0.91**2) / 2, id="mse-lambda-ratio-1e4"),
+    pytest.param(
+        squared_error((9, 9, 9), lambda_W=1.0, lambda_H=1e-4),
+        (1 - 0.91**2) / 2,
+        id="mse-lambda-ratio-1e4",
+    ),
     # a = log(1/0.03 - 2); value log(1 + 2 e^-a) + 2 a 0.03
-    pytest.param(cross_entropy((9, 9, 9)), np.log1p(2 / (1 / 0.03 - 2)) + 0.06 * np.log(1 / 0.03 - 2), id="ce-balanced"),
-    pytest.param(cross_entropy((9, 9, 9), bias="free"), np.log1p(2 / (1 / 0.03 - 2)) + 0.06 * np.log(1 / 0.03 - 2), id="ce-free-bias"),
-    pytest.param(cross_entropy((9, 9, 9), bias=0.1), np.log1p(2 / (1 / 0.03 - 2)) + 0.06 * np.log(1 / 0.03 - 2), id="ce-penalised-bias"),
+    pytest.param(
+        cross_entropy((9, 9, 9)),
+        np.log1p(2 / (1 / 0.03 - 2)) + 0.06 * np.log(1 / 0.03 - 2),
+        id="ce-balanced",
+    ),
+    pytest.param(
+        cross_entropy((9, 9, 9), bias="free"),
+        np.log1p(2 / (1 / 0.03 - 2)) + 0.06 * np.log(1 / 0.03 - 2),
+        id="ce-free-bias",
+    ),
+    pytest.param(
+        cross_entropy((9, 9, 9), bias=0.1),
+        np.log1p(2 / (1 / 0.03 - 2)) + 0.06 * np.log(1 / 0.03 - 2),
+        id="ce-penalised-bias",
+    ),
     pytest.param(cross_entropy((9, 9, 9), lam=0.5), np.log(3), id="ce-trivial"),
 )
 
 
-@pytest.mark.parametrize("solver", [pytest.param(ufm.Newton(), id="newton"), pytest.param(ufm.LBFGS(), id="lbfgs")])
+@pytest.mark.parametrize(
+    "solver", [pytest.param(ufm.Newton(), id="newton"), pytest.param(ufm.LBFGS(), id="lbfgs")]
+)
 @pytest.mark.parametrize(("problem", "value"), SOLVED_BY_HAND)
 def test_value_by_hand(problem, value, solver, key):
     tolerance = TOLERANCES.gradient if isinstance(solver, ufm.Newton) else 1e-9
@@ -59,7 +95,8 @@ def test_value_by_hand(problem, value, solver, key):
 @pytest.mark.parametrize(
     "solver",
     [
-        # the loss is 0.5 |z - q|^2 / N with n = 9: curvature along W and H at the optimum is below 1, so these steps are stable
+        # the loss is 0.5 |z - q|^2 / N with n = 9: curvature along W and H at the optimum is below
+        # 1, so these steps are stable
         pytest.param(ufm.GradientDescent(1.0), id="gradient-descent"),
         pytest.param(ufm.Momentum(1.0, momentum=0.9), id="momentum"),
         pytest.param(ufm.Adam(0.02), id="adam"),
@@ -77,7 +114,9 @@ def test_first_order_reaches_the_same_value(solver, key):
 def test_newton_leaves_the_saddle_at_the_origin(scale, bias, key):
     problem = squared_error((12, 6, 3), bias=bias, collapsed=False)
     expected = ufm.minimise(problem, key=key).value
-    solution = ufm.minimise(problem, start=ufm.random_start(problem, key=jax.random.fold_in(key, 1), std=scale))
+    solution = ufm.minimise(
+        problem, start=ufm.random_start(problem, key=jax.random.fold_in(key, 1), std=scale)
+    )
     assert solution.result is ufm.Result.CONVERGED
     np.testing.assert_allclose(solution.value, expected, rtol=TOLERANCES.value)
 
@@ -98,26 +137,40 @@ def test_deep_problems_reach_1e_minus_10(depth, key):
     solution = ufm.minimise(problem, key=key, starts=8)
     assert solution.result is ufm.Result.CONVERGED
     assert solution.grad_norm <= 1e-10
-    # balance at every stationary point: equal norms of all factors once each is weighted by its decay
-    shares = [float(lam * jnp.sum(W**2)) for lam, W in zip(problem.lambda_W, solution.params.weights, strict=True)]
-    shares.append(float(problem.lambda_H * jnp.sum(problem.labels.masses * jnp.sum(solution.params.features**2, axis=0))))
+    # balance at every stationary point: equal norms of all factors once each is weighted by its
+    # decay
+    shares = [
+        float(lam * jnp.sum(W**2))
+        for lam, W in zip(problem.lambda_W, solution.params.weights, strict=True)
+    ]
+    shares.append(
+        float(
+            problem.lambda_H
+            * jnp.sum(problem.labels.masses * jnp.sum(solution.params.features**2, axis=0))
+        )
+    )
     np.testing.assert_allclose(shares, shares[0], rtol=1e-9)
 
 
 def test_collapsed_and_full_have_the_same_optimum(key):
-    full, collapsed = (squared_error((5, 3, 2), bias="free", collapsed=flag) for flag in (False, True))
+    full, collapsed = (
+        squared_error((5, 3, 2), bias="free", collapsed=flag) for flag in (False, True)
+    )
     solutions = [ufm.minimise(problem, key=key) for problem in (full, collapsed)]
     np.testing.assert_allclose(solutions[0].value, solutions[1].value, rtol=TOLERANCES.value)
     means = ufm.collapse(full.labels, solutions[0].logits)
     np.testing.assert_allclose(means, solutions[1].logits, atol=TOLERANCES.array)
-    np.testing.assert_allclose(solutions[0].logits, solutions[1].logits[:, full.labels.class_index], atol=TOLERANCES.array)
+    np.testing.assert_allclose(
+        solutions[0].logits, solutions[1].logits[:, full.labels.class_index], atol=TOLERANCES.array
+    )
 
 
 def test_best_of_several_starts(key):
     problem = squared_error((12, 6, 3), widths=(6, 6, 6), lambda_W=0.03, lambda_H=0.03)
     solution = ufm.minimise(problem, key=key, starts=12)
     assert solution.values.shape == solution.codes.shape == (12,)
-    # this deep a problem has several local minima; the test is void unless the starts find at least two
+    # this deep a problem has several local minima; the test is void unless the starts find at least
+    # two
     assert np.ptp(solution.values) > 1e-3
     np.testing.assert_allclose(solution.value, np.min(solution.values), rtol=1e-9)
 
@@ -144,7 +197,9 @@ def test_anchor_with_a_large_beta_holds_the_features(key):
 
 def test_sweeping_numbers_does_not_recompile(key):
     def solve(counts, lam, bias):
-        return ufm.minimise(squared_error(counts, lambda_W=lam, lambda_H=2 * lam, bias=bias), key=key)
+        return ufm.minimise(
+            squared_error(counts, lambda_W=lam, lambda_H=2 * lam, bias=bias), key=key
+        )
 
     solve((9, 9, 9), 0.01, 0.1)
     before = loop._launch._cache_size()
@@ -197,8 +252,12 @@ def test_a_step_too_long_diverges_and_says_so(key):
 
 def test_float32_never_claims_float64_accuracy(key):
     labels = ufm.one_hot((9, 9, 9), dtype=np.float32)
-    problem = ufm.Problem(labels, loss=ufm.MeanSquaredError(), widths=(6,), lambda_W=0.02, lambda_H=0.005)
-    with pytest.raises(ValueError, match=r"`tolerance` must be >= 1.2e-07, what float32 can resolve; got 1e-12"):
+    problem = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(6,), lambda_W=0.02, lambda_H=0.005
+    )
+    with pytest.raises(
+        ValueError, match=r"`tolerance` must be >= 1.2e-07, what float32 can resolve; got 1e-12"
+    ):
         ufm.minimise(problem, key=key, tolerance=1e-12)
     solution = ufm.minimise(problem, key=key)
     assert solution.value.dtype == np.float32
@@ -209,13 +268,17 @@ def test_float32_never_claims_float64_accuracy(key):
 @pytest.mark.parametrize("loss", [ufm.MeanSquaredError(), ufm.CrossEntropy()], ids=["mse", "ce"])
 def test_solver_coordinates_round_trip_and_bound_the_norm(loss, key):
     labels = ufm.one_hot((5, 3, 2), collapsed=True)
-    problem = ufm.Problem(labels, loss=loss, widths=(4, 7), lambda_W=(0.3, 0.01), lambda_H=0.02, bias=0.5)
+    problem = ufm.Problem(
+        labels, loss=loss, widths=(4, 7), lambda_W=(0.3, 0.01), lambda_H=0.02, bias=0.5
+    )
     params = ufm.random_start(problem, key=key)
     back = to_params(problem, to_flat(problem, params))
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(back), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
     flat = to_flat(problem, params)
-    np.testing.assert_allclose(flat_objective(problem, flat), ufm.objective(problem, params), rtol=1e-14)
+    np.testing.assert_allclose(
+        flat_objective(problem, flat), ufm.objective(problem, params), rtol=1e-14
+    )
     assert jnp.sum(flat**2) <= 2 * flat_objective(problem, flat)
 
 
@@ -226,20 +289,48 @@ PROBLEM = squared_error((9, 9, 9))
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param({}, r"exactly one of `key`, `start` and `resume` must be given; got \[\]", id="no-start"),
-        pytest.param({"key": 0, "start": 0}, r"exactly one of .*; got \['key', 'start'\]", id="two-starts"),
-        pytest.param({"key": KEY, "starts": 0}, "`starts` must be a whole number >= 1; got 0", id="no-starts"),
-        pytest.param({"start": 0, "starts": 2}, "`starts` > 1 needs random starts", id="starts-from-one-point"),
-        pytest.param({"key": 0, "solver": "newton"}, "`solver` must be a solver instance", id="solver-by-name"),
-        pytest.param({"key": KEY, "tolerance": -1.0}, "`tolerance` must be finite and > 0; got -1.0", id="negative-tolerance"),
-        pytest.param({"key": KEY, "tolerance": 1e-17}, "`tolerance` must be >= 2.2e-16", id="tolerance-below-rounding"),
         pytest.param(
-            {"start": ufm.Params((np.zeros((3, 5)),), np.zeros((6, 3)))}, r"`start.weights\[0\]` must have shape \(3, 6\)", id="start-shape"
+            {}, r"exactly one of `key`, `start` and `resume` must be given; got \[\]", id="no-start"
         ),
         pytest.param(
-            {"start": ufm.Params((np.zeros((3, 6)),), np.zeros((6, 3)), np.zeros(3))}, "`start.bias` must be None", id="start-bias"
+            {"key": 0, "start": 0}, r"exactly one of .*; got \['key', 'start'\]", id="two-starts"
         ),
-        pytest.param({"resume": 3}, "`resume` must be ufm.Solution; got int", id="resume-not-a-solution"),
+        pytest.param(
+            {"key": KEY, "starts": 0}, "`starts` must be a whole number >= 1; got 0", id="no-starts"
+        ),
+        pytest.param(
+            {"start": 0, "starts": 2},
+            "`starts` > 1 needs random starts",
+            id="starts-from-one-point",
+        ),
+        pytest.param(
+            {"key": 0, "solver": "newton"},
+            "`solver` must be a solver instance",
+            id="solver-by-name",
+        ),
+        pytest.param(
+            {"key": KEY, "tolerance": -1.0},
+            "`tolerance` must be finite and > 0; got -1.0",
+            id="negative-tolerance",
+        ),
+        pytest.param(
+            {"key": KEY, "tolerance": 1e-17},
+            "`tolerance` must be >= 2.2e-16",
+            id="tolerance-below-rounding",
+        ),
+        pytest.param(
+            {"start": ufm.Params((np.zeros((3, 5)),), np.zeros((6, 3)))},
+            r"`start.weights\[0\]` must have shape \(3, 6\)",
+            id="start-shape",
+        ),
+        pytest.param(
+            {"start": ufm.Params((np.zeros((3, 6)),), np.zeros((6, 3)), np.zeros(3))},
+            "`start.bias` must be None",
+            id="start-bias",
+        ),
+        pytest.param(
+            {"resume": 3}, "`resume` must be ufm.Solution; got int", id="resume-not-a-solution"
+        ),
     ],
 )
 def test_bad_input(arguments, message):
@@ -257,14 +348,18 @@ def test_a_minimiser_needs_decay(key):
     [
         pytest.param(ufm.Newton(max_steps=2), ufm.LBFGS(), id="another-class"),
         pytest.param(ufm.LBFGS(max_steps=2), ufm.Newton(), id="the-other-way"),
-        pytest.param(ufm.LBFGS(max_steps=2, memory_size=3), ufm.LBFGS(memory_size=4), id="another-memory"),
+        pytest.param(
+            ufm.LBFGS(max_steps=2, memory_size=3), ufm.LBFGS(memory_size=4), id="another-memory"
+        ),
         pytest.param(ufm.Adam(1e-2, max_steps=2), ufm.Momentum(1e-2), id="another-rule"),
     ],
 )
 def test_resume_refuses_another_solver(first, second, key):
     problem = squared_error((9, 9, 9))
     part = ufm.minimise(problem, key=key, solver=first, progress=False)
-    with pytest.raises(ValueError, match="`resume` must be a solution of the same solver; got another one than"):
+    with pytest.raises(
+        ValueError, match="`resume` must be a solution of the same solver; got another one than"
+    ):
         ufm.minimise(problem, resume=part, solver=second, progress=False)
 
 

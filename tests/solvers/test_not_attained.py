@@ -1,4 +1,7 @@
-"""A free bias and a class that no target holds: the infimum is not attained, and who would minimise says so at once."""
+"""A free bias and a class that no target holds.
+
+The infimum is not attained, and who would minimise says so at once.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,15 @@ LOSSES = (
     pytest.param(ufm.AdjustedCrossEntropy(additive=[0.0, 1.0, 2.0, 3.0]), id="adjusted"),
     pytest.param(ufm.Focal(1.0), id="focal"),
 )
-WORDS = r"`labels` must give every class some target .*infimum is not attained.*no target for class 2"
+WORDS = (
+    r"`labels` must give every class some target .*infimum is not attained.*no target for class 2"
+)
 
 
 def problem_of(loss, *, bias="free", targets=TARGETS):
-    return ufm.Problem(ufm.soft(targets), loss=loss, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias=bias)
+    return ufm.Problem(
+        ufm.soft(targets), loss=loss, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias=bias
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -35,21 +42,30 @@ def test_minimisers_say_so(loss, key):
 
 def test_large_problems_say_so(key):
     labels = ufm.sparse_soft(np.array([[0, 1, 3, 3]]), np.ones((1, 4)), num_classes=4)
-    problem = ufm.LargeProblem(labels, loss=CE, feature_dim=4, lambda_W=1e-2, lambda_H=1e-2, bias="free")
+    problem = ufm.LargeProblem(
+        labels, loss=CE, feature_dim=4, lambda_W=1e-2, lambda_H=1e-2, bias="free"
+    )
     with pytest.raises(ValueError, match=WORDS):
         ufm.minimise_large(problem, key=key)
-    smooth = ufm.sparse_soft(np.array([[0, 1, 3, 3]]), np.ones((1, 4)) - 0.04, num_classes=4, background=0.01)
+    smooth = ufm.sparse_soft(
+        np.array([[0, 1, 3, 3]]), np.ones((1, 4)) - 0.04, num_classes=4, background=0.01
+    )
     assert len(smooth.absent_classes) == 0
 
 
 def test_the_bias_does_run_away(key):
-    """What the refusal claims: ever lower along the bias of the absent class, and no bound forbids it."""
+    """What the refusal claims.
+
+    Ever lower along the bias of the absent class, and no bound forbids it.
+    """
     problem = problem_of(CE)
     start = ufm.random_start(problem, key=key)
     values = []
     for depth in (0.0, 10.0, 20.0):
         bias = start.bias.at[2].add(-depth)
-        values.append(float(ufm.objective(problem, ufm.Params(start.weights, start.features, bias))))
+        values.append(
+            float(ufm.objective(problem, ufm.Params(start.weights, start.features, bias)))
+        )
     assert values[0] > values[1] > values[2]
     certificate = ufm.certify(problem, start)
     assert certificate.valid

@@ -1,4 +1,8 @@
-"""Nonnegative features: the projected solver against scipy's bounded one, its stationarity, and everything that must refuse them."""
+"""Nonnegative features.
+
+The projected solver against scipy's bounded one, its stationarity, and everything that must refuse
+them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,9 @@ NONNEGATIVE = ufm.domains.Nonnegative()
 def make(counts=(8, 3, 2), *, loss=None, widths=(5,), lam=1e-2, features=NONNEGATIVE, **kwargs):
     loss = ufm.CrossEntropy() if loss is None else loss
     labels = ufm.one_hot(counts, collapsed=True)
-    return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lam, lambda_H=lam, features=features, **kwargs)
+    return ufm.Problem(
+        labels, loss=loss, widths=widths, lambda_W=lam, lambda_H=lam, features=features, **kwargs
+    )
 
 
 ANCHOR = {"anchor": np.linspace(-1, 1, 15).reshape(5, 3), "beta": 0.3}
@@ -29,7 +35,9 @@ PROBLEMS = (
     pytest.param(make(), id="cross-entropy"),
     pytest.param(make(bias="free"), id="cross-entropy-free-bias"),
     pytest.param(make(bias=0.1, loss=ufm.MeanSquaredError()), id="squared-error-penalised-bias"),
-    pytest.param(make(loss=ufm.MeanSquaredError(), widths=(5, 4), lam=5e-3), id="squared-error-deep"),
+    pytest.param(
+        make(loss=ufm.MeanSquaredError(), widths=(5, 4), lam=5e-3), id="squared-error-deep"
+    ),
     pytest.param(make(widths=(5, 6, 4), lam=2e-3), id="cross-entropy-deep"),
     pytest.param(make(loss=ufm.MeanSquaredError(), **ANCHOR), id="anchor-outside-the-orthant"),
     pytest.param(make(widths=(2,)), id="d-below-K"),
@@ -46,17 +54,21 @@ def test_from_the_same_start_scipy_finds_nothing_lower_nearby(problem, key):
     bounded = np.asarray(bounds(problem))
     value_and_gradient = jax.jit(jax.value_and_grad(lambda x: flat_objective(problem, x)))
     limits = [(0, None) if b else (None, None) for b in bounded]
-    # a push that leaves the exact zeros, and a solver that shares nothing with ours but the function
+    # a push that leaves the exact zeros, and a solver that shares nothing with ours but the
+    # function
     pushed = np.where(bounded, np.abs(np.asarray(flat) + 1e-3), np.asarray(flat) + 1e-3)
     rival = scipy.optimize.minimize(
-        lambda x: tuple(np.asarray(part, dtype=float) for part in value_and_gradient(jnp.asarray(x))),
+        lambda x: tuple(
+            np.asarray(part, dtype=float) for part in value_and_gradient(jnp.asarray(x))
+        ),
         pushed,
         jac=True,
         method="L-BFGS-B",
         bounds=limits,
         options={"maxiter": 5000, "ftol": 0.0, "gtol": 1e-10},
     )
-    # L-BFGS-B leaves gradients of about 1e-8 and so values of 1e-14; at the trivial point the minimum is quartic in deep products
+    # L-BFGS-B leaves gradients of about 1e-8 and so values of 1e-14; at the trivial point the
+    # minimum is quartic in deep products
     assert solution.value <= rival.fun * (1 + 1e-12)
     np.testing.assert_allclose(rival.fun, solution.value, rtol=1e-9)
 
@@ -70,7 +82,8 @@ def test_the_optimality_conditions(problem, key):
     bounded = np.asarray(bounds(problem))
     scale = max(np.sqrt(2 * float(solution.value)), np.linalg.norm(flat))
     zero = bounded & (flat == 0)
-    # what is not at zero is stationary, what is at zero is not pulled up; 10 because the flat vector was rebuilt from the params
+    # what is not at zero is stationary, what is at zero is not pulled up; 10 because the flat
+    # vector was rebuilt from the params
     assert np.linalg.norm(gradient[~zero]) <= 10 * TOLERANCES.gradient * scale
     assert np.all(gradient[zero] >= -10 * TOLERANCES.gradient * scale)
     size = problem.feature_dim * problem.labels.num_columns
@@ -80,28 +93,45 @@ def test_the_optimality_conditions(problem, key):
 def test_bounds_are_on_the_features(key):
     problem = make(bias="free", widths=(5, 4))
     params = ufm.random_start(problem, key=key)
-    marked = ufm.Params(tuple(jnp.zeros_like(W) for W in params.weights), jnp.ones_like(params.features), jnp.zeros(3))
+    marked = ufm.Params(
+        tuple(jnp.zeros_like(W) for W in params.weights),
+        jnp.ones_like(params.features),
+        jnp.zeros(3),
+    )
     np.testing.assert_array_equal(bounds(problem), to_flat(problem, marked) > 0)
     assert not bounds(make(features=ufm.domains.Real())).any()
 
 
 def test_projected_gradient_by_hand():
     bounded, flat = jnp.array([True, True, True, False]), jnp.array([0.0, 0.0, 2.0, 0.0])
-    np.testing.assert_array_equal(projected_gradient(bounded, flat, jnp.array([3.0, -3.0, 3.0, 3.0])), [0, -3, 3, 3])
+    np.testing.assert_array_equal(
+        projected_gradient(bounded, flat, jnp.array([3.0, -3.0, 3.0, 3.0])), [0, -3, 3, 3]
+    )
 
 
 @pytest.mark.parametrize("loss", [ufm.CrossEntropy(), ufm.MeanSquaredError()])
 def test_without_bounds_it_is_a_minimiser_like_newton(loss, key):
     problem = make(loss=loss, features=ufm.domains.Real(), bias="free")
-    ours, newton = ufm.minimise(problem, key=key, solver=ProjectedNewton()), ufm.minimise(problem, key=key)
+    ours, newton = (
+        ufm.minimise(problem, key=key, solver=ProjectedNewton()),
+        ufm.minimise(problem, key=key),
+    )
     assert ours.result is ufm.Result.CONVERGED
     np.testing.assert_allclose(ours.value, newton.value, rtol=TOLERANCES.value)
 
 
 def test_every_start_converges(key):
-    # steps over several faces are longer than the radius: a radius cut to a quarter of such a step never became small
+    # steps over several faces are longer than the radius: a radius cut to a quarter of such a step
+    # never became small
     labels = ufm.one_hot((20, 10, 6, 4))
-    problem = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(16,), lambda_W=5e-3, lambda_H=5e-3, features=ufm.domains.Nonnegative())
+    problem = ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(16,),
+        lambda_W=5e-3,
+        lambda_H=5e-3,
+        features=ufm.domains.Nonnegative(),
+    )
     solution = ufm.minimise(problem, key=key, starts=16)
     assert np.all(np.asarray(solution.codes) == ufm.Result.CONVERGED)
 
@@ -114,7 +144,9 @@ def test_start_and_resume(key):
     assert short.result is ufm.Result.MAX_STEPS
     whole = ufm.minimise(problem, resume=short, solver=ProjectedNewton())
     assert whole.result is ufm.Result.CONVERGED
-    np.testing.assert_allclose(whole.value, ufm.minimise(problem, start=start).value, rtol=TOLERANCES.value)
+    np.testing.assert_allclose(
+        whole.value, ufm.minimise(problem, start=start).value, rtol=TOLERANCES.value
+    )
 
 
 def test_sweeping_decay_does_not_recompile(key):
@@ -130,17 +162,39 @@ def test_sweeping_decay_does_not_recompile(key):
 
 
 REFUSALS = (
-    pytest.param(lambda p, k: ufm.minimise(p, key=k, solver=ufm.Newton()), r"`solver`.*got Newton", id="newton"),
-    pytest.param(lambda p, k: ufm.minimise(p, key=k, solver=ufm.LBFGS()), r"`solver`.*got LBFGS", id="lbfgs"),
-    pytest.param(lambda p, k: ufm.minimise(p, key=k, solver=ufm.Adam(0.1)), r"`solver`.*got Adam", id="adam"),
-    pytest.param(lambda p, k: ufm.flow(p, ts=[1.0], key=k), r"`problem.features` must be a domain without a boundary", id="flow"),
-    pytest.param(lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1], key=k), r"`problem.features` must be unconstrained", id="descend"),
     pytest.param(
-        lambda p, k: ufm.minimise(p, start=ufm.random_start(make(features=ufm.domains.Real()), key=k)),
+        lambda p, k: ufm.minimise(p, key=k, solver=ufm.Newton()),
+        r"`solver`.*got Newton",
+        id="newton",
+    ),
+    pytest.param(
+        lambda p, k: ufm.minimise(p, key=k, solver=ufm.LBFGS()), r"`solver`.*got LBFGS", id="lbfgs"
+    ),
+    pytest.param(
+        lambda p, k: ufm.minimise(p, key=k, solver=ufm.Adam(0.1)), r"`solver`.*got Adam", id="adam"
+    ),
+    pytest.param(
+        lambda p, k: ufm.flow(p, ts=[1.0], key=k),
+        r"`problem.features` must be a domain without a boundary",
+        id="flow",
+    ),
+    pytest.param(
+        lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1], key=k),
+        r"`problem.features` must be unconstrained",
+        id="descend",
+    ),
+    pytest.param(
+        lambda p, k: ufm.minimise(
+            p, start=ufm.random_start(make(features=ufm.domains.Real()), key=k)
+        ),
         r"`start.features` must be >= 0",
         id="start",
     ),
-    pytest.param(lambda p, k: make(features="relu"), r"`features` must be a domain such as .*; got str", id="kind"),
+    pytest.param(
+        lambda p, k: make(features="relu"),
+        r"`features` must be a domain such as .*; got str",
+        id="kind",
+    ),
 )
 
 

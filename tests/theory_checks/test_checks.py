@@ -22,12 +22,19 @@ KEYS = [pytest.param(key, False, id=key) for key in QUICK] + [
 
 @functools.cache
 def rows_of(key: str, full: bool) -> tuple[runner.Row, ...]:
-    """The rows of a check, solved once for all tests; with proofs, unless they have a thousand classes."""
+    """The rows of a check, solved once for all tests.
+
+    With proofs, unless they have a thousand classes.
+    """
     # as the command itself runs it; conftest.py takes the settings back after the test
     command.configure_jax(cache=False, quick=not full)
     check = REGISTRY.checks[key]
     settings = runner.measured_with()
-    return tuple(runner.run_case(check, case, settings, prove=not full) for case in check.cases if case.full is full)
+    return tuple(
+        runner.run_case(check, case, settings, prove=not full)
+        for case in check.cases
+        if case.full is full
+    )
 
 
 def test_every_check_is_tried():
@@ -48,8 +55,12 @@ def test_teeth_shifted_predictions_fail(key, full, sign):
     assert any(row.binding for row in rows)
     for row in rows:
         for claim in row.binding:
-            assert claim.tolerance < SHIFT, f"{row.case.id}: {claim.name} forgives more than the shift"
-            assert not claim.shifted(sign * SHIFT).holds, f"{row.case.id}: {claim.name} does not notice a shift"
+            assert claim.tolerance < SHIFT, (
+                f"{row.case.id}: {claim.name} forgives more than the shift"
+            )
+            assert not claim.shifted(sign * SHIFT).holds, (
+                f"{row.case.id}: {claim.name} does not notice a shift"
+            )
         if row.binding:
             shifted = row.rejudged(claim.shifted(sign * SHIFT) for claim in row.claims)
             assert shifted.verdict is Verdict.FAILS, row.case.id
@@ -61,13 +72,18 @@ def test_teeth_outside_cases_must_be_violated(key, full):
     if not full:
         assert outside, "a check needs a case outside its hypotheses"
     for row in outside:
-        as_if_true = row.rejudged(dataclasses.replace(claim, predicted=claim.measured) for claim in row.claims)
+        as_if_true = row.rejudged(
+            dataclasses.replace(claim, predicted=claim.measured) for claim in row.claims
+        )
         assert as_if_true.verdict is Verdict.FAILS, row.case.id
 
 
 @pytest.mark.parametrize(("key", "full"), KEYS)
 def test_one_layer_is_certified(key, full):
-    """Value claims on one linear layer come with the duality gap, wherever a certificate exists: free features, wide enough."""
+    """Value claims on one linear layer come with the duality gap, wherever a certificate exists.
+
+    Free features, wide enough.
+    """
     for row in rows_of(key, full):
         if not any(claim.name == "value" for claim in row.claims):
             continue
@@ -82,7 +98,10 @@ def test_one_layer_is_certified(key, full):
 def test_what_is_certified_or_refuted_is_proved(key):
     for row in rows_of(key, False):
         assert bool(row.proofs) >= (row.certificate_gap is not None)
-        assert row.proved == bool(row.proofs or row.refutations), (row.case.id, summary.unproved(row))
+        assert row.proved == bool(row.proofs or row.refutations), (
+            row.case.id,
+            summary.unproved(row),
+        )
 
 
 def test_tolerances_are_those_of_the_library():
@@ -96,7 +115,8 @@ def test_tolerances_are_those_of_the_library():
 @pytest.mark.parametrize("M", [1, 2, 3, 6])
 @pytest.mark.parametrize("t", [1e-12, 1e-3, 0.4])
 def test_root_of_the_papers_equation(M, t):
-    """The bisection in 1 − f solves b/n = M x^{M−1} / (1 + x^M)², on the branch of the largest root."""
+    """The bisection in 1 − f solves b/n = M x^{M−1} / (1 + x^M)², on the branch of the largest
+    root."""
     from theory_checks.formulas import squared_error as formulas
 
     u = formulas.missing(t, M)

@@ -1,4 +1,7 @@
-"""The checker of refutations that readers get: it shares nothing with the library and believes nothing touched."""
+"""The checker of refutations that readers get.
+
+It shares nothing with the library and believes nothing touched.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def test_as_a_command(tmp_path):
     changed = arrays()
     np.savez(bad, **{**changed, "upper": changed["value"] * (1 - 1e-12)})
     for path, status in ((good, 0), (bad, 1)):
-        run = subprocess.run([sys.executable, "-O", CHECKER, path], capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [sys.executable, "-O", CHECKER, path], capture_output=True, text=True, check=False
+        )
         assert run.returncode == status, run.stderr
         assert ("verified, " in run.stdout) == (status == 0)
     assert "NOT proved" in run.stderr
@@ -58,7 +63,11 @@ def test_as_a_command(tmp_path):
 @pytest.mark.parametrize("bias", [None, 0.1])
 def test_what_is_written_is_verified(bias):
     c = arrays(bias)
-    assert checker.verify(c) == f"{float(c['upper'])!r} < {float(c['claimed_lower'])!r} <= the value of every simplex ETF"
+    assert (
+        checker.verify(c)
+        == f"{float(c['upper'])!r} < {float(c['claimed_lower'])!r} <= the value of every "
+        f"simplex ETF"
+    )
 
 
 def scaled(**factors):

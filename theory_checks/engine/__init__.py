@@ -1,1 +1,4 @@
-"""What runs the checks and shows their rows: registry, runner, processes, terminal, report, figures."""
+"""What runs the checks and shows their rows.
+
+Registry, runner, processes, terminal, report, figures.
+"""

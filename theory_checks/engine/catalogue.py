@@ -1,4 +1,5 @@
-"""All checks: found by walking the folder of the papers, so that a paper is one new folder and no list."""
+"""All checks: found by walking the folder of the papers, so that a paper is one new folder and no
+list."""
 
 from __future__ import annotations
 
@@ -12,10 +13,13 @@ PAPERS, FIGURES = "theory_checks.papers", "figures"
 
 
 def load() -> Registry:
-    """The registry with the checks of every paper in it, the oldest paper first, after what has no paper."""
+    """The registry with the checks of every paper in it, the oldest paper first, after what has no
+    paper."""
     for key in folders():
         importlib.import_module(f"{PAPERS}.{key}")
-        assert key in REGISTRY.papers, f"theory_checks/papers/{key}: its `__init__` must name the paper {key!r}"
+        assert key in REGISTRY.papers, (
+            f"theory_checks/papers/{key}: its `__init__` must name the paper {key!r}"
+        )
         for module in modules(key):
             if module != FIGURES:
                 importlib.import_module(f"{PAPERS}.{key}.{module}")
@@ -26,7 +30,11 @@ def load() -> Registry:
 
 def folders() -> list[str]:
     """Keys of the papers: the packages in `theory_checks/papers`."""
-    return [found.name for found in pkgutil.iter_modules(importlib.import_module(PAPERS).__path__) if found.ispkg]
+    return [
+        found.name
+        for found in pkgutil.iter_modules(importlib.import_module(PAPERS).__path__)
+        if found.ispkg
+    ]
 
 
 def modules(key: str) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-# an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no violation
+# an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no
+# violation
 CLEAR_VIOLATION = 100.0
 # the claim from which a row takes its certificate gap
 CERTIFICATE_CLAIM = "certificate gap"
@@ -16,11 +17,14 @@ CERTIFICATE_CLAIM = "certificate gap"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Claim:
-    """One number or array against its prediction: it holds when max |measured − predicted| / scale <= tolerance.
+    """One number or array against its prediction.
 
-    Both are kept as float64 arrays of one shape. `scale` is what the error is relative to (1 for an absolute one). A `witness` claim is no
-    part of the theorem but evidence about the measurement (certificate, the general closed form): it must hold in every setting, outside
-    the hypotheses too. `points`: the (`ufm.Problem`, `ufm.Params`) whose certificate the claim is, for a proof.
+    It holds when max |measured − predicted| / scale <= tolerance.
+
+    Both are kept as float64 arrays of one shape. `scale` is what the error is relative to (1 for an
+    absolute one). A `witness` claim is no part of the theorem but evidence about the measurement
+    (certificate, the general closed form): it must hold in every setting, outside the hypotheses
+    too. `points`: the (`ufm.Problem`, `ufm.Params`) whose certificate the claim is, for a proof.
     """
 
     name: str
@@ -32,9 +36,16 @@ class Claim:
     points: tuple[tuple[Any, Any], ...] = ()
 
     def __post_init__(self):
-        measured, predicted = np.asarray(self.measured, dtype=np.float64), np.asarray(self.predicted, dtype=np.float64)
-        assert measured.shape == predicted.shape, f"{self.name}: measured {measured.shape}, predicted {predicted.shape}"
-        assert min(self.tolerance, self.scale) > 0, f"{self.name}: tolerance {self.tolerance}, scale {self.scale}"
+        measured, predicted = (
+            np.asarray(self.measured, dtype=np.float64),
+            np.asarray(self.predicted, dtype=np.float64),
+        )
+        assert measured.shape == predicted.shape, (
+            f"{self.name}: measured {measured.shape}, predicted {predicted.shape}"
+        )
+        assert min(self.tolerance, self.scale) > 0, (
+            f"{self.name}: tolerance {self.tolerance}, scale {self.scale}"
+        )
         object.__setattr__(self, "measured", measured)
         object.__setattr__(self, "predicted", predicted)
 
@@ -59,8 +70,11 @@ class Claim:
         return self.error > CLEAR_VIOLATION * self.tolerance
 
     def shifted(self, amount: float) -> Claim:
-        """The same claim with its prediction moved by `amount`, relative and absolute at once, so that the error grows to `amount`."""
-        return dataclasses.replace(self, predicted=self.predicted + amount * (self.scale + np.abs(self.predicted)))
+        """The same claim with its prediction moved by `amount`, relative and absolute at once, so
+        that the error grows to `amount`."""
+        return dataclasses.replace(
+            self, predicted=self.predicted + amount * (self.scale + np.abs(self.predicted))
+        )
 
     def without_points(self) -> Claim:
         """The numbers alone: no row keeps arrays on a device, or sends them to another process."""
@@ -68,7 +82,10 @@ class Claim:
 
 
 def worst_of(claims: Iterable[Claim]) -> Claim:
-    """The one that uses most of its tolerance, with the points of all: a proof of one proves not the others."""
+    """The one that uses most of its tolerance, with the points of all.
+
+    a proof of one proves not the others.
+    """
     claims = list(claims)
     worst = max(claims, key=lambda claim: claim.share)
     return dataclasses.replace(worst, points=tuple(at for claim in claims for at in claim.points))
@@ -76,7 +93,10 @@ def worst_of(claims: Iterable[Claim]) -> Claim:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
-    """Columns of numbers to show beside the claims, such as a trajectory. Nothing is judged by them; figures are drawn from them."""
+    """Columns of numbers to show beside the claims, such as a trajectory.
+
+    Nothing is judged by them; figures are drawn from them.
+    """
 
     name: str
     columns: Mapping[str, np.ndarray]

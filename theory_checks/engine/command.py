@@ -1,4 +1,7 @@
-"""The command: run the checks, print a line a theorem, write what was asked for. Exit status 1 if anything fails, 130 after Ctrl-C."""
+"""The command: run the checks, print a line a theorem, write what was asked for.
+
+Exit status 1 if anything fails, 130 after Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from theory_checks.engine.options import parsed
 
 
 def main(argv: list[str] | None = None, *, registry=None) -> int:
-    """Run the command line on all checks, or on those of another registry, and return its exit status."""
+    """Run the command line on all checks, or on those of another registry, and return its exit
+    status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     options = parsed(argv)
-    # several threads turned small factorisations a hundred times slower; NumPy reads this once, when it is first imported
+    # several threads turned small factorisations a hundred times slower; NumPy reads this once,
+    # when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if options.command == "figures":
         from theory_checks.engine.figures.command import problem_with
@@ -38,7 +43,10 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
         registry = load()
     checks = registry.matching(options.pattern)
     if not checks:
-        print(f"no check matches {options.pattern!r}; see: python -m theory_checks list", file=sys.stderr)
+        print(
+            f"no check matches {options.pattern!r}; see: python -m theory_checks list",
+            file=sys.stderr,
+        )
         return 2
     if options.command == "list":
         from theory_checks.engine import listing
@@ -62,10 +70,14 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     if options.prove and (problem := proofs.without_library()):
         print(f"--prove: {problem}", file=sys.stderr)
         return 2
-    look = printing.look_of(sys.stdout, verbose=options.verbose, records=options.records, prove=options.prove)
+    look = printing.look_of(
+        sys.stdout, verbose=options.verbose, records=options.records, prove=options.prove
+    )
     form = "plain" if options.command == "figures" else options.format
     printer = printing.Printer(plan, registry.papers, look, form=form)
-    rows, finished, run = _carried_out(registry, checks, plan, printer, options, full=full, configure=configure)
+    rows, finished, run = _carried_out(
+        registry, checks, plan, printer, options, full=full, configure=configure
+    )
     rows = runner.in_order(rows, checks)
     # before the last words: a pipe that nobody reads any more must not cost the numbers
     written = results.write(options, rows, registry.papers, finished=finished, run=run)
@@ -90,12 +102,17 @@ def _chosen(checks, options: argparse.Namespace):
     from theory_checks.engine.registry import narrowed
 
     shown = needed(options.names)
-    usual = {check.key: check.selected(full=options.full) if options.command == "all" else () for check in checks}
+    usual = {
+        check.key: check.selected(full=options.full) if options.command == "all" else ()
+        for check in checks
+    }
     chosen = [narrowed(check, {*usual[check.key], *shown.get(check.key, ())}) for check in checks]
     return [check for check in chosen if check.cases], True
 
 
-def _carried_out(registry, checks, plan, printer, options: argparse.Namespace, *, full: bool, configure):
+def _carried_out(
+    registry, checks, plan, printer, options: argparse.Namespace, *, full: bool, configure
+):
     """Rows in the order in which they were done, whether all were, and what the run cost."""
     from theory_checks.engine import results, runner, workers
 
@@ -105,7 +122,12 @@ def _carried_out(registry, checks, plan, printer, options: argparse.Namespace, *
         jobs = 1
         run = runner.run(checks, full=full, prove=options.prove, on_case=printer.on_case)
     else:
-        how = {"configure": configure, "loader": registry.loader, "full": full, "prove": options.prove}
+        how = {
+            "configure": configure,
+            "loader": registry.loader,
+            "full": full,
+            "prove": options.prove,
+        }
         run = workers.run(checks, jobs=jobs, on_case=printer.on_case, **how)
     try:
         for row in run:
@@ -131,11 +153,25 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
     # one of a kind says how; the others are named above
     points, cases = [], []
     for theorem in by_theorem(rows):
-        if theorem.verdict is Verdict.REFUTED and options.command == "run" and options.counterexamples is None:
+        if (
+            theorem.verdict is Verdict.REFUTED
+            and options.command == "run"
+            and options.counterexamples is None
+        ):
             full = " --full" if all(row.case.full for row, _ in theorem.refutations) else ""
-            points.append((f"run -k {theorem.check.key}{full} --counterexamples DIR", "the points that refute it, as files"))
+            points.append(
+                (
+                    f"run -k {theorem.check.key}{full} --counterexamples DIR",
+                    "the points that refute it, as files",
+                )
+            )
         elif not theorem.verdict.ok and not options.verbose:
-            cases.append((f"run -k {theorem.check.key}{' --full' if options.full else ''} -v", "every case of it"))
+            cases.append(
+                (
+                    f"run -k {theorem.check.key}{' --full' if options.full else ''} -v",
+                    "every case of it",
+                )
+            )
     found = points[:1] + cases[:1]
     slow = sum(case.full for check in checks for case in check.cases)
     if slow and not options.full and options.command in ("run", "report"):
@@ -145,13 +181,19 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
         found.append(("all --out DIR", "a page with the papers' figures"))
     width = max((len(command) for command, _ in found), default=0)
     starts = ["next: ", *[" " * 6] * len(found)]
-    return [f"{start}python -m theory_checks {command:<{width}}  {why}" for start, (command, why) in zip(starts, found, strict=False)]
+    return [
+        f"{start}python -m theory_checks {command:<{width}}  {why}"
+        for start, (command, why) in zip(starts, found, strict=False)
+    ]
 
 
 def _rendered_again(options: argparse.Namespace) -> int:
     """The page, or the figures, of rows that an earlier run wrote."""
     if options.pattern or options.full or options.prove:
-        print("--from takes all rows of its file: -k, --full and --prove choose what is run", file=sys.stderr)
+        print(
+            "--from takes all rows of its file: -k, --full and --prove choose what is run",
+            file=sys.stderr,
+        )
         return 2
     from theory_checks.engine import files, html_report, results
 
@@ -170,7 +212,9 @@ def _rendered_again(options: argparse.Namespace) -> int:
     if options.command == "figures":
         from theory_checks.engine.figures import command
 
-        lines, lacking = command.draw(options.out, document["rows"], names=options.names, formats=options.formats)
+        lines, lacking = command.draw(
+            options.out, document["rows"], names=options.names, formats=options.formats
+        )
         print("\n".join(lines))
         for line in lacking:
             print(line, file=sys.stderr)
@@ -180,10 +224,12 @@ def _rendered_again(options: argparse.Namespace) -> int:
 
 
 def configure_jax(*, cache: bool, quick: bool) -> None:
-    """Float64, and compiled programs kept between runs where the user's cache folder can be written."""
+    """Float64, and compiled programs kept between runs where the user's cache folder can be
+    written."""
     import jax
 
-    # three quarters of a quick run is compilation of small programs: less optimisation makes it a fifth shorter
+    # three quarters of a quick run is compilation of small programs: less optimisation makes it a
+    # fifth shorter
     jax.config.update("jax_disable_most_optimizations", quick)
 
     jax.config.update("jax_enable_x64", True)

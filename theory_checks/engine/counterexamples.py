@@ -1,7 +1,9 @@
-"""Refutations: a theorem that says "this is the least value" is shown false by a point with a lower one, re-evaluated in plain NumPy.
+"""Refutations: a theorem that says "this is the least value" is shown false by a point with a lower
+one, re-evaluated in plain NumPy.
 
-Neither a failed claim nor a solve that did not converge refutes anything. The point is kept and can be written to a file, so that a
-reader who trusts none of this code can evaluate the objective there.
+Neither a failed claim nor a solve that did not converge refutes anything. The point is kept and can
+be written to a file, so that a reader who trusts none of this code can evaluate the objective
+there.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-# relative: a value lower by less than this is a tie; rounding of the objective is a thousand times smaller
+# relative: a value lower by less than this is a tie; rounding of the objective is a thousand times
+# smaller
 MARGIN = 1e-9
 
 
@@ -23,12 +26,14 @@ MARGIN = 1e-9
 class Refutation:
     """A point of a cross-entropy problem whose value is lower than the one claimed to be the least.
 
-    `claimed`: the value that the theorem calls the global minimum of the problem. `arrays`: the point and its problem as NumPy arrays, all
-    that the objective depends on: W_1, …, W_M, H (d, C), b (K,), targets (K, C), masses (C,), lambda_W (M,) in the order of W_1, …, W_M,
-    lambda_H, lambda_b.
+    `claimed`: the value that the theorem calls the global minimum of the problem. `arrays`: the
+    point and its problem as NumPy arrays, all that the objective depends on: W_1, …, W_M, H (d, C),
+    b (K,), targets (K, C), masses (C,), lambda_W (M,) in the order of W_1, …, W_M, lambda_H,
+    lambda_b.
 
-    `least`: a number that no point of the claimed kind is below, computed in balls when a proof asks for it; None where nobody knows one.
-    With a proof, `upper` is the upper end of the value at the point, and `claimed_lower` what `least` returned.
+    `least`: a number that no point of the claimed kind is below, computed in balls when a proof
+    asks for it; None where nobody knows one. With a proof, `upper` is the upper end of the value at
+    the point, and `claimed_lower` what `least` returned.
     """
 
     name: str
@@ -39,7 +44,9 @@ class Refutation:
     claimed_lower: float | None = None
 
     @classmethod
-    def at(cls, name: str, claimed: float, problem, params, *, least: Callable[[], float] | None = None) -> Refutation:
+    def at(
+        cls, name: str, claimed: float, problem, params, *, least: Callable[[], float] | None = None
+    ) -> Refutation:
         """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0."""
         assert problem.labels.has_equal_weights(), "the file knows one weight per column, its mass"
         arrays = {
@@ -52,7 +59,12 @@ class Refutation:
             "lambda_H": problem.lambda_H,
             "lambda_b": 0.0 if problem.lambda_b is None else problem.lambda_b,
         }
-        return cls(name, float(claimed), {key: np.asarray(value, dtype=np.float64) for key, value in arrays.items()}, least)
+        return cls(
+            name,
+            float(claimed),
+            {key: np.asarray(value, dtype=np.float64) for key, value in arrays.items()},
+            least,
+        )
 
     def without_least(self) -> Refutation:
         """The numbers alone, which can be sent to another process."""
@@ -67,7 +79,9 @@ class Refutation:
         top = Z.max(axis=0)
         losses = top + np.log(np.exp(Z - top[None, :]).sum(axis=0)) - (a["targets"] * Z).sum(axis=0)
         decay = sum(lam * np.sum(W**2) for lam, W in zip(a["lambda_W"], weights, strict=True))
-        decay += a["lambda_H"] * np.dot(a["masses"], np.sum(a["H"] ** 2, axis=0)) + a["lambda_b"] * np.sum(a["b"] ** 2)
+        decay += a["lambda_H"] * np.dot(a["masses"], np.sum(a["H"] ** 2, axis=0)) + a[
+            "lambda_b"
+        ] * np.sum(a["b"] ** 2)
         return float(np.dot(a["masses"], losses) / a["masses"].sum() + decay / 2)
 
     @property
@@ -82,8 +96,15 @@ class Refutation:
 
     @property
     def proved(self) -> bool:
-        """Whether it is lower with every rounding accounted for: the upper end here below the lower end there."""
-        return self.upper is not None and self.claimed_lower is not None and self.upper < self.claimed_lower
+        """Whether it is lower with every rounding accounted for.
+
+        The upper end here below the lower end there.
+        """
+        return (
+            self.upper is not None
+            and self.claimed_lower is not None
+            and self.upper < self.claimed_lower
+        )
 
     @property
     def reason(self) -> str:
@@ -92,16 +113,27 @@ class Refutation:
             return ""
         if self.claimed_lower is None:
             return "its check has no lower end of the least value claimed"
-        return f"its value is at most {self.upper!r}, the least value claimed at least {self.claimed_lower!r}"
+        return (
+            f"its value is at most {self.upper!r}, the least value claimed at least "
+            f"{self.claimed_lower!r}"
+        )
 
     def as_npz(self) -> bytes:
-        """The file for the reader: `arrays`, `claimed` and `value` as plain float64 arrays; with a proof `upper` and `claimed_lower`."""
+        """The file for the reader: `arrays`, `claimed` and `value` as plain float64 arrays.
+
+        With a proof `upper` and `claimed_lower`.
+        """
         buffer = io.BytesIO()
         numbers = {"claimed": self.claimed, "value": self.value}
         if self.proved:
             numbers |= {"upper": self.upper, "claimed_lower": self.claimed_lower}
-        contents: dict[str, Any] = {**self.arrays, **{name: np.float64(number) for name, number in numbers.items()}}
-        assert all(np.asarray(array).dtype == np.float64 for array in contents.values()), "a pickle would not be readable without trust"
+        contents: dict[str, Any] = {
+            **self.arrays,
+            **{name: np.float64(number) for name, number in numbers.items()},
+        }
+        assert all(np.asarray(array).dtype == np.float64 for array in contents.values()), (
+            "a pickle would not be readable without trust"
+        )
         np.savez(buffer, **contents)
         return buffer.getvalue()
 

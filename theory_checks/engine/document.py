@@ -1,4 +1,7 @@
-"""The rows as plain JSON types: what the JSON file holds, and all that the page and the figures are made from."""
+"""The rows as plain JSON types.
+
+What the JSON file holds, and all that the page and the figures are made from.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,19 @@ def as_document(
     command: str | None = None,
     run: Run | None = None,
 ) -> dict[str, Any]:
-    """The rows as plain JSON types. Numbers that are not finite become null. `command` is what was typed to get them."""
+    """The rows as plain JSON types. Numbers that are not finite become null.
+
+    `command` is what was typed to get them.
+    """
     rows = list(rows)
     return {
         "format": FORMAT,
         "finished": finished,
         "command": command,
         "run": None if run is None else dataclasses.asdict(run),
-        "papers": {key: str(papers.get(key, key)) for key in dict.fromkeys(row.paper for row in rows)},
+        "papers": {
+            key: str(papers.get(key, key)) for key in dict.fromkeys(row.paper for row in rows)
+        },
         "checks": [
             {
                 "key": theorem.check.key,
@@ -78,7 +86,13 @@ def _row_document(row: Row) -> dict[str, Any]:
             }
             for claim in row.claims
         ],
-        "records": [{"name": r.name, "columns": {name: plain(np.asarray(c)) for name, c in r.columns.items()}} for r in row.records],
+        "records": [
+            {
+                "name": r.name,
+                "columns": {name: plain(np.asarray(c)) for name, c in r.columns.items()},
+            }
+            for r in row.records
+        ],
         "refutations": [
             {
                 "name": r.name,
@@ -95,7 +109,9 @@ def _row_document(row: Row) -> dict[str, Any]:
             for r in row.refutations
         ],
         "certificate_gap": plain(row.certificate_gap),
-        "proofs": None if row.proofs is None else [plain(dataclasses.asdict(proof) | {"proved": proof.proved}) for proof in row.proofs],
+        "proofs": None
+        if row.proofs is None
+        else [plain(dataclasses.asdict(proof) | {"proved": proof.proved}) for proof in row.proofs],
         "unproved": unproved(row),
         "proved": row.proved,
         "seconds": row.seconds,

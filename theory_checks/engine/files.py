@@ -37,12 +37,20 @@ def write_json(path: str | os.PathLike, document: Mapping[str, Any]) -> None:
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """A document of `as_document` from the file of `write_json`; `ValueError` for any other or changed file."""
+    """A document of `as_document` from the file of `write_json`.
+
+    `ValueError` for any other or changed file.
+    """
     with open(path, encoding="utf-8", errors="replace") as file:
         try:
             document = checked_json(file.read())
         except ValueError as error:
-            raise ValueError(f"`path` must be a JSON file written by this command ({error}); got {os.fspath(path)!r}") from error
+            raise ValueError(
+                f"`path` must be a JSON file written by this command ({error}); got "
+                f"{os.fspath(path)!r}"
+            ) from error
     if document.get("format") != FORMAT:
-        raise ValueError(f"`path` must be a JSON file written by this version; got {os.fspath(path)!r}")
+        raise ValueError(
+            f"`path` must be a JSON file written by this version; got {os.fspath(path)!r}"
+        )
     return document

@@ -1,4 +1,7 @@
-"""The rows as one page that opens from disk and needs no network. It is made from the JSON document and from nothing else."""
+"""The rows as one page that opens from disk and needs no network.
+
+It is made from the JSON document and from nothing else.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +30,33 @@ _RECORD_ROWS = 12  # longer records are for figures
 _SEARCHED = ("verdict", "statement", "hypotheses", "source")  # by the filter
 
 
-# What the page calls a verdict, of one theorem and of several, in the order in which a reader wants to see them. The sign stands beside
-# the word, never for it.
+# What the page calls a verdict, of one theorem and of several, in the order in which a reader wants
+# to see them. The sign stands beside the word, never for it.
 WORDS = {
-    Verdict.REFUTED: ("refuted", "refuted", "≠", "a point has a lower value than the theorem says is possible; the point is in a file"),
-    Verdict.FAILS: ("fails", "fail", "✗", "measured and predicted disagree, and no lower value explains it"),
-    Verdict.ERROR: ("not decided", "not decided", "?", "a solve did not converge or the check broke down: the theorem was not tried"),
+    Verdict.REFUTED: (
+        "refuted",
+        "refuted",
+        "≠",
+        "a point has a lower value than the theorem says is possible; the point is in a file",
+    ),
+    Verdict.FAILS: (
+        "fails",
+        "fail",
+        "✗",
+        "measured and predicted disagree, and no lower value explains it",
+    ),
+    Verdict.ERROR: (
+        "not decided",
+        "not decided",
+        "?",
+        "a solve did not converge or the check broke down: the theorem was not tried",
+    ),
     Verdict.HOLDS: (
         "holds",
         "hold",
         "✓",
-        "every claim is within its tolerance inside the hypotheses and on their boundary, and is missed outside",
+        "every claim is within its tolerance inside the hypotheses and on their boundary, and is "
+        "missed outside",
     ),
     "outside": (
         "outside its regime",
@@ -60,22 +79,38 @@ def write_document(folder: str | os.PathLike, document: Mapping[str, Any]) -> li
 
 
 def _digests(folder: str | os.PathLike) -> dict[str, str]:
-    """The hash of each counterexample in a folder, by name: one of another run may bear the name of one of these rows."""
+    """The hash of each counterexample in a folder, by name.
+
+    One of another run may bear the name of one of these rows.
+    """
     paths = sorted(Path(folder).glob("*.npz"))
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 def render(document: Mapping[str, Any], *, folder: str | os.PathLike | None = None) -> str:
-    """The page as text. `folder`: where it will lie; it links to the counterexamples and figures of its rows that are there."""
+    """The page as text.
+
+    `folder`: where it will lie; it links to the counterexamples and figures of its rows that are
+    there.
+    """
     formulas = {check["formula"]: typeset(check["formula"]) for check in document["checks"]}
     theorems = [_theorem(check, document, formulas) for check in document["checks"]]
     papers = [
-        {"key": key, "title": title, "anchor": anchor("paper", key), "theorems": [t for t in theorems if t["paper"] == key]}
+        {
+            "key": key,
+            "title": title,
+            "anchor": anchor("paper", key),
+            "theorems": [t for t in theorems if t["paper"] == key],
+        }
         for key, title in document["papers"].items()
     ]
     # a paper with a theorem that failed or was refuted comes first; the others keep their order
     order = list(WORDS)
-    papers.sort(key=lambda paper: min((order.index(t["verdict"]) for t in paper["theorems"]), default=len(order)))
+    papers.sort(
+        key=lambda paper: min(
+            (order.index(t["verdict"]) for t in paper["theorems"]), default=len(order)
+        )
+    )
     counts = {verdict: [t for t in theorems if t["verdict"] == verdict] for verdict in WORDS}
     template = _environment().get_template("report.html.jinja")
     return template.render(
@@ -117,22 +152,31 @@ def _environment() -> jinja2.Environment:
 
 
 def typeset(formula: str) -> str:
-    """A formula for the page. One that cannot be typeset is shown as it was written: a reader's own may use any macro."""
+    """A formula for the page.
+
+    One that cannot be typeset is shown as it was written: a reader's own may use any macro.
+    """
     try:
         return mathml(formula)
     except ValueError:
         return Markup("<code>{}</code>").format(formula)
 
 
-def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Mapping[str, str]) -> dict[str, Any]:
+def _theorem(
+    check: Mapping[str, Any], document: Mapping[str, Any], formulas: Mapping[str, str]
+) -> dict[str, Any]:
     key = check["key"]
     rows = [row for row in document["rows"] if row["check"] == key]
-    ok_outside = all(row["setting"] == Setting.OUTSIDE for row in rows) and check["verdict"] == Verdict.HOLDS
+    ok_outside = (
+        all(row["setting"] == Setting.OUTSIDE for row in rows) and check["verdict"] == Verdict.HOLDS
+    )
     binding = [claim for row in rows for claim in row["claims"] if claim["binding"]]
     cases = [_case(row, i) for i, row in enumerate(rows, start=1)]
     shown = _shown(cases)
     gaps = [row["certificate_gap"] for row in rows if row["certificate_gap"] is not None]
-    command = f"python -m theory_checks run -k {key}" + (" --full" if any(row.get("full") for row in rows) else "")
+    command = f"python -m theory_checks run -k {key}" + (
+        " --full" if any(row.get("full") for row in rows) else ""
+    )
     return {
         "key": key,
         "paper": key.partition("/")[0],
@@ -141,14 +185,21 @@ def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Ma
         "check": check,
         "formula": formulas[check["formula"]],
         "words": " ".join(
-            (key, document["papers"][key.partition("/")[0]], *(check[part] for part in _SEARCHED), "proved" * check["proved"])
+            (
+                key,
+                document["papers"][key.partition("/")[0]],
+                *(check[part] for part in _SEARCHED),
+                "proved" * check["proved"],
+            )
         ).lower(),
         "verdict": "outside" if ok_outside else Verdict(check["verdict"]),
         "rows": cases,
         "shown": shown,
         "folded": [case for case in cases if case not in shown],
         "reasons": [(row["case"], reason) for row in rows for reason in row["reasons"]],
-        "settings": {str(setting): sum(row["setting"] == setting for row in rows) for setting in Setting},
+        "settings": {
+            str(setting): sum(row["setting"] == setting for row in rows) for setting in Setting
+        },
         "worst": max(binding, key=_use, default=None),
         "gap": max(gaps, default=None),
         "minima": _minima(rows),
@@ -160,14 +211,24 @@ def _theorem(check: Mapping[str, Any], document: Mapping[str, Any], formulas: Ma
 
 
 def _minima(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Of the minima that rows certify, how many are enclosed and how well; None where there are none, or nobody asked."""
+    """Of the minima that rows certify, how many are enclosed and how well.
+
+    None where there are none, or nobody asked.
+    """
     proofs = [proof for row in rows for proof in row["proofs"] or ()]
     widths = [proof["width"] for proof in proofs if proof["proved"]]
-    return {"all": len(proofs), "proved": len(widths), "widest": max(widths, default=None)} if proofs else None
+    return (
+        {"all": len(proofs), "proved": len(widths), "widest": max(widths, default=None)}
+        if proofs
+        else None
+    )
 
 
 def _use(claim: Mapping[str, Any]) -> float:
-    """How much of its tolerance a claim uses; an error that is not a number uses more than all of it."""
+    """How much of its tolerance a claim uses.
+
+    An error that is not a number uses more than all of it.
+    """
     return math.inf if claim["error"] is None else claim["error"] / claim["tolerance"]
 
 
@@ -176,23 +237,35 @@ def _case(row: Mapping[str, Any], index: int) -> dict[str, Any]:
     verdict = "outside" if outside and row["verdict"] == Verdict.HOLDS else Verdict(row["verdict"])
     binding = [claim for claim in row["claims"] if claim["binding"]]
     others = [claim for claim in row["claims"] if not claim["binding"]]
-    # outside the hypotheses what decides is the claim that is missed; elsewhere, or when a witness fails, the worst that must hold
+    # outside the hypotheses what decides is the claim that is missed; elsewhere, or when a witness
+    # fails, the worst that must hold
     missed = outside and others and all(claim["holds"] for claim in binding)
     return {
         "row": row,
         "index": index,
         "verdict": verdict,
         "deciding": _refuting(row) or max(others if missed else binding, key=_use, default=None),
-        "records": [record for record in row["records"] if 0 < len(next(iter(record["columns"].values()), ())) <= _RECORD_ROWS],
+        "records": [
+            record
+            for record in row["records"]
+            if 0 < len(next(iter(record["columns"].values()), ())) <= _RECORD_ROWS
+        ],
     }
 
 
 def _shown(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The cases that are not folded: the worst that must hold, those on the boundary, and all that say something else than "holds"."""
+    """The cases that are not folded.
+
+    The worst that must hold, those on the boundary, and all that say something else than "holds".
+    """
     # outside the hypotheses only witnesses must hold, which say nothing of the theorem
     worst = max(cases, key=lambda case: (case["row"]["setting"] != Setting.OUTSIDE, _worst(case)))
     news = (Verdict.FAILS, Verdict.ERROR, Verdict.REFUTED)
-    return [c for c in cases if c is worst or c["verdict"] in news or c["row"]["setting"] == Setting.BOUNDARY]
+    return [
+        c
+        for c in cases
+        if c is worst or c["verdict"] in news or c["row"]["setting"] == Setting.BOUNDARY
+    ]
 
 
 def _worst(case: Mapping[str, Any]) -> float:
@@ -200,11 +273,18 @@ def _worst(case: Mapping[str, Any]) -> float:
 
 
 def _refuting(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The lowest point that refutes the theorem, in the form of a claim; nothing but rounding is forgiven."""
+    """The lowest point that refutes the theorem, in the form of a claim.
+
+    Nothing but rounding is forgiven.
+    """
     if row["verdict"] != Verdict.REFUTED:
         return None
     lowest = min(row["refutations"], key=lambda r: r["value"])
-    below = (lowest["claimed"] - lowest["value"]) / abs(lowest["claimed"]) if lowest["claimed"] else None
+    below = (
+        (lowest["claimed"] - lowest["value"]) / abs(lowest["claimed"])
+        if lowest["claimed"]
+        else None
+    )
     return {
         "name": f"value of {lowest['name']}",
         "measured": lowest["value"],
@@ -224,7 +304,9 @@ def _settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     found: dict[str, dict[str, None]] = {}
     for row in rows:
         settings = row["settings"]
-        flat = {key: settings[key] for key in ("dtype", "device", "seed") if key in settings} | settings.get("versions", {})
+        flat = {
+            key: settings[key] for key in ("dtype", "device", "seed") if key in settings
+        } | settings.get("versions", {})
         for key, value in flat.items():
             found.setdefault(key, {})[str(value)] = None
     return {key: ", ".join(sorted(answers)) for key, answers in found.items()}

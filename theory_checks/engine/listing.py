@@ -14,7 +14,11 @@ def shown(checks: Iterable[Check], papers: Mapping[str, Paper], *, form: str) ->
     """The checks in one of the formats: plain, json or github."""
     if form == "github":
         return markdown.table_of_papers(checks, papers)
-    return json.dumps(as_document(checks, papers), indent=1, allow_nan=False) if form == "json" else lines(checks)
+    return (
+        json.dumps(as_document(checks, papers), indent=1, allow_nan=False)
+        if form == "json"
+        else lines(checks)
+    )
 
 
 def lines(checks: Iterable[Check]) -> str:
@@ -25,7 +29,9 @@ def lines(checks: Iterable[Check]) -> str:
     for check in checks:
         slow = sum(case.full for case in check.cases)
         note = f" [{slow} only with --full]" if slow else ""
-        told.append(f"{check.key.ljust(width)}  {len(check.cases):3d} cases{note}  {check.statement}")
+        told.append(
+            f"{check.key.ljust(width)}  {len(check.cases):3d} cases{note}  {check.statement}"
+        )
     return "\n".join(told)
 
 
@@ -42,7 +48,12 @@ def as_document(checks: Iterable[Check], papers: Mapping[str, Paper]) -> list[di
             "source": check.source,
             "expected": str(check.expected),
             "cases": [
-                {"case": case.id, "setting": str(case.setting), "full": case.full, "parameters": plain(dict(case.parameters))}
+                {
+                    "case": case.id,
+                    "setting": str(case.setting),
+                    "full": case.full,
+                    "parameters": plain(dict(case.parameters)),
+                }
                 for case in check.cases
             ],
         }

@@ -6,10 +6,28 @@ from collections.abc import Iterable, Mapping
 
 from theory_checks.engine.registry import Check, Paper, Verdict
 from theory_checks.engine.runner import Row, Run
-from theory_checks.engine.summary import Theorem, by_theorem, counts, ends, evidence, percent, proved, totals, unproved
+from theory_checks.engine.summary import (
+    Theorem,
+    by_theorem,
+    counts,
+    ends,
+    evidence,
+    percent,
+    proved,
+    totals,
+    unproved,
+)
 from theory_checks.engine.terminal import measured_with
 
-_HEADING = ("verdict", "theorem", "statement", "cases", "worst claim", "of its tolerance", "certificate gap")
+_HEADING = (
+    "verdict",
+    "theorem",
+    "statement",
+    "cases",
+    "worst claim",
+    "of its tolerance",
+    "certificate gap",
+)
 
 
 def paper(title: str, rows: list[Row]) -> list[str]:
@@ -17,9 +35,18 @@ def paper(title: str, rows: list[Row]) -> list[str]:
     lines = [f"### {_safe(title)}", "", _line(_HEADING), _line("---" for _ in _HEADING)]
     for theorem in by_theorem(rows):
         worst, gap = theorem.worst, theorem.gap
-        verdict = theorem.label(str(theorem.verdict) if theorem.verdict is Verdict.HOLDS else f"**{theorem.verdict}**")
+        verdict = theorem.label(
+            str(theorem.verdict) if theorem.verdict is Verdict.HOLDS else f"**{theorem.verdict}**"
+        )
         share = "" if worst is None or theorem.verdict is Verdict.REFUTED else percent(worst.share)
-        cells = (verdict, f"`{theorem.check.name}`", theorem.check.statement, len(theorem.rows), theorem.deciding, share)
+        cells = (
+            verdict,
+            f"`{theorem.check.name}`",
+            theorem.check.statement,
+            len(theorem.rows),
+            theorem.deciding,
+            share,
+        )
         lines.append(_line((*cells, "" if gap is None else f"{gap:.1e}")))
     return [*lines, ""]
 
@@ -32,23 +59,34 @@ def closing(rows: Iterable[Row], *, run: Run | None = None) -> list[str]:
         for theorem in theorems:
             if theorem.verdict is verdict:
                 lines += _news(theorem)
-    told = ([run.times()] if run is not None else []) + ([measured_with(theorems[0].rows[0])] if theorems else [])
+    told = ([run.times()] if run is not None else []) + (
+        [measured_with(theorems[0].rows[0])] if theorems else []
+    )
     return [*lines, *told]
 
 
 def _proofs(theorems: list[Theorem]) -> list[str]:
     rows = [row for theorem in theorems for row in theorem.rows]
-    lines = [f"- not proved: `{row.check.key}`, {_safe(row.case.id)}: {_safe(reason)}" for row in rows for reason in unproved(row)]
+    lines = [
+        f"- not proved: `{row.check.key}`, {_safe(row.case.id)}: {_safe(reason)}"
+        for row in rows
+        for reason in unproved(row)
+    ]
     return [proved(rows), "", *lines, *([""] if lines else [])] if proved(rows) else []
 
 
 def _news(theorem: Theorem) -> list[str]:
     lines = [f"- **{theorem.verdict}** `{theorem.check.key}`: {_safe(theorem.check.statement)}"]
     lines += [
-        f"  - {_safe(row.case.id)}: {_safe(r.name)} has value {r.value:.12g}, below {r.claimed:.12g}{ends(r)}"
+        f"  - {_safe(row.case.id)}: {_safe(r.name)} has value {r.value:.12g}, below "
+        f"{r.claimed:.12g}{ends(r)}"
         for row, r in theorem.refutations
     ]
-    lines += [f"  - {_safe(row.case.id)}: {_safe(reason)}" for row in theorem.rows for reason in evidence(row)]
+    lines += [
+        f"  - {_safe(row.case.id)}: {_safe(reason)}"
+        for row in theorem.rows
+        for reason in evidence(row)
+    ]
     return [*lines, ""]
 
 
@@ -60,7 +98,11 @@ def table_of_papers(checks: Iterable[Check], papers: Mapping[str, Paper | str]) 
     lines = ["| paper | checks | status |", "| --- | --- | --- |"]
     for key, found in by_paper.items():
         names = ", ".join(f"`{check.name}`" for check in found)
-        others = [f"`{check.name}` {check.expected}" for check in found if check.expected is not Verdict.HOLDS]
+        others = [
+            f"`{check.name}` {check.expected}"
+            for check in found
+            if check.expected is not Verdict.HOLDS
+        ]
         lines.append(f"| {papers.get(key, key)} | {key}: {names} | {', '.join(others) or 'hold'} |")
     return "\n".join(lines)
 

@@ -1,4 +1,7 @@
-"""From a case to claims: solve, assert convergence, look at the point on the host, and compare what is identified."""
+"""From a case to claims.
+
+Solve, assert convergence, look at the point on the host, and compare what is identified.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,38 @@ from theory_checks.engine.registry import BOUNDARY_WIDTH, Case, NotConverged
 
 # Relative. The error of a value is quadratic in the gradient (1e-12), so what is left is rounding.
 VALUE = 1e-12
-# Relative to the largest entry predicted, for logits, Grams and features: the gradient (1e-12) times the condition number off the symmetry
-# (20 to 410). At the threshold of one layer the minimum is quartic in the factors: singular values of the factors go with the cube root
-# of the gradient, 1e-4, the logits with its square, 1e-8, which is still inside.
+# Relative to the largest entry predicted, for logits, Grams and features: the gradient (1e-12)
+# times the condition number off the symmetry (20 to 410). At the threshold of one layer the minimum
+# is quartic in the factors: singular values of the factors go with the cube root of the gradient,
+# 1e-4, the logits with its square, 1e-8, which is still inside.
 GEOMETRY = 1e-7
 # Relative duality gap, first order in the gradient.
 CERTIFICATE = 1e-10
 
 
 def solve(case: Case, **options) -> ufm.Solution:
-    """Minimise from the random starts of the case. Convergence is asserted before any value is looked at."""
-    solution = ufm.minimise(case.problem, key=case.key, starts=case.starts, progress=False, **options)
+    """Minimise from the random starts of the case.
+
+    Convergence is asserted before any value is looked at.
+    """
+    solution = ufm.minimise(
+        case.problem, key=case.key, starts=case.starts, progress=False, **options
+    )
     if solution.result is ufm.Result.INTERRUPTED:
         raise KeyboardInterrupt
     if solution.result is not ufm.Result.CONVERGED:
-        raise NotConverged(f"{solution} (codes of all starts: {np.asarray(solution.codes).tolist()})")
+        raise NotConverged(
+            f"{solution} (codes of all starts: {np.asarray(solution.codes).tolist()})"
+        )
     return solution
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setup:
-    """The numbers of a problem that the papers' formulas are written in; λ_b is 0 unless there is a penalised bias."""
+    """The numbers of a problem that the papers' formulas are written in.
+
+    Λ_b is 0 unless there is a penalised bias.
+    """
 
     counts: np.ndarray
     widths: tuple[int, ...]
@@ -135,38 +149,58 @@ class Point:
         return self.classifier @ self.class_means
 
     def weight_size(self) -> float:
-        """Scale of W Wᵀ where the prediction is zero: the decay bounds each factor, λ/2 ‖W‖² <= value."""
+        """Scale of W Wᵀ where the prediction is zero.
+
+        The decay bounds each factor, λ/2 ‖W‖² <= value.
+        """
         return float(np.prod(2 * self.value / np.asarray(self.problem.lambda_W)))
 
     def feature_size(self) -> float:
         """Scale of a class mean's square where the prediction is zero."""
         return 2 * self.value / float(self.problem.lambda_H * self.problem.labels.num_samples)
 
-    # claims -------------------------------------------------------------------------------------------------------------------------
+    # claims
+    # ----------------------------------------------------------------------
 
     def value_claim(self, predicted: float, *, name: str = "value", witness: bool = False) -> Claim:
         """The objective, relative."""
         return Claim(name, self.value, predicted, VALUE, scale=abs(predicted), witness=witness)
 
     def closed_form_claim(self) -> Claim:
-        """The value of the library's own closed form: a witness that the global optimum was found, whatever the theorem says of it."""
-        return self.value_claim(float(ufm.closed_form(self.problem).value), name="value of ufm.closed_form", witness=True)
+        """The value of the library's own closed form.
+
+        a witness that the global optimum was found, whatever the theorem says of it.
+        """
+        return self.value_claim(
+            float(ufm.closed_form(self.problem).value),
+            name="value of ufm.closed_form",
+            witness=True,
+        )
 
     def certificate_claim(self) -> Claim:
-        """The duality gap, which bounds the distance to the global minimum without any closed form. One layer only."""
+        """The duality gap, which bounds the distance to the global minimum without any closed form.
+
+        One layer only.
+        """
         gap = float(ufm.certify(self.problem, self.params).gap)
         points = ((self.problem, self.params),)
         return Claim(CERTIFICATE_CLAIM, gap, 0.0, CERTIFICATE, witness=True, points=points)
 
     def witnesses(self) -> list[Claim]:
-        """All evidence that the point is the global minimum, outside the hypotheses as well as inside."""
+        """All evidence that the point is the global minimum, outside the hypotheses as well as
+        inside."""
         claims = [self.closed_form_claim()]
         return [*claims, self.certificate_claim()] if self.problem.depth == 1 else claims
 
     def collapse_claim(self) -> Claim:
-        """NC1: every feature equals its class mean; relative to the size of the features, or of what decay allows where they vanish."""
+        """NC1: every feature equals its class mean.
+
+        Relative to the size of the features, or of what decay allows where they vanish.
+        """
         scatter = np.linalg.norm(self.features - self.class_means[:, self.class_index])
-        size = max(np.linalg.norm(self.features), np.sqrt(2 * self.value / float(self.problem.lambda_H)))
+        size = max(
+            np.linalg.norm(self.features), np.sqrt(2 * self.value / float(self.problem.lambda_H))
+        )
         return Claim("NC1: features equal their class mean", scatter / size, 0.0, GEOMETRY)
 
     def logits_claim(self, class_logits: np.ndarray) -> Claim:
@@ -175,30 +209,48 @@ class Point:
 
     def weight_gram_claim(self, predicted: np.ndarray) -> Claim:
         """W Wᵀ of the product of all factors."""
-        return matrix_claim("W Wᵀ", self.classifier @ self.classifier.T, predicted, size=self.weight_size())
+        return matrix_claim(
+            "W Wᵀ", self.classifier @ self.classifier.T, predicted, size=self.weight_size()
+        )
 
     def feature_gram_claim(self, predicted: np.ndarray) -> Claim:
         """Gram of the class means."""
-        return matrix_claim("H̄ᵀ H̄", self.class_means.T @ self.class_means, predicted, size=self.feature_size())
+        return matrix_claim(
+            "H̄ᵀ H̄", self.class_means.T @ self.class_means, predicted, size=self.feature_size()
+        )
 
     def bias_claim(self, predicted: np.ndarray) -> Claim:
         """The bias, absolute: targets are 0 and 1."""
         return Claim("bias", np.asarray(self.params.bias), predicted, GEOMETRY)
 
 
-def matrix_claim(name: str, measured: np.ndarray, predicted: np.ndarray, *, size: float, like=None) -> Claim:
-    """A matrix, relative to the largest entry of `like` (the prediction unless given), or to `size` where that is zero to rounding.
+def matrix_claim(
+    name: str, measured: np.ndarray, predicted: np.ndarray, *, size: float, like=None
+) -> Claim:
+    """A matrix, relative to the largest entry of `like` (the prediction unless given), or to `size`
+    where that is zero to rounding.
 
-    Two measured matrices that should be equal need `like`: where both vanish, one rounding error is no scale for the other.
+    Two measured matrices that should be equal need `like`: where both vanish, one rounding error is
+    no scale for the other.
     """
     largest = float(np.max(np.abs(predicted if like is None else like)))
-    return Claim(name, measured, predicted, GEOMETRY, scale=largest if largest > BOUNDARY_WIDTH * size else size)
+    return Claim(
+        name,
+        measured,
+        predicted,
+        GEOMETRY,
+        scale=largest if largest > BOUNDARY_WIDTH * size else size,
+    )
 
 
-def projector_claims(name: str, matrix: np.ndarray, *, factor: float, rank: int, null: np.ndarray | None = None) -> list[Claim]:
-    """`matrix` is `factor` times an orthogonal projector of this rank, and `null` (K,) lies in its kernel.
+def projector_claims(
+    name: str, matrix: np.ndarray, *, factor: float, rank: int, null: np.ndarray | None = None
+) -> list[Claim]:
+    """`matrix` is `factor` times an orthogonal projector of this rank, and `null` (K,) lies in its
+    kernel.
 
-    Which projector is left open by the theorem (ties at the rank cut), so spectrum and symmetry are what can be compared.
+    Which projector is left open by the theorem (ties at the rank cut), so spectrum and symmetry are
+    what can be compared.
     """
     K = len(matrix)
     spectrum = np.zeros(K)
@@ -207,7 +259,11 @@ def projector_claims(name: str, matrix: np.ndarray, *, factor: float, rank: int,
     claims = [
         Claim(f"{name}: symmetric", matrix, matrix.T, GEOMETRY, scale=scale),
         Claim(
-            f"{name}: spectrum of a projector of rank {rank}", np.linalg.eigvalsh((matrix + matrix.T) / 2), spectrum, GEOMETRY, scale=scale
+            f"{name}: spectrum of a projector of rank {rank}",
+            np.linalg.eigvalsh((matrix + matrix.T) / 2),
+            spectrum,
+            GEOMETRY,
+            scale=scale,
         ),
     ]
     if null is not None:

@@ -18,7 +18,9 @@ def anchor(*parts: str) -> str:
 
 def when(moment: str) -> str:
     """A moment to the minute, with its distance from universal time."""
-    return f"{moment[:10]} {moment[11:16]} UTC{moment[19:]}".replace("-00:00", "").replace("+00:00", "")
+    return f"{moment[:10]} {moment[11:16]} UTC{moment[19:]}".replace("-00:00", "").replace(
+        "+00:00", ""
+    )
 
 
 def number(value: Any) -> str:
@@ -42,7 +44,11 @@ def values(array: Any) -> str:
     if shape == ():
         return number(array)
     if len(shape) == 1 and shape[0] <= _SHOWN_AS_NUMBERS:
-        return "(" + ", ".join("nan" if x is None else f"{x:.4g}".replace("-", "−") for x in array) + ")"
+        return (
+            "("
+            + ", ".join("nan" if x is None else f"{x:.4g}".replace("-", "−") for x in array)
+            + ")"
+        )
     return _shape(shape)
 
 

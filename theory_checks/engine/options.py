@@ -21,12 +21,25 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m theory_checks",
         description="Check published theorems against direct minimisation: a line a theorem.",
-        epilog="Without a command, `run` is meant: its options may follow directly. Exit status: 0 all as it should be, 1 a theorem"
+        epilog="Without a command, `run` is meant: its options may follow directly. Exit status: 0 "
+        "all as it should be, 1 a theorem"
         " fails or was not decided, 2 bad input, 130 interrupted.",
     )
     # what the commands that lack an option have in its place
-    top.set_defaults(out=None, source=None, json=None, counterexamples=None, full=False, prove=False, pattern="", format="plain", names=())
-    commands = top.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(_COMMANDS)}}}")
+    top.set_defaults(
+        out=None,
+        source=None,
+        json=None,
+        counterexamples=None,
+        full=False,
+        prove=False,
+        pattern="",
+        format="plain",
+        names=(),
+    )
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar=f"{{{','.join(_COMMANDS)}}}"
+    )
     made = {name: commands.add_parser(name, help=about) for name, about in _ABOUT.items()}
     _add_output(made)
     for name in ("run", "report", "all"):
@@ -34,13 +47,20 @@ def parser() -> argparse.ArgumentParser:
         made[name].add_argument(
             "--prove",
             action="store_true",
-            help="enclose every minimum that is certified, and both sides of every refutation, with all rounding accounted for"
+            help="enclose every minimum that is certified, and both sides of every refutation, "
+            "with all rounding accounted for"
             " (needs the extra ufm[proofs])",
         )
     for name in ("run", "report", "figures", "all"):
         _add_running(made[name])
     for name in ("run", "report", "all", "list"):
-        made[name].add_argument("-k", metavar="PATTERN", dest="pattern", default="", help="only checks whose key contains PATTERN")
+        made[name].add_argument(
+            "-k",
+            metavar="PATTERN",
+            dest="pattern",
+            default="",
+            help="only checks whose key contains PATTERN",
+        )
     return top
 
 
@@ -48,7 +68,8 @@ _ABOUT = {
     "run": "run the checks",
     "report": "run the checks and write one page about them, which opens from disk",
     "figures": "run what the figures of the papers show, and draw them",
-    "all": "run the checks and what the figures show, each once, and write the page and the figures",
+    "all": "run the checks and what the figures show, each once, and write the page and the "
+    "figures",
     "list": "list the checks",
 }
 
@@ -56,29 +77,51 @@ _ABOUT = {
 def _add_output(made: dict[str, argparse.ArgumentParser]) -> None:
     """Where things are written and in which form; folders are made if need be."""
     run, report, figures, everything, listed = (made[name] for name in _COMMANDS)
-    run.add_argument("--json", metavar="FILE", type=path_argument, help="write the rows to FILE as well")
     run.add_argument(
-        "--counterexamples", metavar="DIR", type=path_argument, help="write the point that refutes a theorem to DIR, one .npz file each"
+        "--json", metavar="FILE", type=path_argument, help="write the rows to FILE as well"
+    )
+    run.add_argument(
+        "--counterexamples",
+        metavar="DIR",
+        type=path_argument,
+        help="write the point that refutes a theorem to DIR, one .npz file each",
     )
     run.add_argument(
         "--format",
         choices=("plain", "json", "github"),
         default="plain",
-        help="plain: for a screen (default); json: the rows and nothing else; github: tables in Markdown",
+        help="plain: for a screen (default); json: the rows and nothing else; github: tables in "
+        "Markdown",
     )
     for command, what in (
         (report, "folder of the page, its numbers and the counterexamples"),
         (figures, "folder of the figures, and of the data file beside each"),
-        (everything, "folder of the page, its numbers and the counterexamples, with the figures in a folder of their own"),
+        (
+            everything,
+            "folder of the page, its numbers and the counterexamples, with the figures in a "
+            "folder of their own",
+        ),
     ):
         command.add_argument("--out", metavar="DIR", required=True, type=path_argument, help=what)
     report.add_argument(
-        "--from", metavar="FILE", dest="source", type=path_argument, help="run nothing: take the rows that `run --json FILE` wrote"
+        "--from",
+        metavar="FILE",
+        dest="source",
+        type=path_argument,
+        help="run nothing: take the rows that `run --json FILE` wrote",
     )
     figures.add_argument(
-        "names", metavar="PAPER", nargs="*", help="papers, or single figures such as ours/phase-diagram (all unless given)"
+        "names",
+        metavar="PAPER",
+        nargs="*",
+        help="papers, or single figures such as ours/phase-diagram (all unless given)",
     )
-    figures.add_argument("--format", metavar="LIST", default="pdf,png", help="formats of the files: pdf, png, svg (pdf,png unless given)")
+    figures.add_argument(
+        "--format",
+        metavar="LIST",
+        default="pdf,png",
+        help="formats of the files: pdf, png, svg (pdf,png unless given)",
+    )
     figures.add_argument(
         "--from",
         metavar="FILE",
@@ -90,17 +133,40 @@ def _add_output(made: dict[str, argparse.ArgumentParser]) -> None:
         "--format",
         choices=("plain", "json", "github"),
         default="plain",
-        help="plain: a line a check (default); json: all that is known of each; github: the README's table of papers",
+        help="plain: a line a check (default); json: all that is known of each; github: the "
+        "README's table of papers",
     )
-    listed.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    listed.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        dest="format",
+        help="the same as --format json",
+    )
 
 
 def _add_running(command: argparse.ArgumentParser) -> None:
     """How it is run and what the screen shows of it."""
-    command.add_argument("--jobs", metavar="N", type=_jobs, help="processes to use (one a core, at most 8, unless given; 1: only this one)")
-    command.add_argument("--no-cache", action="store_true", help="keep no compiled programs between runs")
-    command.add_argument("-v", "--verbose", action="store_true", help="a line a case, and everything that did not hold")
-    command.add_argument("--records", action="store_true", help="show the short ones of the numbers that figures are made of")
+    command.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_jobs,
+        help="processes to use (one a core, at most 8, unless given; 1: only this one)",
+    )
+    command.add_argument(
+        "--no-cache", action="store_true", help="keep no compiled programs between runs"
+    )
+    command.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="a line a case, and everything that did not hold",
+    )
+    command.add_argument(
+        "--records",
+        action="store_true",
+        help="show the short ones of the numbers that figures are made of",
+    )
 
 
 def _jobs(text: str) -> int:

@@ -1,4 +1,7 @@
-"""The papers' figures for the page, drawn from the rows of its document: what the rows do not allow is left out."""
+"""The papers' figures for the page, drawn from the rows of its document.
+
+What the rows do not allow is left out.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,18 @@ from theory_checks.engine import catalogue
 
 # the folder beside the page in which the figures lie as files
 FOLDER = "figures"
-# CSS pixels for an inch of the printed figure: its text is then a little smaller than that of the page
+# CSS pixels for an inch of the printed figure: its text is then a little smaller than that of the
+# page
 _SCALE = 118
 
 
-def drawn(document: Mapping[str, Any], folder: str | os.PathLike | None = None) -> dict[str, list[dict[str, Any]]]:
-    """The figures of each paper: words, picture and size, the theorems shown, and the files of it that lie in `folder`."""
+def drawn(
+    document: Mapping[str, Any], folder: str | os.PathLike | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """The figures of each paper.
+
+    Words, picture and size, the theorems shown, and the files of it that lie in `folder`.
+    """
     # matplotlib takes a second to import
     if not set(document["papers"]) & set(catalogue.folders()):
         return {}
@@ -37,11 +46,14 @@ def drawn(document: Mapping[str, Any], folder: str | os.PathLike | None = None) 
             {
                 "key": entry.key,
                 "caption": entry.description,
-                "picture": Markup("data:image/svg+xml;base64,") + base64.b64encode(picture).decode("ascii"),
+                "picture": Markup("data:image/svg+xml;base64,")
+                + base64.b64encode(picture).decode("ascii"),
                 "width": round(_SCALE * width),
                 "height": round(_SCALE * height),
                 "theorems": theorems,
-                "files": [] if folder is None else _files(Path(folder) / FOLDER, entry.stem, data.encoded()),
+                "files": []
+                if folder is None
+                else _files(Path(folder) / FOLDER, entry.stem, data.encoded()),
             }
         )
     return found

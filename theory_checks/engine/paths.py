@@ -1,4 +1,7 @@
-"""Iterates as checks see them: a solver one step at a time, and what every point of its path cost."""
+"""Iterates as checks see them.
+
+a solver one step at a time, and what every point of its path cost.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from theory_checks.engine.registry import NotConverged
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Path:
-    """What a method did: step numbers, gradients and Hessian-vector products used so far, and the point there."""
+    """What a method did.
+
+    Step numbers, gradients and Hessian-vector products used so far, and the point there.
+    """
 
     steps: np.ndarray
     products: np.ndarray
@@ -20,7 +26,10 @@ class Path:
 
 
 def stepwise(problem: ufm.Problem, start: ufm.Params, solver) -> tuple[ufm.Solution, Path]:
-    """`minimise` one step at a time from `start`, until it converges; `solver` has `max_steps` 1."""
+    """`minimise` one step at a time from `start`, until it converges.
+
+    `solver` has `max_steps` 1.
+    """
     solution = ufm.minimise(problem, start=start, solver=solver, progress=False)
     rows = [(0, 0, start)]
     while True:

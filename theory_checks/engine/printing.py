@@ -1,4 +1,7 @@
-"""Rows as they are done: the table of a paper is printed when its last case is, and lost output costs no numbers."""
+"""Rows as they are done.
+
+The table of a paper is printed when its last case is, and lost output costs no numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,33 @@ from ufm._progress import Progress
 
 
 def look_of(screen, *, verbose: bool, records: bool, prove: bool = False) -> Look:
-    """How to show things here: colours on a terminal only, and none where the user asks for none."""
+    """How to show things here.
+
+    Colours on a terminal only, and none where the user asks for none.
+    """
     terminal_here = screen.isatty()
-    width = shutil.get_terminal_size((terminal.WIDTH, 24)).columns if terminal_here else terminal.WIDTH
-    return Look(max(width, 60), terminal_here and "NO_COLOR" not in os.environ, verbose, records, prove)
+    width = (
+        shutil.get_terminal_size((terminal.WIDTH, 24)).columns if terminal_here else terminal.WIDTH
+    )
+    return Look(
+        max(width, 60), terminal_here and "NO_COLOR" not in os.environ, verbose, records, prove
+    )
 
 
 class Printer:
-    """Prints rows in one of the formats. `gone`: nobody reads any more, and nothing more is printed."""
+    """Prints rows in one of the formats.
 
-    def __init__(self, plan: Sequence[tuple[Check, Case]], papers: Mapping[str, Paper | str], look: Look, *, form: str):
+    `gone`: nobody reads any more, and nothing more is printed.
+    """
+
+    def __init__(
+        self,
+        plan: Sequence[tuple[Check, Case]],
+        papers: Mapping[str, Paper | str],
+        look: Look,
+        *,
+        form: str,
+    ):
         self.papers, self.look, self.form = papers, look, form
         self.checks = list(dict.fromkeys(check for check, _ in plan))
         self.left = collections.Counter(check.paper for check, _ in plan)
@@ -58,7 +78,9 @@ class Printer:
         rows = runner.in_order(self.waiting.pop(key), self.checks)
         title = str(self.papers.get(key, key))
         if self.form == "plain":
-            self._print([*([] if self.begun else self.layout.heading()), *self.layout.paper(title, rows)])
+            self._print(
+                [*([] if self.begun else self.layout.heading()), *self.layout.paper(title, rows)]
+            )
         elif self.form == "github":
             self._print(markdown.paper(title, rows))
         self.begun = True

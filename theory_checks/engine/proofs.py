@@ -1,4 +1,7 @@
-"""What `--prove` adds to a row: its certified minima enclosed, and both sides of its refutations, with every rounding accounted for."""
+"""What `--prove` adds to a row.
+
+Its certified minima enclosed, and both sides of its refutations, with every rounding accounted for.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,17 @@ import numpy as np
 from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim
 from theory_checks.engine.counterexamples import Refutation
 
-# Relative width of an enclosure that proves a case. It is of second order in the gradient, of which a solve leaves 1e-12, so that what is
-# left is the rounding of the ends and of a dual norm, K eps.
+# Relative width of an enclosure that proves a case. It is of second order in the gradient, of which
+# a solve leaves 1e-12, so that what is left is the rounding of the ends and of a dual norm, K eps.
 WIDTH = 1e-12
 WIDTH_CLAIM = "width of the enclosure"
 
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-    """`lower` <= the global minimum <= `upper` for one problem that a row certifies; where there is no proof, the `reason`.
+    """`lower` <= the global minimum <= `upper` for one problem that a row certifies.
+
+    Where there is no proof, the `reason`.
 
     `width` is relative.
     """
@@ -47,7 +52,8 @@ def without_library() -> str | None:
 
 
 def proofs_of(claims: Iterable[Claim]) -> tuple[Proof, ...]:
-    """A proof, or the reason why there is none, for each point that certificates of these claims are of."""
+    """A proof, or the reason why there is none, for each point that certificates of these claims
+    are of."""
     found: list[Proof] = []
     for claim in claims:
         found += [_proof(problem, params) for problem, params in claim.points]
@@ -67,15 +73,21 @@ def _proof(problem, params) -> Proof:
 
 
 def width_claims(proofs: Iterable[Proof]) -> list[Claim]:
-    """The widest enclosure as a witness: one that is wide says that the point is not what its certificate says."""
+    """The widest enclosure as a witness.
+
+    One that is wide says that the point is not what its certificate says.
+    """
     widths = [proof.width for proof in proofs if not proof.reason]
     return [Claim(WIDTH_CLAIM, max(widths), 0.0, WIDTH, witness=True)] if widths else []
 
 
 def enclosed(refutation: Refutation) -> Refutation:
-    """The refutation with the upper end of its value, and the lower end of the least value claimed where its check has one."""
+    """The refutation with the upper end of its value, and the lower end of the least value claimed
+    where its check has one."""
     lower = None if refutation.least is None else refutation.least()
-    return dataclasses.replace(refutation, upper=value_above(refutation.arrays), claimed_lower=lower)
+    return dataclasses.replace(
+        refutation, upper=value_above(refutation.arrays), claimed_lower=lower
+    )
 
 
 def value_above(arrays: Mapping[str, np.ndarray]) -> float:
@@ -88,11 +100,15 @@ def value_above(arrays: Mapping[str, np.ndarray]) -> float:
         Z, decays = arb_mat(a["H"].tolist()), fractions(a["lambda_W"])
         masses, bias = fractions(a["masses"]), fractions(a["b"])
         decay = fractions(a["lambda_b"]) * sum_of_squares(a["b"])
-        decay += fractions(a["lambda_H"]) * sum(m * sum_of_squares(h) for m, h in zip(masses, a["H"].T, strict=True))
+        decay += fractions(a["lambda_H"]) * sum(
+            m * sum_of_squares(h) for m, h in zip(masses, a["H"].T, strict=True)
+        )
         for layer, lam in enumerate(decays, start=1):
             W = a[f"W_{layer}"]
             Z, decay = arb_mat(W.tolist()) * Z, decay + lam * sum_of_squares(W)
-        logits = [[z + b for z, b in zip(column, bias, strict=True)] for column in Z.transpose().tolist()]
+        logits = [
+            [z + b for z, b in zip(column, bias, strict=True)] for column in Z.transpose().tolist()
+        ]
         columns = zip(masses, logits, fractions(a["targets"].T), strict=True)
         losses = sum(m * loss.enclose(z, q) for m, z, q in columns)
         return round_up(losses / sum(masses) + decay / 2)

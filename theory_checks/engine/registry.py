@@ -1,4 +1,6 @@
-r'''What a check is: a theorem with its hypotheses as code, cases inside and outside them, and claims that can be wrong.
+r'''What a check is.
+
+a theorem with its hypotheses as code, cases inside and outside them, and claims that can be wrong.
 
     @check(key="paper/what", formula=r"…", source="…", regime=regime, cases=(Case(…), …))
     def what(case):
@@ -21,7 +23,8 @@ from typing import Any
 from theory_checks.engine.claims import Claim, Record
 from theory_checks.engine.counterexamples import Refutation
 
-# relative distance within which a hypothesis counts as met with equality: far above rounding, far below any case off the boundary
+# relative distance within which a hypothesis counts as met with equality: far above rounding, far
+# below any case off the boundary
 BOUNDARY_WIDTH = 1e-9
 
 
@@ -34,7 +37,8 @@ class Setting(enum.StrEnum):
 
     @classmethod
     def below(cls, value: float, threshold: float) -> Setting:
-        """Inside when value < threshold, on the boundary when they agree to `BOUNDARY_WIDTH`, else outside."""
+        """Inside when value < threshold, on the boundary when they agree to `BOUNDARY_WIDTH`, else
+        outside."""
         if abs(value - threshold) <= BOUNDARY_WIDTH * max(abs(value), abs(threshold)):
             return cls.BOUNDARY
         return cls.INSIDE if value < threshold else cls.OUTSIDE
@@ -46,13 +50,21 @@ class Setting(enum.StrEnum):
 
     @classmethod
     def all_of(cls, *conditions: Setting | bool) -> Setting:
-        """The setting of a conjunction: outside if any condition is, else on the boundary if any is. True is inside, False outside."""
-        settings = {c if isinstance(c, Setting) else (cls.INSIDE if c else cls.OUTSIDE) for c in conditions}
+        """The setting of a conjunction.
+
+        Outside if any condition is, else on the boundary if any is. True is inside, False outside.
+        """
+        settings = {
+            c if isinstance(c, Setting) else (cls.INSIDE if c else cls.OUTSIDE) for c in conditions
+        }
         return next((s for s in (cls.OUTSIDE, cls.BOUNDARY) if s in settings), cls.INSIDE)
 
 
 class Verdict(enum.StrEnum):
-    """What a run says about a theorem. Refuted means: shown false by a lower value, which is a result and not a failure."""
+    """What a run says about a theorem.
+
+    Refuted means: shown false by a lower value, which is a result and not a failure.
+    """
 
     HOLDS = "holds"
     REFUTED = "refuted"
@@ -72,24 +84,40 @@ class Verdict(enum.StrEnum):
 
 
 class NotConverged(RuntimeError):
-    """A solve that did not converge: its numbers say nothing about the theorem, so the case is an error and not a failure."""
+    """A solve that did not converge.
+
+    Its numbers say nothing about the theorem, so the case is an error and not a failure.
+    """
 
 
-def one_hot_problem(class_counts, *, widths, lambda_W, lambda_H, bias=None, loss="MeanSquaredError", collapsed=False):
-    """The problem of a case: one-hot labels, full columns and squared error unless said, in the normalisation of `ufm`."""
+def one_hot_problem(
+    class_counts, *, widths, lambda_W, lambda_H, bias=None, loss="MeanSquaredError", collapsed=False
+):
+    """The problem of a case.
+
+    One-hot labels, full columns and squared error unless said, in the normalisation of `ufm`.
+    """
     import ufm
 
     labels = ufm.one_hot(class_counts, collapsed=collapsed)
-    return ufm.Problem(labels, loss=getattr(ufm, loss)(), widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+    return ufm.Problem(
+        labels,
+        loss=getattr(ufm, loss)(),
+        widths=widths,
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        bias=bias,
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """One problem on which a theorem is tried.
 
-    `parameters` are plain numbers in the paper's own normalisation; `build` turns them into a `ufm.Problem`; `options` is
-    whatever else the check reads. `setting` is declared and must agree with the check's regime. `starts`: random starts, the best of
-    which counts. `full`: left to the full run, because it is slow or its shapes are compiled for it alone.
+    `parameters` are plain numbers in the paper's own normalisation; `build` turns them into a
+    `ufm.Problem`; `options` is whatever else the check reads. `setting` is declared and must agree
+    with the check's regime. `starts`: random starts, the best of which counts. `full`: left to the
+    full run, because it is slow or its shapes are compiled for it alone.
     """
 
     id: str
@@ -119,7 +147,10 @@ Function = Callable[[Case], Iterable[Claim | Record | Refutation]]
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """A source of theorems; as a string, the title of its table. `part`: which half of a paper that fills two folders."""
+    """A source of theorems; as a string, the title of its table.
+
+    `part`: which half of a paper that fills two folders.
+    """
 
     key: str
     title: str
@@ -135,9 +166,10 @@ class Paper:
 class Check:
     """A theorem and the function that tries it on a case.
 
-    `key` is "paper/what", `formula` is LaTeX, `regime` (case → `Setting`) is the hypotheses as code. What stands in code has its words
-    beside it: the first paragraph of the docstring of `function` is the statement, that of `regime` the hypotheses. `expected` is the
-    verdict of the last full run, which a test compares: a published theorem that is false says so here.
+    `key` is "paper/what", `formula` is LaTeX, `regime` (case → `Setting`) is the hypotheses as
+    code. What stands in code has its words beside it: the first paragraph of the docstring of
+    `function` is the statement, that of `regime` the hypotheses. `expected` is the verdict of the
+    last full run, which a test compares: a published theorem that is false says so here.
     """
 
     key: str
@@ -186,7 +218,8 @@ def _first_paragraph(function: Callable) -> str:
 class Registry:
     """All checks by key, and the papers that they are from.
 
-    `loader`: a function, importable by name, with which another process gets the same registry; None where there is none.
+    `loader`: a function, importable by name, with which another process gets the same registry;
+    None where there is none.
     """
 
     def __init__(self, *, loader: Callable[[], Registry] | None = None):
@@ -208,25 +241,38 @@ class Registry:
         cases: Iterable[Case],
         expected: Verdict = Verdict.HOLDS,
     ):
-        """Decorator: register `function(case)`, which yields claims and records, as the check `key`."""
+        """Decorator: register `function(case)`, which yields claims and records, as the check
+        `key`."""
 
         def register(function: Function) -> Function:
             entry = Check(key, formula, source, regime, tuple(cases), function, expected)
             ids = [case.id for case in entry.cases]
             assert entry.paper in self.papers, f"{key}: `paper` must name the paper first"
             assert key not in self.checks, f"{key} is registered twice"
-            assert all((entry.name, entry.statement, entry.hypotheses)), f"{key}: the name and two docstrings are the words of the report"
-            assert len(set(ids)) == len(ids) > 0, f"{key}: case ids must be given and distinct: {ids}"
+            assert all((entry.name, entry.statement, entry.hypotheses)), (
+                f"{key}: the name and two docstrings are the words of the report"
+            )
+            assert len(set(ids)) == len(ids) > 0, (
+                f"{key}: case ids must be given and distinct: {ids}"
+            )
             self.checks[key] = entry
             return function
 
         return register
 
     def arrange(self) -> None:
-        """Bring papers and checks into the order of the tables, in whatever order their modules were imported."""
-        self.papers = dict(sorted(self.papers.items(), key=lambda item: (item[1].arxiv or "", item[0])))
+        """Bring papers and checks into the order of the tables, in whatever order their modules
+        were imported."""
+        self.papers = dict(
+            sorted(self.papers.items(), key=lambda item: (item[1].arxiv or "", item[0]))
+        )
         place = {key: number for number, key in enumerate(self.papers)}
-        self.checks = dict(sorted(self.checks.items(), key=lambda item: (place[item[1].paper], item[1].function.__module__)))
+        self.checks = dict(
+            sorted(
+                self.checks.items(),
+                key=lambda item: (place[item[1].paper], item[1].function.__module__),
+            )
+        )
 
     def matching(self, pattern: str = "") -> list[Check]:
         """The checks whose key contains `pattern`, letter case ignored."""

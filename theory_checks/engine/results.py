@@ -1,4 +1,7 @@
-"""What a run leaves behind: rows, counterexamples, the page, the figures; and where there is no place for them."""
+"""What a run leaves behind: rows, counterexamples, the page, the figures.
+
+And where there is no place for them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ from theory_checks.engine.runner import Row, Run
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """What to say of it: lines on what was written, complaints about figures that lack rows, and the rows as text where asked for."""
+    """What to say of it.
+
+    Lines on what was written, complaints about figures that lack rows, and the rows as text where
+    asked for.
+    """
 
     lines: list[str]
     lacking: list[str]
@@ -29,9 +36,14 @@ def wanted(options: argparse.Namespace) -> bool:
 
 
 def without_place(options: argparse.Namespace) -> str | None:
-    """Make the folders of the output, before anything is run; what is wrong with one that cannot be made."""
+    """Make the folders of the output, before anything is run.
+
+    What is wrong with one that cannot be made.
+    """
     named = {"--out": options.out, "--counterexamples": options.counterexamples}
-    named["--json"] = None if options.json is None else os.path.dirname(os.path.abspath(options.json))
+    named["--json"] = (
+        None if options.json is None else os.path.dirname(os.path.abspath(options.json))
+    )
     for option, folder in named.items():
         if folder is not None:
             try:
@@ -41,15 +53,30 @@ def without_place(options: argparse.Namespace) -> str | None:
     return None
 
 
-def write_page(folder: str | os.PathLike, rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
-    """Write the page of a document, the document and the counterexamples of its rows; returns the paths, the page and its rows last."""
+def write_page(
+    folder: str | os.PathLike, rows: Sequence[Row], document: Mapping[str, Any]
+) -> list[str]:
+    """Write the page of a document, the document and the counterexamples of its rows.
+
+    Returns the paths, the page and its rows last.
+    """
     from theory_checks.engine import html_report
 
     # the page last: it links to the files that are there
-    return [*files.write_counterexamples(folder, rows), *html_report.write_document(folder, document)]
+    return [
+        *files.write_counterexamples(folder, rows),
+        *html_report.write_document(folder, document),
+    ]
 
 
-def write(options: argparse.Namespace, rows: Sequence[Row], papers: Mapping[str, Paper | str], *, finished: bool, run: Run) -> Written:
+def write(
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    papers: Mapping[str, Paper | str],
+    *,
+    finished: bool,
+    run: Run,
+) -> Written:
     """Write all that was asked for."""
     lines, lacking = [], []
     document = as_document(rows, papers, finished=finished, command=options.typed, run=run)
@@ -63,11 +90,24 @@ def write(options: argparse.Namespace, rows: Sequence[Row], papers: Mapping[str,
         from theory_checks.engine import page_figures
         from theory_checks.engine.figures import command
 
-        folder = options.out if options.command == "figures" else os.path.join(options.out, page_figures.FOLDER)
-        # from the document, as those of the page: the same numbers to the last bit, which is how the page knows its files
-        told, lacking = command.draw(folder, document["rows"], names=options.names, formats=getattr(options, "formats", ("pdf", "png")))
+        folder = (
+            options.out
+            if options.command == "figures"
+            else os.path.join(options.out, page_figures.FOLDER)
+        )
+        # from the document, as those of the page: the same numbers to the last bit, which is how
+        # the page knows its files
+        told, lacking = command.draw(
+            folder,
+            document["rows"],
+            names=options.names,
+            formats=getattr(options, "formats", ("pdf", "png")),
+        )
         lines += told
     if options.command in ("report", "all"):
         paths = write_page(options.out, rows, document)
-        lines += [f"counterexample: {path}" for path in paths[:-2]] + [f"page: {paths[-2]}", f"rows: {paths[-1]}"]
+        lines += [f"counterexample: {path}" for path in paths[:-2]] + [
+            f"page: {paths[-2]}",
+            f"rows: {paths[-1]}",
+        ]
     return Written(lines, lacking, files.json_text(document) if options.format == "json" else "")

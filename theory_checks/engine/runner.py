@@ -1,4 +1,7 @@
-"""Run checks into rows. The tables, the JSON file and later the figures and the report all read these rows and nothing else."""
+"""Run checks into rows.
+
+The tables, the JSON file and later the figures and the report all read these rows and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,10 @@ _PACKAGES = ("ufm", "jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
 class Row:
     """What one case of one check said.
 
-    `settings`: dtype, device, versions and seed it was measured with. `records`: numbers to show, not judged. `refutations`: points whose
-    value is lower than the theorem says is possible. `message`: why it is an error. `proofs`: of the points that it certifies; None when
-    nobody asked.
+    `settings`: dtype, device, versions and seed it was measured with. `records`: numbers to show,
+    not judged. `refutations`: points whose value is lower than the theorem says is possible.
+    `message`: why it is an error. `proofs`: of the points that it certifies; None when nobody
+    asked.
     """
 
     check: Check
@@ -53,11 +57,16 @@ class Row:
     @property
     def certificate_gap(self) -> float | None:
         """The largest certified gap to the global optimum, None where no certificate exists."""
-        return max((claim.error for claim in self.claims if claim.name == CERTIFICATE_CLAIM), default=None)
+        return max(
+            (claim.error for claim in self.claims if claim.name == CERTIFICATE_CLAIM), default=None
+        )
 
     @property
     def binding(self) -> tuple[Claim, ...]:
-        """The claims that must hold: all of them, or outside the hypotheses and where the theorem is refuted the witnesses."""
+        """The claims that must hold.
+
+        All of them, or outside the hypotheses and where the theorem is refuted the witnesses.
+        """
         theorem = self.case.setting is not Setting.OUTSIDE and not self.refutations
         return tuple(c for c in self.claims if c.witness or theorem)
 
@@ -68,23 +77,36 @@ class Row:
 
     @property
     def proved(self) -> bool:
-        """Whether it rests on proofs, and on no certificate or refutation without one. False where it has neither."""
+        """Whether it rests on proofs, and on no certificate or refutation without one.
+
+        False where it has neither.
+        """
         proofs = (*(self.proofs or ()), *self.refutations)
         return self.verdict.ok and bool(proofs) and all(proof.proved for proof in proofs)
 
     def plain(self) -> dict[str, Any]:
-        """Everything but the check and the case, which hold functions and cannot be sent to another process."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("check", "case")}
+        """Everything but the check and the case, which hold functions and cannot be sent to another
+        process."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("check", "case")
+        }
 
     def rejudged(self, claims: Iterable[Claim]) -> Row:
         """This row as it would read with other claims."""
         claims = tuple(claims)
-        return dataclasses.replace(self, claims=claims, verdict=judge(self.case.setting, claims, self.refutations))
+        return dataclasses.replace(
+            self, claims=claims, verdict=judge(self.case.setting, claims, self.refutations)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """When and on what a run was made, and what it cost: seconds of the clock, and of all processors together."""
+    """When and on what a run was made, and what it cost.
+
+    Seconds of the clock, and of all processors together.
+    """
 
     began: str
     machine: str
@@ -107,7 +129,9 @@ class Stopwatch:
 
     def stop(self, *, processes: int) -> Run:
         """What was spent so far."""
-        return Run(self.began, machine(), processes, time.perf_counter() - self.wall, _cpu() - self.cpu)
+        return Run(
+            self.began, machine(), processes, time.perf_counter() - self.wall, _cpu() - self.cpu
+        )
 
 
 def _cpu() -> float:
@@ -118,21 +142,33 @@ def machine() -> str:
     """Processor, cores and system, without the name of the machine."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+        model = next(
+            (line.partition(":")[2].strip() for line in file if line.startswith("model name")),
+            model,
+        )
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
-def judge(setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refutation, ...] = ()) -> Verdict:
-    """Inside and on the boundary every claim must hold; outside every witness must, and some claim of the theorem be clearly violated.
+def judge(
+    setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refutation, ...] = ()
+) -> Verdict:
+    """Inside and on the boundary every claim must hold.
 
-    With refutations the verdict is `refuted`, provided that each is lower by its own evaluation, that every witness holds, and that the
-    case is not outside the hypotheses, where nothing can be refuted.
+    Outside every witness must, and some claim of the theorem be clearly violated.
+
+    With refutations the verdict is `refuted`, provided that each is lower by its own evaluation,
+    that every witness holds, and that the case is not outside the hypotheses, where nothing can be
+    refuted.
     """
     if not claims:
         return Verdict.FAILS
     if refutations:
         lower = setting is not Setting.OUTSIDE and all(r.is_lower for r in refutations)
-        return Verdict.REFUTED if lower and all(c.holds for c in claims if c.witness) else Verdict.FAILS
+        return (
+            Verdict.REFUTED
+            if lower and all(c.holds for c in claims if c.witness)
+            else Verdict.FAILS
+        )
     if setting is not Setting.OUTSIDE:
         return Verdict.HOLDS if all(c.holds for c in claims) else Verdict.FAILS
     witnessed = all(c.holds for c in claims if c.witness)
@@ -141,7 +177,9 @@ def judge(setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refuta
 
 
 def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool = False) -> Row:
-    """One row. An exception, an unconverged solve included, becomes the verdict `error`; an interrupt passes through.
+    """One row. An exception, an unconverged solve included, becomes the verdict `error`.
+
+    An interrupt passes through.
 
     `prove`: enclose what it certifies, and its refutations.
     """
@@ -153,7 +191,9 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
     proofs = () if prove else None
     try:
         setting = check.regime(case)
-        assert setting is case.setting, f"the case is declared {case.setting} but its hypotheses say {setting}"
+        assert setting is case.setting, (
+            f"the case is declared {case.setting} but its hypotheses say {setting}"
+        )
         for found in check.function(case):
             if isinstance(found, Record):
                 records.append(found)
@@ -172,7 +212,9 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
     settings = {**settings, "seed": case.seed}
     kept = tuple(claim.without_points() for claim in claims)
     points = tuple(refutation.without_least() for refutation in refutations)
-    return Row(check, case, kept, seconds, verdict, settings, tuple(records), points, message, proofs)
+    return Row(
+        check, case, kept, seconds, verdict, settings, tuple(records), points, message, proofs
+    )
 
 
 def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check, Case]]:
@@ -184,8 +226,16 @@ def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check,
 OnCase = Callable[[int, int, Check, Case], None]
 
 
-def run(checks: Iterable[Check], *, full: bool = False, prove: bool = False, on_case: OnCase | None = None) -> Generator[Row, None, None]:
-    """Yield one row a case as it is done, so that what was done survives an interrupt. `on_case` is told of each case before it runs.
+def run(
+    checks: Iterable[Check],
+    *,
+    full: bool = False,
+    prove: bool = False,
+    on_case: OnCase | None = None,
+) -> Generator[Row, None, None]:
+    """Yield one row a case as it is done, so that what was done survives an interrupt.
+
+    `on_case` is told of each case before it runs.
 
     Raises `ValueError` when the default dtype is float32, which verifies no theorem.
     """
@@ -198,16 +248,28 @@ def run(checks: Iterable[Check], *, full: bool = False, prove: bool = False, on_
 
 
 def in_order(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
-    """The rows in the order of the checks and of their cases, whatever the order in which they were done."""
-    place = {pair: number for number, pair in enumerate((check.key, case.id) for check in checks for case in check.cases)}
+    """The rows in the order of the checks and of their cases, whatever the order in which they were
+    done."""
+    place = {
+        pair: number
+        for number, pair in enumerate(
+            (check.key, case.id) for check in checks for case in check.cases
+        )
+    }
     return sorted(rows, key=lambda row: place[row.check.key, row.case.id])
 
 
 def measured_in_float64() -> dict[str, Any]:
-    """The settings of a run; `ValueError` when the default dtype is float32, which verifies no theorem."""
+    """The settings of a run.
+
+    `ValueError` when the default dtype is float32, which verifies no theorem.
+    """
     settings = measured_with()
     if settings["dtype"] != "float64":
-        raise ValueError(f"`jax_enable_x64` must be on: a theorem is checked in float64; got a default dtype of {settings['dtype']}")
+        raise ValueError(
+            f"`jax_enable_x64` must be on: a theorem is checked in float64; got a default dtype "
+            f"of {settings['dtype']}"
+        )
     return settings
 
 
@@ -221,4 +283,8 @@ def measured_with() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return {"dtype": str(jax.numpy.zeros(()).dtype), "device": jax.devices()[0].device_kind, "versions": versions}
+    return {
+        "dtype": str(jax.numpy.zeros(()).dtype),
+        "device": jax.devices()[0].device_kind,
+        "versions": versions,
+    }

@@ -1,4 +1,7 @@
-"""What the rows of a theorem come to, for whatever shows them: its verdict, its worst claim, its gap, and what did not hold."""
+"""What the rows of a theorem come to, for whatever shows them.
+
+Its verdict, its worst claim, its gap, and what did not hold.
+"""
 
 from __future__ import annotations
 
@@ -37,22 +40,32 @@ class Theorem:
     def worst(self) -> Claim | None:
         """The claim that uses most of its tolerance, among those that must hold."""
         found = (row.worst for row in self.rows)
-        return max((claim for claim in found if claim is not None), key=lambda c: c.share, default=None)
+        return max(
+            (claim for claim in found if claim is not None), key=lambda c: c.share, default=None
+        )
 
     @property
     def gap(self) -> float | None:
         """The largest certified gap to the global optimum."""
-        return max((row.certificate_gap for row in self.rows if row.certificate_gap is not None), default=None)
+        return max(
+            (row.certificate_gap for row in self.rows if row.certificate_gap is not None),
+            default=None,
+        )
 
     @property
     def refutations(self) -> list[tuple[Row, Refutation]]:
         """The points that refute it, the lowest first."""
-        found = [(row, r) for row in self.rows if row.verdict is Verdict.REFUTED for r in row.refutations]
+        found = [
+            (row, r) for row in self.rows if row.verdict is Verdict.REFUTED for r in row.refutations
+        ]
         return sorted(found, key=lambda pair: -pair[1].below)
 
     @functools.cached_property
     def proved(self) -> bool:
-        """Whether the verdict rests on proofs: of every case, or for a refutation of each that refutes."""
+        """Whether the verdict rests on proofs.
+
+        Of every case, or for a refutation of each that refutes.
+        """
         deciding = [row for row in self.rows if row.verdict is self.verdict]
         return self.verdict.ok and all(row.proved for row in deciding)
 
@@ -83,7 +96,11 @@ def by_theorem(rows: Iterable[Row]) -> list[Theorem]:
 def counts(theorems: Iterable[Theorem]) -> str:
     """How many theorems have which verdict, the news first."""
     found = [theorem.verdict for theorem in theorems]
-    said = [f"{found.count(v)} {words[found.count(v) != 1]}" for v, words in COUNTED.items() if v in found]
+    said = [
+        f"{found.count(v)} {words[found.count(v) != 1]}"
+        for v, words in COUNTED.items()
+        if v in found
+    ]
     return ", ".join(said) or "none tried"
 
 
@@ -104,7 +121,11 @@ def labelled(verdict: str, proved: bool) -> str:
 
 def ends(refutation: Refutation) -> str:
     """The two ends of a refutation that is proved."""
-    return f": proved, {refutation.upper!r} < {refutation.claimed_lower!r}" if refutation.proved else ""
+    return (
+        f": proved, {refutation.upper!r} < {refutation.claimed_lower!r}"
+        if refutation.proved
+        else ""
+    )
 
 
 def proved(rows: Iterable[Row]) -> str:
@@ -114,17 +135,28 @@ def proved(rows: Iterable[Row]) -> str:
         return ""
     certified = [row for row in asked if row.proofs]
     done = sum(all(proof.proved for proof in row.proofs or ()) for row in certified)
-    widest = max((proof.width for row in certified for proof in row.proofs or () if proof.proved), default=None)
+    widest = max(
+        (proof.width for row in certified for proof in row.proofs or () if proof.proved),
+        default=None,
+    )
     said = f"proved: {done} of {_number(len(certified), 'certified case')}"
     if widest is not None:
         said += f", the widest enclosure {widest:.1e}"
     refutations = [r for row in asked if row.verdict is Verdict.REFUTED for r in row.refutations]
-    return said + (f"; {sum(r.proved for r in refutations)} of {_number(len(refutations), 'refutation')}" if refutations else "")
+    return said + (
+        f"; {sum(r.proved for r in refutations)} of {_number(len(refutations), 'refutation')}"
+        if refutations
+        else ""
+    )
 
 
 def unproved(row: Row) -> list[str]:
     """What of a case could not be proved, and why."""
-    reasons = [proof.reason or f"its enclosure is {proof.width:.1e} wide" for proof in row.proofs or () if not proof.proved]
+    reasons = [
+        proof.reason or f"its enclosure is {proof.width:.1e} wide"
+        for proof in row.proofs or ()
+        if not proof.proved
+    ]
     reasons += [f"{r.name}: {r.reason}" for r in row.refutations if r.reason]
     # a claim may be of many points with one reason
     return list(dict.fromkeys(" ".join(reason.split()) for reason in reasons))
@@ -152,14 +184,19 @@ def evidence(row: Row) -> list[str]:
         return ["a lower value outside the hypotheses refutes nothing"]
     if row.refutations:
         return [
-            f"{r.name}: its value {r.value:.12g} is not below {r.claimed:.12g} by more than rounding"
+            f"{r.name}: its value {r.value:.12g} is not below {r.claimed:.12g} by more than "
+            f"rounding"
             for r in row.refutations
             if not r.is_lower
         ]
     if not row.claims:
         return ["nothing was claimed"]
-    closest = max((claim for claim in row.claims if not claim.witness), key=lambda c: c.share, default=None)
-    largest = "" if closest is None else f"; the largest error is {closest.error:.1e}, {closest.name}"
+    closest = max(
+        (claim for claim in row.claims if not claim.witness), key=lambda c: c.share, default=None
+    )
+    largest = (
+        "" if closest is None else f"; the largest error is {closest.error:.1e}, {closest.name}"
+    )
     return [f"no claim of the theorem is clearly missed here, as one must be{largest}"]
 
 

@@ -1,4 +1,7 @@
-"""What a terminal shows: a line a theorem, and at the end once more whatever does not simply hold, with its numbers."""
+"""What a terminal shows.
+
+a line a theorem, and at the end once more whatever does not simply hold, with its numbers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,18 @@ from collections.abc import Iterable, Mapping
 
 from theory_checks.engine.registry import Check, Paper, Record, Verdict
 from theory_checks.engine.runner import Row, Run
-from theory_checks.engine.summary import Theorem, by_theorem, counts, ends, evidence, labelled, percent, proved, totals, unproved
+from theory_checks.engine.summary import (
+    Theorem,
+    by_theorem,
+    counts,
+    ends,
+    evidence,
+    labelled,
+    percent,
+    proved,
+    totals,
+    unproved,
+)
 
 # columns of a pipe, which has no width of its own
 WIDTH = 120
@@ -30,8 +44,8 @@ _HEADINGS = ("theorem", "cases", "worst claim", "of tol.", "gap", "statement")
 class Look:
     """Columns of the screen, whether it shows colours, and what is shown beside a line a theorem.
 
-    `verbose`: a line a case, whole statements, all that did not hold. `records`: the numbers of figures. `prove`: whether verdicts say that
-    they are proved.
+    `verbose`: a line a case, whole statements, all that did not hold. `records`: the numbers of
+    figures. `prove`: whether verdicts say that they are proved.
     """
 
     width: int = WIDTH
@@ -57,7 +71,8 @@ def tables(rows: Iterable[Row], papers: Mapping[str, Paper | str], look: Look | 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Widths of the columns, the same for all papers of a run, so that a table can be printed before the next is known."""
+    """Widths of the columns, the same for all papers of a run, so that a table can be printed
+    before the next is known."""
 
     look: Look
     name: int
@@ -69,7 +84,12 @@ class Layout:
         """The layout of a run of these checks."""
         longest = max((len(check.name) for check in checks), default=0)
         name = max(len(_HEADINGS[0]), min(longest, max(look.width // 4, 16)))
-        return cls(look, name, max(len(_HEADINGS[2]), min(22, look.width // 5)), "  " if look.width >= 100 else " ")
+        return cls(
+            look,
+            name,
+            max(len(_HEADINGS[2]), min(22, look.width // 5)),
+            "  " if look.width >= 100 else " ",
+        )
 
     def heading(self) -> list[str]:
         """The names of the columns."""
@@ -94,12 +114,23 @@ class Layout:
             _small(theorem.gap),
             theorem.check.statement,
         )
-        lines = [line.replace(_shout(theorem.verdict), self.look.painted(_shout(theorem.verdict), _COLOURS[theorem.verdict]), 1)]
+        lines = [
+            line.replace(
+                _shout(theorem.verdict),
+                self.look.painted(_shout(theorem.verdict), _COLOURS[theorem.verdict]),
+                1,
+            )
+        ]
         if self.look.verbose:
             lines += [f"{'':10}{theorem.check.statement}", f"{'':10}if: {theorem.check.hypotheses}"]
             lines += [self._case(row) for row in theorem.rows]
         if self.look.records:
-            lines += [line for row in theorem.rows for record in row.records for line in _record(row, record)]
+            lines += [
+                line
+                for row in theorem.rows
+                for record in row.records
+                for line in _record(row, record)
+            ]
         return lines
 
     def _case(self, row: Row) -> str:
@@ -107,13 +138,16 @@ class Layout:
         share, name = ("-", "") if worst is None else (percent(worst.share), worst.name)
         said = labelled(row.verdict, row.proved)
         told = f"{share:>8}{self.gap}{_small(row.certificate_gap):>5}{self.gap}{row.seconds:6.1f} s"
-        return f"{'':10}{said:<{self._verdict + 1}}{row.case.setting:<9}{told}{self.gap}{row.case.id}{f': {name}' if name else ''}"
+        case = f"{row.case.id}: {name}" if name else row.case.id
+        return f"{'':10}{said:<{self._verdict + 1}}{row.case.setting:<9}{told}{self.gap}{case}"
 
     @property
     def _verdict(self) -> int:
         return 15 if self.look.prove else 7
 
-    def _line(self, verdict: str, name: str, cases: str, claim: str, share: str, gap: str, statement: str) -> str:
+    def _line(
+        self, verdict: str, name: str, cases: str, claim: str, share: str, gap: str, statement: str
+    ) -> str:
         columns = (
             f"  {verdict:<{self._verdict}}",
             _padded(_cut(name, self.name), self.name),
@@ -127,8 +161,11 @@ class Layout:
         return f"{start}{self.gap}{_cut(statement, left)}".rstrip()
 
 
-def closing(rows: Iterable[Row], look: Look, *, run: Run | None = None, hints: Iterable[str] = ()) -> list[str]:
-    """The last lines: what does not simply hold, refutations first, then the totals, what it was measured with, and how to go on."""
+def closing(
+    rows: Iterable[Row], look: Look, *, run: Run | None = None, hints: Iterable[str] = ()
+) -> list[str]:
+    """The last lines: what does not simply hold, refutations first, then the totals, what it was
+    measured with, and how to go on."""
     theorems = by_theorem(rows)
     lines = [""]
     for verdict in (Verdict.REFUTED, Verdict.FAILS, Verdict.ERROR):
@@ -155,7 +192,11 @@ def measured_with(row: Row) -> str:
 def _proofs(theorems: list[Theorem]) -> list[str]:
     """How much is proved, and every case that is not."""
     rows = [row for theorem in theorems for row in theorem.rows]
-    lines = [f"  not proved: {row.check.key}: {row.case.id}: {reason}" for row in rows for reason in unproved(row)]
+    lines = [
+        f"  not proved: {row.check.key}: {row.case.id}: {reason}"
+        for row in rows
+        for reason in unproved(row)
+    ]
     return [*filter(None, [proved(rows)]), *lines]
 
 
@@ -168,7 +209,10 @@ def _news(theorem: Theorem, look: Look) -> list[str]:
         for row, r in theorem.refutations
     ]
     for row in theorem.rows:
-        said += [f"  {row.case.id} ({row.case.setting} the hypotheses): {reason}" for reason in evidence(row)]
+        said += [
+            f"  {row.case.id} ({row.case.setting} the hypotheses): {reason}"
+            for reason in evidence(row)
+        ]
     shown = said if look.verbose else said[:_SAID]
     lines += shown
     if len(said) > len(shown):
@@ -181,9 +225,14 @@ def _record(row: Row, record: Record) -> list[str]:
     longest = max((len(column) for column in record.columns.values()), default=0)
     if longest > PRINTED:
         return [f"{title} ({len(record.columns)} columns of up to {longest} numbers: --json FILE)"]
-    cells = [[name, *(f"{x:.0f}" if float(x).is_integer() else f"{x:.1e}" for x in column)] for name, column in record.columns.items()]
+    cells = [
+        [name, *(f"{x:.0f}" if float(x).is_integer() else f"{x:.1e}" for x in column)]
+        for name, column in record.columns.items()
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)) for line in cells]
+    lines = [
+        "  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)) for line in cells
+    ]
     return [title, *(f"{'':12}{line}" for line in lines)]
 
 

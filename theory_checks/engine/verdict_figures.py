@@ -1,4 +1,7 @@
-"""The geometry of the report's small figures; a template draws them. Every number comes from the rows as the JSON file has them."""
+"""The geometry of the report's small figures; a template draws them.
+
+Every number comes from the rows as the JSON file has them.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ class Tick:
 class Errors:
     """Errors of the claims of a theorem, one line a case, on a logarithmic axis.
 
-    `required`: (x, y) of the claims that must hold, `missed`: of those that an outside case must miss, `tolerances`: (x, y).
+    `required`: (x, y) of the claims that must hold, `missed`: of those that an outside case must
+    miss, `tolerances`: (x, y).
     """
 
     height: float
@@ -61,7 +65,8 @@ class Errors:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """One measured quantity (points) and the law for it (a line through `path`), where there is one."""
+    """One measured quantity (points) and the law for it (a line through `path`), where there is
+    one."""
 
     name: str
     path: str
@@ -88,12 +93,19 @@ class Curves:
 
 
 def errors(rows: Sequence[Mapping[str, Any]]) -> Errors | None:
-    """The figure of one theorem's rows, or None where nothing was claimed. Lines are numbered as the rows are, from 1."""
+    """The figure of one theorem's rows, or None where nothing was claimed.
+
+    Lines are numbered as the rows are, from 1.
+    """
     required, missed, tolerances, lines = [], [], [], []
     claimed = [claim for row in rows for claim in row["claims"]]
     if not claimed:
         return None
-    values = [_clipped(claim["error"]) for claim in claimed] + [claim["tolerance"] for claim in claimed] + [EPS]
+    values = (
+        [_clipped(claim["error"]) for claim in claimed]
+        + [claim["tolerance"] for claim in claimed]
+        + [EPS]
+    )
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
 
     # tolerances are above the machine precision, so there is more than one decade
@@ -102,12 +114,18 @@ def errors(rows: Sequence[Mapping[str, Any]]) -> Errors | None:
     for i, row in enumerate(rows):
         y = _TOP + _ROW * (i + 0.5)
         lines.append(Tick(y, str(i + 1)))
-        tolerances += [(across(tolerance), y) for tolerance in sorted({claim["tolerance"] for claim in row["claims"]})]
+        tolerances += [
+            (across(tolerance), y)
+            for tolerance in sorted({claim["tolerance"] for claim in row["claims"]})
+        ]
         for claim in row["claims"]:
             (required if claim["binding"] else missed).append((across(_clipped(claim["error"])), y))
     return Errors(
         height=_TOP + _ROW * len(rows) + _BOTTOM,
-        ticks=tuple(Tick(across(10.0**k), "10", _power(k)) for k in range(low, high + 1)[:: _stride(high - low)]),
+        ticks=tuple(
+            Tick(across(10.0**k), "10", _power(k))
+            for k in range(low, high + 1)[:: _stride(high - low)]
+        ),
         lines=tuple(lines),
         eps=across(EPS),
         required=tuple(dict.fromkeys(required)),
@@ -121,10 +139,20 @@ def _description(claimed: Sequence[Mapping[str, Any]], cases: int) -> str:
     binding = [claim for claim in claimed if claim["binding"]]
     numbers = [claim["error"] for claim in binding if claim["error"] is not None]
     over = sum(not claim["holds"] for claim in binding)
-    parts = [f"Errors on a logarithmic axis, one line for each of {cases} cases: {len(binding)} claims that must hold"]
+    parts = [
+        f"Errors on a logarithmic axis, one line for each of {cases} cases: {len(binding)} "
+        f"claims that must hold"
+    ]
     parts += [f"the largest error {max(numbers):.1e}"] if numbers else []
-    parts += [f"{len(binding) - len(numbers)} errors not a number"] if len(numbers) < len(binding) else []
-    parts += [f"{over} over the tolerance", f"{len(claimed) - len(binding)} claims that need not hold"]
+    parts += (
+        [f"{len(binding) - len(numbers)} errors not a number"]
+        if len(numbers) < len(binding)
+        else []
+    )
+    parts += [
+        f"{over} over the tolerance",
+        f"{len(claimed) - len(binding)} claims that need not hold",
+    ]
     return ", ".join(parts) + "."
 
 
@@ -141,10 +169,14 @@ def _power(k: int) -> str:
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> Curves | None:
-    """The first trajectory that has a law beside it, of the first case inside the hypotheses that recorded one; else None."""
+    """The first trajectory that has a law beside it, of the first case inside the hypotheses that
+    recorded one; else None."""
     for row in sorted(rows, key=lambda row: row["setting"] == "outside"):
         for record in row["records"]:
-            columns = {name: np.asarray(column, dtype=np.float64) for name, column in record["columns"].items()}
+            columns = {
+                name: np.asarray(column, dtype=np.float64)
+                for name, column in record["columns"].items()
+            }
             pairs = _pairs(columns)
             if pairs and len(next(iter(columns.values()))) > 2:
                 return _curves(row["case"], record["name"], columns, pairs)
@@ -162,7 +194,9 @@ def _pairs(columns: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
     return found
 
 
-def _curves(case: str, title: str, columns: Mapping[str, np.ndarray], pairs: list[tuple[str, str]]) -> Curves:
+def _curves(
+    case: str, title: str, columns: Mapping[str, np.ndarray], pairs: list[tuple[str, str]]
+) -> Curves:
     abscissa, x = next(iter(columns.items()))
     shown = np.concatenate([columns[name] for pair in pairs for name in pair])
     # a logarithmic time begins after 0
@@ -178,28 +212,42 @@ def _curves(case: str, title: str, columns: Mapping[str, np.ndarray], pairs: lis
         line = [(across(t), up(v)) for t, v in zip(x, columns[law], strict=True)]
         path = "M" + " L".join(f"{a:.1f} {b:.1f}" for a, b in line if math.isfinite(a + b))
         drawn.append(Curve(measured, path, tuple(p for p in points if math.isfinite(sum(p)))))
-    worst = max(float(np.nanmax(np.abs(columns[measured] - columns[law]))) for measured, law in pairs)
+    worst = max(
+        float(np.nanmax(np.abs(columns[measured] - columns[law]))) for measured, law in pairs
+    )
     law = "limit" if any(law == "limit" for _, law in pairs) else "law"
     description = (
-        f"{title} over {abscissa} from {x[0]:.3g} to {x[-1]:.3g}, case {case}: measured points and the {law} as a line, "
+        f"{title} over {abscissa} from {x[0]:.3g} to {x[-1]:.3g}, case {case}: measured points "
+        f"and the {law} as a line, "
         f"{len(pairs)} in all; they differ by at most {worst:.1e}."
     )
     return Curves(case, title, abscissa, tuple(drawn), x_ticks, y_ticks, description)
 
 
-def _axis(values: np.ndarray, start: float, end: float) -> tuple[Callable[[float], float], tuple[Tick, ...]]:
-    """A map onto the page and its ticks: logarithmic where all values are positive and span more than three decades."""
+def _axis(
+    values: np.ndarray, start: float, end: float
+) -> tuple[Callable[[float], float], tuple[Tick, ...]]:
+    """A map onto the page and its ticks.
+
+    Logarithmic where all values are positive and span more than three decades.
+    """
     finite = values[np.isfinite(values)]
     low, high = float(finite.min()), float(finite.max())
     if high > 1e3 * low > 0:
-        at = functools.partial(_onto_log, low=math.log10(low), high=math.log10(high), start=start, end=end)
+        at = functools.partial(
+            _onto_log, low=math.log10(low), high=math.log10(high), start=start, end=end
+        )
         inside = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
-        return at, tuple(Tick(at(10.0**k), "10", _power(k)) for k in inside[:: _stride(len(inside))])
+        return at, tuple(
+            Tick(at(10.0**k), "10", _power(k)) for k in inside[:: _stride(len(inside))]
+        )
     low = min(low, 0.0)
     high = high if high > low else low + 1.0
     at = functools.partial(_onto, low=low, high=high, start=start, end=end)
     step = 10.0 ** math.floor(math.log10((high - low) / 2))
-    step *= next(factor for factor in (5, 2, 1) if (high - low) / (factor * step) >= 2 or factor == 1)
+    step *= next(
+        factor for factor in (5, 2, 1) if (high - low) / (factor * step) >= 2 or factor == 1
+    )
     places = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
     return at, tuple(Tick(at(k * step), f"{k * step:.6g}".replace("-", "−")) for k in places)
 

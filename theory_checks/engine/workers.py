@@ -1,7 +1,9 @@
-"""Checks on several processes: each runs whole checks, and the parent yields the rows as they are done.
+"""Checks on several processes.
 
-A process keeps to one paper as long as that has checks left, because they share compiled programs; then it begins the largest paper that
-nobody has begun, and at the end it helps with what is left.
+Each runs whole checks, and the parent yields the rows as they are done.
+
+A process keeps to one paper as long as that has checks left, because they share compiled programs;
+then it begins the largest paper that nobody has begun, and at the end it helps with what is left.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from theory_checks.engine import runner
 from theory_checks.engine.registry import Case, Check, Registry, Verdict
 from theory_checks.engine.runner import OnCase, Row
 
-# more processes than this are never faster: each starts for two seconds and compiles its own programs, and the longest check remains
+# more processes than this are never faster: each starts for two seconds and compiles its own
+# programs, and the longest check remains
 _MOST_JOBS = 8
-# What a process finds in its environment: threads of its own would fight with the other processes, and on a GPU each process would take
-# three quarters of the memory.
+# What a process finds in its environment: threads of its own would fight with the other processes,
+# and on a GPU each process would take three quarters of the memory.
 _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip(),
@@ -36,12 +39,17 @@ _TICK = 1.0
 
 
 def default_jobs() -> int:
-    """How many processes to use: the cores that this process may use, 8 at most; 1 on a GPU, which processes would have to share."""
+    """How many processes to use: the cores that this process may use, 8 at most.
+
+    1 on a GPU, which processes would have to share.
+    """
     import jax
 
     if jax.default_backend() != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return min(cores, _MOST_JOBS)
 
 
@@ -55,11 +63,13 @@ def run(
     prove: bool = False,
     on_case: OnCase | None = None,
 ) -> Generator[Row, None, None]:
-    """Yield one row a case in the order in which they are done, as `runner.run` does, from `jobs` >= 1 processes.
+    """Yield one row a case in the order in which they are done, as `runner.run` does, from `jobs`
+    >= 1 processes.
 
-    `configure` and `loader` must be importable by name: a process calls the first before its first array, and finds the checks by their
-    keys in the registry that the second returns. `on_case` is told of the case that began last, and again while it lasts. A process that
-    dies makes its case an `error`, and another one takes the rest. When the caller stops, all processes are ended.
+    `configure` and `loader` must be importable by name: a process calls the first before its first
+    array, and finds the checks by their keys in the registry that the second returns. `on_case` is
+    told of the case that began last, and again while it lasts. A process that dies makes its case
+    an `error`, and another one takes the rest. When the caller stops, all processes are ended.
 
     Raises `ValueError` for `jobs` below 1, `RuntimeError` when a process cannot start.
     """
@@ -78,7 +88,9 @@ def run(
             worker.ended()
 
 
-def _collect(pool: list[_Worker], queue: _Queue, on_case: OnCase | None, start: Callable[[], _Worker]) -> Generator[Row, None, None]:
+def _collect(
+    pool: list[_Worker], queue: _Queue, on_case: OnCase | None, start: Callable[[], _Worker]
+) -> Generator[Row, None, None]:
     done, total = 0, queue.num_cases
     latest: tuple[Check, Case] | None = None
     while done < total:
@@ -98,7 +110,9 @@ def _collect(pool: list[_Worker], queue: _Queue, on_case: OnCase | None, start: 
                 status = worker.ended()
                 pool.remove(worker)
                 if not worker.ready:
-                    raise RuntimeError(f"a process for checks could not start: it ended with status {status}") from None
+                    raise RuntimeError(
+                        f"a process for checks could not start: it ended with status {status}"
+                    ) from None
                 if worker.check is not None and worker.cases:
                     done += 1
                     yield worker.lost(status)
@@ -144,7 +158,10 @@ class _Queue:
         return sum(len(cases) for _, cases in self.papers[paper])
 
     def next(self, last: Check | None) -> tuple[Check, list[Case]]:
-        """What to do after the check `last`: the same paper, else the largest one not begun, else the one with most left."""
+        """What to do after the check `last`.
+
+        The same paper, else the largest one not begun, else the one with most left.
+        """
         left = [paper for paper, checks in self.papers.items() if checks]
         if last is not None and last.paper in left:
             paper = last.paper
@@ -161,7 +178,10 @@ class _Queue:
 
 @dataclasses.dataclass(eq=False)
 class _Worker:
-    """A process, and the check it works on: `cases` are those without a row yet, the first of which is running."""
+    """A process, and the check it works on.
+
+    `cases` are those without a row yet, the first of which is running.
+    """
 
     process: Any
     connection: Connection
@@ -170,7 +190,9 @@ class _Worker:
     cases: list[Case] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def started(cls, configure: Callable[[], Any], loader: Callable[[], Registry], *, prove: bool) -> _Worker:
+    def started(
+        cls, configure: Callable[[], Any], loader: Callable[[], Registry], *, prove: bool
+    ) -> _Worker:
         """A new process, spawned: a fork of a process with JAX's threads may hang."""
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
@@ -197,7 +219,15 @@ class _Worker:
         """The row of the running case after the process died."""
         message = f"the process of this case ended with status {status}"
         settings = {**runner.measured_with(), "seed": self.cases[0].seed}
-        return self.row({"claims": (), "seconds": 0.0, "verdict": Verdict.ERROR, "settings": settings, "message": message})
+        return self.row(
+            {
+                "claims": (),
+                "seconds": 0.0,
+                "verdict": Verdict.ERROR,
+                "settings": settings,
+                "message": message,
+            }
+        )
 
     def ended(self) -> int | None:
         """Wait for the end, enforce it if it does not come, and return the exit status."""
@@ -226,7 +256,10 @@ def _environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A process started now never sees Ctrl-C, which a terminal sends to all of them: the parent alone answers it and ends the others."""
+    """A process started now never sees Ctrl-C, which a terminal sends to all of them.
+
+    The parent alone answers it and ends the others.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -237,11 +270,17 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _work(connection: Connection, configure: Callable[[], Any], loader: Callable[[], Registry], prove: bool) -> None:
+def _work(
+    connection: Connection,
+    configure: Callable[[], Any],
+    loader: Callable[[], Registry],
+    prove: bool,
+) -> None:
     """A process: run what the parent asks for until there is no parent."""
     import jax
 
-    # Python answers between two steps, not amid a write: half an entry in the cache of compiled programs would stay there for ever
+    # Python answers between two steps, not amid a write: half an entry in the cache of compiled
+    # programs would stay there for ever
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # … and an entry that another process is just writing is compiled here once more
     warnings.filterwarnings("ignore", message="Error reading persistent compilation cache")
@@ -254,7 +293,8 @@ def _work(connection: Connection, configure: Callable[[], Any], loader: Callable
         while True:
             key, ids = connection.recv()
             check = checks[key]
-            # programs hold memory maps, of which a process may have 65 530; other papers have other shapes
+            # programs hold memory maps, of which a process may have 65 530; other papers have other
+            # shapes
             if paper not in (None, check.paper):
                 jax.clear_caches()
             paper = check.paper

@@ -1,4 +1,7 @@
-"""Cross-entropy and its relatives on balanced classes, one layer: a simplex ETF whose scale is all that the loss decides."""
+"""Cross-entropy and its relatives on balanced classes, one layer.
+
+a simplex ETF whose scale is all that the loss decides.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ def cost(setup: Setup) -> float:
 
 
 def etf_claims(point: Point, setup: Setup, a: float, value: float):
-    """A simplex ETF of logits a S with balanced factors, and no bias. The logits are centred: a free bias may shift them together."""
+    """A simplex ETF of logits a S with balanced factors, and no bias.
+
+    The logits are centred: a free bias may shift them together.
+    """
     K, S = setup.K, contrast(setup.K)
     root = float(np.sqrt(setup.n * setup.lambda_H / setup.lambda_W[0]))
     yield point.collapse_claim()
@@ -23,7 +29,11 @@ def etf_claims(point: Point, setup: Setup, a: float, value: float):
     yield point.weight_gram_claim(root * a * S)
     yield point.feature_gram_claim(a / root * S)
     yield matrix_claim(
-        "self-duality: W = √(n λ_H/λ_W) H̄ᵀ", point.classifier, root * point.class_means.T, size=1.0, like=np.sqrt(root * abs(a))
+        "self-duality: W = √(n λ_H/λ_W) H̄ᵀ",
+        point.classifier,
+        root * point.class_means.T,
+        size=1.0,
+        like=np.sqrt(root * abs(a)),
     )
     if setup.bias is not None:
         bias = np.asarray(point.params.bias)

@@ -1,4 +1,7 @@
-"""What the checks on deep cross-entropy share: the papers' formulas, points made from logits, and one search a problem."""
+"""What the checks on deep cross-entropy share.
+
+The papers' formulas, points made from logits, and one search a problem.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from theory_checks.engine.measure import Setup
 from theory_checks.engine.registry import Case, Claim, NotConverged, Setting, one_hot_problem
 from theory_checks.formulas.roots import bisect
 
-# Relative gradient norm at a point made from a formula: rounding of the scale times the condition number.
+# Relative gradient norm at a point made from a formula: rounding of the scale times the condition
+# number.
 STATIONARY = 1e-10
 
 
@@ -24,14 +28,22 @@ def strength(s: Setup) -> float:
 
 def etf_value(a: float, s: Setup) -> float:
     """Objective at Z̄ = a (I − J/K) with balanced factors."""
-    return float(np.log1p((s.K - 1) * np.exp(-a)) + (s.M + 1) / 2 * strength(s) * (s.K - 1) * a ** (2 / (s.M + 1)))
+    return float(
+        np.log1p((s.K - 1) * np.exp(-a))
+        + (s.M + 1) / 2 * strength(s) * (s.K - 1) * a ** (2 / (s.M + 1))
+    )
 
 
 def etf_scale(s: Setup) -> float:
-    """The largest root a of 1/(e^a + K − 1) = Λ n^{1/(M+1)} a^{(1−M)/(1+M)}, NaN where there is none."""
+    """The largest root a of 1/(e^a + K − 1) = Λ n^{1/(M+1)} a^{(1−M)/(1+M)}, NaN where there is
+    none."""
 
     def excess(a):
-        return (s.M - 1) / (s.M + 1) * np.log(a) - np.logaddexp(a, np.log(s.K - 1)) - np.log(strength(s))
+        return (
+            (s.M - 1) / (s.M + 1) * np.log(a)
+            - np.logaddexp(a, np.log(s.K - 1))
+            - np.log(strength(s))
+        )
 
     grid = np.geomspace(1e-12, 700, 4000)
     above = np.flatnonzero(excess(grid) > 0)
@@ -59,28 +71,54 @@ def point_at(problem: ufm.Problem, class_logits) -> ufm.Params:
     return ufm.start_from_logits(problem, class_logits, key=jax.random.key(0), noise=0.0)
 
 
-def gradient_claim(name: str, problem: ufm.Problem, params: ufm.Params, *, witness: bool = False) -> Claim:
-    """The gradient vanishes, in units of √λ per factor and relative to √(2f), which is the largest that decay allows a factor to be."""
+def gradient_claim(
+    name: str, problem: ufm.Problem, params: ufm.Params, *, witness: bool = False
+) -> Claim:
+    """The gradient vanishes, in units of √λ per factor and relative to √(2f), which is the largest
+    that decay allows a factor to be."""
     value, gradient = _value_and_gradient(problem, params)
-    squares = [np.sum(np.square(g)) / lam for g, lam in zip(gradient.weights, np.asarray(problem.lambda_W), strict=True)]
-    squares.append(np.sum(np.square(gradient.features) / np.asarray(problem.lambda_H * problem.labels.masses)[None, :]))
+    squares = [
+        np.sum(np.square(g)) / lam
+        for g, lam in zip(gradient.weights, np.asarray(problem.lambda_W), strict=True)
+    ]
+    squares.append(
+        np.sum(
+            np.square(gradient.features)
+            / np.asarray(problem.lambda_H * problem.labels.masses)[None, :]
+        )
+    )
     if gradient.bias is not None:
         squares.append(np.sum(np.square(gradient.bias)))
-    return Claim(f"gradient at {name}", np.sqrt(sum(squares) / (2 * value)), 0.0, STATIONARY, witness=witness)
+    return Claim(
+        f"gradient at {name}", np.sqrt(sum(squares) / (2 * value)), 0.0, STATIONARY, witness=witness
+    )
 
 
 _value_and_gradient = jax.jit(jax.value_and_grad(ufm.objective, argnums=1))
 
 
 def best_known(case: Case) -> ufm.BestKnown:
-    """The search of a case: random starts and starts of low rank, which know nothing of the structures in closed form."""
+    """The search of a case.
+
+    Random starts and starts of low rank, which know nothing of the structures in closed form.
+    """
     p = case.parameters
-    return _best_known(p["class_counts"], p["widths"], p["lambda_W"], p["lambda_H"], p["bias"], case.starts, case.seed)
+    return _best_known(
+        p["class_counts"],
+        p["widths"],
+        p["lambda_W"],
+        p["lambda_H"],
+        p["bias"],
+        case.starts,
+        case.seed,
+    )
 
 
 @functools.cache
 def _best_known(counts, widths, lambda_W, lambda_H, bias, starts: int, seed: int) -> ufm.BestKnown:
-    problem = entropy_problem(counts, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+    problem = entropy_problem(
+        counts, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias
+    )
     found = ufm.search(problem, key=jax.random.key(seed), starts=starts, progress=False)
     if not found.finished:
         raise KeyboardInterrupt
@@ -90,15 +128,41 @@ def _best_known(counts, widths, lambda_W, lambda_H, bias, starts: int, seed: int
 
 
 def entropy_problem(class_counts, *, widths, lambda_W, lambda_H, bias=None) -> ufm.Problem:
-    """Cross-entropy on one-hot labels with one column a class: these theorems are about the class means."""
+    """Cross-entropy on one-hot labels with one column a class.
+
+    These theorems are about the class means.
+    """
     return one_hot_problem(
-        class_counts, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias, loss="CrossEntropy", collapsed=True
+        class_counts,
+        widths=widths,
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        bias=bias,
+        loss="CrossEntropy",
+        collapsed=True,
     )
 
 
-def entropy_case(K: int, M: int, lam: float, setting: Setting, *, n: int = 1, counts=None, bias=None, note: str = "", **options) -> Case:
+def entropy_case(
+    K: int,
+    M: int,
+    lam: float,
+    setting: Setting,
+    *,
+    n: int = 1,
+    counts=None,
+    bias=None,
+    note: str = "",
+    **options,
+) -> Case:
     """Equal λ, every width K; `counts` instead of n samples a class."""
     name = f"K={K}, M={M}, λ={lam:g}{', ' if note else ''}{note}"
     counts = (n,) * K if counts is None else counts
-    parameters = {"class_counts": counts, "widths": (K,) * M, "lambda_W": lam, "lambda_H": lam, "bias": bias}
+    parameters = {
+        "class_counts": counts,
+        "widths": (K,) * M,
+        "lambda_W": lam,
+        "lambda_H": lam,
+        "bias": bias,
+    }
     return Case(name, setting, parameters, build=entropy_problem, **{"starts": 16, **options})

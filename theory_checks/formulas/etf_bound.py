@@ -1,14 +1,19 @@
-r"""A number that no simplex ETF gets below, with every rounding accounted for: balanced classes, cross-entropy, M linear layers.
+r"""A number that no simplex ETF gets below, with every rounding accounted for.
 
-At the logits $a\,(I_K - J/K)$ the loss is $g(a) = \log(1 + (K-1)e^{-a})$. The least decay of any factors with this product is, by the
-Schatten quasi-norm of $2/(M+1)$, $h(a) = \tfrac{M+1}2 (K-1) s\, a^{2/(M+1)}$ with $s = (\lambda_M\cdots\lambda_1\lambda_H n)^{1/(M+1)}$.
-Negative a, or a bias, make both no smaller. So no ETF has a value below
+Balanced classes, cross-entropy, M linear layers.
 
-$$\min_{a\ge0}\ g(a) + h(a),\qquad g \text{ convex and falling},\quad h \text{ concave and rising}.$$
+At the logits $a\,(I_K - J/K)$ the loss is $g(a) = \log(1 + (K-1)e^{-a})$. The least decay of any
+factors with this product is, by the Schatten quasi-norm of $2/(M+1)$, $h(a) = \tfrac{M+1}2 (K-1)
+s\, a^{2/(M+1)}$ with $s = (\lambda_M\cdots\lambda_1\lambda_H n)^{1/(M+1)}$. Negative a, or a bias,
+make both no smaller. So no ETF has a value below
 
-On an interval g lies above its tangent in the middle and h above its chord: the sum of the two is least at an end. That bound misses the
-minimum by the square of the length; intervals are halved, the lowest first, until it is as good as asked. Beyond the largest interval h
-alone is above a value of the sum.
+$$\min_{a\ge0}\ g(a) + h(a),\qquad g \text{ convex and falling},\quad h \text{ concave and
+rising}.$$
+
+On an interval g lies above its tangent in the middle and h above its chord: the sum of the two is
+least at an end. That bound misses the minimum by the square of the length; intervals are halved,
+the lowest first, until it is as good as asked. Beyond the largest interval h alone is above a value
+of the sum.
 """
 
 from __future__ import annotations
@@ -22,8 +27,12 @@ from ufm.certificates.balls import BITS, Ball, flint, fractions, round_down, rou
 ENOUGH = 1e-15
 
 
-def least_etf_value(K: int, lambda_W: Sequence[float], lambda_H: float, n: float, *, halvings: int = 10_000) -> float:
-    """A lower bound of the objective at every simplex ETF of K >= 2 classes of n samples; the more `halvings`, the nearer.
+def least_etf_value(
+    K: int, lambda_W: Sequence[float], lambda_H: float, n: float, *, halvings: int = 10_000
+) -> float:
+    """A lower bound of the objective at every simplex ETF of K >= 2 classes of n samples.
+
+    The more `halvings`, the nearer.
 
     `lambda_W` has an entry a layer. Raises `ImportError` without python-flint.
     """
@@ -63,7 +72,9 @@ class _Value:
         """A bound on an interval: tangent and chord, at both ends."""
         middle = (low + high) / 2
         loss, slope = self.loss(middle), self.slope(middle)
-        return min(round_down(loss + slope * (end - middle) + self.decay(end)) for end in (low, high))
+        return min(
+            round_down(loss + slope * (end - middle) + self.decay(end)) for end in (low, high)
+        )
 
     def at(self, a) -> float:
         """A number that the value at a is not above."""

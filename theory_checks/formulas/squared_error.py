@@ -1,8 +1,13 @@
-r"""Squared error on linear layers, class by class: the scalar equation of Dang et al. 2023 and what follows from its largest root.
+r"""Squared error on linear layers, class by class.
 
-In the normalisation of `ufm`, with b = M N (N λ_M…λ_1 λ_H)^{1/M} and c = λ_1^{M−1} / (λ_2…λ_M), class k has the strength t_k = b / n_k and
+The scalar equation of Dang et al. 2023 and what follows from its largest root.
 
-    t = M x^{M−1} / (1 + x^M)²,   x the largest root,   c s^{2M} = N λ_H x^M,   f = x^M / (1 + x^M) of the target is reached.
+In the normalisation of `ufm`, with b = M N (N λ_M…λ_1 λ_H)^{1/M} and c = λ_1^{M−1} / (λ_2…λ_M),
+class k has the strength t_k = b / n_k and
+
+    t = M x^{M−1} / (1 + x^M)²,   x the largest root,   c s^{2M} = N λ_H x^M,
+
+and f = x^M / (1 + x^M) of the target is reached.
 """
 
 from __future__ import annotations
@@ -16,7 +21,10 @@ from theory_checks.formulas.roots import bisect
 
 
 def threshold(M: int) -> float:
-    """t_c = (M−1)^{(M−1)/M} / M, beyond which zero is the only optimum of a direction. Python's 0 ** 0 = 1 gives 1 for M = 1."""
+    """t_c = (M−1)^{(M−1)/M} / M, beyond which zero is the only optimum of a direction.
+
+    Python's 0 ** 0 = 1 gives 1 for M = 1.
+    """
     return (M - 1) ** ((M - 1) / M) / M
 
 
@@ -32,7 +40,10 @@ def strengths(setup: Setup) -> np.ndarray:
 
 
 def as_balanced(setup: Setup) -> Setup:
-    """The setup with every count replaced by the mean: what a theorem on balanced classes would say of it."""
+    """The setup with every count replaced by the mean.
+
+    What a theorem on balanced classes would say of it.
+    """
     return dataclasses.replace(setup, counts=np.full(setup.K, setup.n))
 
 
@@ -44,8 +55,9 @@ def mean_strength(setup: Setup) -> float:
 def missing(t: float, M: int) -> float:
     """1 − f = 1/(1 + x^M) at the largest root x, NaN where there is none.
 
-    In u = 1 − f the equation reads t = M u^{(M+1)/M} (1−u)^{(M−1)/M}, increasing up to u = (M+1)/(2M): bisection keeps all digits as λ → 0.
-    One layer: u = √t, also beyond the threshold, where f < 0 says that the formula has left its regime.
+    In u = 1 − f the equation reads t = M u^{(M+1)/M} (1−u)^{(M−1)/M}, increasing up to u =
+    (M+1)/(2M): bisection keeps all digits as λ → 0. One layer: u = √t, also beyond the threshold,
+    where f < 0 says that the formula has left its regime.
     """
     if M == 1:
         return float(np.sqrt(t))
@@ -60,7 +72,10 @@ def missing(t: float, M: int) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Branch:
-    """The paper's solution by class, each (K,): fraction f of the target reached, p2 = c s^{2M}, and the term g(x_k) of the value."""
+    """The paper's solution by class, each (K,).
+
+    Fraction f of the target reached, p2 = c s^{2M}, and the term g(x_k) of the value.
+    """
 
     fraction: np.ndarray
     p2: np.ndarray
@@ -68,7 +83,10 @@ class Branch:
 
 
 def branch(setup: Setup, *, clip: bool) -> Branch:
-    """The nonzero branch for every class; with `clip` only where t_k < t_c, and zero elsewhere, as the imbalanced theorems have it."""
+    """The nonzero branch for every class.
+
+    With `clip` only where t_k < t_c, and zero elsewhere, as the imbalanced theorems have it.
+    """
     M, NH = setup.M, setup.N * setup.lambda_H
     fraction, p2, terms = np.zeros(setup.K), np.zeros(setup.K), np.ones(setup.K)
     for k, t in enumerate(strengths(setup)):
@@ -89,4 +107,6 @@ def decay(t: float, counts, M: int, *, of: int = -1) -> float:
 
 def mean_value(setup: Setup, solution: Branch, kept: int) -> float:
     """L* = [Σ_kept n_k g(x_k) + Σ_rest n_k] / (2N), the kept directions being the first ones."""
-    return float(setup.counts[:kept] @ solution.value_terms[:kept] + setup.counts[kept:].sum()) / (2 * setup.N)
+    return float(setup.counts[:kept] @ solution.value_terms[:kept] + setup.counts[kept:].sum()) / (
+        2 * setup.N
+    )

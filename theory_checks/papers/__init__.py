@@ -1,1 +1,2 @@
-"""One package a paper: title, arXiv number and normalisation, its checks, formulas and figures. All are found by walking this folder."""
+"""One package a paper: title, arXiv number and normalisation, its checks, formulas and figures. All
+are found by walking this folder."""

@@ -1,16 +1,22 @@
-r"""How far a point can be from the global minimum: the duality gap of the convex problem in the product W H.
+r"""How far a point can be from the global minimum.
 
-With $\tilde Z = W H\,\mathrm{diag}(\sqrt{m_c})$ and $\mu = \sqrt{\lambda_W\lambda_H}$ the least decay of any factorisation of $\tilde Z$ is
-$\mu\|\tilde Z\|_*$, so
+The duality gap of the convex problem in the product W H.
 
-$$\min_{W,H,b} \ \ge\ \min_{\tilde Z,b}\ \sum_c \omega_c\,\ell(z_c, q_c) + \mu\|\tilde Z\|_* + \tfrac{\lambda_b}{2}\|b\|^2
-  \ \ge\ -\sum_c \omega_c\,\ell^*(u_c; q_c) - \tfrac{1}{2\lambda_b}\Big\|\sum_c\omega_c u_c\Big\|^2$$
+With $\tilde Z = W H\,\mathrm{diag}(\sqrt{m_c})$ and $\mu = \sqrt{\lambda_W\lambda_H}$ the least
+decay of any factorisation of $\tilde Z$ is $\mu\|\tilde Z\|_*$, so
 
-for every u with $\|[\omega_c u_c/\sqrt{m_c}]_c\|_{op} \le \mu$. A free bias needs $\sum_c\omega_c u_c = 0$ in place of the last term.
+$$\min_{W,H,b} \ \ge\ \min_{\tilde Z,b}\ \sum_c \omega_c\,\ell(z_c, q_c)
+  + \mu\|\tilde Z\|_* + \tfrac{\lambda_b}{2}\|b\|^2
+  \ \ge\ -\sum_c \omega_c\,\ell^*(u_c; q_c)
+  - \tfrac{1}{2\lambda_b}\Big\|\sum_c\omega_c u_c\Big\|^2$$
 
-Rounding is part of the bound: the u that is stored is the dual point, whatever gradient it was meant to be, moved by a few eps to where its
-constraints hold exactly; what that and the rounding of every sum can amount to is subtracted. `terms_of_sum` says where such an
-estimate is statistical; `prove` encloses.
+for every u with $\|[\omega_c u_c/\sqrt{m_c}]_c\|_{op} \le \mu$. A free bias needs $\sum_c\omega_c
+u_c = 0$ in place of the last term.
+
+Rounding is part of the bound: the u that is stored is the dual point, whatever gradient it was
+meant to be, moved by a few eps to where its constraints hold exactly; what that and the rounding of
+every sum can amount to is subtracted. `terms_of_sum` says where such an estimate is statistical;
+`prove` encloses.
 """
 
 from __future__ import annotations
@@ -38,38 +44,46 @@ from ufm.model import (
 )
 from ufm.solution import Certificate, relative_gap
 
-# A loss and its conjugate contradict each other when Fenchel and Young miss by so many times what rounding explains.
+# A loss and its conjugate contradict each other when Fenchel and Young miss by so many times what
+# rounding explains.
 _CONTRADICTION = 16.0
-# Equality in Fenchel–Young needs conjugates that the bound does not: it is asked of so many columns at most, evenly
-# spread. Of each of 16 columns, and of every seventh of 100; the inequality is asked of all.
+# Equality in Fenchel–Young needs conjugates that the bound does not: it is asked of so many columns
+# at most, evenly spread. Of each of 16 columns, and of every seventh of 100; the inequality is
+# asked of all.
 _ASKED = 16
 # Columns whose Gram matrix is held: 200 MB.
 _LARGEST_GRAM = 5000
 
 
 def certify(problem: Problem, params: Params) -> Certificate:
-    r"""Lower bound on the global minimum, from the loss gradients at `params` scaled to a dual point: $u = t\,\nabla\ell(z)$.
+    r"""Lower bound on the global minimum, from the loss gradients at `params` scaled to a dual
+    point: $u = t\,\nabla\ell(z)$.
 
-    `problem`: one linear layer, or frozen weights of any depth; domains and an anchor as they may be; λ > 0 on every factor that no
-    domain bounds. `params`: any point of it, weights ((K, d),), features (d, C) and bias (K,) or None; need not be stationary.
+    `problem`: one linear layer, or frozen weights of any depth; domains and an anchor as they may
+    be; λ > 0 on every factor that no domain bounds. `params`: any point of it, weights ((K, d),),
+    features (d, C) and bias (K,) or None; need not be stationary.
 
-    Returns a `Certificate`: `value`, `lower_bound` <= global minimum (what rounding can amount to is subtracted), `gap` = (value −
-    lower_bound) / |value|, `spectral_ratio` $\|G\|_{op}/\mu$ with G the gradient in $\tilde Z$ (of domains
-    $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see `ufm/certificates/lift.py`), and `bias_residual`,
-    $\|\sum_c\omega_c u_c\|$ relative to the root mean square of logits and targets. A free bias is first solved for at fixed W H, and
-    `value` is taken there; what is left of its residual is removed from u. Where the loss and its conjugate contradict each other
-    (Fenchel and Young: $\ell(z) + \ell^*(u) \ge u^\top z$ in every column of the dual point, and = at $u = \nabla\ell(z)$, which is asked
-    of 16 columns at most), or the bound lies above the value by more than rounding, the certificate is not `valid`, closes nothing and
-    says so.
+    Returns a `Certificate`: `value`, `lower_bound` <= global minimum (what rounding can amount to
+    is subtracted), `gap` = (value − lower_bound) / |value|, `spectral_ratio` $\|G\|_{op}/\mu$ with
+    G the gradient in $\tilde Z$ (of domains $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see
+    `ufm/certificates/lift.py`), and `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative to the root
+    mean square of logits and targets. A free bias is first solved for at fixed W H, and `value` is
+    taken there; what is left of its residual is removed from u. Where the loss and its conjugate
+    contradict each other (Fenchel and Young: $\ell(z) + \ell^*(u) \ge u^\top z$ in every column of
+    the dual point, and = at $u = \nabla\ell(z)$, which is asked of 16 columns at most), or the
+    bound lies above the value by more than rounding, the certificate is not `valid`, closes nothing
+    and says so.
 
-    Raises `ValueError` for M >= 2 with free weights, a loss that is not convex (focal; a rescaled squared error with a weight
-    <= 0), λ = 0 where nothing else holds a factor, nonnegative features of more than 5000 columns, and params that do not fit the
-    problem.
+    Raises `ValueError` for M >= 2 with free weights, a loss that is not convex (focal; a rescaled
+    squared error with a weight <= 0), λ = 0 where nothing else holds a factor, nonnegative features
+    of more than 5000 columns, and params that do not fit the problem.
 
-    Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to; ours for domains and anchors.
+    Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to; ours for
+    domains and anchors.
 
-    The gap is first order in the gradient: solve to rounding first. With d below the rank of the convex optimum the bound stays true
-    but need not close, and an open gap says nothing there. At the origin it closes exactly in the trivial regime.
+    The gap is first order in the gradient: solve to rounding first. With d below the rank of the
+    convex optimum the bound stays true but need not close, and an open gap says nothing there. At
+    the origin it closes exactly in the trivial regime.
     """
     require_instance("problem", problem, Problem)
     problem = with_canonical_loss(problem)
@@ -81,14 +95,21 @@ def require_certifiable(problem: Problem) -> None:
     """`ValueError` naming what keeps a problem from having a convex lift with a dual bound."""
     only = "a certificate exists only for one linear layer (M = 1)"
     why = "the Schatten quasi-norm of a deeper product is not convex"
-    require(problem.depth == 1 or problem.frozen, f"`problem.widths` must have one entry, as {only}: {why}", f"M={problem.depth}")
+    require(
+        problem.depth == 1 or problem.frozen,
+        f"`problem.widths` must have one entry, as {only}: {why}",
+        f"M={problem.depth}",
+    )
     require_bound(problem.loss, free_bias=problem.bias == "free")
     # of the class, see `with_canonical_loss`
     convex = type(problem.loss).convex_at(problem.loss, problem.labels.targets)
     require(convex, "`problem.loss` must be convex in the logits for a certificate", problem.loss)
     number = problem.labels.num_columns
     few = problem.frozen or not problem.features.nonnegative or number <= _LARGEST_GRAM
-    words = f"`problem.labels` must have at most {_LARGEST_GRAM} columns for a certificate with nonnegative features (collapse them)"
+    words = (
+        f"`problem.labels` must have at most {_LARGEST_GRAM} columns for a certificate with "
+        f"nonnegative features (collapse them)"
+    )
     require(few, words, number)
     require_decay(problem, "a certificate")
 
@@ -110,7 +131,9 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         bias_residual = jnp.sqrt(jnp.sum(mean**2)) / jnp.where(size > 0, size, 1)
         # a bias that is solved for to rounding leaves a mean that the bound hides anyway
         solved = jnp.all(8 * jnp.abs(mean) <= _hidden(problem, jnp.abs(dual)))
-        dual = jax.lax.cond(solved, lambda dual: dual, lambda dual: centred_dual(problem, dual), dual)
+        dual = jax.lax.cond(
+            solved, lambda dual: dual, lambda dual: centred_dual(problem, dual), dual
+        )
         pattern = loss.centring_pattern(dual, labels.targets)
     point = _Point(logits, losses, gradient, dual, pattern)
     bound = _dual_bound(problem, point) if problem.plain else _lifted_bound(problem, params, point)
@@ -136,17 +159,23 @@ def with_best_bias(problem: Problem, params: Params) -> Params:
         return params
     labels = problem.labels
     bias = problem.loss.best_bias(params.logits, labels.targets, labels.column_weights)
-    return Params(weights=params.weights, features=params.features, bias=jnp.asarray(params.bias) + bias)
+    return Params(
+        weights=params.weights, features=params.features, bias=jnp.asarray(params.bias) + bias
+    )
 
 
 def centred_dual(problem: Problem, dual: Float[Array, "K C"]) -> Float[Array, "K C"]:
-    """Dual columns changed in the way of the loss so that their weighted sum vanishes, as a free bias asks. Runs inside `jit`."""
+    """Dual columns changed in the way of the loss so that their weighted sum vanishes, as a free
+    bias asks. Runs inside `jit`."""
     targets, weights = problem.labels.targets, problem.labels.column_weights
-    return problem.loss.centred(dual, targets, problem.loss.centring(dual @ weights, targets @ weights))
+    return problem.loss.centred(
+        dual, targets, problem.loss.centring(dual @ weights, targets @ weights)
+    )
 
 
 class _Point(NamedTuple):
-    """Logits and losses, the gradient of the loss, the dual columns made of it, and how a free bias would change these."""
+    """Logits and losses, the gradient of the loss, the dual columns made of it, and how a free bias
+    would change these."""
 
     logits: Float[Array, "K C"]
     losses: Float[Array, " C"]
@@ -202,7 +231,11 @@ def _lifted_bound(problem: Problem, params: Params, point: _Point) -> _Bound:
 
 def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
     """What a penalised bias takes from the bound, twice."""
-    return jnp.zeros((), problem.dtype) if problem.lambda_b is None else jnp.sum(mean**2) / problem.lambda_b
+    return (
+        jnp.zeros((), problem.dtype)
+        if problem.lambda_b is None
+        else jnp.sum(mean**2) / problem.lambda_b
+    )
 
 
 def _at(problem: Problem, point: _Point, t, mean, hidden, ratio) -> _Bound:
@@ -221,7 +254,12 @@ def _at(problem: Problem, point: _Point, t, mean, hidden, ratio) -> _Bound:
         slack = slack + 0.5 * t**2 * (curved + (K + 8) * unit * quadratic)
     if point.pattern is not None:
         # moving u by r moves its conjugate by r times the logits that belong to t u
-        steep = 2 * jnp.max(jnp.max(jnp.abs(point.logits), axis=0)) + jnp.max(jnp.abs(labels.targets)) + jnp.log(K) + 1
+        steep = (
+            2 * jnp.max(jnp.max(jnp.abs(point.logits), axis=0))
+            + jnp.max(jnp.abs(labels.targets))
+            + jnp.log(K)
+            + 1
+        )
         # farther by t beyond the gradient itself, and by −log t short of it
         steep = jnp.maximum(t, 1) * steep - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
         slack = slack + t * steep * jnp.sum(jnp.abs(mean) + hidden)
@@ -236,9 +274,11 @@ def _hidden(problem: Problem, sizes: Float[Array, "K C"]) -> Float[Array, " K"]:
 
 
 def _conjugates(problem: Problem, point: _Point, t):
-    """ℓ* at the dual columns t u, its rounding, and by how much ℓ and ℓ* contradict each other there and at the gradient.
+    """ℓ* at the dual columns t u, its rounding, and by how much ℓ and ℓ* contradict each other
+    there and at the gradient.
 
-    Fenchel–Young: ℓ + ℓ* >= uᵀz in every column of the dual point, = at the gradient, which is asked of some columns.
+    Fenchel–Young: ℓ + ℓ* >= uᵀz in every column of the dual point, = at the gradient, which is
+    asked of some columns.
     """
     logits, losses, gradient, dual, _ = point
     loss, targets, C = problem.loss, problem.labels.targets, len(losses)

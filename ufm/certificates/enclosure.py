@@ -22,7 +22,15 @@ import numpy as np
 
 from ufm._files import write_whole
 from ufm._validate import concrete, require, require_instance, require_whole
-from ufm.certificates.balls import BITS, Ball, flint, fractions, round_down, round_up, sum_of_squares
+from ufm.certificates.balls import (
+    BITS,
+    Ball,
+    flint,
+    fractions,
+    round_down,
+    round_up,
+    sum_of_squares,
+)
 from ufm.certificates.bound import require_certifiable
 from ufm.certificates.dual_point import Data, DualPoint, feasible
 from ufm.certificates.proposal import propose

@@ -7,9 +7,9 @@ $$\min_{\|h\|\le1}\log\sum_j e^{\beta(w_j-w_k)\cdot h}
 
 Put $p_j = \varphi(w_j\cdot w_k)/N$, N = 1 + E, and the rest on k itself, with a polynomial
 $\varphi>0$ that agrees with $f(t) = e^{\beta(t-1)}$ at the nodes; $E = K\varphi_0-\varphi(1)$,
-$\chi = \varphi(1-t)$, $v = K\chi_0$, $\eta' = \varphi$, $s^2 = \beta/(2v)$, and let h be the Hermite
-interpolant of f, which is that of $\psi = \varphi(1-\beta(1-t)-\log\varphi)$ as well. If $h\le\psi$ on
-[−1, 1], if
+$\chi = \varphi(1-t)$, $v = K\chi_0$, $\eta' = \varphi$, $s^2 = \beta/(2v)$, and let h be the
+Hermite interpolant of f, which is that of $\psi = \varphi(1-\beta(1-t)-\log\varphi)$ as well. If
+$h\le\psi$ on [−1, 1], if
 $\langle a,b\rangle = \sum_{l\ge1}a_lb_l/h_l$ makes
 
 $$K\max\Big\{\lambda_{\max}\begin{pmatrix}
@@ -21,12 +21,12 @@ and if $K\sum_{l\ge1}|\varphi_l|\le1$, then the loss is at least $\log N + (E_h-
 $E_h = Kh_0-h(1)$, which is E at a sharp code. (That $E$ and $v$ are means over the sphere here, and
 not sums over a code, is what replaces the hypothesis that the code is a design.)
 
-Proof. With $r_k = \sum_j\varphi(w_j\cdot w_k)-K\varphi_0$, $\rho_k$ of $\chi$ likewise, and $g_k$ the
-tangential part of $\sum_j\varphi(w_j\cdot w_k)w_j$, use $-(1-r)\log(1-r)\ge r-r^2$ and
-$\|x\|\le(\|x\|^2+v^2)/(2v)$: N times the loss of k, less N log N, is at least
-$\sum_{j\ne k}\psi(w_j\cdot w_k)-E-r_k^2-s^2(\rho_k^2+|g_k|^2)$. The sum of the squares over k is at most
-the maximum times $K\sum_{jk}[h(w_j\cdot w_k)-h_0]$, because value and gradient of a harmonic
-polynomial at a point are orthogonal functionals.
+Proof. With $r_k = \sum_j\varphi(w_j\cdot w_k)-K\varphi_0$, $\rho_k$ of $\chi$ likewise, and $g_k$
+the tangential part of $\sum_j\varphi(w_j\cdot w_k)w_j$, use $-(1-r)\log(1-r)\ge r-r^2$ and
+$\|x\|\le(\|x\|^2+v^2)/(2v)$: N times the loss of k, less N log N, is at least $\sum_{j\ne
+k}\psi(w_j\cdot w_k)-E-r_k^2-s^2(\rho_k^2+|g_k|^2)$. The sum of the squares over k is at most the
+maximum times $K\sum_{jk}[h(w_j\cdot w_k)-h_0]$, because value and gradient of a harmonic polynomial
+at a point are orthogonal functionals.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ class FreeFeatures:
         return [self.num_vectors * column[0] - sum(column) for column in zip(*columns, strict=True)]
 
     def _over_powers(self, kind: str, beta, ratios, lag: int) -> list[Any]:
-        r"""Coefficients of degree l over $\beta^{l-\text{lag}}f(t_0)$; the int 0 where there are none."""
+        r"""Coefficients of degree l over $\beta^{l-\text{lag}}f(t_0)$.
+
+        The int 0 where there are none.
+        """
         found = []
         for degree, row in enumerate(self._rows[kind]):
             least = max(degree - lag, 0)
@@ -156,9 +159,10 @@ class FreeFeatures:
     def _on_the_sphere(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
         r"""$\varphi>0$ and $\psi^{(n)}\ge0$ on [−1, 1].
 
-        Then $\psi-h = \psi^{(n)}(\xi)\prod_i(t-t_i)/n!\ge0$. With $\varphi = q\,f(t_0)$ and $p = q/q(T)$
-        the n-th coefficient at T of $\psi$ is that of $-p\log p$ times $\varphi(T)$, since the degree
-        of $\varphi(1-t)$ is below n. The variable is $\beta t$, in which nothing cancels as $\beta\to0$.
+        Then $\psi-h = \psi^{(n)}(\xi)\prod_i(t-t_i)/n!\ge0$. With $\varphi = q\,f(t_0)$ and $p =
+        q/q(T)$ the n-th coefficient at T of $\psi$ is that of $-p\log p$ times $\varphi(T)$, since
+        the degree of $\varphi(1-t)$ is below n. The variable is $\beta t$, in which nothing cancels
+        as $\beta\to0$.
         """
         arb, arb_series = flint().arb, flint().arb_series
         beta, order = arb(low).union(arb(high)), len(self.interpolant.nodes)

@@ -33,7 +33,10 @@ def rational(number: float) -> Any:
 
 
 def doubled(products) -> tuple[Any, ...]:
-    """The nodes of the interpolant that touches at these inner products, ascending: −1 alone once."""
+    """The nodes of the interpolant that touches at these inner products, ascending.
+
+    −1 alone once.
+    """
     nodes = [rational(float(t)) for t in products]
     return tuple(t for t in nodes for _ in range(1 if t == -1 else 2))
 
@@ -59,8 +62,8 @@ def gegenbauer_coefficients(polynomial, dim: int) -> list[Any]:
 def ratios(nodes, beta) -> list[Any]:
     r"""$e_j = f[t_0,\dots,t_j]/(\beta^jf(t_0))$ as power series in $\beta\ge0$; no node thrice.
 
-    $e_j$ is the mean of $e^{\beta(x-t_0)}/j!$ over a probability measure on $[t_0,t_j]$ (Hermite and
-    Genocchi), so that all its derivatives grow with $\beta$: on an interval each is between its
+    $e_j$ is the mean of $e^{\beta(x-t_0)}/j!$ over a probability measure on $[t_0,t_j]$ (Hermite
+    and Genocchi), so that all its derivatives grow with $\beta$: on an interval each is between its
     values at the ends, and no cancellation is amplified by the width of the interval.
     """
     arb_series = flint().arb_series
@@ -140,7 +143,8 @@ def combined(weights, terms) -> Any:
 def quadrature(nodes, weights) -> dict[Any, tuple[Any, Any]]:
     r"""A and B of each node t with $\sum_i e_if[t_0,\dots,t_i] = \sum_t A_tf(t)+B_tf'(t)$.
 
-    `weights`: the e_i, rational. At a sharp code A is how often an inner product occurs, and B is 0.
+    `weights`: the e_i, rational. At a sharp code A is how often an inner product occurs, and B is
+    0.
     """
     fmpq = flint().fmpq
     zero = fmpq(0)

@@ -1,10 +1,10 @@
 r"""Nodes at which the best bound by linear programming touches, for any K and d.
 
 Levenshtein's quadrature of $S^{d-1}$ has the weight 1/K at t = 1 and is exact up to a degree $\tau$
-that grows with K; its other nodes are the inner products of a sharp code of K vectors where there is
-one. The interpolant of $e^{\beta(t-1)}$ there is the polynomial of degree at most $\tau$ with the
-largest $Kh_0-h(1)$ (Boyvalenkov, Dragnev, Hardin, Saff & Stoyanova 2016, recalled). Floats will do:
-any nodes give a true bound.
+that grows with K; its other nodes are the inner products of a sharp code of K vectors where there
+is one. The interpolant of $e^{\beta(t-1)}$ there is the polynomial of degree at most $\tau$ with
+the largest $Kh_0-h(1)$ (Boyvalenkov, Dragnev, Hardin, Saff & Stoyanova 2016, recalled). Floats will
+do: any nodes give a true bound.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-# Degree of the largest polynomial: a larger one meets the theorem's condition at very large β alone.
+# Degree of the largest polynomial: a larger one meets the theorem's condition at very large β
+# alone.
 MOST_DEGREE = 14
 
 
@@ -37,7 +38,8 @@ def nodes(num_vectors: float, dim: int) -> np.ndarray:
 
 
 def design_bound(degree: int, dim: int) -> int:
-    """The least number of vectors of a design of this strength (Delsarte, Goethals & Seidel 1977)."""
+    """The least number of vectors of a design of this strength (Delsarte, Goethals & Seidel
+    1977)."""
     half = degree // 2
     if degree % 2:
         return 2 * math.comb(dim + half - 1, dim - 1)
@@ -45,7 +47,8 @@ def design_bound(degree: int, dim: int) -> int:
 
 
 def _recurrence(count: int, dim: int, even: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Diagonal and squared off-diagonal of the Jacobi matrix for (1−t)(1−t²)^{(d−3)/2}, times 1 + t."""
+    """Diagonal and squared off-diagonal of the Jacobi matrix for (1−t)(1−t²)^{(d−3)/2}, times 1 +
+    t."""
     a, b = (dim - 1) / 2, (dim - 3) / 2 + even
     n = np.arange(1, max(count, 2))
     s = 2 * n + a + b

@@ -1,21 +1,27 @@
 r"""The same bound for every mixture of decay, domains, anchors and frozen weights.
 
-With multipliers $a_k$ of the rows of W, $b_c$ of the columns of H and $V = [\omega_c u_c]_c$, every point of every dimension has
+With multipliers $a_k$ of the rows of W, $b_c$ of the columns of H and $V = [\omega_c u_c]_c$, every
+point of every dimension has
 
-$$f \ \ge\ -\sum_c \omega_c\,\ell^*(u_c; q_c) - c_W(a) - c_H(b) + \min_{W,H}\Big[\tfrac12\sum_k a_k\|w_k\|^2 + \tfrac12\sum_c b_c\|h_c\|^2
+$$f \ \ge\ -\sum_c \omega_c\,\ell^*(u_c; q_c) - c_W(a) - c_H(b) + \min_{W,H}\Big[\tfrac12\sum_k
+a_k\|w_k\|^2 + \tfrac12\sum_c b_c\|h_c\|^2
   + \langle V, WH\rangle + \langle L, H\rangle\Big],$$
 
-where a domain says which multipliers it allows and what they cost (`AbstractDomain.curvature`, `allowance`): without one they are the
-decay and cost nothing, on a sphere they are any. L is what pulls the features: an anchor, a linear constraint. Without it the minimum
-is 0 as soon as $\|D_a^{-1/2} V D_b^{-1/2}\| \le 1$. With it, and $S = D_b - V^\top D_a^{-1} V \succeq (1-\sigma^2) D_b$, it is at least
-$\tfrac12\langle HS, H\rangle + \langle L, H\rangle - \tfrac12\sum_c\|R_c\|^2/((1-\sigma^2) b_c)$ for any H, with R = HS + L, which
-vanishes at a stationary point. For nonnegative features negative entries of $V^\top D_a^{-1}V$ off the diagonal may be dropped, here and in
-S, and R only counts where it points into the domain: $\langle R, H'-H\rangle \ge \langle R^-, H'-H\rangle - \langle R^+, H\rangle$.
+where a domain says which multipliers it allows and what they cost (`AbstractDomain.curvature`,
+`allowance`): without one they are the decay and cost nothing, on a sphere they are any. L is what
+pulls the features: an anchor, a linear constraint. Without it the minimum is 0 as soon as
+$\|D_a^{-1/2} V D_b^{-1/2}\| \le 1$. With it, and $S = D_b - V^\top D_a^{-1} V \succeq (1-\sigma^2)
+D_b$, it is at least $\tfrac12\langle HS, H\rangle + \langle L, H\rangle -
+\tfrac12\sum_c\|R_c\|^2/((1-\sigma^2) b_c)$ for any H, with R = HS + L, which vanishes at a
+stationary point. For nonnegative features negative entries of $V^\top D_a^{-1}V$ off the diagonal
+may be dropped, here and in S, and R only counts where it points into the domain: $\langle R,
+H'-H\rangle \ge \langle R^-, H'-H\rangle - \langle R^+, H\rangle$.
 
-Frozen weights leave a sum over the columns, $\min_h \tfrac12 b_c\|h\|^2 + \langle g_c, h\rangle = -\|g_c\|^2/(2b_c)$ with
-$g = W^\top V + L$.
+Frozen weights leave a sum over the columns, $\min_h \tfrac12 b_c\|h\|^2 + \langle g_c, h\rangle =
+-\|g_c\|^2/(2b_c)$ with $g = W^\top V + L$.
 
-Source: the dual of the semidefinite program in the Gram matrix of all rows and columns (ours; `docs/proofs.md`).
+Source: the dual of the semidefinite program in the Gram matrix of all rows and columns (ours;
+`docs/proofs.md`).
 """
 
 from __future__ import annotations
@@ -30,7 +36,8 @@ from ufm.domains.base import lengths_sq
 from ufm.losses.base import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum
 
-# Shares of the gradient that are tried as the dual point; 1 is best at a stationary point, 0 where nothing is lost.
+# Shares of the gradient that are tried as the dual point; 1 is best at a stationary point, 0 where
+# nothing is lost.
 _SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03, 0.0)
 # How far from singular S is kept where something pulls the features, relative to D_b.
 _APART = 1e-12
@@ -51,7 +58,8 @@ class Pull(NamedTuple):
 
 
 class Lifted(NamedTuple):
-    """The share of the gradient that is the dual point, the ratio at the whole of it, and what is added to its conjugates."""
+    """The share of the gradient that is the dual point, the ratio at the whole of it, and what is
+    added to its conjugates."""
 
     share: Float[Array, ""]
     ratio: Float[Array, ""]
@@ -59,13 +67,21 @@ class Lifted(NamedTuple):
     slack: Float[Array, ""]
 
 
-def lifted(problem: Problem, params: Params, dual: Float[Array, "K C"], hidden: Float[Array, "K C"]) -> Lifted:
-    """The dual point from the gradients `dual` of the loss at `params`, and its bound less the conjugates. Runs inside `jit`.
+def lifted(
+    problem: Problem, params: Params, dual: Float[Array, "K C"], hidden: Float[Array, "K C"]
+) -> Lifted:
+    """The dual point from the gradients `dual` of the loss at `params`, and its bound less the
+    conjugates. Runs inside `jit`.
 
-    `hidden`: by how much entries of the dual point are moved to where it is feasible for a free bias.
+    `hidden`: by how much entries of the dual point are moved to where it is feasible for a free
+    bias.
     """
     hidden = hidden * problem.labels.column_weights[None, :]
-    return _frozen(problem, params, dual, hidden) if problem.frozen else _free(problem, params, dual, hidden)
+    return (
+        _frozen(problem, params, dual, hidden)
+        if problem.frozen
+        else _free(problem, params, dual, hidden)
+    )
 
 
 def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
@@ -78,9 +94,14 @@ def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
     rows, columns = problem.classifier.movable, problem.features.movable
 
     def raised(share) -> Multipliers:
-        """Multipliers for a share of the gradient: larger by σ each, or by σ² where those of the other factor are fixed."""
+        """Multipliers for a share of the gradient.
+
+        Larger by σ each, or by σ² where those of the other factor are fixed.
+        """
         larger = (share * sigma) ** (1 if rows and columns else 2)
-        wanted = Multipliers(first.rows * (larger if rows else 1), first.columns * (larger if columns else 1))
+        wanted = Multipliers(
+            first.rows * (larger if rows else 1), first.columns * (larger if columns else 1)
+        )
         return _allowed(problem, wanted)
 
     def value(share):
@@ -116,12 +137,19 @@ def _frozen(problem: Problem, params: Params, dual, hidden) -> Lifted:
     wanted = jnp.sqrt(lengths_sq(slope) / jnp.where(lengths_sq(H) > 0, lengths_sq(H), jnp.inf))
     columns = problem.features.curvature(wanted, decay)
     terms = lengths_sq(slope) / columns
-    kept = sum(0.5 * lam * jnp.sum(w**2) for lam, w in zip(problem.lambda_W, params.weights, strict=True))
+    kept = sum(
+        0.5 * lam * jnp.sum(w**2) for lam, w in zip(problem.lambda_W, params.weights, strict=True)
+    )
     rest = kept + pull.constant - 0.5 * jnp.sum(terms) - problem.features.allowance(columns, decay)
     # the slope is a sum over classes, off by so many roundings of the sum of their sizes
-    off = unit * (terms_of_sum(len(W)) + 8) * (jnp.abs(W.T) @ jnp.abs(V) + jnp.abs(pull.slope)) + jnp.abs(W.T) @ hidden
+    off = (
+        unit * (terms_of_sum(len(W)) + 8) * (jnp.abs(W.T) @ jnp.abs(V) + jnp.abs(pull.slope))
+        + jnp.abs(W.T) @ hidden
+    )
     moved = jnp.sum((2 * jnp.abs(slope) + off) * off, axis=0) / columns
-    slack = 0.5 * jnp.sum(moved) + unit * terms_of_sum(H.size + len(terms)) * (jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant))
+    slack = 0.5 * jnp.sum(moved) + unit * terms_of_sum(H.size + len(terms)) * (
+        jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant)
+    )
     slack = slack + _rounding(problem, Multipliers(jnp.zeros(len(V), problem.dtype), columns))
     return Lifted(one, one, rest, slack)
 
@@ -152,7 +180,10 @@ def _rounding(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
 
 
 def _first_order(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Float[Array, " C"]:
-    """The multiplier of every vector at a stationary point, where slope + b x = 0; 0 for a vector that vanishes."""
+    """The multiplier of every vector at a stationary point, where slope + b x = 0.
+
+    0 for a vector that vanishes.
+    """
     size = lengths_sq(vectors)
     return -jnp.sum(vectors * slope, axis=0) / jnp.where(size > 0, size, 1)
 
@@ -182,15 +213,26 @@ def _pull(problem: Problem, params: Params, V) -> Pull | None:
         constant = 0.5 * problem.beta * jnp.dot(masses, lengths_sq(problem.anchor))
         anchored = Pull(-problem.beta * problem.anchor * masses[None, :], constant)
     gradient = params.classifier.T @ V + _decay_of_columns(problem)[None, :] * H
-    constraint = problem.features.linear(H, gradient if anchored is None else gradient + anchored.slope)
+    constraint = problem.features.linear(
+        H, gradient if anchored is None else gradient + anchored.slope
+    )
     if constraint is None:
         return anchored
     slope, level = constraint
-    return Pull(slope, -level) if anchored is None else Pull(anchored.slope + slope, anchored.constant - level)
+    return (
+        Pull(slope, -level)
+        if anchored is None
+        else Pull(anchored.slope + slope, anchored.constant - level)
+    )
 
 
-def _pulled(problem: Problem, H, V, multipliers: Multipliers, pull: Pull, left) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The least of the quadratic form with its linear part, from below, and its rounding; `left`: 1 − σ²."""
+def _pulled(
+    problem: Problem, H, V, multipliers: Multipliers, pull: Pull, left
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The least of the quadratic form with its linear part, from below, and its rounding.
+
+    `left`: 1 − σ².
+    """
     unit, outer = unit_roundoff(problem.dtype), (1 / multipliers.rows)[None, :]
     if problem.features.nonnegative:
         coupled = H @ problem.features.gram((V.T * outer) @ V)
@@ -198,12 +240,26 @@ def _pulled(problem: Problem, H, V, multipliers: Multipliers, pull: Pull, left) 
         coupled = ((H @ V.T) * outer) @ V
     curved = H * multipliers.columns[None, :] - coupled
     residual = curved + pull.slope
-    # to another point of the domain the residual goes up at least as much as the part of it that faces the domain
+    # to another point of the domain the residual goes up at least as much as the part of it that
+    # faces the domain
     faced = problem.features.facing(residual)
-    sizes = jnp.abs(H) * multipliers.columns[None, :] + ((jnp.abs(H) @ jnp.abs(V).T) * outer) @ jnp.abs(V)
+    sizes = jnp.abs(H) * multipliers.columns[None, :] + (
+        (jnp.abs(H) @ jnp.abs(V).T) * outer
+    ) @ jnp.abs(V)
     sizes = sizes + jnp.abs(pull.slope)
     off = unit * (terms_of_sum(V.size) + 16) * sizes
-    penalty = 0.5 * jnp.sum(jnp.sum((jnp.abs(faced) + off) ** 2, axis=0) / multipliers.columns) / left
-    value = 0.5 * jnp.sum(curved * H) + jnp.sum((pull.slope + faced - residual) * H) + pull.constant - penalty
-    slack = unit * (terms_of_sum(H.size) + 16) * (3 * jnp.sum(sizes * jnp.abs(H)) + jnp.abs(pull.constant) + penalty)
+    penalty = (
+        0.5 * jnp.sum(jnp.sum((jnp.abs(faced) + off) ** 2, axis=0) / multipliers.columns) / left
+    )
+    value = (
+        0.5 * jnp.sum(curved * H)
+        + jnp.sum((pull.slope + faced - residual) * H)
+        + pull.constant
+        - penalty
+    )
+    slack = (
+        unit
+        * (terms_of_sum(H.size) + 16)
+        * (3 * jnp.sum(sizes * jnp.abs(H)) + jnp.abs(pull.constant) + penalty)
+    )
     return value, slack + 3 * jnp.sum(off * jnp.abs(H))

@@ -7,13 +7,13 @@ $$\kappa K(h(1)-h_0) \le 2(1+E),$$
 
 then $\frac1K\sum_k\log\sum_j e^{\beta(w_j-w_k)\cdot w_k}\ge\log(1+E)$ for all unit vectors
 $w_1,\dots,w_K$ in $\mathbb R^d$. The bound of linear programming, which is one on the mean of
-$\sum_{j\ne k}f(w_j\cdot w_k)$ over k, proves nothing about the mean of its logarithm, because that is
-concave; the condition is what keeps the sums from being unequal enough to gain by it.
+$\sum_{j\ne k}f(w_j\cdot w_k)$ over k, proves nothing about the mean of its logarithm, because that
+is concave; the condition is what keeps the sums from being unequal enough to gain by it.
 
-Proof. $r_k = \sum_j h(w_j\cdot w_k) - Kh_0 = (M1)_k$ with $M\succeq0$ of trace $K(h(1)-h_0)$, so that
-$S = \sum_k r_k\ge0$ and $\sum_k r_k^2\le K(h(1)-h_0)S$. The loss of k is at least
-$\log(1+E) + \log(1+x_k)$ with $x_k = \max(r_k,-E)/(1+E)\ge-y$, where
-$\log(1+x)\ge x-\kappa x^2/2$; clipping raises the sum and lowers the sum of squares.
+Proof. $r_k = \sum_j h(w_j\cdot w_k) - Kh_0 = (M1)_k$ with $M\succeq0$ of trace $K(h(1)-h_0)$, so
+that $S = \sum_k r_k\ge0$ and $\sum_k r_k^2\le K(h(1)-h_0)S$. The loss of k is at least $\log(1+E) +
+\log(1+x_k)$ with $x_k = \max(r_k,-E)/(1+E)\ge-y$, where $\log(1+x)\ge x-\kappa x^2/2$; clipping
+raises the sum and lowers the sum of squares.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class SelfDual:
         nodes, arb = self.interpolant.nodes, flint().arb
         steep = any((1 - node) * arb(beta) < i for i, node in enumerate(nodes))
         powers = [arb(beta) ** i / arb(i).fac() for i in range(len(nodes))]
-        terms = [power * ((t - 1) * arb(beta)).exp() for power, t in zip(powers, nodes, strict=True)]
+        terms = [
+            power * ((t - 1) * arb(beta)).exp() for power, t in zip(powers, nodes, strict=True)
+        ]
         spread = combined([max(g, 0) for g in self.interpolant.spread_weights], terms)
         energy = (self.num_vectors - 1) * combined(self.interpolant.at_one, terms)
         if steep or not (1 + 2 * energy / 3) * self.num_vectors * spread <= 2:

@@ -21,14 +21,17 @@ def spectral_norm(
     moved: Float[Array, ""] | float = 0.0,
     allowed: Callable[[Array], Array] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Largest singular value of V = `dual` diag(`share`), and how much larger it can be; `sizes`: |`dual`|.
+    """Largest singular value of V = `dual` diag(`share`), and how much larger it can be.
 
-    By the smaller Gram, as C can be 10^5. Squaring costs the largest value no digits. The Gram is off by `many` roundings
-    of |V| |V|ᵀ at most, whose norm is at most the product of the largest row and column sums of |V|; its eigenvalues by a
-    few more per row. Entries are off by `roundings` of their own, and by a matrix of Frobenius norm `moved`.
+    `sizes`: |`dual`|.
 
-    `allowed`: of VᵀV what counts where not every entry does (`AbstractDomain.gram`), no entry more changed by it than before;
-    the root of the largest eigenvalue of that then.
+    By the smaller Gram, as C can be 10^5. Squaring costs the largest value no digits. The Gram is
+    off by `many` roundings of |V| |V|ᵀ at most, whose norm is at most the product of the largest
+    row and column sums of |V|; its eigenvalues by a few more per row. Entries are off by
+    `roundings` of their own, and by a matrix of Frobenius norm `moved`.
+
+    `allowed`: of VᵀV what counts where not every entry does (`AbstractDomain.gram`), no entry more
+    changed by it than before; the root of the largest eigenvalue of that then.
     """
     rows, columns = dual.shape
     column = jnp.max(share * jnp.sum(sizes, axis=0))

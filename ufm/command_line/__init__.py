@@ -1,1 +1,4 @@
-"""What the command `python -m ufm` understands: settings of a problem, and specifications of sweeps."""
+"""What the command `python -m ufm` understands.
+
+Settings of a problem, and specifications of sweeps.
+"""

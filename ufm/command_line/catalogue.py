@@ -1,7 +1,10 @@
-"""What losses and domains there are, read from the source of their classes: `--help` must not wait for JAX.
+"""What losses and domains there are, read from the source of their classes.
 
-A class of `ufm/losses/` or `ufm/domains/` with a `name` is one that commands and specifications can ask for, and its constructor
-says by what else. A class from elsewhere goes by "package.module:Class"; it is imported when it is asked for.
+`--help` must not wait for JAX.
+
+A class of `ufm/losses/` or `ufm/domains/` with a `name` is one that commands and specifications can
+ask for, and its constructor says by what else. A class from elsewhere goes by
+"package.module:Class"; it is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ _ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A class that can be asked for by `name`: where it is, the `parameters` of its constructor, and those without a default."""
+    """A class that can be asked for by `name`.
+
+    Where it is, the `parameters` of its constructor, and those without a default.
+    """
 
     name: str
     module: str
@@ -70,17 +76,24 @@ def loss_entry(name: str) -> Entry | None:
 
 
 def domain_entry(name: str) -> Entry | None:
-    """The domain of that name, or of "package.module:Class", with the parameters of its class; None where there is none."""
+    """The domain of that name, or of "package.module:Class", with the parameters of its class.
+
+    None where there is none.
+    """
     entry = _named(name, domains(), "AbstractDomain")
     # (they may be fields that it inherits)
-    return None if entry is None else _outside(entry.name, entry.module, entry.kind, "AbstractDomain")
+    return (
+        None if entry is None else _outside(entry.name, entry.module, entry.kind, "AbstractDomain")
+    )
 
 
 def _named(name: str, known: dict[str, Entry], base: str) -> Entry | None:
     if name in known:
         return known[name]
     module, _, kind = name.partition(":")
-    if not (module and kind.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+    if not (
+        module and kind.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    ):
         return None
     return _outside(name, module, kind, base)
 
@@ -110,14 +123,22 @@ def _entry(node: ast.stmt, module: str) -> Entry | None:
         return None
     name, parameters, required = None, (), ()
     for item in node.body:
-        if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == "name" and item.value is not None:
+        if (
+            isinstance(item, ast.AnnAssign)
+            and ast.unparse(item.target) == "name"
+            and item.value is not None
+        ):
             name = ast.literal_eval(item.value)
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             given = item.args
             plain = [argument.arg for argument in given.args[1:]]
             named = [argument.arg for argument in given.kwonlyargs]
             optional = plain[len(plain) - len(given.defaults) :]
-            optional += [n for n, default in zip(named, given.kw_defaults, strict=True) if default is not None]
+            optional += [
+                n
+                for n, default in zip(named, given.kw_defaults, strict=True)
+                if default is not None
+            ]
             parameters = (*plain, *named)
             required = tuple(n for n in parameters if n not in optional)
     if name is None:

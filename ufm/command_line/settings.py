@@ -1,4 +1,8 @@
-"""Problems as words and numbers: what `python -m ufm` reads from its options and from a SPEC.toml, checked before anything is imported."""
+"""Problems as words and numbers.
+
+What `python -m ufm` reads from its options and from a SPEC.toml, checked before anything is
+imported.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from ufm.command_line import catalogue
 
 SOLVERS = ("newton", "lbfgs", "projected-newton")
 COLUMNS = ("collapsed", "full")
-# Whole numbers beyond this fit no counter of JAX; seeds beyond theirs would be cut to equal ones in single precision.
+# Whole numbers beyond this fit no counter of JAX; seeds beyond theirs would be cut to equal ones in
+# single precision.
 LARGEST, LARGEST_SEED = 2**31 - 1, 2**32 - 1
 # A list of more values, or of more classes, is a slip: making it takes all memory.
 LONGEST = 10**7
@@ -25,7 +30,12 @@ def require(condition, key: str, wanted: str, value) -> None:
 def is_number(value) -> bool:
     """A finite int or float, and no bool."""
     small = not isinstance(value, int) or abs(value) < 2**63
-    return isinstance(value, int | float) and not isinstance(value, bool) and small and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and small
+        and math.isfinite(value)
+    )
 
 
 def is_whole(value, least: int, most: int = LARGEST) -> bool:
@@ -36,7 +46,12 @@ def is_whole(value, least: int, most: int = LARGEST) -> bool:
 def whole(value, key: str, *, least: int, most: int = LARGEST) -> int:
     """An int from `least` to `most`; `ValueError` naming the key otherwise."""
     huge = isinstance(value, int) and value > most
-    require(is_whole(value, least, most), key, f"a whole number {f'<= {most}' if huge else f'>= {least}'}", value)
+    require(
+        is_whole(value, least, most),
+        key,
+        f"a whole number {f'<= {most}' if huge else f'>= {least}'}",
+        value,
+    )
     return value
 
 
@@ -46,13 +61,22 @@ def seed_of(value, key: str) -> int:
 
 
 def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
-    """Class counts from a list, from words such as "10x100" or "5x500,5x5", or from a table of a long tail; `ValueError` otherwise."""
-    wanted = 'a list of whole numbers >= 1, words such as "10x100" or "500,50,5", or { classes, largest, ratio }'
+    """Class counts from a list, from words such as "10x100" or "5x500,5x5", or from a table of a
+    long tail; `ValueError` otherwise."""
+    wanted = (
+        'a list of whole numbers >= 1, words such as "10x100" or "500,50,5", or { classes, '
+        "largest, ratio }"
+    )
     if isinstance(value, Mapping):
         require(set(value) == {"classes", "largest", "ratio"}, key, wanted, dict(value))
         whole(value["classes"], f"{key}.classes", least=2, most=LONGEST)
         whole(value["largest"], f"{key}.largest", least=1)
-        require(is_number(value["ratio"]) and value["ratio"] >= 1, f"{key}.ratio", "a number >= 1", value["ratio"])
+        require(
+            is_number(value["ratio"]) and value["ratio"] >= 1,
+            f"{key}.ratio",
+            "a number >= 1",
+            value["ratio"],
+        )
         from ufm.labels import exponential_counts
 
         return exponential_counts(value["classes"], largest=value["largest"], ratio=value["ratio"])
@@ -61,13 +85,18 @@ def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
         for word in value.replace(",", " ").split():
             times, _, each = word.rpartition("x")
             require(all(_is_count(digits) for digits in (each, times or "1")), key, wanted, value)
-            require(len(counts) + int(times or 1) <= LONGEST, key, f"at most {LONGEST} counts", value)
+            require(
+                len(counts) + int(times or 1) <= LONGEST, key, f"at most {LONGEST} counts", value
+            )
             counts += [int(each)] * int(times or 1)
         value, given = counts, value
     else:
         given = value
     require(
-        isinstance(value, list | tuple) and len(value) >= 2 and all(is_whole(n, 1) for n in value), key, f"{wanted}, >= 2 classes", given
+        isinstance(value, list | tuple) and len(value) >= 2 and all(is_whole(n, 1) for n in value),
+        key,
+        f"{wanted}, >= 2 classes",
+        given,
     )
     return tuple(value)
 
@@ -95,7 +124,12 @@ def number(value, key):
 
 def _decays(value, key):
     values: Any = value if isinstance(value, list | tuple) and value else [value]
-    require(all(is_number(lam) and lam > 0 for lam in values), key, "a number > 0, or one per factor", value)
+    require(
+        all(is_number(lam) and lam > 0 for lam in values),
+        key,
+        "a number > 0, or one per factor",
+        value,
+    )
     return float(values[0]) if values[0] is value else tuple(map(float, values))
 
 
@@ -107,7 +141,12 @@ def positive(value, key):
 
 def _widths(value, key):
     value = [value] if is_whole(value, 1) else value
-    require(isinstance(value, list | tuple) and len(value) >= 1 and all(is_whole(d, 1) for d in value), key, "whole numbers >= 1", value)
+    require(
+        isinstance(value, list | tuple) and len(value) >= 1 and all(is_whole(d, 1) for d in value),
+        key,
+        "whole numbers >= 1",
+        value,
+    )
     return tuple(value)
 
 
@@ -115,7 +154,12 @@ def bias_of(value, key: str = "bias"):
     """None for "none", "free", or a penalty > 0; `ValueError` otherwise."""
     if value == "none":
         return None
-    require(value == "free" or (is_number(value) and value > 0), key, '"none", "free" or a penalty > 0', value)
+    require(
+        value == "free" or (is_number(value) and value > 0),
+        key,
+        '"none", "free" or a penalty > 0',
+        value,
+    )
     return value
 
 
@@ -125,14 +169,19 @@ def _smoothing(value, key):
 
 
 def _loss(value, key):
-    words = f'one of {", ".join(map(repr, catalogue.losses()))}, or "package.module:Class" of a loss'
+    words = (
+        f'one of {", ".join(map(repr, catalogue.losses()))}, or "package.module:Class" of a loss'
+    )
     require(isinstance(value, str) and catalogue.loss_entry(value) is not None, key, words, value)
     return value
 
 
 def domain_of(value, key: str = "features"):
     """A domain from words such as "nonnegative" or "sphere,radius=2"; `ValueError` otherwise."""
-    wanted = f'one of {", ".join(map(repr, catalogue.domains()))} or "package.module:Class", with its parameters: "sphere,radius=2"'
+    wanted = (
+        f'one of {", ".join(map(repr, catalogue.domains()))} or "package.module:Class", with its '
+        f'parameters: "sphere,radius=2"'
+    )
     require(isinstance(value, str), key, wanted, value)
     name, *given = value.split(",")
     entry = catalogue.domain_entry(name)
@@ -141,7 +190,12 @@ def domain_of(value, key: str = "features"):
     numbers = {}
     for word in given:
         parameter, _, digits = word.partition("=")
-        require(parameter in entry.parameters, key, f'"{name}" with {" and ".join(entry.parameters) or "no parameter"}', value)
+        require(
+            parameter in entry.parameters,
+            key,
+            f'"{name}" with {" and ".join(entry.parameters) or "no parameter"}',
+            value,
+        )
         try:
             numbers[parameter] = float(digits)
         except ValueError:
@@ -175,11 +229,17 @@ SETTINGS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The settings of a problem, each checked; `ValueError` naming the key and the value that is wrong."""
+    """The settings of a problem, each checked.
+
+    `ValueError` naming the key and the value that is wrong.
+    """
     checks = checks_for(settings.get("loss"))
     for name in settings:
         require(name in checks, where, f"made of {', '.join(checks)}", name)
-    return {name: checks[name](value, f"{where}.{name}" if where else name) for name, value in settings.items()}
+    return {
+        name: checks[name](value, f"{where}.{name}" if where else name)
+        for name, value in settings.items()
+    }
 
 
 def checks_for(loss) -> dict[str, Callable[[Any, str], Any]]:
@@ -202,13 +262,20 @@ def problem_of(
     classifier=None,
     **parameters,
 ):
-    """The `Problem` of checked settings, with `parameters` of the loss; numbers may be traced. Raises as `Problem` and `loss_of` do."""
+    """The `Problem` of checked settings, with `parameters` of the loss; numbers may be traced.
+
+    Raises as `Problem` and `loss_of` do.
+    """
     from ufm.labels import one_hot, smoothed
     from ufm.model import Problem
 
     collapsed = columns == "collapsed"
     plain = isinstance(smoothing, float) and smoothing == 0
-    labels = one_hot(class_counts, collapsed=collapsed) if plain else smoothed(class_counts, smoothing=smoothing, collapsed=collapsed)
+    labels = (
+        one_hot(class_counts, collapsed=collapsed)
+        if plain
+        else smoothed(class_counts, smoothing=smoothing, collapsed=collapsed)
+    )
     return Problem(
         labels,
         loss=loss_of(loss, parameters),
@@ -216,22 +283,46 @@ def problem_of(
         lambda_W=lambda_W,
         lambda_H=lambda_H,
         bias=bias,
-        **{name: domain for name, domain in (("features", features), ("classifier", classifier)) if domain is not None},
+        **{
+            name: domain
+            for name, domain in (("features", features), ("classifier", classifier))
+            if domain is not None
+        },
     )
 
 
-def large_problem_of(*, class_counts, lambda_W, lambda_H, loss="cross-entropy", widths=(), bias=None, smoothing=0.0, **parameters):
+def large_problem_of(
+    *,
+    class_counts,
+    lambda_W,
+    lambda_H,
+    loss="cross-entropy",
+    widths=(),
+    bias=None,
+    smoothing=0.0,
+    **parameters,
+):
     """The `LargeProblem` of checked settings: one layer, collapsed columns."""
     from ufm.large_scale.problem import LargeProblem
     from ufm.large_scale.sparse import sparse_one_hot
 
     require(len(widths) == 1, "widths", "one whole number >= 1 for a large problem", widths)
     labels = sparse_one_hot(class_counts, smoothing=smoothing)
-    return LargeProblem(labels, loss=loss_of(loss, parameters), feature_dim=widths[0], lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+    return LargeProblem(
+        labels,
+        loss=loss_of(loss, parameters),
+        feature_dim=widths[0],
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        bias=bias,
+    )
 
 
 def loss_of(name: str, parameters: Mapping[str, Any]):
-    """The loss of that name; `ValueError` for a parameter that it needs and lacks, or that it does not have."""
+    """The loss of that name.
+
+    `ValueError` for a parameter that it needs and lacks, or that it does not have.
+    """
     entry = catalogue.loss_entry(name)
     assert entry is not None
     owners = catalogue.loss_parameters()
@@ -247,7 +338,12 @@ def solver_of(name: str | None, max_steps: int | None):
     from ufm.solvers.lbfgs import LBFGS
     from ufm.solvers.newton import Newton, ProjectedNewton
 
-    require(name is not None or max_steps is None, "max_steps", "given together with a solver's name", max_steps)
+    require(
+        name is not None or max_steps is None,
+        "max_steps",
+        "given together with a solver's name",
+        max_steps,
+    )
     if name is None:
         return None
     kind = {"newton": Newton, "lbfgs": LBFGS, "projected-newton": ProjectedNewton}[name]

@@ -1,24 +1,35 @@
 r"""Sweeps as words and numbers: SPEC.toml.
 
-A specification has a table of what all problems share, a table of what is swept, and optional tables:
+A specification has a table of what all problems share, a table of what is swept, and optional
+tables:
 
-    [problem]                      # settings of `solve`, by the names of its options; class_counts and λ are required here or below
-    class_counts = "10x100"        # or [100, 50, 10], "5x500,5x5", { classes = 10, largest = 500, ratio = 100 } (a long tail)
-    loss = "cross-entropy"         # or "squared-error", "focal" with gamma = 2.0, … (`python -m ufm solve --help` has all), or
-                                   # "package.module:Class" of a loss of your own; its parameters are settings too
-    widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes unless given
+    [problem]                      # settings of `solve`, by the names of its options;
+                                   # class_counts and λ are required here or below
+    class_counts = "10x100"        # or [100, 50, 10], "5x500,5x5", or a long tail:
+                                   # { classes = 10, largest = 500, ratio = 100 }
+    loss = "cross-entropy"         # or "squared-error", "focal" with gamma = 2.0, …
+                                   # (`python -m ufm solve --help` has all), or
+                                   # "package.module:Class" of a loss of your own; its parameters
+                                   # are settings too
+    widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes
+                                   # unless given
     lambda_W = 5e-4                # or one per factor, outermost first
     bias = "free"                  # "none" (the default), "free", or a penalty > 0
-    smoothing = 0.1                # label smoothing; columns = "full" for one column a sample; features = "sphere,radius=2"
+    smoothing = 0.1                # label smoothing; columns = "full" for one column a sample;
+                                   # features = "sphere,radius=2"
 
-    [sweep]                        # a grid: one dimension a line; [[sweep]] tables with equal names are single points
-    lambda_H = { from = 1e-5, to = 1e-2, points = 25, scale = "log" }   # or "linear" (the default); or a list of values
+    [sweep]                        # a grid: one dimension a line; [[sweep]] tables with equal
+                                   # names are single points
+    lambda_H = { from = 1e-5, to = 1e-2, points = 25, scale = "log" }
+                                   # or "linear" (the default); or a list of values
     seed = { from = 0, to = 39 }   # random starts: whole numbers, both ends included; or a list
 
-    [solver]                       # name = "newton", "lbfgs" or "projected-newton"; tolerance; max_steps
+    [solver]                       # name = "newton", "lbfgs" or "projected-newton"; tolerance;
+                                   # max_steps
     [flow]                         # in place of [solver]: times = [0.0, 1.0, …] or a range, and
                                    # rtol, atol, step, steady, integrator, path, max_steps
-    [run]                          # key = 0 (of the random starts), certificates, metrics, keep, memory, chunk, threads
+    [run]                          # key = 0 (of the random starts), certificates, metrics, keep,
+                                   # memory, chunk, threads
 
 Nothing heavy is imported until a problem is built.
 """
@@ -55,7 +66,10 @@ REQUIRED = ("class_counts", "lambda_W", "lambda_H")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """A sweep as a SPEC.toml has it: settings shared, what is swept, and the other arguments of `sweep`."""
+    """A sweep as a SPEC.toml has it.
+
+    Settings shared, what is swept, and the other arguments of `sweep`.
+    """
 
     problem: Mapping[str, Any]
     over: Any
@@ -72,11 +86,22 @@ class Spec:
 
         make = functools.partial(problem_of, **self.problem)
         solver = solver_of(self.solver, self.max_steps)
-        return sweep(make, self.over, key=jax.random.key(self.key), solver=solver, store=store, **self.options, **options)
+        return sweep(
+            make,
+            self.over,
+            key=jax.random.key(self.key),
+            solver=solver,
+            store=store,
+            **self.options,
+            **options,
+        )
 
 
 def read_spec(path) -> Spec:
-    """The sweep that a SPEC.toml asks for. Raises `ValueError` naming key and value for what it cannot mean, `OSError` for no file."""
+    """The sweep that a SPEC.toml asks for.
+
+    Raises `ValueError` naming key and value for what it cannot mean, `OSError` for no file.
+    """
     with open(path, "rb") as file:
         return spec_of(tomllib.load(file))
 
@@ -106,13 +131,21 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
         if flow:
             options["flow"] = flow
     return Spec(
-        problem=shared, over=over, solver=solver.get("name"), max_steps=solver.get("max_steps"), key=options.pop("key", 0), options=options
+        problem=shared,
+        over=over,
+        solver=solver.get("name"),
+        max_steps=solver.get("max_steps"),
+        key=options.pop("key", 0),
+        options=options,
     )
 
 
 def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """What is swept, as `sweep` takes it, and its names."""
-    checks, collapsed = checks_for(shared.get("loss")), shared.get("columns", "collapsed") == "collapsed"
+    checks, collapsed = (
+        checks_for(shared.get("loss")),
+        shared.get("columns", "collapsed") == "collapsed",
+    )
 
     def value_of(name: str, value, key: str):
         if name == "seed":
@@ -124,22 +157,36 @@ def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
 
     if isinstance(table, list):
         require(
-            table and all(isinstance(row, dict) and set(row) == set(table[0]) for row in table), "sweep", "points of equal names", table
+            table and all(isinstance(row, dict) and set(row) == set(table[0]) for row in table),
+            "sweep",
+            "points of equal names",
+            table,
         )
-        points = [{name: value_of(name, v, f"sweep[{i}].{name}") for name, v in row.items()} for i, row in enumerate(table)]
+        points = [
+            {name: value_of(name, v, f"sweep[{i}].{name}") for name, v in row.items()}
+            for i, row in enumerate(table)
+        ]
         return points, tuple(points[0])
     require(table, "sweep", "a table with at least one name", table)
     grid = {}
     for name, values in table.items():
         is_range = isinstance(values, dict) and "from" in values
         values = range_of(values, f"sweep.{name}", seeds=name == "seed") if is_range else values
-        require(isinstance(values, list) and values, f"sweep.{name}", "a list of values, or { from, to, points, scale }", values)
+        require(
+            isinstance(values, list) and values,
+            f"sweep.{name}",
+            "a list of values, or { from, to, points, scale }",
+            values,
+        )
         grid[name] = [value_of(name, value, f"sweep.{name}[{i}]") for i, value in enumerate(values)]
     return grid, tuple(grid)
 
 
 def range_of(table: Mapping[str, Any], key: str, *, seeds: bool = False) -> list:
-    """The values of { from, to, points, scale }; whole numbers from end to end. Raises `ValueError` naming key and value."""
+    """The values of { from, to, points, scale }; whole numbers from end to end.
+
+    Raises `ValueError` naming key and value.
+    """
     names = {"from", "to"} if seeds else {"from", "to", "points", "scale"}
     require(set(table) <= names, key, f"made of {', '.join(sorted(names))}", dict(table))
     require("to" in table, f"{key}.to", "given", None)
@@ -158,11 +205,15 @@ def range_of(table: Mapping[str, Any], key: str, *, seeds: bool = False) -> list
         return [float(first + share * (last - first)) for share in shares]
     require(min(first, last) > 0, key, "positive at both ends for a log scale", dict(table))
     # the ends exactly as they were given
-    inner = [math.exp((1 - share) * math.log(first) + share * math.log(last)) for share in shares[1:-1]]
+    inner = [
+        math.exp((1 - share) * math.log(first) + share * math.log(last)) for share in shares[1:-1]
+    ]
     return [float(first), *inner, float(last)]
 
 
-def _table(document: Mapping[str, Any], name: str, checks: Mapping[str, Callable]) -> dict[str, Any]:
+def _table(
+    document: Mapping[str, Any], name: str, checks: Mapping[str, Callable]
+) -> dict[str, Any]:
     table = document.get(name, {})
     for key in table:
         require(key in checks, name, f"made of {', '.join(checks)}", key)
@@ -175,7 +226,12 @@ def _flag(value, key):
 
 
 def _words(value, key):
-    require(isinstance(value, list) and all(isinstance(word, str) for word in value), key, "a list of names", value)
+    require(
+        isinstance(value, list) and all(isinstance(word, str) for word in value),
+        key,
+        "a list of names",
+        value,
+    )
     return tuple(value)
 
 
@@ -187,7 +243,10 @@ def _word(value, key):
 def _times(value, key):
     value = range_of(value, key) if isinstance(value, dict) and "from" in value else value
     require(
-        isinstance(value, list) and value and all(is_number(t) and t >= 0 for t in value), key, "a list of times >= 0, or a range", value
+        isinstance(value, list) and value and all(is_number(t) and t >= 0 for t in value),
+        key,
+        "a list of times >= 0, or a range",
+        value,
     )
     return [float(t) for t in value]
 

@@ -1,4 +1,7 @@
-"""Where the vectors of a factor may lie: `features=` takes one for the columns of H, `classifier=` one for the rows of W_M."""
+"""Where the vectors of a factor may lie.
+
+`features=` takes one for the columns of H, `classifier=` one for the rows of W_M.
+"""
 
 from ufm.domains.ball import Ball as Ball
 from ufm.domains.base import AbstractDomain as AbstractDomain

@@ -1,7 +1,8 @@
 r"""Vectors of bounded length.
 
-In coordinates a ball is a sphere: one more takes up what is left of the length, $x = r\,y_{1..n}/\|y\|$. At the
-boundary that coordinate is 0 and stationary, and its curvature is the multiplier of the constraint.
+In coordinates a ball is a sphere: one more takes up what is left of the length, $x =
+r\,y_{1..n}/\|y\|$. At the boundary that coordinate is 0 and stationary, and its curvature is the
+multiplier of the constraint.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ INSIDE = 0.9
 
 
 def rest_of(used: Array, terms: int) -> Array:
-    """What is left of a length 1 whose square is used up to this; nothing where that is rounding, whose root is far from it."""
+    """What is left of a length 1 whose square is used up to this.
+
+    Nothing where that is rounding, whose root is far from it.
+    """
     rest = 1 - used
     return jnp.where(rest > 4 * (terms + 8) * jnp.finfo(used.dtype).eps, jnp.sqrt(jnp.abs(rest)), 0)
 
@@ -52,7 +56,9 @@ class Ball(AbstractRadius):
 
     def chart(self, vectors: Vectors, unit: Array) -> Array:
         scaled = times(vectors, 1 / self.radius)
-        return times(jnp.concatenate([scaled, rest_of(lengths_sq(scaled), len(vectors))[None, :]]), unit)
+        return times(
+            jnp.concatenate([scaled, rest_of(lengths_sq(scaled), len(vectors))[None, :]]), unit
+        )
 
     def point(self, coordinates: Array, unit: Array) -> Vectors:
         return times(coordinates[:-1], self.radius / jnp.sqrt(lengths_sq(coordinates)))

@@ -2,12 +2,14 @@ r"""What a domain is: where the vectors of a factor may lie (columns of H, rows 
 
 A domain answers three questions, and nothing outside this room asks which one it is.
 
-*Solvers* move in coordinates y without constraints: `chart` and `point` go there and back, `retract` picks
-one of the coordinates of a point. A norm constraint becomes the function $f(y/\|y\|)$ of degree 0, whose
-gradient and Hessian at $\|y\| = 1$ are the Riemannian ones; a ball is a sphere with one coordinate more.
+*Solvers* move in coordinates y without constraints: `chart` and `point` go there and back,
+`retract` picks one of the coordinates of a point. A norm constraint becomes the function
+$f(y/\|y\|)$ of degree 0, whose gradient and Hessian at $\|y\| = 1$ are the Riemannian ones; a ball
+is a sphere with one coordinate more.
 
-*Certificates* ask for multipliers: $\tfrac12\lambda\|x\|^2 \ge \tfrac12 b\|x\|^2 - \tfrac12(b-\lambda)r^2$ on the
-whole domain, for every b that `curvature` gives; `allowance` is the sum of what is subtracted.
+*Certificates* ask for multipliers: $\tfrac12\lambda\|x\|^2 \ge \tfrac12 b\|x\|^2 -
+\tfrac12(b-\lambda)r^2$ on the whole domain, for every b that `curvature` gives; `allowance` is the
+sum of what is subtracted.
 
 *Users* give points: `distance` says how far one lies outside.
 """
@@ -29,11 +31,12 @@ PerVector = Float[Array, " C"]
 class AbstractDomain(AbstractNamed):
     r"""A set for the vectors of a factor: C columns of length n.
 
-    `name`: what options, messages and tables call it. `constrained`: whether it leaves anything out. `compact`: whether it
-    bounds the vectors, so that no decay is needed for a minimum to exist. `nonnegative`: whether the solver keeps every entry >= 0.
-    `smooth`: whether `project` is smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
-    `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric zeros can be counted.
-    `movable`: whether a certificate may raise its multipliers.
+    `name`: what options, messages and tables call it. `constrained`: whether it leaves anything
+    out. `compact`: whether it bounds the vectors, so that no decay is needed for a minimum to
+    exist. `nonnegative`: whether the solver keeps every entry >= 0. `smooth`: whether `project` is
+    smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
+    `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
+    zeros can be counted. `movable`: whether a certificate may raise its multipliers.
     """
 
     constrained: ClassVar[bool] = True
@@ -44,14 +47,20 @@ class AbstractDomain(AbstractNamed):
     movable: ClassVar[bool] = False
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
-        """The domain for vectors of this shape (n, C), parameters in their dtype; `ValueError` where they do not fit."""
+        """The domain for vectors of this shape (n, C), parameters in their dtype.
+
+        `ValueError` where they do not fit.
+        """
         return self
 
     # what users ask
 
     @abstractmethod
     def distance(self, vectors: Vectors) -> Float[Array, ""]:
-        """How far the vectors lie outside, relative to the size of the domain; 0 inside. `wanted` says what was broken."""
+        """How far the vectors lie outside, relative to the size of the domain; 0 inside.
+
+        `wanted` says what was broken.
+        """
 
     @property
     @abstractmethod
@@ -61,7 +70,10 @@ class AbstractDomain(AbstractNamed):
     # what solvers ask
 
     def unit(self, decay: PerVector, share: PerVector) -> Array:
-        """What coordinates are measured in, from decay and share of the samples: a number, or one for each vector."""
+        """What coordinates are measured in, from decay and share of the samples.
+
+        a number, or one for each vector.
+        """
         return jnp.sqrt(decay)
 
     def coordinate_shape(self, shape: tuple[int, int]) -> tuple[int, ...]:
@@ -85,7 +97,10 @@ class AbstractDomain(AbstractNamed):
         return 0
 
     def start(self, vectors: Vectors) -> Vectors:
-        """A point from a random factor of the scale of the problem; its nearest unless another is better to start from."""
+        """A point from a random factor of the scale of the problem.
+
+        Its nearest unless another is better to start from.
+        """
         return self.project(vectors)
 
     def project(self, vectors: Vectors) -> Vectors:
@@ -98,29 +113,39 @@ class AbstractDomain(AbstractNamed):
     # what closed forms ask
 
     def common_length(self, masses) -> float | None:
-        """The largest length of vectors, if all have one, each counted by its mass; None where there is none. Reads values."""
+        """The largest length of vectors, if all have one, each counted by its mass.
+
+        None where there is none. Reads values.
+        """
         return None
 
     # what certificates ask
 
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
-        """Multipliers that the domain allows; those of a `movable` domain are >= `wanted` and as near as may be."""
+        """Multipliers that the domain allows.
+
+        Those of a `movable` domain are >= `wanted` and as near as may be.
+        """
         return jnp.broadcast_to(decay, wanted.shape)
 
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
-        r"""The least c with $\tfrac12\sum\lambda\|x\|^2 \ge \tfrac12\sum b\|x\|^2 - c$ on the domain."""
+        r"""The least c with $\tfrac12\sum\lambda\|x\|^2 \ge \tfrac12\sum b\|x\|^2 - c$ on the
+        domain."""
         return jnp.zeros((), curvature.dtype)
 
     def facing(self, slope: Vectors) -> Vectors:
-        r"""A slope g' with $\langle g, x\rangle \ge \langle g', x\rangle$ on the domain, as short as may be."""
+        r"""A slope g' with $\langle g, x\rangle \ge \langle g', x\rangle$ on the domain, as short
+        as may be."""
         return slope
 
     def gram(self, gram: Float[Array, "C C"]) -> Float[Array, "C C"]:
-        r"""A matrix whose products with $X^\top X$ are at least those of `gram`, for X in the domain, as small as may be."""
+        r"""A matrix whose products with $X^\top X$ are at least those of `gram`, for X in the
+        domain, as small as may be."""
         return gram
 
     def linear(self, vectors: Vectors, slope: Vectors) -> tuple[Vectors, Float[Array, ""]] | None:
-        r"""L and c with $\langle L, x\rangle = c$ on the domain, for the multiplier of a linear constraint at a point.
+        r"""L and c with $\langle L, x\rangle = c$ on the domain, for the multiplier of a linear
+        constraint at a point.
 
         `slope` is the gradient of the objective there. None without linear constraints.
         """
@@ -128,7 +153,10 @@ class AbstractDomain(AbstractNamed):
 
 
 def times(vectors: Array, unit: Array) -> Array:
-    """Vectors times one number, or one each; written out because implicit rank promotion is an error here."""
+    """Vectors times one number, or one each.
+
+    Written out because implicit rank promotion is an error here.
+    """
     return vectors * (unit[None, :] if unit.ndim else unit)
 
 

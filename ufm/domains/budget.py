@@ -1,4 +1,7 @@
-"""One budget for all vectors of a factor, as in layer-peeled models; coordinates as those of a ball."""
+"""One budget for all vectors of a factor, as in layer-peeled models.
+
+Coordinates as those of a ball.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,14 @@ class Budget(AbstractDomain):
     energy
         E > 0. May be traced.
     weights
-        $v_c > 0$ (C,). Unless given, the masses $m_c$ for features, so that collapsed and full columns
-        agree, and 1 for the rows of a classifier.
+        $v_c > 0$ (C,). Unless given, the masses $m_c$ for features, so that collapsed and full
+        columns agree, and 1 for the rows of a classifier.
 
     Raises
     ------
     ValueError
-        For an energy or weights that are not finite and > 0; from `ufm.Problem`, for weights of the wrong shape.
+        For an energy or weights that are not finite and > 0; from `ufm.Problem`, for weights of the
+        wrong shape.
 
     References
     ----------
@@ -56,9 +60,18 @@ class Budget(AbstractDomain):
         require_dtype(f"{name}.energy", self.energy, masses.dtype)
         # those of the labels that it is fitted to now, whatever it was fitted to before
         weights = masses if self.by_mass or self.weights is None else self.weights
-        require(weights.shape == (shape[1],), f"`{name}.weights` must have shape ({shape[1]},)", weights.shape)
+        require(
+            weights.shape == (shape[1],),
+            f"`{name}.weights` must have shape ({shape[1]},)",
+            weights.shape,
+        )
         parts = (self.energy.astype(masses.dtype), weights.astype(masses.dtype))
-        return eqx.tree_at(lambda domain: (domain.energy, domain.weights), self, parts, is_leaf=lambda leaf: leaf is None)
+        return eqx.tree_at(
+            lambda domain: (domain.energy, domain.weights),
+            self,
+            parts,
+            is_leaf=lambda leaf: leaf is None,
+        )
 
     def _roots(self) -> PerVector:
         """What makes a vector's share of the budget its squared length."""
@@ -102,7 +115,8 @@ class Budget(AbstractDomain):
         return vectors * (INSIDE / jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2)))
 
     def common_length(self, masses) -> float | None:
-        # only where longer vectors pay for all their samples do equal ones have the budget in equal parts
+        # only where longer vectors pay for all their samples do equal ones have the budget in equal
+        # parts
         weights = np.asarray(masses if self.weights is None else self.weights, np.float64)
         alike = np.ptp(weights / np.asarray(masses, np.float64)) <= 8 * np.finfo(np.float64).eps
         return float(np.sqrt(float(self.energy) / weights.sum())) if alike else None
@@ -110,7 +124,9 @@ class Budget(AbstractDomain):
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
         assert self.weights is not None
         # one multiplier μ >= 0 for all: b = λ + μ v
-        multiplier = jnp.maximum(jnp.max((wanted - decay) / self.weights), jnp.finfo(wanted.dtype).tiny)
+        multiplier = jnp.maximum(
+            jnp.max((wanted - decay) / self.weights), jnp.finfo(wanted.dtype).tiny
+        )
         return decay + multiplier * self.weights
 
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:

@@ -1,4 +1,7 @@
-"""What spheres and balls share: a radius for every vector, and coordinates whose direction alone counts."""
+"""What spheres and balls share.
+
+a radius for every vector, and coordinates whose direction alone counts.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ class AbstractRadius(AbstractDomain):
     radius: Float[Array, "*C"] = eqx.field(converter=lambda radius: positive("radius", radius))
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
-        radius, wanted = self.radius, f"`{name}.radius` must be a number, or have shape ({shape[1]},), one for each vector"
+        radius, wanted = (
+            self.radius,
+            f"`{name}.radius` must be a number, or have shape ({shape[1]},), one for each vector",
+        )
         require(radius.shape in ((), shape[1:]), wanted, radius.shape)
         require_dtype(f"{name}.radius", radius, masses.dtype)
         return eqx.tree_at(lambda domain: domain.radius, self, radius.astype(masses.dtype))
@@ -46,8 +52,19 @@ class AbstractRadius(AbstractDomain):
 
 
 def positive(name: str, value, **form) -> Array:
-    """A (possibly traced) parameter as a float array: one number or one for each vector, unless `form` says otherwise."""
+    """A (possibly traced) parameter as a float array.
+
+    One number or one for each vector, unless `form` says otherwise.
+    """
     require_positive(name, value, **form)
     if not form:
-        require(np.ndim(value) <= 1, f"`{name}` must be a number, or one for each vector", f"shape {np.shape(value)}")
-    return value if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating) else jnp.asarray(value, float)
+        require(
+            np.ndim(value) <= 1,
+            f"`{name}` must be a number, or one for each vector",
+            f"shape {np.shape(value)}",
+        )
+    return (
+        value
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
+        else jnp.asarray(value, float)
+    )

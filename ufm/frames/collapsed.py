@@ -1,7 +1,9 @@
-r"""The configurations that collapsed features and classifiers end in, and how far a matrix is from one.
+r"""The configurations that collapsed features and classifiers end in, and how far a matrix is from
+one.
 
-A frame is a matrix (d, K) whose column k belongs to class k; a classifier (K, d) is the transpose of one. Rotations of R^d change nothing
-that matters here, so every distance goes through the Gram matrix (K, K).
+A frame is a matrix (d, K) whose column k belongs to class k; a classifier (K, d) is the transpose
+of one. Rotations of R^d change nothing that matters here, so every distance goes through the Gram
+matrix (K, K).
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from ufm._validate import (
 
 
 def centring_matrix(num_classes: int, *, dtype=None) -> Float[Array, "K K"]:
-    r"""The projector $P = I - \mathbf 1\mathbf 1^\top/K$: up to scale, the Gram matrix of every simplex ETF of K vectors.
+    r"""The projector $P = I - \mathbf 1\mathbf 1^\top/K$.
+
+    Up to scale, the Gram matrix of every simplex ETF of K vectors.
 
     `num_classes`: K >= 2. `dtype`: the default float unless given. Raises `ValueError` for K < 2.
     """
@@ -35,17 +39,25 @@ def centring_matrix(num_classes: int, *, dtype=None) -> Float[Array, "K K"]:
 
 
 def simplex_etf(
-    num_classes: int, *, multiplier=1.0, dim: int | None = None, key: PRNGKeyArray | None = None, dtype=None
+    num_classes: int,
+    *,
+    multiplier=1.0,
+    dim: int | None = None,
+    key: PRNGKeyArray | None = None,
+    dtype=None,
 ) -> Float[Array, "d K"]:
-    r"""A simplex equiangular tight frame: K vectors of one length m, any two at cosine $-1/(K-1)$, summing to zero.
+    r"""A simplex equiangular tight frame.
 
-    $F = m\sqrt{K/(K-1)}\,Q E$ with $E$ (K − 1, K) an orthonormal basis of the vectors that sum to zero and $Q^\top Q = I$, so that
-    $F^\top F = \tfrac{m^2 K}{K-1} P$.
+    K vectors of one length m, any two at cosine $-1/(K-1)$, summing to zero.
 
-    `num_classes`: K >= 2. `multiplier`: the length m > 0, possibly traced. `dim`: the dimension d >= K − 1 to embed into; without it the
-    result is the symmetric K x K matrix $m\sqrt{K/(K-1)}\,P$, whose rows are an ETF as well. `key`: rotates by a random orthonormal basis,
-    uniform (Haar); without it the first K − 1 coordinates carry the frame. `dtype`: the default float unless given. Returns columns;
-    transpose for a classifier.
+    $F = m\sqrt{K/(K-1)}\,Q E$ with $E$ (K − 1, K) an orthonormal basis of the vectors that sum to
+    zero and $Q^\top Q = I$, so that $F^\top F = \tfrac{m^2 K}{K-1} P$.
+
+    `num_classes`: K >= 2. `multiplier`: the length m > 0, possibly traced. `dim`: the dimension d
+    >= K − 1 to embed into; without it the result is the symmetric K x K matrix
+    $m\sqrt{K/(K-1)}\,P$, whose rows are an ETF as well. `key`: rotates by a random orthonormal
+    basis, uniform (Haar); without it the first K − 1 coordinates carry the frame. `dtype`: the
+    default float unless given. Returns columns; transpose for a classifier.
 
     Raises `ValueError` for K < 2, d < K − 1 and a multiplier that is not positive.
     """
@@ -58,35 +70,55 @@ def simplex_etf(
 
 
 def orthogonal_frame(
-    num_classes: int, *, multiplier=1.0, dim: int | None = None, key: PRNGKeyArray | None = None, dtype=None
+    num_classes: int,
+    *,
+    multiplier=1.0,
+    dim: int | None = None,
+    key: PRNGKeyArray | None = None,
+    dtype=None,
 ) -> Float[Array, "d K"]:
     r"""K orthogonal vectors of one length m: $F^\top F = m^2 I$.
 
-    Arguments as for `simplex_etf`, but d >= K; without `dim` the result is m I, unless `key` rotates it.
+    Arguments as for `simplex_etf`, but d >= K; without `dim` the result is m I, unless `key`
+    rotates it.
 
     Raises `ValueError` for K < 2, d < K and a multiplier that is not positive.
     """
     K = checked_count(num_classes)
     require_positive("multiplier", multiplier, shape=())
-    return general_orthogonal_frame(jnp.full(K, multiplier, float_dtype(dtype)), dim=dim, key=key, dtype=dtype)
+    return general_orthogonal_frame(
+        jnp.full(K, multiplier, float_dtype(dtype)), dim=dim, key=key, dtype=dtype
+    )
 
 
-def general_orthogonal_frame(lengths, *, dim: int | None = None, key: PRNGKeyArray | None = None, dtype=None) -> Float[Array, "d K"]:
-    r"""K orthogonal vectors of given lengths $a_k$: $F^\top F = \mathrm{diag}(a_k^2)$, the shape of imbalanced bias-free optima.
+def general_orthogonal_frame(
+    lengths, *, dim: int | None = None, key: PRNGKeyArray | None = None, dtype=None
+) -> Float[Array, "d K"]:
+    r"""K orthogonal vectors of given lengths $a_k$.
 
-    `lengths` (K,): a_k >= 0, not all zero (a zero is a collapsed class), possibly traced. `dim`: d >= K, K unless given. `key`: as for
-    `simplex_etf`. `dtype`: the default float unless given.
+    $F^\top F = \mathrm{diag}(a_k^2)$, the shape of imbalanced bias-free optima.
+
+    `lengths` (K,): a_k >= 0, not all zero (a zero is a collapsed class), possibly traced. `dim`: d
+    >= K, K unless given. `key`: as for `simplex_etf`. `dtype`: the default float unless given.
 
     Raises `ValueError` for K < 2, d < K, and lengths that are negative, not finite or all zero.
     """
     dtype = float_dtype(dtype)
     checked_lengths(lengths)
     K = len(lengths)
-    return _embed(np.eye(K), dim=K if dim is None else dim, key=key, dtype=dtype) * jnp.asarray(lengths, dtype)[None, :]
+    return (
+        _embed(np.eye(K), dim=K if dim is None else dim, key=key, dtype=dtype)
+        * jnp.asarray(lengths, dtype)[None, :]
+    )
 
 
-def random_orthonormal(rows: int, columns: int, *, key: PRNGKeyArray, dtype=None) -> Float[Array, "rows columns"]:
-    r"""Q with $Q^\top Q = I$, uniform over all such matrices. Raises `ValueError` for fewer rows than columns."""
+def random_orthonormal(
+    rows: int, columns: int, *, key: PRNGKeyArray, dtype=None
+) -> Float[Array, "rows columns"]:
+    r"""Q with $Q^\top Q = I$, uniform over all such matrices.
+
+    Raises `ValueError` for fewer rows than columns.
+    """
     columns = require_whole("columns", columns)
     rows = require_whole("rows", rows, least=columns)
     require_key("key", key)
@@ -96,10 +128,12 @@ def random_orthonormal(rows: int, columns: int, *, key: PRNGKeyArray, dtype=None
 
 
 def gram_distance(gram: Float[Array, "K K"], target: Float[Array, "K K"]) -> Float[Array, ""]:
-    r"""Scale-free distance of two matrices, $\big\|G/\|G\|_F - T/\|T\|_F\big\|_F$, between 0 and 2 (at most √2 for two Gram matrices).
+    r"""Scale-free distance of two matrices, $\big\|G/\|G\|_F - T/\|T\|_F\big\|_F$, between 0 and 2
+    (at most √2 for two Gram matrices).
 
-    `gram`, `target` (K, K): Gram matrices, or any two matrices of one shape, such as W H̄ and its predicted shape. Returns NaN where one of
-    them is exactly zero. It is blind to overall scale: compare norms as well.
+    `gram`, `target` (K, K): Gram matrices, or any two matrices of one shape, such as W H̄ and its
+    predicted shape. Returns NaN where one of them is exactly zero. It is blind to overall scale:
+    compare norms as well.
 
     Raises `ValueError` for shapes that differ.
     """
@@ -111,26 +145,34 @@ def gram_distance(gram: Float[Array, "K K"], target: Float[Array, "K K"]) -> Flo
 def frame_distance(vectors: Float[Array, "d K"], frame: Float[Array, "e K"]) -> Float[Array, ""]:
     """Distance of two frames up to scale and rotation: `gram_distance` of their Gram matrices.
 
-    `vectors` (d, K), `frame` (e, K): one column per class; the dimensions d and e need not agree. Returns NaN where one of them is zero.
+    `vectors` (d, K), `frame` (e, K): one column per class; the dimensions d and e need not agree.
+    Returns NaN where one of them is zero.
 
     Raises `ValueError` for different numbers of columns.
     """
     V, F = as_floats("vectors", vectors, ndim=2), as_floats("frame", frame, ndim=2)
-    require(F.shape[1] == V.shape[1], f"`frame` must have {V.shape[1]} columns, like `vectors`", F.shape[1])
+    require(
+        F.shape[1] == V.shape[1],
+        f"`frame` must have {V.shape[1]} columns, like `vectors`",
+        F.shape[1],
+    )
     # before squaring: the Gram matrix of 1e-170 would underflow
     V, F = normalised(V), normalised(F)
     return gram_distance(V.T @ V, F.T @ F)
 
 
 def nearest_etf(vectors: Float[Array, "d K"]) -> Float[Array, "d K"]:
-    r"""The simplex ETF, of any size and orientation, closest to the columns of a matrix in Frobenius norm.
+    r"""The simplex ETF, of any size and orientation, closest to the columns of a matrix in
+    Frobenius norm.
 
-    $\min_{\alpha, Q} \|V - \alpha Q E\|_F$ over $Q^\top Q = I$ is solved by $Q = A B^\top$ and $\alpha = \mathrm{tr}\,S/(K-1)$, where
-    $V E^\top = A S B^\top$ is a singular value decomposition (orthogonal Procrustes) and $E$ as in `simplex_etf`.
+    $\min_{\alpha, Q} \|V - \alpha Q E\|_F$ over $Q^\top Q = I$ is solved by $Q = A B^\top$ and
+    $\alpha = \mathrm{tr}\,S/(K-1)$, where $V E^\top = A S B^\top$ is a singular value decomposition
+    (orthogonal Procrustes) and $E$ as in `simplex_etf`.
 
-    `vectors` (d, K), d >= K − 1. Returns the frame (d, K); its multiplier is the length of any column. Where $V E^\top$ has not full rank
-    several frames are equally close and one of them comes back; the zero matrix gives zero. The columns are not centred first: a common
-    shift of all columns does not change the answer.
+    `vectors` (d, K), d >= K − 1. Returns the frame (d, K); its multiplier is the length of any
+    column. Where $V E^\top$ has not full rank several frames are equally close and one of them
+    comes back; the zero matrix gives zero. The columns are not centred first: a common shift of all
+    columns does not change the answer.
 
     Raises `ValueError` for K < 2 and d < K − 1.
     """
@@ -164,7 +206,10 @@ def contrasts(K: int) -> np.ndarray:
 
 
 def _embed(rows: np.ndarray, *, dim: int, key: PRNGKeyArray | None, dtype) -> Float[Array, "d K"]:
-    """Q `rows` for an orthonormal Q (dim, r): random when there is a key, else the first r coordinates."""
+    """Q `rows` for an orthonormal Q (dim, r).
+
+    Random when there is a key, else the first r coordinates.
+    """
     r = rows.shape[0]
     # (r is the dimension that the frame spans)
     dim = require_whole("dim", dim, least=r)

@@ -1,4 +1,7 @@
-r"""The one-vs-rest margin of a classifier: what cross-entropy on the sphere maximises as $\beta\to\infty$."""
+r"""The one-vs-rest margin of a classifier.
+
+What cross-entropy on the sphere maximises as $\beta\to\infty$.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ def one_vs_rest_margin(classifier) -> float:
 
     $$\rho(W) = \min_k\mathrm{dist}\big(w_k,\mathrm{conv}\{w_j\}_{j\ne k}\big)$$
 
-    $-\frac1\beta\log\min_{\|h\|\le1}L(W,H)\to\rho(W)$ as $\beta\to\infty$; a *softmax code* maximises it over
-    unit rows.
+    $-\frac1\beta\log\min_{\|h\|\le1}L(W,H)\to\rho(W)$ as $\beta\to\infty$; a *softmax code*
+    maximises it over unit rows.
 
     Parameters
     ----------
@@ -51,7 +54,8 @@ def one_vs_rest_margin(classifier) -> float:
 
 
 def nearest_to_origin(points: np.ndarray) -> np.ndarray:
-    """The point of the convex hull of rows (n, d) that is nearest to the origin, by Wolfe's algorithm."""
+    """The point of the convex hull of rows (n, d) that is nearest to the origin, by Wolfe's
+    algorithm."""
     size = np.max(np.sum(points**2, axis=1))
     corral = [int(np.argmin(np.sum(points**2, axis=1)))]
     weights = np.ones(1)
@@ -65,14 +69,19 @@ def nearest_to_origin(points: np.ndarray) -> np.ndarray:
         corral, weights = _inside([*corral, entering], np.append(weights, 0.0), points)
 
 
-def _inside(corral: list[int], weights: np.ndarray, points: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Rows and positive weights of the nearest point of their affine hull, rows that block it left out."""
+def _inside(
+    corral: list[int], weights: np.ndarray, points: np.ndarray
+) -> tuple[list[int], np.ndarray]:
+    """Rows and positive weights of the nearest point of their affine hull, rows that block it left
+    out."""
     while True:
         affine = _affine_weights(points[corral])
         if np.all(affine > _ZERO_WEIGHT):
             return corral, affine
         falling = affine <= _ZERO_WEIGHT
-        step = np.min(weights[falling] / np.maximum(weights[falling] - affine[falling], _ZERO_WEIGHT))
+        step = np.min(
+            weights[falling] / np.maximum(weights[falling] - affine[falling], _ZERO_WEIGHT)
+        )
         weights = (1 - min(step, 1.0)) * weights + min(step, 1.0) * affine
         kept = weights > _ZERO_WEIGHT
         # (at least one that blocks goes, or the loop would not end)
@@ -82,7 +91,8 @@ def _inside(corral: list[int], weights: np.ndarray, points: np.ndarray) -> tuple
 
 
 def _affine_weights(rows: np.ndarray) -> np.ndarray:
-    """Weights that sum to one of the point of the affine hull of rows that is nearest to the origin."""
+    """Weights that sum to one of the point of the affine hull of rows that is nearest to the
+    origin."""
     base, edges = rows[0], rows[1:] - rows[0]
     if not len(edges):
         return np.ones(1)

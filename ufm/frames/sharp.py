@@ -131,7 +131,9 @@ def derived_code(code: Code, product: float, *, name: str | None = None) -> Code
     require(code.dim >= 3, "`code` must be in d >= 3 dimensions", code.dim)
     vectors = code.vectors
     chosen = np.abs(vectors @ vectors[0] - product) < SAME_PRODUCT
-    require(chosen.sum() >= 2, "`product` must be that of two vectors or more with the first", product)
+    require(
+        chosen.sum() >= 2, "`product` must be that of two vectors or more with the first", product
+    )
     rows = _seen_along(vectors[chosen], vectors[0])
     return Code(name or f"neighbours at {product:.4g} in {code.name}", _unit(rows))
 

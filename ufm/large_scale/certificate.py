@@ -1,15 +1,19 @@
-r"""The duality gap of `ufm.certificates` where the K × C gradient G exists only as products, a chunk of columns at a time.
+r"""The duality gap of `ufm.certificates` where the K × C gradient G exists only as products, a
+chunk of columns at a time.
 
-The bound needs an upper bound on $\|G\|_{op}$, and iterations alone only give lower ones. It is made of two parts. The range of W is
-spanned by singular vectors of G at a stationary point; on its Ritz vectors Q of $A = GG^\top$ that are nearly invariant everything is
-known: the Ritz values $\Theta$ and the residuals $E = AQ - Q\Theta$. On the complement a Chebyshev polynomial of A (power iteration,
-accelerated) is applied to random unit vectors x: with $T$ of degree k, at most 1 on $[0,\theta]$ and growing beyond,
-$\|T(A)x\| \ge T(\lambda_1)\,|x\cdot v_1|$, and $|x \cdot v_1| > \tau$ for one of s vectors at least, except with probability
-$(\tau\sqrt{2K/\pi})^s$. That bounds the complement by some b, and then (a Schur complement)
+The bound needs an upper bound on $\|G\|_{op}$, and iterations alone only give lower ones. It is
+made of two parts. The range of W is spanned by singular vectors of G at a stationary point; on its
+Ritz vectors Q of $A = GG^\top$ that are nearly invariant everything is known: the Ritz values
+$\Theta$ and the residuals $E = AQ - Q\Theta$. On the complement a Chebyshev polynomial of A (power
+iteration, accelerated) is applied to random unit vectors x: with $T$ of degree k, at most 1 on
+$[0,\theta]$ and growing beyond, $\|T(A)x\| \ge T(\lambda_1)\,|x\cdot v_1|$, and $|x \cdot v_1| >
+\tau$ for one of s vectors at least, except with probability $(\tau\sqrt{2K/\pi})^s$. That bounds
+the complement by some b, and then (a Schur complement)
 
 $$\|G\|_{op}^2 \ \le\ \min\{\lambda > b:\ \Theta + E^\top E/(\lambda - b) \preceq \lambda\}.$$
 
-So b may be a per cent too large and the gap still closes to rounding wherever the rest of the spectrum is a per cent below the top.
+So b may be a per cent too large and the gap still closes to rounding wherever the rest of the
+spectrum is a per cent below the top.
 """
 
 from __future__ import annotations
@@ -25,28 +29,39 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ufm._progress import Progress
 from ufm._roots import turn
 from ufm._validate import require_each, require_flag, require_instance, require_key, require_whole
-from ufm.large_scale.problem import Chunk, LargeProblem, as_problem, large_objective, over_chunks, product
+from ufm.large_scale.problem import (
+    Chunk,
+    LargeProblem,
+    as_problem,
+    large_objective,
+    over_chunks,
+    product,
+)
 from ufm.losses import loss_and_dual
 from ufm.losses.base import require_bound, unit_roundoff
 from ufm.model import Params, check_params, decay, require_decay, terms_of_sum, with_canonical_loss
 from ufm.solution import AbstractCertificate, relative_gap
 
-# A Ritz vector is split off when its residual is below this, relative to the largest Ritz value; with a larger one it is better known as
-# part of the rest.
+# A Ritz vector is split off when its residual is below this, relative to the largest Ritz value;
+# with a larger one it is better known as part of the rest.
 _INVARIANT = 1e-2
-# The interval of the polynomial ends no lower than this, relative to the largest Ritz value: there may be nothing at all in the rest.
+# The interval of the polynomial ends no lower than this, relative to the largest Ritz value: there
+# may be nothing at all in the rest.
 _LEAST = 1e-3
-# Block power steps that place the interval of the polynomial; a poor guess costs sharpness, never truth.
+# Block power steps that place the interval of the polynomial; a poor guess costs sharpness, never
+# truth.
 _GUESSES = 10
 
 
 class LargeCertificate(AbstractCertificate):
-    r"""A lower bound on the global minimum that holds except with a stated probability, hence how far a point can be from it.
+    r"""A lower bound on the global minimum that holds except with a stated probability, hence how
+    far a point can be from it.
 
-    `value`: the objective at the point. `lower_bound` $\le$ the global minimum. `gap`: (value − lower_bound) / |value|. `spectral_ratio`,
-    `spectral_bound`: $\|G\|_{op}/\mu$ lies between them; the first is at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of
-    a free bias before it was removed, 0 without one. `rounding`: how far `value` can be off. `failure_probability`: that the second, and
-    with it `lower_bound`, is false.
+    `value`: the objective at the point. `lower_bound` $\le$ the global minimum. `gap`: (value −
+    lower_bound) / |value|. `spectral_ratio`, `spectral_bound`: $\|G\|_{op}/\mu$ lies between them;
+    the first is at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free bias
+    before it was removed, 0 without one. `rounding`: how far `value` can be off.
+    `failure_probability`: that the second, and with it `lower_bound`, is false.
     """
 
     value: Float[Array, ""]
@@ -63,7 +78,8 @@ class LargeCertificate(AbstractCertificate):
         if not self.valid:
             return self._sentence()
         return (
-            f"{self._sentence()}\n{float(self.spectral_ratio):.12g} <= spectral ratio <= {float(self.spectral_bound):.12g}, "
+            f"{self._sentence()}\n{float(self.spectral_ratio):.12g} <= spectral ratio <= "
+            f"{float(self.spectral_bound):.12g}, "
             f"the latter except with probability {self.failure_probability:.0e}"
         )
 
@@ -78,24 +94,32 @@ def certify_large(
     failure_probability: float = 1e-12,
     progress: bool | None = None,
 ) -> LargeCertificate:
-    r"""Lower bound on the global minimum of a `LargeProblem`, from the loss gradients at `params` scaled onto the dual ball.
+    r"""Lower bound on the global minimum of a `LargeProblem`, from the loss gradients at `params`
+    scaled onto the dual ball.
 
-    `params`: any point, as for `certify`. `key`: for the random vectors; the point must not have been made from the same draws (a start of
-    `minimise_large` from an equal key is not). `steps`: degree of the polynomial, each a pass over all logits; off the range of W the bound
-    on the squared norm is too large by a factor of about $1 + (\log(K/\delta^{2/s})/4k)^2$. `block`: how many random vectors, s.
-    `failure_probability`: δ.
+    `params`: any point, as for `certify`. `key`: for the random vectors; the point must not have
+    been made from the same draws (a start of `minimise_large` from an equal key is not). `steps`:
+    degree of the polynomial, each a pass over all logits; off the range of W the bound on the
+    squared norm is too large by a factor of about $1 + (\log(K/\delta^{2/s})/4k)^2$. `block`: how
+    many random vectors, s. `failure_probability`: δ.
 
-    Returns a `LargeCertificate`. With a free bias the gradients are first changed so that $\sum_c\omega_c u_c = 0$, in the way that the
-    loss has (`AbstractLoss.centred`): of cross-entropy by moving probability from classes predicted too often to those predicted too
-    rarely, else by subtracting the mean. So the bound holds at any point, and costs what the bias is off.
+    Returns a `LargeCertificate`. With a free bias the gradients are first changed so that
+    $\sum_c\omega_c u_c = 0$, in the way that the loss has (`AbstractLoss.centred`): of
+    cross-entropy by moving probability from classes predicted too often to those predicted too
+    rarely, else by subtracting the mean. So the bound holds at any point, and costs what the bias
+    is off.
 
     Raises `ValueError` as `certify` does, and for budgets that are not positive.
 
-    Source: as `certify`; the probability is that of a coordinate of a random unit vector, whose density is at most $\sqrt{K/2\pi}$.
+    Source: as `certify`; the probability is that of a coordinate of a random unit vector, whose
+    density is at most $\sqrt{K/2\pi}$.
 
-    What rounding can amount to is subtracted, as in `certify`. `failure_probability` is of the random vectors and of nothing else.
+    What rounding can amount to is subtracted, as in `certify`. `failure_probability` is of the
+    random vectors and of nothing else.
     """
-    require_instance("problem", problem, LargeProblem, "ufm.LargeProblem; ufm.certify takes a Problem")
+    require_instance(
+        "problem", problem, LargeProblem, "ufm.LargeProblem; ufm.certify takes a Problem"
+    )
     problem = with_canonical_loss(problem)
     # the bias is not solved for: the dual columns are centred instead
     require_bound(problem.loss, free_bias=False)
@@ -103,7 +127,9 @@ def certify_large(
     require_key("key", key)
     steps, block = require_whole("steps", steps), require_whole("block", block)
     inside = "lie between 0 and 1"
-    require_each("failure_probability", failure_probability, lambda p: (p > 0) & (p < 1), inside, shape=())
+    require_each(
+        "failure_probability", failure_probability, lambda p: (p > 0) & (p < 1), inside, shape=()
+    )
     require_flag("progress", progress, optional=True)
     params = check_params(as_problem(problem), params)
 
@@ -123,17 +149,28 @@ def certify_large(
             bar.update(3 + i)
         # the interval depends on the first block only: given it, the second is as random as ever
         reached = float(theta)
-        theta = max(float(theta), _LEAST * float(values.max()), float(jnp.finfo(problem.dtype).tiny) ** 0.5)
+        theta = max(
+            float(theta), _LEAST * float(values.max()), float(jnp.finfo(problem.dtype).tiny) ** 0.5
+        )
         here, before = _random_block(problem, span, second, block), None
         stretch = jnp.asarray(2 / theta, problem.dtype)
         for i in range(steps):
-            # the recurrence of the Chebyshev polynomials in 2A/θ − 1, which maps [0, θ] onto [−1, 1]
+            # the recurrence of the Chebyshev polynomials in 2A/θ − 1, which maps [0, θ] onto [−1,
+            # 1]
             mapped = stretch * jax.block_until_ready(_rest(problem, params, fix, span, here)) - here
             here, before = mapped if before is None else 2 * mapped - before, here
             bar.update(3 + _GUESSES + i)
-        rest = bound_on_rest(np.asarray(here, np.float64), theta, problem.labels.num_classes, steps, failure_probability)
+        rest = bound_on_rest(
+            np.asarray(here, np.float64),
+            theta,
+            problem.labels.num_classes,
+            steps,
+            failure_probability,
+        )
         squared = _largest(values, coupling, rest)
-        value, rounding, lower_bound, mu = _bound(problem, params, fix, jnp.asarray(np.sqrt(squared), problem.dtype))
+        value, rounding, lower_bound, mu = _bound(
+            problem, params, fix, jnp.asarray(np.sqrt(squared), problem.dtype)
+        )
     finally:
         bar.close()
     infinity = jnp.asarray(jnp.inf, problem.dtype)
@@ -153,16 +190,24 @@ def certify_large(
 
 
 class _Fix(NamedTuple):
-    """How the loss makes the mean of the dual columns vanish, for a free bias; and that mean, for a penalised one."""
+    """How the loss makes the mean of the dual columns vanish, for a free bias.
+
+    And that mean, for a penalised one.
+    """
 
     centring: Any
     mean: Float[Array, " K"]
 
 
 def _dual(problem: LargeProblem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]:
-    """The dual columns u of a chunk: gradients of the loss, changed where a free bias asks for it."""
+    """The dual columns u of a chunk.
+
+    Gradients of the loss, changed where a free bias asks for it.
+    """
     _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
-    return dual if problem.bias != "free" else problem.loss.centred(dual, chunk.targets, fix.centring)
+    return (
+        dual if problem.bias != "free" else problem.loss.centred(dual, chunk.targets, fix.centring)
+    )
 
 
 @jax.jit
@@ -184,7 +229,9 @@ def _fix(problem: LargeProblem, params: Params) -> tuple[_Fix, Float[Array, ""]]
     return _Fix(problem.loss.centring(mean, wanted), zero), residual
 
 
-def _gram(problem: LargeProblem, params: Params, fix: _Fix, vectors: Float[Array, "K S"]) -> Float[Array, "K S"]:
+def _gram(
+    problem: LargeProblem, params: Params, fix: _Fix, vectors: Float[Array, "K S"]
+) -> Float[Array, "K S"]:
     """G Gᵀ times vectors, with G = [ω_c u_c / √m_c]: one pass over the columns."""
     N = problem.labels.num_samples
 
@@ -198,7 +245,8 @@ def _gram(problem: LargeProblem, params: Params, fix: _Fix, vectors: Float[Array
 
 @jax.jit
 def _invariant(problem: LargeProblem, params: Params, fix: _Fix):
-    """Ritz vectors in the range of W that are nearly invariant (K, R), their values (R,), products of residuals (R, R); 0 for others."""
+    """Ritz vectors in the range of W that are nearly invariant (K, R), their values (R,), products
+    of residuals (R, R); 0 for others."""
     (W,) = params.weights
     basis = jnp.linalg.qr(W)[0]
     applied = _gram(problem, params, fix, basis)
@@ -214,23 +262,38 @@ def _off(span: Float[Array, "K R"], vectors: Float[Array, "K S"]) -> Float[Array
     return vectors - product(span, product(span.T, vectors))
 
 
-def _random_block(problem: LargeProblem, span, key: PRNGKeyArray, block: int) -> Float[Array, "K S"]:
+def _random_block(
+    problem: LargeProblem, span, key: PRNGKeyArray, block: int
+) -> Float[Array, "K S"]:
     """Random unit vectors, less their part in the span."""
     normal = jax.random.normal(key, (problem.labels.num_classes, block), problem.dtype)
     return _off(span, normal / jnp.sqrt(jnp.sum(normal**2, axis=0))[None, :])
 
 
 @jax.jit
-def _rest(problem: LargeProblem, params: Params, fix: _Fix, span: Float[Array, "K R"], vectors: Float[Array, "K S"]) -> Float[Array, "K S"]:
+def _rest(
+    problem: LargeProblem,
+    params: Params,
+    fix: _Fix,
+    span: Float[Array, "K R"],
+    vectors: Float[Array, "K S"],
+) -> Float[Array, "K S"]:
     """A off the span, times vectors off the span."""
     return _off(span, _gram(problem, params, fix, vectors))
 
 
-def bound_on_rest(last: np.ndarray, theta: float, K: int, steps: int, failure_probability: float) -> float:
-    """An upper bound on the largest eigenvalue of A off the span, except with the given probability."""
+def bound_on_rest(
+    last: np.ndarray, theta: float, K: int, steps: int, failure_probability: float
+) -> float:
+    """An upper bound on the largest eigenvalue of A off the span, except with the given
+    probability."""
     tau = min(1.0, failure_probability ** (1 / last.shape[1]) * np.sqrt(np.pi / (2 * K)))
     grown = float(np.sqrt(np.max(np.sum(last**2, axis=0)))) / tau
-    return 0.5 * theta * (1 + np.cosh(np.arccosh(max(grown, 1.0)) / steps)) if np.isfinite(grown) else np.inf
+    return (
+        0.5 * theta * (1 + np.cosh(np.arccosh(max(grown, 1.0)) / steps))
+        if np.isfinite(grown)
+        else np.inf
+    )
 
 
 def _largest(values: np.ndarray, coupling: np.ndarray, rest: float) -> float:
@@ -247,7 +310,10 @@ def _largest(values: np.ndarray, coupling: np.ndarray, rest: float) -> float:
 
 
 class _Sums(NamedTuple):
-    """What one pass over the columns collects at a dual point: Σ ω of the conjugates, of their sizes and errors; Σ ω u and Σ ω |u| (K,)."""
+    """What one pass over the columns collects at a dual point.
+
+    Σ ω of the conjugates, of their sizes and errors; Σ ω u and Σ ω |u| (K,).
+    """
 
     conjugates: Float[Array, ""]
     sizes: Float[Array, ""]
@@ -259,8 +325,9 @@ class _Sums(NamedTuple):
 class _Shape(NamedTuple):
     """What tells how far rounding can reach.
 
-    Of V = [ω_c u_c / √m_c]: squared entries, row sums of |V| (K,), the largest column sum; Σ ω u and Σ ω |u| (K,);
-    of the pattern of a centring row sums and squares (K,); the largest logit; the rounding of the losses.
+    Of V = [ω_c u_c / √m_c]: squared entries, row sums of |V| (K,), the largest column sum; Σ ω u
+    and Σ ω |u| (K,); of the pattern of a centring row sums and squares (K,); the largest logit; the
+    rounding of the losses.
     """
 
     squares: Float[Array, ""]
@@ -277,7 +344,10 @@ class _Shape(NamedTuple):
 def _shape(problem: LargeProblem, params: Params, fix: _Fix) -> _Shape:
     """The sizes that tell what rounding can amount to; one pass over the columns."""
     loss, unit = problem.loss, unit_roundoff(problem.dtype)
-    zero, per_class = jnp.zeros((), problem.dtype), jnp.zeros(problem.labels.num_classes, problem.dtype)
+    zero, per_class = (
+        jnp.zeros((), problem.dtype),
+        jnp.zeros(problem.labels.num_classes, problem.dtype),
+    )
     (W,) = params.weights
     lengths = jnp.sqrt(jnp.sum(W**2, axis=1))
     terms = unit * (terms_of_sum(problem.feature_dim) + 6)
@@ -289,10 +359,16 @@ def _shape(problem: LargeProblem, params: Params, fix: _Fix) -> _Shape:
         losses, gradient = loss_and_dual(loss, chunk.logits, chunk.targets)
         dual = _dual(problem, fix, chunk)
         sizes = jnp.abs(dual) * share[None, :]
-        pattern = loss.centring_pattern(dual, chunk.targets) if problem.bias == "free" else jnp.zeros_like(dual)
+        pattern = (
+            loss.centring_pattern(dual, chunk.targets)
+            if problem.bias == "free"
+            else jnp.zeros_like(dual)
+        )
         columns = jnp.sqrt(jnp.sum(chunk.features**2, axis=0))
         moved = terms * lengths[:, None] * columns[None, :] + 2 * unit * jnp.abs(chunk.logits)
-        off = jnp.sum(jnp.abs(gradient) * moved + moved**2, axis=0) + loss.value_error(chunk.logits, chunk.targets)
+        off = jnp.sum(jnp.abs(gradient) * moved + moved**2, axis=0) + loss.value_error(
+            chunk.logits, chunk.targets
+        )
         return _Shape(
             total.squares + jnp.sum(sizes**2),
             total.rows + jnp.sum(sizes, axis=1),
@@ -311,12 +387,14 @@ def _shape(problem: LargeProblem, params: Params, fix: _Fix) -> _Shape:
 
 @jax.jit
 def _bound(problem: LargeProblem, params: Params, fix: _Fix, norm: Float[Array, ""]):
-    """The objective and its rounding, the dual value with u scaled to a spectral norm of at most μ, less its rounding, and μ."""
+    """The objective and its rounding, the dual value with u scaled to a spectral norm of at most μ,
+    less its rounding, and μ."""
     (lam,), unit = problem.lambda_W, unit_roundoff(problem.dtype)
     K, many = problem.labels.num_classes, terms_of_sum(problem.labels.num_columns) + 4
     mu = jnp.sqrt(lam) * jnp.sqrt(problem.lambda_H)
     shape = _shape(problem, params, fix)
-    # as in `_spectral_norm` of the small certificate: products with |V| |V|ᵀ, and entries moved where columns sum to zero
+    # as in `_spectral_norm` of the small certificate: products with |V| |V|ᵀ, and entries moved
+    # where columns sum to zero
     of_products = unit * (many + terms_of_sum(K)) * shape.columns * jnp.max(shape.rows)
     of_entries = unit * (terms_of_sum(K) + 8) * jnp.sqrt(shape.squares)
     above = jnp.sqrt(norm**2 + 4 * of_products) + of_entries

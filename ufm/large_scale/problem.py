@@ -1,7 +1,9 @@
-r"""One linear layer with tens of thousands of classes and columns: value, gradient and products without ever holding the K × C logits.
+r"""One linear layer with tens of thousands of classes and columns.
 
-Columns are taken a chunk at a time; a chunk's logits are made, used for value and gradient in one pass, and dropped. Memory is
-$O((K + C)\,d)$ for the variables plus $O(K \cdot \text{chunk})$.
+Value, gradient and products without ever holding the K × C logits.
+
+Columns are taken a chunk at a time; a chunk's logits are made, used for value and gradient in one
+pass, and dropped. Memory is $O((K + C)\,d)$ for the variables plus $O(K \cdot \text{chunk})$.
 """
 
 from __future__ import annotations
@@ -23,15 +25,19 @@ from ufm.losses import AbstractLoss, MeanSquaredError, loss_and_dual
 from ufm.losses.base import require_loss
 from ufm.model import Block, Blocks, Params, Problem, decay, require_shapes
 
-# Narrower chunks waste the matrix unit; from the feature dimension on, a chunk of logits is as large as the classifier.
+# Narrower chunks waste the matrix unit; from the feature dimension on, a chunk of logits is as
+# large as the classifier.
 _LEAST_CHUNK = 128
 
 
 class LargeProblem(eqx.Module):
-    r"""The problem of `Problem` for one linear layer, with labels that need no K × C matrix. The objective is the same.
+    r"""The problem of `Problem` for one linear layer, with labels that need no K × C matrix.
 
-    `labels`: `SparseLabels`. `loss`: any loss of one sample. `feature_dim`: d. `lambda_W`, `lambda_H`, `bias`: as for `Problem`.
-    `chunk`: how many columns of logits exist at a time; the feature dimension unless given (at least 128, at most C).
+    The objective is the same.
+
+    `labels`: `SparseLabels`. `loss`: any loss of one sample. `feature_dim`: d. `lambda_W`,
+    `lambda_H`, `bias`: as for `Problem`. `chunk`: how many columns of logits exist at a time; the
+    feature dimension unless given (at least 128, at most C).
 
     Raises `ValueError` as `Problem` does, and for a chunk that is not a whole number >= 1.
     """
@@ -46,7 +52,15 @@ class LargeProblem(eqx.Module):
     chunk: int = eqx.field(static=True)
 
     def __init__(
-        self, labels: SparseLabels, *, loss: AbstractLoss, feature_dim: int, lambda_W, lambda_H, bias=None, chunk: int | None = None
+        self,
+        labels: SparseLabels,
+        *,
+        loss: AbstractLoss,
+        feature_dim: int,
+        lambda_W,
+        lambda_H,
+        bias=None,
+        chunk: int | None = None,
     ):
         hint = "ufm.SparseLabels; see ufm.sparse_one_hot and ufm.sparse_soft"
         require_instance("labels", labels, SparseLabels, hint)
@@ -54,14 +68,27 @@ class LargeProblem(eqx.Module):
         require_loss(loss, (labels.num_classes, labels.num_columns), labels.dtype)
         # the checks of λ and bias are those of `Problem`, on labels of two classes
         small = one_hot((1, 1), collapsed=True, dtype=labels.dtype)
-        plain = Problem(small, loss=MeanSquaredError(), widths=(feature_dim,), lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+        plain = Problem(
+            small,
+            loss=MeanSquaredError(),
+            widths=(feature_dim,),
+            lambda_W=lambda_W,
+            lambda_H=lambda_H,
+            bias=bias,
+        )
         self.labels, self.loss, self.feature_dim = labels, loss, plain.feature_dim
-        self.lambda_W, self.lambda_H, self.lambda_b, self.bias = plain.lambda_W, plain.lambda_H, plain.lambda_b, plain.bias
+        self.lambda_W, self.lambda_H, self.lambda_b, self.bias = (
+            plain.lambda_W,
+            plain.lambda_H,
+            plain.lambda_b,
+            plain.bias,
+        )
         if chunk is None:
             chunk = max(self.feature_dim, _LEAST_CHUNK)
         self.chunk = min(require_whole("chunk", chunk), labels.num_columns)
 
-    # What `ufm.model` asks of a problem, for its checks and its decay: one free factor, free features, nothing to pull them.
+    # What `ufm.model` asks of a problem, for its checks and its decay: one free factor, free
+    # features, nothing to pull them.
     depth = 1
     features = classifier = Real()
     anchor = beta = fixed_weights = None
@@ -74,15 +101,24 @@ class LargeProblem(eqx.Module):
 
     @property
     def blocks(self) -> Blocks:
-        """W, H and bias as solvers see them; the unit of the bias gives it the curvature of a factor."""
+        """W, H and bias as solvers see them.
+
+        The unit of the bias gives it the curvature of a factor.
+        """
         (lam,) = self.lambda_W
         bias = None
         if self.has_bias:
-            curvature = jnp.maximum(self.typical / (self.labels.num_samples * jnp.sqrt(lam * self.lambda_H)), 1)
+            curvature = jnp.maximum(
+                self.typical / (self.labels.num_samples * jnp.sqrt(lam * self.lambda_H)), 1
+            )
             penalty = 1 if self.lambda_b is None else 1 + self.lambda_b
             bias = Block(self.features, jnp.sqrt(penalty / curvature), (self.labels.num_classes,))
         W = Block(self.classifier, jnp.sqrt(lam), self.weight_shapes[0])
-        H = Block(self.features, jnp.sqrt(self.lambda_H * self.labels.masses), (self.feature_dim, self.labels.num_columns))
+        H = Block(
+            self.features,
+            jnp.sqrt(self.lambda_H * self.labels.masses),
+            (self.feature_dim, self.labels.num_columns),
+        )
         return Blocks(weights=(W,), features=H, bias=bias)
 
     @property
@@ -121,11 +157,19 @@ class LargeProblem(eqx.Module):
     def dense(self) -> Problem:
         """The same problem with its label matrix written out, for sizes where that fits."""
         bias = self.lambda_b if self.bias == "penalised" else self.bias
-        return Problem(self.labels.dense(), loss=self.loss, widths=self.widths, lambda_W=self.lambda_W, lambda_H=self.lambda_H, bias=bias)
+        return Problem(
+            self.labels.dense(),
+            loss=self.loss,
+            widths=self.widths,
+            lambda_W=self.lambda_W,
+            lambda_H=self.lambda_H,
+            bias=bias,
+        )
 
 
 class Chunk(NamedTuple):
-    """Some columns: where they start, features (d, S), logits and targets (K, S), weights ω (S,), and which are new (S,), 1 or 0."""
+    """Some columns: where they start, features (d, S), logits and targets (K, S), weights ω (S,),
+    and which are new (S,), 1 or 0."""
 
     start: Array
     features: Float[Array, "d S"]
@@ -138,7 +182,8 @@ class Chunk(NamedTuple):
 def over_chunks(problem: LargeProblem, params: Params, body, carry):
     """Fold `body(chunk, carry)` over all columns, `problem.chunk` at a time. Runs inside `jit`.
 
-    The last chunk reaches back over columns that were met before rather than past the end; `new` is 0 on those.
+    The last chunk reaches back over columns that were met before rather than past the end; `new` is
+    0 on those.
     """
     C, size = problem.labels.num_columns, problem.chunk
     (W,) = params.weights
@@ -153,13 +198,18 @@ def over_chunks(problem: LargeProblem, params: Params, body, carry):
             logits = logits + params.bias[:, None]
         new = (start + jnp.arange(size, dtype=start.dtype) >= first).astype(problem.dtype)
         weights = jax.lax.dynamic_slice_in_dim(column_weights, start, size)
-        return body(Chunk(start, features, logits, problem.labels.columns(start, size), weights, new), carry)
+        return body(
+            Chunk(start, features, logits, problem.labels.columns(start, size), weights, new), carry
+        )
 
     return jax.lax.fori_loop(jnp.int32(0), jnp.int32(math.ceil(C / size)), step, carry)
 
 
 def product(a: Array, b: Array) -> Array:
-    """A matrix product in full precision: accelerators round float32 factors to ten bits unless told not to."""
+    """A matrix product in full precision.
+
+    Accelerators round float32 factors to ten bits unless told not to.
+    """
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -172,7 +222,9 @@ def value_and_gradient(problem: LargeProblem, params: Params) -> tuple[Float[Arr
         losses, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
         pulled = dual * chunk.weights[None, :]
         # columns met before get the same gradient again; sums must not count them again
-        in_features = jax.lax.dynamic_update_slice_in_dim(in_features, product(W.T, pulled), chunk.start, axis=1)
+        in_features = jax.lax.dynamic_update_slice_in_dim(
+            in_features, product(W.T, pulled), chunk.start, axis=1
+        )
         pulled = pulled * chunk.new[None, :]
         if in_bias is not None:
             in_bias = in_bias + jnp.sum(pulled, axis=1)
@@ -180,17 +232,27 @@ def value_and_gradient(problem: LargeProblem, params: Params) -> tuple[Float[Arr
         return total, in_weights + product(pulled, chunk.features.T), in_features, in_bias
 
     zero = jnp.zeros((), problem.dtype)
-    start = (zero, jnp.zeros_like(W), jnp.zeros_like(params.features), None if params.bias is None else jnp.zeros_like(params.bias))
+    start = (
+        zero,
+        jnp.zeros_like(W),
+        jnp.zeros_like(params.features),
+        None if params.bias is None else jnp.zeros_like(params.bias),
+    )
     fit, in_weights, in_features, in_bias = over_chunks(problem, params, body, start)
-    shrinkage, shrink = jax.value_and_grad(lambda params: decay(as_problem(problem), params))(params)
+    shrinkage, shrink = jax.value_and_grad(lambda params: decay(as_problem(problem), params))(
+        params
+    )
     gradient = Params(weights=(in_weights,), features=in_features, bias=in_bias)
     return fit + shrinkage, jax.tree.map(jnp.add, gradient, shrink)
 
 
 def large_objective(problem: LargeProblem, params: Params) -> Float[Array, ""]:
-    """Value of the objective, as `objective` for a `Problem`, and differentiable in `params`. Runs inside `jit`.
+    """Value of the objective, as `objective` for a `Problem`, and differentiable in `params`.
 
-    Reverse-mode differentiation takes the gradient from the same pass over the columns and keeps nothing of size K × C.
+    Runs inside `jit`.
+
+    Reverse-mode differentiation takes the gradient from the same pass over the columns and keeps
+    nothing of size K × C.
     """
     require_instance("problem", problem, LargeProblem)
     require_shapes(as_problem(problem), params)

@@ -17,18 +17,21 @@ from ufm.losses.rows import AbstractRows
 
 
 class AbstractLoss(AbstractNamed):
-    """A loss of the logits: its value, and what it says of itself to those who would otherwise ask for its type.
+    """A loss of the logits.
 
-    A new loss gives `name` and `__call__`; one that is convex gives `conjugate` for certificates, and
-    `best_bias` for certificates with a free bias. Everything else has a default.
+    Its value, and what it says of itself to those who would otherwise ask for its type.
+
+    A new loss gives `name` and `__call__`; one that is convex gives `conjugate` for certificates,
+    and `best_bias` for certificates with a free bias. Everything else has a default.
 
     `name`: what the command line, SPEC.toml and messages call it; that of the class unless given.
     `convex`: whether it is convex in the logits; one that is not has no certificate.
-    `shift_invariant`: whether a number added to all logits of a sample costs nothing, for targets that
-    sum to one. `least_squares`: whether it is half the squared distance of logits and targets.
-    `needs_every_class`: whether it falls for ever with the logits of a class that no target holds, so that with a
-    free bias the infimum is not attained. `exponential`: whether it is positive and falls like the exponential of logits
-    that grow, so that where domains bound the factors its logarithm is what can be minimised.
+    `shift_invariant`: whether a number added to all logits of a sample costs nothing, for targets
+    that sum to one. `least_squares`: whether it is half the squared distance of logits and targets.
+    `needs_every_class`: whether it falls for ever with the logits of a class that no target holds,
+    so that with a free bias the infimum is not attained. `exponential`: whether it is positive and
+    falls like the exponential of logits that grow, so that where domains bound the factors its
+    logarithm is what can be minimised.
     """
 
     convex: ClassVar[bool] = True
@@ -38,32 +41,53 @@ class AbstractLoss(AbstractNamed):
     least_squares: ClassVar[bool] = False
 
     def canonical(self) -> AbstractLoss:
-        """The simplest loss with the same values; itself where there is none, or while parameters are traced."""
+        """The simplest loss with the same values.
+
+        Itself where there is none, or while parameters are traced.
+        """
         return self
 
     def flat_direction(self, num_classes: int) -> Float[Array, " K"] | None:
-        """Logits (K,) of which any multiple may be added to a sample's for nothing; None where there are none."""
+        """Logits (K,) of which any multiple may be added to a sample's for nothing.
+
+        None where there are none.
+        """
         return jnp.ones(num_classes) if self.shift_invariant else None
 
-    def rows(self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]) -> AbstractRows | None:
-        r"""Its derivatives for rows of logits under one classifier, where they have a structure; else None.
+    def rows(
+        self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]
+    ) -> AbstractRows | None:
+        r"""Its derivatives for rows of logits under one classifier, where they have a structure.
 
-        `root`: $S = (WW^\top)^{1/2}$. `scale`: the mean of $S^2$ over the contrasts. `gamma`: decay of a feature.
+        Else None.
+
+        `root`: $S = (WW^\top)^{1/2}$. `scale`: the mean of $S^2$ over the contrasts. `gamma`: decay
+        of a feature.
         """
         return None
 
     @abstractmethod
-    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def __call__(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """Loss of every sample: classes on the first axis, samples on any further ones."""
 
-    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def conjugate(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         r"""$\ell^*(u; q) = \sup_z u^\top z - \ell(z; q)$, $+\infty$ outside its domain."""
         raise self._missing("conjugate", "a conjugate")
 
     def best_bias(
-        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+        self,
+        logits: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        r"""$\arg\min_b \sum_c \omega_c\,\ell(z_c + b; q_c)$; any one of them where a shift of all logits costs nothing."""
+        r"""$\arg\min_b \sum_c \omega_c\,\ell(z_c + b; q_c)$.
+
+        Any one of them where a shift of all logits costs nothing.
+        """
         raise self._missing("best_bias", "its best bias")
 
     def _missing(self, method: str, what: str) -> ValueError:
@@ -72,40 +96,60 @@ class AbstractLoss(AbstractNamed):
         return ValueError(f"`loss` must define `{method}` for {what}; got {self}, which does not")
 
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
-        r"""What `centred` needs to make $\sum_c\omega_c u_c$ vanish: arrays, from that sum and the mean target."""
+        r"""What `centred` needs to make $\sum_c\omega_c u_c$ vanish.
+
+        Arrays, from that sum and the mean target.
+        """
         return mean_dual
 
-    def centred(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any) -> Float[Array, "K ..."]:
-        r"""Dual columns, gradients of the loss, changed so that $\sum_c\omega_c u_c = 0$, as a free bias asks.
+    def centred(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
+    ) -> Float[Array, "K ..."]:
+        r"""Dual columns, gradients of the loss, changed so that $\sum_c\omega_c u_c = 0$, as a free
+        bias asks.
 
         The mean is subtracted; a loss whose conjugate is infinite somewhere has a better way.
         """
         return dual - per_class(centring, beside=dual)
 
     def check_targets(self, targets: np.ndarray) -> None:
-        """`ValueError` for `labels.targets` (K, C) with which the loss has no minimum; all are taken unless a loss says otherwise."""
+        """`ValueError` for `labels.targets` (K, C) with which the loss has no minimum.
+
+        All are taken unless a loss says otherwise.
+        """
 
     def convex_at(self, targets: Float[Array, "K C"]) -> bool:
-        """Whether it is convex in the logits with these targets; read on the host, True where they are traced."""
+        """Whether it is convex in the logits with these targets.
+
+        Read on the host, True where they are traced.
+        """
         return self.convex
 
-    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def value_error(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """What rounding can amount to in the loss of every sample, for exact logits.
 
-        The default is that of a loss whose terms are of the size of logits and their squares; a loss that
-        loses fewer digits says so, and its small values are certified more sharply.
+        The default is that of a loss whose terms are of the size of logits and their squares; a
+        loss that loses fewer digits says so, and its small values are certified more sharply.
         """
         size = jnp.sum(jnp.abs(logits) * (1 + jnp.abs(targets)) + targets**2, axis=0)
         return _generous(len(targets), logits.dtype) * (1 + jnp.abs(self(logits, targets)) + size)
 
-    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        """What rounding can amount to in the conjugate at `dual`, or at a point of its domain within rounding of it."""
+    def conjugate_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        """What rounding can amount to in the conjugate at `dual`, or at a point of its domain
+        within rounding of it."""
         size = jnp.sum(dual**2 + jnp.abs(targets * dual), axis=0)
         conjugate = jnp.abs(self.conjugate(dual, targets))
         return _generous(len(targets), dual.dtype) * (1 + conjugate + size)
 
-    def centring_pattern(self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]) -> Float[Array, "K C"]:
-        """How `centred` spreads the change of a row of `dual` over the columns, up to a factor a row; entries >= 0."""
+    def centring_pattern(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, "K C"]:
+        """How `centred` spreads the change of a row of `dual` over the columns, up to a factor a
+        row; entries >= 0."""
         return jnp.ones_like(dual)
 
     def dual_scale(
@@ -117,10 +161,12 @@ class AbstractLoss(AbstractNamed):
         limit: Float[Array, ""],
         quadratic: Float[Array, ""],
     ) -> Float[Array, ""]:
-        r"""A good t in [0, `limit`] for $-\sum_c \omega_c \ell^*(t u_c; q_c) - \tfrac12 t^2\,$`quadratic`, with u = `dual` a gradient.
+        r"""A good t in [0, `limit`] for $-\sum_c \omega_c \ell^*(t u_c; q_c) - \tfrac12
+        t^2\,$`quadratic`, with u = `dual` a gradient.
 
-        $\min(1, t_{\max})$ serves every convex loss: t <= 1 stays inside the domain, and at a stationary point the slope of the bound
-        at t = 1 is $\lambda_W\|W\|^2 \ge 0$, so that by concavity no smaller t is better there.
+        $\min(1, t_{\max})$ serves every convex loss: t <= 1 stays inside the domain, and at a
+        stationary point the slope of the bound at t = 1 is $\lambda_W\|W\|^2 \ge 0$, so that by
+        concavity no smaller t is better there.
         """
         return jnp.minimum(1, limit)
 
@@ -136,7 +182,8 @@ class AbstractLoss(AbstractNamed):
         raise self._without_enclosure()
 
     def share_scale(self, num_classes: int) -> Float[Array, " K"] | None:
-        r"""$\Delta$ (K,) of a conjugate that is finite where $q + u/\Delta \ge 0$ sums to $\sum_k q_k$.
+        r"""$\Delta$ (K,) of a conjugate that is finite where $q + u/\Delta \ge 0$ sums to $\sum_k
+        q_k$.
 
         None where the conjugate is finite everywhere. A proof makes its dual logits accordingly.
         """
@@ -148,7 +195,8 @@ class AbstractLoss(AbstractNamed):
 
 
 def require_bound(loss: AbstractLoss, *, free_bias: bool) -> None:
-    """`ValueError` naming what a loss lacks for a certificate, which `best_bias` is for a free bias only."""
+    """`ValueError` naming what a loss lacks for a certificate, which `best_bias` is for a free bias
+    only."""
     require(loss.convex, "`problem.loss` must be convex in the logits for a certificate", loss)
     for method in ("conjugate", "best_bias")[: 1 + free_bias]:
         own = getattr(type(loss), method) is not getattr(AbstractLoss, method)
@@ -165,7 +213,8 @@ def _generous(num_classes: int, dtype) -> float:
 
 
 def require_loss(loss: AbstractLoss, shape: tuple[int, ...], dtype) -> None:
-    """`ValueError` unless `loss` is a loss that gives one number for each column of logits (K, C)."""
+    """`ValueError` unless `loss` is a loss that gives one number for each column of logits (K,
+    C)."""
     require_instance("loss", loss, AbstractLoss, "a loss instance such as ufm.MeanSquaredError()")
     leaves, structure = jax.tree.flatten(loss)
     forms = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
@@ -176,11 +225,16 @@ def require_loss(loss: AbstractLoss, shape: tuple[int, ...], dtype) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _answer_of(structure, forms, shape: tuple[int, ...], dtype: np.dtype):
-    """The shape of what a loss gives, without any numbers; remembered, because it is asked of every problem."""
+    """The shape of what a loss gives, without any numbers.
+
+    Remembered, because it is asked of every problem.
+    """
     leaves = [jax.ShapeDtypeStruct(*form) for form in forms]
     logits = jax.ShapeDtypeStruct(shape, dtype)
     try:
-        answer = jax.eval_shape(lambda leaves, z, q: jax.tree.unflatten(structure, leaves)(z, q), leaves, logits, logits)
+        answer = jax.eval_shape(
+            lambda leaves, z, q: jax.tree.unflatten(structure, leaves)(z, q), leaves, logits, logits
+        )
     except Exception as error:
         wanted = f"`loss` must take logits and targets of shape {shape}"
         raise ValueError(f"{wanted}; got {type(error).__name__}: {error}") from error
@@ -196,14 +250,21 @@ def loss_and_dual(
 
 
 def one_number(parameter: Array, *, beside: Array) -> Array:
-    """A parameter () with as many axes as the array `beside`, in its dtype; (B,) for the last axis of that, one number for each lane."""
-    return parameter.astype(beside.dtype).reshape((1,) * (beside.ndim - parameter.ndim) + parameter.shape)
+    """A parameter () with as many axes as the array `beside`, in its dtype.
+
+    (B,) for the last axis of that, one number for each lane.
+    """
+    return parameter.astype(beside.dtype).reshape(
+        (1,) * (beside.ndim - parameter.ndim) + parameter.shape
+    )
 
 
 def per_class(parameter: Array, *, beside: Array) -> Array:
     """A parameter (K,), or (K, B), likewise beside (K, …)."""
     missing = (1,) * (beside.ndim - parameter.ndim)
-    return parameter.astype(beside.dtype).reshape(parameter.shape[:1] + missing + parameter.shape[1:])
+    return parameter.astype(beside.dtype).reshape(
+        parameter.shape[:1] + missing + parameter.shape[1:]
+    )
 
 
 def parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:

@@ -26,7 +26,8 @@ def exact(parameter) -> list[Any]:
 
 
 def cross_entropy(logits: Sequence[Ball], target: Exactly) -> Ball:
-    r"""$-\sum_k q_k\log p_k$, whatever the targets sum to, from differences to the largest logit."""
+    r"""$-\sum_k q_k\log p_k$, whatever the targets sum to, from differences to the largest
+    logit."""
     from flint import arb
 
     top = max(range(len(logits)), key=lambda k: float(logits[k].mid()))

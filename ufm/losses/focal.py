@@ -13,10 +13,11 @@ from ufm.losses.softmax import CrossEntropy, log_probabilities
 
 
 class Focal(AbstractLoss):
-    r"""Focal loss of one sample, $-\sum_k q_k (1-p_k)^\gamma\log p_k$ with $p = \mathrm{softmax}(z)$.
+    r"""Focal loss of one sample, $-\sum_k q_k (1-p_k)^\gamma\log p_k$ with $p =
+    \mathrm{softmax}(z)$.
 
-    `gamma` >= 0, which may be traced; 0 is cross-entropy (`canonical`). It is not convex in the logits for $\gamma > 0$, so there is no
-    certificate.
+    `gamma` >= 0, which may be traced; 0 is cross-entropy (`canonical`). It is not convex in the
+    logits for $\gamma > 0$, so there is no certificate.
 
     Raises `ValueError` for a negative `gamma`. Source: Lin et al. 2017.
     """
@@ -31,10 +32,13 @@ class Focal(AbstractLoss):
     def __init__(self, gamma):
         self.gamma = parameter("gamma", gamma, require_nonnegative)
 
-    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def __call__(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """Loss of every sample."""
         log_p = log_probabilities(logits)
-        # at 1 − p = 0 a power below 2 has no second derivative; the floor is far below the rounding of 1 − p
+        # at 1 − p = 0 a power below 2 has no second derivative; the floor is far below the rounding
+        # of 1 − p
         missing = jnp.maximum(-jnp.expm1(log_p), float(jnp.finfo(log_p.dtype).eps) ** 2)
         return -jnp.sum(targets * missing ** one_number(self.gamma, beside=log_p) * log_p, axis=0)
 

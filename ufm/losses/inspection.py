@@ -1,6 +1,9 @@
-"""Whether a loss is what it says: its value, derivative, conjugate, best bias and properties against each other at random points.
+"""Whether a loss is what it says.
 
-What the library does with a loss rests on these; a conjugate with a wrong sign is a certificate that certifies nothing.
+Its value, derivative, conjugate, best bias and properties against each other at random points.
+
+What the library does with a loss rests on these; a conjugate with a wrong sign is a certificate
+that certifies nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +22,12 @@ from ufm.losses.questions import QUESTIONS, Absent, Points, Wrong
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What came of one question: `verdict` "ok", "wrong" or "absent" (what the loss does not have), and why.
+    """What came of one question.
 
-    `error`: the largest deviation, relative to the size of its terms; NaN where there is none. `tolerance`: what rounding explains.
+    `verdict` "ok", "wrong" or "absent" (what the loss does not have), and why.
+
+    `error`: the largest deviation, relative to the size of its terms; NaN where there is none.
+    `tolerance`: what rounding explains.
     """
 
     question: str
@@ -31,13 +37,20 @@ class Finding:
     tolerance: float = float("nan")
 
     def __str__(self) -> str:
-        numbers = "" if np.isnan(self.error) else f"  (error {self.error:.1e}, rounding {self.tolerance:.0e})"
+        numbers = (
+            ""
+            if np.isnan(self.error)
+            else f"  (error {self.error:.1e}, rounding {self.tolerance:.0e})"
+        )
         return f"{self.verdict:<7} {self.question}{': ' * bool(self.why)}{self.why}{numbers}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossReport:
-    """What `check_loss` found. `findings`: in the order asked; `wrong`: the questions that the loss fails."""
+    """What `check_loss` found.
+
+    `findings`: in the order asked; `wrong`: the questions that the loss fails.
+    """
 
     loss: str
     num_classes: int
@@ -60,12 +73,20 @@ class LossReport:
         return "\n".join([head, *map(str, self.findings)])
 
 
-def check_loss(loss: AbstractLoss, *, num_classes: int, key: PRNGKeyArray, targets: Float[Array, "K T"] | None = None) -> LossReport:
+def check_loss(
+    loss: AbstractLoss,
+    *,
+    num_classes: int,
+    key: PRNGKeyArray,
+    targets: Float[Array, "K T"] | None = None,
+) -> LossReport:
     r"""Check a loss against itself at random logits, and name what is wrong.
 
-    One number a column, in the dtype of the logits, each column by itself; the gradient against differences; convexity by midpoints;
-    $\ell(z) + \ell^*(u) \ge u^\top z$ with equality at $u = \nabla\ell(z)$, also for the scaled gradients that certificates take; the
-    best bias by its gradient; and the properties: flat direction, canonical form, least squares, centring, derivatives for rows.
+    One number a column, in the dtype of the logits, each column by itself; the gradient against
+    differences; convexity by midpoints; $\ell(z) + \ell^*(u) \ge u^\top z$ with equality at $u =
+    \nabla\ell(z)$, also for the scaled gradients that certificates take; the best bias by its
+    gradient; and the properties: flat direction, canonical form, least squares, centring,
+    derivatives for rows.
 
     Parameters
     ----------
@@ -89,7 +110,8 @@ def check_loss(loss: AbstractLoss, *, num_classes: int, key: PRNGKeyArray, targe
 
     Notes
     -----
-    A loss that passes may still be wrong elsewhere: these are tests at random points, with logits of size up to 5.
+    A loss that passes may still be wrong elsewhere: these are tests at random points, with logits
+    of size up to 5.
     """
     require_instance("loss", loss, AbstractLoss, "a loss instance such as ufm.CrossEntropy()")
     num_classes = require_whole("num_classes", num_classes, least=2)
@@ -98,11 +120,16 @@ def check_loss(loss: AbstractLoss, *, num_classes: int, key: PRNGKeyArray, targe
         require_finite("targets", targets, ndim=2)
     points = Points.random(loss, num_classes, key, targets)
     findings = tuple(_asked(question, points) for question in QUESTIONS)
-    return LossReport(loss=str(loss), num_classes=num_classes, dtype=points.logits.dtype.name, findings=findings)
+    return LossReport(
+        loss=str(loss), num_classes=num_classes, dtype=points.logits.dtype.name, findings=findings
+    )
 
 
-def _asked(question: tuple[str, Callable[[Points], Iterator[tuple[str, Any, Any]]]], points: Points) -> Finding:
-    """A question put: each part yields what it would mean to fail, deviations, and the sizes of their terms."""
+def _asked(
+    question: tuple[str, Callable[[Points], Iterator[tuple[str, Any, Any]]]], points: Points
+) -> Finding:
+    """A question put: each part yields what it would mean to fail, deviations, and the sizes of
+    their terms."""
     name, ask = question
     worst, tolerance = float("nan"), points.rounding
     try:
@@ -112,11 +139,15 @@ def _asked(question: tuple[str, Callable[[Points], Iterator[tuple[str, Any, Any]
                 raise Wrong(f"{meaning}; not finite")
             worst = float(np.fmax(worst, error.max(initial=0.0)))
             if worst > tolerance:
-                return Finding(question=name, verdict="wrong", why=meaning, error=worst, tolerance=tolerance)
+                return Finding(
+                    question=name, verdict="wrong", why=meaning, error=worst, tolerance=tolerance
+                )
     except Absent as reason:
         return Finding(question=name, verdict="absent", why=str(reason))
     except Wrong as reason:
         return Finding(question=name, verdict="wrong", why=str(reason))
     except Exception as error:  # whatever a loss of one's own raises is what is wrong with it
-        return Finding(question=name, verdict="wrong", why=f"raises {type(error).__name__}: {error}")
+        return Finding(
+            question=name, verdict="wrong", why=f"raises {type(error).__name__}: {error}"
+        )
     return Finding(question=name, verdict="ok", error=worst, tolerance=tolerance)

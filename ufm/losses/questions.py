@@ -14,7 +14,8 @@ from jaxtyping import Array
 from ufm._validate import float_dtype, require
 from ufm.losses.base import AbstractLoss, loss_and_dual
 
-# Samples of each size of logits. A loss that is not convex, such as the focal one, shows it at size 5.
+# Samples of each size of logits. A loss that is not convex, such as the focal one, shows it at size
+# 5.
 _SAMPLES, _SIZES = 8, (0.0, 0.3, 1.0, 5.0)
 # Rounding errors of a sum of K terms and of a few functions of them.
 _ROUNDINGS = 1e3
@@ -22,7 +23,10 @@ _ROUNDINGS = 1e3
 
 @dataclass(frozen=True)
 class Points:
-    """Where the loss is asked: logits, others, directions and targets, all (K, S), and weights (S,) that sum to one."""
+    """Where the loss is asked.
+
+    Logits, others, directions and targets, all (K, S), and weights (S,) that sum to one.
+    """
 
     loss: AbstractLoss
     logits: Array
@@ -44,7 +48,11 @@ class Points:
             mixture = jnp.asarray([0.0, 1.0, 0.2], dtype)[jnp.arange(number) % 3][None, :]
             targets = mixture * spread + (1 - mixture) * certain
         else:
-            require(np.ndim(targets) == 2 and len(targets) == K, f"`targets` must have shape ({K}, T)", np.shape(targets))
+            require(
+                np.ndim(targets) == 2 and len(targets) == K,
+                f"`targets` must have shape ({K}, T)",
+                np.shape(targets),
+            )
             targets = jnp.asarray(targets, dtype)[:, jnp.arange(number) % targets.shape[1]]
         weights = jax.random.uniform(keys[4], (number,), dtype, 0.5, 1.5)
         return cls(loss, size * logits, 3 * others, directions, targets, weights / weights.sum())
@@ -78,7 +86,10 @@ def _shapes(points: Points):
         for how, function in (("", _value), (" under jit", eqx.filter_jit(_value))):
             shape = np.shape(function(points.loss, logits, targets))
             if shape != wanted:
-                raise Wrong(f"one number a column: logits {words}{how} must give shape {wanted}; got {shape}")
+                raise Wrong(
+                    f"one number a column: logits {words}{how} must give shape {wanted}; got "
+                    f"{shape}"
+                )
     return iter(())
 
 
@@ -111,7 +122,11 @@ def _gradient(points: Points):
     # a central difference errs by the step squared and by rounding over the step, here alike
     scale = points.rounding / (100 * eps ** (2 / 3))
     size = (1 + jnp.abs(points.values)) * jnp.sum(points.directions**2, axis=0)
-    yield "the gradient is not that of the value", scale * (slope - (ahead - behind) / (2 * step)), size
+    yield (
+        "the gradient is not that of the value",
+        scale * (slope - (ahead - behind) / (2 * step)),
+        size,
+    )
 
 
 def _finite(points: Points):
@@ -128,29 +143,50 @@ def _convexity(points: Points):
         between = (1 - share) * points.logits + share * points.others
         chord = (1 - share) * points.values + share * points.loss(points.others, points.targets)
         excess = points.loss(between, points.targets) - chord
-        yield "the loss lies above its chord, so `convex` must be False", jnp.maximum(excess, 0), chord
+        yield (
+            "the loss lies above its chord, so `convex` must be False",
+            jnp.maximum(excess, 0),
+            chord,
+        )
 
 
 def _require_convex(loss: AbstractLoss) -> None:
     if not loss.convex:
         simplest = loss.canonical()
-        raise Absent(f"a matter of {simplest}" if simplest.convex else "not convex in the logits: no certificate")
+        raise Absent(
+            f"a matter of {simplest}"
+            if simplest.convex
+            else "not convex in the logits: no certificate"
+        )
 
 
 def _require_conjugate(loss: AbstractLoss, method: str = "conjugate") -> None:
     _require_convex(loss)
     if getattr(type(loss), method) is getattr(AbstractLoss, method):
-        raise Absent(f"no `{method}`: no certificate{' with a free bias' * (method == 'best_bias')}")
+        raise Absent(
+            f"no `{method}`: no certificate{' with a free bias' * (method == 'best_bias')}"
+        )
 
 
 def _equality(points: Points):
     _require_conjugate(points.loss)
     conjugates = points.loss.conjugate(points.duals, points.targets)
     if conjugates.shape != points.values.shape:
-        raise Wrong(f"the conjugate must have shape {points.values.shape}, one number a column; got {conjugates.shape}")
+        raise Wrong(
+            f"the conjugate must have shape {points.values.shape}, one number a column; got "
+            f"{conjugates.shape}"
+        )
     product = jnp.sum(points.duals * points.logits, axis=0)
-    size = jnp.abs(points.values) + jnp.abs(conjugates) + jnp.sum(jnp.abs(points.duals * points.logits), axis=0)
-    yield "value + conjugate differs from uᵀz at u = ∇ℓ(z)", points.values + conjugates - product, size
+    size = (
+        jnp.abs(points.values)
+        + jnp.abs(conjugates)
+        + jnp.sum(jnp.abs(points.duals * points.logits), axis=0)
+    )
+    yield (
+        "value + conjugate differs from uᵀz at u = ∇ℓ(z)",
+        points.values + conjugates - product,
+        size,
+    )
 
 
 def _inequality(points: Points):
@@ -159,11 +195,20 @@ def _inequality(points: Points):
         duals = scale * points.duals
         conjugates = points.loss.conjugate(duals, points.targets)
         if not np.all(np.isfinite(conjugates)):
-            raise Wrong(f"the conjugate is not finite at {scale:g} times a gradient, which certificates ask for")
+            raise Wrong(
+                f"the conjugate is not finite at {scale:g} times a gradient, which certificates "
+                f"ask for"
+            )
         for logits in (points.logits, points.others, jnp.zeros_like(points.logits)):
-            surplus = points.loss(logits, points.targets) + conjugates - jnp.sum(duals * logits, axis=0)
+            surplus = (
+                points.loss(logits, points.targets) + conjugates - jnp.sum(duals * logits, axis=0)
+            )
             size = jnp.sum(jnp.abs(duals * logits), axis=0) + jnp.abs(conjugates)
-            yield f"value + conjugate falls below uᵀz at {scale:g} times a gradient", jnp.minimum(surplus, 0), size
+            yield (
+                f"value + conjugate falls below uᵀz at {scale:g} times a gradient",
+                jnp.minimum(surplus, 0),
+                size,
+            )
 
 
 def _bias(points: Points):
@@ -188,8 +233,16 @@ def _flat(points: Points):
     if direction is not None:
         yield "the loss changes along its `flat_direction`", change(direction), points.values
     if loss.shift_invariant:
-        yield "the loss changes with a common shift, so `shift_invariant` must be False", change(ones), points.values
-    elif direction is None and sums_to_one and np.all(np.abs(change(ones)) <= points.rounding * (1 + np.abs(points.values))):
+        yield (
+            "the loss changes with a common shift, so `shift_invariant` must be False",
+            change(ones),
+            points.values,
+        )
+    elif (
+        direction is None
+        and sums_to_one
+        and np.all(np.abs(change(ones)) <= points.rounding * (1 + np.abs(points.values)))
+    ):
         raise Wrong("a common shift costs nothing, so `shift_invariant` must be True")
 
 
@@ -197,7 +250,11 @@ def _canonical(points: Points):
     simplest = points.loss.canonical()
     if simplest.canonical() is not simplest:
         raise Wrong(f"the canonical form of the canonical form {simplest} is yet another loss")
-    yield f"the canonical form {simplest} has other values", simplest(points.logits, points.targets) - points.values, points.values
+    yield (
+        f"the canonical form {simplest} has other values",
+        simplest(points.logits, points.targets) - points.values,
+        points.values,
+    )
     if points.loss.least_squares:
         squares = 0.5 * jnp.sum((points.logits - points.targets) ** 2, axis=0)
         yield "`least_squares` is for ½‖z − q‖² only", points.values - squares, squares
@@ -206,18 +263,31 @@ def _canonical(points: Points):
 def _centring(points: Points):
     _require_conjugate(points.loss)
     loss, weights = points.loss, points.weights
-    centred = loss.centred(points.duals, points.targets, loss.centring(points.duals @ weights, points.targets @ weights))
+    centred = loss.centred(
+        points.duals,
+        points.targets,
+        loss.centring(points.duals @ weights, points.targets @ weights),
+    )
     yield "the centred dual columns have a mean", centred @ weights, jnp.abs(points.duals) @ weights
     if not np.all(np.isfinite(loss.conjugate(centred, points.targets))):
-        raise Absent("centred dual columns leave the domain of the conjugate: no certificate of a free bias for large problems")
+        raise Absent(
+            "centred dual columns leave the domain of the conjugate: no certificate of a free "
+            "bias for large problems"
+        )
 
 
 def _scale(points: Points):
     _require_conjugate(points.loss)
     for limit in (0.1, 1.0, 10.0):
         top = jnp.asarray(limit, points.logits.dtype)
-        t = points.loss.dual_scale(points.duals, points.targets, points.weights, limit=top, quadratic=jnp.zeros_like(top))
-        yield f"the dual scale leaves [0, {limit:g}]", jnp.maximum(t - top, 0) + jnp.maximum(-t, 0), t
+        t = points.loss.dual_scale(
+            points.duals, points.targets, points.weights, limit=top, quadratic=jnp.zeros_like(top)
+        )
+        yield (
+            f"the dual scale leaves [0, {limit:g}]",
+            jnp.maximum(t - top, 0) + jnp.maximum(-t, 0),
+            t,
+        )
 
 
 def _rows(points: Points):
@@ -229,8 +299,16 @@ def _rows(points: Points):
     here = rows.at(points.logits.T, points.targets.T)
     yield "`rows` has another value", here.value - points.values, points.values
     yield "`rows` has another residual", here.residual.T + points.duals, points.duals
-    curved = jax.jvp(lambda z: loss_and_dual(points.loss, z, points.targets)[1], (points.logits,), (points.directions,))[1]
-    yield "`rows` has another Hessian", rows.curve(here.memory, points.directions.T).T - curved, curved
+    curved = jax.jvp(
+        lambda z: loss_and_dual(points.loss, z, points.targets)[1],
+        (points.logits,),
+        (points.directions,),
+    )[1]
+    yield (
+        "`rows` has another Hessian",
+        rows.curve(here.memory, points.directions.T).T - curved,
+        curved,
+    )
 
 
 QUESTIONS = (

@@ -1,4 +1,6 @@
-r"""Losses for rows of logits under one classifier: value, residual and Hessian of a whole batch, a row per label.
+r"""Losses for rows of logits under one classifier.
+
+Value, residual and Hessian of a whole batch, a row per label.
 
 The problem of a row is $\ell(o + Sy, q) + \tfrac\gamma2\|y\|^2$ with $S = (WW^\top)^{1/2}$.
 """
@@ -21,7 +23,8 @@ _START_STEPS = 3
 
 
 class Here(NamedTuple):
-    """Losses (B,) at some logits, their negative gradients $r = -\\nabla\\ell$ (B, K), and what the second derivative needs."""
+    """Losses (B,) at some logits, their negative gradients $r = -\\nabla\\ell$ (B, K), and what the
+    second derivative needs."""
 
     value: Float[Array, " B"]
     residual: Rows
@@ -31,8 +34,8 @@ class Here(NamedTuple):
 class AbstractRows(eqx.Module):
     """A loss with its derivatives, for rows of logits.
 
-    `softmax_residual`: whether the residual is q − softmax(z), so that under a simplex ETF, with nothing added to the
-    logits, a row is the one equation softmax(z) + s z = q.
+    `softmax_residual`: whether the residual is q − softmax(z), so that under a simplex ETF, with
+    nothing added to the logits, a row is the one equation softmax(z) + s z = q.
     """
 
     softmax_residual: ClassVar[bool] = False
@@ -47,7 +50,8 @@ class AbstractRows(eqx.Module):
 
     @abstractmethod
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        """A symmetric positive approximation of $(S\\,\\nabla^2\\ell\\,S + \\gamma)^{-1}$ times `rows`."""
+        """A symmetric positive approximation of $(S\\,\\nabla^2\\ell\\,S + \\gamma)^{-1}$ times
+        `rows`."""
 
     @abstractmethod
     def start(self, targets: Rows, gamma) -> Rows:
@@ -55,7 +59,10 @@ class AbstractRows(eqx.Module):
 
 
 class EntropyRows(AbstractRows):
-    r"""Cross-entropy. `scale`: a where $WW^\top = aP$, else the mean of $WW^\top$ over the contrasts."""
+    r"""Cross-entropy. `scale`.
+
+    a where $WW^\top = aP$, else the mean of $WW^\top$ over the contrasts.
+    """
 
     softmax_residual: ClassVar[bool] = True
     scale: Float[Array, ""]
@@ -68,7 +75,8 @@ class EntropyRows(AbstractRows):
         mass, gain, defect = sums(targets, targets * (logits - top), targets - p)
         # targets that sum to one up to rounding do
         excess = jnp.where(jnp.abs(mass - 1) <= 8 * jnp.finfo(logits.dtype).eps, 0, mass - 1)
-        # so the residuals sum to the excess; what q − p loses to rounding at p near 1 exceeds, at small decay, the residual there
+        # so the residuals sum to the excess; what q − p loses to rounding at p near 1 exceeds, at
+        # small decay, the residual there
         residual = targets - p - p * (defect - excess)
         return Here((jnp.log(total) - gain - excess * top)[:, 0], residual, p)
 
@@ -77,7 +85,10 @@ class EntropyRows(AbstractRows):
         return p * (rows - jnp.sum(p * rows, axis=1, keepdims=True))
 
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        """$(a(\\mathrm{diag}\\,p - pp^\\top) + \\gamma)^{-1}$ by Sherman & Morrison: exact for a simplex ETF."""
+        """$(a(\\mathrm{diag}\\,p - pp^\\top) + \\gamma)^{-1}$ by Sherman & Morrison.
+
+        Exact for a simplex ETF.
+        """
         diagonal = self.scale * memory + gamma
         share = memory / diagonal
         # 1 − a Σ p²/(a p + γ), without the cancellation
@@ -89,7 +100,10 @@ class EntropyRows(AbstractRows):
 
 
 class SquaredRows(AbstractRows):
-    """Squared error: the Hessian is the identity. `inverse` (K, K): of $WW^\\top + \\gamma$, so the first step is exact."""
+    """Squared error: the Hessian is the identity.
+
+    `inverse` (K, K): of $WW^\\top + \\gamma$, so the first step is exact.
+    """
 
     inverse: Float[Array, "K K"]
 
@@ -108,14 +122,17 @@ class SquaredRows(AbstractRows):
 
 
 def entropy_start(targets: Rows, s) -> Rows:
-    r"""Logits close to the solution, for every s: found in single precision, where arithmetic is four times as cheap.
+    r"""Logits close to the solution, for every s.
 
-    The gaps u to a logit of −t solve $t(e^{u_k} - 1) + u_k = q_k/s$ and have mean t. Here t is first that of a target spread evenly over
-    $1/\sum_k q_k^2$ classes, a scalar equation a row, and u a bound from above; then Newton's method on all these equations at once, in u
-    and log t.
+    Found in single precision, where arithmetic is four times as cheap.
+
+    The gaps u to a logit of −t solve $t(e^{u_k} - 1) + u_k = q_k/s$ and have mean t. Here t is
+    first that of a target spread evenly over $1/\sum_k q_k^2$ classes, a scalar equation a row, and
+    u a bound from above; then Newton's method on all these equations at once, in u and log t.
     """
     K, single = targets.shape[1], jnp.float32
-    # far beyond these s the logits are no longer in doubt, or a few more steps away, and single precision would overflow
+    # far beyond these s the logits are no longer in doubt, or a few more steps away, and single
+    # precision would overflow
     s = jnp.clip(s, 1e-15, 1e15).astype(single)
     q = jnp.maximum(targets.astype(single), 0)
     number = 1 / jnp.sum(q**2, axis=1)
@@ -141,13 +158,20 @@ def entropy_start(targets: Rows, s) -> Rows:
         turn = jnp.clip(mean_off / (K * t + jnp.sum(slope, axis=1, keepdims=True)), -2, 2)
         return jnp.maximum(alone - slope * turn, 0), t * jnp.exp(turn)
 
-    u, _ = jax.lax.fori_loop(0, _START_STEPS, joint, (jnp.minimum(jnp.log1p(loads / t), loads / (1 + t)), t))
+    u, _ = jax.lax.fori_loop(
+        0, _START_STEPS, joint, (jnp.minimum(jnp.log1p(loads / t), loads / (1 + t)), t)
+    )
     logits = u.astype(targets.dtype)
     return logits - jnp.mean(logits, axis=1, keepdims=True)
 
 
 def sums(*terms: Rows) -> tuple[Float[Array, "B 1"], ...]:
-    """Row sums of several arrays in one pass: a sum by itself costs as much as a quarter of an exponential."""
+    """Row sums of several arrays in one pass.
+
+    a sum by itself costs as much as a quarter of an exponential.
+    """
     zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
-    totals = jax.lax.reduce(terms, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), (1,))
+    totals = jax.lax.reduce(
+        terms, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), (1,)
+    )
     return tuple(total[:, None] for total in totals)

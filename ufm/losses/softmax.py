@@ -27,7 +27,9 @@ _TO_LOG1P = 0.8
 
 
 @jax.custom_jvp
-def cross_entropy(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+def cross_entropy(
+    logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+) -> Float[Array, ...]:
     """−Σ q log p of every sample, for targets that sum to one; to a few eps of itself."""
     below, exponentials, total = _exponentials(logits)
     # the largest logit is 0 below itself, whatever the compiler made of it
@@ -36,10 +38,11 @@ def cross_entropy(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."])
 
 
 def _exponentials(logits: Array) -> tuple[Array, Array, Array]:
-    """How far every logit lies below the largest, the exponential of minus that, and the sum of these.
+    """How far every logit lies below the largest, the exponential of minus that, and the sum of
+    these.
 
-    A compiler may compute logits twice, by sums that differ in the last bit: no formula here may jump where a
-    logit passes another, or a bound, by that little.
+    A compiler may compute logits twice, by sums that differ in the last bit: no formula here may
+    jump where a logit passes another, or a bound, by that little.
     """
     top = jnp.max(logits, axis=0)
     top = jnp.where(jnp.isfinite(top), top, 0)
@@ -48,7 +51,8 @@ def _exponentials(logits: Array) -> tuple[Array, Array, Array]:
 
 
 def _alone(total: Array) -> Array:
-    """Whether no exponential but that of the largest logit is above 1/4, so that one above 1/2 is this one."""
+    """Whether no exponential but that of the largest logit is above 1/4, so that one above 1/2 is
+    this one."""
     return total < 1.25
 
 
@@ -59,7 +63,8 @@ def _log_total(exponentials: Array, total: Array) -> Array:
 
 
 def softmax(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
-    """Probabilities; a product with one over the total, which costs a compiler no array of its own."""
+    """Probabilities; a product with one over the total, which costs a compiler no array of its
+    own."""
     _, exponentials, total = _exponentials(logits)
     return exponentials * (1 / total)[None]
 
@@ -74,11 +79,15 @@ def log_probabilities(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
 
 @log_probabilities.defjvp
 def _log_probabilities_jvp(primals, tangents):
-    """Not through the largest logit: where a compiler computes logits twice, none of them is the largest, and JAX divides by 0."""
+    """Not through the largest logit.
+
+    Where a compiler computes logits twice, none of them is the largest, and JAX divides by 0.
+    """
     (logits,), (moved,) = primals, tangents
     value, rank = log_probabilities(logits), (1,) * (logits.ndim - 1)
     first = jnp.arange(len(logits)).reshape(-1, *rank) == jnp.argmax(logits, axis=0)[None]
-    # a common shift moves nothing; from the largest on, that of a class that is all but certain keeps its digits
+    # a common shift moves nothing; from the largest on, that of a class that is all but certain
+    # keeps its digits
     moved = moved - jnp.sum(jnp.where(first, moved, 0), axis=0)[None]
     return value, moved - jnp.sum(jnp.exp(value) * moved, axis=0)[None]
 
@@ -107,7 +116,9 @@ def softmax_less(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) 
 
 
 def _summing_to_zero(difference: Array, sizes: Array, total: Array) -> Array:
-    """Minus the sum of the others at a class that is all but certain: its share of `total`, the sum of `sizes`, is near 1.
+    """Minus the sum of the others at a class that is all but certain.
+
+    Its share of `total`, the sum of `sizes`, is near 1.
 
     By degrees as the rest of the total falls from 1/4 to 1/8 of the largest size, which is 1.
     """
@@ -146,19 +157,24 @@ class CrossEntropy(AbstractLoss):
     exponential: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = True
 
-    def rows(self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]) -> AbstractRows:
+    def rows(
+        self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]
+    ) -> AbstractRows:
         """The Hessian is that of the softmax, explicit under a simplex ETF."""
         return EntropyRows(scale)
 
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
-        """The share that each class loses of its probability, and how what was lost is given out."""
+        """The share that each class loses of its probability, and how what was lost is given
+        out."""
         predicted, short = mean_target + mean_dual, jnp.maximum(-mean_dual, 0)
         missing = jnp.sum(short)
         share = short / jnp.where(missing > 0, missing, 1)
         given = jnp.where(missing > 0, share, 1 / len(mean_dual))
         return jnp.maximum(mean_dual, 0) / jnp.where(predicted > 0, predicted, 1), given
 
-    def centred(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any) -> Float[Array, "K ..."]:
+    def centred(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
+    ) -> Float[Array, "K ..."]:
         """Probability moved from classes predicted too often to those predicted too rarely."""
         taken, given = (per_class(part, beside=dual) for part in centring)
         moved = taken * (targets + dual)
@@ -167,7 +183,9 @@ class CrossEntropy(AbstractLoss):
         sizes = point / jnp.max(point, axis=0, keepdims=True)
         return _summing_to_zero(out, sizes, jnp.sum(sizes, axis=0))
 
-    def centring_pattern(self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]) -> Float[Array, "K C"]:
+    def centring_pattern(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, "K C"]:
         """The probabilities themselves, of which each class gives a share."""
         return jnp.maximum(targets + dual, 0)
 
@@ -178,25 +196,34 @@ class CrossEntropy(AbstractLoss):
         sums = targets.sum(axis=0)
         # rounding of a column that was divided by its sum
         off = np.abs(sums - 1) > 32 * len(targets) * float(unit_roundoff(targets.dtype))
-        words = "`labels.targets` must sum to one in each column for cross-entropy (divide by the sum)"
+        words = (
+            "`labels.targets` must sum to one in each column for cross-entropy (divide by the sum)"
+        )
         require(not off.any(), words, sums[off][:3])
 
-    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def __call__(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """Loss of every sample."""
         return cross_entropy(logits, targets)
 
-    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def value_error(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         r"""A few eps of the loss, as it is a sum of terms >= 0, and of its logarithm.
 
-        A logit that lies b below the largest is known to b eps there, so that $e^{-b}$ is off by as much of
-        itself; and $\sum_k b_k e^{-b_k} \le S\log(K/S)$ with S the sum of these.
+        A logit that lies b below the largest is known to b eps there, so that $e^{-b}$ is off by as
+        much of itself; and $\sum_k b_k e^{-b_k} \le S\log(K/S)$ with S the sum of these.
         """
         loss, K = self(logits, targets), len(targets)
         below = jnp.log(K) - jnp.log(jnp.clip(loss, jnp.finfo(loss.dtype).tiny, K))
         return (K + 8 + below) * unit_roundoff(logits.dtype) * loss
 
-    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        r"""$\sum_k a_k \log a_k$ with $a = q + u$ where that lies on the simplex, else $+\infty$."""
+    def conjugate(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        r"""$\sum_k a_k \log a_k$ with $a = q + u$ where that lies on the simplex, else
+        $+\infty$."""
         point, log_point, _ = _point(dual, targets)
         # rounding of a point that lies on the simplex exactly: K terms of size eps
         slack = 32 * len(targets) * unit_roundoff(point.dtype)
@@ -205,7 +232,9 @@ class CrossEntropy(AbstractLoss):
         # targets that sum to one to rounding only: their sum times what is left is still a simplex
         return jnp.where(inside, jnp.sum(point * log_point, axis=0) - _excess(targets), jnp.inf)
 
-    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def conjugate_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """Rounding of a log a, of a itself, and of the entries' sum, which is zero exactly."""
         point, log_point, largest = _point(dual, targets)
         # the largest entry makes up for what the others do not sum to
@@ -215,9 +244,13 @@ class CrossEntropy(AbstractLoss):
         return (len(targets) + 8) * unit_roundoff(dual.dtype) * (terms + shaken)
 
     def best_bias(
-        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+        self,
+        logits: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        """Newton with backtracking from b = 0, in the K-dimensional bias, until rounding stops it."""
+        """Newton with backtracking from b = 0, in the K-dimensional bias, until rounding stops
+        it."""
         K = logits.shape[0]
         eps = jnp.finfo(logits.dtype).eps
 
@@ -236,7 +269,9 @@ class CrossEntropy(AbstractLoss):
             hessian = _bias_hessian(here.probabilities, column_weights)
             # a ridge that vanishes with the gradient, so the convergence stays quadratic
             ridge = 1e-3 * jnp.sqrt(jnp.sum(here.gradient**2)) + eps * here.pull
-            step = -jnp.linalg.solve(hessian + ridge * jnp.eye(K, dtype=hessian.dtype), here.gradient)
+            step = -jnp.linalg.solve(
+                hessian + ridge * jnp.eye(K, dtype=hessian.dtype), here.gradient
+            )
             slope = jnp.dot(here.gradient, step)
 
             def good(length, there: _BiasPoint):
@@ -283,7 +318,10 @@ class CrossEntropy(AbstractLoss):
 
 
 class _BiasPoint(NamedTuple):
-    """A bias, the mean cross-entropy, its gradient, the class probabilities there; Σ ω |u|, and what rounding the value carries."""
+    """A bias, the mean cross-entropy, its gradient, the class probabilities there.
+
+    Σ ω |u|, and what rounding the value carries.
+    """
 
     bias: Float[Array, " K"]
     value: Float[Array, ""]
@@ -294,7 +332,8 @@ class _BiasPoint(NamedTuple):
 
 
 def _bias_hessian(probabilities, column_weights) -> Float[Array, "K K"]:
-    """diag(Σ ω p) − Σ ω p pᵀ as the Laplacian that it is, plus a multiple of 1 1ᵀ for the common shift."""
+    """diag(Σ ω p) − Σ ω p pᵀ as the Laplacian that it is, plus a multiple of 1 1ᵀ for the common
+    shift."""
     mixed = (probabilities * column_weights[None, :]) @ probabilities.T
     K = len(mixed)
     mixed = mixed * (1 - jnp.eye(K, dtype=mixed.dtype))
@@ -303,10 +342,14 @@ def _bias_hessian(probabilities, column_weights) -> Float[Array, "K K"]:
 
 
 def _point(dual: Array, targets: Array) -> tuple[Array, Array, Array]:
-    """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0. Then max log a."""
+    """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0.
+
+    Then max log a.
+    """
     point = jnp.maximum(targets + dual, 0)
-    # both are right around the point where one takes over from the other: see `_exponentials` for why; and not
-    # at 1/2, because XLA's log1p on a CPU is off by 100 eps for x in (-0.5, -0.29), where a logarithm is not
+    # both are right around the point where one takes over from the other: see `_exponentials` for
+    # why; and not at 1/2, because XLA's log1p on a CPU is off by 100 eps for x in (-0.5, -0.29),
+    # where a logarithm is not
     less_one = jnp.max((targets - 1) + dual, axis=0)
     # a point of the simplex has one such entry at most, the largest: one log1p a column
     log_near = jnp.log1p(jnp.clip(less_one, -0.25, 1))
@@ -324,14 +367,16 @@ def _excess(targets: Array) -> Array:
 
 
 class AdjustedCrossEntropy(AbstractLoss):
-    r"""Cross-entropy of logits scaled and shifted class by class, $\mathrm{CE}(\Delta\circ z + \iota)$: the losses made for long tails.
+    r"""Cross-entropy of logits scaled and shifted class by class, $\mathrm{CE}(\Delta\circ z +
+    \iota)$: the losses made for long tails.
 
-    `multiplicative` $\Delta$ (K,) > 0 and `additive` $\iota$ (K,); ones and zeros unless given. $\iota_k = \tau\log n_k$ is logit
-    adjustment (Menon et al. 2021), $\Delta_k = (n_k/n_{\max})^\gamma$ is a class-dependent temperature (Ye et al. 2020), and both
-    together are the vector-scaling loss (Kini et al. 2021). Both may be traced. Convex in the logits.
+    `multiplicative` $\Delta$ (K,) > 0 and `additive` $\iota$ (K,); ones and zeros unless given.
+    $\iota_k = \tau\log n_k$ is logit adjustment (Menon et al. 2021), $\Delta_k =
+    (n_k/n_{\max})^\gamma$ is a class-dependent temperature (Ye et al. 2020), and both together are
+    the vector-scaling loss (Kini et al. 2021). Both may be traced. Convex in the logits.
 
-    Raises `ValueError` when neither is given, for entries of `multiplicative` that are not positive, entries of `additive` that are not
-    finite, and shapes other than (K,).
+    Raises `ValueError` when neither is given, for entries of `multiplicative` that are not
+    positive, entries of `additive` that are not finite, and shapes other than (K,).
     """
 
     name: ClassVar[str] = "adjusted-cross-entropy"
@@ -342,20 +387,36 @@ class AdjustedCrossEntropy(AbstractLoss):
 
     def __init__(self, *, multiplicative=None, additive=None):
         given = additive if multiplicative is None else multiplicative
-        require(given is not None, "`multiplicative` or `additive` must be given, one number per class", given)
+        require(
+            given is not None,
+            "`multiplicative` or `additive` must be given, one number per class",
+            given,
+        )
         name = "additive" if multiplicative is None else "multiplicative"
         shape = require_real(name, given, ndim=1).shape
         if additive is not None:
             other = require_real("additive", additive, ndim=1).shape
-            require(other == shape, f"`additive` must have the shape of `multiplicative`, {shape}", other)
+            require(
+                other == shape,
+                f"`additive` must have the shape of `multiplicative`, {shape}",
+                other,
+            )
         self.multiplicative = parameter(
-            "multiplicative", np.ones(shape) if multiplicative is None else multiplicative, require_positive, shape
+            "multiplicative",
+            np.ones(shape) if multiplicative is None else multiplicative,
+            require_positive,
+            shape,
         )
-        self.additive = parameter("additive", np.zeros(shape) if additive is None else additive, require_finite, shape)
+        self.additive = parameter(
+            "additive", np.zeros(shape) if additive is None else additive, require_finite, shape
+        )
 
     @property
     def shift_invariant(self) -> bool:
-        """Whether Δ is known to be the same for all classes; else it is the adjusted logits that may be shifted."""
+        """Whether Δ is known to be the same for all classes.
+
+        Else it is the adjusted logits that may be shifted.
+        """
         scale = concrete(self.multiplicative)
         return scale is not None and bool(np.all(scale == scale[:1]))
 
@@ -378,12 +439,16 @@ class AdjustedCrossEntropy(AbstractLoss):
         scale, _ = self._at(mean_dual)
         return CrossEntropy().centring(mean_dual / scale, mean_target)
 
-    def centred(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any) -> Float[Array, "K ..."]:
+    def centred(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
+    ) -> Float[Array, "K ..."]:
         """That of cross-entropy, at u/Δ."""
         scale, _ = self._at(dual)
         return scale * CrossEntropy().centred(dual / scale, targets, centring)
 
-    def centring_pattern(self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]) -> Float[Array, "K C"]:
+    def centring_pattern(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, "K C"]:
         """That of cross-entropy, at u/Δ."""
         scale, _ = self._at(dual)
         return CrossEntropy().centring_pattern(dual / scale, targets)
@@ -391,19 +456,29 @@ class AdjustedCrossEntropy(AbstractLoss):
     def _at(self, logits: Array) -> tuple[Array, Array]:
         """Δ and ι in the dtype of the logits (K, …), with as many axes."""
         K = len(logits)
-        require(len(self.additive) == K, f"`multiplicative` and `additive` must have shape ({K},)", self.additive.shape)
-        return per_class(self.multiplicative, beside=logits), per_class(self.additive, beside=logits)
+        require(
+            len(self.additive) == K,
+            f"`multiplicative` and `additive` must have shape ({K},)",
+            self.additive.shape,
+        )
+        return per_class(self.multiplicative, beside=logits), per_class(
+            self.additive, beside=logits
+        )
 
     def check_targets(self, targets: np.ndarray) -> None:
         """Those of cross-entropy."""
         CrossEntropy().check_targets(targets)
 
-    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def __call__(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """Loss of every sample."""
         scale, shift = self._at(logits)
         return cross_entropy(scale * logits + shift, targets)
 
-    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def value_error(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """That of cross-entropy, and of the adjusted logits."""
         scale, shift = self._at(logits)
         adjusted = scale * logits + shift
@@ -412,13 +487,17 @@ class AdjustedCrossEntropy(AbstractLoss):
         unit = unit_roundoff(logits.dtype)
         return CrossEntropy().value_error(adjusted, targets) + 4 * unit * pulled
 
-    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def conjugate(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         r"""That of cross-entropy at $u/\Delta$, less $\iota^\top u/\Delta$."""
         scale, shift = self._at(dual)
         inner = CrossEntropy().conjugate(dual / scale, targets)
         return inner - jnp.sum(shift * dual / scale, axis=0)
 
-    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def conjugate_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """That of cross-entropy at u/Δ, and of the sum over the shifts."""
         scale, shift = self._at(dual)
         terms = jnp.sum(jnp.abs(shift * dual / scale), axis=0)

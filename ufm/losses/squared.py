@@ -20,30 +20,46 @@ class MeanSquaredError(AbstractLoss):
     name: ClassVar[str] = "squared-error"
     least_squares: ClassVar[bool] = True
 
-    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def __call__(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """Loss of every sample."""
         return 0.5 * jnp.sum((logits - targets) ** 2, axis=0)
 
-    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def conjugate(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         r"""$\tfrac12\|u\|^2 + q^\top u$."""
         return jnp.sum(0.5 * dual**2 + targets * dual, axis=0)
 
-    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        """A few eps of the loss: it is a sum of squares, and a difference of numbers is known to eps of itself."""
+    def value_error(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        """A few eps of the loss.
+
+        It is a sum of squares, and a difference of numbers is known to eps of itself.
+        """
         return (len(targets) + 4) * unit_roundoff(logits.dtype) * self(logits, targets)
 
-    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def conjugate_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """A few eps of its terms."""
         terms = jnp.sum(0.5 * dual**2 + jnp.abs(targets * dual), axis=0)
         return (len(targets) + 4) * unit_roundoff(dual.dtype) * terms
 
     def best_bias(
-        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+        self,
+        logits: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
         """The weighted mean of the residuals."""
         return (targets - logits) @ column_weights
 
-    def rows(self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]) -> AbstractRows:
+    def rows(
+        self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]
+    ) -> AbstractRows:
         """The Hessian is the identity."""
         identity = jnp.eye(len(root), dtype=root.dtype)
         return SquaredRows(jnp.linalg.inv(root @ root + gamma * identity))
@@ -72,11 +88,15 @@ class MeanSquaredError(AbstractLoss):
 
 
 class RescaledSquaredError(AbstractLoss):
-    r"""Squared error on rescaled targets, $\tfrac12\sum_j (1 + (k-1) q_j)(z_j - M q_j)^2$: weight k on the true class, target length M.
+    r"""Squared error on rescaled targets, $\tfrac12\sum_j (1 + (k-1) q_j)(z_j - M q_j)^2$.
 
-    `length` M > 0 and `weight` k > 0; with both 1 it is `MeanSquaredError`. Both may be traced. Targets are probabilities (q_j >= 0).
+    Weight k on the true class, target length M.
 
-    Raises `ValueError` for a length or weight that is not positive. Source: the rescaled loss in the experiments of Zhou et al. 2022.
+    `length` M > 0 and `weight` k > 0; with both 1 it is `MeanSquaredError`. Both may be traced.
+    Targets are probabilities (q_j >= 0).
+
+    Raises `ValueError` for a length or weight that is not positive. Source: the rescaled loss in
+    the experiments of Zhou et al. 2022.
     """
 
     name: ClassVar[str] = "rescaled-squared-error"
@@ -92,25 +112,36 @@ class RescaledSquaredError(AbstractLoss):
         given = concrete((self.length, self.weight))
         return self if given is None or np.any(given != 1) else MeanSquaredError()
 
-    def __call__(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def __call__(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """Loss of every sample."""
         weights, wanted = self._rescaled(targets)
         return 0.5 * jnp.sum(weights * (logits - wanted) ** 2, axis=0)
 
     def _rescaled(self, targets: Array) -> tuple[Array, Array]:
         """Weights 1 + (k − 1) q and targets M q."""
-        weight, length = one_number(self.weight, beside=targets), one_number(self.length, beside=targets)
+        weight, length = (
+            one_number(self.weight, beside=targets),
+            one_number(self.length, beside=targets),
+        )
         return 1 + (weight - 1) * targets, length * targets
 
-    def conjugate(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
-        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$, $+\infty$ where a weight is not positive."""
+    def conjugate(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$, $+\infty$ where a weight is not
+        positive."""
         weights, wanted = self._rescaled(targets)
         convex = weights > 0
         terms = 0.5 * dual**2 / jnp.where(convex, weights, 1) + wanted * dual
         return jnp.where(jnp.all(convex, axis=0), jnp.sum(terms, axis=0), jnp.inf)
 
     def check_targets(self, targets: np.ndarray) -> None:
-        """`ValueError` where a weight 1 + (k − 1) q is not positive: the loss falls for ever along that logit."""
+        """`ValueError` where a weight 1 + (k − 1) q is not positive.
+
+        The loss falls for ever along that logit.
+        """
         weight = concrete(self.weight)
         if weight is not None:
             weights = 1 + (weight - 1) * targets
@@ -122,21 +153,28 @@ class RescaledSquaredError(AbstractLoss):
         weight, values = concrete(self.weight), concrete(targets)
         return weight is None or values is None or bool(np.all(1 + (weight - 1) * values > 0))
 
-    def value_error(self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def value_error(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """A few eps of the loss, and of the targets M q where logits come close to them."""
         weights, wanted = self._rescaled(targets)
         moved = jnp.sum(jnp.abs(weights * (logits - wanted) * wanted), axis=0)
         terms = 2 * jnp.abs(self(logits, targets)) + moved
         return (len(targets) + 8) * unit_roundoff(logits.dtype) * terms
 
-    def conjugate_error(self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+    def conjugate_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
         """A few eps of its terms."""
         weights, wanted = self._rescaled(targets)
         terms = jnp.sum(dual**2 / jnp.abs(weights) + jnp.abs(wanted * dual), axis=0)
         return (len(targets) + 8) * unit_roundoff(dual.dtype) * terms
 
     def best_bias(
-        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"], column_weights: Float[Array, " C"]
+        self,
+        logits: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
         """The mean of the residuals, weighted row by row."""
         weights, wanted = self._rescaled(targets)

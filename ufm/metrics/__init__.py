@@ -1,8 +1,22 @@
 """Neural-collapse metrics, of a solution or of anybody's features, labels and classifier."""
 
 from ufm.metrics.duality import nc3_product, nc3_self_duality, nc4_agreement
-from ufm.metrics.geometry import Angles, equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal, vector_norms
-from ufm.metrics.moments import between_class_cov, class_gram, class_means, global_mean, within_class_cov
+from ufm.metrics.geometry import (
+    Angles,
+    equiangularity,
+    equinorm,
+    nc2_etf,
+    nc2_gof,
+    nc2_orthogonal,
+    vector_norms,
+)
+from ufm.metrics.moments import (
+    between_class_cov,
+    class_gram,
+    class_means,
+    global_mean,
+    within_class_cov,
+)
 from ufm.metrics.summary import Metrics, measure, measure_features, measure_params
 from ufm.metrics.variability import cdnv, nc1_pinv, nc1_trace_ratio
 

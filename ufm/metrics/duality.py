@@ -1,4 +1,5 @@
-"""NC3 and NC4: how the classifier agrees with the class means, in direction and in its decisions."""
+"""NC3 and NC4: how the classifier agrees with the class means, in direction and in its
+decisions."""
 
 from __future__ import annotations
 
@@ -13,17 +14,26 @@ from ufm.metrics.moments import Moments, moments
 
 
 def nc3_self_duality(
-    features, labels, classifier, *, num_classes: int | None = None, centre: bool = False, ratios=None
+    features,
+    labels,
+    classifier,
+    *,
+    num_classes: int | None = None,
+    centre: bool = False,
+    ratios=None,
 ) -> Float[Array, ""]:
-    r"""Distance of the classifier to the class means, $\big\|W/\|W\|_F - A\bar H^\top/\|A\bar H^\top\|_F\big\|_F$.
+    r"""Distance of the classifier to the class means, $\big\|W/\|W\|_F - A\bar H^\top/\|A\bar
+    H^\top\|_F\big\|_F$.
 
-    `features`, `labels`, `num_classes` as for `class_means`. `classifier` (K, d): the product W_M … W_1. `centre`: take the global mean off
-    the class means first, for a model with bias. `ratios` (K,): A = diag(ratios), the predicted ratio of row k of W to the mean of class k,
-    up to one common factor; all equal unless given, which is the theory for balanced classes. Returns NaN where W or the means are zero. It
-    is blind to overall scale.
+    `features`, `labels`, `num_classes` as for `class_means`. `classifier` (K, d): the product W_M …
+    W_1. `centre`: take the global mean off the class means first, for a model with bias. `ratios`
+    (K,): A = diag(ratios), the predicted ratio of row k of W to the mean of class k, up to one
+    common factor; all equal unless given, which is the theory for balanced classes. Returns NaN
+    where W or the means are zero. It is blind to overall scale.
 
     Raises `ValueError` as `class_means` does, and for a classifier or ratios of the wrong shape.
-    Source: Papyan, Han & Donoho 2020 (centred); the metrics of Dang et al. 2023 (not centred, and with ratios when imbalanced).
+    Source: Papyan, Han & Donoho 2020 (centred); the metrics of Dang et al. 2023 (not centred, and
+    with ratios when imbalanced).
     """
     require_flag("centre", centre)
     m, W, _ = last_layer(features, labels, classifier, num_classes=num_classes)
@@ -35,29 +45,39 @@ def nc3_self_duality(
     return gram_distance(W, vectors.T)
 
 
-def nc3_product(features, labels, classifier, *, target, num_classes: int | None = None, centre: bool = False) -> Float[Array, ""]:
-    r"""Distance of the logits of the class means to a shape, $\big\|W\bar H/\|W\bar H\|_F - T/\|T\|_F\big\|_F$.
+def nc3_product(
+    features, labels, classifier, *, target, num_classes: int | None = None, centre: bool = False
+) -> Float[Array, ""]:
+    r"""Distance of the logits of the class means to a shape, $\big\|W\bar H/\|W\bar H\|_F -
+    T/\|T\|_F\big\|_F$.
 
-    Arguments as for `nc3_self_duality`. `target` (K, K): the shape T up to scale, such as `centring_matrix(K)` (with `centre`, for a model
-    with bias), the identity (balanced, no bias) or a diagonal (imbalanced, no bias). Returns NaN where W H̄ or the target is zero. It is
-    blind to overall scale.
+    Arguments as for `nc3_self_duality`. `target` (K, K): the shape T up to scale, such as
+    `centring_matrix(K)` (with `centre`, for a model with bias), the identity (balanced, no bias) or
+    a diagonal (imbalanced, no bias). Returns NaN where W H̄ or the target is zero. It is blind to
+    overall scale.
 
-    Raises `ValueError` as `nc3_self_duality` does, and for a target that is not (K, K). Source: the metrics of Dang et al. 2023.
+    Raises `ValueError` as `nc3_self_duality` does, and for a target that is not (K, K). Source: the
+    metrics of Dang et al. 2023.
     """
     require_flag("centre", centre)
     m, W, _ = last_layer(features, labels, classifier, num_classes=num_classes)
     return gram_distance(W / unit(W) @ (m.centred if centre else m.means), target)
 
 
-def nc4_agreement(features, labels, classifier, bias=None, *, num_classes: int | None = None, tolerance=0.0) -> Float[Array, ""]:
-    r"""The fraction of samples for which $\arg\max_k (W h + b)_k$ is the class of the nearest class mean.
+def nc4_agreement(
+    features, labels, classifier, bias=None, *, num_classes: int | None = None, tolerance=0.0
+) -> Float[Array, ""]:
+    r"""The fraction of samples for which $\arg\max_k (W h + b)_k$ is the class of the nearest class
+    mean.
 
-    `features`, `labels`, `num_classes` as for `class_means`; the labels define the means, and their masses weigh the columns. `classifier`
-    (K, d), `bias` (K,) or None. `tolerance`: logits closer than this times their spread over all samples count as tied, and so do squared
-    distances to class means; a sample agrees when any class is both among its largest logits and among its nearest means. At 0 only exact
-    ties are ties.
+    `features`, `labels`, `num_classes` as for `class_means`; the labels define the means, and their
+    masses weigh the columns. `classifier` (K, d), `bias` (K,) or None. `tolerance`: logits closer
+    than this times their spread over all samples count as tied, and so do squared distances to
+    class means; a sample agrees when any class is both among its largest logits and among its
+    nearest means. At 0 only exact ties are ties.
 
-    Raises `ValueError` as `class_means` does, and for a classifier or bias of the wrong shape. Source: Papyan, Han & Donoho 2020.
+    Raises `ValueError` as `class_means` does, and for a classifier or bias of the wrong shape.
+    Source: Papyan, Han & Donoho 2020.
     """
     require_nonnegative("tolerance", tolerance, shape=())
     m, W, b = last_layer(features, labels, classifier, bias, num_classes=num_classes)
@@ -71,16 +91,22 @@ def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
     logits = W / unit(W) @ m.features
     if bias is not None:
         logits = _with_bias(logits, bias, unit(W), m.scale)
-    # -½‖h - mean‖² up to a constant of the sample; centred, so that a common offset of all features does not cancel
-    nearness = m.centred.T @ (m.features - m.grand[:, None]) - 0.5 * jnp.sum(m.centred**2, axis=0)[:, None]
+    # -½‖h - mean‖² up to a constant of the sample; centred, so that a common offset of all features
+    # does not cancel
+    nearness = (
+        m.centred.T @ (m.features - m.grand[:, None]) - 0.5 * jnp.sum(m.centred**2, axis=0)[:, None]
+    )
     agree = jnp.any(_largest(logits, tolerance) & _largest(nearness, tolerance), axis=0)
     fraction = jnp.dot(m.masses, agree.astype(m.masses.dtype)) / jnp.sum(m.counts)
     # comparisons with NaN are False and would pass for disagreement
     return jnp.where(jnp.isfinite(jnp.sum(logits) + jnp.sum(nearness)), fraction, jnp.nan)
 
 
-def last_layer(features, labels, classifier, bias=None, *, num_classes: int | None = None, floor=0.0):
-    """Moments, classifier (K, d) and bias (K,) or None of arrays from a user, as wide as the widest.
+def last_layer(
+    features, labels, classifier, bias=None, *, num_classes: int | None = None, floor=0.0
+):
+    """Moments, classifier (K, d) and bias (K,) or None of arrays from a user, as wide as the
+    widest.
 
     `ValueError` as `class_means` and for a classifier or bias of the wrong shape.
     """
@@ -91,14 +117,21 @@ def last_layer(features, labels, classifier, bias=None, *, num_classes: int | No
     )
     m = moments(features, labels, num_classes=num_classes, floor=floor)
     shape = (m.num_classes, features.shape[0])
-    require(W.shape == shape, f"`classifier` must have shape (K, d) = {shape}, d that of `features`", W.shape)
+    require(
+        W.shape == shape,
+        f"`classifier` must have shape (K, d) = {shape}, d that of `features`",
+        W.shape,
+    )
     if b is not None:
         require(b.shape == shape[:1], f"`bias` must have shape ({m.num_classes},)", b.shape)
     return m, W, b
 
 
 def _with_bias(logits: Float[Array, "K C"], bias: Float[Array, " K"], *scales: Float[Array, ""]):
-    """Logits in units of the product of `scales`, powers of two, plus a bias: in whichever unit is the larger."""
+    """Logits in units of the product of `scales`, powers of two, plus a bias.
+
+    In whichever unit is the larger.
+    """
     size = unit(bias)
     # exponents, since the product of the scales may overflow
     ahead = sum(jnp.frexp(scale)[1] - 1 for scale in scales) - (jnp.frexp(size)[1] - 1)

@@ -1,7 +1,8 @@
 r"""Class means and scatter of a feature matrix, weighted by mass: what every metric is made of.
 
-Sizes down to rounding matter here (a collapsed solution has a within-class variance of 1e-30), so means are corrected once by the mean of
-what they leave over and variances come from deviations, never from differences of second moments.
+Sizes down to rounding matter here (a collapsed solution has a within-class variance of 1e-30), so
+means are corrected once by the mean of what they leave over and variances come from deviations,
+never from differences of second moments.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ufm._validate import as_floats, concrete, require, require_flag, require_re
 from ufm.frames.collapsed import checked_count
 from ufm.labels import Labels
 
-# Class means are right to about one unit in the last place, their differences to a few: a length below this many is rounding noise.
+# Class means are right to about one unit in the last place, their differences to a few: a length
+# below this many is rounding noise.
 _NOISE = 16.0
 
 
@@ -81,12 +83,18 @@ class Moments(eqx.Module):
         return vectors.T @ vectors
 
     def squared(self, quantity: Array) -> Array:
-        """A quantity of these units squared in the units of the user. Step by step: the square of `scale` may overflow."""
+        """A quantity of these units squared in the units of the user.
+
+        Step by step: the square of `scale` may overflow.
+        """
         return quantity * self.scale * self.scale
 
 
 def moments(features, labels, *, num_classes: int | None = None, floor=0.0) -> Moments:
-    """The moments of arrays from a user; `floor` is a length that counts as zero whatever the size of the features."""
+    """The moments of arrays from a user.
+
+    `floor` is a length that counts as zero whatever the size of the features.
+    """
     features, index, masses, K = checked_columns(features, labels, num_classes)
     return moments_of(features, index, masses, K, jnp.asarray(floor, features.dtype))
 
@@ -119,47 +127,61 @@ def moments_of(features, index, masses, num_classes: int, floor) -> Moments:
 def class_means(features, labels, *, num_classes: int | None = None) -> Float[Array, "d K"]:
     r"""The mean feature of each class, $\bar h_k = \sum_{c\in k} m_c h_c / \sum_{c\in k} m_c$.
 
-    `features` (d, C): one column per sample, or per group of samples that share a feature. `labels`: `Labels`, whose class is the largest
-    entry of each target and whose masses count the samples of a column, or integers (C,) in [0, K), each one sample; then `num_classes` K
-    is required. These arguments are the same for every function of features and labels here. Half precision is widened to the default
-    float, and the answer is in that.
+    `features` (d, C): one column per sample, or per group of samples that share a feature.
+    `labels`: `Labels`, whose class is the largest entry of each target and whose masses count the
+    samples of a column, or integers (C,) in [0, K), each one sample; then `num_classes` K is
+    required. These arguments are the same for every function of features and labels here. Half
+    precision is widened to the default float, and the answer is in that.
 
-    Raises `ValueError` for shapes that disagree, labels out of range, a class with no sample, and float64 arrays while JAX has float64
-    switched off. Traced labels are not checked; a class with no sample then has a NaN mean.
+    Raises `ValueError` for shapes that disagree, labels out of range, a class with no sample, and
+    float64 arrays while JAX has float64 switched off. Traced labels are not checked; a class with
+    no sample then has a NaN mean.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.means * m.scale
 
 
 def global_mean(features, labels, *, num_classes: int | None = None) -> Float[Array, " d"]:
-    r"""The mean over samples, $h_G = \sum_c m_c h_c / N$: with imbalanced classes not the mean of the class means.
+    r"""The mean over samples, $h_G = \sum_c m_c h_c / N$.
 
-    Arguments and errors as for `class_means`. Source: the metrics of Dang et al. 2023, whose code uses the sample mean there too.
+    With imbalanced classes not the mean of the class means.
+
+    Arguments and errors as for `class_means`. Source: the metrics of Dang et al. 2023, whose code
+    uses the sample mean there too.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.grand * m.scale
 
 
 def within_class_cov(features, labels, *, num_classes: int | None = None) -> Float[Array, "d d"]:
-    r"""$\Sigma_W = \tfrac1N \sum_c m_c (h_c - \bar h_{k(c)})(h_c - \bar h_{k(c)})^\top$: every sample weighs the same.
+    r"""$\Sigma_W = \tfrac1N \sum_c m_c (h_c - \bar h_{k(c)})(h_c - \bar h_{k(c)})^\top$.
 
-    Arguments and errors as for `class_means`. Exactly zero for collapsed labels, one column per class.
+    Every sample weighs the same.
+
+    Arguments and errors as for `class_means`. Exactly zero for collapsed labels, one column per
+    class.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.squared((m.deviations * m.masses[None, :]) @ m.deviations.T / jnp.sum(m.counts))
 
 
 def between_class_cov(features, labels, *, num_classes: int | None = None) -> Float[Array, "d d"]:
-    r"""$\Sigma_B = \tfrac1K \sum_k (\bar h_k - h_G)(\bar h_k - h_G)^\top$: every class weighs the same, around the sample mean.
+    r"""$\Sigma_B = \tfrac1K \sum_k (\bar h_k - h_G)(\bar h_k - h_G)^\top$.
 
-    Arguments and errors as for `class_means`. For imbalanced classes $\Sigma_W + \Sigma_B$ is therefore not the total covariance.
+    Every class weighs the same, around the sample mean.
+
+    Arguments and errors as for `class_means`. For imbalanced classes $\Sigma_W + \Sigma_B$ is
+    therefore not the total covariance.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.squared(m.centred @ m.centred.T / m.num_classes)
 
 
-def class_gram(features, labels, *, num_classes: int | None = None, centre: bool = False) -> Float[Array, "K K"]:
-    r"""$\bar H^\top \bar H$ of the class means, or with `centre` of the class means less the global mean.
+def class_gram(
+    features, labels, *, num_classes: int | None = None, centre: bool = False
+) -> Float[Array, "K K"]:
+    r"""$\bar H^\top \bar H$ of the class means, or with `centre` of the class means less the global
+    mean.
 
     Arguments and errors as for `class_means`.
     """
@@ -173,21 +195,50 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
     features = as_floats("features", features, ndim=2)
     C = features.shape[1]
     if isinstance(labels, Labels):
-        K, index, masses = labels.num_classes, labels.class_index, labels.masses.astype(features.dtype)
+        K, index, masses = (
+            labels.num_classes,
+            labels.class_index,
+            labels.masses.astype(features.dtype),
+        )
         agrees = num_classes is None or checked_count(num_classes) == K
-        require(agrees, f"`num_classes` must be the {K} classes of `labels`, or left out", num_classes)
-        require(labels.num_columns == C, f"`labels` must have {C} columns, like `features`", labels.num_columns)
+        require(
+            agrees, f"`num_classes` must be the {K} classes of `labels`, or left out", num_classes
+        )
+        require(
+            labels.num_columns == C,
+            f"`labels` must have {C} columns, like `features`",
+            labels.num_columns,
+        )
     else:
         K = checked_count(num_classes)
         index, masses = require_real("labels", labels, ndim=1), jnp.ones(C, features.dtype)
-        require(jnp.issubdtype(index.dtype, jnp.integer), "`labels` must be ufm.Labels or integers", index.dtype)
-        require(len(index) == C, f"`labels` must have length {C}, the columns of `features`", len(index))
-        require(K <= C, f"`num_classes` must be at most {C}, the columns of `features`: each class needs a sample", K)
+        require(
+            jnp.issubdtype(index.dtype, jnp.integer),
+            "`labels` must be ufm.Labels or integers",
+            index.dtype,
+        )
+        require(
+            len(index) == C, f"`labels` must have length {C}, the columns of `features`", len(index)
+        )
+        require(
+            K <= C,
+            f"`num_classes` must be at most {C}, the columns of `features`: each class needs a "
+            f"sample",
+            K,
+        )
     classes = concrete(index)
     if classes is not None:
-        require(np.all((classes >= 0) & (classes < K)), f"`labels` must lie in [0, {K})", f"{classes.min()} to {classes.max()}")
+        require(
+            np.all((classes >= 0) & (classes < K)),
+            f"`labels` must lie in [0, {K})",
+            f"{classes.min()} to {classes.max()}",
+        )
         present = np.bincount(classes.astype(int), minlength=K) > 0
-        require(present.all(), "`labels` must hold a sample of every class; classes without one", np.flatnonzero(~present)[:10])
+        require(
+            present.all(),
+            "`labels` must hold a sample of every class; classes without one",
+            np.flatnonzero(~present)[:10],
+        )
     # (JAX without x64 wraps large whole numbers, so not before they are looked at)
     return features, jnp.asarray(index, int), masses, K
 

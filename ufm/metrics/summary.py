@@ -1,4 +1,7 @@
-"""All metrics of one point in one record: `measure` a solution, `measure_params` along a flow, `measure_features` of any network."""
+"""All metrics of one point in one record.
+
+`measure` a solution, `measure_params` along a flow, `measure_features` of any network.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,27 @@ from ufm.solution import Solution
 
 
 class Metrics(eqx.Module):
-    """Every metric of one point. A ratio 0/0 is NaN, and `collapsed` says that it was one; `str()` is a table.
+    """Every metric of one point.
 
-    NC1: `nc1_pinv`, `nc1_trace_ratio`, `cdnv`. NC2, for the class means ("features") and the rows of the classifier: `nc2_etf_*` (means
-    centred by the global mean), `nc2_orthogonal_*` and `nc2_gof_*` (means as they are; `gof` against their own lengths, so orthogonality
-    alone). NC3: `nc3_self_duality` and `nc3_orthogonal` (W H̄ against the identity) with the means as they are, `nc3_self_duality_centred`
-    and `nc3_etf` (W H̄ against P) with the means centred. `nc4_agreement`.
+    A ratio 0/0 is NaN, and `collapsed` says that it was one; `str()` is a table.
 
-    Norms and angles: `feature_norms` and `classifier_norms` (K,), lengths of the class means, as they are, and of the rows of W, since
-    everything above is blind to scale; `*_norm_cv` (standard deviation over mean), `*_cosine_mean`, `*_cosine_std`, `*_etf_deviation`
-    (largest distance of a cosine from −1/(K − 1)), the means centred; `within_trace` and `between_trace`, the traces of the covariances.
+    NC1: `nc1_pinv`, `nc1_trace_ratio`, `cdnv`. NC2, for the class means ("features") and the rows
+    of the classifier: `nc2_etf_*` (means centred by the global mean), `nc2_orthogonal_*` and
+    `nc2_gof_*` (means as they are; `gof` against their own lengths, so orthogonality alone). NC3:
+    `nc3_self_duality` and `nc3_orthogonal` (W H̄ against the identity) with the means as they are,
+    `nc3_self_duality_centred` and `nc3_etf` (W H̄ against P) with the means centred.
+    `nc4_agreement`.
 
-    `collapsed`: features or classifier are at zero, or all class means coincide. `collapsed_classes` (K,): mean or classifier row of that
-    class is at zero (minority collapse, which leaves the other metrics defined but for `cdnv` and angles). Zero is relative to the size of
-    the problem; see `measure_params`.
+    Norms and angles: `feature_norms` and `classifier_norms` (K,), lengths of the class means, as
+    they are, and of the rows of W, since everything above is blind to scale; `*_norm_cv` (standard
+    deviation over mean), `*_cosine_mean`, `*_cosine_std`, `*_etf_deviation` (largest distance of a
+    cosine from −1/(K − 1)), the means centred; `within_trace` and `between_trace`, the traces of
+    the covariances.
+
+    `collapsed`: features or classifier are at zero, or all class means coincide.
+    `collapsed_classes` (K,): mean or classifier row of that class is at zero (minority collapse,
+    which leaves the other metrics defined but for `cdnv` and angles). Zero is relative to the size
+    of the problem; see `measure_params`.
     """
 
     nc1_pinv: Float[Array, ""]
@@ -67,7 +77,9 @@ class Metrics(eqx.Module):
     collapsed_classes: Bool[Array, " K"]
 
     def __str__(self) -> str:
-        rows = [(field.name, _cell(getattr(self, field.name))) for field in dataclasses.fields(self)]
+        rows = [
+            (field.name, _cell(getattr(self, field.name))) for field in dataclasses.fields(self)
+        ]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {cell}" for name, cell in rows)
 
@@ -79,15 +91,19 @@ def measure(solution: Solution, *, tolerance=None, rcond=None) -> Metrics:
 
 
 def measure_params(problem: Problem, params: Params, *, tolerance=None, rcond=None) -> Metrics:
-    r"""All metrics of any point of a problem; runs inside `jit` and `vmap`, so a flow can observe it.
+    r"""All metrics of any point of a problem.
 
-    `tolerance`: what counts as zero, the root of machine epsilon unless given. Features or a factor are at zero when their share of the
-    decay is: $\sqrt{\lambda}\,\|\cdot\| \le$ `tolerance` $\sqrt{2f}$ with f the objective, which bounds every such share. Where λ = 0,
-    or f is beyond the largest number, only rounding counts. The same tolerance makes ties of `nc4_agreement`. `rcond`: that of `nc1_pinv`.
+    Runs inside `jit` and `vmap`, so a flow can observe it.
 
-    Returns `Metrics`. Raises `ValueError` for a negative tolerance and for params that do not fit the problem. Exactly at a collapse
-    threshold a minimiser stops at about the cube root of its own tolerance from zero: such a point is not flagged, and its metrics are
-    noise.
+    `tolerance`: what counts as zero, the root of machine epsilon unless given. Features or a factor
+    are at zero when their share of the decay is: $\sqrt{\lambda}\,\|\cdot\| \le$ `tolerance`
+    $\sqrt{2f}$ with f the objective, which bounds every such share. Where λ = 0, or f is beyond the
+    largest number, only rounding counts. The same tolerance makes ties of `nc4_agreement`. `rcond`:
+    that of `nc1_pinv`.
+
+    Returns `Metrics`. Raises `ValueError` for a negative tolerance and for params that do not fit
+    the problem. Exactly at a collapse threshold a minimiser stops at about the cube root of its own
+    tolerance from zero: such a point is not flagged, and its metrics are noise.
     """
     require_instance("problem", problem, Problem)
     require_shapes(problem, params)
@@ -114,11 +130,13 @@ def measure_features(
 ) -> Metrics:
     """All metrics of the last layer of any network.
 
-    `features` (d, C), `labels`, `num_classes` as for `class_means`; `classifier` (K, d); `bias` (K,) or None. `rcond` as for `nc1_pinv`.
-    `feature_floor`, `classifier_floor`: a class mean, or a row of the classifier, no longer than this counts as zero; rounding noise always
-    does. `tolerance`: that of `nc4_agreement`.
+    `features` (d, C), `labels`, `num_classes` as for `class_means`; `classifier` (K, d); `bias`
+    (K,) or None. `rcond` as for `nc1_pinv`. `feature_floor`, `classifier_floor`: a class mean, or a
+    row of the classifier, no longer than this counts as zero; rounding noise always does.
+    `tolerance`: that of `nc4_agreement`.
 
-    Returns `Metrics`. Raises `ValueError` as `class_means` does, for a classifier or bias of the wrong shape, and for negative tolerances.
+    Returns `Metrics`. Raises `ValueError` as `class_means` does, for a classifier or bias of the
+    wrong shape, and for negative tolerances.
     """
     for name, value in (
         ("feature_floor", feature_floor),
@@ -128,7 +146,9 @@ def measure_features(
     ):
         if value is not None or name != "rcond":
             require_nonnegative(name, value, shape=())
-    m, W, b = last_layer(features, labels, classifier, bias, num_classes=num_classes, floor=feature_floor)
+    m, W, b = last_layer(
+        features, labels, classifier, bias, num_classes=num_classes, floor=feature_floor
+    )
     return _measure(m, W, b, *_traced(W.dtype, classifier_floor, tolerance, rcond))
 
 
@@ -139,11 +159,14 @@ def _traced(dtype, *values):
 
 @eqx.filter_jit
 def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metrics:
-    # in coordinates where the decay is ½‖v‖² every part of a point is at most sqrt(2 f), and at a stationary point they share it evenly
+    # in coordinates where the decay is ½‖v‖² every part of a point is at most sqrt(2 f), and at a
+    # stationary point they share it evenly
     value = objective(problem, params)
     reach = tolerance * jnp.where(jnp.isfinite(value), root(2 * value), 0)
     lambda_H = problem.feature_decay
-    lengths = reach / jnp.sqrt(jnp.where(lambda_H > 0, lambda_H * problem.labels.num_samples, jnp.inf))
+    lengths = reach / jnp.sqrt(
+        jnp.where(lambda_H > 0, lambda_H * problem.labels.num_samples, jnp.inf)
+    )
     W = params.classifier
     classifier_floor = tolerance * jnp.max(norm(W, axis=1))
     if not problem.frozen:
@@ -158,7 +181,8 @@ def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metri
 @eqx.filter_jit
 def _measure(m: Moments, W, bias, classifier_floor, tolerance, rcond) -> Metrics:
     K, eps = m.num_classes, jnp.finfo(W.dtype).eps
-    # rows and class means in units in which no square overflows; all metrics but the sizes are blind to them
+    # rows and class means in units in which no square overflows; all metrics but the sizes are
+    # blind to them
     size = unit(W)
     rows = W / size
     feature_lengths, row_lengths = norm(m.means, axis=0), norm(rows, axis=1)

@@ -1,4 +1,7 @@
-"""NC1: how small the spread within classes is against the spread between them. Three ratios; the name says which."""
+"""NC1: how small the spread within classes is against the spread between them.
+
+Three ratios; the name says which.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ from ufm.metrics.moments import Moments, moments
 def nc1_pinv(features, labels, *, num_classes: int | None = None, rcond=None) -> Float[Array, ""]:
     r"""$\tfrac1K \mathrm{tr}(\Sigma_W \Sigma_B^+)$, the NC1 that most papers plot.
 
-    `features`, `labels`, `num_classes` as for `class_means`. `rcond`: eigenvalues of $\Sigma_B$ up to `rcond` times the largest count as
-    zero in the pseudo-inverse; d times machine epsilon unless given, which is SciPy's default and what the code of Dang et al. 2023 uses;
-    that of Hong & Ling uses 1e-10. Returns NaN where the class means coincide. Computed from singular values of the class means, so that
-    the null direction of $\Sigma_B$ (the means, weighted by their counts, sum to zero) stays far below any `rcond`.
+    `features`, `labels`, `num_classes` as for `class_means`. `rcond`: eigenvalues of $\Sigma_B$ up
+    to `rcond` times the largest count as zero in the pseudo-inverse; d times machine epsilon unless
+    given, which is SciPy's default and what the code of Dang et al. 2023 uses; that of Hong & Ling
+    uses 1e-10. Returns NaN where the class means coincide. Computed from singular values of the
+    class means, so that the null direction of $\Sigma_B$ (the means, weighted by their counts, sum
+    to zero) stays far below any `rcond`.
 
-    Raises `ValueError` as `class_means` does, and for a negative `rcond`. Source: Papyan, Han & Donoho 2020, with the covariances of
-    `within_class_cov` and `between_class_cov`. It says nothing of variability outside the span of the class means; see `nc1_trace_ratio`.
+    Raises `ValueError` as `class_means` does, and for a negative `rcond`. Source: Papyan, Han &
+    Donoho 2020, with the covariances of `within_class_cov` and `between_class_cov`. It says nothing
+    of variability outside the span of the class means; see `nc1_trace_ratio`.
     """
     if rcond is not None:
         require_nonnegative("rcond", rcond, shape=())
@@ -28,7 +34,8 @@ def nc1_pinv(features, labels, *, num_classes: int | None = None, rcond=None) ->
 
 
 def nc1_trace_ratio(features, labels, *, num_classes: int | None = None) -> Float[Array, ""]:
-    r"""$\mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B$, the variant for which theorems about flows and perturbations hold.
+    r"""$\mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B$, the variant for which theorems about flows
+    and perturbations hold.
 
     Arguments and errors as for `class_means`. Returns NaN where the class means coincide.
 
@@ -38,10 +45,12 @@ def nc1_trace_ratio(features, labels, *, num_classes: int | None = None) -> Floa
 
 
 def cdnv(features, labels, *, num_classes: int | None = None) -> Float[Array, ""]:
-    r"""Class-distance normalised variance: the mean over pairs $k \ne l$ of $(v_k + v_l) / (2\|\bar h_k - \bar h_l\|^2)$.
+    r"""Class-distance normalised variance.
 
-    $v_k$ is the mean squared deviation within class k. Arguments and errors as for `class_means`. Returns NaN where any two class means
-    coincide, as they do for two collapsed minority classes.
+    The mean over pairs $k \ne l$ of $(v_k + v_l) / (2\|\bar h_k - \bar h_l\|^2)$.
+
+    $v_k$ is the mean squared deviation within class k. Arguments and errors as for `class_means`.
+    Returns NaN where any two class means coincide, as they do for two collapsed minority classes.
 
     Source: Galanti, György & Hutter 2021.
     """
@@ -53,7 +62,8 @@ def nc1_pinv_of(m: Moments, rcond=None) -> Float[Array, ""]:
     if rcond is None:
         rcond = m.features.shape[0] * jnp.finfo(m.features.dtype).eps
     scale = unit(m.centred)
-    # tr(Σ_W Σ_B⁺)/K is the mean square of C⁺ h over deviations h: Σ_B = C Cᵀ/K. Eigenvalues are squares of singular values
+    # tr(Σ_W Σ_B⁺)/K is the mean square of C⁺ h over deviations h: Σ_B = C Cᵀ/K. Eigenvalues are
+    # squares of singular values
     inverse, s = spectral(m.centred / scale, jnp.sqrt(rcond), -1)
     along = inverse.T @ (m.deviations / scale)
     trace = jnp.dot(m.masses, jnp.sum(along**2, axis=0)) / jnp.sum(m.counts)
@@ -70,7 +80,8 @@ def cdnv_of(m: Moments) -> Float[Array, ""]:
     """`cdnv` of computed moments."""
     K, centred, variances = m.num_classes, m.centred, m.class_variances
 
-    # distances from differences, one class at a time: through the Gram matrix they would cancel, all at once they need K² d numbers
+    # distances from differences, one class at a time: through the Gram matrix they would cancel,
+    # all at once they need K² d numbers
     def from_class(k):
         itself = jnp.arange(K) == k
         squares = jnp.sum((centred - centred[:, k][:, None]) ** 2, axis=0)

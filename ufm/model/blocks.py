@@ -1,4 +1,7 @@
-"""A factor as solvers see it: a matrix with a decay, whose vectors lie in a domain, and its coordinates."""
+"""A factor as solvers see it.
+
+a matrix with a decay, whose vectors lie in a domain, and its coordinates.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ from ufm.model.params import Params
 class Block(eqx.Module):
     r"""A free factor: its shape, its domain, and the coordinates in which solvers move it.
 
-    `unit`: what coordinates are multiplied by; of a real factor the root of its decay, so that the decay is half the squared
-    length of the coordinates: unequal λ and long tails cost nothing, and every factor of a stationary point has the same
-    length (balance). `by_rows`: whether its vectors are rows, as those of a classifier, and not columns.
+    `unit`: what coordinates are multiplied by; of a real factor the root of its decay, so that the
+    decay is half the squared length of the coordinates: unequal λ and long tails cost nothing, and
+    every factor of a stationary point has the same length (balance). `by_rows`: whether its vectors
+    are rows, as those of a classifier, and not columns.
     """
 
     domain: AbstractDomain
@@ -74,7 +78,10 @@ class Block(eqx.Module):
 
 
 class Blocks(eqx.Module):
-    """The free factors, in the places that their values have in `Params`; no weights where these are frozen."""
+    """The free factors, in the places that their values have in `Params`.
+
+    No weights where these are frozen.
+    """
 
     weights: tuple[Block, ...]
     features: Block
@@ -88,8 +95,13 @@ class Blocks(eqx.Module):
 
     def apply(self, function: Callable[[Block, Array], Array], values: Params) -> Params:
         """A function of every block and its value, or its coordinates."""
-        bias = None if self.bias is None or values.bias is None else function(self.bias, values.bias)
-        weights = (function(block, value) for block, value in zip(self.weights, values.weights, strict=True))
+        bias = (
+            None if self.bias is None or values.bias is None else function(self.bias, values.bias)
+        )
+        weights = (
+            function(block, value)
+            for block, value in zip(self.weights, values.weights, strict=True)
+        )
         return Params(tuple(weights), function(self.features, values.features), bias)
 
     def split(self, flat: Array) -> Params:

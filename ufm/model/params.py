@@ -23,6 +23,9 @@ class Params(eqx.Module):
 
     @property
     def logits(self) -> Float[Array, "K C"]:
-        """Z = W_M … W_1 H + b 1ᵀ. The product of the weights comes first: K <= C makes that the cheap order."""
+        """Z = W_M … W_1 H + b 1ᵀ.
+
+        The product of the weights comes first: K <= C makes that the cheap order.
+        """
         logits = self.classifier @ self.features
         return logits if self.bias is None else logits + self.bias[:, None]

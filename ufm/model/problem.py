@@ -1,10 +1,12 @@
 r"""The one problem of the library, and the one place where its normalisation is stated.
 
-$$\min\ \sum_c \omega_c\,\ell(z_c, q_c) + \sum_m \tfrac{\lambda_m}{2}\|W_m\|_F^2 + \tfrac{\lambda_H}{2}\sum_c m_c\|h_c\|^2
-  \;[+ \tfrac{\beta}{2}\sum_c m_c\|h_c - h^0_c\|^2] + \tfrac{\lambda_b}{2}\|b\|^2,\qquad Z = W_M\cdots W_1 H + b\mathbf 1^\top,$$
+$$\min\ \sum_c \omega_c\,\ell(z_c, q_c) + \sum_m \tfrac{\lambda_m}{2}\|W_m\|_F^2
+  + \tfrac{\lambda_H}{2}\sum_c m_c\|h_c\|^2 \;[+ \tfrac{\beta}{2}\sum_c m_c\|h_c - h^0_c\|^2]
+  + \tfrac{\lambda_b}{2}\|b\|^2,\qquad Z = W_M\cdots W_1 H + b\mathbf 1^\top,$$
 
-with $\omega_c = m_c w_c/\sum m w$: the loss is a mean over samples, the decay of the features a sum over samples. The weights $w_c$ are 1
-unless the labels say otherwise. Columns of H and rows of $W_M$ may be confined to a domain: nonnegative, a sphere, a ball, one budget.
+with $\omega_c = m_c w_c/\sum m w$: the loss is a mean over samples, the decay of the features a sum
+over samples. The weights $w_c$ are 1 unless the labels say otherwise. Columns of H and rows of
+$W_M$ may be confined to a domain: nonnegative, a sphere, a ball, one budget.
 """
 
 from __future__ import annotations
@@ -39,22 +41,27 @@ _REAL = Real()
 
 
 class Problem(eqx.Module):
-    r"""A label matrix, a loss on the logits, and decay on the factors; see the top of `ufm/model/problem.py` for the objective.
+    r"""A label matrix, a loss on the logits, and decay on the factors.
 
-    `labels`: `Labels` with targets (K, C). `loss`: a loss of one sample. `widths` (d_1, …, d_M): feature dimension first; the depth M
-    is its length, W_1 has shape (d_2, d_1) and W_M has shape (K, d_M). `lambda_W`: one float for all factors or M of them,
-    outermost (W_M) first like `Params.weights`. `lambda_H`: decay per sample. `bias`: None, "free" (not penalised) or the penalty λ_b > 0.
-    `anchor` (d_1, C) and `beta` > 0 pull the features to given ones. `fixed_weights` (W_M, …, W_1) freezes the factors at these
-    values, so that only features and bias are free. `features`, `classifier`: where the columns of H and the rows of W_M may lie,
-    domains such as `ufm.domains.Sphere(1.0)`; anywhere unless given. λ, β, masses, targets and radii may be traced: sweeping them
-    does not recompile.
+    See the top of `ufm/model/problem.py` for the objective.
 
-    λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms and certificates require λ > 0 on
-    every factor that no domain bounds.
+    `labels`: `Labels` with targets (K, C). `loss`: a loss of one sample. `widths` (d_1, …, d_M):
+    feature dimension first; the depth M is its length, W_1 has shape (d_2, d_1) and W_M has shape
+    (K, d_M). `lambda_W`: one float for all factors or M of them, outermost (W_M) first like
+    `Params.weights`. `lambda_H`: decay per sample. `bias`: None, "free" (not penalised) or the
+    penalty λ_b > 0. `anchor` (d_1, C) and `beta` > 0 pull the features to given ones.
+    `fixed_weights` (W_M, …, W_1) freezes the factors at these values, so that only features and
+    bias are free. `features`, `classifier`: where the columns of H and the rows of W_M may lie,
+    domains such as `ufm.domains.Sphere(1.0)`; anywhere unless given. λ, β, masses, targets and
+    radii may be traced: sweeping them does not recompile.
 
-    Raises `ValueError` for widths below 1, domains whose parameters do not fit, a domain of frozen weights, negative or non-finite λ,
-    a wrong number of λ_W, targets with which the loss has no minimum (`AbstractLoss.check_targets`), `beta` without `anchor` or the
-    reverse, and arrays of the wrong shape or dtype.
+    λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms
+    and certificates require λ > 0 on every factor that no domain bounds.
+
+    Raises `ValueError` for widths below 1, domains whose parameters do not fit, a domain of frozen
+    weights, negative or non-finite λ, a wrong number of λ_W, targets with which the loss has no
+    minimum (`AbstractLoss.check_targets`), `beta` without `anchor` or the reverse, and arrays of
+    the wrong shape or dtype.
     """
 
     labels: Labels
@@ -88,7 +95,9 @@ class Problem(eqx.Module):
         require_instance("labels", labels, Labels, "ufm.Labels; see ufm.one_hot and ufm.soft")
         require_loss(loss, labels.targets.shape, labels.targets.dtype)
         for name, domain in (("features", features), ("classifier", classifier)):
-            require_instance(name, domain, AbstractDomain, "a domain such as ufm.domains.Sphere(1.0)")
+            require_instance(
+                name, domain, AbstractDomain, "a domain such as ufm.domains.Sphere(1.0)"
+            )
         targets = concrete(labels.targets)
         if targets is not None:
             loss.check_targets(targets)
@@ -105,30 +114,53 @@ class Problem(eqx.Module):
         require_dtype("lambda_H", lambda_H, dtype)
         self.lambda_W = jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
         self.lambda_H = jnp.asarray(lambda_H, dtype)
-        if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(bias, bool):
+        if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(
+            bias, bool
+        ):
             free = isinstance(bias, str) and bias == "free"
-            require(free or bias is None, '`bias` must be None, "free" or a penalty > 0', Shown(bias))
+            require(
+                free or bias is None, '`bias` must be None, "free" or a penalty > 0', Shown(bias)
+            )
             self.bias, self.lambda_b = "free" if free else None, None
         else:
-            require_positive("bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=())
+            require_positive(
+                "bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=()
+            )
             require_dtype("bias", bias, dtype)
             self.bias, self.lambda_b = "penalised", jnp.asarray(bias, dtype)
         together = "`anchor` and `beta` must be given together"
-        require((anchor is None) == (beta is None), together, f"only {'`anchor`' if beta is None else '`beta`'}")
+        require(
+            (anchor is None) == (beta is None),
+            together,
+            f"only {'`anchor`' if beta is None else '`beta`'}",
+        )
         if anchor is None:
             self.anchor = self.beta = None
         else:
             assert beta is not None
             require_positive("beta", beta, shape=())
             require_dtype("beta", beta, dtype)
-            self.anchor = checked_array("anchor", anchor, (self.widths[0], labels.num_columns), dtype)
+            self.anchor = checked_array(
+                "anchor", anchor, (self.widths[0], labels.num_columns), dtype
+            )
             self.beta = jnp.asarray(beta, dtype)
         K, outermost = labels.num_classes, self.weight_shapes[0][1]
-        self.features = features.fitted("features", (self.feature_dim, labels.num_columns), labels.masses)
+        self.features = features.fitted(
+            "features", (self.feature_dim, labels.num_columns), labels.masses
+        )
         # (an array of ones takes longer to make than all that is checked)
-        self.classifier = classifier.fitted("classifier", (outermost, K), jnp.ones(K, dtype)) if classifier.constrained else classifier
+        self.classifier = (
+            classifier.fitted("classifier", (outermost, K), jnp.ones(K, dtype))
+            if classifier.constrained
+            else classifier
+        )
         unbound = not classifier.constrained or fixed_weights is None
-        require(unbound, "`classifier` must not be given together with `fixed_weights`, which leave it no freedom", classifier)
+        require(
+            unbound,
+            "`classifier` must not be given together with `fixed_weights`, which leave it no "
+            "freedom",
+            classifier,
+        )
         self.fixed_weights = None
         if fixed_weights is not None:
             require_factors("fixed_weights", fixed_weights, M)
@@ -140,15 +172,30 @@ class Problem(eqx.Module):
     def __str__(self) -> str:
         """One line: classes, columns, loss, widths, decay, and what else there is."""
         labels, decays = self.labels, (*_numbers(self.lambda_W), *_numbers(self.lambda_H))
-        parts = [f"K={labels.num_classes}", f"C={labels.num_columns}", str(self.loss), f"widths={self.widths}", f"λ={', '.join(decays)}"]
+        parts = [
+            f"K={labels.num_classes}",
+            f"C={labels.num_columns}",
+            str(self.loss),
+            f"widths={self.widths}",
+            f"λ={', '.join(decays)}",
+        ]
         if self.bias is not None:
-            parts.append("free bias" if self.lambda_b is None else f"bias with λ_b={_numbers(self.lambda_b)[0]}")
+            parts.append(
+                "free bias"
+                if self.lambda_b is None
+                else f"bias with λ_b={_numbers(self.lambda_b)[0]}"
+            )
         parts += [f"{name}={domain}" for name, domain in self.domains.items() if domain.constrained]
-        parts += ["frozen weights"] * self.frozen + ["anchored features"] * (self.anchor is not None)
+        parts += ["frozen weights"] * self.frozen + ["anchored features"] * (
+            self.anchor is not None
+        )
         return f"Problem({', '.join(parts)})"
 
     def replace(self, **changes: Any) -> Problem:
-        """The problem with other arguments of the constructor, which checks them; the rest stays."""
+        """The problem with other arguments of the constructor, which checks them.
+
+        The rest stays.
+        """
         given = {name: getattr(self, name) for name in _ARGUMENTS}
         given["bias"] = self.lambda_b if self.bias == "penalised" else self.bias
         strange = [name for name in changes if name not in given]
@@ -172,7 +219,10 @@ class Problem(eqx.Module):
 
     @property
     def plain(self) -> bool:
-        """Whether it is the unconstrained model with decay alone: no domain, no anchor, no frozen weights."""
+        """Whether it is the unconstrained model with decay alone.
+
+        No domain, no anchor, no frozen weights.
+        """
         return self.unconstrained and self.anchor is None and not self.frozen
 
     @property
@@ -182,7 +232,10 @@ class Problem(eqx.Module):
 
     @property
     def logarithmic(self) -> bool:
-        """Whether solvers minimise the logarithm of the objective: without decay a loss can fall below any tolerance of its own."""
+        """Whether solvers minimise the logarithm of the objective.
+
+        Without decay a loss can fall below any tolerance of its own.
+        """
         return self.bounded and self.loss.exponential
 
     @property
@@ -192,7 +245,10 @@ class Problem(eqx.Module):
 
     @property
     def decays(self) -> Float[Array, " M+1"]:
-        """λ of every factor, features last, for the natural scale of a start: where there is none, that of the features, or 1."""
+        """λ of every factor, features last, for the natural scale of a start.
+
+        Where there is none, that of the features, or 1.
+        """
         lambda_H = self.feature_decay
         if self.bounded:
             positive = jnp.max(jnp.append(self.lambda_W, lambda_H))
@@ -218,36 +274,57 @@ class Problem(eqx.Module):
     def _bias_unit(self) -> Float[Array, ""]:
         """What the coordinates of a bias are multiplied by.
 
-        A bias has curvature 1 + λ_b, a factor in decay-weighted coordinates typical^(2M/(M+1)) / (N Λ): without matching the two,
-        the ball in which Newton trusts its model is a needle (1000 steps at λ = 1e-6 on a long tail, 60 with it).
+        A bias has curvature 1 + λ_b, a factor in decay-weighted coordinates typical^(2M/(M+1)) / (N
+        Λ): without matching the two, the ball in which Newton trusts its model is a needle (1000
+        steps at λ = 1e-6 on a long tail, 60 with it).
         """
         penalty = 1 if self.lambda_b is None else 1 + self.lambda_b
         if self.bounded:
             return jnp.sqrt(jnp.ones((), self.dtype) * penalty)
         M, (Lambda, typical) = self.depth, self.sizes
-        curvature = jnp.maximum(typical ** (2 * M / (M + 1)) / (self.labels.num_samples * Lambda), 1)
+        curvature = jnp.maximum(
+            typical ** (2 * M / (M + 1)) / (self.labels.num_samples * Lambda), 1
+        )
         return jnp.sqrt(penalty / curvature)
 
     @property
     def sizes(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Λ, the geometric mean of the decay of all factors, and the root mean square singular value of the mass-weighted targets."""
+        """Λ, the geometric mean of the decay of all factors, and the root mean square singular
+        value of the mass-weighted targets."""
         lambdas, labels = self.decays, self.labels
-        # in the coordinates √m h the loss pulls with N ω / √m, which is √m where all samples count alike
-        masses = labels.masses if labels.weights is None else (labels.num_samples * labels.column_weights) ** 2 / labels.masses
+        # in the coordinates √m h the loss pulls with N ω / √m, which is √m where all samples count
+        # alike
+        masses = (
+            labels.masses
+            if labels.weights is None
+            else (labels.num_samples * labels.column_weights) ** 2 / labels.masses
+        )
         energy = jnp.dot(masses, jnp.sum(labels.targets**2, axis=0)) / min(labels.targets.shape)
         return jnp.exp(jnp.mean(jnp.log(lambdas))), jnp.sqrt(energy)
 
     def free_part(self, params: Params) -> Params:
         """`params` without the frozen factors."""
-        return Params(weights=(), features=params.features, bias=params.bias) if self.frozen else params
+        return (
+            Params(weights=(), features=params.features, bias=params.bias)
+            if self.frozen
+            else params
+        )
 
     def projected(self, free: Params) -> Params:
         """The nearest point in the domains."""
-        return self.blocks.apply(lambda block, value: block.project(value), free) if not self.unconstrained else free
+        return (
+            self.blocks.apply(lambda block, value: block.project(value), free)
+            if not self.unconstrained
+            else free
+        )
 
     def filled(self, free: Params) -> Params:
         """Inverse of `free_part`."""
-        return free if self.fixed_weights is None else Params(self.fixed_weights, free.features, free.bias)
+        return (
+            free
+            if self.fixed_weights is None
+            else Params(self.fixed_weights, free.features, free.bias)
+        )
 
     @property
     def depth(self) -> int:
@@ -277,19 +354,35 @@ class Problem(eqx.Module):
 
 
 _ARGUMENTS = (
-    "labels", "loss", "widths", "lambda_W", "lambda_H", "bias", "anchor", "beta", "fixed_weights", "features", "classifier"
-)  # fmt: skip
+    "labels",
+    "loss",
+    "widths",
+    "lambda_W",
+    "lambda_H",
+    "bias",
+    "anchor",
+    "beta",
+    "fixed_weights",
+    "features",
+    "classifier",
+)
 
 
 def _numbers(value: Array) -> list[str]:
     """Numbers in words, each once where all are equal."""
     values = concrete(value)
-    return ["traced"] if values is None else [f"{x:g}" for x in dict.fromkeys(np.ravel(values).tolist())]
+    return (
+        ["traced"]
+        if values is None
+        else [f"{x:g}" for x in dict.fromkeys(np.ravel(values).tolist())]
+    )
 
 
 def with_canonical_loss(problem):
-    """The same problem with the simplest loss of the same values, whose bounds and structure are known."""
-    # of the class, as equinox makes an object for a method of an object, which takes longer than the method
+    """The same problem with the simplest loss of the same values, whose bounds and structure are
+    known."""
+    # of the class, as equinox makes an object for a method of an object, which takes longer than
+    # the method
     simplest = type(problem.loss).canonical(problem.loss)
     return problem if simplest is problem.loss else eqx.tree_at(lambda p: p.loss, problem, simplest)
 

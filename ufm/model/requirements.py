@@ -1,4 +1,7 @@
-"""What others require of a problem or of a point of it; each failure is a `ValueError` that names the part."""
+"""What others require of a problem or of a point of it.
+
+Each failure is a `ValueError` that names the part.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,24 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from ufm._validate import Shown, is_traced, require, require_instance, require_positive, require_real
+from ufm._validate import (
+    Shown,
+    is_traced,
+    require,
+    require_instance,
+    require_positive,
+    require_real,
+)
 from ufm.domains import AbstractDomain
 from ufm.model.params import Params
 from ufm.model.problem import Problem, checked_array, require_factors
 
 
 def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
-    """`params` as arrays of the problem's dtype; `ValueError` naming the first part whose shape, dtype, values or signs do not fit."""
+    """`params` as arrays of the problem's dtype.
+
+    `ValueError` naming the first part whose shape, dtype, values or signs do not fit.
+    """
     given, dtype = _parts(problem, params, name), problem.dtype
     parts = [checked_array(part, value, shape, dtype) for part, value, shape in given]
     same = all(part is value for part, (_, value, _) in zip(parts, given, strict=True))
@@ -30,16 +43,28 @@ def check_params(problem: Problem, params: Params, *, name: str = "params") -> P
 
 
 def _require_inside(name: str, argument: str, domain: AbstractDomain, vectors: Array) -> None:
-    """The vectors lie in the domain, up to the rounding of their lengths; nothing is asked while they are traced."""
+    """The vectors lie in the domain, up to the rounding of their lengths.
+
+    Nothing is asked while they are traced.
+    """
     if not domain.constrained or is_traced((vectors, domain)):
         return
     distance = float(domain.distance(vectors))
-    room = 0.0 if domain.nonnegative else 8 * (len(vectors) + 8) * float(np.finfo(vectors.dtype).eps)
-    require(distance <= room, f"`{name}` must {domain.wanted}, for {argument}={domain}", f"vectors that are off by {distance:.3g}")
+    room = (
+        0.0 if domain.nonnegative else 8 * (len(vectors) + 8) * float(np.finfo(vectors.dtype).eps)
+    )
+    require(
+        distance <= room,
+        f"`{name}` must {domain.wanted}, for {argument}={domain}",
+        f"vectors that are off by {distance:.3g}",
+    )
 
 
 def require_shapes(problem: Problem, params: Params) -> None:
-    """`ValueError` unless `params` has the shapes of a point of the problem. Reads no values, so it runs inside `jit`."""
+    """`ValueError` unless `params` has the shapes of a point of the problem.
+
+    Reads no values, so it runs inside `jit`.
+    """
     for part, value, shape in _parts(problem, params, "params"):
         require_real(part, value, shape=shape)
 
@@ -50,7 +75,8 @@ def _parts(problem: Problem, params: Params, name: str) -> list[tuple[str, Any, 
     require_factors(f"{name}.weights", params.weights, problem.depth)
     K, C = problem.labels.num_classes, problem.labels.num_columns
     parts: list[tuple[str, Any, tuple[int, ...]]] = [
-        (f"{name}.weights[{i}]", W, shape) for i, (W, shape) in enumerate(zip(params.weights, problem.weight_shapes, strict=True))
+        (f"{name}.weights[{i}]", W, shape)
+        for i, (W, shape) in enumerate(zip(params.weights, problem.weight_shapes, strict=True))
     ]
     parts.append((f"{name}.features", params.features, (problem.feature_dim, C)))
     wanted = f"`{name}.bias` must be {'an array' if problem.has_bias else 'None'}"
@@ -72,13 +98,18 @@ def require_decay(problem: Problem, purpose: str) -> None:
 
 
 def require_minimum(problem: Problem, purpose: str) -> None:
-    """`ValueError` unless the infimum is attained: λ > 0 on free factors, and no bias that is best at −∞."""
+    """`ValueError` unless the infimum is attained.
+
+    Λ > 0 on free factors, and no bias that is best at −∞.
+    """
     require_decay(problem, purpose)
     if problem.bias == "free" and problem.loss.needs_every_class:
         absent = problem.labels.absent_classes
         words = (
-            f"`labels` must give every class some target for {purpose} with a free bias: the infimum is not attained, "
-            "as the bias of an absent class is best at -inf (leave the class out, or give the bias a penalty)"
+            f"`labels` must give every class some target for {purpose} with a free bias: the "
+            f"infimum is not attained, "
+            "as the bias of an absent class is best at -inf (leave the class out, or give the "
+            "bias a penalty)"
         )
         require(len(absent) == 0, words, f"no target for class {', '.join(map(str, absent[:5]))}")
 
@@ -86,12 +117,19 @@ def require_minimum(problem: Problem, purpose: str) -> None:
 def require_smooth(problem: Problem, purpose: str) -> None:
     """`ValueError` for a domain with a boundary, on which `purpose` has no velocity."""
     for name, domain in problem.domains.items():
-        require(domain.smooth, f"`problem.{name}` must be a domain without a boundary, such as a sphere, for {purpose}", domain)
+        require(
+            domain.smooth,
+            f"`problem.{name}` must be a domain without a boundary, such as a sphere, for "
+            f"{purpose}",
+            domain,
+        )
 
 
 def require_plain(problem: Problem, purpose: str) -> None:
     """`ValueError` for an anchor, frozen weights or a domain, which `purpose` does not cover."""
-    require(problem.anchor is None, f"`problem` must have no feature anchor for {purpose}", "an anchor")
+    require(
+        problem.anchor is None, f"`problem` must have no feature anchor for {purpose}", "an anchor"
+    )
     require(not problem.frozen, f"`problem` must have free weights for {purpose}", "fixed weights")
     require_unconstrained(problem, purpose)
 
@@ -99,4 +137,6 @@ def require_plain(problem: Problem, purpose: str) -> None:
 def require_unconstrained(problem: Problem, purpose: str) -> None:
     """`ValueError` for factors with a domain, which `purpose` does not cover."""
     for name, domain in problem.domains.items():
-        require(not domain.constrained, f"`problem.{name}` must be unconstrained for {purpose}", domain)
+        require(
+            not domain.constrained, f"`problem.{name}` must be unconstrained for {purpose}", domain
+        )

@@ -14,7 +14,10 @@ from ufm.model.requirements import require_shapes
 
 
 def objective(problem: Problem, params: Params) -> Float[Array, ""]:
-    """Value of the objective at `params`: mean loss plus decay (and anchor), in the library's normalisation. Runs inside `jit`."""
+    """Value of the objective at `params`.
+
+    Mean loss plus decay (and anchor), in the library's normalisation. Runs inside `jit`.
+    """
     require_instance("problem", problem, Problem)
     require_shapes(problem, params)
     return fit(problem, params.logits) + decay(problem, params)
@@ -32,7 +35,11 @@ def decay(problem: Problem, params: Params) -> Float[Array, ""]:
     for lam, W in zip(problem.lambda_W, params.weights, strict=True):
         total += 0.5 * lam * jnp.sum(W**2)
     if problem.anchor is not None and problem.beta is not None:
-        total += 0.5 * problem.beta * jnp.dot(masses, jnp.sum((params.features - problem.anchor) ** 2, axis=0))
+        total += (
+            0.5
+            * problem.beta
+            * jnp.dot(masses, jnp.sum((params.features - problem.anchor) ** 2, axis=0))
+        )
     if problem.lambda_b is not None and params.bias is not None:
         total += 0.5 * problem.lambda_b * jnp.sum(params.bias**2)
     return total
@@ -41,8 +48,9 @@ def decay(problem: Problem, params: Params) -> Float[Array, ""]:
 def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
     r"""What rounding can amount to in `objective` at `params`, to first order. Runs inside `jit`.
 
-    $\sum_c\omega_c(|u_c|^\top\delta z_c + \ldots)$: the error of the logits, from the lengths of the rows and columns that are multiplied,
-    times the gradient of the loss; the error of the loss itself; that of the sums.
+    $\sum_c\omega_c(|u_c|^\top\delta z_c + \ldots)$: the error of the logits, from the lengths of
+    the rows and columns that are multiplied, times the gradient of the loss; the error of the loss
+    itself; that of the sums.
     """
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
     logits = params.logits
@@ -71,7 +79,7 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
 def terms_of_sum(number: int) -> float:
     """By how many roundings a sum of so many terms can be off, relative to the sum of their sizes.
 
-    Each term, for short sums. A long one is off by that only if all errors have one sign: 8 √n is passed with
-    probability below 1e-13 if they are as good as independent (Higham & Mary 2019).
+    Each term, for short sums. A long one is off by that only if all errors have one sign: 8 √n is
+    passed with probability below 1e-13 if they are as good as independent (Higham & Mary 2019).
     """
     return min(number, 64 + 8 * number**0.5)

@@ -1,12 +1,18 @@
-r"""Mixup with a classifier that is a simplex ETF: the optimal features in closed form, class by class and channel by channel.
+r"""Mixup with a classifier that is a simplex ETF.
 
-With $WW^\top = aP$, $a = m^2K/(K-1)$ (rows of length m) and decay μ, everything depends on the **strength** $s = \mu/a$. For a target q
-the feature minimises $\mathrm{CE}(Wh, q) + \tfrac\mu2\|h\|^2$, so that the logits z (of zero sum) solve $\mathrm{softmax}(z) + s z = q$ and
-$h = \tfrac1a\sum_k z_k w_k$. For a mixture of two classes all other logits are equal, $z_0 = -t$, and with the gaps $u_k = z_k - z_0$
+The optimal features in closed form, class by class and channel by channel.
 
-$$t\,(e^{u_i} - 1) + u_i = \lambda/s,\qquad t\,(e^{u_j} - 1) + u_j = (1-\lambda)/s,\qquad u_i + u_j = K t.$$
+With $WW^\top = aP$, $a = m^2K/(K-1)$ (rows of length m) and decay μ, everything depends on the
+**strength** $s = \mu/a$. For a target q the feature minimises $\mathrm{CE}(Wh, q) +
+\tfrac\mu2\|h\|^2$, so that the logits z (of zero sum) solve $\mathrm{softmax}(z) + s z = q$ and $h
+= \tfrac1a\sum_k z_k w_k$. For a mixture of two classes all other logits are equal, $z_0 = -t$, and
+with the gaps $u_k = z_k - z_0$
 
-The first two are $u = c - W_0(t e^c)$ with $c = t + \lambda/s$ and Lambert's $W_0$; in the form above nothing overflows or cancels.
+$$t\,(e^{u_i} - 1) + u_i = \lambda/s,\qquad t\,(e^{u_j} - 1) + u_j = (1-\lambda)/s,\qquad u_i + u_j
+= K t.$$
+
+The first two are $u = c - W_0(t e^c)$ with $c = t + \lambda/s$ and Lambert's $W_0$; in the form
+above nothing overflows or cancels.
 """
 
 from __future__ import annotations
@@ -22,38 +28,55 @@ from ufm.optima.inversion import Floats
 
 
 def strength(num_classes: int, *, multiplier, decay) -> Floats:
-    r"""$s = \mu/a = \mu(K-1)/(K m^2)$ of a simplex ETF whose rows have length m = `multiplier`, at decay μ = `decay`.
+    r"""$s = \mu/a = \mu(K-1)/(K m^2)$ of a simplex ETF whose rows have length m = `multiplier`, at
+    decay μ = `decay`.
 
-    For a `Problem` μ is `lambda_H` times the total mass of its labels (1 for `ufm.mixup`). Arrays broadcast.
+    For a `Problem` μ is `lambda_H` times the total mass of its labels (1 for `ufm.mixup`). Arrays
+    broadcast.
 
     Raises `ValueError` for K < 2 and arguments that are not positive.
     """
     K = require_whole("num_classes", num_classes, least=2)
     require_positive("multiplier", multiplier)
     require_positive("decay", decay)
-    return np.asarray(decay, dtype=np.float64) * (K - 1) / (K * np.asarray(multiplier, dtype=np.float64) ** 2)
+    return (
+        np.asarray(decay, dtype=np.float64)
+        * (K - 1)
+        / (K * np.asarray(multiplier, dtype=np.float64) ** 2)
+    )
 
 
 def same_class_gap(num_classes: int, strength) -> Floats:
-    r"""The gap ξ between the own logit and every other one, for a pure class: the root of $\xi e^\xi + (K-1)\xi = K/s$.
+    r"""The gap ξ between the own logit and every other one, for a pure class.
 
-    $\xi = W_{K-1}(K/s)$, the "r-Lambert" function; the logits are $\xi(e_i - \tfrac1K\mathbf 1)$, the feature $h_i = (\xi/a) w_i$ and the
-    missing probability $1 - p_i = s(K-1)\xi/K$. `strength`: s > 0, any shape. Relative error of a few roundings for every s.
+    The root of $\xi e^\xi + (K-1)\xi = K/s$.
 
-    Raises `ValueError` for K < 2 and s <= 0. Source: derived here, from the stationarity above. Holds for any one-hot target, mixed with
-    itself or not.
+    $\xi = W_{K-1}(K/s)$, the "r-Lambert" function; the logits are $\xi(e_i - \tfrac1K\mathbf 1)$,
+    the feature $h_i = (\xi/a) w_i$ and the missing probability $1 - p_i = s(K-1)\xi/K$. `strength`:
+    s > 0, any shape. Relative error of a few roundings for every s.
+
+    Raises `ValueError` for K < 2 and s <= 0. Source: derived here, from the stationarity above.
+    Holds for any one-hot target, mixed with itself or not.
     """
     K, s = require_whole("num_classes", num_classes, least=2), _strengths(strength)
-    # both terms are positive: K ξ <= K/s and ξ e^ξ <= K/s, hence ξ <= log(1 + K/s); convex, so Newton's method descends from there
+    # both terms are positive: K ξ <= K/s and ξ e^ξ <= K/s, hence ξ <= log(1 + K/s); convex, so
+    # Newton's method descends from there
     start = np.minimum(1 / s, np.log1p(K / s))
-    return _descend(lambda x: x * np.exp(x) + (K - 1) * x - K / s, lambda x: (1 + x) * np.exp(x) + (K - 1), start)
+    return _descend(
+        lambda x: x * np.exp(x) + (K - 1) * x - K / s,
+        lambda x: (1 + x) * np.exp(x) + (K - 1),
+        start,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Channel:
-    r"""Optimal logits of mixtures $\lambda e_i + (1-\lambda) e_j$ under a simplex ETF; every array has the broadcast shape of λ and s.
+    r"""Optimal logits of mixtures $\lambda e_i + (1-\lambda) e_j$ under a simplex ETF.
 
-    `lam`: λ. `strength`: s. `t`: minus the logit of the K − 2 other classes. `first_gap`, `second_gap`: $u_i = z_i + t$, $u_j = z_j + t$.
+    Every array has the broadcast shape of λ and s.
+
+    `lam`: λ. `strength`: s. `t`: minus the logit of the K − 2 other classes. `first_gap`,
+    `second_gap`: $u_i = z_i + t$, $u_j = z_j + t$.
     """
 
     num_classes: int
@@ -85,28 +108,43 @@ class Channel:
 
     @property
     def width(self) -> Floats:
-        r"""$u_i - u_j$: how far the point is from the decision boundary; tends to $\log(\lambda/(1-\lambda))$ as s → 0."""
+        r"""$u_i - u_j$: how far the point is from the decision boundary.
+
+        Tends to $\log(\lambda/(1-\lambda))$ as s → 0.
+        """
         return self.first_gap - self.second_gap
 
     @property
     def depth(self) -> Floats:
-        r"""$u_i + u_j = Kt$: how far along the boundary; about twice the same-class gap as s → 0."""
+        r"""$u_i + u_j = Kt$: how far along the boundary.
+
+        About twice the same-class gap as s → 0.
+        """
         return self.first_gap + self.second_gap
 
     @property
     def logits(self) -> tuple[Floats, Floats, Floats]:
-        """z_i, z_j and z_0, the logit of each other class (for K = 2 there is none, and z_0 only fixes the gauge)."""
+        """z_i, z_j and z_0, the logit of each other class (for K = 2 there is none, and z_0 only
+        fixes the gauge)."""
         return self.first_gap - self.t, self.second_gap - self.t, -self.t
 
     @cached_property
     def probabilities(self) -> tuple[Floats, Floats, Floats]:
-        """p_i, p_j and p_0, of each other class; of each to a relative error of a few roundings (p_0 = 0 for K = 2: there is none)."""
+        """p_i, p_j and p_0, of each other class.
+
+        Of each to a relative error of a few roundings (p_0 = 0 for K = 2: there is none).
+        """
         p0 = self.strength * self.t
-        return p0 * np.exp(self.first_gap), p0 * np.exp(self.second_gap), p0 if self.num_classes > 2 else np.zeros_like(p0)
+        return (
+            p0 * np.exp(self.first_gap),
+            p0 * np.exp(self.second_gap),
+            p0 if self.num_classes > 2 else np.zeros_like(p0),
+        )
 
     @property
     def squared_logits(self) -> Floats:
-        r"""$\|z\|^2$; the residual of the mixture is $q - p = s z$ and its feature has $\|h\|^2 = \|z\|^2/a$."""
+        r"""$\|z\|^2$; the residual of the mixture is $q - p = s z$ and its feature has $\|h\|^2 =
+        \|z\|^2/a$."""
         own, other, rest = self.logits
         return own**2 + other**2 + (self.num_classes - 2) * rest**2
 
@@ -118,10 +156,14 @@ class Channel:
         def log_loss(gap, width):
             return np.logaddexp(0, -width) + np.log1p((K - 2) * np.exp(-gap) / (1 + np.exp(-width)))
 
-        return self.lam * log_loss(self.first_gap, self.width) + (1 - self.lam) * log_loss(self.second_gap, -self.width)
+        return self.lam * log_loss(self.first_gap, self.width) + (1 - self.lam) * log_loss(
+            self.second_gap, -self.width
+        )
 
     def features(self, first, second) -> Floats:
-        r"""$h = (u_i w_i + u_j w_j)/a$ for classifier rows $w_i, w_j$ (d,) of equal length: the shape of λ, then d.
+        r"""$h = (u_i w_i + u_j w_j)/a$ for classifier rows $w_i, w_j$ (d,) of equal length.
+
+        The shape of λ, then d.
 
         The rows must be two of a simplex ETF; their length m gives $a = m^2K/(K-1)$.
         """
@@ -131,16 +173,21 @@ class Channel:
 
 
 def channel(num_classes: int, lam, *, strength) -> Channel:
-    r"""The optimal logits of $\lambda e_i + (1-\lambda) e_j$, i ≠ j, under a simplex ETF: the three equations at the top of this module.
+    r"""The optimal logits of $\lambda e_i + (1-\lambda) e_j$, i ≠ j, under a simplex ETF.
 
-    `num_classes`: K >= 2. `lam`: λ in [0, 1], `strength`: s > 0 (see `strength`), any shapes that broadcast. At λ = 1 it is the pure class
-    of `same_class_gap`, and at λ = 1/2 both gaps are equal. For K = 2 there is no other class: t only fixes the gauge $z_i + z_j = 0$.
-    Relative error of gaps and t of a few roundings for all λ and s; λ within rounding of 1 is better passed as 1 − λ, swapped.
+    The three equations at the top of this module.
+
+    `num_classes`: K >= 2. `lam`: λ in [0, 1], `strength`: s > 0 (see `strength`), any shapes that
+    broadcast. At λ = 1 it is the pure class of `same_class_gap`, and at λ = 1/2 both gaps are
+    equal. For K = 2 there is no other class: t only fixes the gauge $z_i + z_j = 0$. Relative error
+    of gaps and t of a few roundings for all λ and s; λ within rounding of 1 is better passed as 1 −
+    λ, swapped.
 
     Returns a `Channel`. Raises `ValueError` for K < 2, λ outside [0, 1] and s <= 0.
 
-    Source: derived here; Fisher, Meng & Papyan 2024 derive the optimal features for a simplex ETF. Does not hold for a classifier that is
-    not a simplex ETF (see `ufm.fit_features`), nor with a bias that is not constant over classes.
+    Source: derived here; Fisher, Meng & Papyan 2024 derive the optimal features for a simplex ETF.
+    Does not hold for a classifier that is not a simplex ETF (see `ufm.fit_features`), nor with a
+    bias that is not constant over classes.
     """
     K, s = require_whole("num_classes", num_classes, least=2), _strengths(strength)
     require_each("lam", lam, lambda lam: (lam >= 0) & (lam <= 1), "be in [0, 1]")
@@ -148,13 +195,21 @@ def channel(num_classes: int, lam, *, strength) -> Channel:
 
 
 def _gap(load: Floats, t: Floats) -> Floats:
-    """u >= 0 with t (e^u − 1) + u = load: increasing and convex in u, and u is at most either bound."""
+    """u >= 0 with t (e^u − 1) + u = load.
+
+    Increasing and convex in u, and u is at most either bound.
+    """
     start = np.minimum(load, np.log1p(load / t))
     return _descend(lambda u: t * np.expm1(u) + u - load, lambda u: t * np.exp(u) + 1, start)
 
 
-def _descend(function: Callable[[Floats], Floats], slope: Callable[[Floats], Floats], x: Floats) -> Floats:
-    """The root of an increasing convex function from a start at or above it: Newton's method goes down and ends where rounding turns it."""
+def _descend(
+    function: Callable[[Floats], Floats], slope: Callable[[Floats], Floats], x: Floats
+) -> Floats:
+    """The root of an increasing convex function from a start at or above it.
+
+    Newton's method goes down and ends where rounding turns it.
+    """
     while True:
         step = function(x) / slope(x)
         moves = step > 2e-16 * x

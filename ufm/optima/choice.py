@@ -1,4 +1,7 @@
-"""Which closed form a problem has, and where it has none: what the nearest one misses, and what still works."""
+"""Which closed form a problem has, and where it has none.
+
+What the nearest one misses, and what still works.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,11 @@ _ANOTHER_THEORY = 10
 def closed_form(problem: Problem) -> Optimum:
     """The global optimum of a problem in closed form, with its source and hypotheses.
 
-    The optimum describes what is identified (value, class-level logits, Grams, singular values), for full and for collapsed columns alike.
+    The optimum describes what is identified (value, class-level logits, Grams, singular values),
+    for full and for collapsed columns alike.
 
-    Raises `NoClosedForm` naming the hypothesis of the nearest form that fails and what still works, `ValueError` for λ <= 0.
+    Raises `NoClosedForm` naming the hypothesis of the nearest form that fails and what still works,
+    `ValueError` for λ <= 0.
     """
     facts = Facts.of(problem)
     # λ = 0 is a mistake, other loss weights another theory
@@ -32,15 +37,30 @@ def closed_form(problem: Problem) -> Optimum:
 
 
 def no_form(facts: Facts) -> NoClosedForm:
-    """Why there is none: the failing hypotheses of the nearest form, other forms as near, and what still works."""
-    ranked = sorted((_distance(failing), form.name, failing) for form in known() if (failing := form.failing(facts)))
+    """Why there is none.
+
+    The failing hypotheses of the nearest form, other forms as near, and what still works.
+    """
+    ranked = sorted(
+        (_distance(failing), form.name, failing)
+        for form in known()
+        if (failing := form.failing(facts))
+    )
     distance, name, failing = ranked[0]
     still = f"; what still works: {', '.join(what_works(facts))}"
     if any(hypothesis.weight >= _ANOTHER_THEORY for hypothesis in failing):
-        losses = sorted({h.needs for form in known() for h in form.accepts(facts) if h.name == "loss"})
-        message = f"needs a loss with a solved optimum ({', '.join(losses)}); got {facts.loss}{still}"
+        losses = sorted(
+            {h.needs for form in known() for h in form.accepts(facts) if h.name == "loss"}
+        )
+        message = (
+            f"needs a loss with a solved optimum ({', '.join(losses)}); got {facts.loss}{still}"
+        )
         return NoClosedForm(message, form=None, failing=failing)
-    near = [(f, n) for d, n, f in ranked[1:] if d <= distance + _AS_NEAR and _words(f) != _words(failing)]
+    near = [
+        (f, n)
+        for d, n, f in ranked[1:]
+        if d <= distance + _AS_NEAR and _words(f) != _words(failing)
+    ]
     ways = "; or ".join(f"{_words(f)} ({n})" for f, n in [(failing, name), *near])
     message = f"{ways}{still}"
     return NoClosedForm(message, form=name, failing=failing)
@@ -57,7 +77,10 @@ def what_works(facts: Facts) -> tuple[str, ...]:
         ("ufm.search", not certified and not frozen and free),
         ("ufm.certify and ufm.thresholds", certified),
         ("ufm.certify", bounded and not certified),
-        ("ufm.laws.etf_branch and ufm.laws.deep_candidates", deep and not frozen and not facts.anchored),
+        (
+            "ufm.laws.etf_branch and ufm.laws.deep_candidates",
+            deep and not frozen and not facts.anchored,
+        ),
         ("ufm.fit_features", frozen and facts.loss.convex and free),
         ("ufm.channels", frozen and facts.loss.name == "cross-entropy" and free),
         ("ufm.perturbation", facts.anchored and facts.loss.least_squares),

@@ -1,4 +1,7 @@
-r"""Cross-entropy, one linear layer: the scale of the simplex ETF, the best constant logits, and from where on the product is zero."""
+r"""Cross-entropy, one linear layer.
+
+The scale of the simplex ETF, the best constant logits, and from where on the product is zero.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,20 @@ from ufm.optima.facts import Facts
 
 
 def etf_scale(num_classes: int, strength: float, *, smoothing: float = 0.0) -> float:
-    r"""$a = \log(1/(s/K + c) - K + 1)_+$ with $c = \sqrt{n\lambda_W\lambda_H}$ = `strength`: the optimal logits are $a(I - J/K)$."""
+    r"""$a = \log(1/(s/K + c) - K + 1)_+$ with $c = \sqrt{n\lambda_W\lambda_H}$ = `strength`.
+
+    The optimal logits are $a(I - J/K)$.
+    """
     floor = smoothing / num_classes + strength
     # 1/floor − K, without cancellation near the threshold K c = 1 − s
     return max(0.0, float(np.log1p((1 - smoothing - num_classes * strength) / floor)))
 
 
 def etf_value(scale: float, num_classes: int, strength: float, *, smoothing: float = 0.0) -> float:
-    r"""$\log(1 + (K-1)e^{-a}) + (s/K + c)(K-1)a$: the objective at logits $a(I - J/K)$ with balanced factors, optimal a or not."""
+    r"""$\log(1 + (K-1)e^{-a}) + (s/K + c)(K-1)a$.
+
+    The objective at logits $a(I - J/K)$ with balanced factors, optimal a or not.
+    """
     K = num_classes
     return float(np.log1p((K - 1) * np.exp(-scale)) + (smoothing / K + strength) * (K - 1) * scale)
 
@@ -38,7 +47,9 @@ def best_constant(facts: Facts) -> tuple[np.ndarray | None, np.ndarray]:
         gradient = p - mean + lambda_b * bias
         step = np.linalg.solve(np.diag(p) - np.outer(p, p) + lambda_b * np.eye(K), -gradient)
         length = 1.0
-        while length > 1e-3 and np.linalg.norm(_bias_gradient(bias + length * step, mean, lambda_b)) > np.linalg.norm(gradient):
+        while length > 1e-3 and np.linalg.norm(
+            _bias_gradient(bias + length * step, mean, lambda_b)
+        ) > np.linalg.norm(gradient):
             length /= 2
         bias = bias + length * step
         if np.linalg.norm(step) <= 1e-15 * (1 + np.linalg.norm(bias)):
@@ -47,10 +58,13 @@ def best_constant(facts: Facts) -> tuple[np.ndarray | None, np.ndarray]:
 
 
 def zero_strength(class_counts, *, bias: str | None = None) -> float:
-    r"""The least $N\sqrt{\lambda_W\lambda_H}$ at which W H = 0 is optimal for one-hot labels: $\|S D^{1/2}\|_2$ without a bias.
+    r"""The least $N\sqrt{\lambda_W\lambda_H}$ at which W H = 0 is optimal for one-hot labels.
 
-    `class_counts` (K,); `bias` None or "free", which gives $\sqrt{\lambda_{\max}(D - nn^\top/N)}$. For two clusters with at least two
-    majority classes the first is $\sqrt{n_A}$. Source: derived; the bound of Thrampoulidis et al. 2022 in another normalisation.
+    $\|S D^{1/2}\|_2$ without a bias.
+
+    `class_counts` (K,); `bias` None or "free", which gives $\sqrt{\lambda_{\max}(D - nn^\top/N)}$.
+    For two clusters with at least two majority classes the first is $\sqrt{n_A}$. Source: derived;
+    the bound of Thrampoulidis et al. 2022 in another normalisation.
     """
     require_choice("bias", bias, (None, "free"))
     counts = host_counts(class_counts)
@@ -59,7 +73,8 @@ def zero_strength(class_counts, *, bias: str | None = None) -> float:
 
 
 def gradient_norm(targets: np.ndarray, masses: np.ndarray, probabilities: np.ndarray) -> float:
-    """N times the spectral norm of the gradient at Z = 0, for targets (K, K) and masses (K,) of the classes."""
+    """N times the spectral norm of the gradient at Z = 0, for targets (K, K) and masses (K,) of the
+    classes."""
     return float(np.linalg.norm((probabilities[:, None] - targets) * np.sqrt(masses), 2))
 
 

@@ -1,13 +1,19 @@
-r"""Balanced cross-entropy behind M linear layers: stationary points and structures of low rank, as candidates and not as optima.
+r"""Balanced cross-entropy behind M linear layers.
 
-For M >= 2 no global optimum is known. At balanced factors the objective is a function of the class-level logits alone,
+Stationary points and structures of low rank, as candidates and not as optima.
 
-$$f(\bar Z) = \frac1K\sum_k \ell(\bar z_k, k) + \frac{M+1}{2}\,\Lambda\sum_i(\sqrt n\,\sigma_i(\bar Z))^{2/(M+1)},\qquad
+For M >= 2 no global optimum is known. At balanced factors the objective is a function of the
+class-level logits alone,
+
+$$f(\bar Z) = \frac1K\sum_k \ell(\bar z_k, k) + \frac{M+1}{2}\,\Lambda\sum_i(\sqrt n\,\sigma_i(\bar
+Z))^{2/(M+1)},\qquad
   \Lambda = (\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)},$$
 
-and every structure below is a direct sum of blocks of classes: logits between classes of different blocks are 0. A class then sees the own
-logit β of its block, the block's other logits and zeros, so that the blocks decouple into one scalar problem each, and the best direct sum
-is found by dynamic programming. An orthoplex (vectors ±e_i) has the Gram matrix of a sum of pairs, so it is not a structure of its own.
+and every structure below is a direct sum of blocks of classes: logits between classes of different
+blocks are 0. A class then sees the own logit β of its block, the block's other logits and zeros, so
+that the blocks decouple into one scalar problem each, and the best direct sum is found by dynamic
+programming. An orthoplex (vectors ±e_i) has the Gram matrix of a sum of pairs, so it is not a
+structure of its own.
 """
 
 from __future__ import annotations
@@ -36,11 +42,14 @@ from ufm.optima.scale import ScaleProblem
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    r"""Some classes with logits of their own: "simplex" (p, Gram of a regular simplex; p = 2 is a pair), "circle", "single", "zero".
+    r"""Some classes with logits of their own.
 
-    `size`: p, its number of classes. `scale`: β, the logit of a class at itself. `roots`: all positive stationary scales, ascending.
-    `value`: its share of the objective. `threshold`: with $\Lambda n^{1/(M+1)}$ at or above it the block is no better than zero logits.
-    `existence`: at or above this no scale is stationary but 0.
+    "simplex" (p, Gram of a regular simplex; p = 2 is a pair), "circle", "single", "zero".
+
+    `size`: p, its number of classes. `scale`: β, the logit of a class at itself. `roots`: all
+    positive stationary scales, ascending. `value`: its share of the objective. `threshold`: with
+    $\Lambda n^{1/(M+1)}$ at or above it the block is no better than zero logits. `existence`: at or
+    above this no scale is stationary but 0.
     """
 
     kind: str
@@ -64,11 +73,14 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DeepCandidate:
-    r"""A feasible point of balanced cross-entropy, known by its logits; its value is an upper bound on the global minimum and no more.
+    r"""A feasible point of balanced cross-entropy, known by its logits.
 
-    `name`, `blocks`: the structure. `value`: the objective at balanced factors and b = 0. `trivial_value`: log K, at zero logits.
-    `logits` (K, K): class level. `rank`: of the logits. `stationary`: whether the point is stationary for the whole problem; where it is
-    not, a descent from it ends lower.
+    Its value is an upper bound on the global minimum and no more.
+
+    `name`, `blocks`: the structure. `value`: the objective at balanced factors and b = 0.
+    `trivial_value`: log K, at zero logits. `logits` (K, K): class level. `rank`: of the logits.
+    `stationary`: whether the point is stationary for the whole problem; where it is not, a descent
+    from it ends lower.
     """
 
     name: str
@@ -91,12 +103,15 @@ class DeepCandidate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EtfBranch:
-    r"""The simplex-ETF points $\bar Z = a(I_K - \tfrac1K\mathbf 1\mathbf 1^\top)$ of balanced cross-entropy.
+    r"""The simplex-ETF points $\bar Z = a(I_K - \tfrac1K\mathbf 1\mathbf 1^\top)$ of balanced
+    cross-entropy.
 
-    `large`, `small`: the stationary scales a, the local minimum and the local maximum along the branch; NaN where they do not exist (for
-    M = 1 there is no small one). `large_value`, `small_value`: the objective there, NaN likewise. `trivial_value`: log K.
-    `strength`: $\Lambda n^{1/(M+1)}$. `threshold`: the strength from which on zero logits are better than the branch. `existence`: the
-    strength from which on there is no stationary scale. For M = 1 the large one is the global optimum; for M >= 2 it is a stationary point.
+    `large`, `small`: the stationary scales a, the local minimum and the local maximum along the
+    branch; NaN where they do not exist (for M = 1 there is no small one). `large_value`,
+    `small_value`: the objective there, NaN likewise. `trivial_value`: log K. `strength`: $\Lambda
+    n^{1/(M+1)}$. `threshold`: the strength from which on zero logits are better than the branch.
+    `existence`: the strength from which on there is no stationary scale. For M = 1 the large one is
+    the global optimum; for M >= 2 it is a stationary point.
     """
 
     large: float
@@ -111,7 +126,11 @@ class EtfBranch:
 
 def template(kind: str, size: int) -> np.ndarray:
     """Logits (p, p) of a block with own logit 1."""
-    require(kind in ("simplex", "circle", "single", "zero"), '`kind` must be "simplex", "circle", "single" or "zero"', kind)
+    require(
+        kind in ("simplex", "circle", "single", "zero"),
+        '`kind` must be "simplex", "circle", "single" or "zero"',
+        kind,
+    )
     if kind == "simplex":
         return (size * np.eye(size) - 1) / (size - 1)
     if kind == "circle":
@@ -121,24 +140,30 @@ def template(kind: str, size: int) -> np.ndarray:
 
 
 def etf_branch(problem: Problem) -> EtfBranch:
-    r"""Both simplex-ETF points of balanced cross-entropy with M >= 1 linear layers, with their thresholds.
+    r"""Both simplex-ETF points of balanced cross-entropy with M >= 1 linear layers, with their
+    thresholds.
 
-    The scale solves $1/(e^a + K - 1) = \Lambda n^{1/(M+1)} a^{(1-M)/(1+M)}$; the value is $\log(1+(K-1)e^{-a}) + \tfrac{M+1}{2}\Lambda
-    (K-1)(a\sqrt n)^{2/(M+1)}$. A bias is 0 there. Stationary for every M, globally optimal for M = 1 (Zhu et al. 2021) and, for M >= 2, in
-    general not: see `deep_candidates`.
+    The scale solves $1/(e^a + K - 1) = \Lambda n^{1/(M+1)} a^{(1-M)/(1+M)}$; the value is
+    $\log(1+(K-1)e^{-a}) + \tfrac{M+1}{2}\Lambda (K-1)(a\sqrt n)^{2/(M+1)}$. A bias is 0 there.
+    Stationary for every M, globally optimal for M = 1 (Zhu et al. 2021) and, for M >= 2, in general
+    not: see `deep_candidates`.
 
-    Raises `NoClosedForm` unless the labels are one-hot and balanced, the loss cross-entropy, every width at least K − 1, without anchor or
-    frozen weights; `ValueError` for λ <= 0. Source: Garrod & Keating 2025.
+    Raises `NoClosedForm` unless the labels are one-hot and balanced, the loss cross-entropy, every
+    width at least K − 1, without anchor or frozen weights; `ValueError` for λ <= 0. Source: Garrod
+    & Keating 2025.
     """
     facts = Facts.of(problem)
     require_decay(problem, "a closed form")
     require_all(deep_hypotheses(facts))
     setting = _Setting.of(facts)
     if setting.rank_limit < setting.K - 1:
-        raise NoClosedForm(f"needs every width >= K - 1; got widths={problem.widths}, K={setting.K}")
+        raise NoClosedForm(
+            f"needs every width >= K - 1; got widths={problem.widths}, K={setting.K}"
+        )
     scale = setting.scale_problem("simplex", setting.K)
     stretch = setting.K / (setting.K - 1)
-    # along the branch the objective falls to a minimum at the largest scale, and for M >= 2 rises to a maximum before
+    # along the branch the objective falls to a minimum at the largest scale, and for M >= 2 rises
+    # to a maximum before
     found: list[float] = [*scale.roots]
     large = found.pop() if found else np.nan
     small = found.pop() if found else np.nan
@@ -155,15 +180,17 @@ def etf_branch(problem: Problem) -> EtfBranch:
 
 
 def deep_candidates(problem: Problem) -> tuple[DeepCandidate, ...]:
-    r"""The structures in closed form of balanced cross-entropy with M linear layers, lowest value first.
+    r"""The structures in closed form of balanced cross-entropy with M linear layers, lowest value
+    first.
 
-    The simplex ETF; pairs (for odd K with one class alone, or with a triple); the circle, K unit vectors in the plane; the best direct sum
-    of simplices and circles that the widths have room for; zero logits. Each at its best scale, where it has a nonzero stationary one, and
-    with balanced factors; a bias is 0 in all of them. The first is the best of these structures and not the global optimum: a search may
-    find a lower one.
+    The simplex ETF; pairs (for odd K with one class alone, or with a triple); the circle, K unit
+    vectors in the plane; the best direct sum of simplices and circles that the widths have room
+    for; zero logits. Each at its best scale, where it has a nonzero stationary one, and with
+    balanced factors; a bias is 0 in all of them. The first is the best of these structures and not
+    the global optimum: a search may find a lower one.
 
-    Raises as `etf_branch` does, except that narrow widths leave structures out instead. Source: Garrod & Keating 2025 for ETF, pairs and
-    circle.
+    Raises as `etf_branch` does, except that narrow widths leave structures out instead. Source:
+    Garrod & Keating 2025 for ETF, pairs and circle.
     """
     facts = Facts.of(problem)
     require_decay(problem, "a closed form")
@@ -192,7 +219,8 @@ def candidates_of(facts: Facts) -> tuple[DeepCandidate, ...]:
 
 
 def etf_scale_problem(facts: Facts) -> ScaleProblem:
-    """The scalar problem of the simplex ETF, for facts that meet `deep_hypotheses` or all of them but decay."""
+    """The scalar problem of the simplex ETF, for facts that meet `deep_hypotheses` or all of them
+    but decay."""
     return _Setting.of(facts).scale_problem("simplex", facts.K)
 
 
@@ -227,8 +255,18 @@ class _Setting:
         """The scalar problem of a block among K classes."""
         row = template(kind, size)[0]
         gaps = np.append(row[0] - row[1:], np.ones(self.K - size))
-        singular = {"simplex": np.full(size - 1, size / max(size - 1, 1)), "circle": np.full(2, size / 2), "single": np.ones(1)}[kind]
-        return ScaleProblem(gaps, share=size / self.K, singular_values=singular, depth=self.depth, strength=self.strength)
+        singular = {
+            "simplex": np.full(size - 1, size / max(size - 1, 1)),
+            "circle": np.full(2, size / 2),
+            "single": np.ones(1),
+        }[kind]
+        return ScaleProblem(
+            gaps,
+            share=size / self.K,
+            singular_values=singular,
+            depth=self.depth,
+            strength=self.strength,
+        )
 
     def block(self, kind: str, size: int) -> Block | None:
         """The block at its best nonzero stationary scale, None where there is none."""
@@ -238,7 +276,9 @@ class _Setting:
         if not scale.roots:
             return None
         best = min(scale.roots, key=scale.value)
-        return Block(kind, size, best, scale.roots, scale.value(best), scale.threshold, scale.existence)
+        return Block(
+            kind, size, best, scale.roots, scale.value(best), scale.threshold, scale.existence
+        )
 
     def candidate(self, name: str, parts) -> DeepCandidate | None:
         """The direct sum of blocks, None where a block has no scale or the widths no room."""
@@ -254,8 +294,9 @@ class _Setting:
         for block in blocks:
             logits[at : at + block.size, at : at + block.size] = block.logits
             at += block.size
-        # residuals act on a block's contrasts as a number. A single class has the non-contrast e_i, which others answer to; and unless
-        # all blocks are alike the residuals of a class do not sum to 0, which a bias would use.
+        # residuals act on a block's contrasts as a number. A single class has the non-contrast e_i,
+        # which others answer to; and unless all blocks are alike the residuals of a class do not
+        # sum to 0, which a bias would use.
         contrasts = all(block.kind != "single" for block in blocks)
         stationary = contrasts and not (self.biased and len({(b.kind, b.size) for b in blocks}) > 1)
         value = float(sum(block.value for block in blocks))
@@ -271,10 +312,20 @@ class _Setting:
 
 
 def _best_parts(setting: _Setting) -> list[tuple[str, int]]:
-    """The direct sum of least value within the rank limit, by dynamic programming over classes and rank."""
+    """The direct sum of least value within the rank limit, by dynamic programming over classes and
+    rank."""
     K, limit = setting.K, min(setting.rank_limit, setting.K)
-    kinds = [("zero", 1), ("single", 1), *(("simplex", p) for p in range(2, K + 1)), *(("circle", p) for p in range(5, K + 1))]
-    blocks = [block for kind in kinds if (block := setting.block(*kind)) is not None and block.rank <= limit]
+    kinds = [
+        ("zero", 1),
+        ("single", 1),
+        *(("simplex", p) for p in range(2, K + 1)),
+        *(("circle", p) for p in range(5, K + 1)),
+    ]
+    blocks = [
+        block
+        for kind in kinds
+        if (block := setting.block(*kind)) is not None and block.rank <= limit
+    ]
     best = np.full((K + 1, limit + 1), np.inf)
     best[0] = 0.0
     chosen = np.full((K + 1, limit + 1), -1)

@@ -1,26 +1,39 @@
 r"""Gradient flows with exact solutions, as functions of time.
 
-**Time.** The laws are written, as in the literature, for the *sum* of the sample losses, $\dot W = -\partial L/\partial W - \lambda W$ with
-$L = \sum_i \ell_i$, and one feature a sample. The objective of the library is the *mean*, so its flow is the same flow slowed down N times:
-$t_{\text{sum}} = t/N$ and $\lambda_{\text{sum}} = N\lambda$ (`sum_time`, `sum_decay`); $\lambda t$ is the same in both.
+**Time.** The laws are written, as in the literature, for the *sum* of the sample losses, $\dot W =
+-\partial L/\partial W - \lambda W$ with $L = \sum_i \ell_i$, and one feature a sample. The
+objective of the library is the *mean*, so its flow is the same flow slowed down N times:
+$t_{\text{sum}} = t/N$ and $\lambda_{\text{sum}} = N\lambda$ (`sum_time`, `sum_decay`); $\lambda t$
+is the same in both.
 
-**Modes.** Balanced factors that share their singular vectors stay so, and then every singular value $v$ of every factor of a direction of
-the logits obeys $\tfrac{d}{dt}\ln v = v^{M-1} q(u) - \lambda$, with $u = v^{M+1}$ the singular value of the logits $W_M\cdots W_1 H$ and
-$q$ minus the slope of the loss along the direction: $q = s - u$ for squared error with target singular value s (Saxe et al.), and
-$q = \sqrt n K/(K-1+e^{u/\sqrt n})$ for cross-entropy on the symmetric configuration. Source of the one-layer laws: see each function.
+**Modes.** Balanced factors that share their singular vectors stay so, and then every singular value
+$v$ of every factor of a direction of the logits obeys $\tfrac{d}{dt}\ln v = v^{M-1} q(u) -
+\lambda$, with $u = v^{M+1}$ the singular value of the logits $W_M\cdots W_1 H$ and $q$ minus the
+slope of the loss along the direction: $q = s - u$ for squared error with target singular value s
+(Saxe et al.), and $q = \sqrt n K/(K-1+e^{u/\sqrt n})$ for cross-entropy on the symmetric
+configuration. Source of the one-layer laws: see each function.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ufm._validate import require, require_finite, require_nonnegative, require_positive, require_whole
+from ufm._validate import (
+    require,
+    require_finite,
+    require_nonnegative,
+    require_positive,
+    require_whole,
+)
 from ufm.optima.inversion import Floats, invert_increasing
 from ufm.optima.modes import CrossEntropyDrive, SquaredErrorDrive, relaxed
 
 
 def sum_time(ts, *, num_samples) -> Floats:
-    """The time $t/N$ of the sum-loss laws at the library's time t; `ts` of any shape, `num_samples` N > 0."""
+    """The time $t/N$ of the sum-loss laws at the library's time t.
+
+    `ts` of any shape, `num_samples` N > 0.
+    """
     require_finite("ts", ts)
     require_positive("num_samples", num_samples, shape=())
     return np.asarray(ts, dtype=float) / num_samples
@@ -41,14 +54,17 @@ def library_time(ts, *, num_samples) -> Floats:
 
 
 def imbalance(initial, ts, *, decay) -> Floats:
-    r"""The imbalance of two neighbouring factors, $\Delta(t) = e^{-2\lambda t}\Delta(0)$: any loss of the logits, any depth, any bias.
+    r"""The imbalance of two neighbouring factors, $\Delta(t) = e^{-2\lambda t}\Delta(0)$.
 
-    $\Delta = W_{m+1}^\top W_{m+1} - W_m W_m^\top$, or $W_1^\top W_1 - H\,\mathrm{diag}(m) H^\top$, `initial` (d, d) at time 0. `ts` (T,)
-    and `decay` λ >= 0 in one normalisation, either. Returns (T, d, d). With learning rates $\eta$ per factor the law holds for
-    $W^\top W/\eta_W - HH^\top/\eta_H$ and $\lambda = \eta_W\lambda_W = \eta_H\lambda_H$.
+    Any loss of the logits, any depth, any bias.
 
-    Holds when both factors decay at the same rate; not for $\eta_W\lambda_W \ne \eta_H\lambda_H$, nor with an anchor, nor for discrete
-    gradient descent.
+    $\Delta = W_{m+1}^\top W_{m+1} - W_m W_m^\top$, or $W_1^\top W_1 - H\,\mathrm{diag}(m) H^\top$,
+    `initial` (d, d) at time 0. `ts` (T,) and `decay` λ >= 0 in one normalisation, either. Returns
+    (T, d, d). With learning rates $\eta$ per factor the law holds for $W^\top W/\eta_W -
+    HH^\top/\eta_H$ and $\lambda = \eta_W\lambda_W = \eta_H\lambda_H$.
+
+    Holds when both factors decay at the same rate; not for $\eta_W\lambda_W \ne \eta_H\lambda_H$,
+    nor with an anchor, nor for discrete gradient descent.
     """
     require_nonnegative("decay", decay, shape=())
     require_finite("initial", initial, ndim=2)
@@ -56,14 +72,18 @@ def imbalance(initial, ts, *, decay) -> Floats:
     return initial * np.exp(-2 * decay * _times(ts))[:, None, None]
 
 
-# squared error ------------------------------------------------------------------------------------------------------------------------
+# squared error
+# ----------------------------------------------------------------------
 
 
 def saxe_mode(ts, *, target, start, decay=0.0) -> Floats:
-    r"""Singular value of the logits along a balanced direction, one layer: $\dot u = 2u(s - \lambda - u)$.
+    r"""Singular value of the logits along a balanced direction, one layer.
 
-    $u(t) = a\,/\,(1 + (a/u_0 - 1)e^{-2at})$ with $a = s - \lambda$ of any sign. `ts` (T,) in sum time; `target` s >= 0, `start` u_0 >= 0,
-    `decay` λ >= 0 on both factors, in the sum normalisation. Returns (T,). Source: Saxe, McClelland & Ganguli 2014 (λ = 0).
+    $\dot u = 2u(s - \lambda - u)$.
+
+    $u(t) = a\,/\,(1 + (a/u_0 - 1)e^{-2at})$ with $a = s - \lambda$ of any sign. `ts` (T,) in sum
+    time; `target` s >= 0, `start` u_0 >= 0, `decay` λ >= 0 on both factors, in the sum
+    normalisation. Returns (T,). Source: Saxe, McClelland & Ganguli 2014 (λ = 0).
     """
     _check_mode(target, start, decay)
     ts, a = _times(ts), target - decay
@@ -75,12 +95,15 @@ def saxe_mode(ts, *, target, start, decay=0.0) -> Floats:
 
 
 def saxe_mode_unbalanced(ts, *, target, start, imbalance) -> Floats:
-    r"""Singular value of the logits along a direction with factors $a \ne b$, one layer, no decay: $\dot u = (s-u)\sqrt{4u^2+k^2}$.
+    r"""Singular value of the logits along a direction with factors $a \ne b$, one layer, no decay.
 
-    $k = a^2 - b^2$ (`imbalance`) is conserved. $p = (a+b)^2$ obeys a Riccati equation with the fixed points $p_\pm = 2s \pm Q$,
-    $Q = \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto e^{-Qt}$, and $u = (p - k^2/p)/4$. `ts` (T,) in sum time; `target` s >= 0;
-    `start` u_0, which may be negative unless k = 0. Returns (T,). Source: Saxe, McClelland & Ganguli 2014, in explicit form; k = 0 gives
-    `saxe_mode`.
+    $\dot u = (s-u)\sqrt{4u^2+k^2}$.
+
+    $k = a^2 - b^2$ (`imbalance`) is conserved. $p = (a+b)^2$ obeys a Riccati equation with the
+    fixed points $p_\pm = 2s \pm Q$, $Q = \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto
+    e^{-Qt}$, and $u = (p - k^2/p)/4$. `ts` (T,) in sum time; `target` s >= 0; `start` u_0, which
+    may be negative unless k = 0. Returns (T,). Source: Saxe, McClelland & Ganguli 2014, in explicit
+    form; k = 0 gives `saxe_mode`.
     """
     require_nonnegative("target", target, shape=())
     require_finite("start", start, shape=())
@@ -97,16 +120,21 @@ def saxe_mode_unbalanced(ts, *, target, start, imbalance) -> Floats:
         return start / (1 + 2 * start * ts)
     fading, grown = np.exp(-Q * ts), -np.expm1(-Q * ts)
     # written so that every term is positive: full relative precision from tiny starts
-    p = (upper * (p0 - lower) * grown + p0 * (upper - lower) * fading) / ((p0 - lower) * grown + (upper - lower) * fading)
+    p = (upper * (p0 - lower) * grown + p0 * (upper - lower) * fading) / (
+        (p0 - lower) * grown + (upper - lower) * fading
+    )
     return (p - k2 / p) / 4
 
 
 def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
-    r"""Singular value of the logits along a balanced direction, M layers: $\dot u = (M+1)\,[u^{2M/(M+1)}(s-u) - \lambda u]$.
+    r"""Singular value of the logits along a balanced direction, M layers.
 
-    `ts` (T,) in sum time; `target` s > 0, `start` u_0 >= 0, `depth` M the number of weight factors (M + 1 with the features), `decay` λ >=
-    0 on all factors, in the sum normalisation. Returns (T,), from quadrature of dt/du inverted to rounding; M = 1 is `saxe_mode`. Source:
-    derived; without decay the balanced deep linear networks of Saxe, McClelland & Ganguli 2014.
+    $\dot u = (M+1)\,[u^{2M/(M+1)}(s-u) - \lambda u]$.
+
+    `ts` (T,) in sum time; `target` s > 0, `start` u_0 >= 0, `depth` M the number of weight factors
+    (M + 1 with the features), `decay` λ >= 0 on all factors, in the sum normalisation. Returns
+    (T,), from quadrature of dt/du inverted to rounding; M = 1 is `saxe_mode`. Source: derived;
+    without decay the balanced deep linear networks of Saxe, McClelland & Ganguli 2014.
     """
     _check_mode(target, start, decay)
     require_positive("target", target)
@@ -115,21 +143,26 @@ def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
 
 
 def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floats, Floats]:
-    r"""The flow while the logits are still negligible: squared error, balanced classes, bias at 1/K, no decay.
+    r"""The flow while the logits are still negligible.
 
-    $PW \pm \sqrt n\,P\bar H^\top$ grow and decay as $e^{\pm\sqrt n t}$ with $P = I - \mathbf 1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the
-    mean of all features stand still. `classifier` (K, d) and `class_means` (d, K) at time 0, `ts` (T,) in sum time, `samples_per_class` n.
-    Returns W (T, K, d) and the class means (T, d, K).
+    Squared error, balanced classes, bias at 1/K, no decay.
 
-    First order in the size ε of the start: the relative error is $O(\varepsilon^2 e^{2\sqrt n t})$. Source: Mixon, Parshall & Pi 2020
-    (cited by content).
+    $PW \pm \sqrt n\,P\bar H^\top$ grow and decay as $e^{\pm\sqrt n t}$ with $P = I - \mathbf
+    1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the mean of all features stand still. `classifier`
+    (K, d) and `class_means` (d, K) at time 0, `ts` (T,) in sum time, `samples_per_class` n. Returns
+    W (T, K, d) and the class means (T, d, K).
+
+    First order in the size ε of the start: the relative error is $O(\varepsilon^2 e^{2\sqrt n t})$.
+    Source: Mixon, Parshall & Pi 2020 (cited by content).
     """
     require_positive("samples_per_class", samples_per_class, shape=())
     require_finite("classifier", classifier, ndim=2)
     require_finite("class_means", class_means, ndim=2)
     W, H = np.asarray(classifier, dtype=float), np.asarray(class_means, dtype=float)
     require(
-        W.ndim == 2 and H.shape == W.T.shape, "`classifier` (K, d) and `class_means` (d, K) must have transposed shapes", (W.shape, H.shape)
+        W.ndim == 2 and H.shape == W.T.shape,
+        "`classifier` (K, d) and `class_means` (d, K) must have transposed shapes",
+        (W.shape, H.shape),
     )
     root = np.sqrt(samples_per_class)
     grown, lag = (f(root * _times(ts))[:, None, None] for f in (np.cosh, np.sinh))
@@ -141,12 +174,14 @@ def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floa
 
 
 def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
-    r"""W Wᵀ on the manifold $W = \sqrt n\bar H^\top$, $\mathbf 1^\top W = 0$, b = 1/K: squared error, balanced classes, no decay.
+    r"""W Wᵀ on the manifold $W = \sqrt n\bar H^\top$, $\mathbf 1^\top W = 0$, b = 1/K.
 
-    $\dot S = 2\sqrt n\,S - 2S^2$: the eigenvectors of S stand still and the eigenvalues are logistic,
-    $\sqrt n/(1 + (\sqrt n/s_0 - 1)e^{-2\sqrt n t})$. `initial` (K, K) is W Wᵀ at time 0, `ts` (T,) in sum time, `samples_per_class` n.
-    Returns (T, K, K); the limit is $\sqrt n$ times the projector on the range of S(0). Source: Mixon, Parshall & Pi 2020 (cited by
-    content).
+    Squared error, balanced classes, no decay.
+
+    $\dot S = 2\sqrt n\,S - 2S^2$: the eigenvectors of S stand still and the eigenvalues are
+    logistic, $\sqrt n/(1 + (\sqrt n/s_0 - 1)e^{-2\sqrt n t})$. `initial` (K, K) is W Wᵀ at time 0,
+    `ts` (T,) in sum time, `samples_per_class` n. Returns (T, K, K); the limit is $\sqrt n$ times
+    the projector on the range of S(0). Source: Mixon, Parshall & Pi 2020 (cited by content).
     """
     require_positive("samples_per_class", samples_per_class, shape=())
     require_finite("initial", initial, ndim=2)
@@ -155,7 +190,11 @@ def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
     require(square, "`initial` must be a symmetric matrix (K, K)", initial.shape)
     values, vectors = np.linalg.eigh(initial)
     # (1e-12 is the rounding of the products)
-    require(values[0] >= -1e-12 * abs(values[-1]), "`initial` must have no eigenvalue below 0, as W Wᵀ has none", values[0])
+    require(
+        values[0] >= -1e-12 * abs(values[-1]),
+        "`initial` must have no eigenvalue below 0, as W Wᵀ has none",
+        values[0],
+    )
     # an eigenvalue 0 stays 0; its rounding would grow
     values = np.where(values > len(values) * np.finfo(float).eps * values[-1], values, 0.0)
     modes = [saxe_mode(ts, target=np.sqrt(samples_per_class), start=value) for value in values]
@@ -163,12 +202,14 @@ def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
 
 
 def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
-    r"""Singular values of $\Sigma_W^{-1/2}\bar M$ in the renormalised flow of squared error on the central path, no decay.
+    r"""Singular values of $\Sigma_W^{-1/2}\bar M$ in the renormalised flow of squared error on the
+    central path, no decay.
 
-    $\dot\omega = \omega/(n(C+\omega^2)^2)$, that is $n[C^2\ln\omega + C\omega^2 + \omega^4/4] = t + \text{const}$. `start` (C − 1,)
-    positive: all singular values of the centred class means after whitening, their number fixing C. `ts` (T,) is the time of the *mean*
-    loss, the library's; `samples_per_class` n. Returns (T, C − 1). Source: Han, Papyan & Donoho 2022; the constants are derived. Needs a
-    within-class covariance of full rank and d >= C − 1.
+    $\dot\omega = \omega/(n(C+\omega^2)^2)$, that is $n[C^2\ln\omega + C\omega^2 + \omega^4/4] = t +
+    \text{const}$. `start` (C − 1,) positive: all singular values of the centred class means after
+    whitening, their number fixing C. `ts` (T,) is the time of the *mean* loss, the library's;
+    `samples_per_class` n. Returns (T, C − 1). Source: Han, Papyan & Donoho 2022; the constants are
+    derived. Needs a within-class covariance of full rank and d >= C − 1.
     """
     require_positive("start", start)
     require_positive("samples_per_class", samples_per_class, shape=())
@@ -185,28 +226,37 @@ def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
         return (C + squares * np.exp(2 * y)) ** 2
 
     with np.errstate(over="ignore"):
-        grown = invert_increasing(time, slope, spent, np.zeros_like(spent), spent / (C + squares) ** 2 * (1 + 1e-12))
+        grown = invert_increasing(
+            time, slope, spent, np.zeros_like(spent), spent / (C + squares) ** 2 * (1 + 1e-12)
+        )
     return start[None, :] * np.exp(grown)
 
 
-# cross-entropy ------------------------------------------------------------------------------------------------------------------------
+# cross-entropy
+# ----------------------------------------------------------------------
 
 
 def cross_entropy_gap(ts, *, start, num_classes, samples_per_class, depth=1, decay=0.0) -> Floats:
-    r"""The margin ξ between the logit of the class and the others, on the symmetric configuration $Z = \xi\,(P \otimes \mathbf 1_n^\top)$.
+    r"""The margin ξ between the logit of the class and the others, on the symmetric configuration
+    $Z = \xi\,(P \otimes \mathbf 1_n^\top)$.
 
-    Balanced factors whose logits are $Z$ stay on that manifold, and $u = \sqrt n\,\xi$ obeys
-    $\dot u = (M+1)[u^{2M/(M+1)}\sqrt n K/(K-1+e^\xi) - \lambda u]$. For one layer without decay this is the exponential-integral law
-    $(K-1)\ln\xi + \mathrm{Ei}(\xi) = 2\sqrt n K t + \text{const}$; with decay λ it relaxes to $\xi^* = \ln(\sqrt n K/\lambda - (K-1))$.
+    Balanced factors whose logits are $Z$ stay on that manifold, and $u = \sqrt n\,\xi$ obeys $\dot
+    u = (M+1)[u^{2M/(M+1)}\sqrt n K/(K-1+e^\xi) - \lambda u]$. For one layer without decay this is
+    the exponential-integral law $(K-1)\ln\xi + \mathrm{Ei}(\xi) = 2\sqrt n K t + \text{const}$;
+    with decay λ it relaxes to $\xi^* = \ln(\sqrt n K/\lambda - (K-1))$.
 
-    `ts` (T,) in sum time, `start` ξ_0 >= 0, `num_classes` K, `samples_per_class` n, `depth` M weight factors, `decay` λ >= 0 on all
-    factors, in the sum normalisation. Returns (T,). Source: derived; for one layer the symmetric case of Ji et al. 2021.
+    `ts` (T,) in sum time, `start` ξ_0 >= 0, `num_classes` K, `samples_per_class` n, `depth` M
+    weight factors, `decay` λ >= 0 on all factors, in the sum normalisation. Returns (T,). Source:
+    derived; for one layer the symmetric case of Ji et al. 2021.
     """
     _check_mode(0.0, start, decay)
     depth = require_whole("depth", depth)
     require_whole("num_classes", num_classes, least=2)
     require_positive("samples_per_class", samples_per_class, shape=())
-    drive, root = CrossEntropyDrive(num_classes, samples_per_class, depth), np.sqrt(samples_per_class)
+    drive, root = (
+        CrossEntropyDrive(num_classes, samples_per_class, depth),
+        np.sqrt(samples_per_class),
+    )
     ts = _times(ts)
     if start == 0:
         return np.zeros_like(ts)
@@ -216,11 +266,15 @@ def cross_entropy_gap(ts, *, start, num_classes, samples_per_class, depth=1, dec
 
 
 def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
-    r"""The margin ξ of a feature under a fixed simplex ETF, cross-entropy, no decay: $\dot\xi = aK/(e^\xi + K - 1)$.
+    r"""The margin ξ of a feature under a fixed simplex ETF, cross-entropy, no decay.
 
-    $e^\xi + (K-1)\xi = aKt + \text{const}$, that is $\xi = \tfrac{c}{K-1} - W_0\!\big(\tfrac{e^{c/(K-1)}}{K-1}\big)$ with
-    $c = aKt + e^{\xi_0} + (K-1)\xi_0$ and the Lambert function $W_0$. `squared_scale` a > 0: $WW^\top = aP$. `ts` (T,) in the time of the
-    sum loss; `num_classes` K; `start` ξ_0, of a feature whose logits agree on all wrong classes. Returns (T,). Source: derived.
+    $\dot\xi = aK/(e^\xi + K - 1)$.
+
+    $e^\xi + (K-1)\xi = aKt + \text{const}$, that is $\xi = \tfrac{c}{K-1} -
+    W_0\!\big(\tfrac{e^{c/(K-1)}}{K-1}\big)$ with $c = aKt + e^{\xi_0} + (K-1)\xi_0$ and the Lambert
+    function $W_0$. `squared_scale` a > 0: $WW^\top = aP$. `ts` (T,) in the time of the sum loss;
+    `num_classes` K; `start` ξ_0, of a feature whose logits agree on all wrong classes. Returns
+    (T,). Source: derived.
     """
     require_whole("num_classes", num_classes, least=2)
     require_positive("squared_scale", squared_scale, shape=())
@@ -239,10 +293,12 @@ def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
 
 
 def max_margin(*, num_classes, samples_per_class) -> float:
-    r"""The limit of margin $/\tfrac12(\|W\|^2 + \|H\|^2)$ under cross-entropy without decay: $1/((K-1)\sqrt n)$.
+    r"""The limit of margin $/\tfrac12(\|W\|^2 + \|H\|^2)$ under cross-entropy without decay.
 
-    It is approached like 1/ln t only. On the symmetric configuration of `cross_entropy_gap` it holds at all times. Source: Ji et al. 2021
-    (cited by content); value derived.
+    $1/((K-1)\sqrt n)$.
+
+    It is approached like 1/ln t only. On the symmetric configuration of `cross_entropy_gap` it
+    holds at all times. Source: Ji et al. 2021 (cited by content); value derived.
     """
     require_whole("num_classes", num_classes, least=2)
     require_positive("samples_per_class", samples_per_class, shape=())

@@ -1,4 +1,7 @@
-"""What closed forms ask of a problem, read once on the host in float64; nothing else in this room reads a `Problem`."""
+"""What closed forms ask of a problem, read once on the host in float64.
+
+Nothing else in this room reads a `Problem`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from ufm._validate import require_instance
 from ufm.losses import AbstractLoss
 from ufm.model import Problem
 
-# Targets and masses that should be equal agree to a few roundings of their dtype, and never better than this.
+# Targets and masses that should be equal agree to a few roundings of their dtype, and never better
+# than this.
 _EQUAL = 1e-12
 
 T = TypeVar("T")
@@ -23,7 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Columns:
-    """Columns of labels without repeats: `targets` (K, C'), their `masses` (C',), and `index` (C,), which of them each column is."""
+    """Columns of labels without repeats.
+
+    `targets` (K, C'), their `masses` (C',), and `index` (C,), which of them each column is.
+    """
 
     targets: np.ndarray
     masses: np.ndarray
@@ -34,12 +41,13 @@ class Columns:
 class Facts:
     r"""The facts of a problem.
 
-    `loss`: in its canonical form. `targets` (K, C), `masses` (C,): of the labels as given. `weights` (C,) or None: of the loss.
-    `widths` (M,): (d_1, …, d_M). `lambda_W` (M,), outermost first; `lambda_H`. `bias`: None, "free" or "penalised", and then `lambda_b`.
-    `features`, `classifier_domain`: the names of their domains, "real" where they have none. `feature_length`, `classifier_length`: the
-    largest length that these allow if all vectors have one, None where they allow any.
-    `classifier` (K, d): the product of weights that are fixed, else None. `anchored`: whether
-    features are pulled to given ones.
+    `loss`: in its canonical form. `targets` (K, C), `masses` (C,): of the labels as given.
+    `weights` (C,) or None: of the loss. `widths` (M,): (d_1, …, d_M). `lambda_W` (M,), outermost
+    first; `lambda_H`. `bias`: None, "free" or "penalised", and then `lambda_b`. `features`,
+    `classifier_domain`: the names of their domains, "real" where they have none. `feature_length`,
+    `classifier_length`: the largest length that these allow if all vectors have one, None where
+    they allow any. `classifier` (K, d): the product of weights that are fixed, else None.
+    `anchored`: whether features are pulled to given ones.
     `rounding`: what numbers that should be equal may differ by, relatively.
     """
 
@@ -137,7 +145,8 @@ class Facts:
 
     @property
     def strength(self) -> float:
-        r"""$N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$, which for one layer is $N\sqrt{\lambda_W\lambda_H}$."""
+        r"""$N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$, which for one layer is
+        $N\sqrt{\lambda_W\lambda_H}$."""
         return self.N * self.Lambda
 
     @property
@@ -152,7 +161,10 @@ class Facts:
 
     @cached_property
     def distinct(self) -> Columns:
-        """Columns merged where their targets are equal: one-hot ones in the order of classes, others as met."""
+        """Columns merged where their targets are equal.
+
+        One-hot ones in the order of classes, others as met.
+        """
         if self.one_hot:
             return self.classes
         _, first, inverse = np.unique(self.targets, axis=1, return_index=True, return_inverse=True)
@@ -160,11 +172,18 @@ class Facts:
         rank = np.empty_like(as_met)
         rank[as_met] = np.arange(len(as_met))
         index = rank[inverse.ravel()]
-        return Columns(targets=self.targets[:, first[as_met]], masses=np.bincount(index, weights=self.masses), index=index)
+        return Columns(
+            targets=self.targets[:, first[as_met]],
+            masses=np.bincount(index, weights=self.masses),
+            index=index,
+        )
 
     @cached_property
     def classes(self) -> Columns:
-        """Columns merged by their class, the largest entry of the target; a class without columns has mass 0 and target 0."""
+        """Columns merged by their class, the largest entry of the target.
+
+        a class without columns has mass 0 and target 0.
+        """
         index = np.argmax(self.targets, axis=0)
         masses = np.bincount(index, weights=self.masses, minlength=self.K)
         targets = np.zeros((self.K, self.K))
@@ -192,14 +211,20 @@ class Facts:
 
     @cached_property
     def smoothing(self) -> float | None:
-        """s where the target of each class is (1 − s) e_k + s/K, None where it is not; 0 for one-hot ones."""
+        """s where the target of each class is (1 − s) e_k + s/K, None where it is not.
+
+        0 for one-hot ones.
+        """
         targets = self.classes.targets
         off, own = targets[~np.eye(self.K, dtype=bool)], np.diag(targets)
         alike = max(np.ptp(off), np.ptp(own)) <= self.rounding and self.one_target_per_class
         return float(np.mean(off)) * self.K if alike and self.distributions else None
 
     def once(self, function: Callable[[Facts], T]) -> T:
-        """What a function makes of these facts, computed when it is first asked for: hypotheses and optima share what is costly."""
+        """What a function makes of these facts, computed when it is first asked for.
+
+        Hypotheses and optima share what is costly.
+        """
         if function not in self._memory:
             self._memory[function] = function(self)
         return self._memory[function]
@@ -214,7 +239,9 @@ class Facts:
     def bias_words(self) -> str:
         """The kind of bias, for a list of hypotheses."""
         kinds = {None: "no bias", "free": "bias not penalised"}
-        return kinds.get(self.bias, f"bias penalised by λ_b = {self.lambda_b:g}" if self.lambda_b else "")
+        return kinds.get(
+            self.bias, f"bias penalised by λ_b = {self.lambda_b:g}" if self.lambda_b else ""
+        )
 
 
 def listed(classes) -> str:

@@ -1,10 +1,14 @@
-r"""Focal loss, balanced classes, one linear layer: a scalar problem with a discontinuous transition.
+r"""Focal loss, balanced classes, one linear layer.
 
-Whatever the logits, each sample loses at least $\psi(a) = (1-p)^\gamma(-\log p)$, $p = 1/(1+(K-1)e^{-a})$, with a its mean margin, and the
-decay costs at least $c(K-1)$ times the mean of the margins, $c = \sqrt{n\lambda_W\lambda_H}$. Hence $Z = a(I - \tfrac1K\mathbf 1\mathbf
-1^\top)$ with a the minimiser of $\psi(a) + c(K-1)a$ over $a \ge 0$. Nonzero stationary points solve
-$g(p) := (1-p)^\gamma[(1-p) - \gamma p\log p] = (K-1)c$. g has one peak, so there are at most two: a local maximum of the objective below
-the peak, a local minimum above it, whose value is to be compared with that of a = 0.
+a scalar problem with a discontinuous transition.
+
+Whatever the logits, each sample loses at least $\psi(a) = (1-p)^\gamma(-\log p)$, $p =
+1/(1+(K-1)e^{-a})$, with a its mean margin, and the decay costs at least $c(K-1)$ times the mean of
+the margins, $c = \sqrt{n\lambda_W\lambda_H}$. Hence $Z = a(I - \tfrac1K\mathbf 1\mathbf 1^\top)$
+with a the minimiser of $\psi(a) + c(K-1)a$ over $a \ge 0$. Nonzero stationary points solve $g(p) :=
+(1-p)^\gamma[(1-p) - \gamma p\log p] = (K-1)c$. g has one peak, so there are at most two: a local
+maximum of the objective below the peak, a local minimum above it, whose value is to be compared
+with that of a = 0.
 """
 
 from __future__ import annotations
@@ -24,8 +28,9 @@ _TIE = 1e-14
 class FocalScale:
     """Scales of the logits at which the scalar problem is stationary.
 
-    `scale`: of the global minimum. `large`: the local minimum a > 0, `small`: the local maximum between it and 0; None where they do not
-    exist. `value`: the minimum. `tie`: 0 and `large` are equally good.
+    `scale`: of the global minimum. `large`: the local minimum a > 0, `small`: the local maximum
+    between it and 0; None where they do not exist. `value`: the minimum. `tie`: 0 and `large` are
+    equally good.
     """
 
     scale: float
@@ -37,10 +42,12 @@ class FocalScale:
 
 @dataclass(frozen=True, kw_only=True)
 class FocalThresholds:
-    r"""Values of $K\sqrt{n\lambda_W\lambda_H}$ where something changes; all equal where the transition is continuous.
+    r"""Values of $K\sqrt{n\lambda_W\lambda_H}$ where something changes.
 
-    `stability`: below it a = 0 is not even a local minimum. `transition`: above it a = 0 is the global minimum. `existence`: above it
-    a = 0 is the only stationary point.
+    All equal where the transition is continuous.
+
+    `stability`: below it a = 0 is not even a local minimum. `transition`: above it a = 0 is the
+    global minimum. `existence`: above it a = 0 is the only stationary point.
     """
 
     stability: float
@@ -74,7 +81,8 @@ def focal_scale(num_classes: int, strength: float, *, gamma: float) -> FocalScal
 
 
 def focal_thresholds(num_classes: int, *, gamma: float) -> FocalThresholds:
-    """Where a = 0 loses stability, where the global minimum jumps, and where the nonzero branch ends. Raises as `focal_scale`."""
+    """Where a = 0 loses stability, where the global minimum jumps, and where the nonzero branch
+    ends. Raises as `focal_scale`."""
     _require(num_classes, gamma)
     K = num_classes
 
@@ -89,7 +97,9 @@ def focal_thresholds(num_classes: int, *, gamma: float) -> FocalThresholds:
             return _objective(0.0, K, strength(a), gamma) - _objective(a, K, strength(a), gamma)
 
         at = root_between(gain, peak, past_root(gain, peak))
-    return FocalThresholds(stability=K * strength(0.0), transition=K * strength(at), existence=K * strength(peak))
+    return FocalThresholds(
+        stability=K * strength(0.0), transition=K * strength(at), existence=K * strength(peak)
+    )
 
 
 def _objective(a: float, K: int, strength: float, gamma: float) -> float:
@@ -110,7 +120,10 @@ def _log_slope(a: float, K: int, gamma: float) -> float:
 
 
 def _peak(K: int, gamma: float) -> float:
-    """The margin a >= 0 where g is largest: its derivative has the sign of h, convex in p with h(1) = 0 and h'(1) > 0, so of one change."""
+    """The margin a >= 0 where g is largest.
+
+    Its derivative has the sign of h, convex in p with h(1) = 0 and h'(1) > 0, so of one change.
+    """
 
     def falling(a: float) -> float:
         log_p, log_missing = _logs(a, K)

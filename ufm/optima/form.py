@@ -22,13 +22,17 @@ class AbstractForm(abc.ABC):
 
     @abc.abstractmethod
     def accepts(self, facts: Facts) -> Iterable[Hypothesis]:
-        """Its hypotheses, each with its answer, cheap ones first; it may end at one that fails, where the next make no sense."""
+        """Its hypotheses, each with its answer, cheap ones first.
+
+        It may end at one that fails, where the next make no sense.
+        """
 
     @abc.abstractmethod
     def optimum(self, facts: Facts) -> Optimum:
         """The optimum of a problem that meets all hypotheses.
 
-        May raise `NoClosedForm` for a hypothesis that only the solution can tell, such as d >= its rank.
+        May raise `NoClosedForm` for a hypothesis that only the solution can tell, such as d >= its
+        rank.
         """
 
     def holds(self, facts: Facts) -> bool:

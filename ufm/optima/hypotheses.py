@@ -1,7 +1,8 @@
-"""What a theorem asks of a problem, as named questions with answers, and the ones that many theorems share.
+"""What a theorem asks of a problem, as named questions with answers, and the ones that many
+theorems share.
 
-A hypothesis weighs what its failure says about how far a problem is from a theorem: another loss is another theory, another
-number of classes in a cluster is not.
+A hypothesis weighs what its failure says about how far a problem is from a theorem: another loss is
+another theory, another number of classes in a cluster is not.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from ufm.optima.optimum import NoClosedForm
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One hypothesis: whether it `holds`, what a theorem `needs` and what it `got`, and how far off a failure is.
+    """One hypothesis: whether it `holds`, what a theorem `needs` and what it `got`, and how far off
+    a failure is.
 
-    `weight`: 10 for another loss, 5 for another model, 3 for other parts of one, 2 for other labels, 1 for other numbers.
+    `weight`: 10 for another loss, 5 for another model, 3 for other parts of one, 2 for other
+    labels, 1 for other numbers.
     """
 
     name: str
@@ -43,10 +46,15 @@ def loss_named(facts: Facts, name: str) -> Hypothesis:
 
 
 def equal_weights(facts: Facts) -> Hypothesis:
-    """All samples count alike in the loss: every closed form ties the loss of a column to its decay by the mass."""
+    """All samples count alike in the loss.
+
+    Every closed form ties the loss of a column to its decay by the mass.
+    """
     weights = facts.masses if facts.weights is None else facts.weights
     got = f"`weights` from {weights.min():g} to {weights.max():g}"
-    return Hypothesis("equal loss weights", facts.equal_weights, "equal loss weights of all samples", got, 5)
+    return Hypothesis(
+        "equal loss weights", facts.equal_weights, "equal loss weights of all samples", got, 5
+    )
 
 
 def positive_decay(facts: Facts) -> Hypothesis:
@@ -57,21 +65,34 @@ def positive_decay(facts: Facts) -> Hypothesis:
 
 def unconstrained(facts: Facts) -> Hypothesis:
     """Factors that may be anything."""
-    return Hypothesis("domain", facts.unconstrained, "features and classifier without a domain", facts.domain_words, 5)
+    return Hypothesis(
+        "domain",
+        facts.unconstrained,
+        "features and classifier without a domain",
+        facts.domain_words,
+        5,
+    )
 
 
 def nonnegative(facts: Facts) -> Hypothesis:
     """Features >= 0, and no other constraint."""
     holds = facts.features == "nonnegative" and facts.classifier_domain == "real"
-    return Hypothesis("domain", holds, "nonnegative features alone", facts.domain_words or "no domain", 5)
+    return Hypothesis(
+        "domain", holds, "nonnegative features alone", facts.domain_words or "no domain", 5
+    )
 
 
 def plain_decay(facts: Facts) -> Iterator[Hypothesis]:
-    """Free weights, no anchor, λ > 0, equal loss weights: the decay is a Schatten norm of the product."""
+    """Free weights, no anchor, λ > 0, equal loss weights.
+
+    The decay is a Schatten norm of the product.
+    """
     yield equal_weights(facts)
     hint = "free weights (for fixed ones see ufm.fit_features and ufm.channels)"
     yield Hypothesis("weights", not facts.frozen, hint, "`fixed_weights`", 3)
-    yield Hypothesis("anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3)
+    yield Hypothesis(
+        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
+    )
     yield positive_decay(facts)
 
 
@@ -84,17 +105,24 @@ def target_per_class(facts: Facts) -> Iterator[Hypothesis]:
     """A target for each class, one only, and a distribution."""
     missing = facts.classes.masses == 0
     got = f"none for class {int(missing.argmax())}"
-    yield Hypothesis("classes", not missing.any(), f"a target for each of the {facts.K} classes", got, 2)
+    yield Hypothesis(
+        "classes", not missing.any(), f"a target for each of the {facts.K} classes", got, 2
+    )
     words = "equal targets for the samples of a class"
     got = "several distinct targets in one class"
     yield Hypothesis("one target per class", facts.one_target_per_class, words, got, 2)
-    words, got = "targets that are distributions over the classes", "column sums or signs that are not"
+    words, got = (
+        "targets that are distributions over the classes",
+        "column sums or signs that are not",
+    )
     yield Hypothesis("distributions", facts.distributions, words, got, 2)
 
 
 def one_hot(facts: Facts, purpose: str = "") -> Hypothesis:
     """One-hot labels."""
-    return Hypothesis("labels", facts.smoothing == 0, f"one-hot labels{purpose}", "other targets", 1.2)
+    return Hypothesis(
+        "labels", facts.smoothing == 0, f"one-hot labels{purpose}", "other targets", 1.2
+    )
 
 
 def balanced(facts: Facts, purpose: str = "") -> Hypothesis:
@@ -111,4 +139,6 @@ def room(facts: Facts, rank: int, words: str | None = None) -> Hypothesis:
 
 def without_bias(facts: Facts, purpose: str) -> Hypothesis:
     """No bias."""
-    return Hypothesis("bias", facts.bias is None, f"bias=None for {purpose}", f"{facts.bias} bias", 1.1)
+    return Hypothesis(
+        "bias", facts.bias is None, f"bias=None for {purpose}", f"{facts.bias} bias", 1.1
+    )

@@ -1,4 +1,7 @@
-"""Monotone laws given as time against state, turned round: what the laws of `dynamics` need and NumPy does not have."""
+"""Monotone laws given as time against state, turned round.
+
+What the laws of `dynamics` need and NumPy does not have.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Gauss–Legendre on panels of this width: the integrands are analytic within a distance of about 1, so 20 nodes leave rounding only
+# Gauss–Legendre on panels of this width: the integrands are analytic within a distance of about 1,
+# so 20 nodes leave rounding only
 _PANEL = 0.25
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 # beyond this many e-foldings of the distance to the limit the state is the limit in float64
@@ -17,12 +21,19 @@ _FOLDS = 700.0
 
 
 def invert_increasing(
-    function: Callable[[Floats], Floats], slope: Callable[[Floats], Floats], values: Floats, low: Floats, high: Floats
+    function: Callable[[Floats], Floats],
+    slope: Callable[[Floats], Floats],
+    values: Floats,
+    low: Floats,
+    high: Floats,
 ) -> Floats:
-    """x with `function(x) = values`, entry by entry: Newton's method, halving the bracket [`low`, `high`] wherever that is not faster.
+    """x with `function(x) = values`, entry by entry.
 
-    A step is Newton's when it stays inside the bracket and is at most half as long as the one before (far out on an exponential Newton's
-    steps have constant length); else the bracket is halved. It ends when no entry moves by more than rounding.
+    Newton's method, halving the bracket [`low`, `high`] wherever that is not faster.
+
+    A step is Newton's when it stays inside the bracket and is at most half as long as the one
+    before (far out on an exponential Newton's steps have constant length); else the bracket is
+    halved. It ends when no entry moves by more than rounding.
     """
     low, high = (np.array(np.broadcast_to(edge, values.shape), dtype=float) for edge in (low, high))
     x, last = 0.5 * (low + high), high - low
@@ -40,7 +51,8 @@ def invert_increasing(
 
 
 def follow(density: Callable[[Floats], Floats], ts: Floats) -> Floats:
-    """w(t) from $dt/dw$ = `density(w)` > 0 with w(0) = 0, by Gauss–Legendre quadrature panel by panel; w is capped at 700."""
+    """w(t) from $dt/dw$ = `density(w)` > 0 with w(0) = 0, by Gauss–Legendre quadrature panel by
+    panel; w is capped at 700."""
     w, last = np.zeros_like(ts), float(np.max(ts, initial=0.0))
     began, edge = 0.0, 0.0
     while began < last and edge < _FOLDS:

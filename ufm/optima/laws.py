@@ -1,7 +1,8 @@
 """Laws, limits, candidates and critical ratios that a paper states beside its optimum: `ufm.laws`.
 
-`theory(problem)` says which of them speak about a problem. Flows are functions of time (`ufm/optima/dynamics.py` has the normalisation);
-mixup, its channels and the perturbation model have more in `ufm.channels` and `ufm.perturbation`.
+`theory(problem)` says which of them speak about a problem. Flows are functions of time
+(`ufm/optima/dynamics.py` has the normalisation); mixup, its channels and the perturbation model
+have more in `ufm.channels` and `ufm.perturbation`.
 """
 
 from ufm.optima.cross_entropy import zero_strength

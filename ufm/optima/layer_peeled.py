@@ -1,11 +1,16 @@
-r"""The layer-peeled model: cross-entropy with bounded instead of penalised factors, and the imbalance from which minority classes merge.
+r"""The layer-peeled model.
 
-$$\min\ \tfrac1N\sum_k n_k\,\mathrm{CE}(Wh_k, k)\quad\text{s.t.}\quad \tfrac1K\|W\|^2\le E_W,\ \tfrac1K\sum_k\|h_k\|^2\le E_H$$
+Cross-entropy with bounded instead of penalised factors, and the imbalance from which minority
+classes merge.
 
-is, for d >= K, the convex problem over logits Z (K, K) with $\|Z\|_*\le\tau = K\sqrt{E_WE_H}$: the norm bears no class counts. With
-multiplier ν of that bound, and counts $n_A > n_B$, minority columns coincide exactly iff $n_B/N\le\nu$. At equality, in units of $n_B/N$,
-the bound has multiplier 1 and Z has three unknowns: a (own logit of a majority class above the other majority ones), d (its minority
-entries) and c (majority entries of the minority columns).
+$$\min\ \tfrac1N\sum_k n_k\,\mathrm{CE}(Wh_k, k)\quad\text{s.t.}\quad \tfrac1K\|W\|^2\le E_W,\
+\tfrac1K\sum_k\|h_k\|^2\le E_H$$
+
+is, for d >= K, the convex problem over logits Z (K, K) with $\|Z\|_*\le\tau = K\sqrt{E_WE_H}$: the
+norm bears no class counts. With multiplier ν of that bound, and counts $n_A > n_B$, minority
+columns coincide exactly iff $n_B/N\le\nu$. At equality, in units of $n_B/N$, the bound has
+multiplier 1 and Z has three unknowns: a (own logit of a majority class above the other majority
+ones), d (its minority entries) and c (majority entries of the minority columns).
 """
 
 from __future__ import annotations
@@ -26,8 +31,9 @@ _LARGEST_LOG_RATIO = 30.0
 class MergedMinority:
     """The point at which minority classes have just merged.
 
-    `ratio`: n_A/n_B there. `bound`: τ. `logits` (3,): a, d, c. `majority`: probabilities of a majority sample for its own class, another
-    majority class and a minority class. `minority`: of a minority sample for a majority and for a minority class.
+    `ratio`: n_A/n_B there. `bound`: τ. `logits` (3,): a, d, c. `majority`: probabilities of a
+    majority sample for its own class, another majority class and a minority class. `minority`: of a
+    minority sample for a majority and for a minority class.
     """
 
     ratio: float
@@ -37,15 +43,20 @@ class MergedMinority:
     minority: np.ndarray
 
 
-def minority_collapse_ratio(num_majority: int, num_minority: int, *, weight_energy: float, feature_energy: float) -> float:
-    r"""$R_0$: in the layer-peeled model minority classes share one classifier row and one feature iff $n_A/n_B\ge R_0$.
+def minority_collapse_ratio(
+    num_majority: int, num_minority: int, *, weight_energy: float, feature_energy: float
+) -> float:
+    r"""$R_0$: in the layer-peeled model minority classes share one classifier row and one feature
+    iff $n_A/n_B\ge R_0$.
 
-    `num_majority` k_A, `num_minority` k_B >= 2 classes. `weight_energy` E_W, `feature_energy` E_H > 0: the bounds on the mean square of
-    classifier rows and class means; only their product matters. $R_0$ solves $R(1 - p_{own} + p_{other}) = 1$ with the probabilities of a
-    majority sample where minority columns coincide; it grows exponentially in $\sqrt{E_WE_H}$.
+    `num_majority` k_A, `num_minority` k_B >= 2 classes. `weight_energy` E_W, `feature_energy` E_H >
+    0: the bounds on the mean square of classifier rows and class means; only their product matters.
+    $R_0$ solves $R(1 - p_{own} + p_{other}) = 1$ with the probabilities of a majority sample where
+    minority columns coincide; it grows exponentially in $\sqrt{E_WE_H}$.
 
-    Raises `ValueError` for fewer than two classes in a group, energies <= 0, or bounds so wide that $R_0$ exceeds 1e13.
-    Source: derived; Fang, He, Long & Su 2021 show the limit $n_A/n_B\to\infty$. Needs d >= K; with penalties the threshold is another one.
+    Raises `ValueError` for fewer than two classes in a group, energies <= 0, or bounds so wide that
+    $R_0$ exceeds 1e13. Source: derived; Fang, He, Long & Su 2021 show the limit $n_A/n_B\to\infty$.
+    Needs d >= K; with penalties the threshold is another one.
     """
     for name, value in (("weight_energy", weight_energy), ("feature_energy", feature_energy)):
         require_positive(name, value, shape=())
@@ -53,27 +64,44 @@ def minority_collapse_ratio(num_majority: int, num_minority: int, *, weight_ener
     bound = (num_majority + num_minority) * np.sqrt(weight_energy) * np.sqrt(feature_energy)
 
     def short(log_ratio: float) -> bool:
-        return merged_minority(num_majority, num_minority, ratio=float(np.exp(log_ratio))).bound < bound
+        return (
+            merged_minority(num_majority, num_minority, ratio=float(np.exp(log_ratio))).bound
+            < bound
+        )
 
-    require(short(0.0), "`weight_energy` * `feature_energy` must be > 0", (weight_energy, feature_energy))
     require(
-        not short(_LARGEST_LOG_RATIO), "`weight_energy` * `feature_energy` must leave a ratio below 1e13", (weight_energy, feature_energy)
+        short(0.0),
+        "`weight_energy` * `feature_energy` must be > 0",
+        (weight_energy, feature_energy),
+    )
+    require(
+        not short(_LARGEST_LOG_RATIO),
+        "`weight_energy` * `feature_energy` must leave a ratio below 1e13",
+        (weight_energy, feature_energy),
     )
     # the bound grows with the ratio
-    return float(np.exp(root_between(lambda log_ratio: 0.5 - short(log_ratio), 0.0, _LARGEST_LOG_RATIO)))
+    return float(
+        np.exp(root_between(lambda log_ratio: 0.5 - short(log_ratio), 0.0, _LARGEST_LOG_RATIO))
+    )
 
 
 def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> MergedMinority:
-    r"""The point at which minority classes merge when $n_A/n_B$ = `ratio` >= 1: three unknowns, by Newton's method to rounding.
+    r"""The point at which minority classes merge when $n_A/n_B$ = `ratio` >= 1.
 
-    Minimises $k_AR\,\mathrm{CE}_A(a,d) + k_B\,\mathrm{CE}_B(c) + (k_A-1)a + s$, $s = \sqrt{K(k_Bd^2+k_Ac^2)}$; the last two terms are the
-    nuclear norm, and their value is the bound τ for which `ratio` is the threshold.
+    Three unknowns, by Newton's method to rounding.
+
+    Minimises $k_AR\,\mathrm{CE}_A(a,d) + k_B\,\mathrm{CE}_B(c) + (k_A-1)a + s$, $s =
+    \sqrt{K(k_Bd^2+k_Ac^2)}$; the last two terms are the nuclear norm, and their value is the bound
+    τ for which `ratio` is the threshold.
     """
     k_A, k_B = num_majority, num_minority
     _require_clusters(k_A, k_B)
-    require_each("ratio", ratio, lambda r: np.isfinite(r) & (r >= 1), "be finite and >= 1", shape=())
+    require_each(
+        "ratio", ratio, lambda r: np.isfinite(r) & (r >= 1), "be finite and >= 1", shape=()
+    )
     K = k_A + k_B
-    # logits of a majority sample (own, other majority, minority) and of a minority sample (majority, minority), columns of sum zero
+    # logits of a majority sample (own, other majority, minority) and of a minority sample
+    # (majority, minority), columns of sum zero
     of_A = np.array([[1 - 1 / k_A, -k_B / k_A, 0], [-1 / k_A, -k_B / k_A, 0], [0, 1, 0]])
     of_B = np.array([[0, 0, 1], [0, 0, -k_A / k_B]])
     samples = (
@@ -98,16 +126,21 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
         s = np.sqrt(metric @ x**2)
         if s > 0:
             pull = metric * x / s
-            gradient, hessian = gradient + pull, hessian + (np.diag(metric) - np.outer(pull, pull)) / s
+            gradient, hessian = (
+                gradient + pull,
+                hessian + (np.diag(metric) - np.outer(pull, pull)) / s,
+            )
         return value + s, gradient, hessian
 
-    # with d = c = 0 the first unknown is that of ratio (1 - p_own + p_other) = 1; if no pull on (d, c) exceeds that of the norm, this is it
+    # with d = c = 0 the first unknown is that of ratio (1 - p_own + p_other) = 1; if no pull on (d,
+    # c) exceeds that of the norm, this is it
     x = np.array([_own_margin(k_A, K, ratio), 0.0, 0.0])
     _, gradient, hessian = evaluate(x)
     pull = np.sqrt(np.sum(gradient[1:] ** 2 / metric[1:]))
     if pull > 1:
         away = np.array([0, *(-gradient[1:] / metric[1:] / pull)])
-        # as far as a parabola falls: Newton does not come back to a kink, and almost equal counts have their point beside it
+        # as far as a parabola falls: Newton does not come back to a kink, and almost equal counts
+        # have their point beside it
         x = x + min((pull - 1) / (away @ hessian @ away), 1e-3 * pull) * away
         x = _newton(evaluate, x)
     probabilities = []
@@ -115,7 +148,13 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
         p = np.exp(rows @ x - np.max(rows @ x))
         probabilities.append(p / (sizes @ p))
     bound = float((k_A - 1) * x[0] + np.sqrt(metric @ x**2))
-    return MergedMinority(ratio=float(ratio), bound=bound, logits=x, majority=probabilities[0], minority=probabilities[1])
+    return MergedMinority(
+        ratio=float(ratio),
+        bound=bound,
+        logits=x,
+        majority=probabilities[0],
+        minority=probabilities[1],
+    )
 
 
 def _require_clusters(num_majority: int, num_minority: int) -> None:
@@ -124,7 +163,10 @@ def _require_clusters(num_majority: int, num_minority: int) -> None:
 
 
 def _own_margin(k_A: int, K: int, ratio: float) -> float:
-    r"""a with $R(1 - p_{own} + p_{other}) = 1$ where all other entries vanish: own logit a − a/k_A, majority −a/k_A, minority 0."""
+    r"""a with $R(1 - p_{own} + p_{other}) = 1$ where all other entries vanish.
+
+    Own logit a − a/k_A, majority −a/k_A, minority 0.
+    """
 
     def excess(a: float) -> float:
         # relative to the own class

@@ -1,8 +1,9 @@
-r"""One mode of a balanced deep linear flow, $\tfrac{d}{dt}\ln v = v^{M-1}q(v^{M+1}) - \lambda$, with v a singular value of every factor.
+r"""One mode of a balanced deep linear flow, $\tfrac{d}{dt}\ln v = v^{M-1}q(v^{M+1}) - \lambda$,
+with v a singular value of every factor.
 
-Everything is done in x = ln v. The drive G(x) = v^{M−1} q is decreasing for M = 1 and has one peak for M > 1, so a mode relaxes to the
-stable root of G = λ or, from below the unstable one, to zero. With the distance to the limit as $\delta_0 e^{-w}$ the time is a smooth
-function of w.
+Everything is done in x = ln v. The drive G(x) = v^{M−1} q is decreasing for M = 1 and has one peak
+for M > 1, so a mode relaxes to the stable root of G = λ or, from below the unstable one, to zero.
+With the distance to the limit as $\delta_0 e^{-w}$ the time is a smooth function of w.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class SquaredErrorDrive(Drive):
 
     def difference(self, limit, delta):
         M = self.depth
-        return self.target * np.exp((M - 1) * limit) * np.expm1((M - 1) * delta) - np.exp(2 * M * limit) * np.expm1(2 * M * delta)
+        return self.target * np.exp((M - 1) * limit) * np.expm1((M - 1) * delta) - np.exp(
+            2 * M * limit
+        ) * np.expm1(2 * M * delta)
 
     def slope_sign(self, x):
         return (self.depth - 1) * self.target - 2 * self.depth * np.exp((self.depth + 1) * x)
@@ -66,7 +69,9 @@ class CrossEntropyDrive(Drive):
     def log_value(self, x):
         gap = self._gap(x)
         # ln(K − 1 + e^ξ) without overflow
-        return np.sqrt(self.n) * self.K, (self.depth - 1) * x - gap - np.log1p((self.K - 1) * np.exp(-gap))
+        return np.sqrt(self.n) * self.K, (self.depth - 1) * x - gap - np.log1p(
+            (self.K - 1) * np.exp(-gap)
+        )
 
     def difference(self, limit, delta):
         gap = self._gap(limit)
@@ -79,10 +84,12 @@ class CrossEntropyDrive(Drive):
         return (self.depth - 1) - (self.depth + 1) * gap / (1 + (self.K - 1) * np.exp(-gap))
 
     def free(self, ts: Floats, start: float) -> Floats:
-        r"""ξ(t) without decay, from $\int (K-1+e^\xi)\,\xi^{-p}d\xi = (M+1)\,n^{p/2} K t$, $p = 2M/(M+1)$.
+        r"""ξ(t) without decay, from $\int (K-1+e^\xi)\,\xi^{-p}d\xi = (M+1)\,n^{p/2} K t$, $p =
+        2M/(M+1)$.
 
-        The integral is $K A + \sum_{j\ge1} \xi^{j+1-p}/(j!\,(j+1-p))$ with A = ln ξ for p = 1 (which makes it (K − 1) ln ξ + Ei(ξ) up to a
-        constant) and $\xi^{1-p}/(1-p)$ else: all terms of the series are positive, so it is accurate at every ξ.
+        The integral is $K A + \sum_{j\ge1} \xi^{j+1-p}/(j!\,(j+1-p))$ with A = ln ξ for p = 1
+        (which makes it (K − 1) ln ξ + Ei(ξ) up to a constant) and $\xi^{1-p}/(1-p)$ else: all terms
+        of the series are positive, so it is accurate at every ξ.
         """
         p = 2 * self.depth / (self.depth + 1)
         rate = (self.depth + 1) * self.n ** (p / 2) * self.K
@@ -125,7 +132,9 @@ def relaxed(drive: Drive, ts: Floats, start: float, decay: float) -> Floats:
     def density(w):
         delta = (x0 - limit) * np.exp(-w)
         near = np.clip(delta, -0.5, 0.5)
-        rate = np.where(np.abs(delta) > 0.5, drive(limit + delta) - decay, drive.difference(limit, near))
+        rate = np.where(
+            np.abs(delta) > 0.5, drive(limit + delta) - decay, drive.difference(limit, near)
+        )
         return -delta / rate
 
     return np.exp(power * (limit + (x0 - limit) * np.exp(-follow(density, ts))))

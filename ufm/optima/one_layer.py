@@ -1,7 +1,7 @@
 r"""From the class-level product W H of one linear layer to everything an `Optimum` holds.
 
-For M = 1 the decay is, at best, $\sqrt{\lambda_W\lambda_H}\,\|W H\,\mathrm{diag}(\sqrt m)\|_*$, with balanced factors: the product
-decides every Gram.
+For M = 1 the decay is, at best, $\sqrt{\lambda_W\lambda_H}\,\|W H\,\mathrm{diag}(\sqrt m)\|_*$,
+with balanced factors: the product decides every Gram.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from ufm.optima.facts import Facts, shown
 from ufm.optima.hypotheses import room
 from ufm.optima.optimum import NoClosedForm, Optimum
 
-# Singular values below this, relative to the largest, are rounding of the SVD: their square roots would not be.
+# Singular values below this, relative to the largest, are rounding of the SVD: their square roots
+# would not be.
 _RANK = 1e-13
 
 
@@ -28,10 +29,12 @@ def product_optimum(
     unique: bool = True,
     ratio: float | None = None,
 ) -> Optimum:
-    """The optimum of a one-layer problem whose class-level product W H̄ (K, K) is given, one column a class.
+    """The optimum of a one-layer problem whose class-level product W H̄ (K, K) is given, one column
+    a class.
 
-    `value`: the objective. `bias` (K,): of a problem that has one. `regime`, `source`, `unique`: as in `Optimum`; `loss`: its name.
-    `ratio`: of the squared singular values of W to those of the product; what decay makes it unless given.
+    `value`: the objective. `bias` (K,): of a problem that has one. `regime`, `source`, `unique`: as
+    in `Optimum`; `loss`: its name. `ratio`: of the squared singular values of W to those of the
+    product; what decay makes it unless given.
 
     Raises `NoClosedForm` when the rank of the product exceeds d.
     """
@@ -60,10 +63,16 @@ def product_optimum(
 
 
 def sizes_of(yardstick: dict, *, logits: float, lambda_H: float) -> dict[str, float]:
-    """Sizes of quantities whose prediction may be zero, from those of a point with factors of natural size."""
+    """Sizes of quantities whose prediction may be zero, from those of a point with factors of
+    natural size."""
     factors = yardstick["factor_singular_values"]
-    sizes = {name: float(np.linalg.norm(yardstick[name])) for name in ("singular_values", "class_gram", "classifier_gram")}
-    sizes |= {f"Gram spectrum {i}": float(np.linalg.norm(values**2)) for i, values in enumerate(factors)}
+    sizes = {
+        name: float(np.linalg.norm(yardstick[name]))
+        for name in ("singular_values", "class_gram", "classifier_gram")
+    }
+    sizes |= {
+        f"Gram spectrum {i}": float(np.linalg.norm(values**2)) for i, values in enumerate(factors)
+    }
     sizes |= {"logits": logits, "features": float(np.linalg.norm(factors[-1])), "bias": 1.0}
     return sizes | {"balance": float(lambda_H * np.linalg.norm(factors[-1] ** 2))}
 
@@ -72,7 +81,13 @@ def _words(facts: Facts, loss: str) -> tuple[str, ...]:
     """What an optimum of this problem rests on, in words."""
     kind = "balanced" if facts.balanced else "imbalanced"
     smoothing = facts.smoothing
-    labels = "soft labels" if smoothing is None else f"labels smoothed by {smoothing:g}" if smoothing else "one-hot labels"
+    labels = (
+        "soft labels"
+        if smoothing is None
+        else f"labels smoothed by {smoothing:g}"
+        if smoothing
+        else "one-hot labels"
+    )
     counts = f"{labels}, {kind}, class counts {shown(facts.classes.masses)}"
     held = facts.domain_words or "all λ > 0"
     return (loss, counts, "M = 1", f"d = {facts.feature_dim}", facts.bias_words, held)

@@ -11,14 +11,18 @@ import numpy as np
 
 from ufm.optima.scalar import ScalarSolution, scalar_value
 
-# Masses of the target closer than this are one degenerate block: singular values of a 1000 × 1000 matrix carry errors of about 1e-13.
+# Masses of the target closer than this are one degenerate block: singular values of a 1000 × 1000
+# matrix carry errors of about 1e-13.
 DEGENERATE = 1e-10
 
 
 class NoClosedForm(ValueError):
-    """No closed form is known for this problem; the message names the hypothesis that fails and what came instead.
+    """No closed form is known for this problem.
 
-    `form`: the nearest form, by name; None where nothing is near. `failing`: its hypotheses that fail.
+    The message names the hypothesis that fails and what came instead.
+
+    `form`: the nearest form, by name; None where nothing is near. `failing`: its hypotheses that
+    fail.
     """
 
     def __init__(self, message: str, *, form: str | None = None, failing: tuple = ()):
@@ -28,15 +32,19 @@ class NoClosedForm(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spectrum:
-    r"""The directions into which a squared-error problem decouples, most rewarding first, and every stationary point they make.
+    r"""The directions into which a squared-error problem decouples, most rewarding first, and every
+    stationary point they make.
 
-    `left` (K, J), `right` (C', J): singular vectors of the mass-weighted target that the product has to reach. `mu` (J,): squared
-    singular values. `loss_weight` (J,): 1, and $\lambda_b/(1+\lambda_b)$ on the mean direction of a penalised bias. `loads` (J,): $t_j$;
-    `collapse_load`, `existence_load`: $t_c$, $t_e$. `points`: stationary fractions of each direction. `fractions` (J,): those of the
-    optimum, 0 beyond the rank limit. `rank_limit`: R. `cut`: (start, stop, active) of the degenerate block that the rank limit cuts, None
-    without a tie; any projector of that rank inside the block is optimal. `masses` (C',), `decays` (M+1,): as the problem has them,
-    outermost factor first, features last. `bias_at_zero` (K,), `mean_direction`: the best bias is $(1 - f_0)$ times the first, with $f_0$
-    the fraction of the second (None: it is the first).
+    `left` (K, J), `right` (C', J): singular vectors of the mass-weighted target that the product
+    has to reach. `mu` (J,): squared singular values. `loss_weight` (J,): 1, and
+    $\lambda_b/(1+\lambda_b)$ on the mean direction of a penalised bias. `loads` (J,): $t_j$;
+    `collapse_load`, `existence_load`: $t_c$, $t_e$. `points`: stationary fractions of each
+    direction. `fractions` (J,): those of the optimum, 0 beyond the rank limit. `rank_limit`: R.
+    `cut`: (start, stop, active) of the degenerate block that the rank limit cuts, None without a
+    tie; any projector of that rank inside the block is optimal. `masses` (C',), `decays` (M+1,): as
+    the problem has them, outermost factor first, features last. `bias_at_zero` (K,),
+    `mean_direction`: the best bias is $(1 - f_0)$ times the first, with $f_0$ the fraction of the
+    second (None: it is the first).
     """
 
     left: np.ndarray
@@ -62,12 +70,14 @@ class Spectrum:
 
     @property
     def metastable(self) -> np.ndarray:
-        r"""(J,): $t_c \le t_j < t_e$, a nonzero local minimum above the value of giving the direction up."""
+        r"""(J,): $t_c \le t_j < t_e$, a nonzero local minimum above the value of giving the
+        direction up."""
         return self.points.metastable
 
     @property
     def boundary(self) -> np.ndarray:
-        r"""(J,): $t_j = t_c$ up to rounding and M >= 2, so that giving the direction up is as good as `fractions`."""
+        r"""(J,): $t_j = t_c$ up to rounding and M >= 2, so that giving the direction up is as good
+        as `fractions`."""
         return self.points.boundary
 
     @property
@@ -78,17 +88,23 @@ class Spectrum:
     @cached_property
     def blocks(self) -> tuple[slice, ...]:
         """Maximal runs of equal mass and loss weight: inside one, singular vectors are free."""
-        same = np.isclose(self.mu[1:], self.mu[:-1], rtol=DEGENERATE, atol=0) & (self.loss_weight[1:] == self.loss_weight[:-1])
+        same = np.isclose(self.mu[1:], self.mu[:-1], rtol=DEGENERATE, atol=0) & (
+            self.loss_weight[1:] == self.loss_weight[:-1]
+        )
         edges = [0, *(np.flatnonzero(~same) + 1).tolist(), len(self.mu)]
-        return tuple(slice(start, stop) for start, stop in itertools.pairwise(edges) if stop > start)
+        return tuple(
+            slice(start, stop) for start, stop in itertools.pairwise(edges) if stop > start
+        )
 
     def value(self, fractions) -> float:
-        """The objective where each direction is reached up to its fraction by balanced factors, stationary or not."""
+        """The objective where each direction is reached up to its fraction by balanced factors,
+        stationary or not."""
         share = scalar_value(fractions, loads=self.loads, depth=self.depth)
         return float(np.dot(self.loss_weight * self.mu, share) / (2 * self.masses.sum()))
 
     def quantities(self, fractions, *, left=None, right=None) -> dict:
-        """Every gauge-free quantity of the balanced point with these fractions, as fields of `Optimum`."""
+        """Every gauge-free quantity of the balanced point with these fractions, as fields of
+        `Optimum`."""
         left = self.left if left is None else left
         right = self.right if right is None else right
         f, M = np.asarray(fractions, dtype=np.float64), self.depth
@@ -130,16 +146,21 @@ class Spectrum:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Optimum:
-    r"""A global optimum in closed form, described by what is identified: nothing here changes under hidden changes of basis.
+    r"""A global optimum in closed form, described by what is identified.
 
-    `value`: the objective. `logits` (K, C'): one column per class (or distinct soft target), bias included. `bias` (K,) or None.
-    `singular_values` (min(K, C'),): of $W_M\cdots W_1 H\,\mathrm{diag}(\sqrt m)$, descending, without the bias. `class_gram` (C', C'):
-    $\bar H^\top\bar H$. `classifier_gram` (K, K): $WW^\top$ of the whole product. `factor_singular_values` (M+1, min(K, C')): of W_M, …,
-    W_1 and the mass-weighted features. `layer_grams`: class Grams of H, W_1 H, …, W_{M-1} … W_1 H. `partial_classifier_grams`: of W_M,
-    W_M W_{M-1}, …, the whole product. `regime`, `source`, `hypotheses`: what it is, who proved it, and what it rests on. `unique`: whether
-    the logits are; where they are not, this is one of the optima. `column_index` (C,): the class-level column of each column of the
-    labels; `masses` (C',): their masses.
-    `sizes`: the size of each quantity, for relative errors where the prediction is 0. `spectrum`: the directions, for squared error.
+    Nothing here changes under hidden changes of basis.
+
+    `value`: the objective. `logits` (K, C'): one column per class (or distinct soft target), bias
+    included. `bias` (K,) or None. `singular_values` (min(K, C'),): of $W_M\cdots W_1
+    H\,\mathrm{diag}(\sqrt m)$, descending, without the bias. `class_gram` (C', C'): $\bar
+    H^\top\bar H$. `classifier_gram` (K, K): $WW^\top$ of the whole product.
+    `factor_singular_values` (M+1, min(K, C')): of W_M, …, W_1 and the mass-weighted features.
+    `layer_grams`: class Grams of H, W_1 H, …, W_{M-1} … W_1 H. `partial_classifier_grams`: of W_M,
+    W_M W_{M-1}, …, the whole product. `regime`, `source`, `hypotheses`: what it is, who proved it,
+    and what it rests on. `unique`: whether the logits are; where they are not, this is one of the
+    optima. `column_index` (C,): the class-level column of each column of the labels; `masses`
+    (C',): their masses. `sizes`: the size of each quantity, for relative errors where the
+    prediction is 0. `spectrum`: the directions, for squared error.
     """
 
     value: float
@@ -162,7 +183,10 @@ class Optimum:
 
     def __str__(self) -> str:
         unique = "" if self.unique else " (one of many)"
-        return f"value {self.value:.12g}, {self.regime}{unique}\n{self.source}\nholds for {'; '.join(self.hypotheses)}"
+        return (
+            f"value {self.value:.12g}, {self.regime}{unique}\n{self.source}\nholds for "
+            f"{'; '.join(self.hypotheses)}"
+        )
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:

@@ -1,10 +1,12 @@
 r"""The scalar problem of one block of classes under balanced cross-entropy: its best scale.
 
-With own logit β the other K − 1 logits lie $g_j\beta$ below, and the block's share of the objective is
+With own logit β the other K − 1 logits lie $g_j\beta$ below, and the block's share of the objective
+is
 
 $$\varphi(\beta) = s\,\log\Big(1+\sum_j e^{-g_j\beta}\Big) + C\beta^q,\qquad q = \tfrac{2}{M+1},$$
 
-stationary where $\beta^{1-q}D(\beta) = qC/s$, with D the mean gap $\sum_j g_j p_j$ under the softmax.
+stationary where $\beta^{1-q}D(\beta) = qC/s$, with D the mean gap $\sum_j g_j p_j$ under the
+softmax.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import numpy as np
 from ufm._roots import root_between
 from ufm._validate import require
 
-# Points of the logarithmic grid on which sign changes are looked for; the largest value of the left side is added to them.
+# Points of the logarithmic grid on which sign changes are looked for; the largest value of the left
+# side is added to them.
 _GRID = 400
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
@@ -24,12 +27,15 @@ _GOLDEN = (np.sqrt(5) - 1) / 2
 class ScaleProblem:
     r"""One block.
 
-    `gaps` (K−1,): of the other logits to the own one at β = 1, all > 0. `share`: s, its part of the classes. `singular_values`: of its
-    logits at β = 1. `depth`: M. `strength`: $\Lambda n^{1/(M+1)}$.
+    `gaps` (K−1,): of the other logits to the own one at β = 1, all > 0. `share`: s, its part of the
+    classes. `singular_values`: of its logits at β = 1. `depth`: M. `strength`: $\Lambda
+    n^{1/(M+1)}$.
     """
 
     def __init__(self, gaps, *, share: float, singular_values, depth: int, strength: float):
-        self.gaps, self.multiplicities = np.unique(np.asarray(gaps, dtype=np.float64).round(14), return_counts=True)
+        self.gaps, self.multiplicities = np.unique(
+            np.asarray(gaps, dtype=np.float64).round(14), return_counts=True
+        )
         require(np.all(self.gaps > 0), "`gaps` must be > 0", gaps)
         self.share, self.depth = share, depth
         self.power = 2 / (depth + 1)
@@ -65,7 +71,10 @@ class ScaleProblem:
         grid = np.sort(np.append(np.linspace(low, high, _GRID), self._top))
         signs = np.sign(excess(grid))
         crossings = np.flatnonzero(signs[1:] * signs[:-1] < 0)
-        found = [*grid[signs == 0], *(root_between(excess, grid[i], grid[i + 1]) for i in crossings)]
+        found = [
+            *grid[signs == 0],
+            *(root_between(excess, grid[i], grid[i + 1]) for i in crossings),
+        ]
         return tuple(float(x) for x in np.exp(np.sort(found)))
 
     @cached_property
@@ -90,7 +99,9 @@ class ScaleProblem:
 
     def _log_slope(self, u):
         """log of β^{1−q} D(β) at β = e^u."""
-        return np.log(np.maximum(self.mean_gap(np.exp(u)), np.finfo(float).tiny)) + (1 - self.power) * np.asarray(u)
+        return np.log(np.maximum(self.mean_gap(np.exp(u)), np.finfo(float).tiny)) + (
+            1 - self.power
+        ) * np.asarray(u)
 
     @cached_property
     def _top(self) -> float:
@@ -103,8 +114,13 @@ class ScaleProblem:
         return float(np.log(1e-6 / self.gaps.max())), float(np.log(100 / self.gaps.min()))
 
     def _range(self, target: float) -> tuple[float, float]:
-        """An interval of log β with every root: D <= D(0) bounds them below, its exponential decay above."""
-        decades = -40.0 if self.depth == 1 else (target - np.log(self.mean_gap(0.0))) / (1 - self.power)
+        """An interval of log β with every root.
+
+        D <= D(0) bounds them below, its exponential decay above.
+        """
+        decades = (
+            -40.0 if self.depth == 1 else (target - np.log(self.mean_gap(0.0))) / (1 - self.power)
+        )
         low, high = float(min(decades, self._wide_range[0])) - 1, float(np.log(2 / self.gaps.min()))
         while self._log_slope(high) >= target:
             high += 0.5

@@ -1,4 +1,7 @@
-"""What theory says of a problem beside its optimum: statements with hypotheses, and strengths of decay at which the optimum changes."""
+"""What theory says of a problem beside its optimum.
+
+Statements with hypotheses, and strengths of decay at which the optimum changes.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ KINDS = ("optimum", "threshold", "bound", "landscape", "candidate", "limit", "la
 class Statement:
     """A theorem that speaks about some problems.
 
-    `kind`: one of `KINDS`. `name`, `source`: what it is about, and who proved it. `call`: what computes it. `accepts`: its hypotheses
-    with their answers, which may end at one that fails. `says`: what it says of a problem that meets them all.
+    `kind`: one of `KINDS`. `name`, `source`: what it is about, and who proved it. `call`: what
+    computes it. `accepts`: its hypotheses with their answers, which may end at one that fails.
+    `says`: what it says of a problem that meets them all.
     """
 
     kind: str
@@ -34,11 +38,14 @@ class Statement:
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    r"""A strength of decay $N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$ at which something changes.
+    r"""A strength of decay $N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$ at which something
+    changes.
 
-    `change`: what happens from there on. `of_optimum`: whether it happens to the global optimum, or to other stationary points only.
-    `drop`: by how much the rank of the product falls there, `rank`: what it is from there on; None where that is not known. `bracket`:
-    strengths below and above it at which the rank was certified; both are `strength` where a formula gives it. `source`: whose formula.
+    `change`: what happens from there on. `of_optimum`: whether it happens to the global optimum, or
+    to other stationary points only. `drop`: by how much the rank of the product falls there,
+    `rank`: what it is from there on; None where that is not known. `bracket`: strengths below and
+    above it at which the rank was certified; both are `strength` where a formula gives it.
+    `source`: whose formula.
     """
 
     strength: float
@@ -52,7 +59,9 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdRule:
-    """Thresholds by formula. `complete`: whether there are no others where the hypotheses hold, once all rules have spoken.
+    """Thresholds by formula.
+
+    `complete`: whether there are no others where the hypotheses hold, once all rules have spoken.
 
     `accepts`: hypotheses, none of them on how strong decay is. `find`: the thresholds.
     """
@@ -68,5 +77,6 @@ class ThresholdRule:
 
 
 def whatever_decay(hypotheses: Iterable[Hypothesis]) -> Iterable[Hypothesis]:
-    """Hypotheses without those on the strength of decay or on the room for a solution, which change along the axis of strengths."""
+    """Hypotheses without those on the strength of decay or on the room for a solution, which change
+    along the axis of strengths."""
     return (h for h in hypotheses if h.name not in ("decay", "weak decay", "strong decay", "width"))

@@ -1,4 +1,7 @@
-"""All that theory says of a problem, in one list: `theory`, and the thresholds that have a formula."""
+"""All that theory says of a problem, in one list.
+
+`theory`, and the thresholds that have a formula.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,11 @@ _SAME = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of `Theory`: `kind` of statement, its `name`, what it `says` of the problem, its `source`, and the `call` for more."""
+    """One line of `Theory`.
+
+    `kind` of statement, its `name`, what it `says` of the problem, its `source`, and the `call` for
+    more.
+    """
 
     kind: str
     name: str
@@ -39,14 +46,20 @@ class Silent:
 
 @dataclass(frozen=True, kw_only=True)
 class Theory:
-    """What theory says of a problem. `about`: the problem in a line; `entries`: what speaks; `silent`: what does not, and why."""
+    """What theory says of a problem.
+
+    `about`: the problem in a line; `entries`: what speaks; `silent`: what does not, and why.
+    """
 
     about: str
     entries: tuple[Entry, ...]
     silent: tuple[Silent, ...]
 
     def of_kind(self, kind: str) -> tuple[Entry, ...]:
-        """The entries of one kind: "optimum", "threshold", "bound", "landscape", "candidate", "limit" or "law"."""
+        """The entries of one kind.
+
+        "optimum", "threshold", "bound", "landscape", "candidate", "limit" or "law".
+        """
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
     def __str__(self) -> str:
@@ -58,12 +71,14 @@ class Theory:
 
 
 def theory(problem: Problem) -> Theory:
-    """Every closed form, threshold, bound, candidate, limit and law that speaks about a problem, each with its source.
+    """Every closed form, threshold, bound, candidate, limit and law that speaks about a problem,
+    each with its source.
 
-    Each statement has named hypotheses; those of which one fails are in `silent`, with what fails. Only thresholds that have a formula
-    are listed: `thresholds` finds the others.
+    Each statement has named hypotheses; those of which one fails are in `silent`, with what fails.
+    Only thresholds that have a formula are listed: `thresholds` finds the others.
 
-    Returns a `Theory`, which prints as a table. Raises nothing for a problem without theory: it has no entries.
+    Returns a `Theory`, which prints as a table. Raises nothing for a problem without theory: it has
+    no entries.
     """
     facts = Facts.of(problem)
     entries, silent = [], []
@@ -79,32 +94,61 @@ def theory(problem: Problem) -> Theory:
             failing = (Hypothesis("solution", False, str(reason), ""),)
             silent.append(Silent(kind="optimum", name=form.name, failing=failing))
             continue
-        says = f"value {optimum.value:.12g}, {optimum.regime}{'' if optimum.unique else ' (one of many)'}"
-        entries.append(Entry(kind="optimum", name=form.name, says=says, source=optimum.source, call="ufm.closed_form(problem)"))
+        says = (
+            f"value {optimum.value:.12g}, "
+            f"{optimum.regime}{'' if optimum.unique else ' (one of many)'}"
+        )
+        entries.append(
+            Entry(
+                kind="optimum",
+                name=form.name,
+                says=says,
+                source=optimum.source,
+                call="ufm.closed_form(problem)",
+            )
+        )
     found, _ = formula_thresholds(facts)
     for threshold in found:
         name = "decay" if threshold.of_optimum else "decay, other stationary points"
-        says = f"{threshold.change} from N Λ = {threshold.strength:.12g} on (it is {facts.strength:g} here)"
+        says = (
+            f"{threshold.change} from N Λ = {threshold.strength:.12g} on (it is "
+            f"{facts.strength:g} here)"
+        )
         call = "ufm.thresholds(problem)"
-        entries.append(Entry(kind="threshold", name=name, says=says, source=threshold.source, call=call))
+        entries.append(
+            Entry(kind="threshold", name=name, says=says, source=threshold.source, call=call)
+        )
     for statement in statements():
-        failing = tuple(hypothesis for hypothesis in statement.accepts(facts) if not hypothesis.holds)
+        failing = tuple(
+            hypothesis for hypothesis in statement.accepts(facts) if not hypothesis.holds
+        )
         if failing:
             silent.append(Silent(kind=statement.kind, name=statement.name, failing=failing))
         else:
             says = statement.says(facts)
-            entries.append(Entry(kind=statement.kind, name=statement.name, says=says, source=statement.source, call=statement.call))
+            entries.append(
+                Entry(
+                    kind=statement.kind,
+                    name=statement.name,
+                    says=says,
+                    source=statement.source,
+                    call=statement.call,
+                )
+            )
     entries.sort(key=lambda entry: KINDS.index(entry.kind))
     return Theory(about=_about(facts), entries=tuple(entries), silent=tuple(silent))
 
 
 def formula_thresholds(facts: Facts) -> tuple[tuple[Threshold, ...], bool]:
-    """The thresholds that have a formula, by strength, and whether the optimum is known to have no others."""
+    """The thresholds that have a formula, by strength, and whether the optimum is known to have no
+    others."""
     rules = [rule for rule in threshold_rules() if rule.holds(facts)]
     found = _merged(threshold for rule in rules for threshold in rule.find(facts))
     complete = any(rule.complete for rule in rules)
     # ranks below the first are counted by the drops, which must not miss one
-    return with_ranks(found) if complete else tuple(sorted(found, key=lambda t: t.strength)), complete
+    return with_ranks(found) if complete else tuple(
+        sorted(found, key=lambda t: t.strength)
+    ), complete
 
 
 def with_ranks(found: Iterable[Threshold]) -> tuple[Threshold, ...]:
@@ -114,7 +158,11 @@ def with_ranks(found: Iterable[Threshold]) -> tuple[Threshold, ...]:
         if threshold.of_optimum:
             if threshold.rank is None and rank is not None:
                 threshold = replace(threshold, rank=rank)
-            rank = None if threshold.rank is None or threshold.drop is None else threshold.rank + threshold.drop
+            rank = (
+                None
+                if threshold.rank is None or threshold.drop is None
+                else threshold.rank + threshold.drop
+            )
         ranked.append(threshold)
     return tuple(reversed(ranked))
 
@@ -135,4 +183,7 @@ def _about(facts: Facts) -> str:
     extra = [facts.bias_words, *[facts.domain_words] * (not facts.unconstrained)]
     extra += [*["an anchor"] * facts.anchored, *["fixed weights"] * facts.frozen]
     widths = f"widths {facts.widths}"
-    return f"{facts.loss}, K = {facts.K}, {labels} labels, {counts}, {widths}, {decays}, {', '.join(extra)}"
+    return (
+        f"{facts.loss}, K = {facts.K}, {labels} labels, {counts}, {widths}, {decays}, "
+        f"{', '.join(extra)}"
+    )

@@ -1,12 +1,17 @@
-r"""Cross-entropy without a bias, class counts of two values: the exact problem in four numbers, and where the minority collapses.
+r"""Cross-entropy without a bias, class counts of two values.
 
-Columns of majority classes (k_A of n_A samples) have logits a + b (own class), b (other majority), d (minority), those of minority
-classes e + f, f, c, with every column sum zero: $b = -(a + k_B d)/k_A$, $f = -(e + k_A c)/k_B$. Then
+The exact problem in four numbers, and where the minority collapses.
 
-$$F = \tfrac{k_An_A}{N}\log(1+(k_A-1)e^{-a}+k_Be^{d-a-b}) + \tfrac{k_Bn_B}{N}\log(1+(k_B-1)e^{-e}+k_Ae^{c-e-f})
+Columns of majority classes (k_A of n_A samples) have logits a + b (own class), b (other majority),
+d (minority), those of minority classes e + f, f, c, with every column sum zero: $b = -(a + k_B
+d)/k_A$, $f = -(e + k_A c)/k_B$. Then
+
+$$F = \tfrac{k_An_A}{N}\log(1+(k_A-1)e^{-a}+k_Be^{d-a-b}) +
+\tfrac{k_Bn_B}{N}\log(1+(k_B-1)e^{-e}+k_Ae^{c-e-f})
   + \mu\big[(k_A-1)\sqrt{n_A}\,a+(k_B-1)\sqrt{n_B}\,e+\sqrt{K(n_Ak_Bd^2+n_Bk_Ac^2)}\big]$$
 
-over a, e >= 0, c, d. It is convex, and kinked where a = 0, e = 0 or c = d = 0: the collapses happen exactly on these faces.
+over a, e >= 0, c, d. It is convex, and kinked where a = 0, e = 0 or c = d = 0: the collapses happen
+exactly on these faces.
 """
 
 from __future__ import annotations
@@ -19,7 +24,8 @@ from ufm._roots import past_root, root_between
 from ufm._validate import require
 from ufm.labels import host_counts
 
-# A block counts as zero when the slope that would free it exceeds its price by no more than rounding.
+# A block counts as zero when the slope that would free it exceeds its price by no more than
+# rounding.
 _SLACK = 1e-13
 # the variables of each block of (a, e, d, c)
 _BLOCKS = {"a": (0,), "e": (1,), "dc": (2, 3)}
@@ -27,7 +33,10 @@ _BLOCKS = {"a": (0,), "e": (1,), "dc": (2, 3)}
 
 @dataclass(frozen=True, kw_only=True)
 class TwoClusters:
-    """k_A classes of n_A samples and k_B of n_B <= n_A; `majority` (K,): which classes those are."""
+    """k_A classes of n_A samples and k_B of n_B <= n_A.
+
+    `majority` (K,): which classes those are.
+    """
 
     majority: tuple[bool, ...]
     n_A: float
@@ -55,12 +64,15 @@ class TwoClusters:
 
 
 def clusters_of(class_counts) -> TwoClusters | None:
-    """The two clusters of these counts (K,) in any order, None when they take more or fewer than two values."""
+    """The two clusters of these counts (K,) in any order, None when they take more or fewer than
+    two values."""
     counts = np.asarray(class_counts, dtype=np.float64)
     majority, minority = _equal(counts, counts.max()), _equal(counts, counts.min())
     if majority.all() or not (majority | minority).all():
         return None
-    return TwoClusters(majority=tuple(majority.tolist()), n_A=float(counts.max()), n_B=float(counts.min()))
+    return TwoClusters(
+        majority=tuple(majority.tolist()), n_A=float(counts.max()), n_B=float(counts.min())
+    )
 
 
 def _equal(counts: np.ndarray, count: float) -> np.ndarray:
@@ -68,22 +80,29 @@ def _equal(counts: np.ndarray, count: float) -> np.ndarray:
 
 
 def minority_strength(class_counts) -> float:
-    r"""The $N\sqrt{\lambda_W\lambda_H}$ from which the minority classes share one feature and one classifier: $\sqrt{n_B}$.
+    r"""The $N\sqrt{\lambda_W\lambda_H}$ from which the minority classes share one feature and one
+    classifier: $\sqrt{n_B}$.
 
-    `class_counts` (K,) with at least two classes of the smallest count. Holds with or without a bias, whatever the other classes are.
+    `class_counts` (K,) with at least two classes of the smallest count. Holds with or without a
+    bias, whatever the other classes are.
     """
     counts = host_counts(class_counts)
     smallest = counts.min()
-    require(np.sum(_equal(counts, smallest)) >= 2, "`class_counts` must have two classes of the smallest count", class_counts)
+    require(
+        np.sum(_equal(counts, smallest)) >= 2,
+        "`class_counts` must have two classes of the smallest count",
+        class_counts,
+    )
     return float(np.sqrt(smallest))
 
 
 def vanishing_strength(class_counts) -> float:
-    r"""The $N\sqrt{\lambda_W\lambda_H}$ from which minority features are zero, for two clusters without a bias.
+    r"""The $N\sqrt{\lambda_W\lambda_H}$ from which minority features are zero, for two clusters
+    without a bias.
 
-    With a only: $1 - (p_{own} - p_{other}) = N\mu/\sqrt{n_A}$ and $n_A(1-q_A)^2K/k_B + n_Bk_A/K = (N\mu)^2$, where $q_A$ is the probability
-    of all majority classes for a majority sample. For one majority class it is the threshold of Z = 0,
-    $\sqrt{(k_Bn_A + n_B)/K}$. Derived here.
+    With a only: $1 - (p_{own} - p_{other}) = N\mu/\sqrt{n_A}$ and $n_A(1-q_A)^2K/k_B + n_Bk_A/K =
+    (N\mu)^2$, where $q_A$ is the probability of all majority classes for a majority sample. For one
+    majority class it is the threshold of Z = 0, $\sqrt{(k_Bn_A + n_B)/K}$. Derived here.
     """
     clusters = clusters_of(host_counts(class_counts))
     require(clusters is not None, "`class_counts` must take two distinct values", class_counts)
@@ -92,7 +111,8 @@ def vanishing_strength(class_counts) -> float:
 
     def at(a: float) -> tuple[float, float]:
         """Nμ from the first equation, and the excess of the second."""
-        # unnormalised probabilities relative to the own class: others e^{−a}, minority e^{−a + a/k_A}
+        # unnormalised probabilities relative to the own class: others e^{−a}, minority e^{−a +
+        # a/k_A}
         others, minority = np.exp(-a), np.exp(-a * (1 - 1 / k_A))
         total = 1 + (k_A - 1) * others + k_B * minority
         strength = np.sqrt(n_A) * (k_A * others + k_B * minority) / total
@@ -105,22 +125,31 @@ def vanishing_strength(class_counts) -> float:
 
 
 def two_cluster_logits(clusters: TwoClusters, mu: float) -> tuple[np.ndarray, float, str]:
-    """Optimal class-level logits (K, K), the optimal value, and the name of the regime. Needs N μ below the threshold of Z = 0."""
-    # from zero a tiny decay is 1/μ too far for Newton: start at one millionth of the largest threshold and divide by ten
+    """Optimal class-level logits (K, K), the optimal value, and the name of the regime.
+
+    Needs N μ below the threshold of Z = 0.
+    """
+    # from zero a tiny decay is 1/μ too far for Newton: start at one millionth of the largest
+    # threshold and divide by ten
     first = max(mu, 1e-6 * np.sqrt(clusters.n_B) / clusters.N)
     steps = np.geomspace(first, mu, 1 + int(np.ceil(np.log10(first / mu))))
     reduced = _Reduced(clusters, float(steps[0]))
-    free = frozenset(name for name, size in (("a", clusters.k_A), ("e", clusters.k_B), ("dc", 2)) if size > 1)
+    free = frozenset(
+        name for name, size in (("a", clusters.k_A), ("e", clusters.k_B), ("dc", 2)) if size > 1
+    )
     x = reduced.minimise(free)
     for step in steps[1:]:
-        # below every threshold no block is zero; Newton on an exponential does not overshoot when it comes from larger decay
+        # below every threshold no block is zero; Newton on an exponential does not overshoot when
+        # it comes from larger decay
         reduced = _Reduced(clusters, step)
         x = reduced.newton(x, free)
     a, e, d, c = x
     k_A, k_B = clusters.k_A, clusters.k_B
     b, f = -(a + k_B * d) / k_A, -(e + k_A * c) / k_B
     in_A = np.asarray(clusters.majority)
-    logits = np.where(in_A[None, :], np.where(in_A[:, None], b, d), np.where(in_A[:, None], c, f)) + np.diag(np.where(in_A, a, e))
+    logits = np.where(
+        in_A[None, :], np.where(in_A[:, None], b, d), np.where(in_A[:, None], c, f)
+    ) + np.diag(np.where(in_A, a, e))
     if d == c == 0:
         regime = "two clusters, minority features zero"
     elif e == 0 and k_B > 1:
@@ -131,11 +160,20 @@ def two_cluster_logits(clusters: TwoClusters, mu: float) -> tuple[np.ndarray, fl
 
 
 class _Reduced:
-    """F of the module's docstring, as log-sum-exps of linear forms of x = (a, e, d, c) plus weighted norms of blocks of x."""
+    """F of the module's docstring, as log-sum-exps of linear forms of x = (a, e, d, c) plus
+    weighted norms of blocks of x."""
 
     def __init__(self, clusters: TwoClusters, mu: float):
-        k_A, k_B, n_A, n_B, K, N = clusters.k_A, clusters.k_B, clusters.n_A, clusters.n_B, clusters.K, clusters.N
-        # differences to the own logit: other classes of the cluster, classes of the other cluster; b and f put in
+        k_A, k_B, n_A, n_B, K, N = (
+            clusters.k_A,
+            clusters.k_B,
+            clusters.n_A,
+            clusters.n_B,
+            clusters.K,
+            clusters.N,
+        )
+        # differences to the own logit: other classes of the cluster, classes of the other cluster;
+        # b and f put in
         self.weights = np.array([k_A * n_A / N, k_B * n_B / N])
         self.multiplicities = np.array([[k_A - 1.0, k_B], [k_B - 1.0, k_A]])
         self.forms = np.zeros((2, 2, 4))
@@ -161,7 +199,13 @@ class _Reduced:
     def value(self, x) -> float:
         """F."""
         losses, _ = self._softmax(x)
-        return float(self.weights @ losses + sum(np.linalg.norm(self.prices[name] * x[list(block)]) for name, block in _BLOCKS.items()))
+        return float(
+            self.weights @ losses
+            + sum(
+                np.linalg.norm(self.prices[name] * x[list(block)])
+                for name, block in _BLOCKS.items()
+            )
+        )
 
     def fit_derivatives(self, x):
         """Gradient (4,) and Hessian (4, 4) of the loss part."""
@@ -180,7 +224,10 @@ class _Reduced:
         return bool(size <= 1 + _SLACK)
 
     def minimise(self, free: frozenset[str]) -> np.ndarray:
-        """The minimiser with all blocks but `free` at zero. Either one more block is zero in it, or F is smooth there."""
+        """The minimiser with all blocks but `free` at zero.
+
+        Either one more block is zero in it, or F is smooth there.
+        """
         best = np.zeros(4)
         for name in sorted(free):
             x = self.minimise(free - {name})
@@ -190,7 +237,10 @@ class _Reduced:
         return self.newton(best, free) if free else best
 
     def newton(self, x: np.ndarray, free: frozenset[str]) -> np.ndarray:
-        """Damped Newton on the smooth part of F where every free block is nonzero; blocks that are zero in x are moved off first."""
+        """Damped Newton on the smooth part of F where every free block is nonzero.
+
+        Blocks that are zero in x are moved off first.
+        """
         index = [i for name in _BLOCKS if name in free for i in _BLOCKS[name]]
         x = self._released(x, free)
         for _ in range(300):
@@ -201,17 +251,25 @@ class _Reduced:
                 unit = v / np.linalg.norm(v)
                 gradient[block] += self.prices[name] * unit
                 bend = (np.eye(len(v)) - np.outer(unit, unit)) / np.linalg.norm(v)
-                hessian[np.ix_(block, block)] += self.prices[name][:, None] * bend * self.prices[name]
+                hessian[np.ix_(block, block)] += (
+                    self.prices[name][:, None] * bend * self.prices[name]
+                )
             step = np.zeros(4)
             step[index] = np.linalg.solve(hessian[np.ix_(index, index)], -gradient[index])
             slope, here, length = float(gradient @ step), self.value(x), 1.0
             if -slope <= 1e-30 * here:
                 return x + step
             # never through a kink: a block stays on its own side of zero
-            while any(np.dot(x[list(_BLOCKS[n])], (x + length * step)[list(_BLOCKS[n])]) <= 0 for n in free):
+            while any(
+                np.dot(x[list(_BLOCKS[n])], (x + length * step)[list(_BLOCKS[n])]) <= 0
+                for n in free
+            ):
                 length /= 2
             noise = 4e-16 * here
-            while self.value(x + length * step) > here + 1e-4 * length * slope + noise and length > 1e-12:
+            while (
+                self.value(x + length * step) > here + 1e-4 * length * slope + noise
+                and length > 1e-12
+            ):
                 length /= 2
             x = x + length * step
             if length == 1 and np.all(np.abs(step) <= 2e-16 * np.abs(x)):

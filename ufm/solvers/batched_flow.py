@@ -30,11 +30,18 @@ from ufm.solution import Result, Trajectory
 from ufm.solvers.central_path import check_path, check_state
 from ufm.solvers.first_order import Observables
 from ufm.solvers.gradient_flow import velocity_of
-from ufm.solvers.integrate import blank_rows, checked_options, checked_settings, checked_times, integrate_block
+from ufm.solvers.integrate import (
+    blank_rows,
+    checked_options,
+    checked_settings,
+    checked_times,
+    integrate_block,
+)
 from ufm.solvers.start import random_start
 
-# Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all at once wait for the slowest and leave
-# the cache: of 1, 4, 8, 16, 32, 128 and 256 flows the best were 16 and 32. An accelerator wants them all.
+# Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all
+# at once wait for the slowest and leave the cache: of 1, 4, 8, 16, 32, 128 and 256 flows the best
+# were 16 and 32. An accelerator wants them all.
 _BLOCK_ON_CPU = 32
 # What blocks have been compiled for. (A wrong memory costs time only.)
 _compiled: set = set()
@@ -60,23 +67,31 @@ def flow_batch(
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Trajectory:
-    r"""Many flows in one call: over seeds, λ, targets, masses, anything but shapes. Each is the flow of `flow`, with steps of its own.
+    r"""Many flows in one call: over seeds, λ, targets, masses, anything but shapes.
 
-    `problems`: B problems of equal shapes, or one for all. `keys` (B,): random starts, as from `jax.random.split`; instead of them
-    `starts`, B points, or a `Params` whose leaves are stacked. `max_steps`: of each flow. `threads`: on a CPU, that many blocks of flows
-    run at a time; as many as there are cores unless given. `devices`: what the flows are shared out to; those of this process unless given,
-    on a CPU the first of them. The rest as for `flow`, the same for all; there is no `polish`.
+    Each is the flow of `flow`, with steps of its own.
 
-    Returns a `Trajectory` whose every leaf has a leading axis B: `results` tells how each flow ended, `run(i)` is one of them. Ctrl-C
-    returns the flows that are finished; the others are NaN and INTERRUPTED, and their `final` is their start.
+    `problems`: B problems of equal shapes, or one for all. `keys` (B,): random starts, as from
+    `jax.random.split`; instead of them `starts`, B points, or a `Params` whose leaves are stacked.
+    `max_steps`: of each flow. `threads`: on a CPU, that many blocks of flows run at a time; as many
+    as there are cores unless given. `devices`: what the flows are shared out to; those of this
+    process unless given, on a CPU the first of them. The rest as for `flow`, the same for all;
+    there is no `polish`.
 
-    Raises `ValueError` as `flow` does, and for problems of different shapes or numbers that disagree.
+    Returns a `Trajectory` whose every leaf has a leading axis B: `results` tells how each flow
+    ended, `run(i)` is one of them. Ctrl-C returns the flows that are finished; the others are NaN
+    and INTERRUPTED, and their `final` is their start.
+
+    Raises `ValueError` as `flow` does, and for problems of different shapes or numbers that
+    disagree.
     """
     times = checked_times(ts)
     problem, points, number = _checked_batch(problems, keys, starts)
     first, _ = _lanes((problem, points), 0)
     velocity = velocity_of(first, path, rates)
-    settings, method = checked_settings(first, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator)
+    settings, method = checked_settings(
+        first, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator
+    )
     if path != "gradient":
         for i in range(number):
             one, point = _lanes((problem, points), i)
@@ -98,18 +113,35 @@ def flow_batch(
         with jax.default_device(devices[0]):
             return jax.device_get(program(chosen, velocity, start, instants, settings, options))
 
-    signature = (_shapes((problem, points)), len(times), block, jax.tree.structure((velocity, settings)), options, devices)
+    signature = (
+        _shapes((problem, points)),
+        len(times),
+        block,
+        jax.tree.structure((velocity, settings)),
+        options,
+        devices,
+    )
     bar = Progress("flow_batch", total=number, show=progress)
     # several devices have all cores at work by themselves
     workers = workers if on_cpu and len(devices) == 1 else 1
     outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
     _compiled.add(signature)
     if len(outs) < len(blocks):
-        rows = blank_rows(_shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options))
+        rows = blank_rows(
+            _shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options)
+        )
         outs += [
-            (rows, _lanes(points, lanes), np.full(block, int(Result.INTERRUPTED)), np.zeros(block, int)) for lanes in blocks[len(outs) :]
+            (
+                rows,
+                _lanes(points, lanes),
+                np.full(block, int(Result.INTERRUPTED)),
+                np.zeros(block, int),
+            )
+            for lanes in blocks[len(outs) :]
         ]
-    saved, final, codes, steps = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:number]), *outs)
+    saved, final, codes, steps = jax.tree.map(
+        lambda *leaves: jnp.asarray(np.concatenate(leaves)[:number]), *outs
+    )
     return Trajectory(
         problem=jax.tree.map(jnp.asarray, problem),
         ts=jnp.broadcast_to(instants, (number, len(times))),
@@ -124,11 +156,16 @@ def flow_batch(
 
 @functools.lru_cache(maxsize=16)
 def _shared_block(devices: tuple[Any, ...]) -> Callable:
-    """`integrate_block` on several devices: each has its share of the lanes, in lockstep among themselves."""
+    """`integrate_block` on several devices.
+
+    Each has its share of the lanes, in lockstep among themselves.
+    """
 
     def program(chosen, velocity, start, instants, settings, options):
         block = functools.partial(integrate_block, options=options)
-        return shared_out(block, devices, (SHARED, SAME, SHARED, SAME, SAME))(chosen, velocity, start, instants, settings)
+        return shared_out(block, devices, (SHARED, SAME, SHARED, SAME, SAME))(
+            chosen, velocity, start, instants, settings
+        )
 
     return jax.jit(program, static_argnames="options")
 
@@ -144,7 +181,10 @@ def _checked_devices(devices: Sequence[Any] | None) -> tuple[tuple[Any, ...], bo
 
 
 def checked_devices(devices: Sequence[Any]) -> tuple[Any, ...]:
-    """The devices that a user gave; `ValueError` unless they are devices of JAX, and at least one."""
+    """The devices that a user gave.
+
+    `ValueError` unless they are devices of JAX, and at least one.
+    """
     require_instance("devices", devices, (tuple, list), "a list of devices, as of jax.devices()")
     for i, device in enumerate(devices):
         require_instance(f"devices[{i}]", device, jax.Device, "a device, as of jax.devices()")
@@ -182,7 +222,10 @@ def worker_count(threads: int | None) -> int:
 
 
 def threads_like_this(wanted: int) -> int:
-    """`wanted`, or 1 where another thread would have another dtype: `with jax.enable_x64():` and the like hold for one thread only."""
+    """`wanted`, or 1 where another thread would have another dtype.
+
+    `with jax.enable_x64():` and the like hold for one thread only.
+    """
     if wanted == 1:
         return 1
     with ThreadPoolExecutor(1) as pool:
@@ -193,13 +236,17 @@ def _shapes_of_rows(problem, points, lanes, *rest):
     """The rows of one block, as shapes."""
     chosen, start = _lanes((problem, points), lanes)
     velocity, instants, settings, options = rest
-    return jax.eval_shape(lambda: integrate_block(chosen, velocity, start, instants, settings, options)[0])
+    return jax.eval_shape(
+        lambda: integrate_block(chosen, velocity, start, instants, settings, options)[0]
+    )
 
 
 def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
     """Problems and points, each stacked on the host, and how many there are."""
     require_one_of(keys=keys, starts=starts)
-    require_instance("problems", problems, (Problem, tuple, list), "a ufm.Problem or a list of them")
+    require_instance(
+        "problems", problems, (Problem, tuple, list), "a ufm.Problem or a list of them"
+    )
     singles = [problems] if isinstance(problems, Problem) else list(problems)
     require(len(singles) >= 1, "`problems` must hold at least one problem", singles)
     for i, problem in enumerate(singles):
@@ -207,7 +254,11 @@ def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
         require_smooth(problem, "a flow")
     shapes = _shapes(singles[0])
     for i, problem in enumerate(singles):
-        require(_shapes(problem) == shapes, f"`problems[{i}]` must have the shapes, loss and kind of bias of the first", problem)
+        require(
+            _shapes(problem) == shapes,
+            f"`problems[{i}]` must have the shapes, loss and kind of bias of the first",
+            problem,
+        )
     if keys is not None:
         require_instance("keys", keys, jax.Array, "keys of shape (B,), as from jax.random.split")
         require_key("keys", keys, shape=(np.size(keys),))
@@ -215,31 +266,48 @@ def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
     elif isinstance(starts, Params):
         number = np.shape(starts.features)[0] if np.ndim(starts.features) == 3 else 0
     else:
-        require_instance("starts", starts, (tuple, list), "a list of ufm.Params, or one with stacked leaves")
+        require_instance(
+            "starts", starts, (tuple, list), "a list of ufm.Params, or one with stacked leaves"
+        )
         for i, start in enumerate(starts):
             require_instance(f"starts[{i}]", start, Params)
         number = len(starts)
-    require(number >= 1, "`keys` or `starts` must hold at least one, stacked on a leading axis", number)
-    require(len(singles) in (1, number), f"`problems` must be one, or as many as there are starts, {number}", len(singles))
+    require(
+        number >= 1, "`keys` or `starts` must hold at least one, stacked on a leading axis", number
+    )
+    require(
+        len(singles) in (1, number),
+        f"`problems` must be one, or as many as there are starts, {number}",
+        len(singles),
+    )
     stacked = (
         _stack(singles)
         if len(singles) == number
-        else jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (number, *np.shape(leaf))), singles[0])
+        else jax.tree.map(
+            lambda leaf: np.broadcast_to(np.asarray(leaf), (number, *np.shape(leaf))), singles[0]
+        )
     )
     if keys is not None:
         for problem in singles:
             require_decay(problem, "random starts; pass `starts`")
-        points = jax.vmap(lambda problem, key: random_start(problem, key=key))(jax.tree.map(jnp.asarray, stacked), keys)
+        points = jax.vmap(lambda problem, key: random_start(problem, key=key))(
+            jax.tree.map(jnp.asarray, stacked), keys
+        )
     else:
         points = starts if isinstance(starts, Params) else _stack(starts)
     return stacked, _checked_points(singles[0], jax.device_get(points), number), number
 
 
 def _checked_points(problem: Problem, points: Params, number: int) -> Params:
-    """Stacked points: the first as `check_params` wants it, the others of its shapes, all finite."""
+    """Stacked points: the first as `check_params` wants it, the others of its shapes, all
+    finite."""
     check_params(problem, _lanes(points, 0), name="starts[0]")
     for leaf in jax.tree.leaves(points):
-        require(len(leaf) == number, f"`starts` must have {number} points on the leading axis of every leaf", np.shape(leaf))
+        require(
+            len(leaf) == number,
+            f"`starts` must have {number} points on the leading axis of every leaf",
+            np.shape(leaf),
+        )
         require(np.all(np.isfinite(leaf)), "`starts` must be finite", "NaN or infinity")
     return points
 

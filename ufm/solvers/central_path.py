@@ -1,4 +1,6 @@
-r"""The central path of squared error: features flow while classifier and bias are always the best ones for them.
+r"""The central path of squared error.
+
+Features flow while classifier and bias are always the best ones for them.
 
 Han, Papyan & Donoho 2022 and Tirer, Huang & Niles-Weed 2023 study flows on it.
 """
@@ -21,7 +23,10 @@ Features = Float[Array, "d C"]
 
 
 class CentralVelocity(AbstractVelocity):
-    r"""$\dot h = -\eta\,\partial f/\partial h$ for each sample at $W = W^*(H)$, $b = b^*(H)$: the limit of infinite rates of W and b."""
+    r"""$\dot h = -\eta\,\partial f/\partial h$ for each sample at $W = W^*(H)$, $b = b^*(H)$.
+
+    The limit of infinite rates of W and b.
+    """
 
     rate: Float[Array, ""] | None = None
 
@@ -40,9 +45,11 @@ class CentralVelocity(AbstractVelocity):
 
 
 class RenormalisedVelocity(AbstractVelocity):
-    r"""The central path of renormalised features $X = \Sigma_W^{-1/2} H$, projected so that $\Sigma_W(X)$ stays the identity.
+    r"""The central path of renormalised features $X = \Sigma_W^{-1/2} H$, projected so that
+    $\Sigma_W(X)$ stays the identity.
 
-    The normal space of $\{\Sigma_W = I\}$ is $\{SZ : S = S^\top\}$ with Z the deviations from the class means. Han, Papyan & Donoho 2022.
+    The normal space of $\{\Sigma_W = I\}$ is $\{SZ : S = S^\top\}$ with Z the deviations from the
+    class means. Han, Papyan & Donoho 2022.
     """
 
     rate: Float[Array, ""] | None = None
@@ -62,25 +69,31 @@ class RenormalisedVelocity(AbstractVelocity):
     def __call__(self, problem: Problem, state: Features) -> Features:
         gradient = _envelope_gradient(problem, state)
         deviations = _deviations(problem, state)
-        # (1/N) Σ_c m_c z_c z_cᵀ = I makes the projection explicit, with the inner product that counts samples
+        # (1/N) Σ_c m_c z_c z_cᵀ = I makes the projection explicit, with the inner product that
+        # counts samples
         overlap = (gradient * problem.labels.mass_shares[None, :]) @ deviations.T
         velocity = 0.5 * (overlap + overlap.T) @ deviations - gradient
         return velocity if self.rate is None else self.rate * velocity
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
-        require(False, "`polish` cannot be used with path='renormalised', whose features grow for ever", True)
+        require(
+            False,
+            "`polish` cannot be used with path='renormalised', whose features grow for ever",
+            True,
+        )
         return problem
 
 
 def best_classifier(problem: Problem, features: Features) -> Params:
     r"""The point whose weights and bias minimise the objective at given features: ridge regression.
 
-    With $\bar h, \bar q$ the means of features and targets over samples, $\tilde h, \tilde q$ the deviations from them, and s = 0 for a
-    free bias, $\lambda_b/(1+\lambda_b)$ for a penalised one, 1 without bias,
+    With $\bar h, \bar q$ the means of features and targets over samples, $\tilde h, \tilde q$ the
+    deviations from them, and s = 0 for a free bias, $\lambda_b/(1+\lambda_b)$ for a penalised one,
+    1 without bias,
 
     $$W = \Big(\sum_c\omega_c\tilde q_c\tilde h_c^\top + s\,\bar q\bar h^\top\Big)
-      \Big(\sum_c\omega_c\tilde h_c\tilde h_c^\top + s\,\bar h\bar h^\top + \lambda_W I\Big)^{-1},\qquad b = (\bar q - W\bar
-      h)/(1+\lambda_b).$$
+      \Big(\sum_c\omega_c\tilde h_c\tilde h_c^\top + s\,\bar h\bar h^\top + \lambda_W I\Big)^{-1},
+      \qquad b = (\bar q - W\bar h)/(1+\lambda_b).$$
 
     Squared error and M = 1 only. Runs inside `jit`. Frozen weights stay, and only b is solved for.
     """
@@ -93,20 +106,29 @@ def best_classifier(problem: Problem, features: Features) -> Params:
         share = lambda_b / (1 + lambda_b) if problem.has_bias else jnp.ones_like(lambda_b)
         centred = features - mean_h[:, None]
         weighted = centred * omega[None, :]
-        gram = weighted @ centred.T + share * jnp.outer(mean_h, mean_h) + problem.lambda_W[0] * jnp.eye(len(features), dtype=features.dtype)
+        gram = (
+            weighted @ centred.T
+            + share * jnp.outer(mean_h, mean_h)
+            + problem.lambda_W[0] * jnp.eye(len(features), dtype=features.dtype)
+        )
         cross = weighted @ (targets - mean_q[:, None]).T + share * jnp.outer(mean_h, mean_q)
         W = jax.scipy.linalg.solve(gram, cross, assume_a="pos").T
     bias = (mean_q - W @ mean_h) / (1 + lambda_b) if problem.has_bias else None
     return Params(weights=(W,), features=features, bias=bias)
 
 
-def start_from_features(problem: Problem, features: Features, *, key: PRNGKeyArray | None = None) -> Params:
-    r"""A start for `flow` or `minimise` at given features (d_1, C), such as those of a trained network from `load_features`.
+def start_from_features(
+    problem: Problem, features: Features, *, key: PRNGKeyArray | None = None
+) -> Params:
+    r"""A start for `flow` or `minimise` at given features (d_1, C), such as those of a trained
+    network from `load_features`.
 
-    Without `key` weights and bias are the best ones for these features (ridge regression), which needs squared error and M = 1.
-    With `key` the weights are random, scaled as in `random_start`, and the bias is zero; any loss, any depth. Frozen weights stay.
+    Without `key` weights and bias are the best ones for these features (ridge regression), which
+    needs squared error and M = 1. With `key` the weights are random, scaled as in `random_start`,
+    and the bias is zero; any loss, any depth. Frozen weights stay.
 
-    Raises `ValueError` for features of the wrong shape, dtype or not finite, and without `key` for another loss or M > 1.
+    Raises `ValueError` for features of the wrong shape, dtype or not finite, and without `key` for
+    another loss or M > 1.
     """
     require_instance("problem", problem, Problem)
     require_finite("features", features, shape=(problem.feature_dim, problem.labels.num_columns))
@@ -123,26 +145,43 @@ def check_path(problem: Problem, path: str) -> None:
     """`ValueError` unless the problem has the path."""
     _check_squared_error(problem, f"path='{path}'")
     require_unconstrained(problem, f"path='{path}'")
-    require(not problem.frozen, f"`fixed_weights` must be None for path='{path}', whose weights follow the features", "weights")
+    require(
+        not problem.frozen,
+        f"`fixed_weights` must be None for path='{path}', whose weights follow the features",
+        "weights",
+    )
     if path == "renormalised":
-        require(problem.bias == "free", "`bias` must be 'free' for path='renormalised'", problem.bias)
-        require(problem.anchor is None, "`anchor` must be None for path='renormalised'", "an anchor")
+        require(
+            problem.bias == "free", "`bias` must be 'free' for path='renormalised'", problem.bias
+        )
+        require(
+            problem.anchor is None, "`anchor` must be None for path='renormalised'", "an anchor"
+        )
         for name, value in (("lambda_W", problem.lambda_W), ("lambda_H", problem.lambda_H)):
             array = concrete(value)
-            require(array is None or np.all(array == 0), f"`{name}` must be 0 for path='renormalised'", value)
+            require(
+                array is None or np.all(array == 0),
+                f"`{name}` must be 0 for path='renormalised'",
+                value,
+            )
 
 
 def check_state(problem: Problem, velocity: AbstractVelocity, state) -> None:
     """`ValueError` where no classifier is best, or no features are renormalised, at the start."""
     if isinstance(velocity, RenormalisedVelocity):
         require(
-            np.all(np.isfinite(state)), "`start` must have a within-class covariance of full rank for path='renormalised'", "a singular one"
+            np.all(np.isfinite(state)),
+            "`start` must have a within-class covariance of full rank for path='renormalised'",
+            "a singular one",
         )
     _require_determined(problem, state)
 
 
 def _envelope_gradient(problem: Problem, features: Features) -> Features:
-    """The gradient of the features for one sample each; that of W and b vanishes at the best ones."""
+    """The gradient of the features for one sample each.
+
+    That of W and b vanishes at the best ones.
+    """
     return sample_gradient(problem, best_classifier(problem, features)).features
 
 
@@ -162,6 +201,13 @@ def _require_determined(problem: Problem, features: Features) -> None:
         return
     weighted = np.asarray(features) * np.sqrt(np.asarray(problem.labels.column_weights))
     if problem.bias == "free":
-        weighted = weighted - np.outer(weighted @ np.sqrt(problem.labels.column_weights), np.sqrt(problem.labels.column_weights))
+        weighted = weighted - np.outer(
+            weighted @ np.sqrt(problem.labels.column_weights),
+            np.sqrt(problem.labels.column_weights),
+        )
     rank, d = np.linalg.matrix_rank(weighted), len(weighted)
-    require(rank == d, f"`lambda_W` must be > 0 for the best classifier of features of rank {rank} < d = {d}", problem.lambda_W)
+    require(
+        rank == d,
+        f"`lambda_W` must be > 0 for the best classifier of features of rank {rank} < d = {d}",
+        problem.lambda_W,
+    )

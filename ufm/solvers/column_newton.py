@@ -1,7 +1,9 @@
-r"""Many convex problems with one classifier in one batch: Newton–CG on $\ell(o + Sy, q) + \tfrac\gamma2\|y\|^2$, a row per label.
+r"""Many convex problems with one classifier in one batch.
 
-S = $(WW^\top)^{1/2}$ is symmetric, $y = S^+W h$ has the length of the feature and $z = o + Sy$ are its logits: all work is matrix products
-of the batch with one K × K matrix.
+Newton–CG on $\ell(o + Sy, q) + \tfrac\gamma2\|y\|^2$, a row per label.
+
+S = $(WW^\top)^{1/2}$ is symmetric, $y = S^+W h$ has the length of the feature and $z = o + Sy$ are
+its logits: all work is matrix products of the batch with one K × K matrix.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.losses.rows import AbstractRows, Here, Rows
 from ufm.solvers.newton.backtracking import backtrack, descends
 
-# Conjugate-gradient steps of one Newton step at most, in multiples of K: exact arithmetic needs one.
+# Conjugate-gradient steps of one Newton step at most, in multiples of K: exact arithmetic needs
+# one.
 _CG_ROUNDS = 4
 
 
@@ -31,7 +34,9 @@ class _GenericRows(AbstractRows):
 
     def curve(self, memory: Any, rows: Rows) -> Rows:
         logits, targets = memory
-        return jax.jvp(lambda z: loss_and_dual(self.loss, z.T, targets.T)[1].T, (logits,), (rows,))[1]
+        return jax.jvp(lambda z: loss_and_dual(self.loss, z.T, targets.T)[1].T, (logits,), (rows,))[
+            1
+        ]
 
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
         return rows / gamma
@@ -41,12 +46,18 @@ class _GenericRows(AbstractRows):
 
 
 def rows_of(loss: AbstractLoss, root: Float[Array, "K K"], scale, gamma) -> AbstractRows:
-    """The loss for rows of logits; `root` is S, `scale` the mean of its square over the contrasts."""
+    """The loss for rows of logits.
+
+    `root` is S, `scale` the mean of its square over the contrasts.
+    """
     return loss.rows(root, scale, gamma) or _GenericRows(loss)
 
 
 class Point(NamedTuple):
-    """Where the batch stands: y, logits without the offset (B, K), the loss there, whether each row is done, and counts."""
+    """Where the batch stands.
+
+    y, logits without the offset (B, K), the loss there, whether each row is done, and counts.
+    """
 
     y: Rows
     product: Rows
@@ -69,8 +80,9 @@ def newton(
 ) -> tuple[Point, Rows]:
     """The minimisers, and the gradients in y there.
 
-    A row is done when a full Newton step is shorter than the square root of rounding: convergence is quadratic, so what is left after it
-    is of the order of rounding, also where values and gradients can no longer tell.
+    A row is done when a full Newton step is shorter than the square root of rounding: convergence
+    is quadratic, so what is left after it is of the order of rounding, also where values and
+    gradients can no longer tell.
     """
     K, eps = targets.shape[1], jnp.finfo(targets.dtype).eps
     small = float(eps) ** 0.5
@@ -85,7 +97,9 @@ def newton(
         y, product, here = point.y, point.product, point.here
         gradient = gradient_of(here, y)
         forcing = jnp.clip(0.1 * point.step_size, small, 0.1)
-        direction, along, products = _conjugate_gradients(model, root, gamma, here.memory, gradient, forcing, point.done)
+        direction, along, products = _conjugate_gradients(
+            model, root, gamma, here.memory, gradient, forcing, point.done
+        )
         slope = jnp.sum(gradient * direction, axis=1)
         value = value_of(here, y)
         noise = (8 + K) * eps * (1 + jnp.abs(value))
@@ -98,7 +112,10 @@ def newton(
         length, there, good = backtrack(at, jnp.where(point.done, 0, jnp.ones_like(value)))
         length = jnp.where(good, length, 0)
         moved = y + length[:, None] * direction
-        size = jnp.sqrt(jnp.sum(direction**2, axis=1) / jnp.maximum(jnp.sum(moved**2, axis=1), jnp.finfo(y.dtype).tiny))
+        size = jnp.sqrt(
+            jnp.sum(direction**2, axis=1)
+            / jnp.maximum(jnp.sum(moved**2, axis=1), jnp.finfo(y.dtype).tiny)
+        )
         size = jnp.maximum(size, jnp.max(jnp.abs(along), axis=1))
         # a gradient of zero leaves y = 0 where it is the minimiser
         still = jnp.sum(direction**2, axis=1) == 0
@@ -129,7 +146,9 @@ def newton(
         steps=jnp.asarray(0),
         products=jnp.asarray(0),
     )
-    point = jax.lax.while_loop(lambda point: ~jnp.all(point.done) & (point.steps < max_steps), step, start)
+    point = jax.lax.while_loop(
+        lambda point: ~jnp.all(point.done) & (point.steps < max_steps), step, start
+    )
     # logits afresh, free of what the recurrence has gathered
     product = point.y @ root
     point = point._replace(product=product, here=model.at(offset + product, targets))
@@ -145,8 +164,13 @@ class _CG(NamedTuple):
     products: Int[Array, ""]
 
 
-def _conjugate_gradients(model: AbstractRows, root, gamma, memory, gradient: Rows, forcing, done) -> tuple[Rows, Rows, Int[Array, ""]]:
-    """The step d with (S ∇²ℓ S + γ) d = −gradient up to `forcing`, S d, and the number of products; preconditioned, row by row."""
+def _conjugate_gradients(
+    model: AbstractRows, root, gamma, memory, gradient: Rows, forcing, done
+) -> tuple[Rows, Rows, Int[Array, ""]]:
+    """The step d with (S ∇²ℓ S + γ) d = −gradient up to `forcing`, S d, and the number of products.
+
+    Preconditioned, row by row.
+    """
 
     def energy_of(residual: Rows) -> tuple[Rows, Float[Array, " B"]]:
         conditioned = model.precondition(memory, residual, gamma)
@@ -159,7 +183,9 @@ def _conjugate_gradients(model: AbstractRows, root, gamma, memory, gradient: Row
         lifted = cg.direction @ root
         curved = model.curve(memory, lifted) @ root + gamma * cg.direction
         curvature = jnp.sum(cg.direction * curved, axis=1)
-        length = jnp.where(active(cg) & (curvature > 0), cg.energy / jnp.where(curvature > 0, curvature, 1), 0)[:, None]
+        length = jnp.where(
+            active(cg) & (curvature > 0), cg.energy / jnp.where(curvature > 0, curvature, 1), 0
+        )[:, None]
         residual = cg.residual - length * curved
         conditioned, energy = energy_of(residual)
         turn = (energy / jnp.where(cg.energy > 0, cg.energy, 1))[:, None]

@@ -1,8 +1,11 @@
-r"""The coordinates that the solvers work in, as one flat vector: those of every free factor, one after the other.
+r"""The coordinates that the solvers work in, as one flat vector.
 
-Of factors held by decay alone, $v_m = \sqrt{\lambda_m} W_m$ and $v_c = \sqrt{(\lambda_H + \beta) m_c}\,h_c$, the decay is
-$\tfrac12\|v\|^2$, and $\|v\|^2 \le 2f$ gives the gradient its natural scale. Where a domain bounds a factor (`ufm.domains`) and
-the loss is exponential the solvers minimise $\log f$.
+Those of every free factor, one after the other.
+
+Of factors held by decay alone, $v_m = \sqrt{\lambda_m} W_m$ and $v_c = \sqrt{(\lambda_H + \beta)
+m_c}\,h_c$, the decay is $\tfrac12\|v\|^2$, and $\|v\|^2 \le 2f$ gives the gradient its natural
+scale. Where a domain bounds a factor (`ufm.domains`) and the loss is exponential the solvers
+minimise $\log f$.
 """
 
 from __future__ import annotations
@@ -18,19 +21,25 @@ Flat = Float[Array, " n"]
 
 def to_flat(problem: Problem, params: Params) -> Flat:
     """The free variables of `params` as a flat vector."""
-    return _joined(problem.blocks.apply(lambda block, value: block.chart(value), problem.free_part(params)))
+    return _joined(
+        problem.blocks.apply(lambda block, value: block.chart(value), problem.free_part(params))
+    )
 
 
 def to_params(problem: Problem, flat: Flat) -> Params:
     """Inverse of `to_flat`, with the frozen factors put back."""
-    return problem.filled(problem.blocks.apply(lambda block, value: block.point(value), problem.blocks.split(flat)))
+    return problem.filled(
+        problem.blocks.apply(lambda block, value: block.point(value), problem.blocks.split(flat))
+    )
 
 
 def retract(problem: Problem, flat: Flat) -> Flat:
     """The coordinates of the same point that have the natural size."""
     if not problem.bounded:
         return flat
-    return _joined(problem.blocks.apply(lambda block, value: block.retract(value), problem.blocks.split(flat)))
+    return _joined(
+        problem.blocks.apply(lambda block, value: block.retract(value), problem.blocks.split(flat))
+    )
 
 
 def bounds(problem: Problem) -> Bool[Array, " n"]:
@@ -59,7 +68,10 @@ def value_of(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def relative_norm(gradient: Flat, flat: Flat, value: Float[Array, ""]) -> Float[Array, ""]:
-    r"""$\|\nabla f\| / \max(\sqrt{2 f}, \|v\|)$: dimensionless, and $\sqrt{2f}$ is the larger one unless there is an anchor."""
+    r"""$\|\nabla f\| / \max(\sqrt{2 f}, \|v\|)$.
+
+    Dimensionless, and $\sqrt{2f}$ is the larger one unless there is an anchor.
+    """
     return relative_size(jnp.sum(gradient**2), jnp.sum(flat**2), value)
 
 

@@ -1,4 +1,8 @@
-"""The papers' own recipes: full-batch gradient descent, momentum and Adam on the raw parameters, step by step as the scripts run them."""
+"""The papers' own recipes.
+
+Full-batch gradient descent, momentum and Adam on the raw parameters, step by step as the scripts
+run them.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +40,19 @@ Observables = Mapping[str, Callable[[Problem, Params], Array]]
 
 
 def sample_gradient(problem: Problem, params: Params) -> Params:
-    r"""The gradient of the objective for the free factors, that of a column taken per sample: $\partial f/\partial h_c$ divided by $m_c$.
+    r"""The gradient of the objective for the free factors, that of a column taken per sample.
 
-    A collapsed column stands for $m_c$ equal samples, and each of those moves by its own gradient; so collapsed and full runs agree.
-    Of a factor on a sphere it is the Riemannian gradient.
+    $\partial f/\partial h_c$ divided by $m_c$.
+
+    A collapsed column stands for $m_c$ equal samples, and each of those moves by its own gradient;
+    so collapsed and full runs agree. Of a factor on a sphere it is the Riemannian gradient.
     """
-    gradient = jax.grad(lambda free: objective(problem, problem.filled(problem.projected(free))))(problem.free_part(params))
-    return Params(gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias)
+    gradient = jax.grad(lambda free: objective(problem, problem.filled(problem.projected(free))))(
+        problem.free_part(params)
+    )
+    return Params(
+        gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias
+    )
 
 
 def _checked_step_size(step_size) -> Float[Array, ""]:
@@ -56,7 +66,10 @@ def _checked_momentum(momentum) -> Float[Array, ""]:
 
 
 class AbstractFirstOrder(AbstractSolver):
-    """A first-order recipe on the raw parameters. The step size has no default: the stable one depends on λ."""
+    """A first-order recipe on the raw parameters.
+
+    The step size has no default: the stable one depends on λ.
+    """
 
     step_size: eqx.AbstractVar[Float[Array, ""]]
     max_steps: eqx.AbstractVar[int]
@@ -75,16 +88,21 @@ class AbstractFirstOrder(AbstractSolver):
 
     def step(self, problem: Problem, state: State) -> State:
         params = to_params(problem, state.flat)
-        # the chart of a real factor is linear, and the transpose of that of a point takes gradients back
+        # the chart of a real factor is linear, and the transpose of that of a point takes gradients
+        # back
         _, pull = jax.vjp(lambda params: to_flat(problem, params), params)
         gradient = problem.free_part(pull(state.gradient)[0])
-        gradient = Params(gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias)
+        gradient = Params(
+            gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias
+        )
         params, memory = self.update(problem, params, gradient, state.memory)
         flat = to_flat(problem, params)
         value, flat_gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
         return state.moved(True, flat, value, flat_gradient, memory=memory, evaluations=1)
 
-    def update(self, problem: Problem, params: Params, gradient: Params, memory) -> tuple[Params, Any]:
+    def update(
+        self, problem: Problem, params: Params, gradient: Params, memory
+    ) -> tuple[Params, Any]:
         """One step of the recipe from per-sample gradients."""
         free: Any = problem.free_part(params)
         tree: Any = gradient
@@ -104,7 +122,10 @@ class GradientDescent(AbstractFirstOrder):
 
 
 class Momentum(AbstractFirstOrder):
-    """Full-batch heavy ball as PyTorch's SGD writes it, $v ← μ v + ∇f$, $x ← x − s v$; `step_size` s > 0, `momentum` μ in [0, 1)."""
+    """Full-batch heavy ball as PyTorch's SGD writes it, $v ← μ v + ∇f$, $x ← x − s v$.
+
+    `step_size` s > 0, `momentum` μ in [0, 1).
+    """
 
     step_size: Float[Array, ""] = eqx.field(converter=_checked_step_size)
     momentum: Float[Array, ""] = eqx.field(converter=_checked_momentum, default=0.9, kw_only=True)
@@ -137,19 +158,27 @@ def descend(
 ) -> Trajectory:
     """Run a paper's first-order recipe and record what happens along the way.
 
-    `solver`: `GradientDescent`, `Momentum` or `Adam`. `steps` (T,): increasing step numbers >= 0 at which to record. Start from `start`, or
-    at random from `key`. `observables`: name → function(problem, params) → array, evaluated at those steps only. `keep_params` also keeps
-    every recorded point. Returns a `Trajectory` whose `ts` is step number times step size. Ctrl-C returns what was recorded, the rest NaN,
-    result INTERRUPTED.
+    `solver`: `GradientDescent`, `Momentum` or `Adam`. `steps` (T,): increasing step numbers >= 0 at
+    which to record. Start from `start`, or at random from `key`. `observables`: name →
+    function(problem, params) → array, evaluated at those steps only. `keep_params` also keeps every
+    recorded point. Returns a `Trajectory` whose `ts` is step number times step size. Ctrl-C returns
+    what was recorded, the rest NaN, result INTERRUPTED.
 
-    Raises `ValueError` for steps that are not increasing whole numbers, or neither or both of `key` and `start`.
+    Raises `ValueError` for steps that are not increasing whole numbers, or neither or both of `key`
+    and `start`.
     """
     require_instance("problem", problem, Problem)
-    require_instance("solver", solver, AbstractFirstOrder, "a GradientDescent, Momentum or Adam instance")
+    require_instance(
+        "solver", solver, AbstractFirstOrder, "a GradientDescent, Momentum or Adam instance"
+    )
     numbers = np.asarray(require_real("steps", steps, ndim=1))
     whole = np.issubdtype(numbers.dtype, np.integer) and numbers[-1] <= LARGEST_WHOLE
     increasing = whole and numbers[0] >= 0 and np.all(np.diff(numbers) > 0)
-    require(increasing, f"`steps` must be increasing whole numbers from 0 to {LARGEST_WHOLE}", Shown(steps))
+    require(
+        increasing,
+        f"`steps` must be increasing whole numbers from 0 to {LARGEST_WHOLE}",
+        Shown(steps),
+    )
     functions = checked_observables(observables)
     require_flag("keep_params", keep_params)
     require_flag("progress", progress, optional=True)
@@ -215,7 +244,11 @@ def checked_observables(observables: Observables | None) -> tuple[tuple[str, Cal
     require_instance("observables", observables, Mapping, "a dict from name to function")
     for name, function in observables.items():
         good = isinstance(name, str) and callable(function)
-        require(good, "`observables` must be a dict from name to function(problem, params)", Shown({name: function}))
+        require(
+            good,
+            "`observables` must be a dict from name to function(problem, params)",
+            Shown({name: function}),
+        )
     return tuple(observables.items())
 
 
@@ -239,6 +272,10 @@ def _stack_rows(rows: list[dict], length: int) -> dict:
         if len(leaves) == length:
             return jnp.asarray(block)
         block = block.astype(np.result_type(block.dtype, np.float32))
-        return jnp.asarray(np.concatenate([block, np.full((length - len(leaves), *block.shape[1:]), np.nan, block.dtype)]))
+        return jnp.asarray(
+            np.concatenate(
+                [block, np.full((length - len(leaves), *block.shape[1:]), np.nan, block.dtype)]
+            )
+        )
 
     return jax.tree.map(stack, *rows)

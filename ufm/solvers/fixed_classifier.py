@@ -1,7 +1,10 @@
-r"""Features for a given classifier: every column is a strictly convex problem of its own, solved to rounding in batches.
+r"""Features for a given classifier.
 
-With the weights fixed, and no bias to learn, the objective is a sum over columns of $\tfrac{m_c}{N}\,[\ell(Wh_c + b, q_c) +
-\tfrac{N\lambda_H}2\|h_c\|^2 + \tfrac{N\beta}2\|h_c - h^0_c\|^2]$, N the total mass: the masses do not matter to the minimisers.
+Every column is a strictly convex problem of its own, solved to rounding in batches.
+
+With the weights fixed, and no bias to learn, the objective is a sum over columns of
+$\tfrac{m_c}{N}\,[\ell(Wh_c + b, q_c) + \tfrac{N\lambda_H}2\|h_c\|^2 + \tfrac{N\beta}2\|h_c -
+h^0_c\|^2]$, N the total mass: the masses do not matter to the minimisers.
 """
 
 from __future__ import annotations
@@ -25,49 +28,86 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.losses.rows import AbstractRows, sums
-from ufm.model import Params, Problem, decay, require_decay, require_unconstrained, with_canonical_loss
+from ufm.model import (
+    Params,
+    Problem,
+    decay,
+    require_decay,
+    require_unconstrained,
+    with_canonical_loss,
+)
 from ufm.solution import Result, Solution
 from ufm.solvers.batched_flow import run_blocks, worker_count
 from ufm.solvers.column_newton import newton, rows_of
 from ufm.solvers.coordinates import relative_norm
 from ufm.solvers.frame_newton import frame_newton
 
-# Entries of one array of a block: larger ones leave a core's cache, smaller ones are mostly calls, and a device wants few.
+# Entries of one array of a block: larger ones leave a core's cache, smaller ones are mostly calls,
+# and a device wants few.
 _BLOCK_ON_CPU = 100_000
 _BLOCK_ELSEWHERE = 20_000_000
 
-# Block sizes and losses that have been compiled; what has not is run once alone, lest every thread compile it.
+# Block sizes and losses that have been compiled; what has not is run once alone, lest every thread
+# compile it.
 _compiled: set = set()
 
 
 def fit_features(
-    problem: Problem, *, bias=None, max_steps: int = 200, threads: int | None = None, progress: bool | None = None
+    problem: Problem,
+    *,
+    bias=None,
+    max_steps: int = 200,
+    threads: int | None = None,
+    progress: bool | None = None,
 ) -> Solution:
-    r"""The optimal features for fixed weights: one strictly convex problem a column, all solved at once to rounding.
+    r"""The optimal features for fixed weights.
 
-    `problem`: with `fixed_weights` (any depth; only the product $W$ matters), free features and a convex loss; any W, simplex ETF or not,
-    and d of any size. `bias` (K,): the values of the bias where the problem has one: it is held fixed, because a bias to be learned
-    couples the columns (`minimise` learns it). `max_steps`: Newton steps of a block of columns. `threads`: on a CPU, that many blocks run
-    at a time; as many as there are cores unless given. `progress`: as for `minimise`.
+    One strictly convex problem a column, all solved at once to rounding.
 
-    Returns a `Solution` like that of `minimise`: `params.features` (d, C), `value`, `grad_norm`; CONVERGED when the last full Newton step
-    of every column was shorter than the square root of rounding, so that errors are of the order of rounding (the gradient alone is blind
-    where the decay is tiny). `num_steps`: of the slowest block. `num_evaluations`: matrix products of the batch with a K × K matrix, of
-    the slowest block. It cannot be resumed. Ctrl-C raises `KeyboardInterrupt`.
+    `problem`: with `fixed_weights` (any depth; only the product $W$ matters), free features and a
+    convex loss; any W, simplex ETF or not, and d of any size. `bias` (K,): the values of the bias
+    where the problem has one: it is held fixed, because a bias to be learned couples the columns
+    (`minimise` learns it). `max_steps`: Newton steps of a block of columns. `threads`: on a CPU,
+    that many blocks run at a time; as many as there are cores unless given. `progress`: as for
+    `minimise`.
 
-    Damped Newton's method; under a simplex ETF a step is explicit (`frame_newton.py`), else it is found by conjugate gradients,
-    preconditioned with the ETF's inverse (`column_newton.py`). Raises `ValueError` for weights that are not fixed, a bias without values
-    or the reverse, nonnegative features, a loss that is not convex, features without decay, and loss weights that differ.
+    Returns a `Solution` like that of `minimise`: `params.features` (d, C), `value`, `grad_norm`;
+    CONVERGED when the last full Newton step of every column was shorter than the square root of
+    rounding, so that errors are of the order of rounding (the gradient alone is blind where the
+    decay is tiny). `num_steps`: of the slowest block. `num_evaluations`: matrix products of the
+    batch with a K × K matrix, of the slowest block. It cannot be resumed. Ctrl-C raises
+    `KeyboardInterrupt`.
+
+    Damped Newton's method; under a simplex ETF a step is explicit (`frame_newton.py`), else it is
+    found by conjugate gradients, preconditioned with the ETF's inverse (`column_newton.py`). Raises
+    `ValueError` for weights that are not fixed, a bias without values or the reverse, nonnegative
+    features, a loss that is not convex, features without decay, and loss weights that differ.
     """
     require_instance("problem", problem, Problem)
-    require(problem.fixed_weights is not None, "`problem.fixed_weights` must be given: only features are fitted", problem.fixed_weights)
+    require(
+        problem.fixed_weights is not None,
+        "`problem.fixed_weights` must be given: only features are fitted",
+        problem.fixed_weights,
+    )
     require_unconstrained(problem, "features of a fixed classifier")
     simplest = with_canonical_loss(problem)
-    require(simplest.loss.convex, "`problem.loss` must be convex in the logits to fit features", problem.loss)
+    require(
+        simplest.loss.convex,
+        "`problem.loss` must be convex in the logits to fit features",
+        problem.loss,
+    )
     require_decay(problem, "fitting features")
-    require(problem.labels.has_equal_weights(), "`problem.labels.weights` must be equal to fit features", problem.labels.weights)
+    require(
+        problem.labels.has_equal_weights(),
+        "`problem.labels.weights` must be equal to fit features",
+        problem.labels.weights,
+    )
     K, C = problem.labels.targets.shape
-    wanted = "given, (K,): it is held fixed (ufm.minimise learns it)" if problem.has_bias else "None for a problem without one"
+    wanted = (
+        "given, (K,): it is held fixed (ufm.minimise learns it)"
+        if problem.has_bias
+        else "None for a problem without one"
+    )
     require((bias is not None) == problem.has_bias, f"`bias` must be {wanted}", bias)
     if bias is not None:
         require_finite("bias", bias, shape=(K,))
@@ -79,7 +119,9 @@ def fit_features(
 
     on_cpu = jax.default_backend() == "cpu"
     shared = _prepare(simplest, bias)
-    block = min(C, max(1, (_BLOCK_ON_CPU if on_cpu else _BLOCK_ELSEWHERE) // max(K, problem.feature_dim)))
+    block = min(
+        C, max(1, (_BLOCK_ON_CPU if on_cpu else _BLOCK_ELSEWHERE) // max(K, problem.feature_dim))
+    )
     # the last block overlaps the one before it: all blocks share one compilation
     blocks = [range(at, at + block) for at in (*range(0, C - block, block), C - block)]
     targets = np.asarray(problem.labels.targets)
@@ -91,18 +133,32 @@ def fit_features(
     def run(columns: range) -> tuple[int, int]:
         here = slice(columns.start, columns.stop)
         pulled = None if anchor is None else jnp.asarray(anchor[:, here])
-        *arrays, steps, products = _solve(shared, jnp.asarray(targets[:, here]), pulled, max_steps=max_steps, frame=frame)
-        features[:, here], losses[here], lengths[here], gradients[here], done[here] = map(np.asarray, arrays)
+        *arrays, steps, products = _solve(
+            shared, jnp.asarray(targets[:, here]), pulled, max_steps=max_steps, frame=frame
+        )
+        features[:, here], losses[here], lengths[here], gradients[here], done[here] = map(
+            np.asarray, arrays
+        )
         return int(steps), int(products)
 
-    signature = (K, problem.feature_dim, block, problem.dtype, jax.tree.structure((shared, anchor)), max_steps, frame)
+    signature = (
+        K,
+        problem.feature_dim,
+        block,
+        problem.dtype,
+        jax.tree.structure((shared, anchor)),
+        max_steps,
+        frame,
+    )
     bar = Progress("fit_features", total=C, show=progress)
     counts = run_blocks(run, blocks, workers if on_cpu else 1, bar, compiled=signature in _compiled)
     if len(counts) < len(blocks):
         raise KeyboardInterrupt
     _compiled.add(signature)
     params = Params(problem.fixed_weights or (), jax.device_put(features), bias)
-    value, grad_norm = _measure(problem, params, jnp.asarray(losses), jnp.asarray(lengths), jnp.asarray(gradients))
+    value, grad_norm = _measure(
+        problem, params, jnp.asarray(losses), jnp.asarray(lengths), jnp.asarray(gradients)
+    )
     finite = bool(np.isfinite(value)) and bool(np.isfinite(grad_norm))
     code = Result.DIVERGED if not finite else Result.CONVERGED if done.all() else Result.MAX_STEPS
     return Solution(
@@ -120,7 +176,10 @@ def fit_features(
 
 
 def _aligned(shape: tuple[int, int], dtype) -> np.ndarray:
-    """Like `np.empty`, at a multiple of 64 bytes: `jax.device_put` on a CPU then takes it over without a copy."""
+    """Like `np.empty`, at a multiple of 64 bytes.
+
+    `jax.device_put` on a CPU then takes it over without a copy.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
@@ -130,8 +189,9 @@ def _aligned(shape: tuple[int, int], dtype) -> np.ndarray:
 class _Shared(NamedTuple):
     """What all columns have in common.
 
-    S and its pseudo-inverse, the isometry from y to features (d, K), the classifier W, its mean square a over the contrasts, γ, the bias,
-    and the part of the pull on the features that goes to the anchor.
+    S and its pseudo-inverse, the isometry from y to features (d, K), the classifier W, its mean
+    square a over the contrasts, γ, the bias, and the part of the pull on the features that goes to
+    the anchor.
     """
 
     model: AbstractRows
@@ -172,7 +232,10 @@ def _prepare(problem: Problem, bias) -> _Shared:
 
 
 def _frame(problem: Problem, shared: _Shared, targets: np.ndarray) -> bool:
-    """Whether a label is one equation p + s z = q: cross-entropy of distributions under a simplex ETF, nothing added to the logits."""
+    """Whether a label is one equation p + s z = q.
+
+    Cross-entropy of distributions under a simplex ETF, nothing added to the logits.
+    """
     if not shared.model.softmax_residual or problem.has_bias or problem.anchor is not None:
         return False
     K, eps = len(targets), float(np.finfo(problem.dtype).eps)
@@ -183,34 +246,75 @@ def _frame(problem: Problem, shared: _Shared, targets: np.ndarray) -> bool:
 
 
 @functools.partial(jax.jit, static_argnames=("max_steps", "frame"))
-def _solve(shared: _Shared, targets: Float[Array, "K B"], anchor: Float[Array, "d B"] | None, *, max_steps: int, frame: bool):
-    """Features (d, B); losses, lengths of features and of gradients (B,); which columns are done; steps and matrix products."""
+def _solve(
+    shared: _Shared,
+    targets: Float[Array, "K B"],
+    anchor: Float[Array, "d B"] | None,
+    *,
+    max_steps: int,
+    frame: bool,
+):
+    """Features (d, B); losses, lengths of features and of gradients (B,); which columns are done.
+
+    Steps and matrix products.
+    """
     if frame:
         s = shared.gamma / shared.scale
         end = frame_newton(targets.T, s, max_steps=max_steps)
         z = end.logits
         square, gap = sums(z**2, end.defect**2)
         features = (shared.classifier.T @ z.T) / shared.scale
-        lengths, gradients = jnp.sqrt(square[:, 0] / shared.scale), jnp.sqrt(shared.scale * gap[:, 0])
-        return features, end.losses, lengths, gradients, end.done, end.steps, jnp.zeros_like(end.steps)
+        lengths, gradients = (
+            jnp.sqrt(square[:, 0] / shared.scale),
+            jnp.sqrt(shared.scale * gap[:, 0]),
+        )
+        return (
+            features,
+            end.losses,
+            lengths,
+            gradients,
+            end.done,
+            end.steps,
+            jnp.zeros_like(end.steps),
+        )
     offset = jnp.broadcast_to(shared.bias[None, :], targets.T.shape)
     if anchor is not None:
-        # completing the square: decay to 0 and pull to the anchor are a pull to share times the anchor
+        # completing the square: decay to 0 and pull to the anchor are a pull to share times the
+        # anchor
         offset = offset + shared.share * (shared.classifier @ anchor).T
-    point, gradient = newton(shared.model, shared.root, shared.inverse_root, shared.gamma, targets.T, offset, max_steps=max_steps)
+    point, gradient = newton(
+        shared.model,
+        shared.root,
+        shared.inverse_root,
+        shared.gamma,
+        targets.T,
+        offset,
+        max_steps=max_steps,
+    )
     features = shared.lift @ point.y.T
     if anchor is not None:
         features = features + shared.share * anchor
-    lengths, gradients = jnp.sqrt(jnp.sum(features**2, axis=0)), jnp.sqrt(jnp.sum(gradient**2, axis=1))
+    lengths, gradients = (
+        jnp.sqrt(jnp.sum(features**2, axis=0)),
+        jnp.sqrt(jnp.sum(gradient**2, axis=1)),
+    )
     return features, point.here.value, lengths, gradients, point.done, point.steps, point.products
 
 
 @jax.jit
-def _measure(problem: Problem, params: Params, losses: Array, lengths: Array, gradients: Array) -> tuple[Array, Array]:
-    """The objective, and the relative gradient norm of `minimise` in its coordinates; losses and lengths of columns (C,)."""
+def _measure(
+    problem: Problem, params: Params, losses: Array, lengths: Array, gradients: Array
+) -> tuple[Array, Array]:
+    """The objective, and the relative gradient norm of `minimise` in its coordinates.
+
+    Losses and lengths of columns (C,).
+    """
     if problem.anchor is None:
-        # decay sees lengths only, and another pass over all features would cost a tenth of the solution
+        # decay sees lengths only, and another pass over all features would cost a tenth of the
+        # solution
         params = Params(params.weights, lengths[None, :], params.bias)
     value = jnp.dot(problem.labels.column_weights, losses) + decay(problem, params)
     scale = jnp.sqrt(problem.feature_decay * problem.labels.masses)
-    return value, relative_norm(gradients * problem.labels.column_weights / scale, lengths * scale, value)
+    return value, relative_norm(
+        gradients * problem.labels.column_weights / scale, lengths * scale, value
+    )

@@ -1,7 +1,10 @@
-r"""Cross-entropy under a simplex ETF, many labels at once: Newton's method on $\mathrm{softmax}(z) + s z = q$, a row per label.
+r"""Cross-entropy under a simplex ETF, many labels at once.
 
-With $WW^\top = aP$ the logits of a feature are the feature in other coordinates, and a Newton step costs one exponential an entry and no
-matrix product: $\mathrm{diag}\,p - pp^\top + s$ is inverted by Sherman & Morrison.
+Newton's method on $\mathrm{softmax}(z) + s z = q$, a row per label.
+
+With $WW^\top = aP$ the logits of a feature are the feature in other coordinates, and a Newton step
+costs one exponential an entry and no matrix product: $\mathrm{diag}\,p - pp^\top + s$ is inverted
+by Sherman & Morrison.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from ufm.solvers.newton.backtracking import backtrack, descends
 
 
 class FramePoint(NamedTuple):
-    """Logits (B, K) of zero sum, losses, what is left of the equation, q − p − s z, whether each row is done, and steps."""
+    """Logits (B, K) of zero sum, losses, what is left of the equation, q − p − s z, whether each
+    row is done, and steps."""
 
     logits: Rows
     losses: Float[Array, " B"]
@@ -27,7 +31,10 @@ class FramePoint(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Where the rows stand: p = `exponentials` / `total` with exponentials of z − `top`; q − p, and its sum, which is rounding."""
+    """Where the rows stand: p = `exponentials` / `total` with exponentials of z − `top`.
+
+    q − p, and its sum, which is rounding.
+    """
 
     logits: Rows
     value: Float[Array, " B"]
@@ -41,26 +48,38 @@ class _State(NamedTuple):
 
 
 def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
-    """The logits z of zero sum with softmax(z) + s z = q, for targets q that sum to one in each row.
+    """The logits z of zero sum with softmax(z) + s z = q, for targets q that sum to one in each
+    row.
 
-    A row is done when a full step is so short that what is left after it, its square, is of the order of rounding.
+    A row is done when a full step is so short that what is left after it, its square, is of the
+    order of rounding.
     """
     K, eps = targets.shape[1], jnp.finfo(targets.dtype).eps
     small = float(eps) ** 0.45
 
     def at(logits: Rows):
         top = jnp.max(logits, axis=1, keepdims=True)
-        # the difference is used nowhere else, lest it be stored, and the exponential, by itself, be three times as slow
+        # the difference is used nowhere else, lest it be stored, and the exponential, by itself, be
+        # three times as slow
         exponentials = jnp.exp(logits - top)
         total = jnp.sum(exponentials, axis=1, keepdims=True)
-        # computed once: computed again next to the sum it may be rounded otherwise, and the sum would no longer be its rounding
+        # computed once: computed again next to the sum it may be rounded otherwise, and the sum
+        # would no longer be its rounding
         difference = jax.lax.optimization_barrier(targets - exponentials / total)
         lost, gain, square = sums(difference, targets * logits, logits**2)
-        return (jnp.log(total) + top - gain + 0.5 * s * square)[:, 0], exponentials, difference, total, top, lost
+        return (
+            (jnp.log(total) + top - gain + 0.5 * s * square)[:, 0],
+            exponentials,
+            difference,
+            total,
+            top,
+            lost,
+        )
 
     def equation(state: _State) -> tuple[Rows, Rows]:
         p = state.exponentials / state.total
-        # q − p sums to zero; what it has lost to rounding at p near 1 is, at small s, more than the residual of that class
+        # q − p sums to zero; what it has lost to rounding at p near 1 is, at small s, more than the
+        # residual of that class
         return p, state.difference - p * state.lost - s * state.logits
 
     def step(state: _State) -> _State:
@@ -87,7 +106,11 @@ def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
 
     logits = entropy_start(targets, s)
     start = _State(logits, *at(logits), done=jnp.zeros(len(targets), bool), steps=jnp.asarray(0))
-    end = jax.lax.while_loop(lambda state: ~jnp.all(state.done) & (state.steps < max_steps), step, start)
+    end = jax.lax.while_loop(
+        lambda state: ~jnp.all(state.done) & (state.steps < max_steps), step, start
+    )
     # relative to the largest logit: near one-hot targets their difference is tiny
     (gain,) = sums(targets * (end.logits - end.top))
-    return FramePoint(end.logits, (jnp.log(end.total) - gain)[:, 0], equation(end)[1], end.done, end.steps)
+    return FramePoint(
+        end.logits, (jnp.log(end.total) - gain)[:, 0], equation(end)[1], end.done, end.steps
+    )

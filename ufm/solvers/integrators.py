@@ -1,4 +1,5 @@
-"""The explicit Runge–Kutta methods that flows are integrated with, by name, and the controller that notices steps too small to count."""
+"""The explicit Runge–Kutta methods that flows are integrated with, by name, and the controller that
+notices steps too small to count."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 
 from ufm._validate import Shown, require, require_instance
 
-# name → (method, order). Implicit methods were 3 to 1000 times slower on every flow tried (they are also not needed: a flow is as stiff as
-# the ratio of its largest to its smallest curvature, some hundreds), so none is here.
+# name → (method, order). Implicit methods were 3 to 1000 times slower on every flow tried (they are
+# also not needed: a flow is as stiff as the ratio of its largest to its smallest curvature, some
+# hundreds), so none is here.
 INTEGRATORS = {
     "euler": (diffrax.Euler(), 1),
     "heun": (diffrax.Heun(), 2),
@@ -24,9 +26,11 @@ _ULPS = 4.0
 
 
 class Controller(diffrax.AbstractStepSizeController):
-    """The usual error control, which also fails once the step it wants is lost in the rounding of the time.
+    """The usual error control, which also fails once the step it wants is lost in the rounding of
+    the time.
 
-    Without this a run that cannot meet its tolerance stands still until its budget of steps is spent.
+    Without this a run that cannot meet its tolerance stands still until its budget of steps is
+    spent.
     """
 
     rtol: Any
@@ -42,26 +46,39 @@ class Controller(diffrax.AbstractStepSizeController):
     def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
         return self._inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
 
-    def adapt_step_size(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state):
+    def adapt_step_size(
+        self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
+    ):
         keep, next_t0, next_t1, jump, state, result = self._inner.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
         )
-        lost = next_t1 - next_t0 <= _ULPS * jnp.finfo(jnp.result_type(next_t1)).eps * jnp.abs(next_t0)
+        lost = next_t1 - next_t0 <= _ULPS * jnp.finfo(jnp.result_type(next_t1)).eps * jnp.abs(
+            next_t0
+        )
         result = diffrax.RESULTS.where(lost, diffrax.RESULTS.dt_min_reached, result)
         return keep, next_t0, next_t1, jump, state, result
 
 
 def integrator_of(integrator, *, adaptive: bool) -> diffrax.AbstractSolver:
-    """The method for a name, or a diffrax method as it is; `ValueError` for an implicit one and for Euler with adaptive steps."""
+    """The method for a name, or a diffrax method as it is.
+
+    `ValueError` for an implicit one and for Euler with adaptive steps.
+    """
     if isinstance(integrator, str):
-        known = f"`integrator` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver"
+        known = (
+            f"`integrator` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver"
+        )
         require(integrator in INTEGRATORS, known, Shown(integrator))
         method = INTEGRATORS[integrator][0]
     else:
-        require_instance("integrator", integrator, diffrax.AbstractSolver, "a name or a diffrax solver")
+        require_instance(
+            "integrator", integrator, diffrax.AbstractSolver, "a name or a diffrax solver"
+        )
         method = integrator
     require(
-        not isinstance(method, diffrax.AbstractImplicitSolver), "`integrator` must be explicit; implicit ones are slower here", integrator
+        not isinstance(method, diffrax.AbstractImplicitSolver),
+        "`integrator` must be explicit; implicit ones are slower here",
+        integrator,
     )
     require(
         not adaptive or isinstance(method, diffrax.AbstractAdaptiveSolver),

@@ -1,7 +1,9 @@
-"""Small one-layer problems with the lanes in the last axis: value, gradient and Hessian of all of them at once.
+"""Small one-layer problems with the lanes in the last axis.
 
-Batched products of 10 × 10 matrices are slow on a CPU; written as a sum of elementwise products over the contracted index they vectorise
-over the lanes.
+Value, gradient and Hessian of all of them at once.
+
+Batched products of 10 × 10 matrices are slow on a CPU; written as a sum of elementwise products
+over the contracted index they vectorise over the lanes.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from ufm.model import Problem
 
 
 class LaneProblems(eqx.Module):
-    """Problems, lanes last (first in the queue). Logits are `logit_scale` times the product of the scaled factors, plus the bias."""
+    """Problems, lanes last (first in the queue).
+
+    Logits are `logit_scale` times the product of the scaled factors, plus the bias.
+    """
 
     targets: Float[Array, "K C B"]
     column_weights: Float[Array, "C B"]
@@ -55,7 +60,9 @@ def dot(a, b):
 
 def select(flag, new, old):
     """Lane by lane, `new` where the flag holds."""
-    return jax.tree.map(lambda a, b: jnp.where(flag.reshape((1,) * (a.ndim - 1) + flag.shape), a, b), new, old)
+    return jax.tree.map(
+        lambda a, b: jnp.where(flag.reshape((1,) * (a.ndim - 1) + flag.shape), a, b), new, old
+    )
 
 
 def _split(lanes: LaneProblems, flat) -> _Point:
@@ -63,7 +70,11 @@ def _split(lanes: LaneProblems, flat) -> _Point:
     (K, C, B), bias = lanes.targets.shape, lanes.bias_scale is not None
     d = (flat.shape[0] - bias * K) // (K + C)
     ends = K * d, K * d + d * C
-    return _Point(flat[: ends[0]].reshape(K, d, B), flat[ends[0] : ends[1]].reshape(d, C, B), flat[ends[1] :] if bias else None)
+    return _Point(
+        flat[: ends[0]].reshape(K, d, B),
+        flat[ends[0] : ends[1]].reshape(d, C, B),
+        flat[ends[1] :] if bias else None,
+    )
 
 
 def _join(x: _Point):
@@ -80,14 +91,22 @@ def _logits(lanes: LaneProblems, x: _Point):
 
 
 def _bias_gradient(lanes: LaneProblems, bias, dual):
-    """Gradient in the scaled bias, for the loss gradients `dual` (K, C, B); a Hessian product for directions of both."""
+    """Gradient in the scaled bias, for the loss gradients `dual` (K, C, B).
+
+    a Hessian product for directions of both.
+    """
     assert lanes.bias_scale is not None
     gradient = jnp.sum(dual * lanes.column_weights[None], axis=1) * lanes.bias_scale[None]
-    return gradient if lanes.lambda_b is None else gradient + (lanes.lambda_b * lanes.bias_scale**2)[None] * bias
+    return (
+        gradient
+        if lanes.lambda_b is None
+        else gradient + (lanes.lambda_b * lanes.bias_scale**2)[None] * bias
+    )
 
 
 def evaluate(lanes: LaneProblems, flat):
-    """Value, squared length of the point, gradient, and the Hessian as a function of a direction, of every lane."""
+    """Value, squared length of the point, gradient, and the Hessian as a function of a direction,
+    of every lane."""
     x = _split(lanes, flat)
 
     def gradients(logits):
@@ -114,14 +133,20 @@ def evaluate(lanes: LaneProblems, flat):
 
     def hessian(direction):
         v = _split(lanes, direction)
-        moved = (_product(v.classifier, x.features, "nn") + _product(x.classifier, v.features, "nn")) * lanes.logit_scale[None]
+        moved = (
+            _product(v.classifier, x.features, "nn") + _product(x.classifier, v.features, "nn")
+        ) * lanes.logit_scale[None]
         if v.bias is not None and lanes.bias_scale is not None:
             moved = moved + (v.bias * lanes.bias_scale[None])[:, None]
         turned = curved(moved)
         scaled = turned * outer[None]
         product = _Point(
-            _product(scaled, x.features, "nt") + _product(scaled_dual, v.features, "nt") + v.classifier,
-            _product(v.classifier, scaled_dual, "tn") + _product(x.classifier, scaled, "tn") + v.features,
+            _product(scaled, x.features, "nt")
+            + _product(scaled_dual, v.features, "nt")
+            + v.classifier,
+            _product(v.classifier, scaled_dual, "tn")
+            + _product(x.classifier, scaled, "tn")
+            + v.features,
             None if v.bias is None else _bias_gradient(lanes, v.bias, turned),
         )
         return _join(product)

@@ -1,4 +1,7 @@
-"""Many stacked problems of equal shapes, each minimised from its own random start: the way that suits the machine and the problem."""
+"""Many stacked problems of equal shapes, each minimised from its own random start.
+
+The way that suits the machine and the problem.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from ufm.solvers.newton.lanes import LaneResults, newton_lanes
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_starts
 
-# Products are sums of at most so many terms, written out: more compile slowly, and have enough work of their own.
+# Products are sums of at most so many terms, written out: more compile slowly, and have enough work
+# of their own.
 _LARGEST = 24
 
 
@@ -28,18 +32,28 @@ def plain(problem: Problem) -> bool:
 
 
 def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
-    """The problem with the smallest d of the same optimum: $W H$ has rank at most min(K, C), and more of d is free rotations only."""
+    """The problem with the smallest d of the same optimum.
+
+    $W H$ has rank at most min(K, C), and more of d is free rotations only.
+    """
     d = min(problem.feature_dim, *problem.labels.targets.shape)
     if not plain(problem) or not isinstance(solver, Newton) or d == problem.feature_dim:
         return problem
     return problem.replace(widths=(d,))
 
 
-def start_lanes(problems: Problem, keys: PRNGKeyArray, *, solver: AbstractSolver) -> tuple[Problem, Float[Array, "L n"]]:
-    """Stacked problems as they are solved, and a random start for each in flat coordinates. Runs inside `jit`."""
+def start_lanes(
+    problems: Problem, keys: PRNGKeyArray, *, solver: AbstractSolver
+) -> tuple[Problem, Float[Array, "L n"]]:
+    """Stacked problems as they are solved, and a random start for each in flat coordinates.
+
+    Runs inside `jit`.
+    """
     # vmap strips the leading axis, so that shapes are those of one problem
     small = jax.vmap(functools.partial(narrowed, solver=solver))(problems)
-    starts = jax.vmap(lambda p, k: jax.tree.map(lambda leaf: leaf[0], random_starts(p, k, 1)))(small, keys)
+    starts = jax.vmap(lambda p, k: jax.tree.map(lambda leaf: leaf[0], random_starts(p, k, 1)))(
+        small, keys
+    )
     return small, jax.vmap(to_flat)(small, starts)
 
 
@@ -52,36 +66,60 @@ def minimise_lanes(
     solver: AbstractSolver,
     platform: str,
 ) -> LaneResults:
-    """The first `number` of what `start_lanes` made; the others stay where they are. Runs inside `jit`.
+    """The first `number` of what `start_lanes` made; the others stay where they are.
 
-    A lane is what `minimise` makes of its problem and key, except that `Newton` solves a one-layer problem with d > min(K, C) at
-    d = min(K, C), from a start of that size.
+    Runs inside `jit`.
+
+    A lane is what `minimise` makes of its problem and key, except that `Newton` solves a one-layer
+    problem with d > min(K, C) at d = min(K, C), from a start of that size.
     """
     one = jax.tree.map(lambda leaf: leaf[0], small)
-    if platform == "cpu" and isinstance(solver, Newton) and plain(one) and max(one.labels.targets.shape) <= _LARGEST:
+    if (
+        platform == "cpu"
+        and isinstance(solver, Newton)
+        and plain(one)
+        and max(one.labels.targets.shape) <= _LARGEST
+    ):
         return newton_lanes(small, flats, tolerance, number, solver=solver)
     return _each(small, flats, tolerance, number, solver, platform)
 
 
 def widened(problems: Problem, small: Problem, flats: Float[Array, "L n"]) -> Params:
-    """The points that flat ones of `small` stand for in `problems`: with zeros in the further rows of H and columns of W."""
+    """The points that flat ones of `small` stand for in `problems`.
+
+    With zeros in the further rows of H and columns of W.
+    """
     params = jax.vmap(to_params)(small, flats)
     missing = problems.widths[0] - small.widths[0]
     if not missing:
         return params
     weights = tuple(jnp.pad(W, ((0, 0), (0, 0), (0, missing))) for W in params.weights)
-    return Params(weights=weights, features=jnp.pad(params.features, ((0, 0), (0, missing), (0, 0))), bias=params.bias)
+    return Params(
+        weights=weights,
+        features=jnp.pad(params.features, ((0, 0), (0, missing), (0, 0))),
+        bias=params.bias,
+    )
 
 
-def _each(problems: Problem, flats, tolerance, number, solver: AbstractSolver, platform: str) -> LaneResults:
+def _each(
+    problems: Problem, flats, tolerance, number, solver: AbstractSolver, platform: str
+) -> LaneResults:
     """Every lane by `Solver.step`, as `minimise` does it."""
 
     def run(problem, flat, wanted):
-        state: State = advance(problem, solver, wanted, solver.max_steps, solver.init(problem, flat))
+        state: State = advance(
+            problem, solver, wanted, solver.max_steps, solver.init(problem, flat)
+        )
         code = code_of(state, wanted)
         code = jnp.where(code == Result.RUNNING, int(Result.MAX_STEPS), code)
-        value = objective(problem, to_params(problem, state.flat)) if problem.logarithmic else state.value
-        return LaneResults(state.flat, value, state.grad_norm, code, state.num_steps, state.num_evaluations)
+        value = (
+            objective(problem, to_params(problem, state.flat))
+            if problem.logarithmic
+            else state.value
+        )
+        return LaneResults(
+            state.flat, value, state.grad_norm, code, state.num_steps, state.num_evaluations
+        )
 
     # a lane past the number has nothing to do
     wanted = jnp.where(jnp.arange(flats.shape[0]) < number, tolerance, jnp.inf)

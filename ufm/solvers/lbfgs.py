@@ -17,9 +17,12 @@ from ufm.solvers.solver import AbstractSolver, State
 
 
 class LBFGS(AbstractSolver):
-    """Limited-memory BFGS with a zoom line search (optax). `memory_size`: pairs kept. `max_steps`: iterations.
+    """Limited-memory BFGS with a zoom line search (optax). `memory_size`: pairs kept.
 
-    Gradients only: cheaper per step than Newton at very large sizes, more steps, and blind to negative curvature.
+    `max_steps`: iterations.
+
+    Gradients only: cheaper per step than Newton at very large sizes, more steps, and blind to
+    negative curvature.
     """
 
     max_steps: int = eqx.field(static=True, default=20_000)
@@ -30,14 +33,19 @@ class LBFGS(AbstractSolver):
 
     def init(self, problem: Problem, flat: Flat) -> State:
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        return State.fresh(flat, value, gradient, memory=optax.lbfgs(memory_size=self.memory_size).init(flat))
+        return State.fresh(
+            flat, value, gradient, memory=optax.lbfgs(memory_size=self.memory_size).init(flat)
+        )
 
     def step(self, problem: Problem, state: State) -> State:
-        return lbfgs_step(lambda flat: flat_objective(problem, flat), state, memory_size=self.memory_size)
+        return lbfgs_step(
+            lambda flat: flat_objective(problem, flat), state, memory_size=self.memory_size
+        )
 
 
 def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size: int) -> State:
-    """One step on a function of flat vectors, from a state whose memory is that of `optax.lbfgs`."""
+    """One step on a function of flat vectors, from a state whose memory is that of
+    `optax.lbfgs`."""
 
     def function(flat):
         # the line search tries its steps in the default dtype
@@ -46,13 +54,22 @@ def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size:
     # optax.lbfgs mixes int32 and int64 counters, which strict promotion refuses
     with jax.numpy_dtype_promotion("standard"):
         updates, memory = optax.lbfgs(memory_size=memory_size).update(
-            state.gradient, state.memory, state.flat, value=state.value, grad=state.gradient, value_fn=function
+            state.gradient,
+            state.memory,
+            state.flat,
+            value=state.value,
+            grad=state.gradient,
+            value_fn=function,
         )
         flat = jnp.asarray(optax.apply_updates(state.flat, updates))
         memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, state.memory)
         # the line search has both at the point it chose
         value, gradient = optax.tree.get(memory, "value"), optax.tree.get(memory, "grad")
-    evaluations = optax.tree.get(memory, "info").num_linesearch_steps.astype(state.num_evaluations.dtype)
+    evaluations = optax.tree.get(memory, "info").num_linesearch_steps.astype(
+        state.num_evaluations.dtype
+    )
     # the line search returns the point itself once the decrease it looks for is below rounding
     stalled = jnp.all(flat == state.flat) | ~jnp.isfinite(value)
-    return state.moved(~stalled, flat, value, gradient, memory=memory, evaluations=evaluations, stalled=stalled)
+    return state.moved(
+        ~stalled, flat, value, gradient, memory=memory, evaluations=evaluations, stalled=stalled
+    )

@@ -31,7 +31,8 @@ from ufm.tolerances import gradient_tolerance
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
 _PIECE_SECONDS = 0.3
-# Starts whose values agree to this are the same optimum; the one with the smallest gradient is returned.
+# Starts whose values agree to this are the same optimum; the one with the smallest gradient is
+# returned.
 _SAME_VALUE = 1e-9
 # The default solvers, made once: a module of many fields takes a tenth of a millisecond to make.
 _NEWTON, _PROJECTED = Newton(), ProjectedNewton()
@@ -51,22 +52,27 @@ def minimise(
 ) -> Solution:
     r"""Minimise the objective from random starts that know nothing of any predicted optimum.
 
-    `key`: a `jax.random.key`, for random starts; instead of it `start`, a point of the user's, or `resume`, an earlier solution of the same
-    problem and solver to go on from. `solver`: `Newton()` unless given, `ProjectedNewton()` for nonnegative features (which needs it);
-    `LBFGS`, `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to run in one call; the best is returned, `values`
-    and `codes` report all. `tolerance`: on the relative gradient norm $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is
-    multiplied by the root of its λ (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative features the gradient is the
-    projected one, without the entries that push a zero below zero. `throw`: raise `SolveFailed` (with `.solution`) unless CONVERGED.
-    `progress`: show progress on standard error; None shows it on a terminal once a second has passed.
+    `key`: a `jax.random.key`, for random starts; instead of it `start`, a point of the user's, or
+    `resume`, an earlier solution of the same problem and solver to go on from. `solver`: `Newton()`
+    unless given, `ProjectedNewton()` for nonnegative features (which needs it); `LBFGS`,
+    `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to run in one call; the
+    best is returned, `values` and `codes` report all. `tolerance`: on the relative gradient norm
+    $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied by the root of its λ
+    (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative features the gradient is
+    the projected one, without the entries that push a zero below zero. `throw`: raise `SolveFailed`
+    (with `.solution`) unless CONVERGED. `progress`: show progress on standard error; None shows it
+    on a terminal once a second has passed.
 
-    Returns a `Solution`. A stationary point is not proved to be optimal: for M = 1 look at `certify`, for M >= 2 the origin and its like
-    are local minima (use several `starts`, and `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
+    Returns a `Solution`. A stationary point is not proved to be optimal: for M = 1 look at
+    `certify`, for M >= 2 the origin and its like are local minima (use several `starts`, and
+    `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
     resumed.
 
-    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a free bias under a softmax loss with a class that no
-    target holds (the infimum is not attained), a start of the wrong shape, dtype or sign, a
-    solver without bounds for nonnegative features, a tolerance that the dtype cannot reach or that every point meets (>= 1), or none or
-    several of `key`, `start` and `resume`.
+    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a free bias under a
+    softmax loss with a class that no target holds (the infimum is not attained), a start of the
+    wrong shape, dtype or sign, a solver without bounds for nonnegative features, a tolerance that
+    the dtype cannot reach or that every point meets (>= 1), or none or several of `key`, `start`
+    and `resume`.
     """
     require_instance("problem", problem, Problem)
     solver = suitable_solver(problem, solver)
@@ -76,7 +82,9 @@ def minimise(
     starts = require_whole("starts", starts, most=MOST_STARTS)
     require_flag("throw", throw)
     require_flag("progress", progress, optional=True)
-    require(starts == 1 or key is not None, "`starts` > 1 needs random starts, that is `key`", starts)
+    require(
+        starts == 1 or key is not None, "`starts` > 1 needs random starts, that is `key`", starts
+    )
     require_minimum(problem, "a minimiser")
     tolerance = gradient_tolerance(tolerance, problem.dtype)
     threshold = jnp.asarray(tolerance, problem.dtype)
@@ -101,7 +109,10 @@ def minimise(
 
 
 def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progress):
-    """Go on in pieces until every start has stopped or spent the budget; Ctrl-C keeps the last piece."""
+    """Go on in pieces until every start has stopped or spent the budget.
+
+    Ctrl-C keeps the last piece.
+    """
     bar, interrupted = None, False
     began = time.monotonic()
     try:
@@ -115,7 +126,10 @@ def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progre
                 bar = Progress("minimise", total=budget, show=progress)
                 bar.began = began
             seconds = time.monotonic() - began
-            bar.update(int(steps[running].min()), f"relative gradient norm {float(np.min(states.grad_norm)):.1e}")
+            bar.update(
+                int(steps[running].min()),
+                f"relative gradient norm {float(np.min(states.grad_norm)):.1e}",
+            )
             done = int(steps[running].min())
             piece = next_piece(piece, seconds)
             began = time.monotonic()
@@ -153,13 +167,23 @@ def next_piece(piece: int, seconds: float) -> int:
 
 
 def _first_piece(problem: Problem) -> int:
-    """Steps of the first piece: about a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small problem."""
-    inner = sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * problem.labels.num_columns
+    """Steps of the first piece.
+
+    About a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small
+    problem.
+    """
+    inner = (
+        sum(rows * columns for rows, columns in problem.weight_shapes)
+        + problem.feature_dim * problem.labels.num_columns
+    )
     return int(np.clip(1e9 / (30 * inner * problem.labels.num_classes), 1, 1000))
 
 
 def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> AbstractSolver:
-    """The default of a problem for None; `ValueError` for what is no solver, and for one that cannot stay in the domains."""
+    """The default of a problem for None.
+
+    `ValueError` for what is no solver, and for one that cannot stay in the domains.
+    """
     domains = problem.domains
     default = _PROJECTED if any(domain.nonnegative for domain in domains.values()) else _NEWTON
     if solver is None:
@@ -175,9 +199,12 @@ def require_same_problem(problem, resume: Solution) -> None:
     """`ValueError` unless `resume` is a solution of this very problem."""
     require_instance("resume", resume, Solution)
     same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
-        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
     )
-    require(same, "`resume` must be a solution of the same problem", "a solution of another problem")
+    require(
+        same, "`resume` must be a solution of the same problem", "a solution of another problem"
+    )
 
 
 def _require_same_solver(problem: Problem, solver: AbstractSolver, states: State) -> None:
@@ -185,7 +212,8 @@ def _require_same_solver(problem: Problem, solver: AbstractSolver, states: State
     flat = jax.tree.map(lambda leaf: leaf[0], states.flat)
     own = jax.eval_shape(_fresh, problem, solver, flat)
     same = jax.tree.structure(own) == jax.tree.structure(states) and all(
-        np.shape(a)[1:] == b.shape for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True)
+        np.shape(a)[1:] == b.shape
+        for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True)
     )
     require(same, "`resume` must be a solution of the same solver", f"another one than {solver}")
 
@@ -196,7 +224,10 @@ def code_of(state: State, tolerance: Float[Array, ""]) -> Int[Array, ""]:
 
 
 def advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: State) -> State:
-    """Steps of a solver until it has a result, or has taken `limit` of them in all. Runs inside `jit`."""
+    """Steps of a solver until it has a result, or has taken `limit` of them in all.
+
+    Runs inside `jit`.
+    """
 
     def running(state: State):
         return (code_of(state, tolerance) == Result.RUNNING) & (state.num_steps < limit)
@@ -207,7 +238,9 @@ def advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: S
 def _over_starts(function, states):
     """`function` of every start."""
     if jax.tree.leaves(states)[0].shape[0] == 1:
-        return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], states)))
+        return jax.tree.map(
+            lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], states))
+        )
     return over_lanes(function, states, platform=jax.default_backend())
 
 
@@ -219,7 +252,14 @@ def _outcome(problem: Problem, states: State, tolerance):
     params = to_params(problem, states.flat[best])
     # not from a logarithm, which would lose digits
     value = objective(problem, params) if problem.logarithmic else states.value[best]
-    return states, jax.vmap(lambda state: code_of(state, tolerance))(states), best, params, value, states.grad_norm[best]
+    return (
+        states,
+        jax.vmap(lambda state: code_of(state, tolerance))(states),
+        best,
+        params,
+        value,
+        states.grad_norm[best],
+    )
 
 
 @jax.jit
@@ -235,13 +275,17 @@ def _continue(problem: Problem, solver: AbstractSolver, tolerance, limit, states
 
 def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, params: Params):
     def run(params: Params) -> State:
-        return advance(problem, solver, tolerance, limit, solver.init(problem, to_flat(problem, params)))
+        return advance(
+            problem, solver, tolerance, limit, solver.init(problem, to_flat(problem, params))
+        )
 
     return _outcome(problem, _over_starts(run, params), tolerance)
 
 
 @functools.partial(jax.jit, static_argnames="starts")
-def _launch(problem: Problem, solver: AbstractSolver, tolerance, limit, key: PRNGKeyArray, starts: int):
+def _launch(
+    problem: Problem, solver: AbstractSolver, tolerance, limit, key: PRNGKeyArray, starts: int
+):
     return _begin(problem, solver, tolerance, limit, random_starts(problem, key, starts))
 
 

@@ -1,4 +1,7 @@
-"""What a solver is: a start and a step on one state. The loop around them is written once, in `loop.py`."""
+"""What a solver is: a start and a step on one state.
+
+The loop around them is written once, in `loop.py`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from ufm.solvers.coordinates import Flat, relative_norm
 
 
 class State(eqx.Module):
-    """Where a run stands: the point in solver coordinates, value and gradient there, and the solver's own memory."""
+    """Where a run stands.
+
+    The point in solver coordinates, value and gradient there, and the solver's own memory.
+    """
 
     flat: Flat
     value: Float[Array, ""]
@@ -43,10 +49,22 @@ class State(eqx.Module):
             stalled=jnp.asarray(False),
         )
 
-    def moved(self, accepted, flat: Flat, value, gradient: Flat, *, memory, evaluations, stalled: bool | Array = False) -> State:
+    def moved(
+        self,
+        accepted,
+        flat: Flat,
+        value,
+        gradient: Flat,
+        *,
+        memory,
+        evaluations,
+        stalled: bool | Array = False,
+    ) -> State:
         """The state after one step, which stays where it was unless the step is accepted."""
         flat, value, gradient = jax.tree.map(
-            lambda new, old: jnp.where(accepted, new, old), (flat, value, gradient), (self.flat, self.value, self.gradient)
+            lambda new, old: jnp.where(accepted, new, old),
+            (flat, value, gradient),
+            (self.flat, self.value, self.gradient),
         )
         return State(
             flat=flat,
@@ -68,7 +86,10 @@ def result_of(value: Array, grad_norm: Array, stalled: Array, tolerance: Array) 
 
 
 class AbstractSolver(eqx.Module):
-    """A method that goes from a state to the next one. Its arrays are traced, its budget `max_steps` is static."""
+    """A method that goes from a state to the next one.
+
+    Its arrays are traced, its budget `max_steps` is static.
+    """
 
     max_steps: eqx.AbstractVar[int]
 
@@ -76,7 +97,10 @@ class AbstractSolver(eqx.Module):
         require_whole("max_steps", self.max_steps)
 
     def covers(self, domain: AbstractDomain) -> bool:
-        """Whether it can keep vectors in a domain; every method in coordinates can, but for bounds on them."""
+        """Whether it can keep vectors in a domain.
+
+        Every method in coordinates can, but for bounds on them.
+        """
         return not domain.nonnegative
 
     @abstractmethod

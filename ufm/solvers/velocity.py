@@ -35,24 +35,35 @@ class AbstractVelocity(eqx.Module):
 
     @abstractmethod
     def polishable(self, problem: Problem, params: Params) -> Problem:
-        """The problem whose minimisation `params` the velocity leads to; `ValueError` where there is none."""
+        """The problem whose minimisation `params` the velocity leads to.
+
+        `ValueError` where there is none.
+        """
 
 
 class GradientVelocity(AbstractVelocity):
-    r"""Every factor at its own rate: $\dot W_m = -\eta_m\,\partial f/\partial W_m$ and $\dot h = -\eta_H\,\partial f/\partial h$.
+    r"""Every factor at its own rate.
 
-    `rates`: scalars, one for each of the free factors, in the shape of `Params`. None is rate 1 for all; rate 0 freezes.
+    $\dot W_m = -\eta_m\,\partial f/\partial W_m$ and $\dot h = -\eta_H\,\partial f/\partial h$.
+
+    `rates`: scalars, one for each of the free factors, in the shape of `Params`. None is rate 1 for
+    all; rate 0 freezes.
     """
 
     rates: Params | None = None
 
-    # the state is the tuple of free factors: diffrax refuses a pytree with an empty part, the weights where they are frozen
+    # the state is the tuple of free factors: diffrax refuses a pytree with an empty part, the
+    # weights where they are frozen
     def state_of(self, problem: Problem, params: Params) -> tuple[Array, ...]:
         return tuple(jax.tree.leaves(problem.free_part(params)))
 
     def params_of(self, problem: Problem, state: tuple[Array, ...]) -> Params:
         number = 0 if problem.frozen else problem.depth
-        free = Params(weights=state[:number], features=state[number], bias=state[number + 1] if problem.has_bias else None)
+        free = Params(
+            weights=state[:number],
+            features=state[number],
+            bias=state[number + 1] if problem.has_bias else None,
+        )
         # where the integrator has left a domain by its tolerance
         return problem.filled(problem.projected(free))
 
@@ -62,13 +73,17 @@ class GradientVelocity(AbstractVelocity):
         if self.rates is None:
             return tuple(-leaf for leaf in jax.tree.leaves(gradient))
         rates = jax.tree.leaves(self.rates)
-        return tuple(-rate * leaf for rate, leaf in zip(rates, jax.tree.leaves(gradient), strict=True))
+        return tuple(
+            -rate * leaf for rate, leaf in zip(rates, jax.tree.leaves(gradient), strict=True)
+        )
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
         if self.rates is None:
             return problem
         frozen = [float(rate) == 0 for rate in self.rates.weights]
-        rest = [float(rate) == 0 for rate in jax.tree.leaves((self.rates.features, self.rates.bias))]
+        rest = [
+            float(rate) == 0 for rate in jax.tree.leaves((self.rates.features, self.rates.bias))
+        ]
         require(
             not any(rest) and (all(frozen) or not any(frozen)),
             "`polish` needs `rates` that freeze nothing, or all of the weights and nothing else",
@@ -80,7 +95,10 @@ class GradientVelocity(AbstractVelocity):
 
 
 def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
-    """The rates that a user gave by part, one for each free factor; `ValueError` for unknown parts, wrong numbers of them or rates < 0."""
+    """The rates that a user gave by part, one for each free factor.
+
+    `ValueError` for unknown parts, wrong numbers of them or rates < 0.
+    """
     if rates is None:
         return None
     parts = {"weights", "features", "bias"}

@@ -1,1 +1,4 @@
-"""The rooms behind `ufm.sweep`: what is swept, how a chunk of lanes is solved, where chunks are kept, and who works on them."""
+"""The rooms behind `ufm.sweep`.
+
+What is swept, how a chunk of lanes is solved, where chunks are kept, and who works on them.
+"""

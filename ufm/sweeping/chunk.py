@@ -1,4 +1,7 @@
-"""One chunk of lanes: from problems and keys to arrays of numbers, compiled once for each shape, sharded over devices."""
+"""One chunk of lanes.
+
+From problems and keys to arrays of numbers, compiled once for each shape, sharded over devices.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ Arrays = dict[str, np.ndarray]
 
 KEEP = ("params", "logits")
 
-# By itself XLA keeps to vectors of 256 bits, also on processors that have longer ones: a solve took a fourth longer.
+# By itself XLA keeps to vectors of 256 bits, also on processors that have longer ones: a solve took
+# a fourth longer.
 _COMPILER = {"cpu": {"xla_cpu_prefer_vector_width": 512}}
 
 
@@ -42,7 +46,11 @@ class Report:
 
 def scalar_metrics() -> tuple[str, ...]:
     """The metrics that are one number."""
-    return tuple(field.name for field in dataclasses.fields(Metrics) if not field.name.endswith(("_norms", "_classes")))
+    return tuple(
+        field.name
+        for field in dataclasses.fields(Metrics)
+        if not field.name.endswith(("_norms", "_classes"))
+    )
 
 
 def certifiable(problem: Problem) -> bool:
@@ -69,7 +77,9 @@ def measured(problems: Problem, params: Params, *, report: Report, platform: str
     if "logits" in report.keep:
         out["logits"] = jax.vmap(lambda p: p.logits)(params)
     if "params" in report.keep:
-        out |= {f"weights_{i}": W for i, W in enumerate(params.weights)} | {"features": params.features}
+        out |= {f"weights_{i}": W for i, W in enumerate(params.weights)} | {
+            "features": params.features
+        }
         if params.bias is not None:
             out["bias"] = params.bias
     return out
@@ -80,15 +90,21 @@ _objectives = jax.jit(jax.vmap(objective))
 
 
 def _start(problems: Problem, key: PRNGKeyArray, seeds, *, solver: AbstractSolver):
-    return start_lanes(problems, jax.vmap(lambda seed: jax.random.fold_in(key, seed))(seeds), solver=solver)
+    return start_lanes(
+        problems, jax.vmap(lambda seed: jax.random.fold_in(key, seed))(seeds), solver=solver
+    )
 
 
-def _solve(small: Problem, flats, tolerance, number, *, solver: AbstractSolver, platform: str) -> LaneResults:
+def _solve(
+    small: Problem, flats, tolerance, number, *, solver: AbstractSolver, platform: str
+) -> LaneResults:
     # `number` (1,) is the share of this device
     return minimise_lanes(small, flats, tolerance, number[0], solver=solver, platform=platform)
 
 
-def _finish(problems: Problem, small: Problem, found: LaneResults, *, report: Report, platform: str) -> dict:
+def _finish(
+    problems: Problem, small: Problem, found: LaneResults, *, report: Report, platform: str
+) -> dict:
     return {
         "value": found.value,
         "grad_norm": found.grad_norm,
@@ -99,7 +115,11 @@ def _finish(problems: Problem, small: Problem, found: LaneResults, *, report: Re
 
 
 def _programs(devices: tuple[Any, ...], solver: AbstractSolver, report: Report):
-    """The compiled parts of a chunk: each is compiled as a simple program, and what does not depend on the report once for all reports."""
+    """The compiled parts of a chunk.
+
+    Each is compiled as a simple program, and what does not depend on the report once for all
+    reports.
+    """
     platform = devices[0].platform
     return (
         _program(_start, devices, (SHARED, SAME, SHARED), solver=solver),
@@ -118,7 +138,10 @@ def _program(part: Callable, devices: tuple[Any, ...], specs, **fixed):
 
 @dataclass(frozen=True)
 class Minimise:
-    """Minimisation of chunks. `width`: lanes that every call is compiled for, a multiple of the number of devices."""
+    """Minimisation of chunks.
+
+    `width`: lanes that every call is compiled for, a multiple of the number of devices.
+    """
 
     key: PRNGKeyArray
     solver: AbstractSolver
@@ -138,7 +161,9 @@ class Minimise:
         start, solve, finish = _programs(self.devices, self.solver, self.report)
         with jax.default_device(self.devices[0]):
             small, flats = jax.block_until_ready(start(problems, self.key, seeds[place]))
-            found = jax.block_until_ready(solve(small, flats, np.asarray(self.tolerance, flats.dtype), counts))
+            found = jax.block_until_ready(
+                solve(small, flats, np.asarray(self.tolerance, flats.dtype), counts)
+            )
             out = finish(problems, small, found)
             return {name: np.asarray(array)[:number] for name, array in jax.device_get(out).items()}
 
@@ -164,11 +189,19 @@ class Flow:
         place = np.minimum(np.arange(self.width), number - 1)
         keys = jax.vmap(lambda seed: jax.random.fold_in(self.key, seed))(jnp.asarray(seeds[place]))
         singles = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), problems) for i in place]
-        options = {"keep_params": False, "threads": self.threads, "devices": self.devices, "progress": False} | dict(self.options)
+        options = {
+            "keep_params": False,
+            "threads": self.threads,
+            "devices": self.devices,
+            "progress": False,
+        } | dict(self.options)
         run = flow_batch(singles, ts=self.ts, keys=keys, **options)
         if any(result is Result.INTERRUPTED for result in run.results):
             raise KeyboardInterrupt
-        return {name: np.asarray(array)[:number] for name, array in jax.device_get(self._report(run)).items()}
+        return {
+            name: np.asarray(array)[:number]
+            for name, array in jax.device_get(self._report(run)).items()
+        }
 
     def _report(self, run: Trajectory) -> dict:
         problems = jax.tree.map(jnp.asarray, run.problem)
@@ -179,4 +212,8 @@ class Flow:
             "trajectory": run.value,
         }
         out |= _measured(problems, run.final, report=self.report, platform=self.devices[0].platform)
-        return out | {name: array for name, array in run.observables.items() if isinstance(array, jax.Array) and array.ndim == 2}
+        return out | {
+            name: array
+            for name, array in run.observables.items()
+            if isinstance(array, jax.Array) and array.ndim == 2
+        }

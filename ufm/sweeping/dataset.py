@@ -23,25 +23,39 @@ _ABOUT = ("lane", "seconds")
 
 
 def dataset_of(manifest: Mapping[str, Any], chunks: Mapping[int, Arrays], missing: Result):
-    """`chunks`: number → results and their lanes. Lanes of chunks that are not there are NaN (0 for counts), their code is `missing`."""
+    """`chunks`: number → results and their lanes.
+
+    Lanes of chunks that are not there are NaN (0 for counts), their code is `missing`.
+    """
     import xarray
 
     shape, dims = tuple(manifest["shape"]), tuple(manifest["dims"])
-    names = dict.fromkeys(("value", "code")) | dict.fromkeys(name for arrays in chunks.values() for name in arrays)
+    names = dict.fromkeys(("value", "code")) | dict.fromkeys(
+        name for arrays in chunks.values() for name in arrays
+    )
     for name in _ABOUT:
         names.pop(name, None)
     variables = {}
     for name in names:
         parts = [(arrays["lane"], arrays[name]) for arrays in chunks.values() if name in arrays]
-        flat = _scattered(int(np.prod(shape, dtype=int)), parts, missing=missing if name == "code" else None, dtype=manifest["dtype"])
+        flat = _scattered(
+            int(np.prod(shape, dtype=int)),
+            parts,
+            missing=missing if name == "code" else None,
+            dtype=manifest["dtype"],
+        )
         inner = flat.shape[1:]
-        variables[name] = ((*dims, *_inner(name, len(inner), manifest)), flat.reshape(*shape, *inner))
+        variables[name] = (
+            (*dims, *_inner(name, len(inner), manifest)),
+            flat.reshape(*shape, *inner),
+        )
     data = xarray.Dataset(variables, attrs={name: manifest[name] for name in manifest["attrs"]})
     coordinates: dict[str, Any] = {}
     for name, described in manifest["coordinates"].items():
         values, dim = np.asarray(described["values"]), described["dim"]
         if described["text"] and dim == name:
-            # a dimension is labelled by numbers or words; what cannot be either is numbered, and told beside
+            # a dimension is labelled by numbers or words; what cannot be either is numbered, and
+            # told beside
             coordinates[name] = np.arange(len(values))
             coordinates[f"{name}_values"] = (dim, values)
         else:
@@ -59,10 +73,20 @@ def _inner(name: str, rank: int, manifest) -> tuple[str, ...]:
     return tuple(f"{name}_{axis}" for axis in ("row", "column", *range(2, rank))[:rank])
 
 
-def _scattered(number: int, parts: list[tuple[np.ndarray, np.ndarray]], *, missing: Result | None, dtype: str) -> np.ndarray:
+def _scattered(
+    number: int, parts: list[tuple[np.ndarray, np.ndarray]], *, missing: Result | None, dtype: str
+) -> np.ndarray:
     """One array over all lanes; lanes of smaller shapes are filled up with NaN."""
-    inner = tuple(max(sizes) for sizes in zip(*(array.shape[1:] for _, array in parts), strict=True)) if parts else ()
-    kind = np.result_type(*(array.dtype for _, array in parts)) if parts else np.dtype(np.int8 if missing is not None else dtype)
+    inner = (
+        tuple(max(sizes) for sizes in zip(*(array.shape[1:] for _, array in parts), strict=True))
+        if parts
+        else ()
+    )
+    kind = (
+        np.result_type(*(array.dtype for _, array in parts))
+        if parts
+        else np.dtype(np.int8 if missing is not None else dtype)
+    )
     fill = int(missing) if missing is not None else np.nan if kind.kind == "f" else 0
     out = np.full((number, *inner), fill, kind)
     for lanes, array in parts:
@@ -71,7 +95,10 @@ def _scattered(number: int, parts: list[tuple[np.ndarray, np.ndarray]], *, missi
 
 
 def counted(data, *, seconds: float):
-    """The dataset with the attributes that are counted at the end; `complete` is 1 where every lane was solved and its result is here."""
+    """The dataset with the attributes that are counted at the end.
+
+    `complete` is 1 where every lane was solved and its result is here.
+    """
     codes = np.ravel(data["code"].values)
     unfinished = np.isin(codes, (int(Result.RUNNING), int(Result.INTERRUPTED)))
     ok = np.isin(codes, [int(result) for result in Result if result.ok])

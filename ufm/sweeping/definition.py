@@ -1,4 +1,7 @@
-"""What makes two sweeps the same: a hash of all that their numbers depend on, and what the code of a loss says, which has no hash."""
+"""What makes two sweeps the same.
+
+a hash of all that their numbers depend on, and what the code of a loss says, which has no hash.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ def definition(grid: Grid, groups: Sequence[Group], *rest) -> str:
                 array = np.ascontiguousarray(leaf)
                 digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
             elif callable(leaf):
-                digest.update(f"{leaf.__module__}.{getattr(leaf, '__qualname__', type(leaf).__qualname__)}".encode())
+                name = getattr(leaf, "__qualname__", type(leaf).__qualname__)
+                digest.update(f"{leaf.__module__}.{name}".encode())
             else:
                 digest.update(repr(leaf).encode())
 
@@ -53,13 +57,18 @@ def installed() -> str:
         return "not installed"
 
 
-def planned(groups: Sequence[Group], chunks: Sequence[tuple[int, np.ndarray]]) -> list[dict[str, Any]]:
+def planned(
+    groups: Sequence[Group], chunks: Sequence[tuple[int, np.ndarray]]
+) -> list[dict[str, Any]]:
     """Which lanes each chunk holds, for the manifest."""
     return [plan_of(groups[g].lanes[places]) for g, places in chunks]
 
 
 def probe(groups: Sequence[Group]) -> list[float]:
-    """The loss of each group at one point: a user's loss may keep its name and change what it says."""
+    """The loss of each group at one point.
+
+    a user's loss may keep its name and change what it says.
+    """
     values = []
     for group in groups:
         problem = group.one()
@@ -73,7 +82,9 @@ def require_probed(store: Store, values: list[float]) -> None:
     """`ValueError` where the losses of a store gave other values than those of this sweep."""
     kept = store.manifest["probe"]
     require(
-        np.shape(kept) == np.shape(values) and np.allclose(kept, values, rtol=_SAME_VALUE, atol=0, equal_nan=True),
-        f"`store` must belong to this sweep or not exist, but the loss of {store.path} was {kept} where this sweep's is {values}",
+        np.shape(kept) == np.shape(values)
+        and np.allclose(kept, values, rtol=_SAME_VALUE, atol=0, equal_nan=True),
+        f"`store` must belong to this sweep or not exist, but the loss of {store.path} was "
+        f"{kept} where this sweep's is {values}",
         store.path,
     )

@@ -1,8 +1,11 @@
-"""A folder with what a sweep has found, chunk by chunk: each file is whole or not there, and several processes may fill one store.
+"""A folder with what a sweep has found, chunk by chunk.
 
-`manifest.json` says what the sweep is; `chunks/000000.npz` and so on hold the results of some lanes each; `locks/` says who works on what,
-and forgets it when a process dies. No file is believed by its name: a chunk says of which sweep, version and lanes it is, and is refused
-where that is not what the manifest plans for it, or where a bit of it has changed.
+Each file is whole or not there, and several processes may fill one store.
+
+`manifest.json` says what the sweep is; `chunks/000000.npz` and so on hold the results of some lanes
+each; `locks/` says who works on what, and forgets it when a process dies. No file is believed by
+its name: a chunk says of which sweep, version and lanes it is, and is refused where that is not
+what the manifest plans for it, or where a bit of it has changed.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ _SAME = {
     "format": "format of the store",
     "ufm": "version of ufm",
     "dtype": "dtype",
-    "definition": "definition of the sweep (problems, seeds, key, solver, tolerances or what is reported)",
+    "definition": "definition of the sweep (problems, seeds, key, solver, tolerances or what is "
+    "reported)",
 }
 # What no lane of a chunk that is done can be.
 _UNFINISHED = (Result.RUNNING, Result.INTERRUPTED)
@@ -46,7 +50,10 @@ class Store:
 
     @classmethod
     def enter(cls, path, manifest: Mapping[str, Any]) -> Store:
-        """Begin a store with this manifest, or join the one that is there; `ValueError` where that belongs to another sweep."""
+        """Begin a store with this manifest, or join the one that is there.
+
+        `ValueError` where that belongs to another sweep.
+        """
         path = Path(path)
         require(not path.exists() or path.is_dir(), "`store` must be a folder, or not exist", path)
         with contextlib.ExitStack() as held:
@@ -59,7 +66,8 @@ class Store:
         for name, words in _SAME.items():
             require(
                 store.manifest.get(name) == manifest[name],
-                f"`store` must belong to this sweep or not exist, but {path} has another {words}, and this sweep's is {manifest[name]!r}",
+                f"`store` must belong to this sweep or not exist, but {path} has another "
+                f"{words}, and this sweep's is {manifest[name]!r}",
                 repr(store.manifest.get(name)),
             )
         return store
@@ -75,7 +83,9 @@ class Store:
             number = read.get("format") if isinstance(read, dict) else None
             manifest = checked_json(text) if number == FORMAT else {}
         except ValueError as error:
-            raise ValueError(f"`store` must have a readable manifest; got {file}: {error}") from error
+            raise ValueError(
+                f"`store` must have a readable manifest; got {file}: {error}"
+            ) from error
         require(manifest, f"`store` must have format {FORMAT}", number)
         return cls(path, manifest)
 
@@ -84,7 +94,10 @@ class Store:
         return self.path / "chunks" / f"{chunk:06d}.npz"
 
     def read(self, chunk: int) -> dict[str, np.ndarray] | None:
-        """The results of a chunk, None where it has none; `ValueError` for a file that holds anything else."""
+        """The results of a chunk, None where it has none.
+
+        `ValueError` for a file that holds anything else.
+        """
         try:
             about, arrays = read_sealed(self.file(chunk))
             fault = self._fault(chunk, about, arrays)
@@ -92,7 +105,12 @@ class Store:
             return None
         except (ValueError, OSError) as error:
             fault = str(error)
-        require(fault is None, f"`store` must hold its own chunks, whole; delete {self.file(chunk)} to have it computed again", fault)
+        require(
+            fault is None,
+            f"`store` must hold its own chunks, whole; delete {self.file(chunk)} to have it "
+            f"computed again",
+            fault,
+        )
         return arrays
 
     def write(self, chunk: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -118,7 +136,11 @@ class Store:
         plan = self.manifest["plan"][chunk]
         if not arrays.keys() >= {"lane", "code", "value"} or plan_of(arrays["lane"]) != plan:
             return "results of other lanes"
-        short = [name for name, array in arrays.items() if name != "seconds" and array.shape[:1] != (plan["lanes"],)]
+        short = [
+            name
+            for name, array in arrays.items()
+            if name != "seconds" and array.shape[:1] != (plan["lanes"],)
+        ]
         if short:
             return f"no result of each of its {plan['lanes']} lanes in {', '.join(short)}"
         if not np.isin(arrays["code"], [code for code in Result if code not in _UNFINISHED]).all():
@@ -127,7 +149,10 @@ class Store:
 
     @contextlib.contextmanager
     def claim(self, chunk: int) -> Iterator[bool]:
-        """Whether this process may work on a chunk that is not done yet. Nobody else does, for as long as the context lasts."""
+        """Whether this process may work on a chunk that is not done yet.
+
+        Nobody else does, for as long as the context lasts.
+        """
         import filelock
 
         lock = _lock(self.path / "locks" / f"{chunk:06d}.lock", timeout=0)

@@ -1,4 +1,7 @@
-"""Who works on the chunks of a sweep: threads of this process, other processes over its store, or those of a `jax.distributed` job."""
+"""Who works on the chunks of a sweep.
+
+Threads of this process, other processes over its store, or those of a `jax.distributed` job.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,20 @@ _POLL = 0.2
 
 
 class Work:
-    """Chunks to be done. `run`: chunk number → its results. `lanes`: how many lanes each chunk has."""
+    """Chunks to be done. `run`: chunk number → its results.
 
-    def __init__(self, run: Callable[[int], Arrays], lanes: list[int], *, store: Store | None, threads: int, progress: bool | None):
+    `lanes`: how many lanes each chunk has.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[int], Arrays],
+        lanes: list[int],
+        *,
+        store: Store | None,
+        threads: int,
+        progress: bool | None,
+    ):
         self.run, self.lanes, self.store, self.threads = run, lanes, store, threads
         self.results: dict[int, Arrays] = {}
         self.interrupted = False

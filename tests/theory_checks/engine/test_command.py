@@ -29,9 +29,13 @@ def planted(**functions) -> Registry:
     registry = Registry()
     registry.paper("paper", "A paper")
     for name, function in functions.items():
-        cases = (Case("the case", Setting.INSIDE, {}, build=lambda: None, full=name.startswith("slow")),)
+        cases = (
+            Case("the case", Setting.INSIDE, {}, build=lambda: None, full=name.startswith("slow")),
+        )
         function.__doc__ = f"Statement of {name}."
-        registry.check(key=f"paper/{name}", formula="", source="", regime=inside, cases=cases)(function)
+        registry.check(key=f"paper/{name}", formula="", source="", regime=inside, cases=cases)(
+            function
+        )
     return registry
 
 
@@ -54,14 +58,28 @@ def recorded(case):
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
-    assert "usage: python -m theory_checks" in help_without("theory_checks", {"jax", "numpy", "ufm.model", "matplotlib"})
+    assert "usage: python -m theory_checks" in help_without(
+        "theory_checks", {"jax", "numpy", "ufm.model", "matplotlib"}
+    )
 
 
 def test_real_run_in_a_pipe(tmp_path):
-    """One real check from a fresh process: tables, nothing on standard error, rows in the file, programs in the cache."""
+    """One real check from a fresh process.
+
+    Tables, nothing on standard error, rows in the file, programs in the cache.
+    """
     target, cache = tmp_path / "rows.json", tmp_path / "cache"
     environment = as_a_user(XDG_CACHE_HOME=str(cache))
-    arguments = [sys.executable, "-m", "theory_checks", "run", "-k", "tirer2022/ZERO", "--json", str(target)]
+    arguments = [
+        sys.executable,
+        "-m",
+        "theory_checks",
+        "run",
+        "-k",
+        "tirer2022/ZERO",
+        "--json",
+        str(target),
+    ]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -159,7 +177,13 @@ def never(case):
 
 def test_a_folder_that_cannot_be_made_stops_the_command(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert command.main(["--no-cache", "--json", str(tmp_path / "file" / "rows.json")], registry=planted(never=never)) == 2
+    assert (
+        command.main(
+            ["--no-cache", "--json", str(tmp_path / "file" / "rows.json")],
+            registry=planted(never=never),
+        )
+        == 2
+    )
     assert f"--json {tmp_path / 'file'}" in capsys.readouterr().err
 
 
@@ -173,7 +197,9 @@ def several(**papers) -> Registry:
         registry.paper(key, f"The paper {key}")
         for function in functions:
             cases = (Case("the case", Setting.INSIDE, {}, build=lambda: None),)
-            registry.check(key=f"{key}/{function.__name__}", formula="", source="", regime=inside, cases=cases)(function)
+            registry.check(
+                key=f"{key}/{function.__name__}", formula="", source="", regime=inside, cases=cases
+            )(function)
     return registry
 
 
@@ -186,13 +212,29 @@ def nearly(case):
 
 def missed(case):
     """An array is missed."""
-    yield Claim("an array", np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.5, 4.0]]), tolerance=1e-7, scale=2.0)
+    yield Claim(
+        "an array",
+        np.array([[1.0, 2.0], [3.0, 4.0]]),
+        np.array([[1.0, 2.0], [3.5, 4.0]]),
+        tolerance=1e-7,
+        scale=2.0,
+    )
 
 
 def test_a_line_a_theorem(capsys):
     assert command.main(["--no-cache"], registry=several(one=[nearly])) == 0
     heading, title, line, *_ = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["verdict", "theorem", "cases", "worst", "claim", "of", "tol.", "gap", "statement"]
+    assert heading.split() == [
+        "verdict",
+        "theorem",
+        "cases",
+        "worst",
+        "claim",
+        "of",
+        "tol.",
+        "gap",
+        "statement",
+    ]
     assert title == "The paper one"
     assert [part.strip() for part in line.split("  ") if part.strip()] == [
         "holds",
@@ -244,9 +286,13 @@ def test_what_does_not_hold_is_said_again_with_its_numbers(capsys):
     closing = shown[shown.index("\n\n") :].splitlines()
     assert closing[2] == "FAILS one/missed: An array is missed."
     assert closing[3] == (
-        "  the case (inside the hypotheses): an array at 1, 0: measured 3, predicted 3.5; error 2.500e-01 relative to 2, tolerance 1e-07"
+        "  the case (inside the hypotheses): an array at 1, 0: measured 3, predicted 3.5; error "
+        "2.500e-01 relative to 2, tolerance 1e-07"
     )
-    assert closing[4:6] == ["ERROR one/broken: It breaks down.", "  the case (inside the hypotheses): RuntimeError: the reason"]
+    assert closing[4:6] == [
+        "ERROR one/broken: It breaks down.",
+        "  the case (inside the hypotheses): RuntimeError: the reason",
+    ]
     assert closing[7] == "3 theorems, 3 cases: 1 fails, 1 not decided, 1 holds"
     assert re.fullmatch(r"\d+ s by the clock, \d+ s of CPU, 1 process", closing[8])
     assert closing[9].startswith("float64 on cpu; ufm 0.1.0, jax ")
@@ -280,7 +326,10 @@ def test_colours_on_a_terminal_only(terminal_here, variables, coloured, monkeypa
 
 
 def test_json_on_the_screen_is_json_and_nothing_else(capsys):
-    assert command.main(["--no-cache", "--format", "json"], registry=several(one=[nearly, missed])) == 1
+    assert (
+        command.main(["--no-cache", "--format", "json"], registry=several(one=[nearly, missed]))
+        == 1
+    )
     shown = json.loads(capsys.readouterr().out)
     assert [check["verdict"] for check in shown["checks"]] == ["holds", "fails"]
     assert shown["run"]["processes"] == 1
@@ -292,12 +341,30 @@ def test_markdown_on_the_screen(capsys):
         """|x| < 1 | y."""
         yield GOOD
 
-    assert command.main(["--no-cache", "--format", "github"], registry=several(one=[nearly, missed, piped])) == 1
-    title, _, heading, rule, *rows = capsys.readouterr().out.split("\n\n**")[0].rstrip("\n").split("\n")
+    assert (
+        command.main(
+            ["--no-cache", "--format", "github"], registry=several(one=[nearly, missed, piped])
+        )
+        == 1
+    )
+    title, _, heading, rule, *rows = (
+        capsys.readouterr().out.split("\n\n**")[0].rstrip("\n").split("\n")
+    )
     assert title == "### The paper one"
-    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (heading, rule, *rows)]
+    cells = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in (heading, rule, *rows)
+    ]
     assert {len(line) for line in cells} == {7}
-    assert cells[2] == ["holds", "`nearly`", "It is nearly missed.", "1", "the tight one", "90 %", "3.0e-13"]
+    assert cells[2] == [
+        "holds",
+        "`nearly`",
+        "It is nearly missed.",
+        "1",
+        "the tight one",
+        "90 %",
+        "3.0e-13",
+    ]
     assert cells[3][0] == "**fails**"
     assert cells[4][2] == "\\|x\\| &lt; 1 \\| y."
 
@@ -308,7 +375,9 @@ def test_list_as_json(capsys):
     assert entry["key"] == "one/nearly"
     assert entry["statement"] == "It is nearly missed."
     assert entry["expected"] == "holds"
-    assert entry["cases"] == [{"case": "the case", "setting": "inside", "full": False, "parameters": {}}]
+    assert entry["cases"] == [
+        {"case": "the case", "setting": "inside", "full": False, "parameters": {}}
+    ]
 
 
 def test_list_as_json_holds_every_check():
@@ -347,7 +416,9 @@ def test_a_closed_pipe_costs_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Closed(0))
     target = tmp_path / "rows.json"
     with pytest.raises(BrokenPipeError):
-        command.main(["--no-cache", "--json", str(target)], registry=several(one=[nearly], two=[missed]))
+        command.main(
+            ["--no-cache", "--json", str(target)], registry=several(one=[nearly], two=[missed])
+        )
     document = json.loads(target.read_text())
     assert document["finished"] is True
     assert len(document["rows"]) == 2

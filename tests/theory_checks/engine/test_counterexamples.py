@@ -1,4 +1,7 @@
-"""A refutation is a lower value that anyone can evaluate: the file, the ten lines that read it, and when the verdict is given."""
+"""A refutation is a lower value that anyone can evaluate.
+
+The file, the ten lines that read it, and when the verdict is given.
+"""
 
 import dataclasses
 import inspect
@@ -23,7 +26,14 @@ WITNESS = Claim("witness", 1.0, 1.0, tolerance=1e-7, witness=True)
 def problem_of(bias=None, M=2):
     labels = ufm.one_hot((3, 2, 1))
     lambda_W = tuple(0.1 / (m + 1) for m in range(M))
-    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(4, 3, 5)[:M], lambda_W=lambda_W, lambda_H=0.02, bias=bias)
+    return ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(4, 3, 5)[:M],
+        lambda_W=lambda_W,
+        lambda_H=0.02,
+        bias=bias,
+    )
 
 
 def refutation(claimed, *, bias=None, M=2):
@@ -47,13 +57,21 @@ def test_plain_numpy_agrees_with_the_objective(M, bias):
     [
         pytest.param(Setting.INSIDE, 1e-6, (WITNESS,), Verdict.REFUTED, id="lower"),
         pytest.param(Setting.BOUNDARY, 1e-6, (WITNESS,), Verdict.REFUTED, id="on-the-boundary"),
-        pytest.param(Setting.INSIDE, 1e-6, (WITNESS, Claim("theorem", 1.0, 2.0, 1e-7)), Verdict.REFUTED, id="its-claim-is-missed"),
+        pytest.param(
+            Setting.INSIDE,
+            1e-6,
+            (WITNESS, Claim("theorem", 1.0, 2.0, 1e-7)),
+            Verdict.REFUTED,
+            id="its-claim-is-missed",
+        ),
         pytest.param(Setting.INSIDE, 1e-10, (WITNESS,), Verdict.FAILS, id="lower-by-rounding"),
         pytest.param(Setting.INSIDE, -1e-3, (WITNESS,), Verdict.FAILS, id="higher"),
         pytest.param(Setting.INSIDE, np.nan, (WITNESS,), Verdict.FAILS, id="not-a-number"),
         pytest.param(Setting.OUTSIDE, 1e-6, (WITNESS,), Verdict.FAILS, id="outside-the-hypotheses"),
         pytest.param(Setting.INSIDE, 1e-6, (), Verdict.FAILS, id="no-witness"),
-        pytest.param(Setting.INSIDE, 1e-6, (WITNESS.shifted(1e-3),), Verdict.FAILS, id="a-witness-is-missed"),
+        pytest.param(
+            Setting.INSIDE, 1e-6, (WITNESS.shifted(1e-3),), Verdict.FAILS, id="a-witness-is-missed"
+        ),
     ],
 )
 def test_verdict(setting, above, claims, verdict):
@@ -84,7 +102,9 @@ def planted_registry():
     registry = Registry()
     registry.paper("paper", "A paper")
     case = Case("M=2, the case", Setting.INSIDE, {}, build=lambda: None)
-    registry.check(key="paper/refuted", formula="", source="", regime=inside, cases=(case,))(refuted)
+    registry.check(key="paper/refuted", formula="", source="", regime=inside, cases=(case,))(
+        refuted
+    )
     return registry, value
 
 
@@ -98,7 +118,12 @@ def ten_lines():
 def test_the_file_is_read_by_ten_lines_of_numpy(tmp_path, capsys):
     registry, value = planted_registry()
     target = tmp_path / "rows.json"
-    assert command.main(["run", "--json", str(target), "--counterexamples", str(tmp_path)], registry=registry) == 0
+    assert (
+        command.main(
+            ["run", "--json", str(target), "--counterexamples", str(tmp_path)], registry=registry
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     news = said.index("REFUTED paper/refuted: A point is claimed to be the least.")
     assert "  M=2, the case: a point has value" in said[news:]
@@ -106,7 +131,11 @@ def test_the_file_is_read_by_ten_lines_of_numpy(tmp_path, capsys):
     assert news < said.index("1 theorem, 1 case: 1 refuted")
     (row,) = json.loads(target.read_text())["rows"]
     (entry,) = row["refutations"]
-    assert (row["verdict"], entry["is_lower"], entry["value"]) == ("refuted", True, pytest.approx(value))
+    assert (row["verdict"], entry["is_lower"], entry["value"]) == (
+        "refuted",
+        True,
+        pytest.approx(value),
+    )
     path = tmp_path / entry["file"]
     assert str(path) in said
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([target.name, path.name])
@@ -140,7 +169,9 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_only_refuted_rows_are_written(tmp_path):
     registry, _ = planted_registry()
-    rows = [dataclasses.replace(row, verdict=Verdict.FAILS) for row in runner.run(registry.matching())]
+    rows = [
+        dataclasses.replace(row, verdict=Verdict.FAILS) for row in runner.run(registry.matching())
+    ]
     assert files.write_counterexamples(tmp_path, rows) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -148,9 +179,15 @@ def test_only_refuted_rows_are_written(tmp_path):
 def test_a_folder_that_cannot_be_made_stops_the_command(tmp_path, capsys):
     registry, _ = planted_registry()
     (tmp_path / "file").write_text("")
-    assert command.main(["run", "--counterexamples", str(tmp_path / "file" / "no")], registry=registry) == 2
+    assert (
+        command.main(["run", "--counterexamples", str(tmp_path / "file" / "no")], registry=registry)
+        == 2
+    )
     assert "Not a directory" in capsys.readouterr().err
 
 
 def test_file_names_are_plain():
-    assert file_name("paper/what", "K=8, M=3, λ=0.03", "a point of rank 3") == "paper-what-k-8-m-3-0.03-a-point-of-rank-3.npz"
+    assert (
+        file_name("paper/what", "K=8, M=3, λ=0.03", "a point of rank 3")
+        == "paper-what-k-8-m-3-0.03-a-point-of-rank-3.npz"
+    )

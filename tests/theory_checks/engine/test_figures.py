@@ -27,26 +27,59 @@ _FALLS = np.geomspace(1, 1e-17, 12)
 
 def _mixed():
     """Three pairs of classes at four λ, and the three classes."""
-    first, second = np.repeat([0, 0, 1, 0, 1, 2], [4, 4, 4, 1, 1, 1]), np.repeat([1, 2, 2, 0, 1, 2], [4, 4, 4, 1, 1, 1])
+    first, second = (
+        np.repeat([0, 0, 1, 0, 1, 2], [4, 4, 4, 1, 1, 1]),
+        np.repeat([1, 2, 2, 0, 1, 2], [4, 4, 4, 1, 1, 1]),
+    )
     lam = np.array([0.2, 0.4, 0.6, 0.8] * 3 + [1.0] * 3)
-    places = {"x1": np.cos(lam), "x2": np.sin(lam), "theory_x1": np.cos(lam), "theory_x2": np.sin(lam)}
-    return {"first": first, "second": second, "lam": lam, "same": first == second, "width": lam, "depth": 1 + lam, **places}
+    places = {
+        "x1": np.cos(lam),
+        "x2": np.sin(lam),
+        "theory_x1": np.cos(lam),
+        "theory_x2": np.sin(lam),
+    }
+    return {
+        "first": first,
+        "second": second,
+        "lam": lam,
+        "same": first == second,
+        "width": lam,
+        "depth": 1 + lam,
+        **places,
+    }
 
 
-_SPACE = {"class": np.arange(1, 4), "x": np.array([1.0, 0, 0]), "y": np.array([0, 1.0, 0]), "z": np.array([0, 0, 1.0])}
-_GAINS = {name: T + 0.1 for effect in ("in span", "off span", "stretch", "cross-talk") for name in (effect, f"law: {effect}")}
+_SPACE = {
+    "class": np.arange(1, 4),
+    "x": np.array([1.0, 0, 0]),
+    "y": np.array([0, 1.0, 0]),
+    "z": np.array([0, 0, 1.0]),
+}
+_GAINS = {
+    name: T + 0.1
+    for effect in ("in span", "off span", "stretch", "cross-talk")
+    for name in (effect, f"law: {effect}")
+}
 # by how the name of a record begins: columns of the right kind, for the tests that need no solving
 PLANTED = {
-    "neural collapse along the script": {"step": 1000 * T} | {name: _FALLS for name in ("NC1", "NC2 W", "NC2 H", "NC3")},
+    "neural collapse along the script": {"step": 1000 * T}
+    | {name: _FALLS for name in ("NC1", "NC2 W", "NC2 H", "NC3")},
     "class means in space": _SPACE,
     "rows of the classifier in space": {**_SPACE, "x": 0.5 * _SPACE["x"]},
     "mixed points": _mixed(),
-    "classifiers in the plane": {"x1": np.array([1.0, -1.0, 0.0]), "x2": np.array([-0.5, -0.5, 1.0])},
+    "classifiers in the plane": {
+        "x1": np.array([1.0, -1.0, 0.0]),
+        "x2": np.array([-0.5, -0.5, 1.0]),
+    },
     "theory of a channel": {"lam": T, "logit_lam": T - 0.5, "width": T, "depth": T}
     | {f"{x}_{pair}": T for x in ("x1", "x2") for pair in ("12", "13", "23")},
-    "decades of s": {"s": _FALLS} | {name: T + 1 for name in ("depth", "depth_law", "own_gap", "own_gap_law")},
+    "decades of s": {"s": _FALLS}
+    | {name: T + 1 for name in ("depth", "depth_law", "own_gap", "own_gap_law")},
     "reliability of mixed points": {"confidence": T, "accuracy": T, "mass": np.arange(12.0)},
-    "calibration": {name: np.array([0.1]) for name in ("decay", "ece", "ece_without", "ece_clean", "ece_clean_without")},
+    "calibration": {
+        name: np.array([0.1])
+        for name in ("decay", "ece", "ece_without", "ece_clean", "ece_clean_without")
+    },
     "staircase": {"i": T, "measured": 1 - T, "law": 1 - T},
     "NC1": {"t": T, "measured": _FALLS, "within": _FALLS, "between": 1 / _FALLS},
     "attenuation": {"lambda_H": T + 0.1, "lambda_W": T + 0.1, "c": T, **_GAINS},
@@ -59,8 +92,19 @@ PLANTED = {
 def _values(case):
     """The record of one point (K, M) of the map."""
     K, M = len(case.parameters["class_counts"]), len(case.parameters["widths"])
-    numbers = {"K": K, "M": M, "ETF": 1.0, "best known": 0.8, "percent below": 3.0 * M, "rank": 2, "closed form": 0.9, "pairs": 0.9}
-    return {name: np.array([float(number)]) for name, number in {**numbers, "circle": np.nan}.items()}
+    numbers = {
+        "K": K,
+        "M": M,
+        "ETF": 1.0,
+        "best known": 0.8,
+        "percent below": 3.0 * M,
+        "rank": 2,
+        "closed form": 0.9,
+        "pairs": 0.9,
+    }
+    return {
+        name: np.array([float(number)]) for name, number in {**numbers, "circle": np.nan}.items()
+    }
 
 
 def planted(entry) -> list[runner.Row]:
@@ -71,10 +115,18 @@ def planted(entry) -> list[runner.Row]:
         for case in need.cases:
             records = []
             for name in need.records:
-                columns = _values(case) if name == "values" else next(c for start, c in PLANTED.items() if name.startswith(start))
+                columns = (
+                    _values(case)
+                    if name == "values"
+                    else next(c for start, c in PLANTED.items() if name.startswith(start))
+                )
                 records.append(Record(f"{name}; and how it ends", columns))
-            assert (check.key, case.id) not in rows, f"{entry.key} needs {case.id} twice: `Data.one` would find the first only"
-            rows[check.key, case.id] = runner.Row(check, case, (), 0.0, registry.Verdict.HOLDS, {}, tuple(records))
+            assert (check.key, case.id) not in rows, (
+                f"{entry.key} needs {case.id} twice: `Data.one` would find the first only"
+            )
+            rows[check.key, case.id] = runner.Row(
+                check, case, (), 0.0, registry.Verdict.HOLDS, {}, tuple(records)
+            )
     return list(rows.values())
 
 
@@ -96,7 +148,9 @@ def test_renders_and_renders_again_from_its_data(key, tmp_path):
     assert files(again) == {f"{entry.stem}.pdf": pdf}
     assert b"/Type3" not in pdf
     assert b"/FontFile2" in pdf, "no font is embedded"
-    width, height = (float(x) / 72 for x in re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf).groups())
+    width, height = (
+        float(x) / 72 for x in re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf).groups()
+    )
     assert any(width == pytest.approx(wanted, abs=1e-3) for wanted in (style.COLUMN, style.TEXT))
     assert height < 5
 
@@ -134,23 +188,48 @@ def test_figures_are_found_beside_the_checks():
 
 
 def test_only_the_needed_cases_run():
-    assert figures.needed(("tirer2023/staircase",)) == {"tirer2023/gain-spectrum": set(FIGURES["tirer2023/staircase"].needs[0].cases)}
+    assert figures.needed(("tirer2023/staircase",)) == {
+        "tirer2023/gain-spectrum": set(FIGURES["tirer2023/staircase"].needs[0].cases)
+    }
 
 
 def test_data_survives_the_file_and_the_rows_of_a_report(tmp_path):
     """Rows, rows of the JSON file, and the data file say the same, NaN included."""
     entry = FIGURES["tirer2023/staircase"]
     rows = planted(entry)
-    awkward = {"i": np.array([1.0, np.nan, -0.0]), "law": np.array([1e-300, 0.1, 1 / 3]), "measured": np.array([1.0, 2.0, 3.0])}
-    rows = [runner.Row(r.check, r.case, (), 0.0, r.verdict, {}, (Record("staircase", awkward), Record("unused", awkward))) for r in rows]
+    awkward = {
+        "i": np.array([1.0, np.nan, -0.0]),
+        "law": np.array([1e-300, 0.1, 1 / 3]),
+        "measured": np.array([1.0, 2.0, 3.0]),
+    }
+    rows = [
+        runner.Row(
+            r.check,
+            r.case,
+            (),
+            0.0,
+            r.verdict,
+            {},
+            (Record("staircase", awkward), Record("unused", awkward)),
+        )
+        for r in rows
+    ]
     document = json.loads(json.dumps(as_document(rows, {})))
     figures.make([entry.key], out=tmp_path, rows=rows)
     from_file = Data.load(tmp_path / f"{entry.stem}.npz")
     assert from_file.figure == entry.key
     assert from_file.caption == entry.caption
-    for row, source, other in zip(rows, from_file.sources, by_case(document["rows"]).values(), strict=True):
-        assert (source.check, source.case) == (other.check, other.case) == (row.check.key, row.case.id)
-        assert source.parameters["lambda_H"] == other.parameters["lambda_H"] == row.case.parameters["lambda_H"]
+    for row, source, other in zip(
+        rows, from_file.sources, by_case(document["rows"]).values(), strict=True
+    ):
+        assert (
+            (source.check, source.case) == (other.check, other.case) == (row.check.key, row.case.id)
+        )
+        assert (
+            source.parameters["lambda_H"]
+            == other.parameters["lambda_H"]
+            == row.case.parameters["lambda_H"]
+        )
         assert source.records.keys() == {"staircase"}
         for name, column in awkward.items():
             np.testing.assert_array_equal(source.record("staircase")[name], column)
@@ -158,7 +237,12 @@ def test_data_survives_the_file_and_the_rows_of_a_report(tmp_path):
 
 
 def test_parameters_that_are_functions_are_left_out():
-    row = {"check": "a/b", "case": "c", "parameters": {"labels": len, "s": 0.1, "counts": [1, 2], "bias": None}, "records": []}
+    row = {
+        "check": "a/b",
+        "case": "c",
+        "parameters": {"labels": len, "s": 0.1, "counts": [1, 2], "bias": None},
+        "records": [],
+    }
     assert Source.of(row).parameters == {"s": 0.1, "counts": [1, 2], "bias": None}
 
 
@@ -166,18 +250,36 @@ def test_what_the_rows_lack_is_named_and_the_rest_drawn(tmp_path):
     stairs, path = FIGURES["tirer2023/staircase"], FIGURES["tirer2023/central-path"]
     rows = [*planted(stairs)[1:], *planted(path)]
     written, lacking = figures.make(["tirer2023"], out=tmp_path, rows=rows)
-    assert lacking["tirer2023/staircase"] == [f"tirer2023/gain-spectrum, {stairs.needs[0].cases[0].id}: staircase"]
+    assert lacking["tirer2023/staircase"] == [
+        f"tirer2023/gain-spectrum, {stairs.needs[0].cases[0].id}: staircase"
+    ]
     assert "tirer2023/hyperparameters" in lacking
-    assert {"tirer2023-central-path.pdf", "tirer2023-central-path.npz"} <= {name.rpartition("/")[2] for name in written}
+    assert {"tirer2023-central-path.pdf", "tirer2023-central-path.npz"} <= {
+        name.rpartition("/")[2] for name in written
+    }
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda path: figures.wanted(["dang2024"]), "`names` must be papers or figures", id="paper"),
-        pytest.param(lambda path: figures.make(["nobody/nothing"], out=path, rows=[]), "got 'nobody/nothing'", id="figure"),
-        pytest.param(lambda path: figures.make(out=path, rows=[], formats=["gif"]), "`formats` must be among pdf, png, svg", id="format"),
-        pytest.param(lambda path: figures.make(out=path, rows=[], formats=[]), "got none", id="no-format"),
+        pytest.param(
+            lambda path: figures.wanted(["dang2024"]),
+            "`names` must be papers or figures",
+            id="paper",
+        ),
+        pytest.param(
+            lambda path: figures.make(["nobody/nothing"], out=path, rows=[]),
+            "got 'nobody/nothing'",
+            id="figure",
+        ),
+        pytest.param(
+            lambda path: figures.make(out=path, rows=[], formats=["gif"]),
+            "`formats` must be among pdf, png, svg",
+            id="format",
+        ),
+        pytest.param(
+            lambda path: figures.make(out=path, rows=[], formats=[]), "got none", id="no-format"
+        ),
     ],
 )
 def test_bad_input(call, message, tmp_path):
@@ -202,9 +304,15 @@ def test_data_that_was_changed_is_refused(tmp_path):
     name = next(name for name in held if held[name].dtype == float)
     np.savez(path, **held | {name: held[name] + 1})
     changed = path.read_bytes()
-    for content, said in ((changed, "changed since"), (whole[:-50], "not an .npz file"), (b"", "not an .npz file")):
+    for content, said in (
+        (changed, "changed since"),
+        (whole[:-50], "not an .npz file"),
+        (b"", "not an .npz file"),
+    ):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=f"must be a data file written beside a figure .*{said}"):
+        with pytest.raises(
+            ValueError, match=f"must be a data file written beside a figure .*{said}"
+        ):
             figures.redraw(path, out=tmp_path)
 
 
@@ -226,14 +334,21 @@ def test_drawing_changes_nothing_global(tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    figures.make(["tirer2023/staircase"], out=tmp_path, rows=planted(FIGURES["tirer2023/staircase"]))
+    figures.make(
+        ["tirer2023/staircase"], out=tmp_path, rows=planted(FIGURES["tirer2023/staircase"])
+    )
     assert dict(matplotlib.rcParams) == before
 
 
 def test_figures_solve_nothing():
     """They are drawn from rows: no figure module imports ufm's solvers or jax."""
     for module in {inspect.getmodule(entry.draw) for entry in FIGURES.values()}:
-        names = [a.name for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Import) for a in node.names]
+        names = [
+            a.name
+            for node in ast.walk(ast.parse(inspect.getsource(module)))
+            if isinstance(node, ast.Import)
+            for a in node.names
+        ]
         assert set(names) <= {"numpy"}, module
 
 
@@ -255,14 +370,17 @@ def test_the_page_shows_the_figures_that_its_rows_allow(tmp_path):
     for kind in ("pdf", "png", "npz"):
         assert f'href="figures/{stairs.stem}.{kind}"' in page
     other = planted(stairs)
-    other[0] = dataclasses.replace(other[0], records=(Record("staircase", {**PLANTED["staircase"], "law": T}),))
+    other[0] = dataclasses.replace(
+        other[0], records=(Record("staircase", {**PLANTED["staircase"], "law": T}),)
+    )
     html_report.write_document(tmp_path, as_document(other, REGISTRY.papers))
     page = (tmp_path / html_report.PAGE).read_text(encoding="utf-8")
     assert page.count("<img ") == 1
     assert "figures/" not in page
 
 
-# the command --------------------------------------------------------------------------------------------------------------------------
+# the command
+# ----------------------------------------------------------------------
 
 
 def command(*arguments) -> int:
@@ -291,23 +409,51 @@ def test_command_draws_the_rows_of_a_file_and_a_data_file(tmp_path, capsys):
     stairs = FIGURES["tirer2023/staircase"]
     write_json(tmp_path / "rows.json", as_document(planted(stairs), {}, command="none"))
     out = tmp_path / "out"
-    assert command("tirer2023/staircase", "--from", tmp_path / "rows.json", "--out", out, "--format", "svg") == 0
+    assert (
+        command(
+            "tirer2023/staircase", "--from", tmp_path / "rows.json", "--out", out, "--format", "svg"
+        )
+        == 0
+    )
     assert files(out).keys() == {"tirer2023-staircase.svg", "tirer2023-staircase.npz"}
     again = tmp_path / "again"
-    assert command("--from", out / "tirer2023-staircase.npz", "--out", again, "--format", "svg") == 0
+    assert (
+        command("--from", out / "tirer2023-staircase.npz", "--out", again, "--format", "svg") == 0
+    )
     assert files(again)["tirer2023-staircase.svg"] == files(out)["tirer2023-staircase.svg"]
     # the file has no rows of any other figure
     capsys.readouterr()
-    assert command("tirer2023", "--from", tmp_path / "rows.json", "--out", again, "--format", "svg") == 1
-    assert "tirer2023/central-path is not drawn: the rows lack tirer2023/central-path" in capsys.readouterr().err
+    assert (
+        command("tirer2023", "--from", tmp_path / "rows.json", "--out", again, "--format", "svg")
+        == 1
+    )
+    assert (
+        "tirer2023/central-path is not drawn: the rows lack tirer2023/central-path"
+        in capsys.readouterr().err
+    )
 
 
 def test_command_runs_what_a_figure_needs(tmp_path, capsys):
-    assert command("tirer2023/hyperparameters", "--out", tmp_path, "--format", "pdf", "--jobs", "1", "--no-cache") == 0
+    assert (
+        command(
+            "tirer2023/hyperparameters",
+            "--out",
+            tmp_path,
+            "--format",
+            "pdf",
+            "--jobs",
+            "1",
+            "--no-cache",
+        )
+        == 0
+    )
     shown = capsys.readouterr()
     assert "1 theorem, 2 cases" in shown.out
     assert shown.err == ""
-    assert files(tmp_path).keys() == {"tirer2023-hyperparameters.pdf", "tirer2023-hyperparameters.npz"}
+    assert files(tmp_path).keys() == {
+        "tirer2023-hyperparameters.pdf",
+        "tirer2023-hyperparameters.npz",
+    }
 
 
 def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypatch, capsys):
@@ -329,7 +475,11 @@ def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypat
     assert "tirer2023/staircase is not drawn: the rows lack" in shown.err
     drawn = [f"tirer2023-hyperparameters.{kind}" for kind in ("npz", "pdf", "png")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == drawn
-    assert {path.name for path in tmp_path.iterdir()} == {"figures", html_report.PAGE, html_report.DOCUMENT}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "figures",
+        html_report.PAGE,
+        html_report.DOCUMENT,
+    }
     page = (tmp_path / html_report.PAGE).read_text(encoding="utf-8")
     assert "figures/tirer2023-hyperparameters.pdf" in page
     assert f"python -m theory_checks all --out {tmp_path} --no-cache" in page
@@ -338,4 +488,6 @@ def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypat
 @pytest.mark.slow
 def test_command_makes_all_figures(tmp_path):
     assert command("--out", tmp_path) == 0
-    assert files(tmp_path).keys() == {f"{entry.stem}.{kind}" for entry in FIGURES.values() for kind in ("pdf", "png", "npz")}
+    assert files(tmp_path).keys() == {
+        f"{entry.stem}.{kind}" for entry in FIGURES.values() for kind in ("pdf", "png", "npz")
+    }

@@ -1,4 +1,7 @@
-"""The page of the report: what it says, that it needs nothing but itself, and that everybody can read it."""
+"""The page of the report.
+
+What it says, that it needs nothing but itself, and that everybody can read it.
+"""
 
 import base64
 import dataclasses
@@ -16,7 +19,17 @@ import pytest
 from fontTools.ttLib import TTFont
 
 import ufm
-from theory_checks.engine import catalogue, command, files, html_report, registry, results, runner, typesetting, verdict_figures
+from theory_checks.engine import (
+    catalogue,
+    command,
+    files,
+    html_report,
+    registry,
+    results,
+    runner,
+    typesetting,
+    verdict_figures,
+)
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
@@ -28,7 +41,8 @@ WITNESS = Claim("witness", 1.0, 1.0, tolerance=1e-7, witness=True)
 HOSTILE = "<script>alert('x')</script> & \"more\""
 
 
-# a page to look at ------------------------------------------------------------------------------------------------------------------
+# a page to look at
+# ----------------------------------------------------------------------
 
 
 @dataclasses.dataclass
@@ -122,7 +136,9 @@ def undecided(case):
 
 def refuted(case):
     """The point is claimed to be the least."""
-    problem = registry.one_hot_problem((2, 1), widths=(3, 2), lambda_W=0.1, lambda_H=0.1, loss="CrossEntropy", collapsed=True)
+    problem = registry.one_hot_problem(
+        (2, 1), widths=(3, 2), lambda_W=0.1, lambda_H=0.1, loss="CrossEntropy", collapsed=True
+    )
     params = ufm.random_start(problem, key=jax.random.key(0))
     yield WITNESS
     yield Refutation.at("a point", 2 * float(ufm.objective(problem, params)), problem, params)
@@ -155,14 +171,22 @@ def rows():
     for function, cases in CHECKS.items():
         paper = "good" if function in (holding, missed_outside, never_inside) else "bad"
         key = f"{paper}/{function.__name__.replace('_', '-')}"
-        registry.check(key=key, formula=r"\bar H < \tfrac1K \quad b = 0", source=HOSTILE, regime=regime, cases=cases)(function)
+        registry.check(
+            key=key,
+            formula=r"\bar H < \tfrac1K \quad b = 0",
+            source=HOSTILE,
+            regime=regime,
+            cases=cases,
+        )(function)
     return list(runner.run(registry.matching(), full=True)), registry.papers
 
 
 @pytest.fixture(scope="module")
 def written(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    document = as_document(*rows, finished=False, command="python -m theory_checks report --out DIR", run=RUN)
+    document = as_document(
+        *rows, finished=False, command="python -m theory_checks report --out DIR", run=RUN
+    )
     return folder, results.write_page(folder, rows[0], document)
 
 
@@ -185,7 +209,8 @@ def article(page, name):
     return one(a for a in page.all("article") if next(a.all("h3")).text == name)
 
 
-# what it says ----------------------------------------------------------------------------------------------------------------------
+# what it says
+# ----------------------------------------------------------------------
 
 
 def test_files(written):
@@ -205,7 +230,11 @@ def test_first_screen_counts_each_verdict(page):
         "1 ○ outside its regime",
     ]
     title = one(node for node in page.all("title") if node.parent.tag == "head")
-    assert title.text == "6 theorems on neural collapse, tried: 1 refuted, 1 fails, 1 not decided, 2 hold, 1 outside its regime"
+    assert (
+        title.text
+        == "6 theorems on neural collapse, tried: 1 refuted, 1 fails, 1 not decided, 2 hold, 1 "
+        "outside its regime"
+    )
 
 
 def test_first_screen_has_the_news_first_and_says_why(page):
@@ -224,13 +253,20 @@ def test_first_screen_has_the_news_first_and_says_why(page):
     assert "class_counts = (2, 1), lambda_W = 0.1" in news[0].text
     assert "50.00 % below" in news[0].text
     # what is claimed stands beside the point that refutes it
-    assert [one(m.all("annotation")).children for m in news[0].all("math")] == [[r"\bar H < \tfrac1K"], ["b = 0"]]
+    assert [one(m.all("annotation")).children for m in news[0].all("math")] == [
+        [r"\bar H < \tfrac1K"],
+        ["b = 0"],
+    ]
     sources = one(page.all("nav")).text
     assert sources.index("Another paper") < sources.index("A paper & its title")
 
 
 def test_counterexample_is_linked_to_its_file(page, written):
-    links = {node.attributes["href"] for node in page.all("a") if node.attributes["href"].endswith(".npz")}
+    links = {
+        node.attributes["href"]
+        for node in page.all("a")
+        if node.attributes["href"].endswith(".npz")
+    }
     assert (written[0] / one(links)).is_file()
 
 
@@ -238,7 +274,11 @@ def test_a_file_of_another_run_is_no_counterexample(written, tmp_path):
     """It may bear the name: the page links to the point of its own rows or to none."""
     document = files.read_json(written[0] / html_report.DOCUMENT)
     (point,) = written[0].glob("*.npz")
-    for content, linked in ((point.read_bytes(), True), (point.read_bytes() + b" ", False), (b"", False)):
+    for content, linked in (
+        (point.read_bytes(), True),
+        (point.read_bytes() + b" ", False),
+        (b"", False),
+    ):
         (tmp_path / point.name).write_bytes(content)
         html_report.write_document(tmp_path, document)
         text = (tmp_path / html_report.PAGE).read_text(encoding="utf-8")
@@ -255,15 +295,23 @@ def test_theorem_has_its_words_formula_command_and_numbers(page):
     shown = article(page, "holding")
     assert "All of it holds, in code, for λW ≤ 1." in shown.text
     assert "As declared." in shown.text
-    assert [one(m.all("annotation")).children for m in shown.all("math")] == [[r"\bar H < \tfrac1K"], ["b = 0"]]
+    assert [one(m.all("annotation")).children for m in shown.all("math")] == [
+        [r"\bar H < \tfrac1K"],
+        ["b = 0"],
+    ]
     assert [m.attributes for m in shown.all("math")] == [{"displaystyle": "true"}] * 2
     assert "python -m theory_checks run -k good/holding" in shown.text
     assert "python -m theory_checks run -k bad/refuted --full" in article(page, "refuted").text
-    facts = dict(zip((n.text for n in shown.all("dt")), (n.text for n in shown.all("dd")), strict=True))
+    facts = dict(
+        zip((n.text for n in shown.all("dt")), (n.text for n in shown.all("dd")), strict=True)
+    )
     assert facts["Cases"] == "1: 1 inside the hypotheses, 0 on their boundary, 0 outside"
     assert facts["Worst error"] == "1.0e−9, tolerance 1.0e−7 (value)"
     assert facts["Certificate gap"] == "3.0e−13"
-    cases, claims, record = [[[cell.text for cell in row.all("td", "th")] for row in table.all("tr")] for table in shown.all("table")]
+    cases, claims, record = [
+        [[cell.text for cell in row.all("td", "th")] for row in table.all("tr")]
+        for table in shown.all("table")
+    ]
     assert cases[1][:4] == ["1", "the case", "inside", "value"]
     assert cases[1][4:9] == ["0.125000001", "0.125", "1.0e−9", "1.0e−7", "3.0e−13"]
     assert cases[2][1] == "class_counts = (2, 1), lambda_W = 0.1"
@@ -276,12 +324,23 @@ def test_theorem_has_its_words_formula_command_and_numbers(page):
 
 def test_each_case_is_decided_by_the_right_claim(page):
     def decided(name):
-        tables = [table for table in article(page, name).all("table") if "setting" in next(table.all("thead")).text]
-        rows = [[cell.text for cell in row.all("td", "th")] for table in tables for row in table.all("tr")]
+        tables = [
+            table
+            for table in article(page, name).all("table")
+            if "setting" in next(table.all("thead")).text
+        ]
+        rows = [
+            [cell.text for cell in row.all("td", "th")]
+            for table in tables
+            for row in table.all("tr")
+        ]
         return [(row[2], row[3], row[9]) for row in rows if len(row) > 2 and row[0] != "#"]
 
     # both claims outside are over their tolerance; the one that is missed by most is shown
-    assert decided("missed-outside") == [("inside", "witness", "✓ holds"), ("outside", "clearly", "○ outside its regime")]
+    assert decided("missed-outside") == [
+        ("inside", "witness", "✓ holds"),
+        ("outside", "clearly", "○ outside its regime"),
+    ]
     # an error that is not a number is worse than any number
     assert decided("failing") == [("inside", HOSTILE, "✗ fails")]
     assert decided("refuted") == [("inside", "value of a point", "≠ refuted")]
@@ -290,14 +349,30 @@ def test_each_case_is_decided_by_the_right_claim(page):
 
 def test_settings_of_the_run_are_told(page, rows):
     settings = rows[0][0].settings
-    for value in (settings["dtype"], settings["device"], settings["versions"]["jax"], "python -m theory_checks report --out DIR"):
-        assert value in one(s for s in page.all("section") if s.attributes["aria-labelledby"] == "measured-with").text
+    for value in (
+        settings["dtype"],
+        settings["device"],
+        settings["versions"]["jax"],
+        "python -m theory_checks report --out DIR",
+    ):
+        assert (
+            value
+            in one(
+                s for s in page.all("section") if s.attributes["aria-labelledby"] == "measured-with"
+            ).text
+        )
 
 
 def test_first_screen_says_when_and_on_what(page, rows):
     versions = rows[0][0].settings["versions"]
     shown = one(page.all("header")).text
-    for value in ("2026-01-02 03:04 UTC+01:00", "A processor, 2 cores", f"jax {versions['jax']}", f"ufm {versions['ufm']}", "float64"):
+    for value in (
+        "2026-01-02 03:04 UTC+01:00",
+        "A processor, 2 cores",
+        f"jax {versions['jax']}",
+        f"ufm {versions['ufm']}",
+        "float64",
+    ):
         assert value in shown
 
 
@@ -326,15 +401,32 @@ def test_cases_are_folded_except_the_worst_the_boundary_and_the_news():
         (cases[:4] + cases[5:], ["large", "edge", "not missed"]),
         (cases[3:4], ["beyond"]),
         # the witness of an outside case uses more of its tolerance than the theorem does
-        ((cases[0], dataclasses.replace(cases[3], options={"error": 1.0, "witness": 9e-8})), ["small"]),
+        (
+            (cases[0], dataclasses.replace(cases[3], options={"error": 1.0, "witness": 9e-8})),
+            ["small"],
+        ),
     ):
         registry = planted()
         registry.check(key="good/each", formula="a", source="", regime=regime, cases=chosen)(each)
-        page = Tree(html_report.render(as_document(runner.run(registry.matching()), registry.papers))).root
-        tables = [t for t in article(page, "each").all("table") if "setting" in next(t.all("thead")).text]
-        names = [[cell.text for row in t.all("tr") for cell in row.all("th") if cell.attributes["scope"] == "row"] for t in tables]
+        page = Tree(
+            html_report.render(as_document(runner.run(registry.matching()), registry.papers))
+        ).root
+        tables = [
+            t for t in article(page, "each").all("table") if "setting" in next(t.all("thead")).text
+        ]
+        names = [
+            [
+                cell.text
+                for row in t.all("tr")
+                for cell in row.all("th")
+                if cell.attributes["scope"] == "row"
+            ]
+            for t in tables
+        ]
         assert names[0] == open_ones
-        assert sorted(name for group in names for name in group) == sorted(case.id for case in chosen)
+        assert sorted(name for group in names for name in group) == sorted(
+            case.id for case in chosen
+        )
         for table in tables[1:]:
             assert any(node.tag == "details" for node in table.ancestors())
 
@@ -343,7 +435,12 @@ def test_the_filter_finds_words_of_a_theorem(page):
     """What it looks through; that it does is tested in a browser."""
     words = {a.attributes["id"]: a.attributes["data-words"] for a in page.all("article")}
     assert "bad/refuted" in words["theorem-bad-refuted"]
-    for wanted in ("refuted", "another paper", "the point is claimed to be the least.", "as declared."):
+    for wanted in (
+        "refuted",
+        "another paper",
+        "the point is claimed to be the least.",
+        "as declared.",
+    ):
         assert wanted in words["theorem-bad-refuted"]
     assert all(text == text.lower() for text in words.values())
     form = one(page.all("form"))
@@ -364,7 +461,9 @@ def test_the_same_rows_give_the_same_page(written, text, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     html_report.write_document(tmp_path, document)
     assert (tmp_path / html_report.PAGE).read_text(encoding="utf-8") == text
-    assert (tmp_path / html_report.DOCUMENT).read_bytes() == (written[0] / html_report.DOCUMENT).read_bytes()
+    assert (tmp_path / html_report.DOCUMENT).read_bytes() == (
+        written[0] / html_report.DOCUMENT
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"rows": []}'])
@@ -377,7 +476,11 @@ def test_what_is_no_document_is_refused(content, tmp_path):
 
 def test_rows_that_were_changed_are_refused(written, tmp_path):
     text = (written[0] / html_report.DOCUMENT).read_text()
-    for changed in (text.replace('"verdict": "fails"', '"verdict": "holds"', 1), text[:-200], text.replace("1e-07", "1e-06", 1)):
+    for changed in (
+        text.replace('"verdict": "fails"', '"verdict": "holds"', 1),
+        text[:-200],
+        text.replace("1e-07", "1e-06", 1),
+    ):
         assert changed != text
         (tmp_path / "rows.json").write_text(changed)
         with pytest.raises(ValueError, match="`path` must be a JSON file written by this command"):
@@ -405,7 +508,8 @@ def test_no_rows_at_all(tmp_path):
     assert "0 tried" in Tree((tmp_path / html_report.PAGE).read_text(encoding="utf-8")).root.text
 
 
-# the command -----------------------------------------------------------------------------------------------------------------------
+# the command
+# ----------------------------------------------------------------------
 
 
 def never(case):
@@ -424,7 +528,9 @@ def planted(*functions):
     registry = Registry()
     registry.paper("good", "A paper")
     for function in functions:
-        registry.check(key=f"good/{function.__name__}", formula="a", source="", regime=regime, cases=(INSIDE,))(function)
+        registry.check(
+            key=f"good/{function.__name__}", formula="a", source="", regime=regime, cases=(INSIDE,)
+        )(function)
     return registry
 
 
@@ -435,12 +541,23 @@ def test_command_writes_the_page_and_writes_it_again_without_a_run(tmp_path, cap
     page = (first / "report.html").read_text(encoding="utf-8")
     assert f"python -m theory_checks report --no-cache --out &#39;{first}&#39;" in page
     assert str(first / "report.html") in capsys.readouterr().out
-    assert command.main(["report", "--from", str(first / "report.json"), "--out", str(second)], registry=planted(never)) == 0
+    assert (
+        command.main(
+            ["report", "--from", str(first / "report.json"), "--out", str(second)],
+            registry=planted(never),
+        )
+        == 0
+    )
     assert (second / "report.html").read_text(encoding="utf-8") == page
 
 
 def test_command_writes_what_was_done_before_an_interrupt(tmp_path):
-    assert command.main(["report", "--no-cache", "--out", str(tmp_path)], registry=planted(holding, interrupted)) == 130
+    assert (
+        command.main(
+            ["report", "--no-cache", "--out", str(tmp_path)], registry=planted(holding, interrupted)
+        )
+        == 130
+    )
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Interrupted" in page
     assert "1</b> tried" in page
@@ -450,9 +567,21 @@ def test_command_writes_what_was_done_before_an_interrupt(tmp_path):
     ("arguments", "said"),
     [
         pytest.param(["--from", "absent.json", "--out", "."], "No such file", id="no-such-file"),
-        pytest.param(["--from", "empty.json", "--out", "."], "must be a JSON file written by this command", id="not-a-document"),
-        pytest.param(["--from", "empty.json", "--out", ".", "-k", "good"], "-k, --full and --prove choose what is run", id="choosing"),
-        pytest.param(["--out", "empty.json/deeper"], "--out empty.json/deeper: Not a directory", id="no-folder"),
+        pytest.param(
+            ["--from", "empty.json", "--out", "."],
+            "must be a JSON file written by this command",
+            id="not-a-document",
+        ),
+        pytest.param(
+            ["--from", "empty.json", "--out", ".", "-k", "good"],
+            "-k, --full and --prove choose what is run",
+            id="choosing",
+        ),
+        pytest.param(
+            ["--out", "empty.json/deeper"],
+            "--out empty.json/deeper: Not a directory",
+            id="no-folder",
+        ),
     ],
 )
 def test_command_refuses_before_it_runs(arguments, said, tmp_path, monkeypatch, capsys):
@@ -479,14 +608,17 @@ def test_a_refutation_that_proves_nothing_is_not_shown_as_one(setting, share, re
     registry = planted()
     cases = (dataclasses.replace(INSIDE, setting=setting),)
     registry.check(key="good/unproved", formula="", source="", regime=regime, cases=cases)(unproved)
-    page = Tree(html_report.render(as_document(runner.run(registry.matching()), registry.papers))).root
+    page = Tree(
+        html_report.render(as_document(runner.run(registry.matching()), registry.papers))
+    ).root
     shown = article(page, "unproved").text
     assert "fails" in shown
     assert reason in shown
     assert "that the theorem calls the least" not in shown
 
 
-# it needs nothing but itself -------------------------------------------------------------------------------------------------------
+# it needs nothing but itself
+# ----------------------------------------------------------------------
 
 
 def test_nothing_comes_from_elsewhere(page, text):
@@ -507,7 +639,8 @@ def test_words_of_a_check_are_no_markup(page, text):
     assert HOSTILE in article(page, "failing").text
 
 
-# everybody can read it -------------------------------------------------------------------------------------------------------------
+# everybody can read it
+# ----------------------------------------------------------------------
 
 
 def test_outline(page):
@@ -523,8 +656,16 @@ def test_outline(page):
 def test_every_reference_has_its_target(page):
     ids = [node.attributes["id"] for node in page.all() if "id" in node.attributes]
     assert len(set(ids)) == len(ids)
-    wanted = {node.attributes["href"][1:] for node in page.all("a") if node.attributes["href"].startswith("#")}
-    wanted |= {node.attributes["aria-labelledby"] for node in page.all() if "aria-labelledby" in node.attributes}
+    wanted = {
+        node.attributes["href"][1:]
+        for node in page.all("a")
+        if node.attributes["href"].startswith("#")
+    }
+    wanted |= {
+        node.attributes["aria-labelledby"]
+        for node in page.all()
+        if "aria-labelledby" in node.attributes
+    }
     assert wanted <= set(ids)
     skip = next(one(page.all("body")).all("a"))
     assert skip.attributes["class"] == "skip"
@@ -542,7 +683,10 @@ def test_tables_have_captions_scopes_and_a_frame_that_scrolls(page):
         assert (frame.attributes["role"], frame.attributes["tabindex"]) == ("group", "0")
         columns = len(list(next(table.all("tr")).all("th")))
         for row in table.all("tr"):
-            assert sum(int(cell.attributes.get("colspan", 1)) for cell in row.all("th", "td")) == columns
+            assert (
+                sum(int(cell.attributes.get("colspan", 1)) for cell in row.all("th", "td"))
+                == columns
+            )
 
 
 def test_figures_have_words(page):
@@ -554,12 +698,16 @@ def test_figures_have_words(page):
         assert svg.attributes["role"] == "img"
         assert svg.attributes["aria-labelledby"] == title.attributes["id"]
         assert len(title.text) > 40
-        assert any(node.tag == "figure" and list(node.all("figcaption")) for node in svg.ancestors())
+        assert any(
+            node.tag == "figure" and list(node.all("figcaption")) for node in svg.ancestors()
+        )
 
 
 def test_no_verdict_is_told_by_colour_alone(page):
     """Each is a word, or a sign inside a list whose link is named by the word."""
-    marks = [node for node in page.all("span") if node.attributes.get("class", "").startswith("verdict")]
+    marks = [
+        node for node in page.all("span") if node.attributes.get("class", "").startswith("verdict")
+    ]
     told = {name for one_, many, *_ in html_report.WORDS.values() for name in (one_, many)}
     for mark in marks:
         if not any(word in mark.text for word in told):
@@ -569,7 +717,11 @@ def test_no_verdict_is_told_by_colour_alone(page):
 
 
 def colours(scheme):
-    css = resources.files("theory_checks.engine").joinpath("templates/report.css").read_text(encoding="utf-8")
+    css = (
+        resources.files("theory_checks.engine")
+        .joinpath("templates/report.css")
+        .read_text(encoding="utf-8")
+    )
     light, dark = re.findall(r":root \{(.*?)\}", css, flags=re.S)
     read = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark))
     assert len(read) >= 14
@@ -606,7 +758,8 @@ def test_contrast(scheme):
         assert contrast(found[ink], found["page"]) >= 3, ink
 
 
-# its parts -------------------------------------------------------------------------------------------------------------------------
+# its parts
+# ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", FORMULAS)
@@ -646,7 +799,10 @@ def test_formula_is_cut_only_between_its_parts(latex, parts):
     ("plain", "shown"),
     [
         ("λ_b <= c0/(1 − c0)", "λ<sub>b</sub> ≤ c0/(1 − c0)"),
-        ("e^{−2 λ_H t} & `a_b <= c`", "e<sup>−2 λ<sub>H</sub> t</sup> &amp; <code>a_b &lt;= c</code>"),
+        (
+            "e^{−2 λ_H t} & `a_b <= c`",
+            "e<sup>−2 λ<sub>H</sub> t</sup> &amp; <code>a_b &lt;= c</code>",
+        ),
         ("F dH_0, λ_max, l_2", "F dH<sub>0</sub>, λ<sub>max</sub>, l<sub>2</sub>"),
         ("t_c = (M−1)^{(M−1)/M}/M", "t<sub>c</sub> = (M−1)<sup>(M−1)/M</sup>/M"),
         ("class_counts", "class_counts"),
@@ -674,13 +830,26 @@ def row_of(*claims, setting="inside"):
         "setting": setting,
         "case": "case",
         "records": [],
-        "claims": [{"error": e, "tolerance": 1e-7, "binding": binding, "holds": e is not None and e <= 1e-7} for e in claims],
+        "claims": [
+            {
+                "error": e,
+                "tolerance": 1e-7,
+                "binding": binding,
+                "holds": e is not None and e <= 1e-7,
+            }
+            for e in claims
+        ],
     }
 
 
 def test_errors_stand_where_they_should():
-    figure = verdict_figures.errors([row_of(1e-16, 1e-7), row_of(0.0), row_of(None), row_of(1.0, setting="outside")])
-    (small, at_tolerance, zero, nan), ((missed, _),) = (x for x, _ in figure.required), figure.missed
+    figure = verdict_figures.errors(
+        [row_of(1e-16, 1e-7), row_of(0.0), row_of(None), row_of(1.0, setting="outside")]
+    )
+    (small, at_tolerance, zero, nan), ((missed, _),) = (
+        (x for x, _ in figure.required),
+        figure.missed,
+    )
     assert zero == figure.left
     assert nan == figure.right
     assert zero < small < figure.eps < at_tolerance == figure.tolerances[0][0] < missed < nan
@@ -690,7 +859,8 @@ def test_errors_stand_where_they_should():
     assert figure.eps - small == pytest.approx(math.log10(2.220446049250313) * decade)
     assert [line.label for line in figure.lines] == ["1", "2", "3", "4"]
     assert figure.description == (
-        "Errors on a logarithmic axis, one line for each of 4 cases: 4 claims that must hold, the largest error 1.0e-07, "
+        "Errors on a logarithmic axis, one line for each of 4 cases: 4 claims that must hold, "
+        "the largest error 1.0e-07, "
         "1 errors not a number, 1 over the tolerance, 1 claims that need not hold."
     )
     assert verdict_figures.errors([row_of()]) is None
@@ -700,24 +870,43 @@ def test_errors_stand_where_they_should():
     ("columns", "curves"),
     [
         pytest.param({"t": [0, 1, 2], "measured": [1, 2, 3], "law": [1, 2, 3]}, 1, id="one"),
-        pytest.param({"t": [0, 1, 2], "u_0": [1, 2, 3], "u_1": [1, 2, 3], "law_0": [1, 2, 3], "law_1": [1, 2, 4]}, 2, id="two"),
+        pytest.param(
+            {
+                "t": [0, 1, 2],
+                "u_0": [1, 2, 3],
+                "u_1": [1, 2, 3],
+                "law_0": [1, 2, 3],
+                "law_1": [1, 2, 4],
+            },
+            2,
+            id="two",
+        ),
         pytest.param({"t": [0, 1, 2], "measured": [1, 2, 3], "limit": [4, 4, 4]}, 1, id="limit"),
         pytest.param({"t": [0, 1, 2], "measured": [1, None, 3], "law": [1, 2, 3]}, 1, id="a-gap"),
         pytest.param({"t": [0, 1, 2], "measured": [0, 0, 0], "law": [0, 0, 0]}, 1, id="zeros"),
-        pytest.param({"t": [0, 1e-3, 1e3], "measured": [1e-9, 1, 2], "law": [1e-9, 1, 2]}, 1, id="decades"),
+        pytest.param(
+            {"t": [0, 1e-3, 1e3], "measured": [1e-9, 1, 2], "law": [1e-9, 1, 2]}, 1, id="decades"
+        ),
         pytest.param({"t": [0, 1, 2], "measured": [1, 2, 3]}, 0, id="no-law"),
         pytest.param({"t": [0], "measured": [1], "law": [1]}, 0, id="too-short"),
     ],
 )
 def test_curves(columns, curves):
-    row = {"setting": "inside", "case": "case", "records": [{"name": "record", "columns": columns}], "claims": []}
+    row = {
+        "setting": "inside",
+        "case": "case",
+        "records": [{"name": "record", "columns": columns}],
+        "claims": [],
+    }
     figure = verdict_figures.curves([row])
     assert (figure is None) == (curves == 0)
     if figure is None:
         return
     assert len(figure.curves) == curves
     for curve in figure.curves:
-        line = [tuple(map(float, pair.split())) for pair in curve.path.removeprefix("M").split(" L")]
+        line = [
+            tuple(map(float, pair.split())) for pair in curve.path.removeprefix("M").split(" L")
+        ]
         for x, y in [*line, *curve.points]:
             assert figure.left - 0.1 <= x <= figure.right + 0.1
             assert figure.top - 0.1 <= y <= figure.bottom + 0.1
@@ -762,8 +951,15 @@ def test_json_says_which_claims_bind_and_why_a_case_failed(written):
     document = json.loads((written[0] / html_report.DOCUMENT).read_text())
     by_check = {row["check"]: row for row in document["rows"]}
     # of the case outside, which comes last, only the witness
-    assert [claim["binding"] for claim in by_check["good/missed-outside"]["claims"]] == [True, False, False]
-    assert by_check["bad/failing"]["reasons"][1] == "length: measured 1, predicted 2; error 1.000e+00, tolerance 1e-07"
+    assert [claim["binding"] for claim in by_check["good/missed-outside"]["claims"]] == [
+        True,
+        False,
+        False,
+    ]
+    assert (
+        by_check["bad/failing"]["reasons"][1]
+        == "length: measured 1, predicted 2; error 1.000e+00, tolerance 1e-07"
+    )
     assert by_check["good/holding"]["reasons"] == []
     assert by_check["bad/refuted"]["full"] is True
     # a function among the parameters must not cost a finished run its file

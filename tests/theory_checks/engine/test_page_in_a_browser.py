@@ -1,4 +1,7 @@
-"""The page in a browser, where there is one: the filter, the sign at a table that is cut, and everything open for the printer."""
+"""The page in a browser, where there is one.
+
+The filter, the sign at a table that is cut, and everything open for the printer.
+"""
 
 import json
 import re
@@ -12,14 +15,20 @@ from theory_checks.engine import html_report, runner
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Registry, Setting
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
 
 # what is asked of the page; the answer becomes its title, which is all that is read
 QUESTIONS = """
 <script>
 const answer = {}, shown = () => all("article:not([hidden])").map(article => article.id);
-const ask = text => { input.value = text; input.dispatchEvent(new Event("input")); return [shown(), found.textContent]; };
+const ask = text => {
+  input.value = text;
+  input.dispatchEvent(new Event("input"));
+  return [shown(), found.textContent];
+};
 answer.all = ask("");
 answer.one = ask("Second HOLDS");
 answer.sections = all("#theorems > section:not([hidden])").length;
@@ -34,7 +43,8 @@ answer.after = details.some(part => part.open);
 answer.width = [innerWidth, document.documentElement.scrollWidth];
 requestAnimationFrame(() => setTimeout(() => {
   answer.cut = all(".scroll.cut").length;
-  answer.sign = all(".scroll.cut caption").map(caption => getComputedStyle(caption, "::before").content)[0] || "";
+  const signs = all(".scroll.cut caption").map(it => getComputedStyle(it, "::before").content);
+  answer.sign = signs[0] || "";
   document.title = JSON.stringify(answer);
 }, 50));
 </script>
@@ -43,7 +53,12 @@ requestAnimationFrame(() => setTimeout(() => {
 
 def first(case):
     """It holds."""
-    yield Claim("a claim with a name that is not short at all", np.full(5, 1 / 3), np.full(5, 1 / 3), tolerance=1e-7)
+    yield Claim(
+        "a claim with a name that is not short at all",
+        np.full(5, 1 / 3),
+        np.full(5, 1 / 3),
+        tolerance=1e-7,
+    )
 
 
 def second(case):
@@ -61,7 +76,9 @@ def page(tmp_path_factory):
     for function in (first, second):
         registry.paper(function.__name__, f"Paper {function.__name__}")
         cases = [Case(f"case {i}", Setting.INSIDE, {}, build=lambda: None) for i in range(3)]
-        registry.check(key=f"{function.__name__}/what", formula="a", source="", regime=regime, cases=cases)(function)
+        registry.check(
+            key=f"{function.__name__}/what", formula="a", source="", regime=regime, cases=cases
+        )(function)
     text = html_report.render(as_document(runner.run(registry.matching()), registry.papers))
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(text.replace("</body>", f"{QUESTIONS}</body>"), encoding="utf-8")
@@ -69,10 +86,20 @@ def page(tmp_path_factory):
 
 
 def answers(page, width):
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--virtual-time-budget=2000"]
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--window-size={width},900",
+        "--virtual-time-budget=2000",
+    ]
     profile = f"--user-data-dir={page.parent / f'profile-{width}'}"
     done = subprocess.run(
-        [BROWSER, *options, profile, "--dump-dom", f"file://{page}"], capture_output=True, text=True, timeout=300, check=True
+        [BROWSER, *options, profile, "--dump-dom", f"file://{page}"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     return json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1].replace("&quot;", '"'))
 

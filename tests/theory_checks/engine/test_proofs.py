@@ -29,18 +29,23 @@ class Secret(ufm.MeanSquaredError):
 
 
 def problem_of(loss=None):
-    return ufm.Problem(LABELS, loss=loss or ufm.MeanSquaredError(), widths=(3,), lambda_W=0.02, lambda_H=0.02)
+    return ufm.Problem(
+        LABELS, loss=loss or ufm.MeanSquaredError(), widths=(3,), lambda_W=0.02, lambda_H=0.02
+    )
 
 
 def certified(loss=None, *, off=0.0):
     """The certificate of a minimum, or of a point that is `off` and whose gap nobody looks at."""
     problem = problem_of()
-    params = jax.tree.map(lambda x: x * (1 + off), ufm.minimise(problem, key=jax.random.key(0), progress=False).params)
+    params = jax.tree.map(
+        lambda x: x * (1 + off), ufm.minimise(problem, key=jax.random.key(0), progress=False).params
+    )
     point = Point(problem_of(loss), params, 0.0)
     return dataclasses.replace(point.certificate_claim(), tolerance=1.0)
 
 
-# the checks of one planted paper ---------------------------------------------------------------------------------------------------
+# the checks of one planted paper
+# ----------------------------------------------------------------------
 
 
 def minimum(case):
@@ -91,7 +96,9 @@ def planted(*functions) -> Registry:
     registry.paper("paper", "A paper")
     case = Case("the case", Setting.INSIDE, {}, build=lambda: None)
     for function in functions:
-        registry.check(key=f"paper/{function.__name__}", formula="", source="", regime=inside, cases=(case,))(function)
+        registry.check(
+            key=f"paper/{function.__name__}", formula="", source="", regime=inside, cases=(case,)
+        )(function)
     return registry
 
 
@@ -107,7 +114,11 @@ SAID = {
     loose: (Verdict.FAILS, False, ["its enclosure is "]),
     uncertified: (Verdict.HOLDS, False, []),
     refuted: (Verdict.REFUTED, True, []),
-    refuted_in_floats: (Verdict.REFUTED, False, [f"{refutation().name}: its check has no lower end"]),
+    refuted_in_floats: (
+        Verdict.REFUTED,
+        False,
+        [f"{refutation().name}: its check has no lower end"],
+    ),
 }
 
 
@@ -138,7 +149,11 @@ def test_an_enclosure_is_of_the_minimum_and_a_witness_of_its_width():
     assert proof.lower - slack <= value <= proof.upper + slack
     *_, width = row.claims
     assert (width.name, width.witness, width.holds) == (proofs.WIDTH_CLAIM, True, True)
-    assert width.error == proof.width == pytest.approx((proof.upper - proof.lower) / proof.upper, rel=1)
+    assert (
+        width.error
+        == proof.width
+        == pytest.approx((proof.upper - proof.lower) / proof.upper, rel=1)
+    )
     assert not row_of(loose).claims[-1].holds
 
 
@@ -175,29 +190,51 @@ def test_a_refutation_by_less_than_rounding_is_not_proved():
     assert not tie.proved
     assert "at most" in tie.reason
     with np.load(io.BytesIO(found.as_npz())) as file:
-        assert (float(file["upper"]), float(file["claimed_lower"])) == (found.upper, found.claimed_lower)
+        assert (float(file["upper"]), float(file["claimed_lower"])) == (
+            found.upper,
+            found.claimed_lower,
+        )
 
 
-# what is shown ---------------------------------------------------------------------------------------------------------------------
+# what is shown
+# ----------------------------------------------------------------------
 
 
 def test_the_screen_says_so(capsys):
-    assert command.main(["--no-cache", "--prove", "-v"], registry=planted(minimum, mixed, refuted)) == 0
+    assert (
+        command.main(["--no-cache", "--prove", "-v"], registry=planted(minimum, mixed, refuted))
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     starts = [line[:18].strip() for line in lines[2:] if line.startswith("  ") and line[2] != " "]
     assert starts[:3] == ["holds, proved", "holds", "REFUTED, proved"]
     assert any(line.startswith("          holds, proved   inside ") for line in lines)
     assert any(f": proved, {proofs.enclosed(refutation()).upper!r} < " in line for line in lines)
-    (at,) = [i for i, line in enumerate(lines) if line.startswith("proved: 1 of 2 certified cases, the widest enclosure ")]
+    (at,) = [
+        i
+        for i, line in enumerate(lines)
+        if line.startswith("proved: 1 of 2 certified cases, the widest enclosure ")
+    ]
     assert lines[at - 1] == "3 theorems, 3 cases: 1 refuted, 2 hold"
     assert lines[at].endswith("; 1 of 1 refutation")
     assert lines[at + 1].startswith("  not proved: paper/mixed: the case: `problem.loss` must have")
 
 
 def test_markdown_says_so(capsys):
-    assert command.main(["--no-cache", "--prove", "--format", "github"], registry=planted(minimum, mixed, refuted)) == 0
+    assert (
+        command.main(
+            ["--no-cache", "--prove", "--format", "github"],
+            registry=planted(minimum, mixed, refuted),
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
-    for part in ("| holds, proved | `minimum` |", "| holds | `mixed` |", "| **refuted**, proved |", "proved: 1 of 2 certified cases"):
+    for part in (
+        "| holds, proved | `minimum` |",
+        "| holds | `mixed` |",
+        "| **refuted**, proved |",
+        "proved: 1 of 2 certified cases",
+    ):
         assert part in shown
     assert "- not proved: `paper/mixed`, the case: `problem.loss`" in shown
 
@@ -206,7 +243,9 @@ def test_the_page_and_its_numbers_say_so(rows):
     document = as_document(*rows)
     json.dumps(document, allow_nan=False)
     assert [row["proved"] for row in document["rows"]] == [proved for _, proved, _ in SAID.values()]
-    assert [check["proved"] for check in document["checks"]] == [proved for _, proved, _ in SAID.values()]
+    assert [check["proved"] for check in document["checks"]] == [
+        proved for _, proved, _ in SAID.values()
+    ]
     page = render(document)
     assert "Proved: 1 of 4 certified cases" in page
     assert "Not proved: paper/mixed, the case: `problem.loss` must have" in page
@@ -214,7 +253,9 @@ def test_the_page_and_its_numbers_say_so(rows):
     assert "✓</span> holds, proved</span>" in page
     assert "≠</span> refuted, proved</span>" in page
     assert f"<code>{proofs.enclosed(refutation()).claimed_lower!r}</code>" in page
-    assert "proved" not in render(as_document([row_of(minimum, prove=False)], {})).replace("improved", "")
+    assert "proved" not in render(as_document([row_of(minimum, prove=False)], {})).replace(
+        "improved", ""
+    )
 
 
 def test_without_the_library_nothing_is_solved(monkeypatch, capsys):
@@ -226,4 +267,6 @@ def test_without_the_library_nothing_is_solved(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "flint", None)
     assert command.main(["--no-cache", "--prove"], registry=planted(never)) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "--prove: a proof needs the interval library python-flint, the extra `ufm[proofs]`"
+    assert (
+        line == "--prove: a proof needs the interval library python-flint, the extra `ufm[proofs]`"
+    )

@@ -28,7 +28,9 @@ def registry_with(function, *, setting=Setting.INSIDE, regime=None, **options) -
     registry.paper("paper", "A paper")
     case = Case("case", setting, {}, build=lambda: None, **options)
 
-    @registry.check(key="paper/what", formula="x", source="nowhere", regime=regime or declared, cases=(case,))
+    @registry.check(
+        key="paper/what", formula="x", source="nowhere", regime=regime or declared, cases=(case,)
+    )
     def what(case):
         """A statement."""
         yield from function(case)
@@ -51,9 +53,15 @@ def only_row(registry: Registry) -> runner.Row:
         pytest.param(Setting.BOUNDARY, [TRUE, FALSE], Verdict.FAILS, id="boundary-one-fails"),
         pytest.param(Setting.OUTSIDE, [TRUE, FALSE, WITNESS], Verdict.HOLDS, id="outside-violated"),
         pytest.param(Setting.OUTSIDE, [TRUE, WITNESS], Verdict.FAILS, id="outside-not-violated"),
-        pytest.param(Setting.OUTSIDE, [TRUE, NEARLY], Verdict.FAILS, id="outside-missed-by-rounding-only"),
-        pytest.param(Setting.OUTSIDE, [NOT_A_NUMBER], Verdict.FAILS, id="outside-nan-is-no-violation"),
-        pytest.param(Setting.OUTSIDE, [FALSE, BROKEN_WITNESS], Verdict.FAILS, id="outside-witness-broken"),
+        pytest.param(
+            Setting.OUTSIDE, [TRUE, NEARLY], Verdict.FAILS, id="outside-missed-by-rounding-only"
+        ),
+        pytest.param(
+            Setting.OUTSIDE, [NOT_A_NUMBER], Verdict.FAILS, id="outside-nan-is-no-violation"
+        ),
+        pytest.param(
+            Setting.OUTSIDE, [FALSE, BROKEN_WITNESS], Verdict.FAILS, id="outside-witness-broken"
+        ),
     ],
 )
 def test_verdict_of_a_row(setting, claims, verdict):
@@ -117,7 +125,9 @@ def test_float32_is_refused():
     ],
 )
 def test_settings_of_a_threshold(value, setting):
-    mirrored = {Setting.INSIDE: Setting.OUTSIDE, Setting.OUTSIDE: Setting.INSIDE}.get(setting, setting)
+    mirrored = {Setting.INSIDE: Setting.OUTSIDE, Setting.OUTSIDE: Setting.INSIDE}.get(
+        setting, setting
+    )
     assert Setting.below(value, 1.0) is setting
     assert Setting.above(value, 1.0) is mirrored
     assert Setting.all_of(True, Setting.below(value, 1.0)) is setting
@@ -127,16 +137,21 @@ def test_settings_of_a_threshold(value, setting):
 @pytest.mark.parametrize("predicted", [0.0, 1.0, -1.0, 1e-9, -0.5, 1e6])
 @pytest.mark.parametrize("amount", [1e-5, -1e-5])
 def test_shift_never_cancels(predicted, amount):
-    """The error after a shift is at least the shift, whatever the sign and size of the prediction."""
+    """The error after a shift is at least the shift, whatever the sign and size of the
+    prediction."""
     claim = Claim("exact", predicted, predicted, tolerance=1e-7, scale=2.0)
     assert claim.error == 0
     assert claim.shifted(amount).error >= abs(amount) * (1 - 1e-3)
 
 
-@pytest.mark.parametrize("errors", [(3e-11, 9e-11, 0.0), (3e-11, np.nan, 0.0)], ids=["largest", "not-a-number"])
+@pytest.mark.parametrize(
+    "errors", [(3e-11, 9e-11, 0.0), (3e-11, np.nan, 0.0)], ids=["largest", "not-a-number"]
+)
 def test_the_worst_of_several_keeps_the_points_of_all(errors):
     points = [((f"problem {i}", f"params {i}"),) for i in range(3)]
-    made = [Claim("gap", error, 0.0, 1e-10, points=at) for error, at in zip(errors, points, strict=True)]
+    made = [
+        Claim("gap", error, 0.0, 1e-10, points=at) for error, at in zip(errors, points, strict=True)
+    ]
     worst = worst_of(made)
     np.testing.assert_equal(worst.error, errors[1])
     assert worst.points == (*points[0], *points[1], *points[2])

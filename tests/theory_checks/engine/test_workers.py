@@ -1,4 +1,5 @@
-"""Checks on several processes say what they say on one, and nothing is lost when a process dies or the run is stopped."""
+"""Checks on several processes say what they say on one, and nothing is lost when a process dies or
+the run is stopped."""
 
 from __future__ import annotations
 
@@ -76,10 +77,19 @@ def planted(*names) -> Registry:
     for place, name in enumerate(names):
         registry.paper(name, name)
         cases = [
-            Case(key, Setting.INSIDE, {}, build=lambda: None, options={"number": 1.0 + 3 * place + i}, full=key == "d")
+            Case(
+                key,
+                Setting.INSIDE,
+                {},
+                build=lambda: None,
+                options={"number": 1.0 + 3 * place + i},
+                full=key == "d",
+            )
             for i, key in enumerate("abcd")
         ]
-        registry.check(key=f"{name}/what", formula="", source="", regime=always, cases=cases)(globals()[name])
+        registry.check(key=f"{name}/what", formula="", source="", regime=always, cases=cases)(
+            globals()[name]
+        )
     return registry
 
 
@@ -96,7 +106,15 @@ def test_rows_are_those_of_one_process():
     checks = PLAIN().matching()
     one = list(runner.run(checks, full=True, prove=True))
     told = []
-    found = workers.run(checks, jobs=2, full=True, prove=True, configure=configured, loader=PLAIN, on_case=lambda *what: told.append(what))
+    found = workers.run(
+        checks,
+        jobs=2,
+        full=True,
+        prove=True,
+        configure=configured,
+        loader=PLAIN,
+        on_case=lambda *what: told.append(what),
+    )
     several = runner.in_order(found, checks)
     assert len(several) == 8
     for mine, theirs in zip(one, several, strict=True):
@@ -104,7 +122,10 @@ def test_rows_are_those_of_one_process():
         for name in ("verdict", "message", "settings", "proofs"):
             assert getattr(theirs, name) == getattr(mine, name)
         assert [c.measured for c in theirs.claims] == [c.measured for c in mine.claims]
-        assert [r.columns["pid"] == os.getpid() for r in (*mine.records, *theirs.records)] in ([], [True, False])
+        assert [r.columns["pid"] == os.getpid() for r in (*mine.records, *theirs.records)] in (
+            [],
+            [True, False],
+        )
     assert {total for _, total, _, _ in told} == {8}
 
 
@@ -113,11 +134,16 @@ def test_processes_run_at_the_same_time(tmp_path, monkeypatch):
     rows = run(functools.partial(planted, "met", "met_there"), jobs=2)
     assert {row.message for row in rows} == {""}
     # a paper stays with its process
-    assert all(len({int(r.columns["pid"][0]) for row in rows if row.paper == p for r in row.records}) == 1 for p in ("met", "met_there"))
+    assert all(
+        len({int(r.columns["pid"][0]) for row in rows if row.paper == p for r in row.records}) == 1
+        for p in ("met", "met_there")
+    )
 
 
 def test_quick_cases_only():
-    assert [row.case.id for row in run(functools.partial(planted, "computed"), jobs=1)] == list("abc")
+    assert [row.case.id for row in run(functools.partial(planted, "computed"), jobs=1)] == list(
+        "abc"
+    )
 
 
 def test_a_process_that_dies_is_an_error_of_its_case_alone():
@@ -183,14 +209,21 @@ sys.exit(command.main(["--no-cache", "--jobs", "2"], registry=test_workers.stopp
 """
 
 
-@pytest.mark.parametrize("everyone", [True, False], ids=["as-a-terminal-does", "to-the-command-alone"])
+@pytest.mark.parametrize(
+    "everyone", [True, False], ids=["as-a-terminal-does", "to-the-command-alone"]
+)
 def test_interrupt_prints_what_is_done_and_leaves_no_process(tmp_path, everyone):
     environment = {**os.environ, "UFM_TEST_FOLDER": str(tmp_path)}
     root = pathlib.Path(__file__).parents[3]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=root, env=environment, start_new_session=True, **pipes)
+    command = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=root, env=environment, start_new_session=True, **pipes
+    )
     begun = tmp_path / "endless"
-    wait_until(lambda: begun.exists() and begun.read_text().count("\n") == 2, "the endless case did not begin")
+    wait_until(
+        lambda: begun.exists() and begun.read_text().count("\n") == 2,
+        "the endless case did not begin",
+    )
     if everyone:
         os.killpg(command.pid, signal.SIGINT)
     else:
@@ -202,7 +235,8 @@ def test_interrupt_prints_what_is_done_and_leaves_no_process(tmp_path, everyone)
     assert re.fullmatch(r"interrupted: [1-4] of 6 cases done\n", complained)
     (pid,) = set(map(int, begun.read_text().split()))
     assert not alive(pid)
-    # the processes of the command were a session of their own; that which tracks shared resources ends a moment after the command
+    # the processes of the command were a session of their own; that which tracks shared resources
+    # ends a moment after the command
     wait_until(lambda: not alive(-command.pid), "somebody is left in the session")
 
 

@@ -1,7 +1,10 @@
-"""The papers' figures and ours, drawn from rows of a run and from nothing else: `python -m theory_checks figures`.
+"""The papers' figures and ours, drawn from rows of a run and from nothing else.
 
-Beside every figure lies a data file from which `redraw` makes it again. To add a figure: a check that yields a `Record` with its numbers,
-and a function in the module `figures` of its paper, decorated with `@figure(key, Need(check, cases, records))`.
+`python -m theory_checks figures`.
+
+Beside every figure lies a data file from which `redraw` makes it again. To add a figure: a check
+that yields a `Record` with its numbers, and a function in the module `figures` of its paper,
+decorated with `@figure(key, Need(check, cases, records))`.
 """
 
 from __future__ import annotations
@@ -16,16 +19,31 @@ from theory_checks.engine.figures.style import FORMATS, applied, encoded
 from theory_checks.engine.runner import Row
 from ufm._files import write_whole
 
-__all__ = ["FORMATS", "by_case", "checked_formats", "load", "make", "needed", "picture", "redraw", "wanted"]
+__all__ = [
+    "FORMATS",
+    "by_case",
+    "checked_formats",
+    "load",
+    "make",
+    "needed",
+    "picture",
+    "redraw",
+    "wanted",
+]
 
 
 def make(
-    names: Iterable[str] = (), *, out: str | os.PathLike, rows: Iterable[Row | Mapping[str, Any]], formats: Sequence[str] = ("pdf", "png")
+    names: Iterable[str] = (),
+    *,
+    out: str | os.PathLike,
+    rows: Iterable[Row | Mapping[str, Any]],
+    formats: Sequence[str] = ("pdf", "png"),
 ) -> tuple[list[str], dict[str, list[str]]]:
     """Draw figures from the rows of a run into the folder `out`, each beside its data.
 
-    `names`: papers ("dang2023") or figures ("dang2023/frames"), all unless given. `rows`: of a run, or those in its JSON file. `formats`:
-    of `FORMATS`. Returns the paths written, and for each figure that could not be drawn what its rows lack.
+    `names`: papers ("dang2023") or figures ("dang2023/frames"), all unless given. `rows`: of a run,
+    or those in its JSON file. `formats`: of `FORMATS`. Returns the paths written, and for each
+    figure that could not be drawn what its rows lack.
 
     Raises `ValueError` for a name or format that does not exist.
     """
@@ -43,10 +61,15 @@ def make(
     return written, lacking
 
 
-def redraw(path: str | os.PathLike, *, out: str | os.PathLike, formats: Sequence[str] = ("pdf", "png")) -> list[str]:
-    """Draw a figure again from the data file beside it, into the folder `out`; returns the paths written.
+def redraw(
+    path: str | os.PathLike, *, out: str | os.PathLike, formats: Sequence[str] = ("pdf", "png")
+) -> list[str]:
+    """Draw a figure again from the data file beside it, into the folder `out`.
 
-    Raises `ValueError` for a file that holds no figure's data, for a figure that does not exist and for unknown formats.
+    Returns the paths written.
+
+    Raises `ValueError` for a file that holds no figure's data, for a figure that does not exist and
+    for unknown formats.
     """
     data, formats = Data.load(path), checked_formats(formats)
     (entry,) = wanted([data.figure])
@@ -58,14 +81,20 @@ def picture(entry: Entry, data: Data) -> tuple[bytes, float, float]:
     with applied():
         drawn = entry.draw(data)
         width, height = drawn.get_size_inches()
-        return encoded(drawn, "svg", title=entry.key, caption=entry.caption), float(width), float(height)
+        return (
+            encoded(drawn, "svg", title=entry.key, caption=entry.caption),
+            float(width),
+            float(height),
+        )
 
 
 def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     """The formats, each once; `ValueError` for an unknown one or none."""
     chosen = tuple(dict.fromkeys(formats))
     if not chosen or not set(chosen) <= set(FORMATS):
-        raise ValueError(f"`formats` must be among {', '.join(FORMATS)}; got {', '.join(chosen) or 'none'}")
+        raise ValueError(
+            f"`formats` must be among {', '.join(FORMATS)}; got {', '.join(chosen) or 'none'}"
+        )
     return chosen
 
 

@@ -1,4 +1,7 @@
-"""`python -m theory_checks figures`: what it checks before anything is run, and what it does with the rows."""
+"""`python -m theory_checks figures`.
+
+What it checks before anything is run, and what it does with the rows.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,20 @@ def problem_with(options: argparse.Namespace) -> str | None:
     try:
         options.names = tuple(options.names)
         figures.wanted(options.names)
-        options.formats = figures.checked_formats([name.strip() for name in options.format.split(",")])
+        options.formats = figures.checked_formats(
+            [name.strip() for name in options.format.split(",")]
+        )
     except ValueError as error:
         return str(error)
     return None
 
 
 def draw(
-    folder: str, rows: Iterable[Row | Mapping[str, Any]], *, names: Sequence[str], formats: Sequence[str]
+    folder: str,
+    rows: Iterable[Row | Mapping[str, Any]],
+    *,
+    names: Sequence[str],
+    formats: Sequence[str],
 ) -> tuple[list[str], list[str]]:
     """Draw what the rows allow into `folder`; what to say of it, and what to complain of."""
     os.makedirs(folder, exist_ok=True)
@@ -34,7 +43,9 @@ def draw(
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         complaints.append(f"{key} is not drawn: the rows lack {missing[0]}{more}")
     drawn = sum(path.endswith(".npz") for path in written)
-    return [f"figures: {drawn} in {folder}, each as {', '.join(formats)}, with its data as npz"], complaints
+    return [
+        f"figures: {drawn} in {folder}, each as {', '.join(formats)}, with its data as npz"
+    ], complaints
 
 
 def redraw(options: argparse.Namespace) -> int:

@@ -1,4 +1,7 @@
-"""The figures by name. A figure is a function from `Data` to a matplotlib figure, and the records that it needs."""
+"""The figures by name.
+
+A figure is a function from `Data` to a matplotlib figure, and the records that it needs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from theory_checks.engine.registry import Case
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
-    """A figure: `key` is "paper/what"; the first paragraph of the docstring of `draw` is its caption."""
+    """A figure: `key` is "paper/what".
+
+    The first paragraph of the docstring of `draw` is its caption.
+    """
 
     key: str
     needs: tuple[Need, ...]
@@ -46,7 +52,11 @@ class Entry:
 
     def data(self, sources: Mapping[tuple[str, str], Source]) -> Data:
         """What it is drawn from."""
-        return Data(self.key, self.caption, tuple(source for need in self.needs for source in need.taken(sources)))
+        return Data(
+            self.key,
+            self.caption,
+            tuple(source for need in self.needs for source in need.taken(sources)),
+        )
 
 
 FIGURES: dict[str, Entry] = {}
@@ -72,14 +82,19 @@ def load() -> dict[str, Entry]:
 
 
 def wanted(names: Iterable[str] = ()) -> list[Entry]:
-    """The figures of these papers or of these keys; all of them where there are no names. `ValueError` for a name of neither kind."""
+    """The figures of these papers or of these keys; all of them where there are no names.
+
+    `ValueError` for a name of neither kind.
+    """
     figures, names = load(), tuple(names)
     headings = dict.fromkeys(entry.paper for entry in figures.values())
     for name in names:
         if name not in headings and name not in figures:
             known = ", ".join([*headings, *figures])
             raise ValueError(f"`names` must be papers or figures among {known}; got {name!r}")
-    return [entry for key, entry in figures.items() if not names or key in names or entry.paper in names]
+    return [
+        entry for key, entry in figures.items() if not names or key in names or entry.paper in names
+    ]
 
 
 def needed(names: Iterable[str] = ()) -> dict[str, set[Case]]:

@@ -1,6 +1,9 @@
-"""The one style of all figures: sizes in inches of a conference's column, embedded fonts, colours that survive a photocopier.
+"""The one style of all figures.
 
-The only module here that imports matplotlib. Nothing global is touched: figures are drawn and saved inside `applied`, without pyplot.
+Sizes in inches of a conference's column, embedded fonts, colours that survive a photocopier.
+
+The only module here that imports matplotlib. Nothing global is touched: figures are drawn and saved
+inside `applied`, without pyplot.
 """
 
 from __future__ import annotations
@@ -84,14 +87,22 @@ def applied():
     return matplotlib.rc_context(_SETTINGS)
 
 
-def canvas(rows: int = 1, columns: int = 1, *, width: float = TEXT, height: float, **options) -> tuple[Figure, np.ndarray]:
-    """A figure of this size in inches with a grid of axes (rows, columns); `options` as for `Figure.subplots`."""
+def canvas(
+    rows: int = 1, columns: int = 1, *, width: float = TEXT, height: float, **options
+) -> tuple[Figure, np.ndarray]:
+    """A figure of this size in inches with a grid of axes (rows, columns).
+
+    `options` as for `Figure.subplots`.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def encoded(figure: Figure, kind: str, *, title: str, caption: str) -> bytes:
-    """The figure as the bytes of a file of this format, the same ones for the same data; title and caption are in the file's metadata."""
+    """The figure as the bytes of a file of this format, the same ones for the same data.
+
+    Title and caption are in the file's metadata.
+    """
     metadata: Mapping[str, dict] = {
         # a date of creation would make every file a new one
         "pdf": {"Title": title, "Subject": caption, "CreationDate": None, "ModDate": None},

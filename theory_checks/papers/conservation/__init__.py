@@ -1,8 +1,10 @@
-r"""The conservation law of gradient flow in linear layers: neighbouring factors keep their imbalance, and equal decay shrinks it.
+r"""The conservation law of gradient flow in linear layers: neighbouring factors keep their
+imbalance, and equal decay shrinks it.
 
-Without decay the law is that of Saxe, McClelland & Ganguli 2014 and Du, Hu & Lee 2018 for deep linear networks (cited by content); features
-are one more factor, whose columns count with their masses. With decay: derived. The normalisation drops out: λt is the same for sum and
-mean of the losses.
+Without decay the law is that of Saxe, McClelland & Ganguli 2014 and Du, Hu & Lee 2018 for deep
+linear networks (cited by content); features are one more factor, whose columns count with their
+masses. With decay: derived. The normalisation drops out: λt is the same for sum and mean of the
+losses.
 """
 
 from theory_checks.engine.registry import paper

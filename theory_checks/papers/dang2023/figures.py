@@ -1,4 +1,5 @@
-"""Dang et al. 2023: neural collapse along the direct optimisation of their script, and the three frames in space."""
+"""Dang et al. 2023: neural collapse along the direct optimisation of their script, and the three
+frames in space."""
 
 from __future__ import annotations
 
@@ -6,7 +7,16 @@ import numpy as np
 
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
-from theory_checks.engine.figures.style import COLOURS, DASHES, EPS, MARKERS, REFERENCE, Figure, canvas, plot
+from theory_checks.engine.figures.style import (
+    COLOURS,
+    DASHES,
+    EPS,
+    MARKERS,
+    REFERENCE,
+    Figure,
+    canvas,
+    plot,
+)
 from theory_checks.papers.dang2023.balanced import ORTHOGONAL_IN_SPACE, SIMPLEX_IN_SPACE
 from theory_checks.papers.dang2023.imbalanced import GENERAL_IN_SPACE
 from theory_checks.papers.dang2023.protocol import BALANCED, IMBALANCED, WITH_BIAS
@@ -22,7 +32,8 @@ _METRICS = (("NC1", "NC1"), ("NC2 W", r"NC2, $W$"), ("NC2 H", r"NC2, $\bar H$"),
 
 @figure("dang2023/nc-curves", Need(_SCRIPT, (*BALANCED, *WITH_BIAS, *IMBALANCED), (_CURVES,)))
 def nc_curves(data: Data) -> Figure:
-    """NC1, NC2 and NC3 along their script (momentum 0.9, step 0.1, K = 4, N = 400, widths 64, λ = 5e-4) for M linear layers.
+    """NC1, NC2 and NC3 along their script (momentum 0.9, step 0.1, K = 4, N = 400, widths 64, λ =
+    5e-4) for M linear layers.
 
     NC2 and NC3 are the distances of the normalised matrices to the closed form.
     """
@@ -63,12 +74,15 @@ _FRAMES = (
 
 @figure("dang2023/frames", *(Need(check, (case,), _SPACE) for _, check, case in _FRAMES))
 def frames(data: Data) -> Figure:
-    """Class means and rows of the classifier at the measured minimum, d = 3, up to a rotation, each in units of its longest vector."""
+    """Class means and rows of the classifier at the measured minimum, d = 3, up to a rotation, each
+    in units of its longest vector."""
     drawn, axes = canvas(1, 3, height=2.2, subplot_kw={"projection": "3d"})
     labels = {_SPACE[0]: r"class means $\bar h_k$", _SPACE[1]: "classifier $w_k$"}
     for ax, (title, check, case) in zip(axes[0], _FRAMES, strict=True):
         source = data.one(check, case)
-        plot.vectors(ax, {labels[name]: np.array([source.record(name)[x] for x in "xyz"]) for name in _SPACE})
+        plot.vectors(
+            ax, {labels[name]: np.array([source.record(name)[x] for x in "xyz"]) for name in _SPACE}
+        )
         ax.set_title(title, pad=14)
         for line in ax.lines:
             line.set(markersize=0.6 * line.get_markersize(), linewidth=0.6 * line.get_linewidth())

@@ -10,7 +10,15 @@ import ufm
 from theory_checks.engine.counterexamples import MARGIN, Refutation
 from theory_checks.engine.measure import GEOMETRY, VALUE, Point, Setup
 from theory_checks.engine.registry import Case, Claim, Setting, Verdict, check
-from theory_checks.formulas.deep_points import best_known, entropy_case, etf_scale, etf_value, gradient_claim, point_at, strength
+from theory_checks.formulas.deep_points import (
+    best_known,
+    entropy_case,
+    etf_scale,
+    etf_value,
+    gradient_claim,
+    point_at,
+    strength,
+)
 from theory_checks.formulas.etf_bound import least_etf_value
 from theory_checks.formulas.frames import contrast
 
@@ -18,19 +26,28 @@ _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 
 
 def etf_regime(case: Case) -> Setting:
-    """Equal class counts, every width at least K, no bias or a penalised one, decay below that at which zero logits beat the ETF."""
+    """Equal class counts, every width at least K, no bias or a penalised one, decay below that at
+    which zero logits beat the ETF."""
     s = Setup.of(case.problem)
     known = Setting.all_of(s.balanced, s.R >= s.K, s.bias in (None, "penalised"))
-    return known if known is _OUTSIDE else Setting.all_of(known, Setting.below(strength(s), ufm.laws.etf_branch(case.problem).threshold))
+    return (
+        known
+        if known is _OUTSIDE
+        else Setting.all_of(
+            known, Setting.below(strength(s), ufm.laws.etf_branch(case.problem).threshold)
+        )
+    )
 
 
 @check(
     key="dang2023_cross_entropy/etf-is-optimal",
     formula=(
         r"W_M\cdots W_1\propto\bar H^\top,\quad"
-        r" \bar H^\top\bar H\propto W_M\cdots W_1\bar H\propto I_K-\tfrac1K\mathbf 1\mathbf 1^\top,\quad b = 0"
+        r" \bar H^\top\bar H\propto W_M\cdots W_1\bar H\propto I_K-\tfrac1K\mathbf 1\mathbf "
+        r"1^\top,\quad b = 0"
     ),
-    source="Dang et al. 2023, balanced data, cross-entropy with last-layer bias, as quoted by Garrod & Keating 2025",
+    source="Dang et al. 2023, balanced data, cross-entropy with last-layer bias, as quoted by "
+    "Garrod & Keating 2025",
     regime=etf_regime,
     expected=Verdict.REFUTED,
     cases=(
@@ -52,20 +69,35 @@ def etf_regime(case: Case) -> Setting:
     ),
 )
 def etf_is_optimal(case: Case):
-    """At every global optimum the product of the layers and the features are simplex ETFs, whatever the depth.
+    """At every global optimum the product of the layers and the features are simplex ETFs, whatever
+    the depth.
 
-    Refuted for M >= 2 by points of lower value: for K = 4 it depends on λ, for K = 5, 6, 8 all cases tried are lower. M = 1 holds with a
-    certificate. For K = 2, 3 nothing lower was found.
+    Refuted for M >= 2 by points of lower value: for K = 4 it depends on λ, for K = 5, 6, 8 all
+    cases tried are lower. M = 1 holds with a certificate. For K = 2, 3 nothing lower was found.
     """
     problem, found = case.problem, best_known(case)
     point, s = Point.of(found.best), Setup.of(case.problem)
     a = etf_scale(s)
     claimed = etf_value(a, s)
     if s.balanced:
-        yield Claim("scale of ufm.laws.etf_branch", ufm.laws.etf_branch(problem).large, a, VALUE, scale=a, witness=True)
+        yield Claim(
+            "scale of ufm.laws.etf_branch",
+            ufm.laws.etf_branch(problem).large,
+            a,
+            VALUE,
+            scale=a,
+            witness=True,
+        )
         etf = point_at(problem, a * contrast(s.K))
         # a theorem is refuted at the point that it names, not at some other ETF
-        yield Claim("objective at the ETF", float(ufm.objective(problem, etf)), claimed, VALUE, scale=claimed, witness=True)
+        yield Claim(
+            "objective at the ETF",
+            float(ufm.objective(problem, etf)),
+            claimed,
+            VALUE,
+            scale=claimed,
+            witness=True,
+        )
         yield gradient_claim("the ETF", problem, etf, witness=True)
     if s.M == 1:
         yield point.certificate_claim()
@@ -73,9 +105,15 @@ def etf_is_optimal(case: Case):
     logits = np.asarray(point.logits) - point.logits.mean(axis=0)
     yield Claim("logits", _spectrum(logits), _spectrum(a * contrast(s.K)), GEOMETRY, scale=a)
     # with equal counts, which is where it refutes anything
-    least = functools.partial(least_etf_value, s.K, s.lambda_W.tolist(), s.lambda_H, float(s.counts[0]))
-    lower = Refutation.at(f"a point of rank {found.rank}", claimed, problem, found.best.params, least=least)
-    yield Claim("value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True)
+    least = functools.partial(
+        least_etf_value, s.K, s.lambda_W.tolist(), s.lambda_H, float(s.counts[0])
+    )
+    lower = Refutation.at(
+        f"a point of rank {found.rank}", claimed, problem, found.best.params, least=least
+    )
+    yield Claim(
+        "value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True
+    )
     if s.balanced and point.value < claimed * (1 - MARGIN):
         yield lower
 

@@ -18,19 +18,28 @@ _BOUND_MET = 1e-12
 _STEPS = 100
 
 
-def layer_peeled_problem(class_counts, *, width, weight_energy, feature_energy, multiplier=0.1) -> ufm.Problem:
+def layer_peeled_problem(
+    class_counts, *, width, weight_energy, feature_energy, multiplier=0.1
+) -> ufm.Problem:
     """The penalised problem at a multiplier ν; full columns."""
     counts = np.asarray(class_counts)
     labels = ufm.one_hot(counts)
     per_sample = counts[np.asarray(labels.class_index)]
     labels = ufm.soft(labels.targets, 1 / per_sample, weights=per_sample)
     ratio = np.sqrt(weight_energy / feature_energy)
-    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(width,), lambda_W=multiplier / ratio, lambda_H=multiplier * ratio)
+    return ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(width,),
+        lambda_W=multiplier / ratio,
+        lambda_H=multiplier * ratio,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Peeled:
-    """The solution of the constrained problem: the point, its multiplier ν, and the energies that it reaches."""
+    """The solution of the constrained problem: the point, its multiplier ν, and the energies that
+    it reaches."""
 
     point: Point
     multiplier: float
@@ -45,20 +54,33 @@ class Peeled:
     @property
     def _decay(self) -> float:
         K, problem = len(self.point.classifier), self.point.problem
-        return K * float(problem.lambda_W[0] * self.weight_energy + problem.lambda_H * self.feature_energy) / 2
+        return (
+            K
+            * float(
+                problem.lambda_W[0] * self.weight_energy + problem.lambda_H * self.feature_energy
+            )
+            / 2
+        )
 
 
 def at_multiplier(case: Case, nu: float) -> Peeled:
-    """The minimiser at this multiplier and the bounds that it solves the constrained problem for."""
+    """The minimiser at this multiplier and the bounds that it solves the constrained problem
+    for."""
     there = dataclasses.replace(case, parameters={**case.parameters, "multiplier": nu})
     point = Point.of(solve(there))
     K = len(point.classifier)
     masses = np.asarray(there.problem.labels.masses)
-    return Peeled(point, nu, float(np.sum(point.classifier**2)) / K, float(masses @ np.sum(point.features**2, axis=0)) / K)
+    return Peeled(
+        point,
+        nu,
+        float(np.sum(point.classifier**2)) / K,
+        float(masses @ np.sum(point.features**2, axis=0)) / K,
+    )
 
 
 def solve_peeled(case: Case) -> Peeled:
-    """The solution for the bounds of the case: the energies fall as ν grows, and regula falsi in log ν finds where they are the bounds."""
+    """The solution for the bounds of the case: the energies fall as ν grows, and regula falsi in
+    log ν finds where they are the bounds."""
     p = case.parameters
     wanted = np.sqrt(p["weight_energy"] * p["feature_energy"])
 
@@ -80,13 +102,20 @@ def solve_peeled(case: Case) -> Peeled:
         if abs(error) <= _BOUND_MET:
             return found
         # Illinois: the end that stays counts half, so that both move
-        ends = [(y, g), (np.log(found.multiplier), error)] if error * g < 0 else [(x, f / 2), (np.log(found.multiplier), error)]
-    raise NotConverged(f"no multiplier meets the bounds to {_BOUND_MET}; the last misses by {error:.1e}")
+        ends = (
+            [(y, g), (np.log(found.multiplier), error)]
+            if error * g < 0
+            else [(x, f / 2), (np.log(found.multiplier), error)]
+        )
+    raise NotConverged(
+        f"no multiplier meets the bounds to {_BOUND_MET}; the last misses by {error:.1e}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Merging:
-    """The solution at which two groups of classes have ratio R = R_0: τ, class-level logits (K, K), mean loss."""
+    """The solution at which two groups of classes have ratio R = R_0: τ, class-level logits (K, K),
+    mean loss."""
 
     bound: float
     logits: np.ndarray
@@ -120,10 +149,27 @@ def merging(k_A: int, k_B: int, R: float) -> Merging:
     return Merging(bound=(k_A - 1) * a + s, logits=Z, loss=float(loss))
 
 
-def _case(name: str, setting: Setting, counts, *, radius: float, width: int = 6, ratio: float = 1.0, full=False, **options) -> Case:
+def _case(
+    name: str,
+    setting: Setting,
+    counts,
+    *,
+    radius: float,
+    width: int = 6,
+    ratio: float = 1.0,
+    full=False,
+    **options,
+) -> Case:
     """A case with √(E_W E_H) = `radius` and E_W/E_H = `ratio`²."""
     energies = {"weight_energy": radius * ratio, "feature_energy": radius / ratio}
-    return Case(name, setting, {"class_counts": counts, "width": width, **energies}, build=layer_peeled_problem, options=options, full=full)
+    return Case(
+        name,
+        setting,
+        {"class_counts": counts, "width": width, **energies},
+        build=layer_peeled_problem,
+        options=options,
+        full=full,
+    )
 
 
 def balanced_regime(case: Case) -> Setting:
@@ -137,7 +183,8 @@ def balanced_regime(case: Case) -> Setting:
     key="fang2021/balanced-etf",
     formula=(
         r"WW^\top = E_W\tfrac{K}{K-1}(I-\tfrac1K\mathbf 1\mathbf 1^\top),\quad"
-        r" \bar H^\top\bar H = E_H\tfrac{K}{K-1}(I-\tfrac1K\mathbf 1\mathbf 1^\top),\quad W=\sqrt{E_W/E_H}\,\bar H^\top"
+        r" \bar H^\top\bar H = E_H\tfrac{K}{K-1}(I-\tfrac1K\mathbf 1\mathbf 1^\top),\quad "
+        r"W=\sqrt{E_W/E_H}\,\bar H^\top"
     ),
     source="Fang, He, Long & Su 2021, balanced layer-peeled model; multiplier derived",
     regime=balanced_regime,
@@ -150,7 +197,8 @@ def balanced_regime(case: Case) -> Setting:
     ),
 )
 def balanced_etf(case: Case):
-    """Balanced classes: classifier rows and features are the same simplex ETF, and both bounds are met with equality."""
+    """Balanced classes: classifier rows and features are the same simplex ETF, and both bounds are
+    met with equality."""
     found, p = solve_peeled(case), case.parameters
     point, E_W, E_H = found.point, p["weight_energy"], p["feature_energy"]
     K = len(p["class_counts"])
@@ -161,10 +209,18 @@ def balanced_etf(case: Case):
     yield point.collapse_claim()
     yield point.weight_gram_claim(E_W * etf)
     yield point.feature_gram_claim(E_H * etf)
-    yield matrix_claim("self-duality", point.classifier, np.sqrt(E_W / E_H) * point.class_means.T, size=1.0, like=np.sqrt(E_W))
+    yield matrix_claim(
+        "self-duality",
+        point.classifier,
+        np.sqrt(E_W / E_H) * point.class_means.T,
+        size=1.0,
+        like=np.sqrt(E_W),
+    )
     yield Claim("E_W met", found.weight_energy, E_W, GEOMETRY, scale=E_W, witness=True)
     yield Claim("E_H met", found.feature_energy, E_H, GEOMETRY, scale=E_H, witness=True)
-    yield Claim("loss", found.loss, np.log1p((K - 1) * others), GEOMETRY, scale=np.log1p((K - 1) * others))
+    yield Claim(
+        "loss", found.loss, np.log1p((K - 1) * others), GEOMETRY, scale=np.log1p((K - 1) * others)
+    )
     multiplier = others / (1 + (K - 1) * others)
     yield Claim("multiplier ν", found.multiplier, multiplier, GEOMETRY, scale=multiplier)
 
@@ -184,7 +240,8 @@ def _radius_at_merging(counts) -> float:
 
 
 def merged_regime(case: Case) -> Setting:
-    """Two groups of equal classes, at least two in each, d >= K, and n_A/n_B >= R_0, that is √(E_W E_H) up to that of R_0 = n_A/n_B."""
+    """Two groups of equal classes, at least two in each, d >= K, and n_A/n_B >= R_0, that is √(E_W
+    E_H) up to that of R_0 = n_A/n_B."""
     p = case.parameters
     k_A, k_B, R = _groups(case)
     grouped = min(k_A, k_B) >= 2 and len(set(p["class_counts"])) == 2 and p["width"] >= k_A + k_B
@@ -199,26 +256,57 @@ _MANY = (20, 20, 20, 20, 20, 2, 2, 2, 2, 2)
 @check(
     key="fang2021/minority-collapse",
     formula=(
-        r"n_A/n_B \ge R_0\ \Rightarrow\ w_k=w_{k'},\ \bar h_k=\bar h_{k'}\ (k,k'\ \text{minority}),\quad"
+        r"n_A/n_B \ge R_0\ \Rightarrow\ w_k=w_{k'},\ \bar h_k=\bar h_{k'}\ (k,k'\ "
+        r"\text{minority}),\quad"
         r" R_0(1-p_{own}+p_{other})=1,\ \nu = n_B/N\ \text{at}\ R_0"
     ),
     source="Fang, He, Long & Su 2021 for n_A/n_B → ∞; the finite threshold derived",
     regime=merged_regime,
     cases=(
         # there they are not only equal but zero
-        _case("half of the bound", _INSIDE, _SIX, radius=0.5 * _radius_at_merging(_SIX), vanish=True),
-        _case("0.98 of the bound, E_W = 4 E_H", _INSIDE, _SIX, radius=0.98 * _radius_at_merging(_SIX), ratio=2.0),
+        _case(
+            "half of the bound", _INSIDE, _SIX, radius=0.5 * _radius_at_merging(_SIX), vanish=True
+        ),
+        _case(
+            "0.98 of the bound, E_W = 4 E_H",
+            _INSIDE,
+            _SIX,
+            radius=0.98 * _radius_at_merging(_SIX),
+            ratio=2.0,
+        ),
         _case("at R_0", _BOUNDARY, _SIX, radius=_radius_at_merging(_SIX)),
         _case("at R_0, E_H = 9 E_W", _BOUNDARY, _SIX, radius=_radius_at_merging(_SIX), ratio=1 / 3),
         _case("1.02 of the bound", _OUTSIDE, _SIX, radius=1.02 * _radius_at_merging(_SIX)),
         _case("1.5 of the bound", _OUTSIDE, _SIX, radius=1.5 * _radius_at_merging(_SIX)),
-        _case("five and five classes, at R_0", _BOUNDARY, _MANY, radius=_radius_at_merging(_MANY), width=11, full=True),
-        _case("five and five classes, 1.02 of the bound", _OUTSIDE, _MANY, radius=1.02 * _radius_at_merging(_MANY), width=11, full=True),
-        _case("three and seven classes, R=107", _INSIDE, (107,) * 3 + (1,) * 7, radius=1.99, width=11, full=True),
+        _case(
+            "five and five classes, at R_0",
+            _BOUNDARY,
+            _MANY,
+            radius=_radius_at_merging(_MANY),
+            width=11,
+            full=True,
+        ),
+        _case(
+            "five and five classes, 1.02 of the bound",
+            _OUTSIDE,
+            _MANY,
+            radius=1.02 * _radius_at_merging(_MANY),
+            width=11,
+            full=True,
+        ),
+        _case(
+            "three and seven classes, R=107",
+            _INSIDE,
+            (107,) * 3 + (1,) * 7,
+            radius=1.99,
+            width=11,
+            full=True,
+        ),
     ),
 )
 def minority_collapse(case: Case):
-    """From a finite imbalance R_0 on, all minority classes share one classifier row and one feature: the angle between them is 0."""
+    """From a finite imbalance R_0 on, all minority classes share one classifier row and one
+    feature: the angle between them is 0."""
     found, p = solve_peeled(case), case.parameters
     point, (k_A, k_B, R) = found.point, _groups(case)
     E_W, E_H = p["weight_energy"], p["feature_energy"]
@@ -228,27 +316,58 @@ def minority_collapse(case: Case):
     threshold = ufm.laws.minority_collapse_ratio(k_A, k_B, weight_energy=E_W, feature_energy=E_H)
     side = {_INSIDE: 1.0, _BOUNDARY: 0.0, _OUTSIDE: -1.0}[case.setting]
     ahead = 0.0 if abs(R / threshold - 1) <= 1e-8 else np.sign(R - threshold)
-    yield Claim("sign of n_A/n_B − R_0 by ufm.laws.minority_collapse_ratio", ahead, side, GEOMETRY, witness=True)
+    yield Claim(
+        "sign of n_A/n_B − R_0 by ufm.laws.minority_collapse_ratio",
+        ahead,
+        side,
+        GEOMETRY,
+        witness=True,
+    )
     # stationarity along the majority contrasts, which holds on both sides of R_0
     probabilities = np.exp(point.logits[:, 0] - np.max(point.logits[:, 0]))
     probabilities /= probabilities.sum()
     pull = R * (1 - probabilities[0] + probabilities[1])
     N_over_minority = sum(p["class_counts"]) / min(p["class_counts"])
-    yield Claim("R (1 − p_own + p_other) = ν N/n_B", pull, found.multiplier * N_over_minority, GEOMETRY, scale=pull, witness=True)
+    yield Claim(
+        "R (1 − p_own + p_other) = ν N/n_B",
+        pull,
+        found.multiplier * N_over_minority,
+        GEOMETRY,
+        scale=pull,
+        witness=True,
+    )
 
     yield point.collapse_claim()
     gram, means = point.classifier @ point.classifier.T, point.class_means.T @ point.class_means
-    for name, block, size in (("classifier rows", gram[k_A:, k_A:], E_W), ("features", means[k_A:, k_A:], E_H)):
-        # squares, not lengths: at the threshold the minimum is quartic, and lengths go with a higher root of the gradient
+    for name, block, size in (
+        ("classifier rows", gram[k_A:, k_A:], E_W),
+        ("features", means[k_A:, k_A:], E_H),
+    ):
+        # squares, not lengths: at the threshold the minimum is quartic, and lengths go with a
+        # higher root of the gradient
         apart = [block[0, 0] + block[i, i] - 2 * block[0, i] for i in range(1, k_B)]
-        yield Claim(f"minority {name}: squared distances", apart, np.zeros(k_B - 1), GEOMETRY, scale=size)
+        yield Claim(
+            f"minority {name}: squared distances", apart, np.zeros(k_B - 1), GEOMETRY, scale=size
+        )
         if case.options.get("vanish"):
-            yield Claim(f"minority {name}: squared lengths", np.diag(block), np.zeros(k_B), GEOMETRY, scale=size)
+            yield Claim(
+                f"minority {name}: squared lengths",
+                np.diag(block),
+                np.zeros(k_B),
+                GEOMETRY,
+                scale=size,
+            )
         else:
             cosines = block[0, 1:] / np.sqrt(block[0, 0] * np.diag(block)[1:])
             # what is wrong in the Gram weighs more for short vectors
             scale = max(1.0, size / block[0, 0])
-            yield Claim(f"minority {name}: cosine of the angle", cosines, np.ones(k_B - 1), GEOMETRY, scale=scale)
+            yield Claim(
+                f"minority {name}: cosine of the angle",
+                cosines,
+                np.ones(k_B - 1),
+                GEOMETRY,
+                scale=scale,
+            )
     if case.setting is _BOUNDARY:
         there = merging(k_A, k_B, R)
         yield Claim("ν N/n_B at R_0", found.multiplier * N_over_minority, 1.0, GEOMETRY)

@@ -1,4 +1,5 @@
-"""Fisher, Meng & Papyan 2024: channels of mixed points, what squared error and manifold mixup make of them, amplification, calibration."""
+"""Fisher, Meng & Papyan 2024: channels of mixed points, what squared error and manifold mixup make
+of them, amplification, calibration."""
 
 from __future__ import annotations
 
@@ -6,7 +7,18 @@ import numpy as np
 
 from theory_checks.engine.figures.data import Data, Need, Source
 from theory_checks.engine.figures.registry import figure
-from theory_checks.engine.figures.style import COLOURS, DASHES, MARKERS, REFERENCE, TEXT, Axes, Figure, canvas, letter, mixup_plot
+from theory_checks.engine.figures.style import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    REFERENCE,
+    TEXT,
+    Axes,
+    Figure,
+    canvas,
+    letter,
+    mixup_plot,
+)
 from theory_checks.papers.fisher2024.calibration import DECAYS
 from theory_checks.papers.fisher2024.fixed import STRENGTHS
 from theory_checks.papers.fisher2024.joint import LEARNED, SQUARED
@@ -30,16 +42,23 @@ _PAIRS = ((0, 1), (0, 2), (1, 2))
 @figure(
     "fisher2024/channels",
     Need(_FIXED, STRENGTHS, (*_PLANE, _THEORY)),
-    *(Need(check, (case,), (*_PLANE, _THEORY) if check == _LEARNED else _PLANE) for _, check, case in _OTHERS),
+    *(
+        Need(check, (case,), (*_PLANE, _THEORY) if check == _LEARNED else _PLANE)
+        for _, check, case in _OTHERS
+    ),
 )
 def channels(data: Data) -> Figure:
-    """Features of mixed points in the plane of three classes, λ uniform: measured points on the lines of theory.
+    """Features of mixed points in the plane of three classes, λ uniform: measured points on the
+    lines of theory.
 
-    Top: cross-entropy with a fixed simplex ETF. Bottom: with a classifier that is learned too; squared error; manifold mixup. Stars are the
-    classifiers, scaled to half the reach of the points.
+    Top: cross-entropy with a fixed simplex ETF. Bottom: with a classifier that is learned too;
+    squared error; manifold mixup. Stars are the classifiers, scaled to half the reach of the
+    points.
     """
     drawn, axes = canvas(2, 3, width=TEXT, height=4.0)
-    panels = [(f"fixed ETF, {title}", _FIXED, case) for case, title in _LABELS.items()] + list(_OTHERS)
+    panels = [(f"fixed ETF, {title}", _FIXED, case) for case, title in _LABELS.items()] + list(
+        _OTHERS
+    )
     for ax, (title, check, case) in zip(np.ravel(axes), panels, strict=True):
         source = data.one(check, case)
         _plane(ax, source)
@@ -59,7 +78,10 @@ def _plane(ax: Axes, source: Source) -> None:
     measured = np.array([points["x1"], points["x2"]])
     rays = np.array([corners["x1"], corners["x2"]])
     reach = np.max(np.linalg.norm(measured, axis=0)) / np.max(np.linalg.norm(rays, axis=0))
-    low, high = np.minimum(points["first"], points["second"]), np.maximum(points["first"], points["second"])
+    low, high = (
+        np.minimum(points["first"], points["second"]),
+        np.maximum(points["first"], points["second"]),
+    )
     lines, shown = [], same.copy()
     for i, j in _PAIRS:
         pair = np.flatnonzero(~same & (low == i) & (high == j))
@@ -92,9 +114,14 @@ def _plane(ax: Axes, source: Source) -> None:
 _DECADES = "fisher2024/small-decay"
 
 
-@figure("fisher2024/amplification", Need(_FIXED, STRENGTHS, ("mixed points", _THEORY)), Need(_DECADES, (DECADES,), ("decades of s",)))
+@figure(
+    "fisher2024/amplification",
+    Need(_FIXED, STRENGTHS, ("mixed points", _THEORY)),
+    Need(_DECADES, (DECADES,), ("decades of s",)),
+)
 def amplification(data: Data) -> Figure:
-    """Width of a channel against logit λ, its depth in units of the gap ξ of one class, both over decades of decay: lines are theory.
+    """Width of a channel against logit λ, its depth in units of the gap ξ of one class, both over
+    decades of decay: lines are theory.
 
     A convex combination of class features would have a depth of ξ.
     """
@@ -111,21 +138,35 @@ def amplification(data: Data) -> Figure:
         line = {"color": COLOURS[i], "linestyle": DASHES[i]}
         marks = {"color": COLOURS[i], "linestyle": "none", "marker": MARKERS[i], "markersize": 3}
         # one legend for both panels, below
-        panels = ((axes[0, 0], None, width, law["width"]), (axes[0, 1], label, depth / own, law["depth"] / own))
+        panels = (
+            (axes[0, 0], None, width, law["width"]),
+            (axes[0, 1], label, depth / own, law["depth"] / own),
+        )
         for ax, name, measured, theory in panels:
             ax.plot(law["logit_lam"][near], theory[near], **line)
             ax.plot(logit[2 * i :: 6], measured[2 * i :: 6], label=name, **marks)
     ends = np.array([logit.min(), logit.max()])
     axes[0, 0].plot(ends, ends, **REFERENCE, label=r"$\mathrm{logit}\,\lambda$")
     axes[0, 1].axhline(1, **REFERENCE)
-    axes[0, 1].text(0, 0.98, "convex combination", ha="center", va="top", fontsize="small", color="0.3")
+    axes[0, 1].text(
+        0, 0.98, "convex combination", ha="center", va="top", fontsize="small", color="0.3"
+    )
     axes[0, 1].set_ylim(0.88, 1.8)
     axes[0, 0].set(xlabel=r"$\mathrm{logit}\,\lambda$", ylabel="$u_i - u_j$")
     axes[0, 1].set(xlabel=r"$\mathrm{logit}\,\lambda$", ylabel=r"$(u_i + u_j)\,/\,\xi$")
     decades = data.one(_DECADES, DECADES).record("decades of s")
-    for i, (name, label) in enumerate((("depth", r"$u_i + u_j$, $\lambda = 0.7$"), ("own_gap", r"$\xi$"))):
-        axes[0, 2].plot(decades["s"], decades[f"{name}_law"], color=COLOURS[3 + i], linestyle=DASHES[i])
-        look = {"color": COLOURS[3 + i], "linestyle": "none", "marker": MARKERS[3 + i], "markerfacecolor": "white"}
+    for i, (name, label) in enumerate(
+        (("depth", r"$u_i + u_j$, $\lambda = 0.7$"), ("own_gap", r"$\xi$"))
+    ):
+        axes[0, 2].plot(
+            decades["s"], decades[f"{name}_law"], color=COLOURS[3 + i], linestyle=DASHES[i]
+        )
+        look = {
+            "color": COLOURS[3 + i],
+            "linestyle": "none",
+            "marker": MARKERS[3 + i],
+            "markerfacecolor": "white",
+        }
         axes[0, 2].plot(decades["s"], decades[name], label=label, **look)
     axes[0, 2].set(xscale="log", xlabel="$s = \\mu / a$", ylabel="gap of logits")
     axes[0, 0].legend(loc="upper left")
@@ -141,10 +182,15 @@ _MIXED = ("with mixup", "without mixup, interpolated")
 
 @figure(
     "fisher2024/calibration",
-    Need(_CALIBRATION, DECAYS, (*(f"reliability of mixed points, {name}" for name in _MIXED), "calibration")),
+    Need(
+        _CALIBRATION,
+        DECAYS,
+        (*(f"reliability of mixed points, {name}" for name in _MIXED), "calibration"),
+    ),
 )
 def calibration(data: Data) -> Figure:
-    """Reliability of mixed points at μ = λ_W = 0.005 and calibration errors against the decay, K = 3, with mixup and without."""
+    """Reliability of mixed points at μ = λ_W = 0.005 and calibration errors against the decay, K =
+    3, with mixup and without."""
     drawn, axes = canvas(1, 2, width=TEXT, height=2.4)
     example = data.one(_CALIBRATION, DECAYS[1])
     curves = {}
@@ -165,9 +211,19 @@ def calibration(data: Data) -> Figure:
     decay = [float(row["decay"][0]) for row in numbers]
     for i, (name, label) in enumerate(series):
         axes[0, 1].plot(
-            decay, [float(row[name][0]) for row in numbers], color=COLOURS[i], linestyle=DASHES[i], marker=MARKERS[i], label=label
+            decay,
+            [float(row[name][0]) for row in numbers],
+            color=COLOURS[i],
+            linestyle=DASHES[i],
+            marker=MARKERS[i],
+            label=label,
         )
-    axes[0, 1].set(xscale="log", yscale="log", xlabel=r"decay $\mu = \lambda_W$", ylabel="expected calibration error")
+    axes[0, 1].set(
+        xscale="log",
+        yscale="log",
+        xlabel=r"decay $\mu = \lambda_W$",
+        ylabel="expected calibration error",
+    )
     axes[0, 1].set_ylim(bottom=1e-5)
     axes[0, 1].legend(loc="lower right")
     letter(axes)

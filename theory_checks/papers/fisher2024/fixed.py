@@ -1,8 +1,10 @@
-r"""Fisher, Meng, Papyan 2024, "Pushing Boundaries: Mixup's Influence on Neural Collapse": the optimal features of a given classifier.
+r"""Fisher, Meng, Papyan 2024, "Pushing Boundaries: Mixup's Influence on Neural Collapse": the
+optimal features of a given classifier.
 
-With a simplex ETF as classifier and cross-entropy, the feature of each target is the unique minimum of a strictly convex function,
-$\mathrm{softmax}(z) + s z = q$. Features are measured, one target at a time, by `ufm.fit_features`. The objective, the translation of
-its normalisation and the formulas are in `formulas.py`. The statements are cited by content.
+With a simplex ETF as classifier and cross-entropy, the feature of each target is the unique minimum
+of a strictly convex function, $\mathrm{softmax}(z) + s z = q$. Features are measured, one target at
+a time, by `ufm.fit_features`. The objective, the translation of its normalisation and the formulas
+are in `formulas.py`. The statements are cited by content.
 """
 
 from __future__ import annotations
@@ -18,17 +20,27 @@ from theory_checks.papers.fisher2024 import formulas
 _SOURCE = "Fisher, Meng & Papyan 2024, optimal features of mixup for a simplex ETF"
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 
-# Features are solved for to rounding, 1e-16/s in relation, and the Lambert form of the gaps rounds as much.
+# Features are solved for to rounding, 1e-16/s in relation, and the Lambert form of the gaps rounds
+# as much.
 FITTED = 1e-9
 
 
 def fixed_problem(
-    num_classes: int, *, mu: float, m: float = 1.0, lengths=None, alpha=None, lam=None, smoothing: float = 0.0, loss="CrossEntropy"
+    num_classes: int,
+    *,
+    mu: float,
+    m: float = 1.0,
+    lengths=None,
+    alpha=None,
+    lam=None,
+    smoothing: float = 0.0,
+    loss="CrossEntropy",
 ):
     """A problem whose classifier is an ETF of rows of length m (times `lengths`, if given).
 
-    Its labels are those of mixup with `alpha`; or λ e_1 + (1 − λ) e_2 for each λ of `lam`; or else every class mixed with itself at four λ,
-    which is the same label four times, smoothed by `smoothing`.
+    Its labels are those of mixup with `alpha`; or λ e_1 + (1 − λ) e_2 for each λ of `lam`; or else
+    every class mixed with itself at four λ, which is the same label four times, smoothed by
+    `smoothing`.
     """
     import jax
 
@@ -44,7 +56,14 @@ def fixed_problem(
         own = [share * np.eye(K) + (1 - share) * np.eye(K) for share in (0.0, 0.25, 0.5, 1.0)]
         labels = ufm.soft((1 - smoothing) * np.concatenate(own, axis=1) + smoothing / K)
     decay = mu / float(labels.num_samples)
-    return ufm.Problem(labels, loss=getattr(ufm, loss)(), widths=(K,), lambda_W=0.0, lambda_H=decay, fixed_weights=(W,))
+    return ufm.Problem(
+        labels,
+        loss=getattr(ufm, loss)(),
+        widths=(K,),
+        lambda_W=0.0,
+        lambda_H=decay,
+        fixed_weights=(W,),
+    )
 
 
 def fitted(problem: ufm.Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,7 +71,11 @@ def fitted(problem: ufm.Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     solution = ufm.fit_features(problem, progress=False)
     if solution.result is not ufm.Result.CONVERGED:
         raise NotConverged(str(solution))
-    return np.asarray(solution.params.classifier), np.asarray(solution.params.features), np.asarray(solution.logits)
+    return (
+        np.asarray(solution.params.classifier),
+        np.asarray(solution.params.features),
+        np.asarray(solution.logits),
+    )
 
 
 def scales(problem: ufm.Problem) -> tuple[int, float, float]:
@@ -80,10 +103,22 @@ def usual_setting(problem: ufm.Problem) -> Setting:
     return Setting.all_of(cross_entropy, is_etf(problem), problem.depth == 1, not problem.has_bias)
 
 
-def fixed_case(name: str, setting: Setting, *, K: int, s: float, m: float = 1.0, figure: bool = False, full=False, **parameters) -> Case:
+def fixed_case(
+    name: str,
+    setting: Setting,
+    *,
+    K: int,
+    s: float,
+    m: float = 1.0,
+    figure: bool = False,
+    full=False,
+    **parameters,
+) -> Case:
     """A case of `fixed_problem` with s = μ (K − 1)/(K m²). `figure`: whether figures show it."""
     parameters = {"num_classes": K, "mu": s * m**2 * K / (K - 1), "m": m} | parameters
-    return Case(name, setting, parameters, build=fixed_problem, options={"figure": figure}, full=full)
+    return Case(
+        name, setting, parameters, build=fixed_problem, options={"figure": figure}, full=full
+    )
 
 
 def relative_claim(name: str, measured, predicted, tolerance: float = FITTED) -> Claim:
@@ -101,7 +136,8 @@ _UNEQUAL = (1.5, 1.0, 1.0, 1.0)
 
 @check(
     key="fisher2024/same-class",
-    formula=r"h_i=\tfrac{\xi}{a}w_i,\quad \xi e^{\xi}+(K-1)\xi=\tfrac Ks=\tfrac{K^2m^2}{(K-1)\mu},\quad 1-p_i=\tfrac{s(K-1)\xi}{K}",
+    formula=r"h_i=\tfrac{\xi}{a}w_i,\quad \xi e^{\xi}+(K-1)\xi=\tfrac "
+    r"Ks=\tfrac{K^2m^2}{(K-1)\mu},\quad 1-p_i=\tfrac{s(K-1)\xi}{K}",
     source=_SOURCE,
     regime=same_class_regime,
     cases=(
@@ -117,20 +153,35 @@ _UNEQUAL = (1.5, 1.0, 1.0, 1.0)
     ),
 )
 def same_class(case: Case):
-    """Mixtures within one class have the feature of the class whatever λ: along the classifier, at a gap that is an r-Lambert function."""
+    """Mixtures within one class have the feature of the class whatever λ: along the classifier, at
+    a gap that is an r-Lambert function."""
     W, H, Z = fitted(case.problem)
     K, a, s = scales(case.problem)
     index = np.asarray(case.problem.labels.class_index)
     at = np.arange(Z.shape[1])
     xi = float(formulas.same_class_gap(K, s))
     yield relative_claim("features", H, xi / a * W[index].T)
-    yield relative_claim("logit gaps", Z[index, at] - (Z.sum(0) - Z[index, at]) / (K - 1), np.full(len(at), xi))
-    yield Claim("1 − p_i", 1 - formulas.softmax(Z)[index, at], np.full(len(at), s * (K - 1) * xi / K), FITTED)
-    yield Claim("no λ in the features", H - np.tile(H[:, :K], 4), np.zeros_like(H), FITTED, scale=xi / a * float(np.linalg.norm(W[0])))
+    yield relative_claim(
+        "logit gaps", Z[index, at] - (Z.sum(0) - Z[index, at]) / (K - 1), np.full(len(at), xi)
+    )
+    yield Claim(
+        "1 − p_i",
+        1 - formulas.softmax(Z)[index, at],
+        np.full(len(at), s * (K - 1) * xi / K),
+        FITTED,
+    )
+    yield Claim(
+        "no λ in the features",
+        H - np.tile(H[:, :K], 4),
+        np.zeros_like(H),
+        FITTED,
+        scale=xi / a * float(np.linalg.norm(W[0])),
+    )
 
 
 def two_class_regime(case: Case) -> Setting:
-    """Cross-entropy without bias, the classifier a simplex ETF, targets that mix at most two classes."""
+    """Cross-entropy without bias, the classifier a simplex ETF, targets that mix at most two
+    classes."""
     at_most_two = np.all(np.sum(np.asarray(case.problem.labels.targets) > 0, axis=0) <= 2)
     return Setting.all_of(usual_setting(case.problem), bool(at_most_two))
 
@@ -145,7 +196,8 @@ STRENGTHS = (
 @check(
     key="fisher2024/different-class",
     formula=(
-        r"h^\lambda_{ij}=\tfrac1a(u_iw_i+u_jw_j),\quad u_k=c_k-W_0(te^{c_k}),\ c_i=\tfrac\lambda s+t,\ c_j=\tfrac{1-\lambda}s+t,"
+        r"h^\lambda_{ij}=\tfrac1a(u_iw_i+u_jw_j),\quad u_k=c_k-W_0(te^{c_k}),\ c_i=\tfrac\lambda "
+        r"s+t,\ c_j=\tfrac{1-\lambda}s+t,"
         r"\quad u_i+u_j=Kt"
     ),
     source=_SOURCE,
@@ -163,14 +215,17 @@ STRENGTHS = (
     ),
 )
 def different_class(case: Case):
-    """Mixtures of two classes lie in the span of their two classifiers, at coefficients that solve one scalar equation."""
+    """Mixtures of two classes lie in the span of their two classifiers, at coefficients that solve
+    one scalar equation."""
     W, H, Z = fitted(case.problem)
     K, a, s = scales(case.problem)
     pairs = ufm.mixed_pairs(case.problem.labels)
     predicted = formulas.two_class_logits(K, pairs.first, pairs.second, pairs.lam, s)
     yield relative_claim("logits", Z, predicted)
     yield relative_claim("features", H, W.T @ predicted / a)
-    yield Claim("p + s z = q", formulas.softmax(Z) + s * Z, np.asarray(case.problem.labels.targets), FITTED)
+    yield Claim(
+        "p + s z = q", formulas.softmax(Z) + s * Z, np.asarray(case.problem.labels.targets), FITTED
+    )
 
     mixed = ~pairs.same
     i, j, lam = pairs.first[mixed], pairs.second[mixed], pairs.lam[mixed]
@@ -180,40 +235,70 @@ def different_class(case: Case):
         np.linalg.norm(h - W[[p, q]].T @ np.linalg.lstsq(W[[p, q]].T, h, rcond=None)[0])
         for h, p, q in zip(H[:, mixed].T, i, j, strict=True)
     ]
-    yield Claim("off the span of w_i and w_j", off, np.zeros(len(off)), FITTED, scale=float(np.max(np.abs(H))))
+    yield Claim(
+        "off the span of w_i and w_j",
+        off,
+        np.zeros(len(off)),
+        FITTED,
+        scale=float(np.max(np.abs(H))),
+    )
     channels = ufm.channel_coordinates(Z, case.problem.labels)
     width, depth = channels.width[mixed], channels.depth[mixed]
     yield (
-        relative_claim("width u_i − u_j", width, u.first - u.second) if np.ptp(lam) else Claim("width at λ = 1/2", width, 0 * width, FITTED)
+        relative_claim("width u_i − u_j", width, u.first - u.second)
+        if np.ptp(lam)
+        else Claim("width at λ = 1/2", width, 0 * width, FITTED)
     )
     # nodes are symmetric: those of one pair in reverse order are those of 1 − λ
     by_pair = width.reshape(K * (K - 1) // 2, -1)
-    yield Claim("u_i(λ) = u_j(1 − λ)", by_pair, -by_pair[:, ::-1], FITTED, scale=float(max(1.0, np.max(np.abs(by_pair)))))
+    yield Claim(
+        "u_i(λ) = u_j(1 − λ)",
+        by_pair,
+        -by_pair[:, ::-1],
+        FITTED,
+        scale=float(max(1.0, np.max(np.abs(by_pair)))),
+    )
     if K > 2:
         yield relative_claim("depth u_i + u_j", depth, u.first + u.second)
         yield Claim("one logit for the other classes", channels.spread[mixed], 0 * lam, FITTED)
     if np.all(lam == 0.5):
         # for K = 2 the gaps are known up to a common shift, and the logits are zero
         half = np.full(len(lam), formulas.half_gap(K, s) if K > 2 else 0.0)
-        yield Claim("u at λ = 1/2", depth / 2 if K > 2 else Z[0, mixed], half, FITTED, scale=float(formulas.half_gap(K, s)))
+        yield Claim(
+            "u at λ = 1/2",
+            depth / 2 if K > 2 else Z[0, mixed],
+            half,
+            FITTED,
+            scale=float(formulas.half_gap(K, s)),
+        )
     yield from figure_records(case, W, H, Z, theory=W.T @ predicted / a, s=s)
 
 
 def figure_records(case: Case, W, H, Z, *, theory, s: float | None = None):
     """What the figures of mixed points are drawn from, for the cases that they show.
 
-    "mixed points", one entry a target: its classes (`same` is 1 for a pure one), λ, mass, `width` and `depth` of the channel, its place
-    `x1`, `x2` in the plane of the first three classes, measured and by `theory` (d, C). "classifiers in the plane": of these three.
-    "theory of a channel", for an ETF at strength s: the line from class to class, boundary layers and all, with places `x1_12`, …, `x2_23`
-    between the three.
+    "mixed points", one entry a target: its classes (`same` is 1 for a pure one), λ, mass, `width`
+    and `depth` of the channel, its place `x1`, `x2` in the plane of the first three classes,
+    measured and by `theory` (d, C). "classifiers in the plane": of these three. "theory of a
+    channel", for an ETF at strength s: the line from class to class, boundary layers and all, with
+    places `x1_12`, …, `x2_23` between the three.
     """
     if not case.options.get("figure"):
         return
     channels = ufm.channel_coordinates(Z, case.problem.labels)
     pairs, projection = channels.pairs, ufm.three_class_projection(W)
     points, lines, corners = (np.asarray(projection(columns)) for columns in (H, theory, W[:3].T))
-    columns = {"first": pairs.first, "second": pairs.second, "same": pairs.same.astype(int), "lam": pairs.lam}
-    columns |= {"mass": np.asarray(case.problem.labels.masses), "width": channels.width, "depth": channels.depth}
+    columns = {
+        "first": pairs.first,
+        "second": pairs.second,
+        "same": pairs.same.astype(int),
+        "lam": pairs.lam,
+    }
+    columns |= {
+        "mass": np.asarray(case.problem.labels.masses),
+        "width": channels.width,
+        "depth": channels.depth,
+    }
     places = {"x1": points[0], "x2": points[1], "theory_x1": lines[0], "theory_x2": lines[1]}
     yield Record("mixed points", columns | places)
     yield Record("classifiers in the plane", {"x1": corners[0], "x2": corners[1]})
@@ -222,7 +307,12 @@ def figure_records(case: Case, W, H, Z, *, theory, s: float | None = None):
         logit = np.linspace(-16, 16, 201)
         lam = 1 / (1 + np.exp(-logit))
         u = formulas.gaps(K, lam, s)
-        line = {"lam": lam, "logit_lam": logit, "width": u.first - u.second, "depth": u.first + u.second}
+        line = {
+            "lam": lam,
+            "logit_lam": logit,
+            "width": u.first - u.second,
+            "depth": u.first + u.second,
+        }
         for i, j in ((0, 1), (0, 2), (1, 2)):
             place = np.asarray(projection((np.outer(W[i], u.first) + np.outer(W[j], u.second)) / a))
             line |= {f"x1_{i + 1}{j + 1}": place[0], f"x2_{i + 1}{j + 1}": place[1]}

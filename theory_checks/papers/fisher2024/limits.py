@@ -1,7 +1,8 @@
-r"""Fisher, Meng, Papyan 2024: two limits of the optimal features of a given classifier, λ → 1 and s → 0.
+r"""Fisher, Meng, Papyan 2024: two limits of the optimal features of a given classifier, λ → 1 and s
+→ 0.
 
-The limits are named in the paper's terms and their rates derived here. Objective and formulas are in `formulas.py`, the features
-for all λ and s in `fixed.py`.
+The limits are named in the paper's terms and their rates derived here. Objective and formulas are
+in `formulas.py`, the features for all λ and s in `fixed.py`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,29 @@ import numpy as np
 from theory_checks.engine.measure import GEOMETRY
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.papers.fisher2024 import formulas
-from theory_checks.papers.fisher2024.fixed import fitted, fixed_case, fixed_problem, relative_claim, scales, usual_setting
+from theory_checks.papers.fisher2024.fixed import (
+    fitted,
+    fixed_case,
+    fixed_problem,
+    relative_claim,
+    scales,
+    usual_setting,
+)
 
 _DERIVED = "derived here from the optimal features of Fisher, Meng & Papyan 2024"
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 
-# Two columns give the first order in 1 − λ; a third one removes the second, so 1e-4 of the width of the layer leaves 1e-8 of its size.
+# Two columns give the first order in 1 − λ; a third one removes the second, so 1e-4 of the width of
+# the layer leaves 1e-8 of its size.
 _LAYER_STEP = 1e-4
-# Where the laws for s → 0 are tried: they are off by O(s log(1/s)) in relation, and the features are known to 1e-16/s.
+# Where the laws for s → 0 are tried: they are off by O(s log(1/s)) in relation, and the features
+# are known to 1e-16/s.
 _SMALL = 1e-8
 
 
 def layer_regime(case: Case) -> Setting:
-    """Cross-entropy without bias, the classifier a simplex ETF, 1 − λ far below s, the width of the boundary layer."""
+    """Cross-entropy without bias, the classifier a simplex ETF, 1 − λ far below s, the width of the
+    boundary layer."""
     _, _, s = scales(case.problem)
     step = 1 - float(case.problem.labels.targets[0, 1])
     return Setting.all_of(usual_setting(case.problem), Setting.below(step / s, 10 * _LAYER_STEP))
@@ -36,7 +47,8 @@ def _layer(s: float, step: float = _LAYER_STEP) -> tuple[float, ...]:
 
 @check(
     key="fisher2024/towards-one-class",
-    formula=r"\lim_{\lambda\to1}h^\lambda_{ij}=h_i,\quad \tfrac{dz}{d\lambda}\big|_{\lambda=1}=(\mathrm{diag}\,p-pp^\top+sI)^{-1}(e_i-e_j)",
+    formula=r"\lim_{\lambda\to1}h^\lambda_{ij}=h_i,\quad "
+    r"\tfrac{dz}{d\lambda}\big|_{\lambda=1}=(\mathrm{diag}\,p-pp^\top+sI)^{-1}(e_i-e_j)",
     source=_DERIVED,
     regime=layer_regime,
     cases=(
@@ -48,22 +60,28 @@ def _layer(s: float, step: float = _LAYER_STEP) -> tuple[float, ...]:
     ),
 )
 def towards_one_class(case: Case):
-    """As λ → 1 the mixture joins the class continuously, with a slope 1/s: a layer of width s. Extrapolated from two λ near 1."""
+    """As λ → 1 the mixture joins the class continuously, with a slope 1/s: a layer of width s.
+    Extrapolated from two λ near 1."""
     _, _, Z = fitted(case.problem)
     K, _, s = scales(case.problem)
     step = 1 - float(case.problem.labels.targets[0, 1])
     xi = float(formulas.same_class_gap(K, s))
     z_1 = xi * (np.eye(K)[0] - 1 / K)
     p = formulas.softmax(z_1[:, None])[:, 0]
-    slope = np.linalg.solve(np.diag(p) - np.outer(p, p) + s * np.eye(K), np.eye(K)[1] - np.eye(K)[0])
+    slope = np.linalg.solve(
+        np.diag(p) - np.outer(p, p) + s * np.eye(K), np.eye(K)[1] - np.eye(K)[0]
+    )
     yield relative_claim("logits at λ = 1", Z[:, 0], z_1)
     yield relative_claim("logits as λ → 1", 2 * Z[:, 1] - Z[:, 2], z_1, GEOMETRY)
     # the features are known to 1e-16/s, over the step that is 1e-12/s of the slope
-    yield relative_claim("slope as λ → 1", (4 * Z[:, 1] - 3 * Z[:, 0] - Z[:, 2]) / (2 * step), slope, 1e-6)
+    yield relative_claim(
+        "slope as λ → 1", (4 * Z[:, 1] - 3 * Z[:, 0] - Z[:, 2]) / (2 * step), slope, 1e-6
+    )
 
 
 def small_regime(case: Case) -> Setting:
-    """Cross-entropy without bias, the classifier a simplex ETF, λ fixed in (0, 1), s → 0: here s <= 1e-8."""
+    """Cross-entropy without bias, the classifier a simplex ETF, λ fixed in (0, 1), s → 0: here s <=
+    1e-8."""
     _, _, s = scales(case.problem)
     return Setting.all_of(usual_setting(case.problem), Setting.below(s, 1.001 * _SMALL))
 
@@ -77,8 +95,10 @@ DECADES = fixed_case("K=3", _INSIDE, K=3, lam=_INTERIOR, s=_SMALL)
 @check(
     key="fisher2024/small-decay",
     formula=(
-        r"u_i-u_j=\log\tfrac{\lambda}{1-\lambda}+s\Big[t\big(\tfrac K2-1\big)\big(\tfrac1{1-\lambda}-\tfrac1\lambda\big)-"
-        r"\tfrac{\mathrm{logit}\lambda}{2\lambda(1-\lambda)}\Big],\quad u_i+u_j=Kt=2W_0\!\Big(\tfrac{K\sqrt{\lambda(1-\lambda)}}{2s}\Big),"
+        r"u_i-u_j=\log\tfrac{\lambda}{1-\lambda}+s\Big[t\big(\tfrac "
+        r"K2-1\big)\big(\tfrac1{1-\lambda}-\tfrac1\lambda\big)-"
+        r"\tfrac{\mathrm{logit}\lambda}{2\lambda(1-\lambda)}\Big],\quad "
+        r"u_i+u_j=Kt=2W_0\!\Big(\tfrac{K\sqrt{\lambda(1-\lambda)}}{2s}\Big),"
         r"\quad\xi=W_0(K/s)"
     ),
     source=_DERIVED,
@@ -91,9 +111,11 @@ DECADES = fixed_case("K=3", _INSIDE, K=3, lam=_INTERIOR, s=_SMALL)
     ),
 )
 def small_decay(case: Case):
-    """Channels for vanishing decay: width log λ/(1 − λ) whatever the decay, to order s log 1/s, and depth about twice the class's own gap.
+    """Channels for vanishing decay: width log λ/(1 − λ) whatever the decay, to order s log 1/s, and
+    depth about twice the class's own gap.
 
-    The depth is 2 W_0(K √(λ(1−λ))/(2s)) up to a relative error of order s, so it approaches 2 log(1/s) at logarithmic speed only.
+    The depth is 2 W_0(K √(λ(1−λ))/(2s)) up to a relative error of order s, so it approaches 2
+    log(1/s) at logarithmic speed only.
     """
     K, _, s = scales(case.problem)
     lam = np.array(_INTERIOR[:-1])
@@ -106,7 +128,9 @@ def small_decay(case: Case):
     # relative truncation s t/λ (1e-7), relative rounding 1e-16/(s t)
     yield relative_claim("first order of the width", (width - logit) / s, correction, 5e-6)
     yield relative_claim("depth", depth, predicted_depth, GEOMETRY)
-    yield relative_claim("gap of one class", Z[0, -1] - Z[1, -1], formulas.lambert(np.log(K / s)), GEOMETRY)
+    yield relative_claim(
+        "gap of one class", Z[0, -1] - Z[1, -1], formulas.lambert(np.log(K / s)), GEOMETRY
+    )
     if case.setting is Setting.INSIDE:
         yield _decades(case, K)
 

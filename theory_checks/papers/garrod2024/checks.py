@@ -23,9 +23,11 @@ from theory_checks.formulas.frames import contrast
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _DECAYS = (0.005, 0.03)
-# strengths at which K = 5, L = 2 was tried: below 0.0016 pair and triple are no better than the ETF, above 0.14 nothing is better than zero
+# strengths at which K = 5, L = 2 was tried: below 0.0016 pair and triple are no better than the
+# ETF, above 0.14 nothing is better than zero
 _TRIED = (0.002, 0.1)
-# the map of the figures: few starts, because the search must only end no higher than the structures in closed form
+# the map of the figures: few starts, because the search must only end no higher than the structures
+# in closed form
 MAP_DECAY, _MAP_STARTS = 0.01, 4
 MAP_CHECKS = ("garrod2024/etf-not-optimal", "garrod2024/five-classes-two-layers")
 
@@ -36,13 +38,16 @@ def _beaten(K: int, M: int) -> bool:
 
 
 def _map_cases() -> dict[str, tuple[Case, ...]]:
-    """The cases of the map over K and M, by check: the one point that the theorem leaves out has a check of its own."""
+    """The cases of the map over K and M, by check: the one point that the theorem leaves out has a
+    check of its own."""
     cases: dict[str, tuple[Case, ...]] = {check: () for check in MAP_CHECKS}
     for M in range(1, 6):
         for K in range(3, 11):
             five = (K, M) == (5, 2)
             setting = _INSIDE if five or _beaten(K, M) else _OUTSIDE
-            cases[MAP_CHECKS[five]] += (entropy_case(K, M, MAP_DECAY, setting, full=True, starts=_MAP_STARTS, note="map"),)
+            cases[MAP_CHECKS[five]] += (
+                entropy_case(K, M, MAP_DECAY, setting, full=True, starts=_MAP_STARTS, note="map"),
+            )
     return cases
 
 
@@ -50,16 +55,24 @@ MAP = _map_cases()
 
 
 def branch_regime(case: Case) -> Setting:
-    """Equal class counts, no bias, every width at least K, decay below that at which the ETF branch ends."""
+    """Equal class counts, no bias, every width at least K, decay below that at which the ETF branch
+    ends."""
     s = Setup.of(case.problem)
     known = Setting.all_of(s.balanced, s.R >= s.K, s.bias is None)
-    return known if known is _OUTSIDE else Setting.all_of(known, Setting.below(strength(s), ufm.laws.etf_branch(case.problem).existence))
+    return (
+        known
+        if known is _OUTSIDE
+        else Setting.all_of(
+            known, Setting.below(strength(s), ufm.laws.etf_branch(case.problem).existence)
+        )
+    )
 
 
 @check(
     key="garrod2024/etf-stationary",
     formula=(
-        r"\lambda n^{1/(L+1)} = \frac{a^{(L-1)/(L+1)}}{K-1+e^a}\ \Rightarrow\ \nabla f = 0\ \text{at}\ "
+        r"\lambda n^{1/(L+1)} = \frac{a^{(L-1)/(L+1)}}{K-1+e^a}\ \Rightarrow\ \nabla f = 0\ "
+        r"\text{at}\ "
         r"\bar Z = a\,(I_K-\tfrac1K\mathbf 1\mathbf 1^\top)"
     ),
     source="Garrod & Keating 2025, the critical points with the structure of neural collapse",
@@ -74,7 +87,8 @@ def branch_regime(case: Case) -> Setting:
     ),
 )
 def etf_stationary(case: Case):
-    """Two scales make the ETF a critical point for small decay when L >= 2, one when L = 1; its value is in closed form."""
+    """Two scales make the ETF a critical point for small decay when L >= 2, one when L = 1; its
+    value is in closed form."""
     problem, s = case.problem, Setup.of(case.problem)
     a = etf_scale(s)
     scales = {"the large scale": a}
@@ -88,12 +102,15 @@ def etf_stationary(case: Case):
     for name, scale in scales.items():
         point = point_at(problem, scale * contrast(s.K))
         value = etf_value(scale, s)
-        yield Claim(f"objective at {name}", float(ufm.objective(problem, point)), value, VALUE, scale=value)
+        yield Claim(
+            f"objective at {name}", float(ufm.objective(problem, point)), value, VALUE, scale=value
+        )
         yield gradient_claim(name, problem, point)
 
 
 def even_regime(case: Case) -> Setting:
-    """Equal class counts, an even number of classes, no bias, every width at least K, decay at which pairs and circle have a scale."""
+    """Equal class counts, an even number of classes, no bias, every width at least K, decay at
+    which pairs and circle have a scale."""
     s = Setup.of(case.problem)
     if Setting.all_of(s.balanced, s.K % 2 == 0, s.R >= s.K, s.bias is None) is not _INSIDE:
         return _OUTSIDE
@@ -118,7 +135,8 @@ def even_regime(case: Case) -> Setting:
     ),
 )
 def low_rank_structures(case: Case):
-    """Pairs and circle at their best scale are critical points, and their values are in closed form."""
+    """Pairs and circle at their best scale are critical points, and their values are in closed
+    form."""
     problem, s = case.problem, Setup.of(case.problem)
     formulas = {"pairs": pair_value, "circle": circle_value, "pairs and a single class": None}
     for candidate in ufm.laws.deep_candidates(problem):
@@ -126,21 +144,37 @@ def low_rank_structures(case: Case):
             point, value = point_at(problem, candidate.logits), formulas[candidate.name]
             if value is not None:
                 expected = value(candidate.blocks[0].scale, s)
-                yield Claim(f"value of {candidate.name}", candidate.value, expected, VALUE, scale=expected, witness=True)
+                yield Claim(
+                    f"value of {candidate.name}",
+                    candidate.value,
+                    expected,
+                    VALUE,
+                    scale=expected,
+                    witness=True,
+                )
             objective = float(ufm.objective(problem, point))
-            yield Claim(f"objective at {candidate.name}", objective, candidate.value, VALUE, scale=objective, witness=True)
+            yield Claim(
+                f"objective at {candidate.name}",
+                objective,
+                candidate.value,
+                VALUE,
+                scale=objective,
+                witness=True,
+            )
             yield gradient_claim(candidate.name, problem, point)
 
 
 def beaten_regime(case: Case) -> Setting:
-    """Equal class counts, no bias, every width at least K, K >= 4 and L >= 3, or K >= 6 and L = 2."""
+    """Equal class counts, no bias, every width at least K, K >= 4 and L >= 3, or K >= 6 and L =
+    2."""
     s = Setup.of(case.problem)
     return Setting.all_of(s.balanced, s.bias is None, s.R >= s.K, _beaten(s.K, s.M))
 
 
 @check(
     key="garrod2024/etf-not-optimal",
-    formula=r"K\ge4,\ L\ge3\ \text{or}\ K\ge6,\ L=2\ \Rightarrow\ \min f < \min_a f\big(a\,(I_K-\tfrac1K\mathbf 1\mathbf 1^\top)\big)",
+    formula=r"K\ge4,\ L\ge3\ \text{or}\ K\ge6,\ L=2\ \Rightarrow\ \min f < \min_a "
+    r"f\big(a\,(I_K-\tfrac1K\mathbf 1\mathbf 1^\top)\big)",
     source="Garrod & Keating 2025, Theorem 1",
     regime=beaten_regime,
     cases=(
@@ -157,7 +191,8 @@ def beaten_regime(case: Case) -> Setting:
     ),
 )
 def etf_not_optimal(case: Case):
-    """The ETF is not a global minimiser: a point of lower rank has a lower value, a structure in closed form among them."""
+    """The ETF is not a global minimiser: a point of lower rank has a lower value, a structure in
+    closed form among them."""
     yield from _beaten_claims(case)
 
 
@@ -165,12 +200,15 @@ def five_regime(case: Case) -> Setting:
     """Five equal classes, L = 2, no bias, every width at least 5, 0.002 <= λ n^{1/3} <= 0.1."""
     s = Setup.of(case.problem)
     low, high = _TRIED
-    return Setting.all_of(s.balanced, s.bias is None, s.R >= s.K, (s.K, s.M) == (5, 2), low <= strength(s) <= high)
+    return Setting.all_of(
+        s.balanced, s.bias is None, s.R >= s.K, (s.K, s.M) == (5, 2), low <= strength(s) <= high
+    )
 
 
 @check(
     key="garrod2024/five-classes-two-layers",
-    formula=r"K=5,\ L=2,\ 0.002\le\lambda n^{1/3}\le 0.1\ \Rightarrow\ \min f < \min_a f\big(a\,(I_K-\tfrac1K\mathbf 1\mathbf 1^\top)\big)",
+    formula=r"K=5,\ L=2,\ 0.002\le\lambda n^{1/3}\le 0.1\ \Rightarrow\ \min f < \min_a "
+    r"f\big(a\,(I_K-\tfrac1K\mathbf 1\mathbf 1^\top)\big)",
     source="measured; Theorem 1 of Garrod & Keating 2025 leaves K = 5, L = 2 out",
     regime=five_regime,
     cases=(
@@ -181,7 +219,8 @@ def five_regime(case: Case) -> Setting:
     ),
 )
 def five_classes_two_layers(case: Case):
-    """The ETF is beaten for five classes and two layers too, by a pair and a triple of classes and by something lower still."""
+    """The ETF is beaten for five classes and two layers too, by a pair and a triple of classes and
+    by something lower still."""
     yield from _beaten_claims(case)
 
 
@@ -191,14 +230,29 @@ def _beaten_claims(case: Case):
     found, etf = best_known(case), etf_value(etf_scale(s), s)
     candidates = ufm.laws.deep_candidates(problem)
     structure = candidates[0]
-    for name, value in (("best known point", found.value), ("best structure in closed form", structure.value)):
-        yield Claim(f"the ETF is beaten by the {name} (1: yes)", float(value < etf * (1 - MARGIN)), 1.0, 1e-12)
+    for name, value in (
+        ("best known point", found.value),
+        ("best structure in closed form", structure.value),
+    ):
+        yield Claim(
+            f"the ETF is beaten by the {name} (1: yes)",
+            float(value < etf * (1 - MARGIN)),
+            1.0,
+            1e-12,
+        )
     yield Claim("rank is below that of the ETF (1: yes)", float(found.rank < s.K - 1), 1.0, 1e-12)
     # the structure is feasible, so a search that ends above it has failed
     excess = max(0.0, found.value / structure.value - 1)
     yield Claim("best known value above the best structure", excess, 0.0, MARGIN, witness=True)
     at_best = float(ufm.objective(problem, point_at(problem, structure.logits)))
-    yield Claim("objective at the best structure", at_best, structure.value, VALUE, scale=structure.value, witness=True)
+    yield Claim(
+        "objective at the best structure",
+        at_best,
+        structure.value,
+        VALUE,
+        scale=structure.value,
+        witness=True,
+    )
     values = {candidate.name: candidate.value for candidate in candidates}
     columns = {
         "K": s.K,
@@ -211,7 +265,9 @@ def _beaten_claims(case: Case):
         "its rank": structure.rank,
         "zero": values["zero"],
         "circle": values.get("circle", np.nan),
-        "pairs": min((value for name, value in values.items() if name.startswith("pairs")), default=np.nan),
+        "pairs": min(
+            (value for name, value in values.items() if name.startswith("pairs")), default=np.nan
+        ),
     }
     columns = {name: np.array([value], dtype=float) for name, value in columns.items()}
     yield Record(f"values; the best structure in closed form is {structure.name}", columns)

@@ -1,4 +1,5 @@
-"""Garrod & Keating 2025: the loss of the ETF against structures of low rank, over classes and layers, and where it is beaten."""
+"""Garrod & Keating 2025: the loss of the ETF against structures of low rank, over classes and
+layers, and where it is beaten."""
 
 from __future__ import annotations
 
@@ -6,25 +7,45 @@ import numpy as np
 
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
-from theory_checks.engine.figures.style import COLOURS, COLUMN, DASHES, MARKERS, Figure, canvas, letter
+from theory_checks.engine.figures.style import (
+    COLOURS,
+    COLUMN,
+    DASHES,
+    MARKERS,
+    Figure,
+    canvas,
+    letter,
+)
 from theory_checks.papers.garrod2024.checks import MAP, MAP_DECAY
 
 NEEDS = tuple(Need(check, cases, ("values",)) for check, cases in MAP.items())
 _DEPTHS = (1, 2, 3, 5)
-_CURVES = (("ETF", "simplex ETF"), ("pairs", "pairs (odd $K$: and a triple or single)"), ("circle", "circle"), ("best known", "best known"))
+_CURVES = (
+    ("ETF", "simplex ETF"),
+    ("pairs", "pairs (odd $K$: and a triple or single)"),
+    ("circle", "circle"),
+    ("best known", "best known"),
+)
 
 
 def table(data: Data) -> dict[str, np.ndarray]:
-    """The columns of all records, one entry a pair (K, M), and "structure", the name of the best one in closed form."""
+    """The columns of all records, one entry a pair (K, M), and "structure", the name of the best
+    one in closed form."""
     sources = [source for check in MAP for source in data.of(check)]
     records = [source.record("values") for source in sources]
     columns = {name: np.concatenate([record[name] for record in records]) for name in records[0]}
-    return {**columns, "structure": np.array([source.full_name("values").rpartition(" is ")[2] for source in sources])}
+    return {
+        **columns,
+        "structure": np.array(
+            [source.full_name("values").rpartition(" is ")[2] for source in sources]
+        ),
+    }
 
 
 @figure("garrod2024/etf-against-low-rank", *NEEDS)
 def etf_against_low_rank(data: Data) -> Figure:
-    """Loss of the structures in closed form and of the best point found, relative to that of the simplex ETF, for L = 1, 2, 3, 5 layers."""
+    """Loss of the structures in closed form and of the best point found, relative to that of the
+    simplex ETF, for L = 1, 2, 3, 5 layers."""
     values = table(data)
     drawn, axes = canvas(1, len(_DEPTHS), height=2.0, sharex=True, sharey=True)
     for ax, M in zip(axes[0], _DEPTHS, strict=True):
@@ -57,9 +78,11 @@ _STRUCTURES = {"simplex ETF": "ETF", "pairs": "pairs", "circle": "circle"}
 
 @figure("ours/etf-beaten", *NEEDS)
 def etf_beaten(data: Data) -> Figure:
-    """How far the best known point of deep cross-entropy lies below the simplex ETF (colour), its rank and its structure.
+    """How far the best known point of deep cross-entropy lies below the simplex ETF (colour), its
+    rank and its structure.
 
-    "sum": a direct sum of simplices and circles; "other": a search found a lower value than every structure in closed form.
+    "sum": a direct sum of simplices and circles; "other": a search found a lower value than every
+    structure in closed form.
     """
     values = table(data)
     drawn, axes = canvas(width=COLUMN, height=2.6)
@@ -67,7 +90,9 @@ def etf_beaten(data: Data) -> Figure:
     Ks, Ms = np.unique(values["K"]).astype(int), np.unique(values["M"]).astype(int)
     percent = np.full((len(Ms), len(Ks)), np.nan)
     names = ("K", "M", "percent below", "rank", "best known", "closed form", "structure")
-    for K, M, below, rank, best, closed, structure in zip(*(values[name] for name in names), strict=True):
+    for K, M, below, rank, best, closed, structure in zip(
+        *(values[name] for name in names), strict=True
+    ):
         i, j = np.searchsorted(Ms, M), np.searchsorted(Ks, K)
         percent[i, j] = below = max(below, 0.0)
         # two converged values agree far better than this

@@ -15,7 +15,8 @@ _SHAPES = ("o", "s", "^", "x")
 
 @figure("ours/phase-diagram", Need(_PHASES, MAPS, ("phases", "thresholds")))
 def phase_diagram(data: Data) -> Figure:
-    """Phases of minority collapse under cross-entropy: measured at the minimum (markers), thresholds in closed form (lines)."""
+    """Phases of minority collapse under cross-entropy: measured at the minimum (markers),
+    thresholds in closed form (lines)."""
     drawn, axes = canvas(1, 2, height=2.9, sharey=True)
     for ax, case in zip(axes[0], MAPS, strict=True):
         k_A, k_B = case.options["classes"]
@@ -23,14 +24,44 @@ def phase_diagram(data: Data) -> Figure:
         points, curves = source.record("phases"), source.record("thresholds")
         for phase, (name, fill, shape) in enumerate(zip(PHASES, _FILLS, _SHAPES, strict=True)):
             here = points["phase"] == phase
-            ax.plot(points["R"][here], points["s"][here], linestyle="none", marker=shape, markersize=2.2, color=fill, label=name)
-        lines = (("merge", "-", r"$s = 1$"), ("vanish", "--", r"$s = s_2(R)$"), ("zero", "-.", r"$s = \sqrt{R}$"))
+            ax.plot(
+                points["R"][here],
+                points["s"][here],
+                linestyle="none",
+                marker=shape,
+                markersize=2.2,
+                color=fill,
+                label=name,
+            )
+        lines = (
+            ("merge", "-", r"$s = 1$"),
+            ("vanish", "--", r"$s = s_2(R)$"),
+            ("zero", "-.", r"$s = \sqrt{R}$"),
+        )
         for name, dash, label in lines:
-            ax.plot(curves["R"], curves[name], color="0.15", linestyle=dash, linewidth=1.4, label=label, zorder=4)
-        ax.set(xscale="log", yscale="log", xlabel=r"imbalance $R = n_A / n_B$", title=f"{k_A} majority, {k_B} minority classes")
+            ax.plot(
+                curves["R"],
+                curves[name],
+                color="0.15",
+                linestyle=dash,
+                linewidth=1.4,
+                label=label,
+                zorder=4,
+            )
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel=r"imbalance $R = n_A / n_B$",
+            title=f"{k_A} majority, {k_B} minority classes",
+        )
         ax.set_ylim(points["s"].min() / 1.1, points["s"].max() * 1.1)
         ax.set_xlim(1, 100)
     axes[0, 0].set_ylabel(r"decay $s = N\sqrt{\lambda_W\lambda_H / n_B}$")
     letter(axes)
-    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, markerscale=1.8)
+    drawn.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        markerscale=1.8,
+    )
     return drawn

@@ -1,4 +1,5 @@
-"""Hong & Ling 2023: block structure, and the decay at which minority classes merge, vanish, and everything does."""
+"""Hong & Ling 2023: block structure, and the decay at which minority classes merge, vanish, and
+everything does."""
 
 from __future__ import annotations
 
@@ -19,13 +20,33 @@ _BLOCKS = (0, 1, 2), (3, 4)
 def _problem(class_counts, *, l, bias=None, collapsed=True):  # noqa: E741 - the paper's name
     """λ_W = 10 l, λ_H = l/10, d = K + 1."""
     options = {"bias": bias, "loss": "CrossEntropy", "collapsed": collapsed}
-    return one_hot_problem(class_counts, widths=(len(class_counts) + 1,), lambda_W=10 * l, lambda_H=l / 10, **options)
+    return one_hot_problem(
+        class_counts, widths=(len(class_counts) + 1,), lambda_W=10 * l, lambda_H=l / 10, **options
+    )
 
 
-def _case(name: str, setting: Setting, *, counts=_STEP, l: float, blocks=_BLOCKS, factors=(1.0,), full=False, **parameters) -> Case:  # noqa: E741
-    """`blocks`: the clusters as the check takes them; `factors`: by which the counts grow in the limit of many samples."""
+def _case(
+    name: str,
+    setting: Setting,
+    *,
+    counts=_STEP,
+    l: float,  # noqa: E741
+    blocks=_BLOCKS,
+    factors=(1.0,),
+    full=False,
+    **parameters,
+) -> Case:
+    """`blocks`: the clusters as the check takes them; `factors`: by which the counts grow in the
+    limit of many samples."""
     parameters = {"class_counts": counts, "l": l, **parameters}
-    return Case(name, setting, parameters, build=_problem, options={"blocks": blocks, "factors": factors}, full=full)
+    return Case(
+        name,
+        setting,
+        parameters,
+        build=_problem,
+        options={"blocks": blocks, "factors": factors},
+        full=full,
+    )
 
 
 def strength(setup: Setup) -> float:
@@ -38,18 +59,22 @@ def clusters(setup: Setup) -> list[np.ndarray]:
     return [np.flatnonzero(setup.counts == n) for n in np.unique(setup.counts)[::-1]]
 
 
-# structure ---------------------------------------------------------------------------------------------------------------------------
+# structure
+# ----------------------------------------------------------------------
 
 
 def block_regime(case: Case) -> Setting:
     """The clusters named by the case consist of classes of equal counts; any bias."""
     counts = Setup.of(case.problem).counts
-    return Setting.all_of(*(len(set(counts[list(block)].tolist())) == 1 for block in case.options["blocks"]))
+    return Setting.all_of(
+        *(len(set(counts[list(block)].tolist())) == 1 for block in case.options["blocks"])
+    )
 
 
 @check(
     key="hong2023/block-structure",
-    formula=r"\bar Z_{AA} = aI+bJ,\quad \bar Z_{AB} = d\,\mathbf 1\mathbf 1^\top,\quad \mathrm{NC1}",
+    formula=r"\bar Z_{AA} = aI+bJ,\quad \bar Z_{AB} = d\,\mathbf 1\mathbf 1^\top,\quad "
+    r"\mathrm{NC1}",
     source="Hong & Ling 2023, within-class collapse and block structure",
     regime=block_regime,
     cases=(
@@ -63,13 +88,18 @@ def block_regime(case: Case) -> Setting:
     ),
 )
 def block_structure(case: Case):
-    """Classes of the same count are interchangeable: logits are block matrices, and features equal their class mean."""
+    """Classes of the same count are interchangeable: logits are block matrices, and features equal
+    their class mean."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     yield point.certificate_claim()
     if len(clusters(s)) == 2 and s.bias is None:
         yield point.closed_form_claim()
     yield point.collapse_claim()
-    Z = point.linear_logits if point.params.bias is None else point.linear_logits + np.asarray(point.params.bias)[:, None]
+    Z = (
+        point.linear_logits
+        if point.params.bias is None
+        else point.linear_logits + np.asarray(point.params.bias)[:, None]
+    )
     structured = np.empty_like(Z)
     blocks = [list(block) for block in case.options["blocks"]]
     for rows in blocks:
@@ -81,16 +111,26 @@ def block_structure(case: Case):
             k = len(rows)
             off = (part.sum() - np.trace(part)) / max(k * (k - 1), 1)
             structured[np.ix_(rows, columns)] = off + (np.trace(part) / k - off) * np.eye(k)
-    yield Claim("logits are the nearest block matrix", Z, structured, GEOMETRY, scale=max(1.0, float(np.abs(Z).max())))
+    yield Claim(
+        "logits are the nearest block matrix",
+        Z,
+        structured,
+        GEOMETRY,
+        scale=max(1.0, float(np.abs(Z).max())),
+    )
 
 
-# collapses ---------------------------------------------------------------------------------------------------------------------------
+# collapses
+# ----------------------------------------------------------------------
 
 
 def minority_regime(case: Case) -> Setting:
-    """At least two classes of the smallest count n_B, and N √(λ_W λ_H) > √n_B (at √n_B they coincide as well)."""
+    """At least two classes of the smallest count n_B, and N √(λ_W λ_H) > √n_B (at √n_B they
+    coincide as well)."""
     s = Setup.of(case.problem)
-    return Setting.all_of(len(clusters(s)[-1]) >= 2, Setting.above(strength(s), float(np.sqrt(s.counts.min()))))
+    return Setting.all_of(
+        len(clusters(s)[-1]) >= 2, Setting.above(strength(s), float(np.sqrt(s.counts.min())))
+    )
 
 
 _AT = 2**0.5 / 22  # √n_B / N of the step profile
@@ -100,18 +140,30 @@ _FIVE, _SEVEN = (100,) * 5, (100,) * 7
 
 @check(
     key="hong2023/minority-collapse",
-    formula=r"\sqrt{\lambda_W\lambda_H}\ge\tfrac{\sqrt{n_B}}{N}\ \Rightarrow\ \bar h_k = \bar h_{k'},\ w_k = w_{k'}\ (n_k = n_{k'} = n_B)",
-    source="Hong & Ling 2023, minority collapse; the threshold for a general bias and other classes is derived",
+    formula=r"\sqrt{\lambda_W\lambda_H}\ge\tfrac{\sqrt{n_B}}{N}\ \Rightarrow\ \bar h_k = \bar "
+    r"h_{k'},\ w_k = w_{k'}\ (n_k = n_{k'} = n_B)",
+    source="Hong & Ling 2023, minority collapse; the threshold for a general bias and other "
+    "classes is derived",
     regime=minority_regime,
     cases=(
         _case("1.03 of the threshold", _INSIDE, l=1.03 * _AT),
         _case("1.03 of the threshold, free bias", _INSIDE, l=1.03 * _AT, bias="free"),
         _case("1.03 of the threshold, three clusters", _INSIDE, counts=_THREE, l=1.03 * _AT_THREE),
-        _case("1.03 of the threshold, three clusters, penalised bias", _INSIDE, counts=_THREE, l=1.03 * _AT_THREE, bias=0.1, full=True),
+        _case(
+            "1.03 of the threshold, three clusters, penalised bias",
+            _INSIDE,
+            counts=_THREE,
+            l=1.03 * _AT_THREE,
+            bias=0.1,
+            full=True,
+        ),
         _case("at the threshold", _BOUNDARY, l=_AT),
         _case("at the threshold, free bias", _BOUNDARY, l=_AT, bias="free"),
-        # the paper's own runs: n_B = 100, l = .005 collapses from n_A = 433 on for three majority classes, from 300 on for five
-        _case("paper: n_A=450, three of ten", _INSIDE, counts=(450,) * 3 + _SEVEN, l=0.005, full=True),
+        # the paper's own runs: n_B = 100, l = .005 collapses from n_A = 433 on for three majority
+        # classes, from 300 on for five
+        _case(
+            "paper: n_A=450, three of ten", _INSIDE, counts=(450,) * 3 + _SEVEN, l=0.005, full=True
+        ),
         _case("paper: n_A=400, three of ten", _OUTSIDE, counts=(400,) * 3 + _SEVEN, l=0.005),
         _case("paper: n_A=300, five of ten", _BOUNDARY, counts=(300,) * 5 + _FIVE, l=0.005),
         # n_A = 500: from l = .00333 for five, from .004545 for three
@@ -125,7 +177,8 @@ _FIVE, _SEVEN = (100,) * 5, (100,) * 7
     ),
 )
 def minority_collapse(case: Case):
-    """Once the decay reaches √n_B/N the smallest classes are indistinguishable: one feature and one classifier for all of them."""
+    """Once the decay reaches √n_B/N the smallest classes are indistinguishable: one feature and one
+    classifier for all of them."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     minority = clusters(s)[-1]
     yield point.certificate_claim()
@@ -133,12 +186,25 @@ def minority_collapse(case: Case):
         yield point.closed_form_claim()
     columns, rows = point.linear_logits[:, minority], point.linear_logits[minority]
     scale = max(1.0, float(np.abs(point.linear_logits).max()))
-    yield Claim("logits of the minority classes", columns, np.broadcast_to(columns[:, :1], columns.shape), GEOMETRY, scale=scale)
-    yield Claim("logits that name a minority class", rows, np.broadcast_to(rows[:1], rows.shape), GEOMETRY, scale=scale)
+    yield Claim(
+        "logits of the minority classes",
+        columns,
+        np.broadcast_to(columns[:, :1], columns.shape),
+        GEOMETRY,
+        scale=scale,
+    )
+    yield Claim(
+        "logits that name a minority class",
+        rows,
+        np.broadcast_to(rows[:1], rows.shape),
+        GEOMETRY,
+        scale=scale,
+    )
 
 
 def vanishing_decay(k_A: int, k_B: int, n_A: float, n_B: float) -> float:
-    """l_2, beyond which minority features vanish: the two conditions of a point with c = d = e = 0, bisected in a (k_A >= 2)."""
+    """l_2, beyond which minority features vanish: the two conditions of a point with c = d = e = 0,
+    bisected in a (k_A >= 2)."""
     K, N = k_A + k_B, k_A * n_A + k_B * n_B
 
     def at(a: float) -> tuple[float, float]:
@@ -166,22 +232,34 @@ _SECOND = vanishing_decay(3, 2, 6.0, 2.0)  # 0.080632
 @check(
     key="hong2023/minority-features-vanish",
     formula=(
-        r"1-(p_{own}-p_{other}) = \tfrac{Nl_2}{\sqrt{n_A}},\ n_A(1-q_A)^2\tfrac K{k_B}+\tfrac{n_Bk_A}K = (Nl_2)^2;\quad"
+        r"1-(p_{own}-p_{other}) = \tfrac{Nl_2}{\sqrt{n_A}},\ n_A(1-q_A)^2\tfrac "
+        r"K{k_B}+\tfrac{n_Bk_A}K = (Nl_2)^2;\quad"
         r" \sqrt{\lambda_W\lambda_H}\ge l_2\ \Rightarrow\ \bar h_k = 0\ (k\in B)"
     ),
     source="derived from the convex form of Hong & Ling 2023",
     regime=vanishing_regime,
     cases=(
         _case("1.03 of the threshold", _INSIDE, l=1.03 * _SECOND),
-        _case("1.03 of the threshold, (4, 1, 10, 2)", _INSIDE, counts=(10, 10, 10, 10, 2), l=1.03 * vanishing_decay(4, 1, 10.0, 2.0)),
+        _case(
+            "1.03 of the threshold, (4, 1, 10, 2)",
+            _INSIDE,
+            counts=(10, 10, 10, 10, 2),
+            l=1.03 * vanishing_decay(4, 1, 10.0, 2.0),
+        ),
         _case("at the threshold", _BOUNDARY, l=_SECOND),
         _case("0.97 of the threshold", _OUTSIDE, l=0.97 * _SECOND),
-        _case("0.97 of the threshold, (4, 1, 10, 2)", _OUTSIDE, counts=(10, 10, 10, 10, 2), l=0.97 * vanishing_decay(4, 1, 10.0, 2.0)),
+        _case(
+            "0.97 of the threshold, (4, 1, 10, 2)",
+            _OUTSIDE,
+            counts=(10, 10, 10, 10, 2),
+            l=0.97 * vanishing_decay(4, 1, 10.0, 2.0),
+        ),
         _case("a second pair of majority classes", _OUTSIDE, counts=(9, 9, 4, 2, 2), l=1.03 * _AT),
     ),
 )
 def minority_features_vanish(case: Case):
-    """At a second, larger decay the minority features are not only equal but zero, while the majority is still told apart."""
+    """At a second, larger decay the minority features are not only equal but zero, while the
+    majority is still told apart."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     groups = clusters(s)
     yield point.certificate_claim()
@@ -189,11 +267,17 @@ def minority_features_vanish(case: Case):
         yield point.closed_form_claim()
     columns, means = point.linear_logits[:, groups[-1]], point.class_means[:, groups[-1]]
     yield Claim("logits of the minority classes", columns, np.zeros_like(columns), GEOMETRY)
-    yield matrix_claim("Gram of the minority features", means.T @ means, np.zeros((len(groups[-1]),) * 2), size=point.feature_size())
+    yield matrix_claim(
+        "Gram of the minority features",
+        means.T @ means,
+        np.zeros((len(groups[-1]),) * 2),
+        size=point.feature_size(),
+    )
 
 
 def zero_bound(setup: Setup) -> float:
-    """The least N √(λ_W λ_H) with a zero product: √λ_max of S D S without a bias, of D − nnᵀ/N with a free one."""
+    """The least N √(λ_W λ_H) with a zero product: √λ_max of S D S without a bias, of D − nnᵀ/N with
+    a free one."""
     n, K = setup.counts, setup.K
     if setup.bias == "free":
         return float(np.sqrt(np.linalg.eigvalsh(np.diag(n) - np.outer(n, n) / setup.N)[-1]))
@@ -202,13 +286,15 @@ def zero_bound(setup: Setup) -> float:
 
 
 def zero_regime(case: Case) -> Setting:
-    """No bias or a free one, any class counts, N √(λ_W λ_H) > ‖S D^{1/2}‖ or √λ_max(D − nnᵀ/N) (with equality as well)."""
+    """No bias or a free one, any class counts, N √(λ_W λ_H) > ‖S D^{1/2}‖ or √λ_max(D − nnᵀ/N)
+    (with equality as well)."""
     s = Setup.of(case.problem)
     return Setting.all_of(s.bias in (None, "free"), Setting.above(strength(s), zero_bound(s)))
 
 
 _ZERO = {
-    (counts, bias): zero_bound(Setup(np.array(counts, float), (6,), np.ones(1), 1.0, 0.0, bias)) / sum(counts)
+    (counts, bias): zero_bound(Setup(np.array(counts, float), (6,), np.ones(1), 1.0, 0.0, bias))
+    / sum(counts)
     for counts in (_STEP, _THREE)
     for bias in (None, "free")
 }
@@ -216,39 +302,59 @@ _ZERO = {
 
 @check(
     key="hong2023/everything-vanishes",
-    formula=r"N\sqrt{\lambda_W\lambda_H}\ge\sqrt{\lambda_{\max}(D-\tfrac1Nnn^\top)}\ \Rightarrow\ WH = 0,\ b = \log\tfrac nN",
+    formula=r"N\sqrt{\lambda_W\lambda_H}\ge\sqrt{\lambda_{\max}(D-\tfrac1Nnn^\top)}\ \Rightarrow\ "
+    r"WH = 0,\ b = \log\tfrac nN",
     source="derived from the convex form of Hong & Ling 2023",
     regime=zero_regime,
     cases=(
         *(
             _case(
-                f"{where} of the threshold, {name}, {bias or 'no'} bias", setting, counts=counts, l=where * _ZERO[counts, bias], bias=bias
+                f"{where} of the threshold, {name}, {bias or 'no'} bias",
+                setting,
+                counts=counts,
+                l=where * _ZERO[counts, bias],
+                bias=bias,
             )
             for setting, where in ((_INSIDE, 1.03), (_OUTSIDE, 0.97))
             for name, counts in (("two clusters", _STEP), ("three clusters", _THREE))
             for bias in (None, "free")
         ),
         _case("at the threshold, two clusters, no bias", _BOUNDARY, l=_ZERO[_STEP, None]),
-        _case("at the threshold, two clusters, free bias", _BOUNDARY, l=_ZERO[_STEP, "free"], bias="free"),
+        _case(
+            "at the threshold, two clusters, free bias",
+            _BOUNDARY,
+            l=_ZERO[_STEP, "free"],
+            bias="free",
+        ),
     ),
 )
 def everything_vanishes(case: Case):
-    """Beyond the spectral norm of the gradient at zero there is nothing but the bias, which is the log of the class frequencies."""
+    """Beyond the spectral norm of the gradient at zero there is nothing but the bias, which is the
+    log of the class frequencies."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     frequencies = s.counts / s.N
     yield point.certificate_claim()
-    yield point.value_claim(float(np.log(s.K) if s.bias is None else -frequencies @ np.log(frequencies)))
+    yield point.value_claim(
+        float(np.log(s.K) if s.bias is None else -frequencies @ np.log(frequencies))
+    )
     yield Claim("W H̄", point.linear_logits, np.zeros((s.K, s.K)), GEOMETRY)
     if s.bias == "free":
         bias = np.asarray(point.params.bias)
-        yield Claim("centred bias", bias - bias.mean(), np.log(frequencies) - np.log(frequencies).mean(), GEOMETRY)
+        yield Claim(
+            "centred bias",
+            bias - bias.mean(),
+            np.log(frequencies) - np.log(frequencies).mean(),
+            GEOMETRY,
+        )
 
 
-# the limit of many samples -----------------------------------------------------------------------------------------------------------
+# the limit of many samples
+# ----------------------------------------------------------------------
 
 
 def limit_regime(case: Case) -> Setting:
-    """Class counts that all grow by the same factors, by 10⁴ in all, N √(λ_W λ_H) fixed and below √n_B at the start."""
+    """Class counts that all grow by the same factors, by 10⁴ in all, N √(λ_W λ_H) fixed and below
+    √n_B at the start."""
     factors = case.options["factors"]
     s = Setup.of(case.problem)
     return Setting.all_of(max(factors) / min(factors) >= 1e4, strength(s) < np.sqrt(s.counts.min()))
@@ -256,21 +362,30 @@ def limit_regime(case: Case) -> Setting:
 
 @check(
     key="hong2023/many-samples",
-    formula=r"n_k\to\infty,\ N\sqrt{\lambda_W\lambda_H}\ \text{fixed}:\ \cos\angle(z_k,z_{k'})\to-\tfrac1{K-1},\ \text{like}\ 1/\log n",
+    formula=r"n_k\to\infty,\ N\sqrt{\lambda_W\lambda_H}\ \text{fixed}:\ "
+    r"\cos\angle(z_k,z_{k'})\to-\tfrac1{K-1},\ \text{like}\ 1/\log n",
     source="Hong & Ling 2023, the limit of many samples; the rate is derived",
     regime=limit_regime,
     cases=(
         _case("(3, 2, 6, 2)", _INSIDE, l=0.02, factors=(1e2, 1e4, 1e6)),
-        _case("(4, 1, 10, 2)", _INSIDE, counts=(10, 10, 10, 10, 2), l=0.01, factors=(1e2, 1e4, 1e6)),
+        _case(
+            "(4, 1, 10, 2)", _INSIDE, counts=(10, 10, 10, 10, 2), l=0.01, factors=(1e2, 1e4, 1e6)
+        ),
         _case("too few samples", _OUTSIDE, l=0.02, factors=(1.0, 1.1, 1.2)),
     ),
 )
 def many_samples(case: Case):
-    """With ever more samples the logits tend to the simplex ETF despite the imbalance, so slowly that only the trend can be checked."""
+    """With ever more samples the logits tend to the simplex ETF despite the imbalance, so slowly
+    that only the trend can be checked."""
     excess, gaps = [], []
     counts, decay = case.parameters["class_counts"], case.parameters["l"]
     for factor in case.options["factors"]:
-        grown = Case(case.id, case.setting, {"class_counts": tuple(factor * n for n in counts), "l": decay / factor}, build=_problem)
+        grown = Case(
+            case.id,
+            case.setting,
+            {"class_counts": tuple(factor * n for n in counts), "l": decay / factor},
+            build=_problem,
+        )
         point = Point.of(solve(grown))
         gaps.append(point.certificate_claim())
         Z = point.linear_logits
@@ -282,4 +397,9 @@ def many_samples(case: Case):
     yield Claim("the largest distance to −1/(K−1) falls", falls, np.ones(len(falls)), GEOMETRY)
     yield Claim("below a tenth at the end", float(excess[-1] < 0.1), 1.0, GEOMETRY)
     # like 1/log n: each factor of 100 takes off less than the one before, and never most of it
-    yield Claim("never by half or more", [later > 0.5 * earlier for earlier, later in itertools.pairwise(excess)], falls, GEOMETRY)
+    yield Claim(
+        "never by half or more",
+        [later > 0.5 * earlier for earlier, later in itertools.pairwise(excess)],
+        falls,
+        GEOMETRY,
+    )

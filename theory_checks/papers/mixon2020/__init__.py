@@ -1,6 +1,8 @@
-r"""Mixon, Parshall & Pi 2020, "Neural collapse with unconstrained features": squared error without decay, from a small start.
+r"""Mixon, Parshall & Pi 2020, "Neural collapse with unconstrained features": squared error without
+decay, from a small start.
 
-Their loss is the sum over the samples: t = (time of `ufm`) / N. Cited by content; the laws are derived.
+Their loss is the sum over the samples: t = (time of `ufm`) / N. Cited by content; the laws are
+derived.
 """
 
 from theory_checks.engine.registry import paper

@@ -1,4 +1,5 @@
-"""Theorem A among W = H at every sharp code of the library, theorem B for all W and H at orthoplexes."""
+"""Theorem A among W = H at every sharp code of the library, theorem B for all W and H at
+orthoplexes."""
 
 from __future__ import annotations
 
@@ -18,7 +19,11 @@ _GRID, _POINTS = 25, 40
 
 @functools.cache
 def _codes() -> dict[str, ufm.frames.Code]:
-    codes = (*ufm.frames.sharp_codes(), *(ufm.frames.orthoplex(d) for d in (10, 16)), ufm.frames.cell_24())
+    codes = (
+        *ufm.frames.sharp_codes(),
+        *(ufm.frames.orthoplex(d) for d in (10, 16)),
+        ufm.frames.cell_24(),
+    )
     return {code.name: code for code in codes}
 
 
@@ -33,20 +38,28 @@ def _grid(case: Case) -> np.ndarray:
 
 
 def regime_A(case: Case) -> Setting:
-    """A sharp code (m inner products, a design of strength 2m − 1); κ K (h(1) − h_0) <= 2 (1 + E) at every β of the interval."""
+    """A sharp code (m inner products, a design of strength 2m − 1); κ K (h(1) − h_0) <= 2 (1 + E)
+    at every β of the interval."""
     code = _codes()[case.parameters["code"]]
-    return Setting.all_of(code.sharp, *(Setting.below(condition_A(code, beta), 1.0) for beta in _grid(case)))
+    return Setting.all_of(
+        code.sharp, *(Setting.below(condition_A(code, beta), 1.0) for beta in _grid(case))
+    )
 
 
 def regime_B(case: Case) -> Setting:
-    """An orthoplex, with both conditions of theorem B and a nonnegative own share at every β of the interval."""
+    """An orthoplex, with both conditions of theorem B and a nonnegative own share at every β of the
+    interval."""
     code = _codes()[case.parameters["code"]]
     d = code.dim
-    return Setting.all_of(code.num_vectors == 2 * d, *(Setting.below(orthoplex_B(d, beta), 1.0) for beta in _grid(case)))
+    return Setting.all_of(
+        code.num_vectors == 2 * d,
+        *(Setting.below(orthoplex_B(d, beta), 1.0) for beta in _grid(case)),
+    )
 
 
 def _claims(case: Case, theorem: str, *, tied: bool):
-    """Proved in balls; attained by the code; undercut by no point that is drawn, near the code or far from it."""
+    """Proved in balls; attained by the code; undercut by no point that is drawn, near the code or
+    far from it."""
     code = _codes()[case.parameters["code"]]
     bound = ufm.code_bound(code, case.parameters["beta"], theorem=theorem)
     yield Claim("parts of the interval without a proof", float(not bound.proved), 0.0, VALUE)
@@ -66,12 +79,17 @@ def _claims(case: Case, theorem: str, *, tied: bool):
         others = ~np.eye(len(gaps), dtype=bool)
         sums = [np.exp(beta * gaps).sum(axis=0, where=others) for beta in betas]
         below = max(below, float(np.max(1 - np.mean(np.log1p(sums), axis=1) / lower)))
-    yield Claim("a random point below the bound, relative", max(below, 0.0), 0.0, VALUE, witness=True)
+    yield Claim(
+        "a random point below the bound, relative", max(below, 0.0), 0.0, VALUE, witness=True
+    )
 
 
 @check(
     key="ours_codes/self-dual",
-    formula=(r"\tfrac1K\sum_k\log\sum_je^{\beta(w_j-w_k)\cdot w_k}\ \ge\ \log\Big(1+\sum_{j\ne k}e^{\beta(x_j\cdot x_k-1)}\Big)"),
+    formula=(
+        r"\tfrac1K\sum_k\log\sum_je^{\beta(w_j-w_k)\cdot w_k}\ \ge\ \log\Big(1+\sum_{j\ne "
+        r"k}e^{\beta(x_j\cdot x_k-1)}\Big)"
+    ),
     source="theorem A, ours",
     regime=regime_A,
     cases=(
@@ -90,7 +108,8 @@ def _claims(case: Case, theorem: str, *, tied: bool):
     ),
 )
 def self_dual(case: Case):
-    """Among W = H on the sphere a sharp code minimises cross-entropy, at small and at large inverse temperatures."""
+    """Among W = H on the sphere a sharp code minimises cross-entropy, at small and at large inverse
+    temperatures."""
     yield from _claims(case, "A", tied=True)
 
 
@@ -112,5 +131,6 @@ def self_dual(case: Case):
     ),
 )
 def all_features(case: Case):
-    """The orthoplex of d >= 5 dimensions minimises cross-entropy over all unit W and H at large inverse temperatures."""
+    """The orthoplex of d >= 5 dimensions minimises cross-entropy over all unit W and H at large
+    inverse temperatures."""
     yield from _claims(case, "B", tied=False)

@@ -9,7 +9,8 @@ import ufm
 
 
 def sphere_mean(polynomial: Polynomial, dim: int) -> float:
-    """Over $S^{d-1}$ of a polynomial of one coordinate: $t^{2j}$ has $\\prod_{i<j}(2i+1)/(d+2i)$."""
+    """Over $S^{d-1}$ of a polynomial of one coordinate: $t^{2j}$ has
+    $\\prod_{i<j}(2i+1)/(d+2i)$."""
     moments = np.zeros(len(polynomial.coef))
     moments[0] = 1
     for n in range(2, len(moments), 2):
@@ -18,13 +19,16 @@ def sphere_mean(polynomial: Polynomial, dim: int) -> float:
 
 
 def touching(code: ufm.frames.Code, beta: float) -> Polynomial:
-    r"""h: below $e^{\beta(t-1)}$, with its values and slopes at the inner products, but for the slope at −1."""
+    r"""h: below $e^{\beta(t-1)}$, with its values and slopes at the inner products, but for the
+    slope at −1."""
     t = code.inner_products
     inner = t[t > -1 + 1e-9]
     powers = np.arange(len(t) + len(inner))
     slopes = powers * inner[:, None] ** np.maximum(powers - 1, 0)
     f, slope = np.exp(beta * (t - 1)), beta * np.exp(beta * (inner - 1))
-    return Polynomial(np.linalg.solve(np.concatenate([t[:, None] ** powers, slopes]), np.append(f, slope)))
+    return Polynomial(
+        np.linalg.solve(np.concatenate([t[:, None] ** powers, slopes]), np.append(f, slope))
+    )
 
 
 def energy(code: ufm.frames.Code, beta: float) -> float:
@@ -41,7 +45,8 @@ def condition_A(code: ufm.frames.Code, beta: float) -> float:
 
 
 def orthoplex_B(dim: int, beta: float) -> float:
-    r"""The largest of the numbers that theorem B wants to be at most 1, at the orthoplex of d dimensions.
+    r"""The largest of the numbers that theorem B wants to be at most 1, at the orthoplex of d
+    dimensions.
 
     $\varphi = e^{-\beta}(1+ct)$, $c = 1-e^{-\beta}$; $h = h_0+h_1C_1+h_2C_2$, written out.
     """
@@ -56,7 +61,9 @@ def orthoplex_B(dim: int, beta: float) -> float:
     eta1, eta2 = u, u * c / 2 * (dim - 1) / dim
     v = K * u * (1 - c / dim)
     s2 = beta / (2 * v)
-    block = np.array([[phi1**2 / h1, np.sqrt(s2) * phi1 * chi1 / h1], [0, s2 * (chi1**2 / h1 + chi2**2 / h2)]])
+    block = np.array(
+        [[phi1**2 / h1, np.sqrt(s2) * phi1 * chi1 / h1], [0, s2 * (chi1**2 / h1 + chi2**2 / h2)]]
+    )
     block[1, 0] = block[0, 1]
     # C_1'(1) = 1, C_2'(1) = 2 d/(d − 1)
     gradient = s2 * (eta1**2 / h1 + eta2**2 * 2 * dim / (dim - 1) / h2)

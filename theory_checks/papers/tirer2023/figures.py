@@ -1,4 +1,5 @@
-"""Tirer, Huang & Niles-Weed 2023: the staircase spectrum, monotonicity on the central path, the effect of the hyperparameters."""
+"""Tirer, Huang & Niles-Weed 2023: the staircase spectrum, monotonicity on the central path, the
+effect of the hyperparameters."""
 
 from __future__ import annotations
 
@@ -6,7 +7,17 @@ import numpy as np
 
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
-from theory_checks.engine.figures.style import COLOURS, COLUMN, DASHES, MARKERS, REFERENCE, Figure, canvas, letter, plot
+from theory_checks.engine.figures.style import (
+    COLOURS,
+    COLUMN,
+    DASHES,
+    MARKERS,
+    REFERENCE,
+    Figure,
+    canvas,
+    letter,
+    plot,
+)
 from theory_checks.engine.registry import Case
 from theory_checks.papers.tirer2023.anchors import PATHS
 from theory_checks.papers.tirer2023.first_order import STAIRS, SWEEPS
@@ -16,18 +27,27 @@ _GAINS = "tirer2023/gain-spectrum"
 
 @figure("tirer2023/staircase", Need(_GAINS, STAIRS, ("staircase",)))
 def staircase(data: Data) -> Figure:
-    """Singular values of a diagonal block of the first-order map: exact steps, measured markers; K = 4, n = d = 10, β = 100, λ_W = √2."""
+    """Singular values of a diagonal block of the first-order map: exact steps, measured markers; K
+    = 4, n = d = 10, β = 100, λ_W = √2."""
     drawn, axes = canvas(width=COLUMN, height=2.3)
     laws, measured = {}, {}
     for case in STAIRS:
         source = data.one(_GAINS, case)
-        label, columns = rf"$\lambda_H = {source.parameters['lambda_H']}$", source.record("staircase")
+        label, columns = (
+            rf"$\lambda_H = {source.parameters['lambda_H']}$",
+            source.record("staircase"),
+        )
         laws[label], measured[label] = columns["law"], columns["measured"]
     plot.staircase(axes[0, 0], laws)
     # a hundred markers would hide the steps
     for i, values in enumerate(measured.values()):
         index = np.arange(1, len(values) + 1)
-        look = {"linestyle": "none", "marker": MARKERS[i], "color": COLOURS[i], "markerfacecolor": "white"}
+        look = {
+            "linestyle": "none",
+            "marker": MARKERS[i],
+            "color": COLOURS[i],
+            "markerfacecolor": "white",
+        }
         axes[0, 0].plot(index[3 * i :: 9], values[3 * i :: 9], **look)
     return drawn
 
@@ -43,12 +63,16 @@ _TRACES = (
 def _path_label(case: Case) -> str:
     if case.options.get("path") == "gradient":
         return "the same, ordinary flow"
-    return rf"$\lambda_W = {case.parameters['lambda_W']:g},\ \lambda_H = {case.parameters['lambda_H']:g}$"
+    return (
+        rf"$\lambda_W = {case.parameters['lambda_W']:g},\ \lambda_H = "
+        rf"{case.parameters['lambda_H']:g}$"
+    )
 
 
 @figure("tirer2023/central-path", Need(_PATH, PATHS, ("NC1",)))
 def central_path(data: Data) -> Figure:
-    """On the central path NC1 and the rescaled within-class scatter fall, and the rescaled between-class scatter grows."""
+    """On the central path NC1 and the rescaled within-class scatter fall, and the rescaled
+    between-class scatter grows."""
     drawn, axes = canvas(1, 3, height=2.1, sharex=True)
     records = {_path_label(case): data.one(_PATH, case).record("NC1") for case in PATHS}
     for ax, (name, title) in zip(axes[0], _TRACES, strict=True):
@@ -77,14 +101,20 @@ _EFFECTS = {
 
 @figure("tirer2023/hyperparameters", Need(_SWEEP, SWEEPS, ("attenuation",)))
 def hyperparameters(data: Data) -> Figure:
-    """What λ_H and λ_W take off a change of the anchor, up to the end of collapse: laws as lines, measured as markers; β = 10."""
+    """What λ_H and λ_W take off a change of the anchor, up to the end of collapse: laws as lines,
+    measured as markers; β = 10."""
     drawn, axes = canvas(1, 2, height=2.5, sharey=True)
     for ax, case in zip(axes[0], SWEEPS, strict=True):
         source, name = data.one(_SWEEP, case), case.options["vary"]
         columns = source.record("attenuation")
         for i, (effect, label) in enumerate(_EFFECTS.items()):
             ax.plot(columns[name], columns[f"law: {effect}"], color=COLOURS[i], linestyle=DASHES[i])
-            look = {"linestyle": "none", "marker": MARKERS[i], "color": COLOURS[i], "markerfacecolor": "white"}
+            look = {
+                "linestyle": "none",
+                "marker": MARKERS[i],
+                "color": COLOURS[i],
+                "markerfacecolor": "white",
+            }
             ax.plot(columns[name], columns[effect], label=label, **look)
         other = {"lambda_H": "lambda_W", "lambda_W": "lambda_H"}[name]
         ax.set_title(rf"$\{other} = {source.parameters[other]:.3g}$")

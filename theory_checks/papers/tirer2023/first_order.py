@@ -1,7 +1,8 @@
-r"""Tirer, Huang & Niles-Weed 2023, Theorems 4.1 and 4.2: the first-order answer of the minimiser to a change of its anchor.
+r"""Tirer, Huang & Niles-Weed 2023, Theorems 4.1 and 4.2: the first-order answer of the minimiser to
+a change of its anchor.
 
-The measured map is the implicit derivative of the *measured* minimiser: second
-derivatives of `ufm.objective` at the point that `ufm.minimise` found, which shares no code with the formulas.
+The measured map is the implicit derivative of the *measured* minimiser: second derivatives of
+`ufm.objective` at the point that `ufm.minimise` found, which shares no code with the formulas.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from theory_checks.engine.trajectories import band_claim, one_sided_claim, recor
 from theory_checks.papers.tirer2023.anchors import case, minimiser, pulled, random_features
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
-# Singular values lie in (0, 1]; the minimiser is exact to 1e-12 times a condition number 1 + (largest curvature)/β of at most a hundred.
+# Singular values lie in (0, 1]; the minimiser is exact to 1e-12 times a condition number 1 +
+# (largest curvature)/β of at most a hundred.
 SPECTRUM = 1e-10
 # how far an order fitted over one decade may be from its limit
 _ORDER = 0.05
-# β² times the second-order error of the printed values, at most: r² and (4 λ_H (1 − c))² are of order one
+# β² times the second-order error of the printed values, at most: r² and (4 λ_H (1 − c))² are of
+# order one
 _CONSTANT = 10.0
 
 
@@ -69,22 +72,29 @@ def _settings(case: Case) -> dict[str, Any]:
 
 
 def _collapsed_response(case: Case, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """The measured map at the minimiser that is pulled to collapsed features, or to features `off` by some noise, and those features."""
+    """The measured map at the minimiser that is pulled to collapsed features, or to features `off`
+    by some noise, and those features."""
     H = np.asarray(solve(case).params.features)
-    H = H + case.options.get("off", 0.0) * np.asarray(jax.random.normal(jax.random.fold_in(case.key, 2), H.shape))
+    H = H + case.options.get("off", 0.0) * np.asarray(
+        jax.random.normal(jax.random.fold_in(case.key, 2), H.shape)
+    )
     problem = pulled(case, H, beta=beta)
     return measured_response(problem, minimiser(problem, case.key)), H
 
 
 def map_regime(case: Case) -> Setting:
     """A nondegenerate minimiser, any anchor; d >= K."""
-    return Setting.all_of(case.problem.feature_dim >= case.problem.labels.num_classes, case.options.get("wrong", 1.0) == 1.0)
+    return Setting.all_of(
+        case.problem.feature_dim >= case.problem.labels.num_classes,
+        case.options.get("wrong", 1.0) == 1.0,
+    )
 
 
 @check(
     key="tirer2023/first-order-map",
     formula=r"\mathrm{vec}(dH) = "
-    r"\tfrac{\beta}{Kn}\left(\nabla_{HH} - \nabla_{HW}\nabla_{WW}^{-1}\nabla_{WH}\right)^{-1}\mathrm{vec}(dH_0) + O(\|dH_0\|^2)",
+    r"\tfrac{\beta}{Kn}\left(\nabla_{HH} - "
+    r"\nabla_{HW}\nabla_{WW}^{-1}\nabla_{WH}\right)^{-1}\mathrm{vec}(dH_0) + O(\|dH_0\|^2)",
     source="Tirer, Huang & Niles-Weed 2023, Theorem 4.1",
     regime=map_regime,
     cases=(
@@ -98,11 +108,17 @@ def map_regime(case: Case) -> Setting:
 def first_order_map(case: Case):
     """A small change of the anchor moves the minimiser by F dH_0, with an error of second order."""
     beta, Y = case.options["beta"], np.asarray(case.problem.labels.targets)
-    H0 = np.asarray(solve(case).params.features) if case.options.get("collapsed") else random_features(case)
+    H0 = (
+        np.asarray(solve(case).params.features)
+        if case.options.get("collapsed")
+        else random_features(case)
+    )
     problem = pulled(case, H0, beta=beta)
     base = minimiser(problem, case.key)
     lambdas = {"lambda_W": case.parameters["lambda_W"], "lambda_H": case.parameters["lambda_H"]}
-    F = ufm.perturbation.response(base.classifier, base.features, Y, beta=case.options.get("wrong", 1.0) * beta, **lambdas)
+    F = ufm.perturbation.response(
+        base.classifier, base.features, Y, beta=case.options.get("wrong", 1.0) * beta, **lambdas
+    )
     direction = np.asarray(jax.random.normal(jax.random.fold_in(case.key, 3), H0.shape))
     direction = direction / np.linalg.norm(direction)
     predicted = (F @ direction.ravel(order="F")).reshape(H0.shape, order="F")
@@ -111,27 +127,69 @@ def first_order_map(case: Case):
         moved = minimiser(pulled(case, H0 + size * direction, beta=beta), case.key, start=base)
         change = np.asarray(moved.features) - np.asarray(base.features)
         errors.append(np.linalg.norm(change - size * predicted))
-    yield Claim("implicit derivative of the measured minimiser", measured_response(problem, base), F, SPECTRUM)
+    yield Claim(
+        "implicit derivative of the measured minimiser",
+        measured_response(problem, base),
+        F,
+        SPECTRUM,
+    )
     yield band_claim("order of the error", np.log10(errors[1] / errors[2]), 2.0, band=_ORDER)
-    yield record("finite changes", sizes, measured=np.array(errors), law=errors[-1] * (sizes / sizes[-1]) ** 2)
+    yield record(
+        "finite changes",
+        sizes,
+        measured=np.array(errors),
+        law=errors[-1] * (sizes / sizes[-1]) ** 2,
+    )
 
 
 def collapse_regime(case: Case) -> Setting:
     """Balanced classes, λ_W λ_H < 1, d >= K, the anchor a collapsed minimiser; any β."""
     strength = case.parameters["lambda_W"] * case.parameters["lambda_H"]
     return Setting.all_of(
-        Setting.below(strength, 1.0), case.problem.feature_dim >= case.problem.labels.num_classes, case.options.get("off", 0.0) == 0.0
+        Setting.below(strength, 1.0),
+        case.problem.feature_dim >= case.problem.labels.num_classes,
+        case.options.get("off", 0.0) == 0.0,
     )
 
 
 # the sizes of the paper's figure; its λ_H are not in the text
 STAIRS = tuple(
-    case(f"figure: λ_H={lam}", K=4, n=10, d=10, lambda_W=2**0.5, lambda_H=lam, beta=100.0, seed=4, full=True) for lam in (0.05, 0.2, 0.5)
+    case(
+        f"figure: λ_H={lam}",
+        K=4,
+        n=10,
+        d=10,
+        lambda_W=2**0.5,
+        lambda_H=lam,
+        beta=100.0,
+        seed=4,
+        full=True,
+    )
+    for lam in (0.05, 0.2, 0.5)
 )
 _SPECTRUM_CASES = (
     case("K=3, n=5, d=4, β=1", beta=1.0),
-    case("K=4, n=3, d=6, λ_W=√2, λ_H=0.3, β=100", K=4, n=3, d=6, lambda_W=2**0.5, lambda_H=0.3, beta=100.0, seed=1),
-    case("K=2, n=4, d=5, c=0.95, β=0.5", K=2, n=4, d=5, lambda_W=1.0, lambda_H=0.9025, beta=0.5, seed=2, full=True),
+    case(
+        "K=4, n=3, d=6, λ_W=√2, λ_H=0.3, β=100",
+        K=4,
+        n=3,
+        d=6,
+        lambda_W=2**0.5,
+        lambda_H=0.3,
+        beta=100.0,
+        seed=1,
+    ),
+    case(
+        "K=2, n=4, d=5, c=0.95, β=0.5",
+        K=2,
+        n=4,
+        d=5,
+        lambda_W=1.0,
+        lambda_H=0.9025,
+        beta=0.5,
+        seed=2,
+        full=True,
+    ),
     case("K=3, n=2, d=3 = K, β=10", n=2, d=3, beta=10.0, seed=3, full=True),
     case("anchor 5 % off", _OUTSIDE, beta=1.0, off=0.05),
     *STAIRS,
@@ -140,14 +198,17 @@ _SPECTRUM_CASES = (
 
 @check(
     key="tirer2023/gain-spectrum",
-    formula=r"\mathrm{spec}\,F = \left\{\tfrac{\beta}{\beta+r}\times K^2(n-1),\ \tfrac{\beta}{\beta+\lambda_H}\times (d-K)K(n-1),"
-    r"\ \tfrac{\beta}{\beta+4\lambda_H(1-c)}\times\tfrac{K(K+1)}2,\ 1\times\tfrac{K(K-1)}2 + (d-K)K\right\}",
+    formula=r"\mathrm{spec}\,F = \left\{\tfrac{\beta}{\beta+r}\times K^2(n-1),\ "
+    r"\tfrac{\beta}{\beta+\lambda_H}\times (d-K)K(n-1),"
+    r"\ \tfrac{\beta}{\beta+4\lambda_H(1-c)}\times\tfrac{K(K+1)}2,\ 1\times\tfrac{K(K-1)}2 + "
+    r"(d-K)K\right\}",
     source="derived; strengthens Theorem 4.2 of Tirer, Huang & Niles-Weed 2023 to every β",
     regime=collapse_regime,
     cases=_SPECTRUM_CASES,
 )
 def gain_spectrum(case: Case):
-    """Four gains at collapse: for noise in the span of the means, for noise off it, for stretching the means, for turning them."""
+    """Four gains at collapse: for noise in the span of the means, for noise off it, for stretching
+    the means, for turning them."""
     settings, beta = _settings(case), case.options["beta"]
     F, _ = _collapsed_response(case, beta)
     gains = ufm.perturbation.gains(beta=beta, **settings)
@@ -156,14 +217,28 @@ def gain_spectrum(case: Case):
     yield Claim("singular values of F, with multiplicity", singular, gains.spectrum, SPECTRUM)
     block = settings["feature_dim"] * settings["samples_per_class"]
     staircase = ufm.perturbation.diagonal_block_gains(beta=beta, **settings).spectrum
-    blocks = F.reshape(settings["num_classes"], block, settings["num_classes"], block).swapaxes(1, 2)
+    blocks = F.reshape(settings["num_classes"], block, settings["num_classes"], block).swapaxes(
+        1, 2
+    )
     across = np.zeros(block)
-    across[0] = ufm.perturbation.cross_talk(lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta)
+    across[0] = ufm.perturbation.cross_talk(
+        lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta
+    )
     for k, row in enumerate(blocks):
         for other, part in enumerate(row):
             name = f"singular values of F_{k + 1}{other + 1}"
-            yield Claim(name, np.linalg.svd(part, compute_uv=False), staircase if other == k else across, SPECTRUM)
-    yield record("staircase", np.arange(block), measured=np.linalg.svd(blocks[0, 0], compute_uv=False), law=staircase)
+            yield Claim(
+                name,
+                np.linalg.svd(part, compute_uv=False),
+                staircase if other == k else across,
+                SPECTRUM,
+            )
+    yield record(
+        "staircase",
+        np.arange(block),
+        measured=np.linalg.svd(blocks[0, 0], compute_uv=False),
+        law=staircase,
+    )
 
 
 def strong_regime(case: Case) -> Setting:
@@ -173,19 +248,23 @@ def strong_regime(case: Case) -> Setting:
 
 @check(
     key="tirer2023/leading-order",
-    formula=r"\sigma_{max}(F_{kk}) = 1,\quad \sigma_{min}(F_{kk}) = 1 - \tfrac1\beta\sqrt{\lambda_H/\lambda_W},"
+    formula=r"\sigma_{max}(F_{kk}) = 1,\quad \sigma_{min}(F_{kk}) = 1 - "
+    r"\tfrac1\beta\sqrt{\lambda_H/\lambda_W},"
     r"\quad \sigma_{max}(F_{k\tilde k}) = \tfrac{2}{\beta}\lambda_H(1-\sqrt{\lambda_H\lambda_W})",
     source="Tirer, Huang & Niles-Weed 2023, Theorem 4.2",
     regime=strong_regime,
     cases=(
         case("K=3, n=5, d=4"),
-        case("K=4, n=3, d=6, λ_W=√2, λ_H=0.3", K=4, n=3, d=6, lambda_W=2**0.5, lambda_H=0.3, seed=1),
+        case(
+            "K=4, n=3, d=6, λ_W=√2, λ_H=0.3", K=4, n=3, d=6, lambda_W=2**0.5, lambda_H=0.3, seed=1
+        ),
         case("K=2, n=4, d=5, λ_W=1, λ_H=0.5", K=2, n=4, d=5, lambda_W=1.0, lambda_H=0.5, seed=2),
         case("anchor 5 % off", _OUTSIDE, off=0.05),
     ),
 )
 def leading_order(case: Case):
-    """For a strong pull the blocks of the map have the printed singular values, up to second order in 1/β.
+    """For a strong pull the blocks of the map have the printed singular values, up to second order
+    in 1/β.
 
     The fraction of singular values of F_kk equal to 1 is (1 − K/d)/n (printed with another letter).
     """
@@ -194,11 +273,18 @@ def leading_order(case: Case):
     errors = []
     for beta in (1e3, 1e4):
         F, _ = _collapsed_response(case, beta)
-        printed = ufm.perturbation.leading_order(lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta)
+        printed = ufm.perturbation.leading_order(
+            lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta
+        )
         own = np.linalg.svd(F[: d * n, : d * n], compute_uv=False)
         across = np.linalg.svd(F[: d * n, d * n : 2 * d * n], compute_uv=False)
         yield Claim(f"β={beta:g}: largest of F_kk", own[0], printed["diagonal largest"], SPECTRUM)
-        yield Claim(f"β={beta:g}: share of ones", np.mean(np.abs(own - 1) < SPECTRUM), (1 - K / d) / n, SPECTRUM)
+        yield Claim(
+            f"β={beta:g}: share of ones",
+            np.mean(np.abs(own - 1) < SPECTRUM),
+            (1 - K / d) / n,
+            SPECTRUM,
+        )
         yield Claim(f"β={beta:g}: F_kk' has rank one", across[1:], np.zeros(d * n - 1), SPECTRUM)
         errors.append([own[-1] - printed["diagonal smallest"], across[0] - printed["off-diagonal"]])
         for name, error in zip(("smallest of F_kk", "largest of F_kk'"), errors[-1], strict=True):
@@ -224,9 +310,11 @@ def sweep_regime(case: Case) -> Setting:
 
 @check(
     key="tirer2023/hyperparameters",
-    formula=r"1-g:\ \tfrac{r}{\beta+r},\ \tfrac{\lambda_H}{\beta+\lambda_H},\ \tfrac{4\lambda_H(1-c)}{\beta+4\lambda_H(1-c)};"
+    formula=r"1-g:\ \tfrac{r}{\beta+r},\ \tfrac{\lambda_H}{\beta+\lambda_H},\ "
+    r"\tfrac{4\lambda_H(1-c)}{\beta+4\lambda_H(1-c)};"
     r"\quad r = \sqrt{\lambda_H/\lambda_W},\ c = \sqrt{\lambda_H\lambda_W}",
-    source="derived; Tirer, Huang & Niles-Weed 2023 discuss the effect of the hyperparameters after Theorem 4.2",
+    source="derived; Tirer, Huang & Niles-Weed 2023 discuss the effect of the hyperparameters "
+    "after Theorem 4.2",
     regime=sweep_regime,
     cases=(
         *SWEEPS,
@@ -234,7 +322,8 @@ def sweep_regime(case: Case) -> Setting:
     ),
 )
 def hyperparameters(case: Case):
-    """Decay of the features attenuates noise, decay of the classifier lets it pass; cross-talk peaks at c = 2/3 in λ_H, falls with λ_W."""
+    """Decay of the features attenuates noise, decay of the classifier lets it pass; cross-talk
+    peaks at c = 2/3 in λ_H, falls with λ_W."""
     vary, beta = case.options["vary"], 10.0
     held = case.parameters["lambda_W" if vary == "lambda_H" else "lambda_H"]
     values, measured, predicted = _SWEEP**2 / held, [], []
@@ -242,28 +331,53 @@ def hyperparameters(case: Case):
         there = dataclasses.replace(case, parameters={**case.parameters, vary: float(value)})
         settings = _settings(there)
         gains = ufm.perturbation.gains(beta=beta, **settings).values
-        talk = ufm.perturbation.cross_talk(lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta)
+        talk = ufm.perturbation.cross_talk(
+            lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta
+        )
         predicted.append([*(1 - gains[:3]), talk])
-        measured.append(_attenuations(*_collapsed_response(there, beta), settings["samples_per_class"], settings["feature_dim"]))
+        measured.append(
+            _attenuations(
+                *_collapsed_response(there, beta),
+                settings["samples_per_class"],
+                settings["feature_dim"],
+            )
+        )
     measured, predicted = np.array(measured), np.array(predicted)
     names = ("in span", "off span", "stretch", "cross-talk")
     for name, of_flow, law in zip(names, measured.T, predicted.T, strict=True):
         yield Claim(f"attenuation: {name}", of_flow, law, SPECTRUM)
     if vary == "lambda_H":
-        yield one_sided_claim("grows with λ_H: noise in the span and off it", -np.diff(measured[:, :2], axis=0))
-        yield Claim("c where cross-talk is largest", _SWEEP[np.argmax(measured[:, 3])], 2 / 3, SPECTRUM)
+        yield one_sided_claim(
+            "grows with λ_H: noise in the span and off it", -np.diff(measured[:, :2], axis=0)
+        )
+        yield Claim(
+            "c where cross-talk is largest", _SWEEP[np.argmax(measured[:, 3])], 2 / 3, SPECTRUM
+        )
     else:
-        yield one_sided_claim("falls with λ_W: noise in the span, stretching and cross-talk", np.diff(measured[:, [0, 2, 3]], axis=0))
-    columns = dict(zip(names, measured.T, strict=True)) | {f"law: {n}": law for n, law in zip(names, predicted.T, strict=True)}
+        yield one_sided_claim(
+            "falls with λ_W: noise in the span, stretching and cross-talk",
+            np.diff(measured[:, [0, 2, 3]], axis=0),
+        )
+    columns = dict(zip(names, measured.T, strict=True)) | {
+        f"law: {n}": law for n, law in zip(names, predicted.T, strict=True)
+    }
     yield Record(f"attenuation against {vary}", {vary: values, "c": _SWEEP, **columns})
 
 
 def _attenuations(F: np.ndarray, H: np.ndarray, n: int, d: int) -> list[float]:
-    """1 − ⟨D, F D⟩/‖D‖² for noise of class 1 in the span of the means and off it and for stretching its mean, and the norm of F_12."""
-    # columns of a class are consecutive; with d > K the last left singular vector is orthogonal to the means
+    """1 − ⟨D, F D⟩/‖D‖² for noise of class 1 in the span of the means and off it and for stretching
+    its mean, and the norm of F_12."""
+    # columns of a class are consecutive; with d > K the last left singular vector is orthogonal to
+    # the means
     left = np.linalg.svd(H)[0]
     mean = H[:, :n].mean(axis=1)
     noise, whole = np.zeros(H.shape[1]), np.zeros(H.shape[1])
     noise[:2], whole[:n] = (1, -1), 1
-    directions = [np.outer(v, columns).ravel(order="F") for v, columns in ((mean, noise), (left[:, -1], noise), (mean, whole))]
-    return [*(1 - float(D @ F @ D / (D @ D)) for D in directions), float(np.linalg.norm(F[: d * n, d * n : 2 * d * n], 2))]
+    directions = [
+        np.outer(v, columns).ravel(order="F")
+        for v, columns in ((mean, noise), (left[:, -1], noise), (mean, whole))
+    ]
+    return [
+        *(1 - float(D @ F @ D / (D @ D)) for D in directions),
+        float(np.linalg.norm(F[: d * n, d * n : 2 * d * n], 2)),
+    ]

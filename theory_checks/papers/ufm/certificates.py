@@ -1,7 +1,8 @@
-r"""Certified optima of long-tailed cross-entropy, for which nobody has a closed form: how far the duality gap closes, and when it does not.
+r"""Certified optima of long-tailed cross-entropy, for which nobody has a closed form: how far the
+duality gap closes, and when it does not.
 
-Columns are collapsed here, one of mass n_k a class, because a tail of ratio 1000 has tens of thousands of samples; that this changes no
-optimum is the check `ufm/collapsed-equals-full`.
+Columns are collapsed here, one of mass n_k a class, because a tail of ratio 1000 has tens of
+thousands of samples; that this changes no optimum is the check `ufm/collapsed-equals-full`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim
 from theory_checks.engine.measure import Point, solve
 from theory_checks.engine.registry import Case, Setting, check
 
-# The gap is first order in the gradient, of which the tail gets the least: a class of one sample in 14 000 answers to 1e-12 with 4e-10.
-# At K = 1000 the sum over ten times the classes costs one more digit.
+# The gap is first order in the gradient, of which the tail gets the least: a class of one sample in
+# 14 000 answers to 1e-12 with 4e-10. At K = 1000 the sum over ten times the classes costs one more
+# digit.
 _GAP = {10: 1e-9, 100: 1e-9, 1000: 1e-8}
 # Largest class count for each ratio of a tail.
 _LARGEST = {10: 100, 100: 500, 1000: 2000}
 
 
 def _case(K, profile, ratio, *, bias=None, strength=0.3, d=None, full=False) -> Case:
-    """A long tail. `strength`: the decay in multiples of that at which the two smallest classes merge, were there two of the least."""
+    """A long tail. `strength`: the decay in multiples of that at which the two smallest classes
+    merge, were there two of the least."""
     largest = _LARGEST[ratio]
     if profile == "exponential":
         counts = ufm.exponential_counts(K, largest=largest, ratio=ratio)
@@ -46,9 +49,14 @@ def _case(K, profile, ratio, *, bias=None, strength=0.3, d=None, full=False) -> 
 
 
 def certificate_regime(case: Case) -> Setting:
-    """One linear layer, a loss convex in the logits, d >= K − 1 so that no rank is missing, one-hot labels with any class counts."""
+    """One linear layer, a loss convex in the logits, d >= K − 1 so that no rank is missing, one-hot
+    labels with any class counts."""
     problem = case.problem
-    return Setting.all_of(problem.depth == 1, problem.loss.convex, problem.feature_dim >= problem.labels.num_classes - 1)
+    return Setting.all_of(
+        problem.depth == 1,
+        problem.loss.convex,
+        problem.feature_dim >= problem.labels.num_classes - 1,
+    )
 
 
 _CASES = (
@@ -59,7 +67,11 @@ _CASES = (
         for ratio in _LARGEST
         for bias in (None, "free")
     ),
-    *(_case(K, profile, 100, strength=3.0) for K in (10, 100) for profile in ("exponential", "step")),
+    *(
+        _case(K, profile, 100, strength=3.0)
+        for K in (10, 100)
+        for profile in ("exponential", "step")
+    ),
     _case(10, "exponential", 100, d=4),
     _case(10, "step", 100, d=8, bias="free", full=True),
     _case(100, "exponential", 100, d=20, full=True),
@@ -78,7 +90,8 @@ _CASES = (
     cases=_CASES,
 )
 def long_tail_certificates(case: Case):
-    """Long-tailed cross-entropy, however imbalanced, is solved to a closed duality gap: the point is the global optimum."""
+    """Long-tailed cross-entropy, however imbalanced, is solved to a closed duality gap: the point
+    is the global optimum."""
     point = Point.of(solve(case))
     certificate = ufm.certify(point.problem, point.params)
     tolerance = _GAP[point.problem.labels.num_classes]
@@ -88,14 +101,40 @@ def long_tail_certificates(case: Case):
         yield Claim(CERTIFICATE_CLAIM, float(certificate.gap), 0.0, tolerance, points=points)
         return
     yield Claim("duality gap", float(certificate.gap), 0.0, tolerance)
-    # the gap of the convex problem is open here; what remains true is the bound, and that nothing is called global
-    wide = Case(case.id, Setting.INSIDE, {**case.parameters, "widths": (point.problem.labels.num_classes + 2,)})
+    # the gap of the convex problem is open here; what remains true is the bound, and that nothing
+    # is called global
+    wide = Case(
+        case.id,
+        Setting.INSIDE,
+        {**case.parameters, "widths": (point.problem.labels.num_classes + 2,)},
+    )
     lifted = Point.of(solve(wide))
     optimum = ufm.certify(lifted.problem, lifted.params)
     points = ((lifted.problem, lifted.params),)
-    yield Claim("gap of the same problem with d = K + 2", float(optimum.gap), 0.0, tolerance, witness=True, points=points)
+    yield Claim(
+        "gap of the same problem with d = K + 2",
+        float(optimum.gap),
+        0.0,
+        tolerance,
+        witness=True,
+        points=points,
+    )
     above = max(0.0, float(certificate.lower_bound - optimum.value))
-    yield Claim("lower bound above the optimum for d = K + 2", above, 0.0, tolerance, scale=float(optimum.value), witness=True)
+    yield Claim(
+        "lower bound above the optimum for d = K + 2",
+        above,
+        0.0,
+        tolerance,
+        scale=float(optimum.value),
+        witness=True,
+    )
     below = max(0.0, float(optimum.lower_bound - certificate.value))
-    yield Claim("value below the optimum for d = K + 2", below, 0.0, tolerance, scale=float(optimum.value), witness=True)
+    yield Claim(
+        "value below the optimum for d = K + 2",
+        below,
+        0.0,
+        tolerance,
+        scale=float(optimum.value),
+        witness=True,
+    )
     yield Claim("called global", float(certificate.closes(tolerance)), 0.0, 1e-9, witness=True)

@@ -6,19 +6,36 @@ import numpy as np
 
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
-from theory_checks.engine.figures.style import COLOURS, DASHES, EPS, MARKERS, REFERENCE, Figure, canvas, letter
+from theory_checks.engine.figures.style import (
+    COLOURS,
+    DASHES,
+    EPS,
+    MARKERS,
+    REFERENCE,
+    Figure,
+    canvas,
+    letter,
+)
 from theory_checks.papers.ufm.convergence import FIVE_METHODS
 
 _GAPS = "ufm/certificate-along-the-way"
 _METHODS = (*FIVE_METHODS.options["step sizes"], *FIVE_METHODS.options["second order"])
 
 
-@figure("ours/certificate-gap", Need(_GAPS, (FIVE_METHODS,), tuple(f"gap of {name}" for name in _METHODS)))
+@figure(
+    "ours/certificate-gap",
+    Need(_GAPS, (FIVE_METHODS,), tuple(f"gap of {name}" for name in _METHODS)),
+)
 def certificate_gap(data: Data) -> Figure:
-    """Certified relative gap to the global optimum along five methods from one start, by steps and by gradients and Hessian products."""
+    """Certified relative gap to the global optimum along five methods from one start, by steps and
+    by gradients and Hessian products."""
     drawn, axes = canvas(1, 2, height=2.5, sharey=True)
     source = data.one(_GAPS, FIVE_METHODS)
-    for ax, (name, label) in zip(axes[0], (("step", "steps"), ("products", "gradients and Hessian-vector products")), strict=True):
+    for ax, (name, label) in zip(
+        axes[0],
+        (("step", "steps"), ("products", "gradients and Hessian-vector products")),
+        strict=True,
+    ):
         for i, method in enumerate(_METHODS):
             columns = source.record(f"gap of {method}")
             # a logarithm has no place for step 0, and a gap that is rounding has no sign
@@ -35,5 +52,11 @@ def certificate_gap(data: Data) -> Figure:
         ax.set(xscale="log", yscale="log", xlabel=label)
     axes[0, 0].set_ylabel("certified relative gap")
     letter(axes)
-    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, columnspacing=1.0, handlelength=1.9)
+    drawn.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=6,
+        columnspacing=1.0,
+        handlelength=1.9,
+    )
     return drawn

@@ -19,12 +19,23 @@ def _c0(setup: Setup) -> float:
 
 
 def _fractions(setup: Setup) -> tuple[float, float]:
-    """Fractions reached by the contrasts (not clipped: its sign says where the formula ends) and by the mean direction."""
+    """Fractions reached by the contrasts (not clipped: its sign says where the formula ends) and by
+    the mean direction."""
     c0 = _c0(setup)
     return 1 - c0, max(0.0, 1 - c0 * (1 + setup.lambda_b) / setup.lambda_b)
 
 
-def _case(name: str, setting: Setting, *, c0: float, lambda_b: float, counts=_COUNTS, d: int = 8, ratio: float = 1.0, full=False) -> Case:
+def _case(
+    name: str,
+    setting: Setting,
+    *,
+    c0: float,
+    lambda_b: float,
+    counts=_COUNTS,
+    d: int = 8,
+    ratio: float = 1.0,
+    full=False,
+) -> Case:
     """A case with this c0; `ratio` is λ_W / λ_H."""
     lam = c0 / (len(counts) * (sum(counts) / len(counts)) ** 0.5)
     parameters = {
@@ -57,7 +68,11 @@ def _geometry(point: Point, setup: Setup):
     yield point.weight_gram_claim(root * shape)
     yield point.feature_gram_claim(shape / root)
     yield matrix_claim(
-        "self-duality: W = √(n λ_H/λ_W) H̄ᵀ", point.classifier, root * point.class_means.T, size=1.0, like=np.sqrt(root * abs(f))
+        "self-duality: W = √(n λ_H/λ_W) H̄ᵀ",
+        point.classifier,
+        root * point.class_means.T,
+        size=1.0,
+        like=np.sqrt(root * abs(f)),
     )
 
 
@@ -69,25 +84,40 @@ def _witnesses(point: Point, setup: Setup):
 
 
 def etf_regime(case: Case) -> Setting:
-    """Equal class counts, one layer, d >= K, c0 = K √(n λ_W λ_H) < 1 and a bias penalty λ_b <= c0/(1 − c0)."""
+    """Equal class counts, one layer, d >= K, c0 = K √(n λ_W λ_H) < 1 and a bias penalty λ_b <=
+    c0/(1 − c0)."""
     s = Setup.of(case.problem)
     c0 = _c0(s)
-    usual = Setting.all_of(s.balanced, s.M == 1, s.R >= s.K, s.bias == "penalised", Setting.below(c0, 1.0))
-    return usual if usual is Setting.OUTSIDE else Setting.all_of(usual, Setting.below(s.lambda_b, _etf_bound(c0)))
+    usual = Setting.all_of(
+        s.balanced, s.M == 1, s.R >= s.K, s.bias == "penalised", Setting.below(c0, 1.0)
+    )
+    return (
+        usual
+        if usual is Setting.OUTSIDE
+        else Setting.all_of(usual, Setting.below(s.lambda_b, _etf_bound(c0)))
+    )
 
 
 @check(
     key="zhou2022/etf-with-bias-decay",
     formula=(
-        r"\lambda_b\le\tfrac{c_0}{1-c_0}\ \Rightarrow\ WW^\top\propto\bar H^\top\bar H\propto I_K-\tfrac1K\mathbf 1\mathbf 1^\top,"
+        r"\lambda_b\le\tfrac{c_0}{1-c_0}\ \Rightarrow\ WW^\top\propto\bar H^\top\bar H\propto "
+        r"I_K-\tfrac1K\mathbf 1\mathbf 1^\top,"
         r"\ b=\tfrac{1}{K(1+\lambda_b)}\mathbf 1"
     ),
     source=_SOURCE,
     regime=etf_regime,
     cases=(
-        _case("λ_b at 0.01 of the bound", _INSIDE, c0=0.3, lambda_b=0.01 * _etf_bound(0.3), ratio=4.0),
+        _case(
+            "λ_b at 0.01 of the bound", _INSIDE, c0=0.3, lambda_b=0.01 * _etf_bound(0.3), ratio=4.0
+        ),
         _case("λ_b at 0.97 of the bound", _INSIDE, c0=0.3, lambda_b=0.97 * _etf_bound(0.3)),
-        _case("λ_b at 0.97 of the bound, weak decay", _INSIDE, c0=0.01, lambda_b=0.97 * _etf_bound(0.01)),
+        _case(
+            "λ_b at 0.97 of the bound, weak decay",
+            _INSIDE,
+            c0=0.01,
+            lambda_b=0.97 * _etf_bound(0.01),
+        ),
         _case("λ_b → 0", _INSIDE, c0=0.3, lambda_b=1e-8),
         _case("λ_b at the bound", _BOUNDARY, c0=0.3, lambda_b=_etf_bound(0.3)),
         _case("λ_b at 1.03 of the bound", _OUTSIDE, c0=0.3, lambda_b=1.03 * _etf_bound(0.3)),
@@ -97,7 +127,8 @@ def etf_regime(case: Case) -> Setting:
     ),
 )
 def etf_with_bias_decay(case: Case):
-    """Balanced classes and a penalised bias: an exact simplex ETF as long as λ_b <= c0/(1 − c0), with a bias that is not zero."""
+    """Balanced classes and a penalised bias: an exact simplex ETF as long as λ_b <= c0/(1 − c0),
+    with a bias that is not zero."""
     point, setup = Point.of(solve(case)), Setup.of(case.problem)
     f, K = 1 - _c0(setup), setup.K
     root = float(np.sqrt(setup.n * setup.lambda_H / setup.lambda_W[0]))
@@ -111,14 +142,17 @@ def etf_with_bias_decay(case: Case):
 def penalised_regime(case: Case) -> Setting:
     """Equal class counts, one layer, d >= K, a penalised bias, c0 = K √(n λ_W λ_H) < 1."""
     s = Setup.of(case.problem)
-    return Setting.all_of(s.balanced, s.M == 1, s.R >= s.K, s.bias == "penalised", Setting.below(_c0(s), 1.0))
+    return Setting.all_of(
+        s.balanced, s.M == 1, s.R >= s.K, s.bias == "penalised", Setting.below(_c0(s), 1.0)
+    )
 
 
 @check(
     key="zhou2022/penalised-bias",
     formula=(
-        r"W\bar H = (1-c_0)S + \big(1-\tfrac{c_0}{\omega}\big)_+\tfrac1K\mathbf 1\mathbf 1^\top,\quad"
-        r" b = \tfrac{1-f_0}{K(1+\lambda_b)}\mathbf 1,\quad \omega=\tfrac{\lambda_b}{1+\lambda_b}"
+        r"W\bar H = (1-c_0)S + \big(1-\tfrac{c_0}{\omega}\big)_+\tfrac1K\mathbf 1\mathbf "
+        r"1^\top,\quad b = \tfrac{1-f_0}{K(1+\lambda_b)}\mathbf 1,\quad "
+        r"\omega=\tfrac{\lambda_b}{1+\lambda_b}"
     ),
     source=_SOURCE,
     regime=penalised_regime,
@@ -134,7 +168,8 @@ def penalised_regime(case: Case) -> Setting:
     ),
 )
 def penalised_bias(case: Case):
-    """Balanced classes and a penalised bias: the Grams go continuously from a simplex ETF to an orthogonal frame as λ_b grows."""
+    """Balanced classes and a penalised bias: the Grams go continuously from a simplex ETF to an
+    orthogonal frame as λ_b grows."""
     point, setup = Point.of(solve(case)), Setup.of(case.problem)
     yield from _witnesses(point, setup)
     yield from _geometry(point, setup)
@@ -143,7 +178,9 @@ def penalised_bias(case: Case):
 def narrow_regime(case: Case) -> Setting:
     """Equal class counts, one layer, d <= K − 1, a penalised bias, c0 = K √(n λ_W λ_H) < 1."""
     s = Setup.of(case.problem)
-    return Setting.all_of(s.balanced, s.M == 1, s.R <= s.K - 1, s.bias == "penalised", Setting.below(_c0(s), 1.0))
+    return Setting.all_of(
+        s.balanced, s.M == 1, s.R <= s.K - 1, s.bias == "penalised", Setting.below(_c0(s), 1.0)
+    )
 
 
 @check(
@@ -161,7 +198,8 @@ def narrow_regime(case: Case) -> Setting:
     ),
 )
 def penalised_bias_narrow(case: Case):
-    """For d <= K − 1 there is no room for the mean direction: a rank-d projector orthogonal to 1, whatever the bias penalty."""
+    """For d <= K − 1 there is no room for the mean direction: a rank-d projector orthogonal to 1,
+    whatever the bias penalty."""
     point, setup = Point.of(solve(case)), Setup.of(case.problem)
     f, K, rank = 1 - _c0(setup), setup.K, min(setup.R, setup.K)
     omega = setup.lambda_b / (1 + setup.lambda_b)

@@ -15,14 +15,23 @@ _COUNTS = (5, 5, 5, 5)
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 
 
-def _problem(class_counts, *, widths, lambda_W, lambda_H, bias, smoothing=0.0, gamma=None, rescaled=None):
-    """Full columns; focal loss where γ is given, rescaled squared error where (length, weight) is."""
+def _problem(
+    class_counts, *, widths, lambda_W, lambda_H, bias, smoothing=0.0, gamma=None, rescaled=None
+):
+    """Full columns; focal loss where γ is given, rescaled squared error where (length, weight)
+    is."""
     if gamma is not None:
         loss = ufm.Focal(gamma)
     else:
-        loss = ufm.CrossEntropy() if rescaled is None else ufm.RescaledSquaredError(length=rescaled[0], weight=rescaled[1])
+        loss = (
+            ufm.CrossEntropy()
+            if rescaled is None
+            else ufm.RescaledSquaredError(length=rescaled[0], weight=rescaled[1])
+        )
     labels = ufm.smoothed(class_counts, smoothing=smoothing)
-    return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias)
+    return ufm.Problem(
+        labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias
+    )
 
 
 def _case(
@@ -39,19 +48,31 @@ def _case(
 ) -> Case:
     """A case with K √(n λ_W λ_H) = c0, n the mean count."""
     lam = c0 / (len(counts) * (sum(counts) / len(counts)) ** 0.5)
-    parameters = {"class_counts": counts, "widths": (d,), "lambda_W": 2 * lam, "lambda_H": lam / 2, "bias": bias, **loss}
+    parameters = {
+        "class_counts": counts,
+        "widths": (d,),
+        "lambda_W": 2 * lam,
+        "lambda_H": lam / 2,
+        "bias": bias,
+        **loss,
+    }
     return Case(name, setting, parameters, build=_problem, starts=starts, full=full)
 
 
 def _balanced(case: Case) -> bool:
-    """Equal class counts, as whole numbers: summed smoothed targets are equal up to rounding only."""
+    """Equal class counts, as whole numbers: summed smoothed targets are equal up to rounding
+    only."""
     return len(set(case.parameters["class_counts"])) == 1
 
 
 def smoothing_regime(case: Case) -> Setting:
     """Equal class counts, one layer, d >= K − 1, K √(n λ_W λ_H) < 1 − s."""
     s = Setup.of(case.problem)
-    return Setting.all_of(_balanced(case), s.R >= s.K - 1, Setting.below(s.K * cost(s), 1 - case.parameters["smoothing"]))
+    return Setting.all_of(
+        _balanced(case),
+        s.R >= s.K - 1,
+        Setting.below(s.K * cost(s), 1 - case.parameters["smoothing"]),
+    )
 
 
 @check(
@@ -74,7 +95,8 @@ def smoothing_regime(case: Case) -> Setting:
     ),
 )
 def label_smoothing(case: Case):
-    """Label smoothing keeps the simplex ETF and makes it smaller, with a finite scale as the decay vanishes."""
+    """Label smoothing keeps the simplex ETF and makes it smaller, with a finite scale as the decay
+    vanishes."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     slope, K = case.parameters["smoothing"] / s.K + cost(s), s.K
     a = float(np.log(1 / slope - K + 1))
@@ -96,7 +118,8 @@ def _push(p: float, gamma: float) -> float:
 
 
 def _focal_scale(K: int, c: float, gamma: float) -> float:
-    """The largest root of g(p) = (K − 1) c as a margin, by bisection from the right; for K < 10 and γ <= 5 g has no inner peak."""
+    """The largest root of g(p) = (K − 1) c as a margin, by bisection from the right; for K < 10 and
+    γ <= 5 g has no inner peak."""
     # from below 1/K, so that beyond the threshold the formula shows that it has left its regime
     p = bisect(lambda p: (K - 1) * c - _push(p, gamma), 0.5 / K, 1.0)
     return float(np.log((K - 1) * p / (1 - p)))
@@ -108,30 +131,58 @@ def _focal_threshold(K: int, gamma: float) -> float:
 
 
 def focal_regime(case: Case) -> Setting:
-    """Equal class counts, one layer, d >= K − 1, K √(n λ_W λ_H) below the value at which zero becomes unstable."""
+    """Equal class counts, one layer, d >= K − 1, K √(n λ_W λ_H) below the value at which zero
+    becomes unstable."""
     s = Setup.of(case.problem)
-    return Setting.all_of(_balanced(case), s.R >= s.K - 1, Setting.below(s.K * cost(s), _focal_threshold(s.K, case.parameters["gamma"])))
+    return Setting.all_of(
+        _balanced(case),
+        s.R >= s.K - 1,
+        Setting.below(s.K * cost(s), _focal_threshold(s.K, case.parameters["gamma"])),
+    )
 
 
 @check(
     key="zhou2022b/focal",
     formula=(
-        r"W\bar H = aS,\quad (1-p)^\gamma\,[(1-p)-\gamma p\log p] = (K-1)\sqrt{n\lambda_W\lambda_H},\quad p = \tfrac{1}{1+(K-1)e^{-a}}"
+        r"W\bar H = aS,\quad (1-p)^\gamma\,[(1-p)-\gamma p\log p] = "
+        r"(K-1)\sqrt{n\lambda_W\lambda_H},\quad p = \tfrac{1}{1+(K-1)e^{-a}}"
     ),
     source="Zhou et al. 2022, focal loss, global optimality; scale and threshold are derived",
     regime=focal_regime,
     cases=(
         *(_case(f"γ={g:g}, c0=0.3", _INSIDE, c0=0.3, gamma=g, starts=4) for g in (0.5, 1.0, 3.0)),
         _case("γ=3, weak decay", _INSIDE, c0=0.003, gamma=3.0, starts=4),
-        _case("γ=2, 0.97 of the threshold", _INSIDE, c0=0.97 * _focal_threshold(4, 2.0), gamma=2.0, starts=4),
+        _case(
+            "γ=2, 0.97 of the threshold",
+            _INSIDE,
+            c0=0.97 * _focal_threshold(4, 2.0),
+            gamma=2.0,
+            starts=4,
+        ),
         _case("γ=0, cross-entropy", _INSIDE, c0=0.3, gamma=0.0, starts=4),
-        _case("γ=3, free bias, d=K-1", _INSIDE, c0=0.3, gamma=3.0, bias="free", d=3, starts=4, full=True),
-        _case("γ=2, 1.03 of the threshold", _OUTSIDE, c0=1.03 * _focal_threshold(4, 2.0), gamma=2.0, starts=4),
+        _case(
+            "γ=3, free bias, d=K-1",
+            _INSIDE,
+            c0=0.3,
+            gamma=3.0,
+            bias="free",
+            d=3,
+            starts=4,
+            full=True,
+        ),
+        _case(
+            "γ=2, 1.03 of the threshold",
+            _OUTSIDE,
+            c0=1.03 * _focal_threshold(4, 2.0),
+            gamma=2.0,
+            starts=4,
+        ),
         _case("γ=2, unequal counts", _OUTSIDE, c0=0.3, gamma=2.0, counts=(8, 6, 4, 2), starts=4),
     ),
 )
 def focal(case: Case):
-    """Focal loss has the same simplex ETF, of a size that solves a scalar equation, although it is not convex."""
+    """Focal loss has the same simplex ETF, of a size that solves a scalar equation, although it is
+    not convex."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     gamma, c, K = case.parameters["gamma"], cost(s), s.K
     a = _focal_scale(K, c, gamma)
@@ -140,7 +191,10 @@ def focal(case: Case):
     claims = etf_claims(point, s, a, _focal(a, K, gamma) + (K - 1) * c * a)
     # no certificate stands beside this value, so it does not bear the name of those that have one
     yield from (
-        Claim("value of the scalar problem", c.measured, c.predicted, c.tolerance, c.scale) if c.name == "value" else c for c in claims
+        Claim("value of the scalar problem", c.measured, c.predicted, c.tolerance, c.scale)
+        if c.name == "value"
+        else c
+        for c in claims
     )
 
 
@@ -160,11 +214,19 @@ def rescaled_regime(case: Case) -> Setting:
         _case("M=15, k=1", _INSIDE, c0=0.3, bias="free", rescaled=(15.0, 1.0)),
         _case("M=1, k=20, weak decay", _INSIDE, c0=0.01, bias="free", rescaled=(1.0, 20.0)),
         _case("M=3, k=5, no bias", _OUTSIDE, c0=0.03, bias=None, rescaled=(3.0, 5.0)),
-        _case("M=3, k=5, unequal counts", _OUTSIDE, c0=0.03, bias="free", rescaled=(3.0, 5.0), counts=(8, 6, 4, 2)),
+        _case(
+            "M=3, k=5, unequal counts",
+            _OUTSIDE,
+            c0=0.03,
+            bias="free",
+            rescaled=(3.0, 5.0),
+            counts=(8, 6, 4, 2),
+        ),
     ),
 )
 def rescaled_squared_error(case: Case):
-    """Squared error with a longer target and a heavier true class has the same simplex ETF, with a free bias."""
+    """Squared error with a longer target and a heavier true class has the same simplex ETF, with a
+    free bias."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     direction = contrast(s.K) / np.sqrt(s.K - 1)
     yield point.certificate_claim()

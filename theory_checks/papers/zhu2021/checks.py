@@ -13,12 +13,25 @@ _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 
 
 def _case(
-    name: str, setting: Setting, *, c0: float, bias: float | str | None = 0.1, counts=_COUNTS, d: int = 6, ratio: float = 1.0, full=False
+    name: str,
+    setting: Setting,
+    *,
+    c0: float,
+    bias: float | str | None = 0.1,
+    counts=_COUNTS,
+    d: int = 6,
+    ratio: float = 1.0,
+    full=False,
 ) -> Case:
     """A case with K √(n λ_W λ_H) = c0, n the mean count; `ratio` is λ_W / λ_H."""
     lam = c0 / (len(counts) * (sum(counts) / len(counts)) ** 0.5)
     decay = {"lambda_W": lam * ratio**0.5, "lambda_H": lam / ratio**0.5}
-    return Case(name, setting, {"class_counts": counts, "widths": (d,), "bias": bias, "loss": "CrossEntropy", **decay}, full=full)
+    return Case(
+        name,
+        setting,
+        {"class_counts": counts, "widths": (d,), "bias": bias, "loss": "CrossEntropy", **decay},
+        full=full,
+    )
 
 
 def global_regime(case: Case) -> Setting:
@@ -31,7 +44,8 @@ def global_regime(case: Case) -> Setting:
     key="zhu2021/global-minimisers",
     formula=(
         r"W\bar H = aS,\ a = \log\big(\tfrac1{\sqrt{n\lambda_W\lambda_H}}-K+1\big),"
-        r"\quad WW^\top = \sqrt{\tfrac{n\lambda_H}{\lambda_W}}\,aS,\quad h_{k,i} = \sqrt{\tfrac{\lambda_W}{n\lambda_H}}\,w_k,\quad b = 0"
+        r"\quad WW^\top = \sqrt{\tfrac{n\lambda_H}{\lambda_W}}\,aS,\quad h_{k,i} = "
+        r"\sqrt{\tfrac{\lambda_W}{n\lambda_H}}\,w_k,\quad b = 0"
     ),
     source="Zhu et al. 2021, global optimality; the scale a is derived",
     regime=global_regime,
@@ -48,7 +62,8 @@ def global_regime(case: Case) -> Setting:
     ),
 )
 def global_minimisers(case: Case):
-    """Balanced classes, cross-entropy: features collapse to a simplex ETF, dual to the classifier, and the bias does nothing."""
+    """Balanced classes, cross-entropy: features collapse to a simplex ETF, dual to the classifier,
+    and the bias does nothing."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     c, K = cost(s), s.K
     a = float(np.log(1 / c - K + 1))
@@ -59,7 +74,8 @@ def global_minimisers(case: Case):
 
 
 def trivial_regime(case: Case) -> Setting:
-    """Equal class counts, one layer, any d and bias, K √(n λ_W λ_H) > 1 (at 1 zero is the only optimum as well)."""
+    """Equal class counts, one layer, any d and bias, K √(n λ_W λ_H) > 1 (at 1 zero is the only
+    optimum as well)."""
     s = Setup.of(case.problem)
     return Setting.all_of(s.balanced, s.M == 1, Setting.above(s.K * cost(s), 1.0))
 
@@ -74,7 +90,14 @@ def trivial_regime(case: Case) -> Setting:
         _case("c0=3, free bias, d=K-1", _INSIDE, c0=3.0, bias="free", d=3),
         _case("c0=1, free bias, d=K-1", _BOUNDARY, c0=1.0, bias="free", d=3),
         _case("c0=0.97", _OUTSIDE, c0=0.97),
-        _case("unequal counts, free bias, c0=1.03", _OUTSIDE, c0=1.03, counts=(8, 6, 4, 2), bias="free", d=3),
+        _case(
+            "unequal counts, free bias, c0=1.03",
+            _OUTSIDE,
+            c0=1.03,
+            counts=(8, 6, 4, 2),
+            bias="free",
+            d=3,
+        ),
     ),
 )
 def trivial_threshold(case: Case):

@@ -1,7 +1,8 @@
 """Theorems that give a global optimum in closed form, one file each, found by walking this folder.
 
-A form says which hypotheses it rests on and whether a problem meets them, and then gives the optimum. A new one is a file here with an
-instance `FORM` of a class of its own, derived from `AbstractForm`; outside the library it is `register(TheForm())`.
+A form says which hypotheses it rests on and whether a problem meets them, and then gives the
+optimum. A new one is a file here with an instance `FORM` of a class of its own, derived from
+`AbstractForm`; outside the library it is `register(TheForm())`.
 """
 
 from __future__ import annotations
@@ -44,12 +45,16 @@ def known() -> tuple[AbstractForm, ...]:
 
 
 def register(form: AbstractForm) -> AbstractForm:
-    """Let `closed_form` and `theory` ask a form of your own, before those of the library; returns it.
+    """Let `closed_form` and `theory` ask a form of your own, before those of the library.
+
+    Returns it.
 
     Raises `ValueError` for what is no form, and for a name that is taken.
     """
     require_instance("form", form, AbstractForm, "an instance of ufm.forms.AbstractForm")
-    require(form.name not in {other.name for other in known()}, "`form.name` must be new", form.name)
+    require(
+        form.name not in {other.name for other in known()}, "`form.name` must be new", form.name
+    )
     _registered.append(form)
     return form
 

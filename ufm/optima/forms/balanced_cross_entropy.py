@@ -1,7 +1,7 @@
 r"""Cross-entropy, one linear layer, balanced classes, label smoothing or none: the simplex ETF.
 
-$Z = a(I - \tfrac1K\mathbf 1\mathbf 1^\top)$ with $a = \log(1/(s/K + \sqrt{n\lambda_W\lambda_H}) - K + 1)_+$ and zero bias (a free one is
-determined up to a common shift).
+$Z = a(I - \tfrac1K\mathbf 1\mathbf 1^\top)$ with $a = \log(1/(s/K + \sqrt{n\lambda_W\lambda_H}) - K
++ 1)_+$ and zero bias (a free one is determined up to a common shift).
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ class SimplexETF(AbstractForm):
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
         """Cross-entropy, M = 1, balanced, targets (1 − s) e_k + s/K, weak decay, d >= K − 1."""
-        plain = [loss_named(facts, "cross-entropy"), unconstrained(facts), *plain_decay(facts), one_layer(facts)]
+        plain = [
+            loss_named(facts, "cross-entropy"),
+            unconstrained(facts),
+            *plain_decay(facts),
+            one_layer(facts),
+        ]
         plain += target_per_class(facts)
         words = "one target (1 − s) e_k + s/K for each class"
         plain += [Hypothesis("smoothing", facts.smoothing is not None, words, "other targets", 1.2)]
@@ -53,7 +58,11 @@ class SimplexETF(AbstractForm):
 
     def optimum(self, facts: Facts) -> Optimum:
         """a (I − 11ᵀ/K)."""
-        K, strength, smoothing = facts.K, facts.mu * np.sqrt(facts.classes.masses[0]), facts.smoothing
+        K, strength, smoothing = (
+            facts.K,
+            facts.mu * np.sqrt(facts.classes.masses[0]),
+            facts.smoothing,
+        )
         assert smoothing is not None
         a = etf_scale(K, strength, smoothing=smoothing)
         return product_optimum(

@@ -2,11 +2,13 @@ r"""Cross-entropy, one linear layer, balanced classes, factors of bounded length
 
 With rows of length $r_W$ and features of length $r_H$, and $\beta = r_W r_H$,
 
-$$Z = \tfrac{\beta K}{K-1}\big(I - \tfrac1K\mathbf 1\mathbf 1^\top\big),\qquad \log\big(1 + (K-1)e^{-\beta K/(K-1)}\big),$$
+$$Z = \tfrac{\beta K}{K-1}\big(I - \tfrac1K\mathbf 1\mathbf 1^\top\big),\qquad \log\big(1 +
+(K-1)e^{-\beta K/(K-1)}\big),$$
 
-on spheres, in balls and within budgets, for every β and W ≠ H allowed: the dual point $V = -\kappa(I - \tfrac1K\mathbf 1\mathbf 1^\top)$
-with constant multipliers makes the bound of `ufm/certificates/lift.py` tight. Where one factor has decay in place of a bound its length is
-what minimises the sum.
+on spheres, in balls and within budgets, for every β and W ≠ H allowed: the dual point $V =
+-\kappa(I - \tfrac1K\mathbf 1\mathbf 1^\top)$ with constant multipliers makes the bound of
+`ufm/certificates/lift.py` tight. Where one factor has decay in place of a bound its length is what
+minimises the sum.
 """
 
 from __future__ import annotations
@@ -44,12 +46,17 @@ class BoundedSimplex(AbstractForm):
     source: ClassVar[str] = f"{_YARAS}; {_LU}; {_OURS}"
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
-        """Cross-entropy, M = 1, balanced, one-hot, lengths bounded alike or decay alone on one factor, d >= K − 1."""
+        """Cross-entropy, M = 1, balanced, one-hot, lengths bounded alike or decay alone on one
+        factor, d >= K − 1."""
         yield loss_named(facts, "cross-entropy")
-        yield Hypothesis("domain", not facts.unconstrained, "a factor of bounded length", "decay alone", 5)
+        yield Hypothesis(
+            "domain", not facts.unconstrained, "a factor of bounded length", "decay alone", 5
+        )
         yield from (one_layer(facts), equal_weights(facts))
         yield Hypothesis("weights", not facts.frozen, "free weights", "`fixed_weights`", 3)
-        yield Hypothesis("anchor", not facts.anchored, "features that are not pulled", "an `anchor`", 3)
+        yield Hypothesis(
+            "anchor", not facts.anchored, "features that are not pulled", "an `anchor`", 3
+        )
         yield from (*target_per_class(facts), one_hot(facts), balanced(facts))
         yield from (self._held(facts, *side) for side in self._sides(facts))
         yield room(facts, facts.K - 1)
@@ -57,19 +64,39 @@ class BoundedSimplex(AbstractForm):
     @staticmethod
     def _sides(facts: Facts) -> tuple[tuple[str, str, float | None, float], ...]:
         return (
-            ("classifier", facts.classifier_domain, facts.classifier_length, float(facts.lambda_W[0])),
+            (
+                "classifier",
+                facts.classifier_domain,
+                facts.classifier_length,
+                float(facts.lambda_W[0]),
+            ),
             ("features", facts.features, facts.feature_length, facts.lambda_H),
         )
 
     @staticmethod
-    def _held(facts: Facts, name: str, domain: str, length: float | None, decay: float) -> Hypothesis:
-        """Spheres cost what they cost; in a ball decay may leave room, and without a bound it has to be there."""
+    def _held(
+        facts: Facts, name: str, domain: str, length: float | None, decay: float
+    ) -> Hypothesis:
+        """Spheres cost what they cost.
+
+        In a ball decay may leave room, and without a bound it has to be there.
+        """
         if domain == "real":
-            return Hypothesis(name, decay > 0, f"λ > 0 where nothing bounds the {name}", f"λ = {decay:g}", 3)
-        alike = Hypothesis(name, length is not None, f"one length for all vectors of the {name}", f"several ({domain})", 1)
+            return Hypothesis(
+                name, decay > 0, f"λ > 0 where nothing bounds the {name}", f"λ = {decay:g}", 3
+            )
+        alike = Hypothesis(
+            name,
+            length is not None,
+            f"one length for all vectors of the {name}",
+            f"several ({domain})",
+            1,
+        )
         if domain == "sphere" or not alike.holds:
             return alike
-        return Hypothesis(name, decay == 0, f"no decay beside the bound of the {name}", f"λ = {decay:g}", 1)
+        return Hypothesis(
+            name, decay == 0, f"no decay beside the bound of the {name}", f"λ = {decay:g}", 1
+        )
 
     def optimum(self, facts: Facts) -> Optimum:
         """β K/(K − 1) (I − 11ᵀ/K)."""
@@ -96,7 +123,8 @@ class BoundedSimplex(AbstractForm):
 
 
 def _best_length(K: int, other: float | None, decay: float) -> float:
-    """The length s that minimises log(1 + (K − 1) exp(−s r K/(K − 1))) + λ s²/2, r the length of the other factor."""
+    """The length s that minimises log(1 + (K − 1) exp(−s r K/(K − 1))) + λ s²/2, r the length of
+    the other factor."""
     assert other is not None
     rate = other * K / (K - 1)
 

@@ -1,4 +1,7 @@
-"""Cross-entropy, one linear layer, class counts of two values, no bias: the four-variable convex problem, solved to rounding."""
+"""Cross-entropy, one linear layer, class counts of two values, no bias.
+
+The four-variable convex problem, solved to rounding.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +31,36 @@ class TwoValuedCounts(AbstractForm):
 
     name: ClassVar[str] = "two clusters of cross-entropy"
     source: ClassVar[str] = (
-        "Hong & Ling 2023 (arXiv 2309.09725), block structure for equal counts in a cluster; the four-variable problem derived here"
+        "Hong & Ling 2023 (arXiv 2309.09725), block structure for equal counts in a cluster; the "
+        "four-variable problem derived here"
     )
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
         """Cross-entropy, M = 1, one-hot, no bias, counts of two values, weak decay."""
-        plain = [loss_named(facts, "cross-entropy"), unconstrained(facts), *plain_decay(facts), one_layer(facts)]
-        plain += [*target_per_class(facts), one_hot(facts), without_bias(facts, "class counts of two values")]
+        plain = [
+            loss_named(facts, "cross-entropy"),
+            unconstrained(facts),
+            *plain_decay(facts),
+            one_layer(facts),
+        ]
+        plain += [
+            *target_per_class(facts),
+            one_hot(facts),
+            without_bias(facts, "class counts of two values"),
+        ]
         masses = facts.classes.masses
         if not facts.balanced:
             # nearer than "balanced": it asks for less
             words = "class counts of at most two distinct values"
-            plain += [Hypothesis("two values", clusters_of(masses) is not None, words, shown(masses), 0.9)]
+            plain += [
+                Hypothesis("two values", clusters_of(masses) is not None, words, shown(masses), 0.9)
+            ]
         else:
-            plain += [Hypothesis("two values", False, "class counts of two distinct values", shown(masses), 2)]
+            plain += [
+                Hypothesis(
+                    "two values", False, "class counts of two distinct values", shown(masses), 2
+                )
+            ]
         yield from plain
         if all(hypothesis.holds for hypothesis in plain):
             yield below_threshold(facts)
@@ -51,7 +70,9 @@ class TwoValuedCounts(AbstractForm):
         clusters = clusters_of(facts.classes.masses)
         assert clusters is not None
         logits, value, regime = two_cluster_logits(clusters, facts.mu)
-        return product_optimum(facts, logits, value=value, regime=regime, source=self.source, loss="cross-entropy")
+        return product_optimum(
+            facts, logits, value=value, regime=regime, source=self.source, loss="cross-entropy"
+        )
 
 
 FORM = TwoValuedCounts()

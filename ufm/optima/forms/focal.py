@@ -1,4 +1,7 @@
-r"""Focal loss, one linear layer, balanced classes: the simplex ETF of a scale that jumps (`ufm/optima/focal.py`)."""
+r"""Focal loss, one linear layer, balanced classes.
+
+The simplex ETF of a scale that jumps (`ufm/optima/focal.py`).
+"""
 
 from __future__ import annotations
 
@@ -31,19 +34,36 @@ def gamma_of(facts: Facts) -> float:
 
 
 def _scale(facts: Facts) -> FocalScale:
-    return focal_scale(facts.K, facts.mu * float(np.sqrt(facts.classes.masses[0])), gamma=gamma_of(facts))
+    return focal_scale(
+        facts.K, facts.mu * float(np.sqrt(facts.classes.masses[0])), gamma=gamma_of(facts)
+    )
 
 
 class FocalETF(AbstractForm):
-    r"""$Z = a(I - \tfrac1K\mathbf 1\mathbf 1^\top)$, zero bias. The loss is not convex, so no certificate stands beside it."""
+    r"""$Z = a(I - \tfrac1K\mathbf 1\mathbf 1^\top)$, zero bias.
+
+    The loss is not convex, so no certificate stands beside it.
+    """
 
     name: ClassVar[str] = "simplex ETF of focal loss"
-    source: ClassVar[str] = "Zhou et al. 2022 (arXiv 2210.02192), focal loss, global minimisers; scale and transition derived here"
+    source: ClassVar[str] = (
+        "Zhou et al. 2022 (arXiv 2210.02192), focal loss, global minimisers; scale and "
+        "transition derived here"
+    )
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
         """Focal loss, M = 1, one-hot, balanced, and d >= K − 1 unless the optimum is zero."""
-        plain = [loss_named(facts, "focal"), unconstrained(facts), *plain_decay(facts), one_layer(facts)]
-        plain += [*target_per_class(facts), one_hot(facts, " for focal loss"), balanced(facts, " for focal loss")]
+        plain = [
+            loss_named(facts, "focal"),
+            unconstrained(facts),
+            *plain_decay(facts),
+            one_layer(facts),
+        ]
+        plain += [
+            *target_per_class(facts),
+            one_hot(facts, " for focal loss"),
+            balanced(facts, " for focal loss"),
+        ]
         yield from plain
         if all(hypothesis.holds for hypothesis in plain):
             yield room(facts, facts.K - 1 if facts.once(_scale).scale > 0 else 0)

@@ -1,7 +1,10 @@
-r"""Cross-entropy with mixup-type labels, one linear layer, balanced: recognising the problem, and the optimum column by column.
+r"""Cross-entropy with mixup-type labels, one linear layer, balanced.
 
-$WW^\top = aP$ with $a = N\lambda_H/s$, s from `solve_mixture`; logits from `channel` and `same_class_gap`, one column per distinct label;
-zero beyond the threshold. A bias is 0 (a free one up to a common shift).
+Recognising the problem, and the optimum column by column.
+
+$WW^\top = aP$ with $a = N\lambda_H/s$, s from `solve_mixture`; logits from `channel` and
+`same_class_gap`, one column per distinct label; zero beyond the threshold. A bias is 0 (a free one
+up to a common shift).
 """
 
 from __future__ import annotations
@@ -27,17 +30,23 @@ _MOST_COLUMNS = 4096
 
 
 def mixes_pairs(facts: Facts) -> bool:
-    """Whether some label mixes two classes, none more, and the labels are not one target for each class."""
+    """Whether some label mixes two classes, none more, and the labels are not one target for each
+    class."""
     targets = facts.distinct.targets
     number = np.sum(targets != 0, axis=0)
     if number.max() != 2 or number.min() == 0:
         return False
-    return len(np.unique(np.argmax(targets, axis=0))) != targets.shape[1] or targets.shape[1] != len(targets)
+    return len(np.unique(np.argmax(targets, axis=0))) != targets.shape[1] or targets.shape[
+        1
+    ] != len(targets)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Law:
-    """What all pairs of classes share: λ and mass over all pairs (R,), the mass of pure classes, and which classes each label mixes."""
+    """What all pairs of classes share.
+
+    Λ and mass over all pairs (R,), the mass of pure classes, and which classes each label mixes.
+    """
 
     lam: Floats
     weights: Floats
@@ -50,14 +59,19 @@ class Mixtures(AbstractForm):
 
     name: ClassVar[str] = "mixtures of two classes under cross-entropy"
     source: ClassVar[str] = (
-        "derived here: the simplex ETF that Fisher, Meng & Papyan 2024 assume for mixup is the optimum; "
-        "multiplier and threshold derived here"
+        "derived here: the simplex ETF that Fisher, Meng & Papyan 2024 assume for mixup is the "
+        "optimum; multiplier and threshold derived here"
     )
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
-        """Cross-entropy, M = 1, mixtures of all pairs and both orders alike, d >= K − 1 unless the optimum is zero."""
+        """Cross-entropy, M = 1, mixtures of all pairs and both orders alike, d >= K − 1 unless the
+        optimum is zero."""
         plain = [loss_named(facts, "cross-entropy"), unconstrained(facts), *plain_decay(facts)]
-        plain += [Hypothesis("depth", facts.M == 1, "M = 1 for labels that mix classes", f"M={facts.M}", 3)]
+        plain += [
+            Hypothesis(
+                "depth", facts.M == 1, "M = 1 for labels that mix classes", f"M={facts.M}", 3
+            )
+        ]
         words = "labels of which some mix two classes and none more"
         plain += [Hypothesis("mixtures", mixes_pairs(facts), words, "other targets", 6)]
         yield from plain
@@ -68,9 +82,14 @@ class Mixtures(AbstractForm):
         if law is None or not all(hypothesis.holds for hypothesis in plain):
             return
         trivial = facts.once(_solved).trivial
-        yield room(facts, 0 if trivial else facts.K - 1, "d >= K - 1, the rank of the convex optimum")
+        yield room(
+            facts, 0 if trivial else facts.K - 1, "d >= K - 1, the rank of the convex optimum"
+        )
         most, number = _MOST_COLUMNS, len(facts.distinct.masses)
-        words = f"at most {most} distinct labels, whose Gram matrix the optimum holds (ufm.laws.mixup_optimum needs none)"
+        words = (
+            f"at most {most} distinct labels, whose Gram matrix the optimum holds "
+            f"(ufm.laws.mixup_optimum needs none)"
+        )
         yield Hypothesis("size", number <= most, words, str(number))
 
     def optimum(self, facts: Facts) -> Optimum:
@@ -79,7 +98,11 @@ class Mixtures(AbstractForm):
         _, law = facts.once(_common_law)
         assert law is not None
         solved = facts.once(_solved)
-        logits = np.zeros_like(columns.targets) if solved.trivial else _logits(K, law.pairs, solved.strength)
+        logits = (
+            np.zeros_like(columns.targets)
+            if solved.trivial
+            else _logits(K, law.pairs, solved.strength)
+        )
         lambda_W, lambda_H = float(facts.lambda_W[0]), facts.lambda_H
         yardstick = _quantities(columns.targets - 1 / K, columns.masses, lambda_W, lambda_H)
         words = "mixtures of two classes, all pairs and both orders alike"
@@ -87,13 +110,24 @@ class Mixtures(AbstractForm):
             value=solved.value,
             logits=logits,
             bias=None if facts.bias is None else np.zeros(K),
-            regime="trivial" if solved.trivial else "simplex ETF classifier, channels between classes",
+            regime="trivial"
+            if solved.trivial
+            else "simplex ETF classifier, channels between classes",
             source=self.source,
-            hypotheses=("cross-entropy", words, "M = 1", f"d = {facts.feature_dim}", facts.bias_words, "all λ > 0"),
+            hypotheses=(
+                "cross-entropy",
+                words,
+                "M = 1",
+                f"d = {facts.feature_dim}",
+                facts.bias_words,
+                "all λ > 0",
+            ),
             unique=True,
             column_index=columns.index,
             masses=columns.masses,
-            sizes=sizes_of(yardstick, logits=float(np.linalg.norm(columns.targets - 1 / K)), lambda_H=lambda_H),
+            sizes=sizes_of(
+                yardstick, logits=float(np.linalg.norm(columns.targets - 1 / K)), lambda_H=lambda_H
+            ),
             **_quantities(logits, columns.masses, lambda_W, lambda_H),
         )
 
@@ -102,11 +136,14 @@ def _solved(facts: Facts) -> MixupOptimum:
     _, law = facts.once(_common_law)
     assert law is not None
     settings = {"lambda_W": float(facts.lambda_W[0]), "decay": facts.N * facts.lambda_H}
-    return solve_mixture(facts.K, law.lam, law.weights / facts.N, same_weight=law.same / facts.N, **settings)
+    return solve_mixture(
+        facts.K, law.lam, law.weights / facts.N, same_weight=law.same / facts.N, **settings
+    )
 
 
 def _common_law(facts: Facts) -> tuple[list[Hypothesis], _Law | None]:
-    """The hypotheses on the labels, up to the first that fails, and the law that all pairs share where they hold."""
+    """The hypotheses on the labels, up to the first that fails, and the law that all pairs share
+    where they hold."""
     K, rounding, columns = facts.K, facts.rounding, facts.distinct
     asked: list[Hypothesis] = []
 
@@ -123,7 +160,9 @@ def _common_law(facts: Facts) -> tuple[list[Hypothesis], _Law | None]:
     pure = np.bincount(pairs.first[pairs.same], weights=masses[pairs.same], minlength=K)
     slack = rounding * masses.mean()
     alike = np.ptp(pure) <= rounding * pure.max() + slack
-    if not holds("balance", alike, "balanced classes: equal masses of the pure labels", shown(pure)):
+    if not holds(
+        "balance", alike, "balanced classes: equal masses of the pure labels", shown(pure)
+    ):
         return asked, None
     mixed = ~pairs.same
     number = (pairs.first * K + pairs.second)[mixed]
@@ -135,14 +174,18 @@ def _common_law(facts: Facts) -> tuple[list[Hypothesis], _Law | None]:
         return asked, None
     lam = pairs.lam[mixed][order].reshape(len(names), -1)
     weights = masses[mixed][order].reshape(len(names), -1)
-    alike = np.all(np.ptp(lam, axis=0) <= rounding) and np.all(np.ptp(weights, axis=0) <= rounding * weights.max(axis=0) + slack)
+    alike = np.all(np.ptp(lam, axis=0) <= rounding) and np.all(
+        np.ptp(weights, axis=0) <= rounding * weights.max(axis=0) + slack
+    )
     words = "balanced classes: the same λ with the same masses for every pair of classes"
     if not holds("one law", bool(alike), words, "pairs that differ"):
         return asked, None
     lam, weights = lam[0], weights[0]
     even = np.max(np.abs(lam + lam[::-1] - 1)) <= rounding
     even = even and np.max(np.abs(weights - weights[::-1])) <= rounding * weights.max() + slack
-    if not holds("symmetry", even, "a law of λ that is symmetric under λ ↔ 1 − λ", "one that is not"):
+    if not holds(
+        "symmetry", even, "a law of λ that is symmetric under λ ↔ 1 − λ", "one that is not"
+    ):
         return asked, None
     return asked, _Law(lam=lam, weights=weights * len(names), same=float(pure.sum()), pairs=pairs)
 
@@ -163,7 +206,10 @@ def _logits(K: int, pairs: MixedPairs, strength: float) -> Floats:
 
 
 def _quantities(logits: Floats, masses: Floats, lambda_W: float, lambda_H: float) -> dict:
-    """What an `Optimum` holds of logits Z with $Z D Z^T$ proportional to P, D the masses: K − 1 equal singular values."""
+    """What an `Optimum` holds of logits Z with $Z D Z^T$ proportional to P, D the masses.
+
+    K − 1 equal singular values.
+    """
     K = len(logits)
     size = min(logits.shape)
     values = np.zeros(size)
@@ -176,7 +222,9 @@ def _quantities(logits: Floats, masses: Floats, lambda_W: float, lambda_H: float
         "singular_values": values,
         "class_gram": class_gram,
         "classifier_gram": classifier_gram,
-        "factor_singular_values": np.sqrt(np.stack([scale * values / (sigma or 1.0), np.sqrt(lambda_W / lambda_H) * values])),
+        "factor_singular_values": np.sqrt(
+            np.stack([scale * values / (sigma or 1.0), np.sqrt(lambda_W / lambda_H) * values])
+        ),
         "layer_grams": (class_gram,),
         "partial_classifier_grams": (classifier_gram,),
     }

@@ -1,7 +1,8 @@
 r"""Nonnegative features, as after a ReLU: cross-entropy of one linear layer without a bias.
 
-Class means become orthogonal, which for nonnegative vectors means disjoint supports, and cross-entropy decouples into one scalar problem
-a class: with margin $M_k$ the logits of class k are $M_k(e_k - \mathbf 1/K)$.
+Class means become orthogonal, which for nonnegative vectors means disjoint supports, and
+cross-entropy decouples into one scalar problem a class: with margin $M_k$ the logits of class k are
+$M_k(e_k - \mathbf 1/K)$.
 """
 
 from __future__ import annotations
@@ -31,18 +32,29 @@ from ufm.optima.optimum import Optimum
 
 
 def _margins(facts: Facts) -> np.ndarray:
-    return nonnegative_margins(facts.classes.masses, lambda_W=float(facts.lambda_W[0]), lambda_H=facts.lambda_H)
+    return nonnegative_margins(
+        facts.classes.masses, lambda_W=float(facts.lambda_W[0]), lambda_H=facts.lambda_H
+    )
 
 
 class NonnegativeCrossEntropy(AbstractForm):
     """Orthogonal class means in the orthant: `nonnegative_margins` decides everything."""
 
     name: ClassVar[str] = "nonnegative features under cross-entropy"
-    source: ClassVar[str] = "Dang, Tran, Nguyen & Ho 2024, cross-entropy with nonnegative features, imbalanced classes, bias-free"
+    source: ClassVar[str] = (
+        "Dang, Tran, Nguyen & Ho 2024, cross-entropy with nonnegative features, imbalanced "
+        "classes, bias-free"
+    )
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
-        """Cross-entropy, features >= 0, M = 1, one-hot, no bias, and d at least the number of classes that do not vanish."""
-        plain = [loss_named(facts, "cross-entropy"), nonnegative(facts), *plain_decay(facts), one_layer(facts)]
+        """Cross-entropy, features >= 0, M = 1, one-hot, no bias, and d at least the number of
+        classes that do not vanish."""
+        plain = [
+            loss_named(facts, "cross-entropy"),
+            nonnegative(facts),
+            *plain_decay(facts),
+            one_layer(facts),
+        ]
         plain += [*target_per_class(facts), one_hot(facts, " for nonnegative features")]
         plain += [without_bias(facts, "nonnegative features")]
         yield from plain
@@ -59,7 +71,9 @@ class NonnegativeCrossEntropy(AbstractForm):
         quantities = _quantities(facts, margins)
         # margins of one are the yardstick where a prediction is zero
         yardstick = _quantities(facts, np.ones(K))
-        sizes = sizes_of(yardstick, logits=float(np.linalg.norm(yardstick["logits"])), lambda_H=facts.lambda_H)
+        sizes = sizes_of(
+            yardstick, logits=float(np.linalg.norm(yardstick["logits"])), lambda_H=facts.lambda_H
+        )
         counts = f"one-hot labels, class counts {shown(masses)}"
         width = f"d = {facts.feature_dim} >= {reached}"
         return Optimum(
@@ -67,7 +81,15 @@ class NonnegativeCrossEntropy(AbstractForm):
             bias=None,
             regime="nonnegative features" if reached else "trivial",
             source=self.source,
-            hypotheses=("cross-entropy", counts, "M = 1", width, "features >= 0", "no bias", "all λ > 0"),
+            hypotheses=(
+                "cross-entropy",
+                counts,
+                "M = 1",
+                width,
+                "features >= 0",
+                "no bias",
+                "all λ > 0",
+            ),
             unique=True,
             column_index=facts.classes.index,
             masses=masses,
@@ -77,17 +99,22 @@ class NonnegativeCrossEntropy(AbstractForm):
 
 
 def nonnegative_margins(class_counts, *, lambda_W: float, lambda_H: float) -> np.ndarray:
-    r"""$M_k = \log\big((K-1)(\sqrt{Kn_k/(K-1)}/(N\sqrt{\lambda_W\lambda_H}) - 1)\big)_+$: own logit of class k less the others.
+    r"""$M_k = \log\big((K-1)(\sqrt{Kn_k/(K-1)}/(N\sqrt{\lambda_W\lambda_H}) - 1)\big)_+$.
 
-    `class_counts` (K,), λ as in the objective. Zero, that is a class whose features vanish, iff $n_k \le N^2\lambda_W\lambda_H K/(K-1)$: a
-    factor K/(K − 1) more than for free features. Source: Dang et al. 2024, for nonnegative features, no bias and d >= K.
+    Own logit of class k less the others.
+
+    `class_counts` (K,), λ as in the objective. Zero, that is a class whose features vanish, iff
+    $n_k \le N^2\lambda_W\lambda_H K/(K-1)$: a factor K/(K − 1) more than for free features. Source:
+    Dang et al. 2024, for nonnegative features, no bias and d >= K.
     """
     counts = host_counts(class_counts)
     require_positive("lambda_W", lambda_W, shape=())
     require_positive("lambda_H", lambda_H, shape=())
     K = len(counts)
     # the argument less one: it keeps its digits near the threshold
-    excess = np.sqrt(K * (K - 1) * counts) / (counts.sum() * np.sqrt(lambda_W) * np.sqrt(lambda_H)) - K
+    excess = (
+        np.sqrt(K * (K - 1) * counts) / (counts.sum() * np.sqrt(lambda_W) * np.sqrt(lambda_H)) - K
+    )
     return np.log1p(np.maximum(excess, 0.0))
 
 
@@ -103,7 +130,8 @@ def _quantities(facts: Facts, margins: np.ndarray) -> dict:
     classifier_gram = (centred * gains) @ centred
     class_gram = np.diag(norms)
     weights = np.sqrt(np.maximum(np.linalg.eigvalsh(classifier_gram)[::-1], 0.0))
-    # the rank is that of the classes, at most K − 1; what eigenvalues leave beyond it is rounding, whose root would not be
+    # the rank is that of the classes, at most K − 1; what eigenvalues leave beyond it is rounding,
+    # whose root would not be
     weights[min(int(np.sum(margins > 0)), K - 1) :] = 0.0
     features = np.sort(np.sqrt(norms) * root)[::-1]
     return {

@@ -1,4 +1,7 @@
-"""Nonnegative features under squared error: where the constraint costs nothing, because orthogonal class means fit into the orthant."""
+"""Nonnegative features under squared error.
+
+Where the constraint costs nothing, because orthogonal class means fit into the orthant.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,25 @@ class NonnegativeSquaredError(AbstractForm):
     """The optimum of free features, turned into the orthant; any depth."""
 
     name: ClassVar[str] = _PURPOSE.replace("with", "of")
-    source: ClassVar[str] = "as for free features (Dang et al. 2023); orthogonal class means can be chosen nonnegative"
+    source: ClassVar[str] = (
+        "as for free features (Dang et al. 2023); orthogonal class means can be chosen nonnegative"
+    )
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
         """Squared error, features >= 0, one-hot, no bias."""
         yield from (loss_named(facts, "squared-error"), nonnegative(facts), *plain_decay(facts))
-        yield Hypothesis("labels", facts.one_hot, f"one-hot labels for {_PURPOSE}", "other targets", 1.2)
+        yield Hypothesis(
+            "labels", facts.one_hot, f"one-hot labels for {_PURPOSE}", "other targets", 1.2
+        )
         yield without_bias(facts, _PURPOSE)
 
     def optimum(self, facts: Facts) -> Optimum:
         """That of free features."""
         optimum = squared_error_optimum(facts)
         source = f"{optimum.source}; its orthogonal class means can be chosen nonnegative"
-        return dataclasses.replace(optimum, source=source, hypotheses=(*optimum.hypotheses, "features >= 0"))
+        return dataclasses.replace(
+            optimum, source=source, hypotheses=(*optimum.hypotheses, "features >= 0")
+        )
 
 
 FORM = NonnegativeSquaredError()

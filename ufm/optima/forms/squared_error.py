@@ -1,9 +1,12 @@
-r"""Squared error, complete: any depth, masses, rank bottleneck and decays; no bias, a free one, or a penalised one that decouples.
+r"""Squared error, complete: any depth, masses, rank bottleneck and decays.
 
-With $\tilde Y = Q\,\mathrm{diag}(\sqrt m)$ and $X = W_M\cdots W_1 H\,\mathrm{diag}(\sqrt m)$ the decay is, at best,
-$\frac{M+1}{2}\Lambda\sum_j s_j(X)^{2/(M+1)}$ with $\Lambda$ the geometric mean of all M + 1 decays, so by von Neumann's trace inequality X
-shares the singular vectors of its target and every direction is one scalar problem. A free bias centres the target; a penalised one gives
-its mean direction the weight $\lambda_b/(1+\lambda_b)$.
+No bias, a free one, or a penalised one that decouples.
+
+With $\tilde Y = Q\,\mathrm{diag}(\sqrt m)$ and $X = W_M\cdots W_1 H\,\mathrm{diag}(\sqrt m)$ the
+decay is, at best, $\frac{M+1}{2}\Lambda\sum_j s_j(X)^{2/(M+1)}$ with $\Lambda$ the geometric mean
+of all M + 1 decays, so by von Neumann's trace inequality X shares the singular vectors of its
+target and every direction is one scalar problem. A free bias centres the target; a penalised one
+gives its mean direction the weight $\lambda_b/(1+\lambda_b)$.
 """
 
 from __future__ import annotations
@@ -22,13 +25,19 @@ from ufm.optima.scalar import collapse_load, existence_load, solve_scalar
 
 _DEEP = "Dang, Tran, Osher, Tran-The, Ho & Nguyen 2023 (arXiv 2301.00437)"
 _ZHOU = "Zhou et al. 2022, squared-error landscape, global optimality with a penalised bias"
-_LIU = "Liu 2024 (arXiv 2411.17278), extended unconstrained features model with a bias, imbalanced squared error"
+_LIU = (
+    "Liu 2024 (arXiv 2411.17278), extended unconstrained features model with a bias, imbalanced "
+    "squared error"
+)
 _DERIVED = "derived here from the Schatten form of the decay, as in"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """What the product has to reach once the best bias is put in: singular triples, loss weights, and that bias."""
+    """What the product has to reach once the best bias is put in.
+
+    Singular triples, loss weights, and that bias.
+    """
 
     left: np.ndarray
     sigma: np.ndarray
@@ -41,8 +50,9 @@ class Target:
 class SquaredError(AbstractForm):
     r"""Direction by direction of the target.
 
-    Proved for one-hot labels with no bias or, balanced, a free one (Dang et al. 2023), a penalised bias (Zhou et al. 2022) and a free
-    bias with unequal counts (Liu 2024); other targets by the same argument. Not for a penalised bias with unequal classes.
+    Proved for one-hot labels with no bias or, balanced, a free one (Dang et al. 2023), a penalised
+    bias (Zhou et al. 2022) and a free bias with unequal counts (Liu 2024); other targets by the
+    same argument. Not for a penalised bias with unequal classes.
     """
 
     name: ClassVar[str] = "squared error, direction by direction"
@@ -63,9 +73,11 @@ class SquaredError(AbstractForm):
 def squared_error_optimum(facts: Facts) -> Optimum:
     r"""The optimum of facts that meet the hypotheses.
 
-    With N the total mass, R the smallest width, $\mu_j$ the squared singular values of the (centred) target, $w_j$ its loss weights:
-    loads $t_j = M (N^{M+1}\lambda_1\cdots\lambda_M\lambda_H)^{1/M} / (\mu_j w_j^{(M+1)/M})$, fractions $f_j$ from the scalar problem,
-    0 beyond the R best directions, $X = \sum_j f_j\sqrt{\mu_j}\,u_j v_j^\top$ and value $\frac{1}{2N}\sum_j w_j\mu_j\varphi_j$.
+    With N the total mass, R the smallest width, $\mu_j$ the squared singular values of the
+    (centred) target, $w_j$ its loss weights: loads $t_j = M
+    (N^{M+1}\lambda_1\cdots\lambda_M\lambda_H)^{1/M} / (\mu_j w_j^{(M+1)/M})$, fractions $f_j$ from
+    the scalar problem, 0 beyond the R best directions, $X = \sum_j f_j\sqrt{\mu_j}\,u_j v_j^\top$
+    and value $\frac{1}{2N}\sum_j w_j\mu_j\varphi_j$.
     """
     target, loads = facts.once(target_of), facts.once(loads_of)
     masses, M, R = facts.distinct.masses, facts.M, min(facts.widths)
@@ -109,7 +121,9 @@ def squared_error_optimum(facts: Facts) -> Optimum:
 def loads_of(facts: Facts) -> np.ndarray:
     """The loads t_j (J,) of the directions, by increasing load."""
     target, M = facts.once(target_of), facts.M
-    log_b = np.log(M) + (np.log(facts.distinct.masses.sum()) * (M + 1) + np.log(facts.decays).sum()) / M
+    log_b = (
+        np.log(M) + (np.log(facts.distinct.masses.sum()) * (M + 1) + np.log(facts.decays).sum()) / M
+    )
     return np.exp(log_b - np.log(target.sigma**2) - (M + 1) / M * np.log(target.loss_weight))
 
 
@@ -129,11 +143,19 @@ def target_of(facts: Facts) -> Target:
         scale = float(np.linalg.norm(weighted, 2))
         left, sigma, right = _svd((columns.targets - mean[:, None]) * root, scale=scale)
     ones = np.ones(len(sigma))
-    return Target(left=left, sigma=sigma, right=right, loss_weight=ones, bias_at_zero=mean, mean_direction=None)
+    return Target(
+        left=left,
+        sigma=sigma,
+        right=right,
+        loss_weight=ones,
+        bias_at_zero=mean,
+        mean_direction=None,
+    )
 
 
 def _penalised(facts: Facts) -> tuple[list[Hypothesis], Target | None]:
-    """Whether a penalised bias leaves the directions of the target decoupled, and the target where it does."""
+    """Whether a penalised bias leaves the directions of the target decoupled, and the target where
+    it does."""
     columns, lambda_b = facts.distinct, facts.lambda_b
     assert lambda_b is not None
     targets, masses, root = columns.targets, columns.masses, np.sqrt(columns.masses)
@@ -151,15 +173,19 @@ def _penalised(facts: Facts) -> tuple[list[Hypothesis], Target | None]:
     coupling = np.linalg.norm((left * sigma).T @ toward_mean) / total_size**2
     what = "class counts" if facts.one_hot else "class masses"
     got = f"{what} {shown(targets @ masses)}"
-    decoupled = Hypothesis("balance", bool(coupling <= rounding), "balanced classes for a penalised bias", got)
+    decoupled = Hypothesis(
+        "balance", bool(coupling <= rounding), "balanced classes for a penalised bias", got
+    )
     if not decoupled.holds:
         return [decoupled], None
     flat = np.allclose(sigma, mean_size, rtol=max(rounding, DEGENERATE), atol=0)
     convex = facts.M == 1 and min(facts.widths) >= len(sigma) + 1
-    # Proved: M = 1 with enough width is convex, and for equal singular values a critical product mixes the mean with one contrast at
-    # most, where the decoupled one is never worse. Otherwise it is neither proved nor known to fail.
+    # Proved: M = 1 with enough width is convex, and for equal singular values a critical product
+    # mixes the mean with one contrast at most, where the decoupled one is never worse. Otherwise it
+    # is neither proved nor known to fail.
     words = (
-        "equal nonzero singular values of the mass-weighted targets (one-hot, balanced), or M = 1 with widths >= their rank, "
+        "equal nonzero singular values of the mass-weighted targets (one-hot, balanced), or M = "
+        "1 with widths >= their rank, "
         "for a penalised bias"
     )
     got = f"singular values {shown([mean_size, *sigma])}, widths {facts.widths}"
@@ -182,14 +208,19 @@ def _penalised(facts: Facts) -> tuple[list[Hypothesis], Target | None]:
 
 
 def _svd(matrix: np.ndarray, *, scale: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Singular triples of nonzero value; `scale` is the norm before a projection, whose rounding decides what zero is."""
+    """Singular triples of nonzero value.
+
+    `scale` is the norm before a projection, whose rounding decides what zero is.
+    """
     left, sigma, right = np.linalg.svd(matrix, full_matrices=False)
     scale = sigma[0] if scale is None else scale
     keep = sigma > max(matrix.shape) * np.finfo(np.float64).eps * scale
     return left[:, keep], sigma[keep], right[keep].T
 
 
-def _cut(mu: np.ndarray, weight: np.ndarray, *, wanted: np.ndarray, R: int) -> tuple[int, int, int] | None:
+def _cut(
+    mu: np.ndarray, weight: np.ndarray, *, wanted: np.ndarray, R: int
+) -> tuple[int, int, int] | None:
     """The degenerate block that the rank limit cuts, and how many of its directions may be used."""
     if wanted.sum() <= R:
         return None
@@ -206,9 +237,14 @@ def _sizes(spectrum: Spectrum, targets: np.ndarray) -> dict[str, float]:
         return {}
     full = spectrum.quantities(np.ones(len(spectrum.mu)))
     factors = full["factor_singular_values"]
-    sizes = {name: float(np.linalg.norm(full[name])) for name in ("singular_values", "class_gram", "classifier_gram")}
+    sizes = {
+        name: float(np.linalg.norm(full[name]))
+        for name in ("singular_values", "class_gram", "classifier_gram")
+    }
     sizes["logits"] = float(np.linalg.norm(targets))
-    sizes |= {f"Gram spectrum {i}": float(np.linalg.norm(values**2)) for i, values in enumerate(factors)}
+    sizes |= {
+        f"Gram spectrum {i}": float(np.linalg.norm(values**2)) for i, values in enumerate(factors)
+    }
     sizes["features"] = float(np.linalg.norm(factors[-1]))
     # λ times the Gram of a factor is the same for every factor
     sizes["balance"] = float(spectrum.decays[-1] * np.linalg.norm(factors[-1] ** 2))
@@ -230,7 +266,11 @@ def _regime(bias: str | None, spectrum: Spectrum, *, one_hot: bool) -> str:
     if not one_hot:
         frame = "shrunk singular vectors of the targets"
     elif not _balanced(spectrum.masses):
-        frame = "general orthogonal frame" if bias is None else "shrunk singular vectors of the centred labels"
+        frame = (
+            "general orthogonal frame"
+            if bias is None
+            else "shrunk singular vectors of the centred labels"
+        )
     elif bias is None:
         frame = "orthogonal frame"
     elif spectrum.mean_direction is None or not spectrum.active[spectrum.mean_direction]:
@@ -252,7 +292,10 @@ def _source(bias: str | None, spectrum: Spectrum, *, one_hot: bool) -> str:
     if bias == "penalised":
         return f"{_ZHOU}" if spectrum.depth == 1 else f"{_DERIVED} {_ZHOU}, to M layers"
     if balanced:
-        return f"{_DEEP}, squared error, balanced classes, {'bias-free' if bias is None else 'last-layer bias'}"
+        return (
+            f"{_DEEP}, squared error, balanced classes, "
+            f"{'bias-free' if bias is None else 'last-layer bias'}"
+        )
     return f"{_DEEP}, squared error, imbalanced classes, bias-free" if bias is None else _LIU
 
 

@@ -1,7 +1,10 @@
-r"""Cross-entropy, one linear layer, decay so strong that the product is zero: the subdifferential of the nuclear norm at zero.
+r"""Cross-entropy, one linear layer, decay so strong that the product is zero.
 
-With $\mu = \sqrt{\lambda_W\lambda_H}$ the problem is $\min_{Z,b}\ \sum_k \tfrac{n_k}{N}\mathrm{CE}(z_k + b, q_k) + \mu\|Z D^{1/2}\|_* +
-\tfrac{\lambda_b}2\|b\|^2$, convex in class-level logits Z and bias.
+The subdifferential of the nuclear norm at zero.
+
+With $\mu = \sqrt{\lambda_W\lambda_H}$ the problem is $\min_{Z,b}\ \sum_k
+\tfrac{n_k}{N}\mathrm{CE}(z_k + b, q_k) + \mu\|Z D^{1/2}\|_* + \tfrac{\lambda_b}2\|b\|^2$, convex in
+class-level logits Z and bias.
 """
 
 from __future__ import annotations
@@ -14,7 +17,14 @@ import numpy as np
 from ufm.optima.cross_entropy import best_constant, gradient_norm
 from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
-from ufm.optima.hypotheses import Hypothesis, loss_named, one_layer, plain_decay, target_per_class, unconstrained
+from ufm.optima.hypotheses import (
+    Hypothesis,
+    loss_named,
+    one_layer,
+    plain_decay,
+    target_per_class,
+    unconstrained,
+)
 from ufm.optima.one_layer import product_optimum
 from ufm.optima.optimum import Optimum
 
@@ -26,14 +36,20 @@ def threshold(facts: Facts) -> float:
 
 
 class ZeroProduct(AbstractForm):
-    """W H = 0, with the best constant logits, for any class counts, any one target a class and any bias."""
+    """W H = 0, with the best constant logits, for any class counts, any one target a class and any
+    bias."""
 
     name: ClassVar[str] = "zero product under strong decay"
     source: ClassVar[str] = "derived here: the subdifferential of the nuclear norm at zero"
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
         """Cross-entropy, M = 1, one target a class, and N√(λ_W λ_H) at or above `threshold`."""
-        plain = [loss_named(facts, "cross-entropy"), unconstrained(facts), *plain_decay(facts), one_layer(facts)]
+        plain = [
+            loss_named(facts, "cross-entropy"),
+            unconstrained(facts),
+            *plain_decay(facts),
+            one_layer(facts),
+        ]
         plain += target_per_class(facts)
         yield from plain
         if all(hypothesis.holds for hypothesis in plain):
@@ -51,7 +67,15 @@ class ZeroProduct(AbstractForm):
         if bias is not None and facts.lambda_b is not None:
             value += 0.5 * facts.lambda_b * float(np.sum(bias**2))
         zero = np.zeros((facts.K, facts.K))
-        return product_optimum(facts, zero, value=value, bias=bias, regime="trivial", source=self.source, loss="cross-entropy")
+        return product_optimum(
+            facts,
+            zero,
+            value=value,
+            bias=bias,
+            regime="trivial",
+            source=self.source,
+            loss="cross-entropy",
+        )
 
 
 def below_threshold(facts: Facts) -> Hypothesis:

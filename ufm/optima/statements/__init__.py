@@ -1,6 +1,7 @@
 """Laws, limits, bounds, candidates and thresholds, a subject a file, found by walking this folder.
 
-A file has `STATEMENTS`, a tuple of `Statement`, and `THRESHOLDS`, a tuple of `ThresholdRule`, or one of the two.
+A file has `STATEMENTS`, a tuple of `Statement`, and `THRESHOLDS`, a tuple of `ThresholdRule`, or
+one of the two.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Strengths of decay at which optima of one-layer cross-entropy change.
 
-Classes of one count n, k of them: by symmetry the contrasts between them enter the optimum as $a(I - J/k)$, with the price
-$\mu\sqrt n$ a unit of a and, at a = 0, the slope $-(1-s)n/N$: they merge exactly from $N\mu = (1-s)\sqrt n$ on, whatever the other
-classes and the bias are.
+Classes of one count n, k of them: by symmetry the contrasts between them enter the optimum as $a(I
+- J/k)$, with the price $\mu\sqrt n$ a unit of a and, at a = 0, the slope $-(1-s)n/N$: they merge
+exactly from $N\mu = (1-s)\sqrt n$ on, whatever the other classes and the bias are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from ufm.optima.joint_mixup import zero_decay
 from ufm.optima.statement import Threshold, ThresholdRule, whatever_decay
 from ufm.optima.two_clusters import clusters_of, vanishing_strength
 
-_GROUPS = "derived here: the slope along the contrasts of equal classes; Hong & Ling 2023 for two clusters"
+_GROUPS = (
+    "derived here: the slope along the contrasts of equal classes; Hong & Ling 2023 for two "
+    "clusters"
+)
 # Counts that are equal to rounding are one group, and thresholds one threshold.
 _SAME = 1e-12
 
@@ -49,7 +52,9 @@ def _zero(facts: Facts) -> Iterator[Threshold]:
 def _gradient_spectrum(facts: Facts) -> np.ndarray:
     _, probabilities = facts.once(best_constant)
     columns = facts.classes
-    return np.linalg.svd((probabilities[:, None] - columns.targets) * np.sqrt(columns.masses), compute_uv=False)
+    return np.linalg.svd(
+        (probabilities[:, None] - columns.targets) * np.sqrt(columns.masses), compute_uv=False
+    )
 
 
 def _smoothed(facts: Facts) -> Iterator[Hypothesis]:
@@ -65,7 +70,12 @@ def _merging(facts: Facts) -> Iterator[Threshold]:
         strength = (1 - facts.smoothing) * float(np.sqrt(n))
         # at the threshold of zero there is nothing left to merge
         if len(group) > 1 and strength < facts.once(threshold) * (1 - _SAME):
-            yield Threshold(strength=strength, change=f"{listed(group)} merge", source=_GROUPS, drop=len(group) - 1)
+            yield Threshold(
+                strength=strength,
+                change=f"{listed(group)} merge",
+                source=_GROUPS,
+                drop=len(group) - 1,
+            )
 
 
 def _vanishing(facts: Facts) -> Iterator[Threshold]:
@@ -76,7 +86,9 @@ def _vanishing(facts: Facts) -> Iterator[Threshold]:
     if found.k_A > 1:
         minority = facts.once(groups)[-1]
         change = f"features of {listed(minority)} vanish"
-        yield Threshold(strength=vanishing_strength(masses), change=change, source=clusters.FORM.source, drop=1)
+        yield Threshold(
+            strength=vanishing_strength(masses), change=change, source=clusters.FORM.source, drop=1
+        )
 
 
 def _nonnegative(facts: Facts) -> Iterator[Threshold]:
@@ -87,14 +99,26 @@ def _nonnegative(facts: Facts) -> Iterator[Threshold]:
         change = f"features of {listed(group)} vanish"
         source = nonnegative_cross_entropy.FORM.source
         drop = min(left, K - 1) - rank
-        yield Threshold(strength=float(np.sqrt(n * (K - 1) / K)), change=change, source=source, drop=drop, rank=rank)
+        yield Threshold(
+            strength=float(np.sqrt(n * (K - 1) / K)),
+            change=change,
+            source=source,
+            drop=drop,
+            rank=rank,
+        )
 
 
 def _mixture(facts: Facts) -> Iterator[Threshold]:
     columns = facts.distinct
     moment = float(columns.masses @ np.sum(columns.targets**2, axis=0)) / facts.N
     strength = float(np.sqrt(facts.N * zero_decay(facts.K, moment)))
-    yield Threshold(strength=strength, change="zero product", source=mixture.FORM.source, drop=facts.K - 1, rank=0)
+    yield Threshold(
+        strength=strength,
+        change="zero product",
+        source=mixture.FORM.source,
+        drop=facts.K - 1,
+        rank=0,
+    )
 
 
 THRESHOLDS = (
@@ -121,7 +145,9 @@ THRESHOLDS = (
     ThresholdRule(
         name="mixtures",
         complete=True,
-        accepts=lambda facts: (h for h in whatever_decay(mixture.FORM.accepts(facts)) if h.name != "size"),
+        accepts=lambda facts: (
+            h for h in whatever_decay(mixture.FORM.accepts(facts)) if h.name != "size"
+        ),
         find=_mixture,
     ),
 )

@@ -1,4 +1,7 @@
-"""Balanced cross-entropy behind several layers: candidates in closed form, and the decay from which they are no better than zero."""
+"""Balanced cross-entropy behind several layers.
+
+Candidates in closed form, and the decay from which they are no better than zero.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.statement import Statement, Threshold, ThresholdRule, whatever_decay
 
-# The best direct sum is found by dynamic programming over classes and rank, which takes seconds beyond.
+# The best direct sum is found by dynamic programming over classes and rank, which takes seconds
+# beyond.
 _MANY = 40
 _SOURCE = "Garrod & Keating 2025 for ETF, pairs and circle; direct sums derived here"
 
@@ -22,14 +26,22 @@ def _deep(facts: Facts) -> Iterator[Hypothesis]:
 def _with_etf(facts: Facts) -> Iterator[Hypothesis]:
     yield from whatever_decay(_deep(facts))
     wide = min(facts.widths) >= facts.K - 1
-    yield Hypothesis("room for the ETF", wide, "every width >= K - 1", f"widths={facts.widths}, K={facts.K}")
+    yield Hypothesis(
+        "room for the ETF", wide, "every width >= K - 1", f"widths={facts.widths}, K={facts.K}"
+    )
 
 
 def _says(facts: Facts) -> str:
     if facts.K > _MANY:
-        return "simplices, circles and their direct sums; upper bounds, and not known to be the optimum"
+        return (
+            "simplices, circles and their direct sums; upper bounds, and not known to be the "
+            "optimum"
+        )
     best = candidates_of(facts)[0]
-    return f"the best of the structures in closed form: {best}; an upper bound, and not known to be the optimum"
+    return (
+        f"the best of the structures in closed form: {best}; an upper bound, and not known to be "
+        f"the optimum"
+    )
 
 
 def _find(facts: Facts) -> Iterator[Threshold]:
@@ -60,4 +72,6 @@ STATEMENTS = (
         says=_says,
     ),
 )
-THRESHOLDS = (ThresholdRule(name="deep simplex ETF", complete=False, accepts=_with_etf, find=_find),)
+THRESHOLDS = (
+    ThresholdRule(name="deep simplex ETF", complete=False, accepts=_with_etf, find=_find),
+)

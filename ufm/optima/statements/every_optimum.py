@@ -1,27 +1,45 @@
-"""What holds at every optimum or stationary point of a wide class of problems: collapse, balance, bounds, landscapes."""
+"""What holds at every optimum or stationary point of a wide class of problems.
+
+Collapse, balance, bounds, landscapes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ufm.optima.facts import Facts
-from ufm.optima.hypotheses import Hypothesis, equal_weights, one_layer, plain_decay, positive_decay, unconstrained
+from ufm.optima.hypotheses import (
+    Hypothesis,
+    equal_weights,
+    one_layer,
+    plain_decay,
+    positive_decay,
+    unconstrained,
+)
 from ufm.optima.statement import Statement
 
-_HAEFFELE = "Haeffele & Vidal 2015 (arXiv 1506.07540); Zhu et al. 2021 for cross-entropy with a bias"
+_HAEFFELE = (
+    "Haeffele & Vidal 2015 (arXiv 1506.07540); Zhu et al. 2021 for cross-entropy with a bias"
+)
 
 
 def convex(facts: Facts) -> Hypothesis:
     """A loss convex in the logits."""
-    return Hypothesis("convex loss", facts.loss.convex, "a loss convex in the logits", str(facts.loss), 10)
+    return Hypothesis(
+        "convex loss", facts.loss.convex, "a loss convex in the logits", str(facts.loss), 10
+    )
 
 
 def _collapse(facts: Facts) -> Iterator[Hypothesis]:
     yield from (convex(facts), equal_weights(facts), positive_decay(facts))
-    yield Hypothesis("anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3)
+    yield Hypothesis(
+        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
+    )
     distinct = len(facts.distinct.masses)
     got = f"{facts.targets.shape[1]} columns, {distinct} of them distinct"
-    yield Hypothesis("columns", distinct < facts.targets.shape[1], "columns with equal targets", got, 2)
+    yield Hypothesis(
+        "columns", distinct < facts.targets.shape[1], "columns with equal targets", got, 2
+    )
 
 
 def _balance(facts: Facts) -> Iterator[Hypothesis]:
@@ -37,13 +55,17 @@ def _bound(facts: Facts) -> Iterator[Hypothesis]:
 def _landscape(facts: Facts) -> Iterator[Hypothesis]:
     yield from _bound(facts)
     wide = min(facts.K, facts.targets.shape[1])
-    yield Hypothesis("width", facts.feature_dim > wide, f"d > min(K, C) = {wide}", f"d={facts.feature_dim}")
+    yield Hypothesis(
+        "width", facts.feature_dim > wide, f"d > min(K, C) = {wide}", f"d={facts.feature_dim}"
+    )
 
 
 def _columns(facts: Facts) -> Iterator[Hypothesis]:
     yield from (convex(facts), unconstrained(facts))
     yield Hypothesis("weights", facts.frozen, "fixed weights", "free ones", 3)
-    yield Hypothesis("no bias", facts.bias is None, "bias=None, or a bias that is held", f"{facts.bias} bias")
+    yield Hypothesis(
+        "no bias", facts.bias is None, "bias=None, or a bias that is held", f"{facts.bias} bias"
+    )
     yield positive_decay(facts)
 
 
@@ -71,7 +93,9 @@ STATEMENTS = (
         source=_HAEFFELE,
         call="ufm.classify(problem, params)",
         accepts=_landscape,
-        says=lambda facts: "every local minimum is global, every other stationary point a strict saddle",
+        says=lambda facts: (
+            "every local minimum is global, every other stationary point a strict saddle"
+        ),
     ),
     Statement(
         kind="landscape",
@@ -79,7 +103,9 @@ STATEMENTS = (
         source="the loss depends on M + 1 >= 3 factors and is flat to second order at zero",
         call="ufm.classify(problem, params)",
         accepts=_origin,
-        says=lambda facts: "all factors zero is a strict local minimum (up to a bias), global or not",
+        says=lambda facts: (
+            "all factors zero is a strict local minimum (up to a bias), global or not"
+        ),
     ),
     Statement(
         kind="landscape",
@@ -103,6 +129,9 @@ STATEMENTS = (
         source="the gradients of neighbouring factors, multiplied by the factors",
         call="ufm.compare(solution, optimum)",
         accepts=_balance,
-        says=lambda facts: "λ_{m+1} W_{m+1}ᵀ W_{m+1} = λ_m W_m W_mᵀ, and likewise with H diag(m) Hᵀ, at every stationary point",
+        says=lambda facts: (
+            "λ_{m+1} W_{m+1}ᵀ W_{m+1} = λ_m W_m W_mᵀ, and likewise with H diag(m) Hᵀ, at every "
+            "stationary point"
+        ),
     ),
 )

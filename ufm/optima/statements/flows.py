@@ -27,7 +27,9 @@ _MIXON = "Mixon, Parshall & Pi 2020"
 def _free(facts: Facts) -> Iterator[Hypothesis]:
     yield unconstrained(facts)
     yield Hypothesis("weights", not facts.frozen, "free weights", "`fixed_weights`", 3)
-    yield Hypothesis("anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3)
+    yield Hypothesis(
+        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
+    )
 
 
 def _one_rate(facts: Facts) -> Hypothesis:
@@ -38,7 +40,9 @@ def _one_rate(facts: Facts) -> Hypothesis:
 
 
 def _no_decay(facts: Facts) -> Hypothesis:
-    return Hypothesis("no decay", not facts.decays.any(), "no decay", f"λ = {shown(facts.decays)}", 2)
+    return Hypothesis(
+        "no decay", not facts.decays.any(), "no decay", f"λ = {shown(facts.decays)}", 2
+    )
 
 
 def _bias(facts: Facts, kind: str | None) -> Hypothesis:
@@ -50,11 +54,22 @@ def _one_hot(facts: Facts) -> Hypothesis:
 
 
 def _modes(facts: Facts) -> Iterator[Hypothesis]:
-    yield from (loss_named(facts, "squared-error"), *_free(facts), equal_weights(facts), _bias(facts, None), _one_rate(facts))
+    yield from (
+        loss_named(facts, "squared-error"),
+        *_free(facts),
+        equal_weights(facts),
+        _bias(facts, None),
+        _one_rate(facts),
+    )
 
 
 def _unbalanced(facts: Facts) -> Iterator[Hypothesis]:
-    yield from (loss_named(facts, "squared-error"), *_free(facts), equal_weights(facts), _bias(facts, None))
+    yield from (
+        loss_named(facts, "squared-error"),
+        *_free(facts),
+        equal_weights(facts),
+        _bias(facts, None),
+    )
     yield from (one_layer(facts), _no_decay(facts))
 
 
@@ -71,7 +86,13 @@ def _renormalised(facts: Facts) -> Iterator[Hypothesis]:
     yield from (*_mixon(facts), _bias(facts, "free"), room(facts, facts.K - 1, "d >= K - 1"))
     columns = facts.targets.shape[1]
     full = columns >= facts.K + facts.feature_dim
-    yield Hypothesis("spread", full, "samples for a within-class covariance of full rank", f"{columns} columns", 2)
+    yield Hypothesis(
+        "spread",
+        full,
+        "samples for a within-class covariance of full rank",
+        f"{columns} columns",
+        2,
+    )
 
 
 def _symmetric(facts: Facts) -> Iterator[Hypothesis]:
@@ -83,13 +104,39 @@ def _margin(facts: Facts) -> Iterator[Hypothesis]:
 
 
 def _fixed(facts: Facts) -> Iterator[Hypothesis]:
-    yield from (loss_named(facts, "cross-entropy"), unconstrained(facts), _one_hot(facts), _bias(facts, None))
-    yield Hypothesis("weights", simplex_scale(facts) is not None, "fixed weights that form a simplex ETF", "others", 3)
-    yield Hypothesis("no decay", facts.lambda_H == 0 and not facts.anchored, "features without decay", f"λ_H = {facts.lambda_H:g}", 2)
+    yield from (
+        loss_named(facts, "cross-entropy"),
+        unconstrained(facts),
+        _one_hot(facts),
+        _bias(facts, None),
+    )
+    yield Hypothesis(
+        "weights",
+        simplex_scale(facts) is not None,
+        "fixed weights that form a simplex ETF",
+        "others",
+        3,
+    )
+    yield Hypothesis(
+        "no decay",
+        facts.lambda_H == 0 and not facts.anchored,
+        "features without decay",
+        f"λ_H = {facts.lambda_H:g}",
+        2,
+    )
 
 
-def _law(name: str, says: str, source: str, call: str, accepts: Callable[[Facts], Iterable[Hypothesis]]) -> Statement:
-    return Statement(kind="law", name=name, source=source, call=f"ufm.laws.{call}", accepts=accepts, says=lambda facts: says)
+def _law(
+    name: str, says: str, source: str, call: str, accepts: Callable[[Facts], Iterable[Hypothesis]]
+) -> Statement:
+    return Statement(
+        kind="law",
+        name=name,
+        source=source,
+        call=f"ufm.laws.{call}",
+        accepts=accepts,
+        says=lambda facts: says,
+    )
 
 
 STATEMENTS = (

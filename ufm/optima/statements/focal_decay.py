@@ -1,4 +1,5 @@
-"""Where the optimum of balanced focal loss jumps, and where its other stationary points begin and end."""
+"""Where the optimum of balanced focal loss jumps, and where its other stationary points begin and
+end."""
 
 from __future__ import annotations
 
@@ -17,10 +18,28 @@ def _find(facts: Facts) -> Iterator[Threshold]:
     # K √(n λ_W λ_H) there is N √(λ_W λ_H) / √n here
     root = float(np.sqrt(facts.classes.masses[0]))
     change = "zero product" if found.stability == found.existence else "zero product, by a jump"
-    yield Threshold(strength=root * found.transition, change=change, source=FORM.source, drop=facts.K - 1, rank=0)
+    yield Threshold(
+        strength=root * found.transition,
+        change=change,
+        source=FORM.source,
+        drop=facts.K - 1,
+        rank=0,
+    )
     if found.stability < found.existence:
-        for value, words in ((found.stability, "zero is a local minimum"), (found.existence, "zero is the only stationary point")):
-            yield Threshold(strength=root * value, change=words, source=FORM.source, of_optimum=False)
+        for value, words in (
+            (found.stability, "zero is a local minimum"),
+            (found.existence, "zero is the only stationary point"),
+        ):
+            yield Threshold(
+                strength=root * value, change=words, source=FORM.source, of_optimum=False
+            )
 
 
-THRESHOLDS = (ThresholdRule(name="focal loss", complete=True, accepts=lambda facts: whatever_decay(FORM.accepts(facts)), find=_find),)
+THRESHOLDS = (
+    ThresholdRule(
+        name="focal loss",
+        complete=True,
+        accepts=lambda facts: whatever_decay(FORM.accepts(facts)),
+        find=_find,
+    ),
+)

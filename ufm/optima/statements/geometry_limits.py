@@ -20,8 +20,17 @@ from ufm.optima.statement import Statement, whatever_decay
 
 
 def _accepts(facts: Facts) -> Iterator[Hypothesis]:
-    yield from (loss_named(facts, "cross-entropy"), unconstrained(facts), *whatever_decay(plain_decay(facts)))
-    yield from (one_layer(facts), *target_per_class(facts), one_hot(facts), without_bias(facts, "SELI"))
+    yield from (
+        loss_named(facts, "cross-entropy"),
+        unconstrained(facts),
+        *whatever_decay(plain_decay(facts)),
+    )
+    yield from (
+        one_layer(facts),
+        *target_per_class(facts),
+        one_hot(facts),
+        without_bias(facts, "SELI"),
+    )
     yield room(facts, facts.K - 1)
 
 
@@ -32,6 +41,8 @@ STATEMENTS = (
         source="Thrampoulidis et al. 2022 (arXiv 2208.05512); class level derived here",
         call="ufm.laws.seli(class_counts)",
         accepts=_accepts,
-        says=lambda facts: "logits tend in direction to I − 11ᵀ/K as λ → 0, but only like 1/log(1/λ)",
+        says=lambda facts: (
+            "logits tend in direction to I − 11ᵀ/K as λ → 0, but only like 1/log(1/λ)"
+        ),
     ),
 )

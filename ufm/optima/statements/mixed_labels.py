@@ -1,4 +1,7 @@
-"""Labels that mix two classes: channels of a fixed classifier, and the simplex ETF of a free one."""
+"""Labels that mix two classes.
+
+Channels of a fixed classifier, and the simplex ETF of a free one.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +28,29 @@ def simplex_scale(facts: Facts) -> float | None:
         return None
     gram = W @ W.T
     a = float(np.trace(gram)) / (K - 1)
-    return a if a > 0 and np.max(np.abs(gram - a * (np.eye(K) - 1 / K))) <= 64 * K * facts.eps * a else None
+    return (
+        a
+        if a > 0 and np.max(np.abs(gram - a * (np.eye(K) - 1 / K))) <= 64 * K * facts.eps * a
+        else None
+    )
 
 
 def _channel(facts: Facts) -> Iterator[Hypothesis]:
     yield from (loss_named(facts, "cross-entropy"), unconstrained(facts), equal_weights(facts))
-    yield Hypothesis("anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3)
-    yield Hypothesis("weights", simplex_scale(facts) is not None, "fixed weights that form a simplex ETF", "others", 3)
+    yield Hypothesis(
+        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
+    )
+    yield Hypothesis(
+        "weights",
+        simplex_scale(facts) is not None,
+        "fixed weights that form a simplex ETF",
+        "others",
+        3,
+    )
     pure = facts.one_hot or mixes_pairs(facts)
-    yield Hypothesis("mixtures", pure, "one-hot labels, or mixtures of two classes", "other targets", 2)
+    yield Hypothesis(
+        "mixtures", pure, "one-hot labels, or mixtures of two classes", "other targets", 2
+    )
     yield Hypothesis("no bias", facts.bias is None, "bias=None", f"{facts.bias} bias")
     yield positive_decay(facts)
 

@@ -23,12 +23,21 @@ from ufm.optima.statement import Statement
 
 
 def _accepts(facts: Facts) -> Iterator[Hypothesis]:
-    yield from (loss_named(facts, "squared-error"), unconstrained(facts), equal_weights(facts), one_layer(facts))
+    yield from (
+        loss_named(facts, "squared-error"),
+        unconstrained(facts),
+        equal_weights(facts),
+        one_layer(facts),
+    )
     yield Hypothesis("anchor", facts.anchored, "an `anchor` for the features", "none", 3)
     yield Hypothesis("weights", not facts.frozen, "free weights", "`fixed_weights`", 3)
     yield from target_per_class(facts)
     yield Hypothesis("labels", facts.one_hot, "one-hot labels", "other targets", 1.2)
-    yield from (balanced(facts), without_bias(facts, "the perturbation model"), positive_decay(facts))
+    yield from (
+        balanced(facts),
+        without_bias(facts, "the perturbation model"),
+        positive_decay(facts),
+    )
     yield room(facts, facts.K, f"d >= K = {facts.K}")
     # √(λ_W λ_H) in the paper's normalisation, K λ_W and K n λ_H
     c = float(np.sqrt(facts.K * facts.N) * facts.mu)
@@ -42,6 +51,9 @@ STATEMENTS = (
         source="Tirer, Huang & Niles-Weed 2023 to leading order; exact gains derived here",
         call="ufm.perturbation.gains(…)",
         accepts=_accepts,
-        says=lambda facts: "to first order features answer by β/(β + curvature), piece by piece of the space of features",
+        says=lambda facts: (
+            "to first order features answer by β/(β + curvature), piece by piece of the space of "
+            "features"
+        ),
     ),
 )

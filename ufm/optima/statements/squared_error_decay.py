@@ -1,4 +1,5 @@
-"""Strengths of decay at which directions of a squared-error problem are given up, and at which their nonzero branch ends."""
+"""Strengths of decay at which directions of a squared-error problem are given up, and at which
+their nonzero branch ends."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def _find(facts: Facts) -> Iterator[Threshold]:
             strength = critical[left - 1]
             kept = int(np.sum(critical > strength * (1 + _SAME)))
             many = f"{left - kept} direction{'s' * (left - kept > 1)}"
-            words = f"{many} given up" if of_optimum else f"no stationary point uses {many} any more"
+            words = (
+                f"{many} given up" if of_optimum else f"no stationary point uses {many} any more"
+            )
             yield Threshold(
                 strength=float(strength),
                 change=words,

@@ -19,7 +19,9 @@ def descends(value, trial, length: Lengths, slope, *, noise) -> Bool[Array, " B"
     return trial <= value + SUFFICIENT * length * slope + noise
 
 
-def backtrack(attempt: Callable[[Lengths], tuple[Any, Bool[Array, " B"]]], length: Lengths) -> tuple[Lengths, Any, Bool[Array, " B"]]:
+def backtrack(
+    attempt: Callable[[Lengths], tuple[Any, Bool[Array, " B"]]], length: Lengths
+) -> tuple[Lengths, Any, Bool[Array, " B"]]:
     """Halve the steps of the rows in which `attempt` finds no descent, down to rounding.
 
     `attempt`: from lengths to what is there and whether each is good. Returns lengths, what is

@@ -30,8 +30,9 @@ class _Memory(NamedTuple):
 class ProjectedNewton(AbstractTrustRegion):
     r"""Projected trust-region Newton–CG in decay-weighted coordinates.
 
-    There $H \ge 0$ is still a sign of each entry. Convergence is measured by the projected gradient,
-    and entries at zero are exactly zero. Without bounds it is `Newton` with a gradient step first.
+    There $H \ge 0$ is still a sign of each entry. Convergence is measured by the projected
+    gradient, and entries at zero are exactly zero. Without bounds it is `Newton` with a gradient
+    step first.
 
     Parameters
     ----------
