@@ -11,6 +11,7 @@ _THRESHOLD = "a mean is taken away or counted in what is left: the bound is true
 _GRAM = "both Grams have the same eigenvalues but for zeros; one is cheaper"
 _NEVER = "two floats that are equal only by accident, or all zero"
 _BOUND = "ufm/certificates/bound.py"
+_SPECTRAL = "ufm/certificates/spectral.py"
 _HIDES = "8 * jnp.abs(mean) <= _hidden(problem, jnp.abs(dual))"
 _EXPLAINED = "_CONTRADICTION * explained + jnp.finfo(dual.dtype).tiny"
 _EITHER = "scaled @ scaled.T if rows <= columns else scaled.T @ scaled"
@@ -69,7 +70,7 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         "the largest entry is the largest of the rows' and of the columns'",
     ),
-    (_BOUND, "_spectral_norm", "const+1", "1", "(2)", 1, _ZERO),
+    (_SPECTRAL, "spectral_norm", "const+1", "1", "(2)", 1, _ZERO),
     (
         _BOUND,
         "_surplus",
@@ -81,16 +82,32 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
     ),
     (_BOUND, "_surplus", "drop-term", _EXPLAINED, "(_CONTRADICTION * explained)", 1, _NEVER),
     (
-        _BOUND,
-        "_spectral_norm",
+        _SPECTRAL,
+        "spectral_norm",
         "flip-condition",
         _EITHER,
         "((scaled.T @ scaled) if (rows <= columns) else (scaled @ scaled.T))",
         1,
         _GRAM,
     ),
-    (_BOUND, "_spectral_norm", "edge-compare", "rows <= columns", "((rows) < (columns))", 1, _GRAM),
-    (_BOUND, "_spectral_norm", "flip-compare", "rows <= columns", "((rows) > (columns))", 1, _GRAM),
+    (
+        _SPECTRAL,
+        "spectral_norm",
+        "edge-compare",
+        "rows <= columns",
+        "((rows) < (columns))",
+        1,
+        _GRAM,
+    ),
+    (
+        _SPECTRAL,
+        "spectral_norm",
+        "flip-compare",
+        "rows <= columns",
+        "((rows) > (columns))",
+        1,
+        _GRAM,
+    ),
 )
 
 REASONS = {entry[:6]: entry[6] for entry in EQUIVALENT}
