@@ -67,12 +67,14 @@ class Draw:
         if kind == "squared":
             return ufm.MeanSquaredError()
         if kind == "rescaled":
-            return ufm.RescaledSquaredError(
+            return ufm.losses.RescaledSquaredError(
                 length=float(self.multiplicative[0]), weight=float(1 + self.multiplicative[1])
             )
         if kind == "entropy":
             return ufm.CrossEntropy()
-        return ufm.AdjustedCrossEntropy(multiplicative=self.multiplicative, additive=self.additive)
+        return ufm.losses.AdjustedCrossEntropy(
+            multiplicative=self.multiplicative, additive=self.additive
+        )
 
     def problem(self) -> ufm.Problem:
         _, bias, _, d, _ = self.shape
@@ -177,7 +179,7 @@ def faults(drawn: Draw, key) -> tuple[list[str], str]:
         return [
             f"ended: {solution.result.name} at value {float(solution.value)}"
         ], solution.result.name
-    random = ufm.random_start(problem, key=jax.random.fold_in(key, 1))
+    random = ufm.solvers.random_start(problem, key=jax.random.fold_in(key, 1))
     points = [solution.params, random, jax.tree.map(jnp.zeros_like, random)]
     values = [exact_value(drawn, point) for point in points]
     least = min(values)

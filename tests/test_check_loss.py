@@ -19,16 +19,16 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 LOSSES = (
     pytest.param(ufm.CrossEntropy(), id="cross-entropy"),
     pytest.param(ufm.MeanSquaredError(), id="squared-error"),
-    pytest.param(ufm.Focal(2.0), id="focal"),
-    pytest.param(ufm.Focal(0), id="focal-0"),
-    pytest.param(ufm.RescaledSquaredError(length=3.0, weight=5.0), id="rescaled"),
+    pytest.param(ufm.losses.Focal(2.0), id="focal"),
+    pytest.param(ufm.losses.Focal(0), id="focal-0"),
+    pytest.param(ufm.losses.RescaledSquaredError(length=3.0, weight=5.0), id="rescaled"),
     pytest.param(
-        ufm.AdjustedCrossEntropy(
+        ufm.losses.AdjustedCrossEntropy(
             multiplicative=[1.0, 0.5, 2.0, 1.0], additive=[0.3, -1.0, 0.0, 0.1]
         ),
         id="adjusted",
     ),
-    pytest.param(ufm.AdjustedCrossEntropy(additive=[0.3, -1.0, 0.0, 0.1]), id="shifted"),
+    pytest.param(ufm.losses.AdjustedCrossEntropy(additive=[0.3, -1.0, 0.0, 0.1]), id="shifted"),
 )
 
 
@@ -50,7 +50,7 @@ def test_the_losses_of_the_library_pass(loss, key):
     assert absent == generic | (set() if loss.convex else convex_only)
 
 
-class Right(ufm.AbstractLoss):
+class Right(ufm.losses.AbstractLoss):
     """½‖z − q‖², from outside the library."""
 
     least_squares: ClassVar[bool] = True
@@ -249,7 +249,7 @@ def test_what_is_wrong_is_named(loss, wrong, why, key):
 
 
 def test_what_a_bare_loss_lacks_is_absent_and_not_wrong(key):
-    class Bare(ufm.AbstractLoss):
+    class Bare(ufm.losses.AbstractLoss):
         def __call__(self, logits, targets):
             return jnp.sum(jnp.logaddexp(logits, -logits) - targets * logits, axis=0)
 

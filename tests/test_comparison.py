@@ -31,7 +31,9 @@ def make(class_counts, *, widths, load=0.1, mass=None, collapsed=False, bias=Non
 
 def at(problem, params, *, value=None):
     """A solution at this point, as if a solver had ended there."""
-    value = ufm.objective(problem, params) if value is None else jnp.asarray(value, problem.dtype)
+    value = (
+        ufm.model.objective(problem, params) if value is None else jnp.asarray(value, problem.dtype)
+    )
     one = jnp.asarray(1)
     return Solution(
         problem=problem,
@@ -118,7 +120,7 @@ def test_names_the_stationary_point(settings, kinds, found):
     choice = {"0": np.zeros(len(kinds)), "s": points.small, "L": points.large}
     fractions = np.array([choice[kind][j] for j, kind in enumerate(kinds)])
     params = balanced_params(problem, optimum, fractions)
-    gradient = jax.grad(ufm.objective, argnums=1)(problem, params)
+    gradient = jax.grad(ufm.model.objective, argnums=1)(problem, params)
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient)) < 1e-14
     comparison = compare(at(problem, params), optimum)
     assert comparison.found.startswith(found), str(comparison)
@@ -156,7 +158,7 @@ def test_a_tie_is_resolved_by_the_measured_subspace(bias):
         right[:, start:stop] @ rotation,
     )
     params = balanced_params(problem, optimum, spectrum.fractions, left=left, right=right)
-    assert np.linalg.norm(ufm.collapse(problem.labels, params.logits) - optimum.logits) > 0.1
+    assert np.linalg.norm(ufm.labels.collapse(problem.labels, params.logits) - optimum.logits) > 0.1
     comparison = compare(at(problem, params), optimum)
     assert comparison.ok, str(comparison)
     assert comparison.found == "global optimum"
@@ -348,9 +350,9 @@ def test_balance_sees_what_the_product_does_not():
 
 def test_class_means_are_those_of_collapse(key):
     problem = make((4, 3, 2), widths=(5, 4))
-    params = ufm.random_start(problem, key=key)
+    params = ufm.solvers.random_start(problem, key=key)
     comparison = compare(at(problem, params), closed_form(problem))
-    means = ufm.collapse(problem.labels, params.features)
+    means = ufm.labels.collapse(problem.labels, params.features)
     assert_allclose(comparison["class Gram"].measured, np.linalg.norm(means.T @ means), rtol=1e-13)
 
 

@@ -29,18 +29,18 @@ NEXT_TOKEN = dict(
     num_classes=15,
 )
 LABELS = {
-    "long-tail": lambda: sparse_one_hot(ufm.exponential_counts(11, largest=60, ratio=20)),
+    "long-tail": lambda: sparse_one_hot(ufm.labels.exponential_counts(11, largest=60, ratio=20)),
     "smoothed": lambda: sparse_one_hot((7,) * 10, smoothing=0.1),
     "next-token": lambda: sparse_soft(**NEXT_TOKEN),
 }
 LOSSES = {
     "cross-entropy": ufm.CrossEntropy(),
-    "adjusted": ufm.AdjustedCrossEntropy(
+    "adjusted": ufm.losses.AdjustedCrossEntropy(
         multiplicative=np.linspace(0.5, 1, 11), additive=np.linspace(0, 1, 11)
     ),
-    "rescaled": ufm.RescaledSquaredError(length=2.0, weight=3.0),
+    "rescaled": ufm.losses.RescaledSquaredError(length=2.0, weight=3.0),
     "squared-error": ufm.MeanSquaredError(),
-    "focal": ufm.Focal(2.0),
+    "focal": ufm.losses.Focal(2.0),
 }
 
 
@@ -79,7 +79,7 @@ def random_point(problem: LargeProblem, key, scale: float = 1.0) -> ufm.Params:
         ),
         pytest.param(
             sparse_one_hot((5, 3), smoothing=0.2),
-            ufm.smoothed((5, 3), smoothing=0.2, collapsed=True),
+            ufm.labels.smoothed((5, 3), smoothing=0.2, collapsed=True),
             id="smoothed",
         ),
         pytest.param(
@@ -188,7 +188,9 @@ def test_bad_input_is_refused(make, message):
 def test_value_and_gradient_are_those_of_the_dense_problem(labels, loss, bias, chunk, key):
     problem = large(labels, loss, bias=bias, chunk=chunk)
     point = random_point(problem, key)
-    expected, slopes = jax.jit(jax.value_and_grad(ufm.objective, argnums=1))(problem.dense(), point)
+    expected, slopes = jax.jit(jax.value_and_grad(ufm.model.objective, argnums=1))(
+        problem.dense(), point
+    )
     value, gradient = jax.jit(jax.value_and_grad(large_objective, argnums=1))(problem, point)
     np.testing.assert_allclose(value, expected, rtol=1e-12)
     np.testing.assert_allclose(jax.jit(large_objective)(problem, point), expected, rtol=1e-12)
@@ -349,7 +351,7 @@ def test_a_norm_that_is_no_number_bounds_nothing(key, monkeypatch):
         lambda_W=1e-2,
         lambda_H=1e-2,
     )
-    point = ufm.random_start(problem.dense(), key=key)
+    point = ufm.solvers.random_start(problem.dense(), key=key)
     monkeypatch.setattr("ufm.large_scale.certificate._largest", lambda *numbers: np.nan)
     certificate = certify_large(problem, point, key=key, steps=2, block=2)
     assert certificate.lower_bound == -jnp.inf

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 import ufm
 
-ADJUSTED = ufm.AdjustedCrossEntropy(multiplicative=[1.0, 0.5, 2.0], additive=[0.3, -1.0, 0.0])
-RESCALED = ufm.RescaledSquaredError(length=3.0, weight=5.0)
+ADJUSTED = ufm.losses.AdjustedCrossEntropy(
+    multiplicative=[1.0, 0.5, 2.0], additive=[0.3, -1.0, 0.0]
+)
+RESCALED = ufm.losses.RescaledSquaredError(length=3.0, weight=5.0)
 LOSSES = [
     pytest.param(loss, id=type(loss).__name__)
     for loss in (ufm.MeanSquaredError(), RESCALED, ufm.CrossEntropy(), ADJUSTED)
@@ -34,10 +36,10 @@ def floats(numbers):
 def at(loss, share, target, shift):
     """Logits in balls and dual logits exactly, which belong to each other."""
     if loss.share_scale(3) is None:
-        (weight, length) = (5, 3) if isinstance(loss, ufm.RescaledSquaredError) else (1, 1)
+        (weight, length) = (5, 3) if isinstance(loss, ufm.losses.RescaledSquaredError) else (1, 1)
         dual = [(1 + (weight - 1) * q) * p for p, q in zip(share, target, strict=True)]
         return [arb(p + length * q) for p, q in zip(share, target, strict=True)], dual
-    adjusted = isinstance(loss, ufm.AdjustedCrossEntropy)
+    adjusted = isinstance(loss, ufm.losses.AdjustedCrossEntropy)
     scale = [fmpq(1), fmpq(1, 2), fmpq(2)] if adjusted else [fmpq(1)] * 3
     moved = [fmpq(*x.as_integer_ratio()) for x in (0.3, -1.0, 0.0)] if adjusted else [0] * 3
     logits = [(arb(p).log() + shift - s) / d for p, d, s in zip(share, scale, moved, strict=True)]

@@ -17,12 +17,12 @@ from ufm.losses import loss_and_dual
 
 CE, MSE = ufm.CrossEntropy(), ufm.MeanSquaredError()
 DELTA, IOTA = np.array([1.0, 0.5, 2.0]), np.array([0.3, -1.0, 0.0])
-ADJUSTED = ufm.AdjustedCrossEntropy(multiplicative=DELTA, additive=IOTA)
-RESCALED = ufm.RescaledSquaredError(length=3.0, weight=5.0)
+ADJUSTED = ufm.losses.AdjustedCrossEntropy(multiplicative=DELTA, additive=IOTA)
+RESCALED = ufm.losses.RescaledSquaredError(length=3.0, weight=5.0)
 UNIT = 2.0**-53
 
 
-class Own(ufm.AbstractLoss):
+class Own(ufm.losses.AbstractLoss):
     """Squared error that does not say how it rounds."""
 
     def __call__(self, logits, targets):

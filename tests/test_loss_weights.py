@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.solvers.central_path import RenormalisedVelocity
-from ufm.solvers.velocity import sample_gradient
+from ufm.flows.central_path import RenormalisedVelocity
+from ufm.flows.velocity import sample_gradient
 
 COUNTS = (6, 3, 2)
 WEIGHTS = (0.5, 4.0, 1.5)
@@ -97,7 +97,7 @@ def test_column_weights(masses, weights, expected):
             id="infinite",
         ),
         pytest.param(
-            lambda: ufm.smoothed(COUNTS, smoothing=0.1, class_weights=3.0),
+            lambda: ufm.labels.smoothed(COUNTS, smoothing=0.1, class_weights=3.0),
             "`class_weights` must be a sequence",
             id="scalar",
         ),
@@ -116,7 +116,7 @@ def test_constructors_carry_the_weights():
         full.targets @ full.column_weights, collapsed.column_weights, rtol=1e-15
     )
     np.testing.assert_array_equal(
-        ufm.smoothed(COUNTS, smoothing=0.1, class_weights=WEIGHTS).weights, full.weights
+        ufm.labels.smoothed(COUNTS, smoothing=0.1, class_weights=WEIGHTS).weights, full.weights
     )
     # counts go by mass alone
     np.testing.assert_array_equal(full.class_counts, COUNTS)
@@ -129,11 +129,11 @@ def test_weights_are_traced():
     def value(weights, params):
         nonlocal counted
         counted += 1
-        return ufm.objective(
+        return ufm.model.objective(
             problem(ufm.one_hot(COUNTS, class_weights=weights, collapsed=True)), params
         )
 
-    params = ufm.random_start(problem(weighted(collapsed=True)), key=jax.random.key(1))
+    params = ufm.solvers.random_start(problem(weighted(collapsed=True)), key=jax.random.key(1))
     there = value(jnp.asarray(WEIGHTS), params)
     assert value(jnp.ones(3), params) != there
     # only ratios matter
@@ -160,12 +160,12 @@ def plain(labels, params, *, lambda_W, lambda_H):
 def test_objective_and_its_gradient():
     labels = ufm.soft(EYE[:, [0, 0, 1, 2]], (2.0, 1.0, 3.0, 0.5), weights=(1.0, 3.0, 0.2, 5.0))
     here = problem(labels)
-    params = ufm.random_start(here, key=jax.random.key(2))
-    assert float(ufm.objective(here, params)) == pytest.approx(
+    params = ufm.solvers.random_start(here, key=jax.random.key(2))
+    assert float(ufm.model.objective(here, params)) == pytest.approx(
         plain(labels, params, lambda_W=0.02, lambda_H=0.01), rel=1e-14
     )
-    gradient = jax.grad(lambda p: ufm.objective(here, p))(params)
-    towards = ufm.random_start(here, key=jax.random.key(3))
+    gradient = jax.grad(lambda p: ufm.model.objective(here, p))(params)
+    towards = ufm.solvers.random_start(here, key=jax.random.key(3))
     slope = sum(
         jnp.vdot(g, t)
         for g, t in zip(jax.tree.leaves(gradient), jax.tree.leaves(towards), strict=True)
@@ -206,7 +206,7 @@ def test_collapsed_equals_full_and_both_are_certified(loss, bias):
     assert float(full.value) == pytest.approx(float(collapsed.value), rel=1e-12)
     index = np.asarray(full.problem.labels.class_index)
     np.testing.assert_allclose(full.logits, np.asarray(collapsed.logits)[:, index], atol=1e-7)
-    means = ufm.collapse(full.problem.labels, full.params.features)
+    means = ufm.labels.collapse(full.problem.labels, full.params.features)
     np.testing.assert_allclose(full.params.features, means[:, index], atol=1e-7)
     # … and the weights matter
     assert abs(float(solved(loss, bias, (1.0,) * 3).value) / float(collapsed.value) - 1) > 1e-3
@@ -216,7 +216,7 @@ def test_collapsed_equals_full_and_both_are_certified(loss, bias):
 @pytest.mark.parametrize("std", [0.03, 0.3, 3.0])
 def test_certificate_is_below_the_minimum_from_any_point(loss, bias, std):
     least = solved(loss, bias)
-    anywhere = ufm.random_start(least.problem, key=jax.random.key(5), std=std)
+    anywhere = ufm.solvers.random_start(least.problem, key=jax.random.key(5), std=std)
     certificate = ufm.certify(least.problem, anywhere)
     assert -np.inf < certificate.lower_bound <= least.value
     assert certificate.gap > 1e-3
@@ -228,7 +228,7 @@ def test_gradient_of_a_sample_is_the_same_collapsed_and_full():
         problem(weighted(collapsed=True), bias="free"),
         problem(weighted(collapsed=False), bias="free"),
     )
-    params = ufm.random_start(collapsed, key=jax.random.key(6))
+    params = ufm.solvers.random_start(collapsed, key=jax.random.key(6))
     index = full.labels.class_index
     spread = ufm.Params(params.weights, params.features[:, index], params.bias)
     one, many = sample_gradient(collapsed, params), sample_gradient(full, spread)
@@ -259,7 +259,7 @@ def test_renormalised_features_keep_their_covariance():
     state = velocity.state_of(here, ufm.Params((jnp.zeros((3, 3)),), features, jnp.zeros(3)))
 
     def covariance(X):
-        deviations = X - ufm.collapse(labels, X)[:, labels.class_index]
+        deviations = X - ufm.labels.collapse(labels, X)[:, labels.class_index]
         return deviations @ deviations.T / 12
 
     np.testing.assert_allclose(covariance(state), np.eye(3), atol=1e-12)
@@ -280,7 +280,7 @@ def test_renormalised_features_keep_their_covariance():
         pytest.param({}, id="cross-entropy"),
         pytest.param({"loss": ufm.MeanSquaredError()}, id="squared-error"),
         pytest.param({"loss": ufm.MeanSquaredError(), "widths": (4, 4)}, id="squared-error-deep"),
-        pytest.param({"loss": ufm.Focal(2.0)}, id="focal"),
+        pytest.param({"loss": ufm.losses.Focal(2.0)}, id="focal"),
         pytest.param({"features": ufm.domains.Nonnegative()}, id="nonnegative"),
         pytest.param(
             {"features": ufm.domains.Nonnegative(), "loss": ufm.MeanSquaredError()},
@@ -308,6 +308,6 @@ def test_no_deep_candidates_where_weights_differ():
 
 
 def test_no_mixture_form_where_weights_differ():
-    targets = ufm.smoothed((2, 2, 2), smoothing=0.3).targets
+    targets = ufm.labels.smoothed((2, 2, 2), smoothing=0.3).targets
     with pytest.raises(ufm.NoClosedForm, match="needs equal loss weights"):
         ufm.closed_form(problem(ufm.soft(targets, weights=(1, 2, 1, 2, 1, 2))))

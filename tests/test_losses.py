@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ufm
-from ufm.labels import smoothed as smoothed_labels
+from ufm.labels.base import smoothed as smoothed_labels
 from ufm.losses import (
     AbstractLoss,
     AdjustedCrossEntropy,
@@ -360,7 +360,7 @@ def test_a_disguised_loss_is_certified_like_the_plain_one(loss, bias, key):
     plain = ufm.Problem(
         problem.labels, loss=loss.canonical(), widths=(4,), lambda_W=0.02, lambda_H=0.001, bias=bias
     )
-    point = ufm.random_start(problem, key=key)
+    point = ufm.solvers.random_start(problem, key=key)
     np.testing.assert_array_equal(
         ufm.certify(problem, point).lower_bound, ufm.certify(plain, point).lower_bound
     )
@@ -436,7 +436,7 @@ def test_focal_is_refused_a_certificate(key):
         ValueError,
         match=r"`problem.loss` must be convex in the logits for a certificate; got Focal",
     ):
-        ufm.certify(problem, ufm.random_start(problem, key=key))
+        ufm.certify(problem, ufm.solvers.random_start(problem, key=key))
 
 
 @pytest.mark.parametrize("method", ["conjugate", "best_bias"])

@@ -332,7 +332,7 @@ def test_settings_make_the_problem_that_they_name():
     )
     problem = problem_of(**settings)
     expected = ufm.Problem(
-        ufm.smoothed((6, 6), smoothing=0.1),
+        ufm.labels.smoothed((6, 6), smoothing=0.1),
         loss=ufm.CrossEntropy(),
         widths=(3, 4),
         lambda_W=(0.1, 0.2),
@@ -346,15 +346,15 @@ def test_settings_make_the_problem_that_they_name():
 @pytest.mark.parametrize(
     ("given", "loss"),
     [
-        pytest.param({"loss": "focal", "gamma": 2}, ufm.Focal(2.0), id="focal"),
+        pytest.param({"loss": "focal", "gamma": 2}, ufm.losses.Focal(2.0), id="focal"),
         pytest.param(
             {"loss": "rescaled-squared-error", "length": 3.0},
-            ufm.RescaledSquaredError(length=3.0),
+            ufm.losses.RescaledSquaredError(length=3.0),
             id="rescaled",
         ),
         pytest.param(
             {"loss": "adjusted-cross-entropy", "additive": [0.1, 0.2]},
-            ufm.AdjustedCrossEntropy(additive=[0.1, 0.2]),
+            ufm.losses.AdjustedCrossEntropy(additive=[0.1, 0.2]),
             id="per-class",
         ),
         pytest.param({"loss": "tests.test_main:Steep", "slope": 4.0}, 4.0, id="of-ones-own"),
@@ -365,14 +365,14 @@ def test_losses_by_their_names_and_parameters(given, loss):
         **checked({"class_counts": "2x6", "lambda_W": 0.1, "lambda_H": 1} | given, "")
     )
     if isinstance(loss, float):
-        assert isinstance(problem.loss, ufm.AbstractLoss)
+        assert isinstance(problem.loss, ufm.losses.AbstractLoss)
         assert (type(problem.loss).__name__, problem.loss.slope) == ("Steep", loss)
     else:
         assert jax.tree.structure(problem.loss) == jax.tree.structure(loss)
         np.testing.assert_array_equal(jax.tree.leaves(problem.loss), jax.tree.leaves(loss))
 
 
-class Steep(ufm.AbstractLoss):
+class Steep(ufm.losses.AbstractLoss):
     """A loss that commands find by its place."""
 
     slope: float
@@ -400,10 +400,12 @@ def test_a_place_without_a_loss_is_refused(place):
 
 
 def test_every_loss_of_the_library_can_be_asked_for():
-    public = {getattr(ufm, name) for name in ufm.__all__}
+    public = {getattr(ufm.losses, name) for name in ufm.losses.__all__}
     classes = {
-        kind for kind in public if isinstance(kind, type) and issubclass(kind, ufm.AbstractLoss)
-    } - {ufm.AbstractLoss}
+        kind
+        for kind in public
+        if isinstance(kind, type) and issubclass(kind, ufm.losses.AbstractLoss)
+    } - {ufm.losses.AbstractLoss}
     entries = catalogue.losses()
     assert {kind.name for kind in classes} == set(entries)
     for kind in classes:

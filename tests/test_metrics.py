@@ -1102,7 +1102,7 @@ def test_the_global_mean_of_unequal_classes_far_from_zero():
     features, labels = np.repeat(points, counts, axis=1), np.repeat(np.arange(60), counts)
     right = np.array([math.fsum(row) for row in features]) / counts.sum()
     np.testing.assert_allclose(
-        ufm.global_mean(features, labels, num_classes=60),
+        ufm.metrics.global_mean(features, labels, num_classes=60),
         right,
         rtol=2 * np.finfo(float).eps,
         atol=0,
@@ -1114,7 +1114,7 @@ def test_means_on_a_line_are_a_scatter_of_rank_one():
     labels = np.arange(12) % 3
     features = np.zeros((4, 12))
     features[0] = np.array([-4.0, 0.0, 4.0])[labels] + np.where(np.arange(12) < 6, 1.0, -1.0)
-    measured = ufm.nc1_pinv(features, labels, num_classes=3, rcond=0)
+    measured = ufm.metrics.nc1_pinv(features, labels, num_classes=3, rcond=0)
     # variance 1 within, (16 + 0 + 16)/3 between, over K = 3
     np.testing.assert_allclose(measured, 3 / 32 / 3, rtol=1e-14)
 
@@ -1139,10 +1139,10 @@ def test_the_pull_of_an_anchor_counts_in_what_is_zero():
             beta=1e2,
         )
         params = ufm.Params((jnp.eye(2),), features)
-        value = float(ufm.objective(problem, params))
+        value = float(ufm.model.objective(problem, params))
         reach = tolerance * np.sqrt(2 * value / ((1e-4 + 1e2) * 10))
         return bool(
-            ufm.measure_params(problem, params, tolerance=tolerance).collapsed_classes[1]
+            ufm.metrics.measure_params(problem, params, tolerance=tolerance).collapsed_classes[1]
         ), length / reach
 
     for factor, wanted in ((0.9, True), (1.1, False)):

@@ -16,7 +16,7 @@ import ufm
 from ufm import metrics
 
 K, D, INDEX = 4, 6, np.repeat(np.arange(4), 2)
-ETF, TARGET = ufm.simplex_etf(K, dim=D), ufm.centring_matrix(K)
+ETF, TARGET = ufm.simplex_etf(K, dim=D), ufm.frames.centring_matrix(K)
 given = {"labels": INDEX, "num_classes": K}
 # what a vector or a matrix is turned into a number with
 WEIGHTS = jnp.asarray(np.random.default_rng(9).standard_normal((D, D)))
@@ -52,10 +52,11 @@ FUNCTIONS = {
     "nc3_product": lambda F, W: metrics.nc3_product(F, classifier=W, **given, target=TARGET),
     "nc4_agreement": lambda F, W: metrics.nc4_agreement(F, classifier=W, **given),
     "frame_distance": lambda F, W: (
-        ufm.frame_distance(metrics.class_means(F, **given), ETF) + ufm.frame_distance(W.T, ETF)
+        ufm.frames.frame_distance(metrics.class_means(F, **given), ETF)
+        + ufm.frames.frame_distance(W.T, ETF)
     ),
-    "nearest_etf": lambda F, W: jnp.sum(WEIGHTS[:, :K] * ufm.nearest_etf(W.T)),
-    "three_class_projection": lambda F, W: jnp.sum(ufm.three_class_projection(W)(F)[0]),
+    "nearest_etf": lambda F, W: jnp.sum(WEIGHTS[:, :K] * ufm.frames.nearest_etf(W.T)),
+    "three_class_projection": lambda F, W: jnp.sum(ufm.analysis.three_class_projection(W)(F)[0]),
 }
 
 

@@ -98,13 +98,13 @@ def test_each_function_is_blind_to_scale(dtype, by_F, by_W):
         "lengths": (lambda F, W: metrics.nc2_gof(gram, lengths=jnp.abs(W[:, 0])), 1),
         "norm cv": (lambda F, W: metrics.equinorm(jnp.diag(jnp.abs(W[:, 0]))), 1),
         "angles": (lambda F, W: metrics.equiangularity(gram * jnp.abs(W[0, 0])).std, 1),
-        "frames": (lambda F, W: ufm.frame_distance(W.T, np.eye(K, dtype=dtype)), 1),
-        "nearest": (lambda F, W: ufm.nearest_etf(W.T), by_W),
-        "origin": (lambda F, W: ufm.three_class_projection(W).origin, by_W),
-        "plane": (lambda F, W: ufm.three_class_projection(W).matrix, 1),
-        "columns": (lambda F, W: ufm.three_class_projection(W)(W.T), by_W),
+        "frames": (lambda F, W: ufm.frames.frame_distance(W.T, np.eye(K, dtype=dtype)), 1),
+        "nearest": (lambda F, W: ufm.frames.nearest_etf(W.T), by_W),
+        "origin": (lambda F, W: ufm.analysis.three_class_projection(W).origin, by_W),
+        "plane": (lambda F, W: ufm.analysis.three_class_projection(W).matrix, 1),
+        "columns": (lambda F, W: ufm.analysis.three_class_projection(W)(W.T), by_W),
         "collapse": (
-            lambda F, W: ufm.collapse(ufm.soft(np.eye(K)[:, INDEX], dtype=dtype), F),
+            lambda F, W: ufm.labels.collapse(ufm.soft(np.eye(K)[:, INDEX], dtype=dtype), F),
             by_F,
         ),
     }
@@ -213,7 +213,7 @@ def test_a_point_beyond_the_objective_has_not_collapsed(by):
         np.testing.assert_array_equal(found.nc1_pinv, right.nc1_pinv)
     # neither factor is small where the squares of both overflow
     large = ufm.Params((2.0**532 * jnp.asarray(W),), 2.0**532 * jnp.asarray(F))
-    assert not np.isfinite(ufm.objective(problem_of(), large))
+    assert not np.isfinite(ufm.model.objective(problem_of(), large))
     assert not measure_params(problem_of(), large).collapsed
     assert not measure_params(problem_of(), large).collapsed_classes.any()
 
@@ -249,7 +249,7 @@ def test_norms_of_matrices_whose_squares_overflow():
     # large features make a large slope of the classifier, and a small one of their own
     free, by = problem_of(lambda_W=0.0, lambda_H=0.0), 2.0**532
     moved = ufm.Params((params.weights[0] / by,), by * params.features)
-    of_weights = jax.grad(ufm.objective, argnums=1)(free, params).weights[0]
+    of_weights = jax.grad(ufm.model.objective, argnums=1)(free, params).weights[0]
     np.testing.assert_allclose(
         observables.gradient_norm(free, moved), by * np.linalg.norm(of_weights), rtol=1e-13
     )
@@ -285,7 +285,7 @@ def test_half_precision_is_widened(half):
 def test_every_function_takes_half_precision(half):
     features, classifier = jnp.asarray(F, half), jnp.asarray(W, half)
     labels = ufm.soft(np.eye(K)[:, INDEX])
-    gram = jnp.asarray(ETF_GRAM := np.asarray(ufm.centring_matrix(K)), half)
+    gram = jnp.asarray(ETF_GRAM := np.asarray(ufm.frames.centring_matrix(K)), half)
     p = jax.nn.softmax(classifier @ features, axis=0)
     calls = {
         "class_means": lambda F, W, G, p: metrics.class_means(F, labels),
@@ -296,13 +296,13 @@ def test_every_function_takes_half_precision(half):
         "nc3_self_duality": lambda F, W, G, p: metrics.nc3_self_duality(F, labels, W),
         "nc3_product": lambda F, W, G, p: metrics.nc3_product(F, labels, W, target=G),
         "nc4_agreement": lambda F, W, G, p: metrics.nc4_agreement(F, labels, W),
-        "gram_distance": lambda F, W, G, p: ufm.gram_distance(G, np.eye(K)),
-        "frame_distance": lambda F, W, G, p: ufm.frame_distance(W.T, np.eye(K)),
-        "nearest_etf": lambda F, W, G, p: ufm.nearest_etf(W.T),
-        "three_class_projection": lambda F, W, G, p: ufm.three_class_projection(W)(F),
-        "channel_coordinates": lambda F, W, G, p: ufm.channel_coordinates(p, labels).width,
-        "collapse": lambda F, W, G, p: ufm.collapse(labels, F),
-        "reliability": lambda F, W, G, p: ufm.reliability(p, labels).ece,
+        "gram_distance": lambda F, W, G, p: ufm.frames.gram_distance(G, np.eye(K)),
+        "frame_distance": lambda F, W, G, p: ufm.frames.frame_distance(W.T, np.eye(K)),
+        "nearest_etf": lambda F, W, G, p: ufm.frames.nearest_etf(W.T),
+        "three_class_projection": lambda F, W, G, p: ufm.analysis.three_class_projection(W)(F),
+        "channel_coordinates": lambda F, W, G, p: ufm.analysis.channel_coordinates(p, labels).width,
+        "collapse": lambda F, W, G, p: ufm.labels.collapse(labels, F),
+        "reliability": lambda F, W, G, p: ufm.analysis.reliability(p, labels).ece,
         "fit_decay": lambda F, W, G, p: (
             ufm.fit_decay(F, labels, F[:, :K].T / 64, loss=ufm.CrossEntropy()).lambda_H
         ),

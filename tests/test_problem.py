@@ -140,7 +140,9 @@ PROBLEMS = {
 def test_objective_is_the_formula(problem):
     params = random_params(problem, 0)
     np.testing.assert_allclose(
-        float(ufm.objective(problem, params)), slow_objective(problem, params), rtol=VALUE_RTOL
+        float(ufm.model.objective(problem, params)),
+        slow_objective(problem, params),
+        rtol=VALUE_RTOL,
     )
 
 
@@ -149,7 +151,7 @@ def test_gradient_against_finite_differences(problem):
     """Along three random directions of the slow twin, so the gradient is tested against other code
     than its own."""
     params = random_params(problem, 1)
-    gradient = jax.grad(ufm.objective, argnums=1)(problem, params)
+    gradient = jax.grad(ufm.model.objective, argnums=1)(problem, params)
     for seed in (2, 3, 4):
         direction = random_params(problem, seed)
         difference = slow_slope(problem, params, direction)
@@ -172,7 +174,9 @@ def test_the_balanced_one_hot_objective_is_one_over_2N():
     params = random_params(problem, 5)
     W, H, Y = (np.asarray(a) for a in (params.weights[0], params.features, problem.labels.targets))
     expected = np.sum((W @ H - Y) ** 2) / 24 + 0.05 * np.sum(W**2) + 0.005 * np.sum(H**2)
-    np.testing.assert_allclose(float(ufm.objective(problem, params)), expected, rtol=VALUE_RTOL)
+    np.testing.assert_allclose(
+        float(ufm.model.objective(problem, params)), expected, rtol=VALUE_RTOL
+    )
 
 
 def test_the_anchor_and_decay_by_hand():
@@ -194,7 +198,7 @@ def test_the_anchor_and_decay_by_hand():
         weights=(jnp.ones((2, 1)),), features=jnp.array([[1.0, 2.0]]), bias=jnp.array([2.0, 0.0])
     )
     np.testing.assert_allclose(
-        float(ufm.objective(problem, params)), 7.0 + 0.5 + 0.65 + 1.3 + 0.6, rtol=VALUE_RTOL
+        float(ufm.model.objective(problem, params)), 7.0 + 0.5 + 0.65 + 1.3 + 0.6, rtol=VALUE_RTOL
     )
 
 
@@ -208,7 +212,9 @@ def test_collapsed_equals_full_at_collapsed_points(loss, bias, depth):
         at_classes.weights, at_classes.features[:, full.labels.class_index], at_classes.bias
     )
     np.testing.assert_allclose(
-        ufm.objective(full, at_samples), ufm.objective(collapsed, at_classes), rtol=VALUE_RTOL
+        ufm.model.objective(full, at_samples),
+        ufm.model.objective(collapsed, at_classes),
+        rtol=VALUE_RTOL,
     )
 
 
@@ -220,8 +226,12 @@ def test_spreading_features_within_a_class_never_helps(loss):
     """
     full, collapsed = build("full", loss=loss), build("collapsed", loss=loss)
     params = random_params(full, 8)
-    means = ufm.Params(params.weights, ufm.collapse(full.labels, params.features), params.bias)
-    assert float(ufm.objective(full, params)) > float(ufm.objective(collapsed, means)) * (1 + 1e-3)
+    means = ufm.Params(
+        params.weights, ufm.labels.collapse(full.labels, params.features), params.bias
+    )
+    assert float(ufm.model.objective(full, params)) > float(
+        ufm.model.objective(collapsed, means)
+    ) * (1 + 1e-3)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -262,7 +272,7 @@ def test_sweeping_values_does_not_retrace():
     @jax.jit
     def value(problem, params):
         traces.append(1)
-        return ufm.objective(problem, params)
+        return ufm.model.objective(problem, params)
 
     def problem(lam=0.1, counts=(3, 1, 2), bias=0.2, beta=0.3, anchor=1.0):
         labels = ufm.one_hot(counts, collapsed=True)
@@ -299,7 +309,7 @@ def test_a_problem_can_be_built_inside_jit_and_vmap():
             lambda_H=lam,
             bias=lam,
         )
-        return ufm.objective(problem, ufm.Params((jnp.eye(2),), jnp.eye(2), jnp.ones(2)))
+        return ufm.model.objective(problem, ufm.Params((jnp.eye(2),), jnp.eye(2), jnp.ones(2)))
 
     # loss ½·2 (every bias is 1 too high), decay ½λ(2 + Σm + 2)
     batched = jax.jit(jax.vmap(value))(jnp.array([0.0, 1.0]), jnp.array([[2.0, 2.0], [1.0, 3.0]]))
@@ -310,7 +320,7 @@ def test_zero_decay_is_a_problem_but_not_for_a_minimiser():
     problem = ufm.Problem(
         LABELS["full"], loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=0.0, lambda_H=0.0
     )
-    assert np.isfinite(float(ufm.objective(problem, random_params(problem, 0))))
+    assert np.isfinite(float(ufm.model.objective(problem, random_params(problem, 0))))
     with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for minimising"):
         require_decay(problem, "minimising")
     with pytest.raises(ValueError, match="`lambda_H` must be finite and > 0 for minimising"):
@@ -487,7 +497,7 @@ def test_refused(call, match):
         call()
 
 
-class OwnLoss(ufm.AbstractLoss):
+class OwnLoss(ufm.losses.AbstractLoss):
     """Squared error of one's own, `reduced` over so many axes; it counts how often it is asked."""
 
     reduced: tuple[int, ...] | None = eqx.field(static=True, default=(0,))
@@ -512,7 +522,7 @@ class OwnLoss(ufm.AbstractLoss):
             id="one-a-class",
         ),
         pytest.param(
-            ufm.AdjustedCrossEntropy(additive=np.zeros(4)),
+            ufm.losses.AdjustedCrossEntropy(additive=np.zeros(4)),
             r"`loss` must take logits .*\(3, 9\); got ValueError",
             id="four-classes",
         ),
@@ -612,5 +622,5 @@ def test_single_precision_stays_single():
         features=jnp.ones((3, 4), SINGLE),
         bias=jnp.zeros(2, SINGLE),
     )
-    assert ufm.objective(problem, given).dtype == SINGLE
+    assert ufm.model.objective(problem, given).dtype == SINGLE
     assert problem.lambda_W.dtype == problem.lambda_H.dtype == problem.lambda_b.dtype == SINGLE

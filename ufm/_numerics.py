@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ufm._batching import one_by_one
+from ufm.batch.layout import one_by_one
 
 
 def unit(array: Array, *, axis: int | None = None) -> Array:

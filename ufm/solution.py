@@ -139,7 +139,7 @@ class Trajectory(eqx.Module):
         """One run of a batch; `ValueError` unless `index` is that of one, from 0 on."""
         require(
             np.ndim(self.code) == 1,
-            "`index` is for the runs of a batch (see ufm.flow_batch)",
+            "`index` is for the runs of a batch (see ufm.flows.flow_batch)",
             "a single run",
         )
         index = require_whole("index", index, least=0, most=len(self.code) - 1)

@@ -32,7 +32,7 @@ def table(codes, *, width: float) -> str:
     for code in codes:
         cells = [code.name, str(code.num_vectors), str(code.dim)]
         for theorem in "AB":
-            found = ufm.proved_intervals(code, theorem=theorem, width=width)
+            found = ufm.certificates.proved_intervals(code, theorem=theorem, width=width)
             cells.append(", ".join(map(str, found)) or "best known")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -49,7 +49,7 @@ def losses(W: np.ndarray, H: np.ndarray, beta: float) -> np.ndarray:
 def least_excess(code, beta: float, tries: int, rng) -> float:
     """The least of loss / bound − 1 over random points, half of them near the code, for both
     theorems."""
-    bounds = [ufm.code_bound(code, beta, theorem=theorem).lower() for theorem in "AB"]
+    bounds = [ufm.certificates.code_bound(code, beta, theorem=theorem).lower() for theorem in "AB"]
     least, (K, d) = np.inf, code.vectors.shape
     for size in [min(tries, max(1, BATCH // K**2))] * -(-tries // max(1, BATCH // K**2)):
         sizes = np.where(rng.random(size) < 0.5, 10.0 ** rng.uniform(-4, 0, size), 1e9)[

@@ -80,11 +80,11 @@ def rows(
     is about the objective as it is stated, in (W, H); that the rescaled variables of our solver
     help L-BFGS-B too is shown beside it.
     """
-    counts = ufm.exponential_counts(K, largest=500, ratio=ratio)
+    counts = ufm.labels.exponential_counts(K, largest=500, ratio=ratio)
     plain = LongTailCrossEntropy(counts, d, decay, scaled=False)
     scaled = LongTailCrossEntropy(counts, d, decay, scaled=True)
     problem = our_problem(plain)
-    starts = [ufm.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
+    starts = [ufm.solvers.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
     compiling = first_call(functools.partial(solve, problem, starts[0], None))
     tolerances = [loosest_tolerance(plain, problem, start) for start in starts]
     ours = [
@@ -140,14 +140,16 @@ def cone_rows(
     """
     if not has_cvxpy():
         return []
-    rival = LongTailCrossEntropy(ufm.exponential_counts(K, largest=500, ratio=100), d, decay)
+    rival = LongTailCrossEntropy(ufm.labels.exponential_counts(K, largest=500, ratio=100), d, decay)
     problem = our_problem(rival)
-    starts = [ufm.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
+    starts = [ufm.solvers.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
     ours = [functools.partial(solve, problem, start, None) for start in starts]
     compiling = first_call(ours[0])
     cone = nuclear_norm_form(rival)
     value = cone()
-    apart = max(abs(value - float(ufm.objective(problem, call()))) for call in ours) / abs(value)
+    apart = max(abs(value - float(ufm.model.objective(problem, call()))) for call in ours) / abs(
+        value
+    )
     if not apart <= AGREEMENT:
         raise RuntimeError(f"cvxpy and ours differ by {apart:.1e}, more than {AGREEMENT:g}")
     mine, other = time_turns([ours, [cone] * len(ours)], repeats=repeats)

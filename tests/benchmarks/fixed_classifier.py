@@ -34,7 +34,7 @@ def our_problem(
         W = ufm.simplex_etf(K, multiplier=multiplier, dim=d, key=jax.random.key(1)).T
     else:
         W = multiplier / np.sqrt(d) * jax.random.normal(jax.random.key(1), (K, d))
-    mixed = ufm.sampled_mixup((1,) * K, 1.0, draws=labels, key=jax.random.key(0))
+    mixed = ufm.labels.sampled_mixup((1,) * K, 1.0, draws=labels, key=jax.random.key(0))
     return ufm.Problem(
         mixed,
         loss=ufm.CrossEntropy(),
@@ -97,7 +97,7 @@ def error_bounds(problem: ufm.Problem, features: np.ndarray) -> np.ndarray:
 
 
 def ours(problem: ufm.Problem) -> ufm.Solution:
-    return ufm.fit_features(problem, threads=CORES, progress=False)
+    return ufm.solvers.fit_features(problem, threads=CORES, progress=False)
 
 
 def rows(

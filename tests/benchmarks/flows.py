@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 
 import ufm
 from tests.benchmarks.harness import Row, first_call, time_turns
-from ufm.solvers import flow_batch
+from ufm.flows import flow_batch
 
 CORES = 2
 REQUIRED = 20.0
@@ -113,7 +113,7 @@ def rows(
         for decay, _ in grid
     ]
     starts = [
-        ufm.random_start(problem, key=jax.random.key(seed), std=0.3)
+        ufm.solvers.random_start(problem, key=jax.random.key(seed), std=0.3)
         for problem, (_, seed) in zip(problems, grid, strict=True)
     ]
     velocities = [

@@ -38,12 +38,12 @@ def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
     Values must agree, else `RuntimeError`.
     """
     chunked = jax.jit(jax.value_and_grad(ufm.large_objective, argnums=1))
-    dense = jax.jit(jax.value_and_grad(ufm.objective, argnums=1))
+    dense = jax.jit(jax.value_and_grad(ufm.model.objective, argnums=1))
     result = []
     for K, d in sizes:
         problem = make(K, d)
         whole = problem.dense()
-        point = ufm.random_start(whole, key=jax.random.key(0))
+        point = ufm.solvers.random_start(whole, key=jax.random.key(0))
         ours, rival = (
             functools.partial(_run, f, p, point) for f, p in ((chunked, problem), (dense, whole))
         )

@@ -29,7 +29,7 @@ def rows(*, repeats: int, K: int = 10, d: int = 64, decay: float = 5e-4) -> list
 
     The two must overlap and be narrow, else `RuntimeError`.
     """
-    rival = LongTailCrossEntropy(ufm.exponential_counts(K, largest=500, ratio=100), d, decay)
+    rival = LongTailCrossEntropy(ufm.labels.exponential_counts(K, largest=500, ratio=100), d, decay)
     problem = our_problem(rival)
     params = ufm.minimise(problem, key=jax.random.key(0), progress=False).params
     W, H = (np.asarray(factor) for factor in (params.weights[0], params.features))

@@ -54,8 +54,8 @@ def rows(*, seeds: Iterable[int], repeats: int, base=BASE, axes=AXES) -> list[Ro
         for size in sizes:
             problem = make(**(base | {axis: size}))
             error, objective = GramError(problem), DeepObjective(problem)
-            start = ufm.random_start(problem, key=jax.random.key(seed))
-            solve = functools.partial(ours, problem, ufm.Newton(), start)
+            start = ufm.solvers.random_start(problem, key=jax.random.key(seed))
+            solve = functools.partial(ours, problem, ufm.solvers.Newton(), start)
             tolerance = loosest_tolerance(solve, error, ACCURACY)
             iterations = scipy_iterations(objective, objective.flat(start), error, (ACCURACY,))[
                 ACCURACY

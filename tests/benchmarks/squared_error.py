@@ -72,7 +72,7 @@ def rows(
             num_classes=K, per_class=n, feature_dim=d, decay=decay, collapsed=collapsed
         )
         problem = our_problem(rival)
-        starts = [ufm.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
+        starts = [ufm.solvers.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
         compiling = first_call(functools.partial(solve, problem, starts[0], None))
         tolerances = [loosest_tolerance(rival, problem, start) for start in starts]
         contestants[kind, "default"] = [
@@ -141,7 +141,7 @@ def flow_row(
         num_classes=K, per_class=n, feature_dim=d, decay=decay, collapsed=True
     )
     problem, ts = our_problem(rival), np.linspace(0, end, 50)
-    starts = [ufm.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
+    starts = [ufm.solvers.random_start(problem, key=jax.random.key(seed)) for seed in seeds]
     flat = [
         np.concatenate([np.ravel(start.weights[0]), np.ravel(start.features)]) for start in starts
     ]

@@ -59,7 +59,7 @@ def rows(*, repeats: int, starts: int = 100, steps: int = STEPS) -> list[Row]:
 
 
 def _rows(*, repeats: int, starts: int, steps: int) -> list[Row]:
-    counts = [ufm.exponential_counts(K, largest=LARGEST, ratio=ratio) for ratio in RATIOS]
+    counts = [ufm.labels.exponential_counts(K, largest=LARGEST, ratio=ratio) for ratio in RATIOS]
     over = {"seed": range(starts), "lam": LAMBDAS, "counts": counts}
     number = starts * RIVALS
 

@@ -10,7 +10,8 @@ import scipy.optimize
 
 from tests.benchmarks import harness, squared_error
 from tests.benchmarks.scipy_rival import BalancedSquaredError
-from ufm import objective, random_start
+from ufm.model import objective
+from ufm.solvers import random_start
 
 
 @pytest.mark.parametrize("collapsed", [False, True])

@@ -18,10 +18,10 @@ from tests.benchmarks.long_tail_rival import LongTailCrossEntropy, budget_for, h
 def test_both_sides_minimise_the_same_function(scaled, key):
     rival = LongTailCrossEntropy((20, 7, 2), 4, 1e-2, scaled)
     problem = cross_entropy.our_problem(rival)
-    start = ufm.random_start(problem, key=key)
+    start = ufm.solvers.random_start(problem, key=key)
     x = rival.flat(np.asarray(start.weights[0]), np.asarray(start.features))
     evaluate = rival.value_and_gradient()
-    np.testing.assert_allclose(evaluate(x)[0], ufm.objective(problem, start), rtol=1e-14)
+    np.testing.assert_allclose(evaluate(x)[0], ufm.model.objective(problem, start), rtol=1e-14)
     # forward differences of step 1.5e-8 on a function of size one
     assert scipy.optimize.check_grad(lambda y: evaluate(y)[0], lambda y: evaluate(y)[1], x) < 1e-6
     np.testing.assert_allclose(rival.gap(x), ufm.certify(problem, start).gap, rtol=1e-12)
@@ -29,7 +29,7 @@ def test_both_sides_minimise_the_same_function(scaled, key):
 
 def test_the_budget_is_that_of_the_gap_asked_for(key):
     rival = LongTailCrossEntropy((20, 7, 2), 4, 1e-2)
-    start = ufm.random_start(cross_entropy.our_problem(rival), key=key)
+    start = ufm.solvers.random_start(cross_entropy.our_problem(rival), key=key)
     x0 = rival.flat(np.asarray(start.weights[0]), np.asarray(start.features))
     budget, gap = budget_for(rival, x0, 1e-5)
     assert gap <= 1e-5 < rival.gap(lbfgs(rival, x0, budget - 1).x)

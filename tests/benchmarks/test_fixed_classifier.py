@@ -25,7 +25,7 @@ def test_both_sides_minimise_the_same_function(etf):
     values = [rival(h)[0] for rival, h in zip(rivals, features.T, strict=True)]
     np.testing.assert_allclose(
         np.mean(values),
-        ufm.objective(problem, ufm.Params(problem.fixed_weights, features)),
+        ufm.model.objective(problem, ufm.Params(problem.fixed_weights, features)),
         rtol=1e-14,
     )
     step = 1e-6 * rng.normal(size=5)

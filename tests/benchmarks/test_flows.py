@@ -7,7 +7,7 @@ import numpy as np
 
 import ufm
 from tests.benchmarks import flows
-from ufm.solvers.velocity import GradientVelocity
+from ufm.flows.velocity import GradientVelocity
 
 
 def test_both_sides_have_the_same_velocity(key):
@@ -20,7 +20,7 @@ def test_both_sides_have_the_same_velocity(key):
         lambda_H=1e-2,
         bias="free",
     )
-    start = ufm.random_start(problem, key=key)
+    start = ufm.solvers.random_start(problem, key=key)
     velocity = GradientVelocity()
     ours = np.concatenate(
         [

@@ -19,9 +19,9 @@ def test_collapsed_momentum_is_the_papers_run():
         ufm.one_hot(counts), loss=ufm.CrossEntropy(), widths=(d,), lambda_W=lam, lambda_H=lam
     )
     start = ufm.Params((jax.numpy.asarray(W),), jax.numpy.asarray(np.repeat(means, counts, axis=1)))
-    script = ufm.descend(
+    script = ufm.solvers.descend(
         full,
-        ufm.Momentum(step_size=STEP, momentum=MOMENTUM),
+        ufm.solvers.Momentum(step_size=STEP, momentum=MOMENTUM),
         steps=[0, 50],
         start=start,
         progress=False,

@@ -32,12 +32,12 @@ TOY = dict(
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
 def test_numpy_objective_is_ours(problem, key):
-    start = ufm.random_start(problem, key=key)
+    start = ufm.solvers.random_start(problem, key=key)
     evaluate = DeepObjective(problem)
     x = evaluate.flat(start)
     value, gradient = evaluate(x)
-    np.testing.assert_allclose(value, ufm.objective(problem, start), rtol=1e-14)
-    exact = jax.grad(lambda params: ufm.objective(problem, params))(start)
+    np.testing.assert_allclose(value, ufm.model.objective(problem, start), rtol=1e-14)
+    exact = jax.grad(lambda params: ufm.model.objective(problem, params))(start)
     # sums in another order
     np.testing.assert_allclose(gradient, evaluate.flat(exact), atol=1e-15, rtol=1e-12)
 
@@ -47,10 +47,10 @@ def test_torch_objective_is_ours(problem, key):
     pytest.importorskip("torch")
     from tests.benchmarks.torch_rival import FullBatch
 
-    start = ufm.random_start(problem, key=key)
+    start = ufm.solvers.random_start(problem, key=key)
     script = FullBatch(problem, start)
     np.testing.assert_allclose(
-        script.loss(script.variables()).item(), ufm.objective(problem, start), rtol=1e-14
+        script.loss(script.variables()).item(), ufm.model.objective(problem, start), rtol=1e-14
     )
 
 
@@ -67,7 +67,7 @@ def test_gram_error_sees_a_wrong_answer(key):
 def test_scipy_needs_the_iterations_that_were_counted(key):
     problem = PROBLEMS["squared error"]
     error, objective = time_to_accuracy.GramError(problem), DeepObjective(problem)
-    x0 = objective.flat(ufm.random_start(problem, key=key))
+    x0 = objective.flat(ufm.solvers.random_start(problem, key=key))
     count = time_to_accuracy.scipy_iterations(objective, x0, error, (1e-6,))[1e-6]
     assert error(objective.point(time_to_accuracy.scipy_run(objective, x0, count).x)) <= 1e-6
     assert error(objective.point(time_to_accuracy.scipy_run(objective, x0, count - 1).x)) > 1e-6

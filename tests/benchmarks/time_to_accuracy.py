@@ -134,8 +134,10 @@ def rows(
         made.items() if settings is None else ((name, made[name]) for name in settings)
     ):
         error = GramError(problem)
-        start = ufm.random_start(problem, key=jax.random.key(seed))
-        newton, notes = _times_of_ours(setting, problem, start, error, repeats, ufm.Newton())
+        start = ufm.solvers.random_start(problem, key=jax.random.key(seed))
+        newton, notes = _times_of_ours(
+            setting, problem, start, error, repeats, ufm.solvers.Newton()
+        )
         for accuracy, timing in newton.items():
             if timing is None:
                 raise RuntimeError(
@@ -144,7 +146,9 @@ def rows(
                 )
         contestants = {
             "ufm Newton, collapsed": _collapsed(setting, problem, seed, repeats),
-            "ufm L-BFGS": _times_of_ours(setting, problem, start, error, repeats, ufm.LBFGS()),
+            "ufm L-BFGS": _times_of_ours(
+                setting, problem, start, error, repeats, ufm.solvers.LBFGS()
+            ),
             "scipy L-BFGS-B": _times_of_scipy(problem, start, error, repeats),
             **_times_of_torch(
                 problem,
@@ -218,8 +222,10 @@ def _collapsed(setting, problem: ufm.Problem, seed: int, repeats: int):
         lambda_H=float(problem.lambda_H),
         bias=bias,
     )
-    start = ufm.random_start(collapsed, key=jax.random.key(seed))
-    return _times_of_ours(setting, collapsed, start, GramError(collapsed), repeats, ufm.Newton())
+    start = ufm.solvers.random_start(collapsed, key=jax.random.key(seed))
+    return _times_of_ours(
+        setting, collapsed, start, GramError(collapsed), repeats, ufm.solvers.Newton()
+    )
 
 
 def _times_of_scipy(problem, start, error, repeats):

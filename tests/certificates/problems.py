@@ -16,13 +16,13 @@ import ufm
 CHECKER = Path(__file__).resolve().parents[2] / "docs" / "check_enclosure.py"
 K, d = 4, 6
 TAIL = (50, 20, 7, 1)
-ADJUSTED = ufm.AdjustedCrossEntropy(
+ADJUSTED = ufm.losses.AdjustedCrossEntropy(
     multiplicative=[0.5, 1.0, 2.0, 1.5], additive=[-1.0, 0.3, 0.0, 1.0]
 )
 LOSSES = {
     "ce": ufm.CrossEntropy(),
     "mse": ufm.MeanSquaredError(),
-    "rescaled": ufm.RescaledSquaredError(length=3.0, weight=5.0),
+    "rescaled": ufm.losses.RescaledSquaredError(length=3.0, weight=5.0),
     "adjusted": ADJUSTED,
 }
 BIASES = {"none": None, "free": "free", "penalised": 0.01}
@@ -39,7 +39,7 @@ def uneven(seed: int = 0, columns: int = 6) -> ufm.Labels:
 LABELS = {
     "balanced": lambda: ufm.one_hot((6,) * K, collapsed=True),
     "tail": lambda: ufm.one_hot(TAIL, collapsed=True),
-    "smoothed": lambda: ufm.smoothed(TAIL, smoothing=0.1, collapsed=True),
+    "smoothed": lambda: ufm.labels.smoothed(TAIL, smoothing=0.1, collapsed=True),
     "full": lambda: ufm.one_hot((5, 3, 2, 1), class_weights=(1.0, 2.0, 3.0, 5.0)),
     "uneven": uneven,
     "two-columns": lambda: uneven(1, columns=2),

@@ -418,8 +418,8 @@ def test_bad_input_is_named(call, message):
 
 
 def test_it_is_public():
-    assert ufm.code_bound is code_bound
-    assert ufm.proved_intervals is proved_intervals
+    assert ufm.certificates.code_bound is code_bound
+    assert ufm.certificates.proved_intervals is proved_intervals
 
 
 def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypatch):
@@ -430,7 +430,7 @@ def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypat
     assert "| 4-gon | 4 | 2 | [0, inf) | " in printed
     assert "| 24-cell | 24 | 4 | best known | best known |" in printed
     # … and would say so
-    monkeypatch.setattr(ufm.CodeBound, "lower", lambda self: 10.0)
+    monkeypatch.setattr(ufm.certificates.CodeBound, "lower", lambda self: 10.0)
     assert codes_command.main(["--tries", "300", "--width", "1.0"]) == 1
     assert "24-cell, beta = 0.02: below the bound by" in capsys.readouterr().out
 

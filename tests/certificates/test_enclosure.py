@@ -174,7 +174,7 @@ def test_what_it_says(tmp_path):
 
 def test_a_focal_loss_that_is_cross_entropy_is_proved_as_that():
     problem, params = solved()
-    focal = eqx.tree_at(lambda p: p.loss, problem, ufm.Focal(0.0))
+    focal = eqx.tree_at(lambda p: p.loss, problem, ufm.losses.Focal(0.0))
     proved = ufm.prove(focal, params)
     assert on_file(proved) == on_file(ufm.prove(problem, params))
     assert on_file(proved)["problem"]["loss"]["name"] == "CrossEntropy"
@@ -355,7 +355,7 @@ def large_problem():
     [
         pytest.param({"widths": (d, d)}, r"one linear layer \(M = 1\)", id="depth"),
         pytest.param(
-            {"loss": ufm.Focal(2.0)},
+            {"loss": ufm.losses.Focal(2.0)},
             r"`problem.loss` must be convex.*Focal\(gamma=2\)",
             id="not-convex",
         ),
@@ -402,7 +402,7 @@ def test_proofs_are_for_decay_alone(changes, message):
     } | changes
     problem = ufm.Problem(ufm.one_hot((2,) * K, collapsed=True), **options)
     with pytest.raises(ValueError, match=message):
-        ufm.prove(problem, ufm.random_start(problem, key=jax.random.key(0)))
+        ufm.prove(problem, ufm.solvers.random_start(problem, key=jax.random.key(0)))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_bounds_close_at_the_optimum_and_hold_elsewhere(name):
     assert certificate.valid
     assert 0 <= float(certificate.gap) <= 2e-12
     for seed in range(3):
-        point = ufm.random_start(problem, key=jax.random.key(seed), std=1.0)
+        point = ufm.solvers.random_start(problem, key=jax.random.key(seed), std=1.0)
         there = ufm.certify(problem, point)
         assert there.valid
         assert float(there.lower_bound) <= float(solution.value)
@@ -214,7 +214,7 @@ def test_what_has_no_convex_lift_is_refused():
         features=Sphere(1.0),
     )
     with pytest.raises(ValueError, match=r"`problem.widths` must have one entry"):
-        ufm.certify(deep, ufm.random_start(deep, key=jax.random.key(0)))
+        ufm.certify(deep, ufm.solvers.random_start(deep, key=jax.random.key(0)))
     many = ufm.Problem(
         ufm.one_hot((3000, 3000)),
         loss=ufm.CrossEntropy(),
@@ -224,9 +224,9 @@ def test_what_has_no_convex_lift_is_refused():
         features=Nonnegative(),
     )
     with pytest.raises(ValueError, match="must have at most 5000 columns"):
-        ufm.certify(many, ufm.random_start(many, key=jax.random.key(0)))
+        ufm.certify(many, ufm.solvers.random_start(many, key=jax.random.key(0)))
     with pytest.raises(ValueError, match=r"`problem.features` must be unconstrained for a proof"):
-        ufm.prove(make(**BOTH), ufm.random_start(make(**BOTH), key=jax.random.key(0)))
+        ufm.prove(make(**BOTH), ufm.solvers.random_start(make(**BOTH), key=jax.random.key(0)))
 
 
 def test_radii_are_traced():
@@ -236,7 +236,9 @@ def test_radii_are_traced():
     @jax.jit
     def value(problem):
         traces.append(1)
-        return ufm.objective(problem, ufm.random_start(problem, key=jax.random.key(0)))
+        return ufm.model.objective(
+            problem, ufm.solvers.random_start(problem, key=jax.random.key(0))
+        )
 
     values = [float(value(make(features=Sphere(r), classifier=Budget(r)))) for r in (0.5, 1.0, 2.0)]
     assert len(traces) == 1

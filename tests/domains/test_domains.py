@@ -106,7 +106,7 @@ def test_nonnegative_vectors_lose_nothing_on_what_is_dropped():
 @pytest.mark.parametrize("features", COMPACT, ids=str)
 def test_gradients_in_coordinates_are_those_of_differences(features):
     problem = make(features=features, classifier=Ball(1.0))
-    flat = to_flat(problem, ufm.random_start(problem, key=jax.random.key(1)))
+    flat = to_flat(problem, ufm.solvers.random_start(problem, key=jax.random.key(1)))
     gradient = jax.grad(flat_objective, argnums=1)(problem, flat)
     direction = jnp.asarray(np.random.default_rng(0).normal(size=flat.size))
     h = 1e-5
@@ -186,7 +186,7 @@ def test_a_factor_that_nothing_holds_is_named(problem, words):
 
 def test_points_outside_are_named():
     problem = make(features=Sphere(2.0), classifier=Ball(1.0))
-    inside = ufm.random_start(problem, key=jax.random.key(0))
+    inside = ufm.solvers.random_start(problem, key=jax.random.key(0))
     check_params(problem, inside)
     for part, point in (
         ("features", ufm.Params(inside.weights, 1.01 * inside.features)),
@@ -206,11 +206,13 @@ def test_first_order_recipes_and_flows_name_the_domain():
     with pytest.raises(
         ValueError, match=r"`problem.features` must be unconstrained for a first-order recipe"
     ):
-        ufm.descend(problem, ufm.GradientDescent(0.1), steps=[1], key=jax.random.key(0))
+        ufm.solvers.descend(
+            problem, ufm.solvers.GradientDescent(0.1), steps=[1], key=jax.random.key(0)
+        )
     with pytest.raises(
         ValueError, match=r"`solver` must be a Newton\(\) \(the default\) for features=Ball"
     ):
-        ufm.minimise(problem, key=jax.random.key(0), solver=ufm.GradientDescent(0.1))
+        ufm.minimise(problem, key=jax.random.key(0), solver=ufm.solvers.GradientDescent(0.1))
 
 
 def test_bounds_on_the_classifier_are_kept():
@@ -223,7 +225,7 @@ def test_bounds_on_the_classifier_are_kept():
         ValueError,
         match=r"`solver` must be a ProjectedNewton\(\) \(the default\) for classifier=Nonnegative",
     ):
-        ufm.minimise(solution.problem, key=jax.random.key(0), solver=ufm.Newton())
+        ufm.minimise(solution.problem, key=jax.random.key(0), solver=ufm.solvers.Newton())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ufm.domains import AbstractDomain
 from ufm.optima.forms import AbstractForm, Hypothesis, product_optimum
 
 
-class LogCosh(ufm.AbstractLoss):
+class LogCosh(ufm.losses.AbstractLoss):
     r"""$\sum_k \log\cosh(z_k - q_k)$: squared error near the target, absolute error far from it."""
 
     name: ClassVar[str] = "log-cosh"

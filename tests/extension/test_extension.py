@@ -46,7 +46,7 @@ def test_a_loss_passes_its_examination_and_takes_part():
     with pytest.raises(ufm.NoClosedForm, match="needs a loss with a solved optimum"):
         ufm.closed_form(make(LogCosh()))
     free = make(LogCosh(), bias="free")
-    start = ufm.random_start(free, key=jax.random.key(0))
+    start = ufm.solvers.random_start(free, key=jax.random.key(0))
     with pytest.raises(
         ValueError, match=r"`problem.loss` must define `best_bias` for a certificate"
     ):
@@ -79,7 +79,7 @@ def test_an_affine_slice_is_a_penalised_bias():
     assert certificate.valid
     assert float(certificate.gap) <= 1e-10
     for seed in range(3):
-        there = ufm.certify(problem, ufm.random_start(problem, key=jax.random.key(seed)))
+        there = ufm.certify(problem, ufm.solvers.random_start(problem, key=jax.random.key(seed)))
         assert there.valid
         assert float(there.lower_bound) <= float(solution.value)
     with pytest.raises(ValueError, match=r"`problem.features` must treat all directions alike"):
@@ -92,7 +92,7 @@ def test_a_flow_stays_in_the_slice_and_a_point_outside_is_named():
     assert flow.result is ufm.Result.POLISHED
     np.testing.assert_allclose(flow.final.features[0], 0.7, rtol=1e-15)
     np.testing.assert_allclose(float(flow.polish.value), float(solved(problem).value), rtol=1e-12)
-    outside = ufm.random_start(make(), key=jax.random.key(0))
+    outside = ufm.solvers.random_start(make(), key=jax.random.key(0))
     with pytest.raises(
         ValueError,
         match=r"`start.features` must have `value` as first entry, for "

@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import lambertw, logsumexp
 
 import ufm
-from ufm.mixtures import beta_quadrature, mixup
+from ufm.labels.mixtures import beta_quadrature, mixup
 from ufm.optima import channels
 from ufm.optima.joint_mixup import (
     manifold_mixup_optimum,
@@ -161,7 +161,7 @@ def test_joint_optimum(K, alpha, load, options, key):
         assert_allclose(optimum.value, np.log(K), rtol=1e-15)
         return
     W = np.asarray(solution.params.weights[0])
-    assert float(ufm.frame_distance(W.T, ufm.simplex_etf(K))) < 1e-10
+    assert float(ufm.frames.frame_distance(W.T, ufm.simplex_etf(K))) < 1e-10
     joint = mixup_optimum(
         K, alpha, lambda_W=float(problem.lambda_W[0]), lambda_H=float(problem.lambda_H), nodes=12
     )
@@ -343,7 +343,7 @@ REFUSED = (
     (
         "fixed",
         lambda: make(3, 1.0, 0.1, fixed_weights=(np.ones((3, 4)),)),
-        "needs free weights.*ufm.fit_features",
+        "needs free weights.*ufm.solvers.fit_features",
     ),
     (
         "anchor",

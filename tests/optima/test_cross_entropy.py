@@ -216,7 +216,7 @@ def test_zero_strength_by_hand(counts, bias, expected):
         pytest.param(
             lambda: ufm.Problem(
                 ufm.soft([[2, 0], [0, 2]]),
-                loss=ufm.Focal(2.0),
+                loss=ufm.losses.Focal(2.0),
                 widths=(2,),
                 lambda_W=0.1,
                 lambda_H=0.1,

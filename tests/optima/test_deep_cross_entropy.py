@@ -22,8 +22,10 @@ def balanced(K, M, lam, n=1, widths=None, bias=None):
 
 def objective_at(problem, logits):
     """The objective at balanced factors, through the library's own objective."""
-    point = ufm.start_from_logits(problem, logits, key=jax.random.key(0), noise=0.0)
-    return float(ufm.objective(problem, point)), ufm.hessian_spectrum(problem, point).grad_norm
+    point = ufm.analysis.start_from_logits(problem, logits, key=jax.random.key(0), noise=0.0)
+    return float(ufm.model.objective(problem, point)), ufm.analysis.hessian_spectrum(
+        problem, point
+    ).grad_norm
 
 
 GRID = [

@@ -112,7 +112,7 @@ def test_first_order_transition_in_the_model(key):
     # each is reached from somewhere: both are local minima, and no certificate tells which is
     # global
     for start, expected in (
-        (ufm.random_start(problem, key=key), zero),
+        (ufm.solvers.random_start(problem, key=key), zero),
         (_toward(optimum, problem), optimum.value),
     ):
         solution = ufm.minimise(problem, start=start, progress=False)

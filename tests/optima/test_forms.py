@@ -41,7 +41,7 @@ PULL = {"anchor": np.zeros((6, 3)), "beta": 1.0}
 SETTINGS = tuple(
     itertools.product(
         ((4, 4, 4), (6, 4, 2), (6, 6, 2, 2), (9, 1)),
-        (ufm.CrossEntropy(), ufm.MeanSquaredError(), ufm.Focal(1.5)),
+        (ufm.CrossEntropy(), ufm.MeanSquaredError(), ufm.losses.Focal(1.5)),
         (None, "free", 0.3),
         (1e-3, 0.4),
         (ufm.domains.Real(), ufm.domains.Nonnegative()),
@@ -75,12 +75,14 @@ def test_one_form_at_most_accepts_a_problem_and_the_rest_say_why_not(
 @pytest.mark.parametrize(
     ("loss", "plain"),
     [
-        pytest.param(ufm.Focal(0), ufm.CrossEntropy(), id="focal-0"),
+        pytest.param(ufm.losses.Focal(0), ufm.CrossEntropy(), id="focal-0"),
         pytest.param(
-            ufm.RescaledSquaredError(length=1, weight=1), ufm.MeanSquaredError(), id="rescaled-by-1"
+            ufm.losses.RescaledSquaredError(length=1, weight=1),
+            ufm.MeanSquaredError(),
+            id="rescaled-by-1",
         ),
         pytest.param(
-            ufm.AdjustedCrossEntropy(additive=np.full(3, 2.0)),
+            ufm.losses.AdjustedCrossEntropy(additive=np.full(3, 2.0)),
             ufm.CrossEntropy(),
             id="equal-shifts",
         ),
@@ -98,7 +100,7 @@ def test_a_disguised_loss_has_the_closed_form_of_the_plain_one(loss, plain, coun
 
 def test_a_disguised_loss_that_is_another_one_has_none():
     with pytest.raises(ufm.NoClosedForm, match="needs a loss with a solved optimum") as caught:
-        ufm.closed_form(make(loss=ufm.AdjustedCrossEntropy(additive=[0.0, 1.0, 0.0])))
+        ufm.closed_form(make(loss=ufm.losses.AdjustedCrossEntropy(additive=[0.0, 1.0, 0.0])))
     assert caught.value.form is None
     assert caught.value.failing[0].name == "loss"
 
@@ -113,7 +115,10 @@ def test_a_disguised_loss_that_is_another_one_has_none():
         pytest.param({"widths": (6, 6)}, "simplex ETF", "deep_candidates", id="deep"),
         pytest.param({"d": 1}, "simplex ETF", "ufm.certify", id="narrow"),
         pytest.param(
-            {"counts": (6, 4), "loss": ufm.Focal(2.0)}, "focal", "ufm.search", id="focal-tail"
+            {"counts": (6, 4), "loss": ufm.losses.Focal(2.0)},
+            "focal",
+            "ufm.search",
+            id="focal-tail",
         ),
         pytest.param(
             {"anchor": np.zeros((6, 3)), "beta": 1.0, "loss": ufm.MeanSquaredError()},
@@ -122,7 +127,10 @@ def test_a_disguised_loss_that_is_another_one_has_none():
             id="pull",
         ),
         pytest.param(
-            {"fixed_weights": (np.ones((3, 6)),)}, "simplex ETF", "ufm.fit_features", id="frozen"
+            {"fixed_weights": (np.ones((3, 6)),)},
+            "simplex ETF",
+            "ufm.solvers.fit_features",
+            id="frozen",
         ),
         pytest.param(
             {"counts": (6, 4), "features": ufm.domains.Nonnegative(), "bias": "free"},
@@ -148,7 +156,9 @@ def test_what_works_is_true_of_a_tail_with_a_bias(key):
 
 @pytest.mark.parametrize("collapsed", [True, False])
 def test_facts_merge_columns(collapsed):
-    facts = Facts.of(make(labels=ufm.smoothed((5, 3), smoothing=0.2, collapsed=collapsed), d=4))
+    facts = Facts.of(
+        make(labels=ufm.labels.smoothed((5, 3), smoothing=0.2, collapsed=collapsed), d=4)
+    )
     assert (facts.K, facts.N, facts.M, facts.feature_dim) == (2, 8.0, 1, 4)
     for columns in (facts.classes, facts.distinct):
         assert_allclose(columns.masses, [5, 3])
@@ -212,7 +222,7 @@ class Wrong(Rescaled):
 
 @pytest.mark.parametrize(("kind", "ok"), [(Rescaled, True), (Wrong, False)])
 def test_a_form_of_ones_own_is_asked_and_compared(kind, ok, key):
-    problem = make(loss=ufm.RescaledSquaredError(length=3.0))
+    problem = make(loss=ufm.losses.RescaledSquaredError(length=3.0))
     form = forms.register(kind())
     try:
         comparison = ufm.compare(
@@ -225,7 +235,7 @@ def test_a_form_of_ones_own_is_asked_and_compared(kind, ok, key):
         ):
             forms.register(kind())
         with pytest.raises(ufm.NoClosedForm, match="needs weight 1") as caught:
-            ufm.closed_form(make(loss=ufm.RescaledSquaredError(length=3.0, weight=2.0)))
+            ufm.closed_form(make(loss=ufm.losses.RescaledSquaredError(length=3.0, weight=2.0)))
         assert caught.value.form == kind.name
     finally:
         forms.forget(form)

@@ -147,14 +147,14 @@ def test_prediction_is_a_stationary_point_of_the_objective(case, depth):
         return
     assert optimum.spectrum.active.any()
     params = balanced_params(problem, optimum, optimum.spectrum.fractions)
-    value, gradient = jax.value_and_grad(ufm.objective, argnums=1)(problem, params)
+    value, gradient = jax.value_and_grad(ufm.model.objective, argnums=1)(problem, params)
     assert_allclose(float(value), optimum.value, rtol=TOL.value)
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient)) < 1e-14
     assert_allclose(params.logits, optimum.logits[:, optimum.column_index], atol=1e-13)
     partial = params.features
     for W, gram in zip(reversed(params.weights), optimum.layer_grams, strict=True):
         measured = (
-            ufm.collapse(problem.labels, partial)
+            ufm.labels.collapse(problem.labels, partial)
             if problem.labels.is_one_hot()
             else _merged(partial, optimum)
         )
@@ -333,7 +333,7 @@ REFUSED = [
         id="fixed-weights",
     ),
     pytest.param(
-        dict(labels=[3, 3, 3], loss=ufm.AdjustedCrossEntropy(additive=np.arange(3.0))),
+        dict(labels=[3, 3, 3], loss=ufm.losses.AdjustedCrossEntropy(additive=np.arange(3.0))),
         NoClosedForm,
         "got AdjustedCrossEntropy",
         id="adjusted",

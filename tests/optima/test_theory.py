@@ -59,7 +59,7 @@ SPEAKING = (
         make(labels=ufm.one_hot((3, 2)), loss=MSE),
         {"squared error, direction by direction", "modes of squared error"},
     ),
-    ("focal", make(loss=ufm.Focal(2.0)), {"simplex ETF of focal loss"}),
+    ("focal", make(loss=ufm.losses.Focal(2.0)), {"simplex ETF of focal loss"}),
     (
         "nonnegative",
         make(features=ufm.domains.Nonnegative()),
@@ -145,7 +145,7 @@ def test_a_problem_beyond_all_theory_has_a_list_too():
     theory = ufm.theory(
         make(
             (5, 3, 1),
-            loss=ufm.Focal(2.0),
+            loss=ufm.losses.Focal(2.0),
             features=ufm.domains.Nonnegative(),
             bias=0.1,
             widths=(3, 3),
@@ -156,7 +156,9 @@ def test_a_problem_beyond_all_theory_has_a_list_too():
 
 
 def test_theory_takes_the_loss_for_what_it_is():
-    plain, disguised = (ufm.theory(make(loss=loss)) for loss in (ufm.CrossEntropy(), ufm.Focal(0)))
+    plain, disguised = (
+        ufm.theory(make(loss=loss)) for loss in (ufm.CrossEntropy(), ufm.losses.Focal(0))
+    )
     assert plain.entries == disguised.entries
 
 
@@ -192,7 +194,7 @@ COMPLETE = (
     ("balanced", make(), 1),
     (
         "balanced-smoothed",
-        make(labels=ufm.smoothed((4, 4, 4), smoothing=0.2, collapsed=True), bias="free"),
+        make(labels=ufm.labels.smoothed((4, 4, 4), smoothing=0.2, collapsed=True), bias="free"),
         1,
     ),
     ("two-clusters", make((6, 6, 2, 2)), 3),
@@ -203,8 +205,8 @@ COMPLETE = (
     ("squared-penalised-bias", make((4, 4, 4), loss=MSE, bias=0.5), 2),
     ("squared-narrow", make((6, 4, 2), loss=MSE, d=2), 2),
     ("squared-deep", make((6, 4, 2), loss=MSE, widths=(5, 4)), 3),
-    ("focal", make(loss=ufm.Focal(3.0)), 1),
-    ("focal-by-a-jump", make((4,) * 30, loss=ufm.Focal(2.0), d=30), 1),
+    ("focal", make(loss=ufm.losses.Focal(3.0)), 1),
+    ("focal-by-a-jump", make((4,) * 30, loss=ufm.losses.Focal(2.0), d=30), 1),
     ("nonnegative", make((6, 4, 4, 1), features=ufm.domains.Nonnegative()), 3),
     ("nonnegative-squared", make((6, 4, 1), loss=MSE, features=ufm.domains.Nonnegative()), 3),
     ("mixup", make(labels=ufm.mixup(3, 1.0, nodes=4)), 1),
@@ -231,7 +233,7 @@ def test_closed_forms_change_their_rank_at_the_thresholds_and_nowhere_else(probl
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_classes_of_equal_counts_merge_whatever_the_others_are(bias, smoothing, key):
-    labels = ufm.smoothed((7, 4, 4, 4, 2), smoothing=smoothing, collapsed=True)
+    labels = ufm.labels.smoothed((7, 4, 4, 4, 2), smoothing=smoothing, collapsed=True)
     problem = make(labels=labels, bias=bias, d=5)
     found, complete = strengths(problem)
     assert not complete
@@ -259,7 +261,7 @@ def test_other_stationary_points_have_thresholds_of_their_own():
     )
     squared, _ = strengths(make((6, 4, 2), loss=MSE, widths=(5, 4)), of_optimum=False)
     assert len(squared) == 3
-    focal, _ = strengths(make((4,) * 30, loss=ufm.Focal(2.0), d=30), of_optimum=False)
+    focal, _ = strengths(make((4,) * 30, loss=ufm.losses.Focal(2.0), d=30), of_optimum=False)
     limits = ufm.laws.focal_thresholds(30, gamma=2.0)
     assert_allclose(
         [t.strength for t in focal], 2 * np.array([limits.stability, limits.existence]), rtol=1e-14

@@ -43,27 +43,42 @@ from tests.slips.valid import (
 
 # What the library fills in itself and hands out; nobody else has a reason to make one.
 RECORDS = (
-    "BestKnown",
     "Certificate",
-    "Channels",
-    "Classification",
-    "CodeBound",
     "Comparison",
     "Enclosure",
-    "FittedDecay",
-    "HessianSpectrum",
     "LargeCertificate",
-    "LoadedFeatures",
-    "Metrics",
-    "MixedPairs",
     "NoClosedForm",
     "Optimum",
-    "Projection",
-    "Reliability",
     "Result",
     "Solution",
     "SolveFailed",
     "Trajectory",
+    "analysis.BestKnown",
+    "analysis.Channels",
+    "analysis.Classification",
+    "analysis.FittedDecay",
+    "analysis.HessianSpectrum",
+    "analysis.LoadedFeatures",
+    "analysis.Projection",
+    "analysis.Reliability",
+    "certificates.CodeBound",
+    "certificates.Interval",
+    "forms.AbstractForm",
+    "forms.Facts",
+    "forms.Hypothesis",
+    "frames.Code",
+    "labels.MixedPairs",
+    "laws.DeepCandidate",
+    "laws.EtfBranch",
+    "laws.FocalScale",
+    "laws.FocalThresholds",
+    "laws.MergedMinority",
+    "laws.MixupOptimum",
+    "laws.SELI",
+    "losses.LossReport",
+    "metrics.Angles",
+    "metrics.Metrics",
+    "optima.Spectrum",
 )
 CODES = (
     "cell_24",
@@ -77,7 +92,7 @@ CODES = (
 )
 # Names without arguments, or whose arguments are looked at where they are used.
 WITHOUT_ARGUMENTS = (
-    "AbstractLoss",
+    "losses.AbstractLoss",
     "CrossEntropy",
     "MeanSquaredError",
     "domains.AbstractDomain",
@@ -107,7 +122,24 @@ OBSERVABLES = (
     "nc4_agreement",
     "penalty",
 )
-NAMESPACES = ("channels", "domains", "forms", "frames", "laws", "observables", "perturbation")
+NAMESPACES = (
+    "analysis",
+    "certificates",
+    "channels",
+    "domains",
+    "flows",
+    "forms",
+    "frames",
+    "labels",
+    "laws",
+    "losses",
+    "metrics",
+    "model",
+    "observables",
+    "optima",
+    "perturbation",
+    "solvers",
+)
 
 # arguments that several calls share
 words = Argument("of any kind", {"words": "any will do", "empty string": "none will do"})
@@ -190,7 +222,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "collapsed": flag(True),
         "dtype": dtype,
     },
-    "smoothed": {
+    "labels.smoothed": {
         "class_counts": only(COUNTS),
         "smoothing": smoothing,
         "class_weights": optional(only((1.0, 2.0, 3.0))),
@@ -203,18 +235,22 @@ ROWS: dict[str, dict[str, Argument]] = {
         "weights": optional(only(np.ones(4))),
         "dtype": dtype,
     },
-    "step_counts": {
+    "labels.step_counts": {
         "num_majority": count | {"zero": "one group"},
         "num_minority": count | {"zero": "one group"},
         "majority": only(10),
         "minority": only(5),
     },
-    "exponential_counts": {"num_classes": classes, "largest": only(100), "ratio": number(10.0)},
-    "collapse": {
+    "labels.exponential_counts": {
+        "num_classes": classes,
+        "largest": only(100),
+        "ratio": number(10.0),
+    },
+    "labels.collapse": {
         "labels": labels,
         "columns": observed(np.ones((2, 3))) | {"shorter": "another dimension"},
     },
-    "drawn_labels": {"labels": labels, "key": key(), "draws": count},
+    "analysis.drawn_labels": {"labels": labels, "key": key(), "draws": count},
     "SparseLabels": {
         "index": only(LARGE.labels.index),
         "entries": array(LARGE.labels.entries),
@@ -257,19 +293,19 @@ ROWS: dict[str, dict[str, Argument]] = {
         "key": key(),
         "targets": optional(array(np.full((3, 4), 1 / 3))),
     },
-    "AdjustedCrossEntropy": {
+    "losses.AdjustedCrossEntropy": {
         "multiplicative": optional(only(np.ones(3))),
         "additive": optional(array(np.ones(3))),
     },
-    "Focal": {"gamma": weight(2.0)},
+    "losses.Focal": {"gamma": weight(2.0)},
     "domains.Ball": {"radius": number(2.0)},
     "domains.Sphere": {"radius": number(2.0)},
     "domains.Budget": {
         "energy": number(2.0),
         "weights": optional(only((1.0, 2.0))) | {"shorter": "another number of vectors"},
     },
-    "RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
-    "objective": of_point,
+    "losses.RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
+    "model.objective": of_point,
     "large_objective": {"problem": only(LARGE), "params": params},
     "load_features": {
         "path": only(FILE) | {"words": "no such file, which open() says"},
@@ -286,53 +322,57 @@ ROWS: dict[str, dict[str, Argument]] = {
         "class_counts": optional(only(COUNTS)),
         "dtype": dtype,
     },
-    "sampled_mixup": {
+    "labels.sampled_mixup": {
         "class_counts": counts,
         "alpha": alpha,
         "draws": count,
         "key": key(),
         "dtype": dtype,
     },
-    "beta_quadrature": {"alpha": number(1.0) | {"infinite": "one node, 1/2"}, **nodes},
-    "mixing_moment": {"alpha": alpha},
-    "mixed_pairs": {"labels": labels},
+    "labels.beta_quadrature": {"alpha": number(1.0) | {"infinite": "one node, 1/2"}, **nodes},
+    "labels.mixing_moment": {"alpha": alpha},
+    "labels.mixed_pairs": {"labels": labels},
     "laws.mixup_optimum": {"num_classes": classes, "alpha": alpha, **decay, **nodes},
     "laws.mixup_quadrature_error": {"num_classes": classes, "alpha": alpha, **nodes, **decay},
     "laws.mixup_threshold": {"num_classes": classes, "alpha": alpha},
     "laws.manifold_mixup_optimum": {"num_classes": classes, "alpha": alpha, **decay, **nodes},
     "laws.squared_error_mixup_spectrum": {"num_classes": classes, "alpha": alpha, **decay},
-    "channel_coordinates": {"logits": square, "labels": labels},
-    "three_class_projection": {
+    "analysis.channel_coordinates": {"logits": square, "labels": labels},
+    "analysis.three_class_projection": {
         "classifier": observed(np.eye(3)),
         "classes": only((0, 1, 2)),
         "tolerance": number(1e-5),
     },
     # frames and metrics
-    "centring_matrix": {"num_classes": classes, "dtype": dtype},
+    "frames.centring_matrix": {"num_classes": classes, "dtype": dtype},
     "simplex_etf": {"num_classes": classes, "multiplier": number(1.0), **frame},
-    "orthogonal_frame": {"num_classes": classes, "multiplier": number(1.0), **frame},
-    "general_orthogonal_frame": {
+    "frames.orthogonal_frame": {"num_classes": classes, "multiplier": number(1.0), **frame},
+    "frames.general_orthogonal_frame": {
         "lengths": only((1.0, 2.0, 3.0)) | {"shorter": "two vectors"},
         **frame,
     },
-    "gram_distance": {"gram": observed(GRAM), "target": observed(np.eye(3))},
-    "frame_distance": {
+    "frames.gram_distance": {"gram": observed(GRAM), "target": observed(np.eye(3))},
+    "frames.frame_distance": {
         "vectors": observed(FEATURES) | {"shorter": "another dimension"},
         "frame": observed(np.eye(2, 6)) | {"shorter": "another dimension"},
     },
-    "nearest_etf": {"vectors": observed(np.eye(3)) | {"shorter": "another dimension"}},
-    "code_bound": {
+    "frames.nearest_etf": {"vectors": observed(np.eye(3)) | {"shorter": "another dimension"}},
+    "certificates.code_bound": {
         "code": only(ufm.frames.polygon(4)),
         "beta": weight(1.0),
         "theorem": only("A"),
     },
-    "proved_intervals": {
+    "certificates.proved_intervals": {
         "code": only(ufm.frames.polygon(4)),
         "theorem": only("A"),
         "upto": number(2.0),
         "width": number(0.1),
     },
-    "linear_programming_bound": {"num_vectors": only(4), "dim": only(2), "beta": weight(1.0)},
+    "certificates.linear_programming_bound": {
+        "num_vectors": only(4),
+        "dim": only(2),
+        "beta": weight(1.0),
+    },
     "frames.one_vs_rest_margin": {
         "classifier": array(np.eye(3)) | {"shorter": "two rows"},
     },
@@ -350,40 +390,40 @@ ROWS: dict[str, dict[str, Argument]] = {
         "key": key(),
         "dtype": dtype,
     },
-    "class_means": of_metrics,
-    "global_mean": of_metrics,
-    "within_class_cov": of_metrics,
-    "between_class_cov": of_metrics,
-    "class_gram": {**of_metrics, "centre": flag(False)},
-    "cdnv": of_metrics,
-    "nc1_pinv": {**of_metrics, "rcond": optional(weight(1e-8))},
-    "nc1_trace_ratio": of_metrics,
-    "nc2_etf": of_gram,
-    "nc2_gof": {**of_gram, "lengths": optional(only((1.0, 2.0, 3.0)))},
-    "nc2_orthogonal": of_gram,
-    "equinorm": of_gram,
-    "equiangularity": {**of_gram, "floor": weight(0.0)},
-    "nc3_product": {
+    "metrics.class_means": of_metrics,
+    "metrics.global_mean": of_metrics,
+    "metrics.within_class_cov": of_metrics,
+    "metrics.between_class_cov": of_metrics,
+    "metrics.class_gram": {**of_metrics, "centre": flag(False)},
+    "metrics.cdnv": of_metrics,
+    "metrics.nc1_pinv": {**of_metrics, "rcond": optional(weight(1e-8))},
+    "metrics.nc1_trace_ratio": of_metrics,
+    "metrics.nc2_etf": of_gram,
+    "metrics.nc2_gof": {**of_gram, "lengths": optional(only((1.0, 2.0, 3.0)))},
+    "metrics.nc2_orthogonal": of_gram,
+    "metrics.equinorm": of_gram,
+    "metrics.equiangularity": {**of_gram, "floor": weight(0.0)},
+    "metrics.nc3_product": {
         **with_classifier,
         "target": observed(np.eye(3)),
         "num_classes": classes,
         "centre": flag(False),
     },
-    "nc3_self_duality": {
+    "metrics.nc3_self_duality": {
         **with_classifier,
         "num_classes": classes,
         "centre": flag(False),
         "ratios": optional(only((1.0, 2.0, 3.0))),
     },
-    "nc4_agreement": {
+    "metrics.nc4_agreement": {
         **with_classifier,
         "bias": optional(observed(np.zeros(3)) | {"NaN array": "NaN in, NaN out"}),
         "num_classes": classes,
         "tolerance": weight(0.0),
     },
     "measure": {"solution": solution, **tolerances},
-    "measure_params": {**of_point, **tolerances},
-    "measure_features": {
+    "metrics.measure_params": {**of_point, **tolerances},
+    "metrics.measure_features": {
         **with_classifier,
         "bias": optional(observed(np.zeros(3)) | {"NaN array": "NaN in, NaN out"}),
         "num_classes": classes,
@@ -392,7 +432,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "classifier_floor": weight(0.0),
         "tolerance": weight(0.0),
     },
-    "reliability": {
+    "analysis.reliability": {
         "probabilities": only(np.full((3, 3), 1 / 3)),
         "labels": labels,
         "bins": only(5),
@@ -442,36 +482,36 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "compare": {"solution": solution, "optimum": Argument(OPTIMUM, {"optimum": "it is one"})},
     "classify": of_point,
-    "hessian_spectrum": of_point,
+    "analysis.hessian_spectrum": of_point,
     # solving
-    "random_start": {"problem": problem, "key": key(), "std": optional(number(0.1))},
-    "start_from_features": {"problem": problem, "features": square, "key": key()},
-    "start_from_logits": {
+    "solvers.random_start": {"problem": problem, "key": key(), "std": optional(number(0.1))},
+    "flows.start_from_features": {"problem": problem, "features": square, "key": key()},
+    "analysis.start_from_logits": {
         "problem": problem,
         "logits": square,
         "key": key(),
         "noise": weight(1e-3),
     },
-    "Newton": trust_region,
-    "ProjectedNewton": {
+    "solvers.Newton": trust_region,
+    "solvers.ProjectedNewton": {
         **trust_region,
         "faces": budget,
         "decrease": only(1e-2),
         "cut": only(0.3),
         "max_cuts": budget,
     },
-    "LBFGS": {"max_steps": budget, "memory_size": classes},
-    "GradientDescent": {"step_size": number(0.1), "max_steps": budget},
-    "Momentum": {
+    "solvers.LBFGS": {"max_steps": budget, "memory_size": classes},
+    "solvers.GradientDescent": {"step_size": number(0.1), "max_steps": budget},
+    "solvers.Momentum": {
         "step_size": number(0.1),
         "momentum": only(0.9) | {"zero": "none"},
         "max_steps": budget,
     },
-    "Adam": {"step_size": number(0.1), "max_steps": budget},
+    "solvers.Adam": {"step_size": number(0.1), "max_steps": budget},
     "minimise": {
         "problem": problem,
         "key": key(),
-        "solver": optional(only(ufm.Newton())),
+        "solver": optional(only(ufm.solvers.Newton())),
         "starts": only(1),
         "start": absent,
         "resume": absent,
@@ -496,7 +536,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "max_steps": budget,
         **minimising,
     },
-    "fit_features": {
+    "solvers.fit_features": {
         "problem": only(FIXED),
         "bias": array(np.zeros(3)),
         "max_steps": budget,
@@ -512,9 +552,9 @@ ROWS: dict[str, dict[str, Argument]] = {
         "resume": absent,
         "progress": progress,
     },
-    "descend": {
+    "solvers.descend": {
         "problem": problem,
-        "solver": only(ufm.GradientDescent(0.1)),
+        "solver": only(ufm.solvers.GradientDescent(0.1)),
         "steps": only((1, 2)) | {"shorter": "one step"},
         "key": key(),
         "start": absent,
@@ -522,15 +562,15 @@ ROWS: dict[str, dict[str, Argument]] = {
         "keep_params": flag(False),
         "progress": progress,
     },
-    "descend from_a_start": {
+    "solvers.descend from_a_start": {
         "problem": problem,
-        "solver": only(ufm.GradientDescent(0.1)),
+        "solver": only(ufm.solvers.GradientDescent(0.1)),
         "steps": only((1, 2)) | {"shorter": "one step"},
         "start": params,
     },
     "flow": {"problem": problem, "key": key(), "start": absent, **flowing, "polish": flag(False)},
     "flow from_a_start": {"problem": problem, "ts": flowing["ts"], "start": params},
-    "flow_batch": {
+    "flows.flow_batch": {
         "problems": problem,
         "keys": only(jax.random.split(KEY, 2)),
         "starts": absent,
@@ -538,7 +578,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "threads": optional(only(1)),
         "devices": optional(only(jax.local_devices()[:1])),
     },
-    "flow_batch from_starts": {
+    "flows.flow_batch from_starts": {
         "problems": problem,
         "ts": flowing["ts"],
         "starts": only([PARAMS, PARAMS]),
@@ -547,7 +587,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "make": problem,
         "over": only({"lambda_W": [1e-2, 2e-2]}),
         "key": key(),
-        "solver": optional(only(ufm.Newton())),
+        "solver": optional(only(ufm.solvers.Newton())),
         "tolerance": optional(only(1e-8)),
         "ts": absent,
         "flow": absent,

@@ -55,17 +55,19 @@ def adam(gradient, memory, step):
 
 
 RECIPES = (
-    pytest.param(ufm.GradientDescent(STEP), descent, id="gradient-descent"),
-    pytest.param(ufm.Momentum(STEP, momentum=0.9), momentum, id="momentum"),
-    pytest.param(ufm.Adam(STEP), adam, id="adam"),
+    pytest.param(ufm.solvers.GradientDescent(STEP), descent, id="gradient-descent"),
+    pytest.param(ufm.solvers.Momentum(STEP, momentum=0.9), momentum, id="momentum"),
+    pytest.param(ufm.solvers.Adam(STEP), adam, id="adam"),
 )
 
 
 @pytest.mark.parametrize(("solver", "rule"), RECIPES)
 def test_twelve_steps_equal_the_rule_written_out(solver, rule, key):
     problem = problem_of(collapsed=False, bias="free")
-    start = ufm.random_start(problem, key=key, std=0.1)
-    trajectory = ufm.descend(problem, solver, steps=[0, 5, 12], start=start, keep_params=True)
+    start = ufm.solvers.random_start(problem, key=key, std=0.1)
+    trajectory = ufm.solvers.descend(
+        problem, solver, steps=[0, 5, 12], start=start, keep_params=True
+    )
     W, H, b = numpy_run(
         rule,
         12,
@@ -79,15 +81,15 @@ def test_twelve_steps_equal_the_rule_written_out(solver, rule, key):
     np.testing.assert_allclose(trajectory.final.bias, b, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(trajectory.params.features[0], start.features)
     np.testing.assert_allclose(
-        trajectory.value[2], ufm.objective(problem, trajectory.final), rtol=1e-15
+        trajectory.value[2], ufm.model.objective(problem, trajectory.final), rtol=1e-15
     )
 
 
 @pytest.mark.parametrize(("solver", "rule"), RECIPES)
 def test_minimise_takes_the_same_steps(solver, rule, key):
     problem = problem_of(collapsed=False)
-    start = ufm.random_start(problem, key=key, std=0.1)
-    trajectory = ufm.descend(problem, solver, steps=[25], start=start)
+    start = ufm.solvers.random_start(problem, key=key, std=0.1)
+    trajectory = ufm.solvers.descend(problem, solver, steps=[25], start=start)
     solution = ufm.minimise(
         problem, start=start, solver=type(solver)(STEP, max_steps=25), tolerance=1e-15
     )
@@ -100,10 +102,11 @@ def test_minimise_takes_the_same_steps(solver, rule, key):
 @pytest.mark.parametrize(("solver", "rule"), RECIPES)
 def test_a_collapsed_run_is_the_full_run_of_equal_samples(solver, rule, key):
     collapsed, full = problem_of(collapsed=True), problem_of(collapsed=False)
-    start = ufm.random_start(collapsed, key=key, std=0.1)
+    start = ufm.solvers.random_start(collapsed, key=key, std=0.1)
     spread = ufm.Params(start.weights, start.features[:, full.labels.class_index])
     runs = [
-        ufm.descend(p, solver, steps=[30], start=s) for p, s in ((collapsed, start), (full, spread))
+        ufm.solvers.descend(p, solver, steps=[30], start=s)
+        for p, s in ((collapsed, start), (full, spread))
     ]
     np.testing.assert_allclose(runs[0].value, runs[1].value, rtol=1e-12)
     np.testing.assert_allclose(
@@ -126,11 +129,11 @@ def test_observables_are_recorded_and_frozen_weights_stay(key):
         "top": lambda problem, params: params.logits.max(),
         "bottom": lambda problem, params: params.logits.min(axis=0),
     }
-    trajectory = ufm.descend(
+    trajectory = ufm.solvers.descend(
         problem,
-        ufm.GradientDescent(0.5),
+        ufm.solvers.GradientDescent(0.5),
         steps=[0, 10],
-        start=ufm.random_start(problem, key=key, std=0.1),
+        start=ufm.solvers.random_start(problem, key=key, std=0.1),
         observables=observables,
     )
     np.testing.assert_array_equal(trajectory.final.weights[0], W)
@@ -143,7 +146,9 @@ def test_observables_are_recorded_and_frozen_weights_stay(key):
 
 def test_divergence_is_said_and_padded_with_nan(key):
     problem = problem_of(collapsed=False)
-    trajectory = ufm.descend(problem, ufm.GradientDescent(1e3), steps=[0, 500, 1000], key=key)
+    trajectory = ufm.solvers.descend(
+        problem, ufm.solvers.GradientDescent(1e3), steps=[0, 500, 1000], key=key
+    )
     assert trajectory.result is ufm.Result.DIVERGED
     assert np.isfinite(trajectory.value[0])
     assert np.isnan(trajectory.value[2])
@@ -153,37 +158,37 @@ def test_divergence_is_said_and_padded_with_nan(key):
     ("call", "message"),
     [
         pytest.param(
-            lambda p, k: ufm.GradientDescent(0.0),
+            lambda p, k: ufm.solvers.GradientDescent(0.0),
             "`step_size` must be finite and > 0; got 0.0",
             id="step-size",
         ),
         pytest.param(
-            lambda p, k: ufm.Momentum(0.1, momentum=1.0),
+            lambda p, k: ufm.solvers.Momentum(0.1, momentum=1.0),
             r"`momentum` must lie in \[0, 1\); got 1.0",
             id="momentum",
         ),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Newton(), steps=[1], key=k),
+            lambda p, k: ufm.solvers.descend(p, ufm.solvers.Newton(), steps=[1], key=k),
             "`solver` must be a GradientDescent",
             id="not-first-order",
         ),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[2, 1], key=k),
+            lambda p, k: ufm.solvers.descend(p, ufm.solvers.Adam(0.1), steps=[2, 1], key=k),
             "`steps` must be increasing whole numbers",
             id="decreasing",
         ),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[0.5], key=k),
+            lambda p, k: ufm.solvers.descend(p, ufm.solvers.Adam(0.1), steps=[0.5], key=k),
             "`steps` must be increasing whole numbers",
             id="fraction",
         ),
         pytest.param(
-            lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1]),
+            lambda p, k: ufm.solvers.descend(p, ufm.solvers.Adam(0.1), steps=[1]),
             "exactly one of `key` and `start` must be given",
             id="no-start",
         ),
         pytest.param(
-            lambda p, k: ufm.random_start(p, key=k, std=0.0),
+            lambda p, k: ufm.solvers.random_start(p, key=k, std=0.0),
             "`std` must be finite and > 0; got 0.0",
             id="std",
         ),

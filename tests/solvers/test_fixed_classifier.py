@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import ufm
-from ufm.mixtures import sampled_mixup
+from ufm.labels.mixtures import sampled_mixup
 from ufm.optima import channels
 from ufm.solvers import fixed_classifier
 from ufm.solvers.fixed_classifier import fit_features
@@ -92,7 +92,7 @@ def test_the_fast_path_equals_the_slow_one(K, monkeypatch):
             atol=1e-13 * np.abs(slow.params.features).max(),
         )
         assert_allclose(fast.value, slow.value, rtol=1e-14)
-        assert_allclose(fast.value, ufm.objective(problem, fast.params), rtol=1e-14)
+        assert_allclose(fast.value, ufm.model.objective(problem, fast.params), rtol=1e-14)
 
 
 @pytest.mark.parametrize("K", [2, 10, 1000])
@@ -123,9 +123,9 @@ CASES = (
     (
         "rescaled-squared-error",
         _random(5, 6),
-        {"loss": ufm.RescaledSquaredError(length=2.0, weight=3.0)},
+        {"loss": ufm.losses.RescaledSquaredError(length=2.0, weight=3.0)},
     ),
-    ("adjusted", _random(5, 6), {"loss": ufm.AdjustedCrossEntropy(additive=np.arange(5.0))}),
+    ("adjusted", _random(5, 6), {"loss": ufm.losses.AdjustedCrossEntropy(additive=np.arange(5.0))}),
 )
 
 
@@ -141,7 +141,7 @@ def test_against_the_general_minimiser(W, options, key):
     solution, general = fit_features(problem), ufm.minimise(problem, key=key)
     assert solution.result is general.result is ufm.Result.CONVERGED
     assert float(solution.grad_norm) < 1e-11
-    assert_allclose(solution.value, ufm.objective(problem, solution.params), rtol=1e-14)
+    assert_allclose(solution.value, ufm.model.objective(problem, solution.params), rtol=1e-14)
     assert_allclose(solution.value, general.value, rtol=1e-13)
     # the general one stops at a gradient of 1e-12, which the conditioning of the problem multiplies
     size = np.abs(general.params.features).max()
@@ -172,7 +172,7 @@ def test_a_given_bias_is_held():
     assert_allclose(solution.params.bias, bias, rtol=0, atol=0)
 
     def value(features):
-        return ufm.objective(
+        return ufm.model.objective(
             problem, ufm.Params(problem.fixed_weights, features, solution.params.bias)
         )
 
@@ -227,7 +227,7 @@ REFUSED = (
     ("bias-unasked", {}, {"bias": np.zeros(3)}, "`bias` must be None"),
     ("bias-shape", {"bias": 0.1}, {"bias": np.zeros(4)}, r"shape \(3,\); got \(4,\)"),
     ("no-decay", {"decay": 0.0}, {}, "`lambda_H` must be finite and > 0"),
-    ("not-convex", {"loss": ufm.Focal(2.0)}, {}, "must be convex.*Focal"),
+    ("not-convex", {"loss": ufm.losses.Focal(2.0)}, {}, "must be convex.*Focal"),
     (
         "nonnegative",
         {"features": ufm.domains.Nonnegative()},

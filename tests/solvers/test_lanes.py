@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.sweeps import sweep
+from ufm.sweeping.sweeps import sweep
 
 DECAYS = (1e-4, 1e-3, 1e-2, 3e-2)
 
@@ -23,7 +23,7 @@ def test_a_lane_has_the_path_of_newton(max_steps, key):
 
     Where they leave it decides what every later one costs.
     """
-    solver = ufm.Newton(max_steps=max_steps)
+    solver = ufm.solvers.Newton(max_steps=max_steps)
     lanes = sweep(
         make,
         {"lam": DECAYS, "seed": range(4)},

@@ -80,16 +80,22 @@ SOLVED_BY_HAND = (
 
 
 @pytest.mark.parametrize(
-    "solver", [pytest.param(ufm.Newton(), id="newton"), pytest.param(ufm.LBFGS(), id="lbfgs")]
+    "solver",
+    [
+        pytest.param(ufm.solvers.Newton(), id="newton"),
+        pytest.param(ufm.solvers.LBFGS(), id="lbfgs"),
+    ],
 )
 @pytest.mark.parametrize(("problem", "value"), SOLVED_BY_HAND)
 def test_value_by_hand(problem, value, solver, key):
-    tolerance = TOLERANCES.gradient if isinstance(solver, ufm.Newton) else 1e-9
+    tolerance = TOLERANCES.gradient if isinstance(solver, ufm.solvers.Newton) else 1e-9
     solution = ufm.minimise(problem, key=key, solver=solver, tolerance=tolerance)
     assert solution.result is ufm.Result.CONVERGED
     assert solution.grad_norm <= tolerance
     np.testing.assert_allclose(solution.value, value, rtol=TOLERANCES.value)
-    np.testing.assert_allclose(ufm.objective(problem, solution.params), solution.value, rtol=1e-14)
+    np.testing.assert_allclose(
+        ufm.model.objective(problem, solution.params), solution.value, rtol=1e-14
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,9 +103,9 @@ def test_value_by_hand(problem, value, solver, key):
     [
         # the loss is 0.5 |z - q|^2 / N with n = 9: curvature along W and H at the optimum is below
         # 1, so these steps are stable
-        pytest.param(ufm.GradientDescent(1.0), id="gradient-descent"),
-        pytest.param(ufm.Momentum(1.0, momentum=0.9), id="momentum"),
-        pytest.param(ufm.Adam(0.02), id="adam"),
+        pytest.param(ufm.solvers.GradientDescent(1.0), id="gradient-descent"),
+        pytest.param(ufm.solvers.Momentum(1.0, momentum=0.9), id="momentum"),
+        pytest.param(ufm.solvers.Adam(0.02), id="adam"),
     ],
 )
 def test_first_order_reaches_the_same_value(solver, key):
@@ -115,7 +121,7 @@ def test_newton_leaves_the_saddle_at_the_origin(scale, bias, key):
     problem = squared_error((12, 6, 3), bias=bias, collapsed=False)
     expected = ufm.minimise(problem, key=key).value
     solution = ufm.minimise(
-        problem, start=ufm.random_start(problem, key=jax.random.fold_in(key, 1), std=scale)
+        problem, start=ufm.solvers.random_start(problem, key=jax.random.fold_in(key, 1), std=scale)
     )
     assert solution.result is ufm.Result.CONVERGED
     np.testing.assert_allclose(solution.value, expected, rtol=TOLERANCES.value)
@@ -158,7 +164,7 @@ def test_collapsed_and_full_have_the_same_optimum(key):
     )
     solutions = [ufm.minimise(problem, key=key) for problem in (full, collapsed)]
     np.testing.assert_allclose(solutions[0].value, solutions[1].value, rtol=TOLERANCES.value)
-    means = ufm.collapse(full.labels, solutions[0].logits)
+    means = ufm.labels.collapse(full.labels, solutions[0].logits)
     np.testing.assert_allclose(means, solutions[1].logits, atol=TOLERANCES.array)
     np.testing.assert_allclose(
         solutions[0].logits, solutions[1].logits[:, full.labels.class_index], atol=TOLERANCES.array
@@ -211,7 +217,7 @@ def test_sweeping_numbers_does_not_recompile(key):
 def test_out_of_budget_says_so_and_resumes_to_the_same_point(key):
     problem = squared_error((12, 6, 3), widths=(6, 6))
     whole = ufm.minimise(problem, key=key)
-    part = ufm.minimise(problem, key=key, solver=ufm.Newton(max_steps=3))
+    part = ufm.minimise(problem, key=key, solver=ufm.solvers.Newton(max_steps=3))
     assert part.result is ufm.Result.MAX_STEPS
     assert part.num_steps == 3
     rest = ufm.minimise(problem, resume=part)
@@ -227,7 +233,7 @@ def test_interrupted_run_comes_back_and_resumes(key, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    solver = ufm.Momentum(1.0)
+    solver = ufm.solvers.Momentum(1.0)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_continue", stop)
         part = ufm.minimise(problem, key=key, solver=solver)
@@ -241,12 +247,14 @@ def test_interrupted_run_comes_back_and_resumes(key, monkeypatch):
 def test_throw_raises_and_keeps_the_solution(key):
     problem = squared_error((9, 9, 9))
     with pytest.raises(ufm.SolveFailed, match="MAX_STEPS") as caught:
-        ufm.minimise(problem, key=key, solver=ufm.Newton(max_steps=1), throw=True)
+        ufm.minimise(problem, key=key, solver=ufm.solvers.Newton(max_steps=1), throw=True)
     assert caught.value.solution.num_steps == 1
 
 
 def test_a_step_too_long_diverges_and_says_so(key):
-    solution = ufm.minimise(squared_error((9, 9, 9)), key=key, solver=ufm.GradientDescent(1e3))
+    solution = ufm.minimise(
+        squared_error((9, 9, 9)), key=key, solver=ufm.solvers.GradientDescent(1e3)
+    )
     assert solution.result is ufm.Result.DIVERGED
 
 
@@ -271,13 +279,13 @@ def test_solver_coordinates_round_trip_and_bound_the_norm(loss, key):
     problem = ufm.Problem(
         labels, loss=loss, widths=(4, 7), lambda_W=(0.3, 0.01), lambda_H=0.02, bias=0.5
     )
-    params = ufm.random_start(problem, key=key)
+    params = ufm.solvers.random_start(problem, key=key)
     back = to_params(problem, to_flat(problem, params))
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(back), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
     flat = to_flat(problem, params)
     np.testing.assert_allclose(
-        flat_objective(problem, flat), ufm.objective(problem, params), rtol=1e-14
+        flat_objective(problem, flat), ufm.model.objective(problem, params), rtol=1e-14
     )
     assert jnp.sum(flat**2) <= 2 * flat_objective(problem, flat)
 
@@ -346,12 +354,16 @@ def test_a_minimiser_needs_decay(key):
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        pytest.param(ufm.Newton(max_steps=2), ufm.LBFGS(), id="another-class"),
-        pytest.param(ufm.LBFGS(max_steps=2), ufm.Newton(), id="the-other-way"),
+        pytest.param(ufm.solvers.Newton(max_steps=2), ufm.solvers.LBFGS(), id="another-class"),
+        pytest.param(ufm.solvers.LBFGS(max_steps=2), ufm.solvers.Newton(), id="the-other-way"),
         pytest.param(
-            ufm.LBFGS(max_steps=2, memory_size=3), ufm.LBFGS(memory_size=4), id="another-memory"
+            ufm.solvers.LBFGS(max_steps=2, memory_size=3),
+            ufm.solvers.LBFGS(memory_size=4),
+            id="another-memory",
         ),
-        pytest.param(ufm.Adam(1e-2, max_steps=2), ufm.Momentum(1e-2), id="another-rule"),
+        pytest.param(
+            ufm.solvers.Adam(1e-2, max_steps=2), ufm.solvers.Momentum(1e-2), id="another-rule"
+        ),
     ],
 )
 def test_resume_refuses_another_solver(first, second, key):
@@ -364,6 +376,6 @@ def test_resume_refuses_another_solver(first, second, key):
 
 
 def test_resume_refuses_another_problem(key):
-    part = ufm.minimise(PROBLEM, key=key, solver=ufm.Newton(max_steps=1))
+    part = ufm.minimise(PROBLEM, key=key, solver=ufm.solvers.Newton(max_steps=1))
     with pytest.raises(ValueError, match="`resume` must be a solution of the same problem"):
         ufm.minimise(squared_error((9, 9, 9), lambda_H=0.01), resume=part)

@@ -146,7 +146,7 @@ PROBLEMS = {
     "cross-entropy": make(),
     "free-bias": make(bias="free", lam=1e-4),
     "squared-error-penalised-bias": make(bias=0.1, loss=ufm.MeanSquaredError()),
-    "not-convex": make(loss=ufm.Focal(2.0)),
+    "not-convex": make(loss=ufm.losses.Focal(2.0)),
     "d-below-K": make(widths=(2,), lam=1e-3),
     "long-tail": make((50, 9, 3, 1), lam=1e-3),
     "deep": make(widths=(5, 4), lam=2e-3),
@@ -167,17 +167,21 @@ def table(*names: str, others: str):
 
 @table("cross-entropy", "free-bias", "squared-error-penalised-bias", others="deep")
 def test_each_step_of_newton_is_that_of_the_twin(name, numbers, key):
-    problem, solver = PROBLEMS[name], ufm.Newton(**numbers)
+    problem, solver = PROBLEMS[name], ufm.solvers.Newton(**numbers)
     twin = Twin(problem, solver)
-    states = trajectory(problem, solver, to_flat(problem, ufm.random_start(problem, key=key)))
+    states = trajectory(
+        problem, solver, to_flat(problem, ufm.solvers.random_start(problem, key=key))
+    )
     follow(twin, twin.newton, states, lambda state: state.memory)
 
 
 @table("free-bias", "nonnegative", "nonnegative-free-bias", others="nonnegative-deep")
 def test_each_step_of_the_projected_form_is_that_of_the_twin(name, numbers, key):
-    problem, solver = PROBLEMS[name], ufm.ProjectedNewton(**numbers)
+    problem, solver = PROBLEMS[name], ufm.solvers.ProjectedNewton(**numbers)
     twin = Twin(problem, solver)
-    states = trajectory(problem, solver, to_flat(problem, ufm.random_start(problem, key=key)))
+    states = trajectory(
+        problem, solver, to_flat(problem, ufm.solvers.random_start(problem, key=key))
+    )
     follow(twin, twin.projected, states, lambda state: state.memory.trust)
 
 
@@ -205,8 +209,8 @@ def follow(twin: Twin, step, states, trust_of) -> None:
 
 @table(*(list(PROBLEMS)[:6]), others="long-tail")
 def test_each_step_of_the_lanes_is_that_of_newton(name, numbers, key):
-    problem, solver = PROBLEMS[name], ufm.Newton(**numbers)
-    starts = [ufm.random_start(problem, key=k) for k in jax.random.split(key, 3)]
+    problem, solver = PROBLEMS[name], ufm.solvers.Newton(**numbers)
+    starts = [ufm.solvers.random_start(problem, key=k) for k in jax.random.split(key, 3)]
     flats = jnp.stack([to_flat(problem, start) for start in starts])
     stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, *leaf.shape)), problem)
     lanes = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), queue_of(stacked))
@@ -244,6 +248,6 @@ def test_each_step_of_the_lanes_is_that_of_newton(name, numbers, key):
     ],
 )
 def test_numbers_that_make_no_method_are_refused(numbers, message):
-    for solver in (ufm.Newton, ufm.ProjectedNewton):
+    for solver in (ufm.solvers.Newton, ufm.solvers.ProjectedNewton):
         with pytest.raises(ValueError, match=message):
             solver(**numbers)

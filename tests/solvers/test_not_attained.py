@@ -14,8 +14,8 @@ TARGETS = np.eye(4)[:, [0, 1, 3, 3]]
 CE = ufm.CrossEntropy()
 LOSSES = (
     pytest.param(CE, id="ce"),
-    pytest.param(ufm.AdjustedCrossEntropy(additive=[0.0, 1.0, 2.0, 3.0]), id="adjusted"),
-    pytest.param(ufm.Focal(1.0), id="focal"),
+    pytest.param(ufm.losses.AdjustedCrossEntropy(additive=[0.0, 1.0, 2.0, 3.0]), id="adjusted"),
+    pytest.param(ufm.losses.Focal(1.0), id="focal"),
 )
 WORDS = (
     r"`labels` must give every class some target .*infimum is not attained.*no target for class 2"
@@ -59,12 +59,12 @@ def test_the_bias_does_run_away(key):
     Ever lower along the bias of the absent class, and no bound forbids it.
     """
     problem = problem_of(CE)
-    start = ufm.random_start(problem, key=key)
+    start = ufm.solvers.random_start(problem, key=key)
     values = []
     for depth in (0.0, 10.0, 20.0):
         bias = start.bias.at[2].add(-depth)
         values.append(
-            float(ufm.objective(problem, ufm.Params(start.weights, start.features, bias)))
+            float(ufm.model.objective(problem, ufm.Params(start.weights, start.features, bias)))
         )
     assert values[0] > values[1] > values[2]
     certificate = ufm.certify(problem, start)

@@ -92,7 +92,7 @@ def test_the_optimality_conditions(problem, key):
 
 def test_bounds_are_on_the_features(key):
     problem = make(bias="free", widths=(5, 4))
-    params = ufm.random_start(problem, key=key)
+    params = ufm.solvers.random_start(problem, key=key)
     marked = ufm.Params(
         tuple(jnp.zeros_like(W) for W in params.weights),
         jnp.ones_like(params.features),
@@ -138,7 +138,7 @@ def test_every_start_converges(key):
 
 def test_start_and_resume(key):
     problem = make()
-    start = ufm.random_start(problem, key=key)
+    start = ufm.solvers.random_start(problem, key=key)
     assert np.min(np.asarray(start.features)) >= 0
     short = ufm.minimise(problem, start=start, solver=ProjectedNewton(max_steps=2))
     assert short.result is ufm.Result.MAX_STEPS
@@ -163,15 +163,19 @@ def test_sweeping_decay_does_not_recompile(key):
 
 REFUSALS = (
     pytest.param(
-        lambda p, k: ufm.minimise(p, key=k, solver=ufm.Newton()),
+        lambda p, k: ufm.minimise(p, key=k, solver=ufm.solvers.Newton()),
         r"`solver`.*got Newton",
         id="newton",
     ),
     pytest.param(
-        lambda p, k: ufm.minimise(p, key=k, solver=ufm.LBFGS()), r"`solver`.*got LBFGS", id="lbfgs"
+        lambda p, k: ufm.minimise(p, key=k, solver=ufm.solvers.LBFGS()),
+        r"`solver`.*got LBFGS",
+        id="lbfgs",
     ),
     pytest.param(
-        lambda p, k: ufm.minimise(p, key=k, solver=ufm.Adam(0.1)), r"`solver`.*got Adam", id="adam"
+        lambda p, k: ufm.minimise(p, key=k, solver=ufm.solvers.Adam(0.1)),
+        r"`solver`.*got Adam",
+        id="adam",
     ),
     pytest.param(
         lambda p, k: ufm.flow(p, ts=[1.0], key=k),
@@ -179,13 +183,13 @@ REFUSALS = (
         id="flow",
     ),
     pytest.param(
-        lambda p, k: ufm.descend(p, ufm.Adam(0.1), steps=[1], key=k),
+        lambda p, k: ufm.solvers.descend(p, ufm.solvers.Adam(0.1), steps=[1], key=k),
         r"`problem.features` must be unconstrained",
         id="descend",
     ),
     pytest.param(
         lambda p, k: ufm.minimise(
-            p, start=ufm.random_start(make(features=ufm.domains.Real()), key=k)
+            p, start=ufm.solvers.random_start(make(features=ufm.domains.Real()), key=k)
         ),
         r"`start.features` must be >= 0",
         id="start",

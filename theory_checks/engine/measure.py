@@ -136,7 +136,7 @@ class Point:
     @functools.cached_property
     def class_means(self) -> np.ndarray:
         """Class means of the features, (d, K)."""
-        return np.asarray(ufm.collapse(self.problem.labels, self.params.features))
+        return np.asarray(ufm.labels.collapse(self.problem.labels, self.params.features))
 
     @functools.cached_property
     def logits(self) -> np.ndarray:

@@ -68,7 +68,7 @@ def circle_value(beta: float, s: Setup) -> float:
 
 def point_at(problem: ufm.Problem, class_logits) -> ufm.Params:
     """The point with these class-level logits and balanced factors."""
-    return ufm.start_from_logits(problem, class_logits, key=jax.random.key(0), noise=0.0)
+    return ufm.analysis.start_from_logits(problem, class_logits, key=jax.random.key(0), noise=0.0)
 
 
 def gradient_claim(
@@ -94,10 +94,10 @@ def gradient_claim(
     )
 
 
-_value_and_gradient = jax.jit(jax.value_and_grad(ufm.objective, argnums=1))
+_value_and_gradient = jax.jit(jax.value_and_grad(ufm.model.objective, argnums=1))
 
 
-def best_known(case: Case) -> ufm.BestKnown:
+def best_known(case: Case) -> ufm.analysis.BestKnown:
     """The search of a case.
 
     Random starts and starts of low rank, which know nothing of the structures in closed form.
@@ -115,7 +115,9 @@ def best_known(case: Case) -> ufm.BestKnown:
 
 
 @functools.cache
-def _best_known(counts, widths, lambda_W, lambda_H, bias, starts: int, seed: int) -> ufm.BestKnown:
+def _best_known(
+    counts, widths, lambda_W, lambda_H, bias, starts: int, seed: int
+) -> ufm.analysis.BestKnown:
     problem = entropy_problem(
         counts, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias
     )

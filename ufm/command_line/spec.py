@@ -82,7 +82,7 @@ class Spec:
         """`sweep` of it into a store."""
         import jax
 
-        from ufm.sweeps import sweep
+        from ufm.sweeping.sweeps import sweep
 
         make = functools.partial(problem_of, **self.problem)
         solver = solver_of(self.solver, self.max_steps)

@@ -26,7 +26,8 @@ from ufm._validate import (
     require_real,
     require_whole,
 )
-from ufm.labels import Labels, checked_counts, require_smoothing
+from ufm.labels import Labels
+from ufm.labels.base import checked_counts, require_smoothing
 
 
 class SparseLabels(eqx.Module):

@@ -1,6 +1,7 @@
 """Losses of samples, as functions of their logits, with their convex conjugates."""
 
-from ufm.losses.base import AbstractLoss, loss_and_dual
+from ufm.losses.base import AbstractLoss
+from ufm.losses.base import loss_and_dual as loss_and_dual
 from ufm.losses.focal import Focal
 from ufm.losses.inspection import LossReport, check_loss
 from ufm.losses.softmax import AdjustedCrossEntropy, CrossEntropy
@@ -15,5 +16,4 @@ __all__ = [
     "MeanSquaredError",
     "RescaledSquaredError",
     "check_loss",
-    "loss_and_dual",
 ]

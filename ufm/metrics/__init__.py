@@ -8,7 +8,9 @@ from ufm.metrics.geometry import (
     nc2_etf,
     nc2_gof,
     nc2_orthogonal,
-    vector_norms,
+)
+from ufm.metrics.geometry import (
+    vector_norms as vector_norms,
 )
 from ufm.metrics.moments import (
     between_class_cov,
@@ -41,6 +43,5 @@ __all__ = [
     "nc3_product",
     "nc3_self_duality",
     "nc4_agreement",
-    "vector_norms",
     "within_class_cov",
 ]

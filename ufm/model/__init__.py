@@ -17,3 +17,5 @@ from ufm.model.value import fit as fit
 from ufm.model.value import objective as objective
 from ufm.model.value import objective_error as objective_error
 from ufm.model.value import terms_of_sum as terms_of_sum
+
+__all__ = ["Params", "Problem", "objective"]

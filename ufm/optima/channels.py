@@ -186,8 +186,8 @@ def channel(num_classes: int, lam, *, strength) -> Channel:
     Returns a `Channel`. Raises `ValueError` for K < 2, λ outside [0, 1] and s <= 0.
 
     Source: derived here; Fisher, Meng & Papyan 2024 derive the optimal features for a simplex ETF.
-    Does not hold for a classifier that is not a simplex ETF (see `ufm.fit_features`), nor with a
-    bias that is not constant over classes.
+    Does not hold for a classifier that is not a simplex ETF (see `ufm.solvers.fit_features`), nor
+    with a bias that is not constant over classes.
     """
     K, s = require_whole("num_classes", num_classes, least=2), _strengths(strength)
     require_each("lam", lam, lambda lam: (lam >= 0) & (lam <= 1), "be in [0, 1]")

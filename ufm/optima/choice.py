@@ -81,7 +81,7 @@ def what_works(facts: Facts) -> tuple[str, ...]:
             "ufm.laws.etf_branch and ufm.laws.deep_candidates",
             deep and not frozen and not facts.anchored,
         ),
-        ("ufm.fit_features", frozen and facts.loss.convex and free),
+        ("ufm.solvers.fit_features", frozen and facts.loss.convex and free),
         ("ufm.channels", frozen and facts.loss.name == "cross-entropy" and free),
         ("ufm.perturbation", facts.anchored and facts.loss.least_squares),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ufm._validate import require_choice
-from ufm.labels import host_counts
+from ufm.labels.base import host_counts
 from ufm.optima.facts import Facts
 
 

@@ -88,7 +88,7 @@ def plain_decay(facts: Facts) -> Iterator[Hypothesis]:
     The decay is a Schatten norm of the product.
     """
     yield equal_weights(facts)
-    hint = "free weights (for fixed ones see ufm.fit_features and ufm.channels)"
+    hint = "free weights (for fixed ones see ufm.solvers.fit_features and ufm.channels)"
     yield Hypothesis("weights", not facts.frozen, hint, "`fixed_weights`", 3)
     yield Hypothesis(
         "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3

@@ -19,7 +19,13 @@ import numpy as np
 
 from ufm._roots import root_between
 from ufm._validate import require, require_positive, require_whole
-from ufm.mixtures import MOST_NODES, beta_quadrature, mixing_moment, require_alpha, require_nodes
+from ufm.labels.mixtures import (
+    MOST_NODES,
+    beta_quadrature,
+    mixing_moment,
+    require_alpha,
+    require_nodes,
+)
 from ufm.optima.channels import Channel, same_class_gap
 from ufm.optima.inversion import Floats
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ufm._validate import require, require_finite
-from ufm.labels import host_counts
+from ufm.labels.base import host_counts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,7 +22,7 @@ import numpy as np
 
 from ufm._roots import past_root, root_between
 from ufm._validate import require
-from ufm.labels import host_counts
+from ufm.labels.base import host_counts
 
 # A block counts as zero when the slope that would free it exceeds its price by no more than
 # rounding.

@@ -27,6 +27,7 @@ from ufm._validate import (
     require_instance,
     require_whole,
 )
+from ufm.batch.executor import run_blocks, worker_count
 from ufm.losses.rows import AbstractRows, sums
 from ufm.model import (
     Params,
@@ -37,7 +38,6 @@ from ufm.model import (
     with_canonical_loss,
 )
 from ufm.solution import Result, Solution
-from ufm.solvers.batched_flow import run_blocks, worker_count
 from ufm.solvers.column_newton import newton, rows_of
 from ufm.solvers.coordinates import relative_norm
 from ufm.solvers.frame_newton import frame_newton

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ufm._batching import over_lanes
+from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result
 from ufm.solvers.coordinates import to_flat, to_params

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ufm._batching import over_lanes
 from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
@@ -21,6 +20,7 @@ from ufm._validate import (
     require_one_of,
     require_whole,
 )
+from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import merit_size, to_flat, to_params, value_of
@@ -188,7 +188,7 @@ def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> Abstract
     default = _PROJECTED if any(domain.nonnegative for domain in domains.values()) else _NEWTON
     if solver is None:
         return default
-    require_instance("solver", solver, AbstractSolver, "a solver instance such as ufm.Newton()")
+    require_instance("solver", solver, AbstractSolver, "a solver such as ufm.solvers.Newton()")
     for name, domain in domains.items():
         words = f"`solver` must be a {type(default).__name__}() (the default) for {name}={domain}"
         require(solver.covers(domain), words, type(solver).__name__)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._batching import one_by_one
 from ufm._validate import require_instance, require_key, require_positive
+from ufm.batch.layout import one_by_one
 from ufm.model import Params, Problem, require_decay
 
 # From this ratio of sides on, the singular values of a Gaussian matrix lie within a third of each

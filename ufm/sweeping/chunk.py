@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._batching import SAME, SHARED, over_lanes, shared_out
+from ufm.batch.executor import SAME, SHARED, shared_out
+from ufm.batch.layout import over_lanes
 from ufm.certificates.bound import certify
+from ufm.flows import flow_batch
 from ufm.metrics import Metrics, measure_params
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result, Trajectory
-from ufm.solvers import flow_batch
 from ufm.solvers.lanes import minimise_lanes, start_lanes, widened
 from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver

@@ -39,10 +39,12 @@ def problem_of(bias=None, M=2):
 def refutation(claimed, *, bias=None, M=2):
     """A random point held against a claimed value."""
     problem = problem_of(bias, M)
-    params = ufm.random_start(problem, key=jax.random.key(1))
+    params = ufm.solvers.random_start(problem, key=jax.random.key(1))
     if bias is not None:
         params = ufm.Params(params.weights, params.features, jax.numpy.arange(3.0))
-    return Refutation.at("a point", claimed, problem, params), float(ufm.objective(problem, params))
+    return Refutation.at("a point", claimed, problem, params), float(
+        ufm.model.objective(problem, params)
+    )
 
 
 @pytest.mark.parametrize("M", [1, 2, 3])

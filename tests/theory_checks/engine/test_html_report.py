@@ -139,9 +139,9 @@ def refuted(case):
     problem = registry.one_hot_problem(
         (2, 1), widths=(3, 2), lambda_W=0.1, lambda_H=0.1, loss="CrossEntropy", collapsed=True
     )
-    params = ufm.random_start(problem, key=jax.random.key(0))
+    params = ufm.solvers.random_start(problem, key=jax.random.key(0))
     yield WITNESS
-    yield Refutation.at("a point", 2 * float(ufm.objective(problem, params)), problem, params)
+    yield Refutation.at("a point", 2 * float(ufm.model.objective(problem, params)), problem, params)
 
 
 INSIDE, OUTSIDE = (

@@ -25,7 +25,7 @@ LABELS = ufm.one_hot((3, 2, 1), collapsed=True)
 class Secret(ufm.MeanSquaredError):
     """A loss without an interval form."""
 
-    enclose = ufm.AbstractLoss.enclose
+    enclose = ufm.losses.AbstractLoss.enclose
 
 
 def problem_of(loss=None):

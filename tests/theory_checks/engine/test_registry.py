@@ -99,7 +99,7 @@ def test_unconverged_solve_is_an_error_not_a_failure():
     case = Case("two steps", Setting.INSIDE, parameters)
 
     def function(_):
-        solve(case, solver=ufm.Newton(max_steps=1))
+        solve(case, solver=ufm.solvers.Newton(max_steps=1))
         yield TRUE
 
     row = only_row(registry_with(function))

@@ -9,8 +9,8 @@ import pytest
 
 import ufm
 from theory_checks.papers.fisher2024 import formulas
-from ufm.calibration import reliability
-from ufm.mixtures import beta_quadrature, mixup
+from ufm.analysis.calibration import reliability
+from ufm.labels.mixtures import beta_quadrature, mixup
 from ufm.optima import channels
 from ufm.optima.joint_mixup import mixup_optimum, mixup_threshold
 
@@ -130,7 +130,9 @@ def test_translation_of_the_normalisation():
             z = W @ h
             total += (np.log(np.exp(z).sum()) - q @ z) / N**2 + decay / 2 * h @ h
     np.testing.assert_allclose(
-        ufm.objective(problem, ufm.Params((jnp.asarray(W),), jnp.asarray(H))), total, rtol=1e-13
+        ufm.model.objective(problem, ufm.Params((jnp.asarray(W),), jnp.asarray(H))),
+        total,
+        rtol=1e-13,
     )
 
 

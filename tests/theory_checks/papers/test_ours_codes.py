@@ -11,7 +11,7 @@ from theory_checks.papers.ours_codes.formulas import condition_A, orthoplex_B, s
 
 @pytest.mark.parametrize("d", [3, 5, 6, 8, 16])
 def test_theorem_B_ends_where_floats_say(d):
-    intervals = ufm.proved_intervals(ufm.frames.orthoplex(d), theorem="B", width=1e-4)
+    intervals = ufm.certificates.proved_intervals(ufm.frames.orthoplex(d), theorem="B", width=1e-4)
     inner = [end for found in intervals for end in (found.low, found.high) if 0 < end < 100]
     assert len(inner) == (1 if d == 3 else 2)
     for end in inner:
@@ -22,7 +22,7 @@ def test_theorem_B_ends_where_floats_say(d):
 
 @pytest.mark.parametrize("code", ufm.frames.sharp_codes()[4:14], ids=lambda code: code.name)
 def test_theorem_A_ends_where_floats_say(code):
-    for found in ufm.proved_intervals(code, width=1e-2):
+    for found in ufm.certificates.proved_intervals(code, width=1e-2):
         for end, outwards in ((found.low, -1), (found.high, 1)):
             if 0 < end < 100:
                 assert condition_A(code, end) <= 1 < condition_A(code, end + outwards * 2e-2)

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ufm import mixup_plot, plot
+from ufm import plotting
 
 __all__ = [
     "COLOURS",
@@ -34,13 +34,12 @@ __all__ = [
     "canvas",
     "encoded",
     "letter",
-    "mixup_plot",
-    "plot",
+    "plotting",
 ]
 
 # inches: one of two columns (ICML), and the width of the text (NeurIPS, ICLR)
 COLUMN, TEXT = 3.25, 5.5
-COLOURS, DASHES, MARKERS = plot.COLOURS, plot.DASHES, plot.MARKERS
+COLOURS, DASHES, MARKERS = plotting.COLOURS, plotting.DASHES, plotting.MARKERS
 EPS = float(np.finfo(np.float64).eps)
 # lines that say where something is, such as machine precision
 REFERENCE: dict[str, Any] = {"color": "0.45", "linewidth": 0.8, "linestyle": ":"}

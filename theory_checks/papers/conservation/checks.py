@@ -108,7 +108,7 @@ def imbalance(case: Case):
     trajectory = flow(
         case,
         ts=ts,
-        start=ufm.random_start(problem, key=case.key, std=1.0),
+        start=ufm.solvers.random_start(problem, key=case.key, std=1.0),
         observables={"factors": factors},
         **rates,
     )

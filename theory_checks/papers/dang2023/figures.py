@@ -15,7 +15,7 @@ from theory_checks.engine.figures.style import (
     REFERENCE,
     Figure,
     canvas,
-    plot,
+    plotting,
 )
 from theory_checks.papers.dang2023.balanced import ORTHOGONAL_IN_SPACE, SIMPLEX_IN_SPACE
 from theory_checks.papers.dang2023.imbalanced import GENERAL_IN_SPACE
@@ -80,7 +80,7 @@ def frames(data: Data) -> Figure:
     labels = {_SPACE[0]: r"class means $\bar h_k$", _SPACE[1]: "classifier $w_k$"}
     for ax, (title, check, case) in zip(axes[0], _FRAMES, strict=True):
         source = data.one(check, case)
-        plot.vectors(
+        plotting.vectors(
             ax, {labels[name]: np.array([source.record(name)[x] for x in "xyz"]) for name in _SPACE}
         )
         ax.set_title(title, pad=14)

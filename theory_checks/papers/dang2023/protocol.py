@@ -77,9 +77,9 @@ def direct_optimisation(case: Case):
     """The paper's script needs 30 000 steps for what second order does in some tens, and both
     arrive at the closed form."""
     setup = Setup.of(case.problem)
-    start = ufm.random_start(case.problem, key=case.key, std=0.1)
-    recipe = ufm.Momentum(step_size=_STEP_SIZE, momentum=_MOMENTUM)
-    script = ufm.descend(
+    start = ufm.solvers.random_start(case.problem, key=case.key, std=0.1)
+    recipe = ufm.solvers.Momentum(step_size=_STEP_SIZE, momentum=_MOMENTUM)
+    script = ufm.solvers.descend(
         case.problem, recipe, steps=_CURVE, start=start, observables=_OBSERVABLES, progress=False
     )
     if script.result is ufm.Result.INTERRUPTED:
@@ -126,7 +126,7 @@ def direct_optimisation(case: Case):
 
 def _class_grams(problem, params):
     """W Wᵀ, H̄ᵀ H̄ and W H̄ (3, K, K)."""
-    means = ufm.class_means(params.features, problem.labels)
+    means = ufm.metrics.class_means(params.features, problem.labels)
     return jax.numpy.stack(
         [params.classifier @ params.classifier.T, means.T @ means, params.classifier @ means]
     )
@@ -149,8 +149,8 @@ def _curves(script: ufm.Trajectory, targets: dict[str, np.ndarray]) -> Record:
 def _newton_trajectory(case: Case, start: ufm.Params):
     """Newton one step at a time from `start`: last solution, steps, products with the Hessian,
     values."""
-    solution, path = stepwise(case.problem, start, ufm.Newton(max_steps=1))
-    values = np.array([float(ufm.objective(case.problem, point)) for point in path.points])
+    solution, path = stepwise(case.problem, start, ufm.solvers.Newton(max_steps=1))
+    values = np.array([float(ufm.model.objective(case.problem, point)) for point in path.points])
     # a line a step fills the screen: about eight of them, the last included
     shown = np.unique(np.linspace(0, len(values) - 1, 8).round().astype(int))
     return solution, path.steps[shown], path.products[shown], values[shown]

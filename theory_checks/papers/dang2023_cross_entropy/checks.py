@@ -92,7 +92,7 @@ def etf_is_optimal(case: Case):
         # a theorem is refuted at the point that it names, not at some other ETF
         yield Claim(
             "objective at the ETF",
-            float(ufm.objective(problem, etf)),
+            float(ufm.model.objective(problem, etf)),
             claimed,
             VALUE,
             scale=claimed,

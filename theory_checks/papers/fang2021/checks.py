@@ -49,7 +49,7 @@ class Peeled:
     @property
     def loss(self) -> float:
         """What the constrained problem minimises."""
-        return float(ufm.objective(self.point.problem, self.point.params) - self._decay)
+        return float(ufm.model.objective(self.point.problem, self.point.params) - self._decay)
 
     @property
     def _decay(self) -> float:

@@ -34,11 +34,13 @@ def _case(
     )
 
 
-def _reliability(logits: np.ndarray, targets: np.ndarray, masses: np.ndarray) -> ufm.Reliability:
-    return ufm.reliability(formulas.softmax(logits), ufm.soft(targets, masses), bins=_BINS)
+def _reliability(
+    logits: np.ndarray, targets: np.ndarray, masses: np.ndarray
+) -> ufm.analysis.Reliability:
+    return ufm.analysis.reliability(formulas.softmax(logits), ufm.soft(targets, masses), bins=_BINS)
 
 
-def _curve(name: str, curve: ufm.Reliability) -> Record:
+def _curve(name: str, curve: ufm.analysis.Reliability) -> Record:
     columns = {"confidence": curve.confidence, "accuracy": curve.accuracy, "mass": curve.masses}
     return Record(
         f"reliability of mixed points, {name}",
@@ -96,7 +98,7 @@ def calibration(case: Case):
     K, lambda_W, mu, labels = p["num_classes"], p["lambda_W"], p["mu"], case.problem.labels
     yield point.certificate_claim()
     s = learned(case)
-    pairs = ufm.mixed_pairs(labels)
+    pairs = ufm.labels.mixed_pairs(labels)
     mixed, targets, masses = ~pairs.same, np.asarray(labels.targets), np.asarray(labels.masses)
     predicted = formulas.two_class_logits(K, pairs.first, pairs.second, pairs.lam, s)
     yield Claim("q − p = s z", targets - formulas.softmax(point.logits), s * predicted, GEOMETRY)

@@ -17,7 +17,7 @@ from theory_checks.engine.figures.style import (
     Figure,
     canvas,
     letter,
-    mixup_plot,
+    plotting,
 )
 from theory_checks.papers.fisher2024.calibration import DECAYS
 from theory_checks.papers.fisher2024.fixed import STRENGTHS
@@ -94,7 +94,7 @@ def _plane(ax: Axes, source: Source) -> None:
         else:
             lines.append(np.array([points["theory_x1"][pair], points["theory_x2"][pair]]))
         lines.append(np.full((2, 1), np.nan))
-    mixup_plot.three_class_scatter(
+    plotting.three_class_scatter(
         ax,
         measured[:, shown],
         lam=points["lam"][shown],
@@ -198,7 +198,7 @@ def calibration(data: Data) -> Figure:
         columns = example.record(f"reliability of mixed points, {name}")
         filled = columns["mass"] > 0
         curves[name] = (columns["confidence"][filled], columns["accuracy"][filled])
-    mixup_plot.reliability(axes[0, 0], curves)
+    plotting.reliability(axes[0, 0], curves)
     # the larger of two shares is at least a half
     axes[0, 0].set(xlim=(0.45, 1.02), ylim=(0.45, 1.02))
     numbers = [data.one(_CALIBRATION, case).record("calibration") for case in DECAYS]

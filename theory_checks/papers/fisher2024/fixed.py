@@ -3,8 +3,8 @@ optimal features of a given classifier.
 
 With a simplex ETF as classifier and cross-entropy, the feature of each target is the unique minimum
 of a strictly convex function, $\mathrm{softmax}(z) + s z = q$. Features are measured, one target at
-a time, by `ufm.fit_features`. The objective, the translation of its normalisation and the formulas
-are in `formulas.py`. The statements are cited by content.
+a time, by `ufm.solvers.fit_features`. The objective, the translation of its normalisation and the
+formulas are in `formulas.py`. The statements are cited by content.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def fixed_problem(
 
 def fitted(problem: ufm.Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Classifier (K, d), features (d, C) and logits (K, C), measured."""
-    solution = ufm.fit_features(problem, progress=False)
+    solution = ufm.solvers.fit_features(problem, progress=False)
     if solution.result is not ufm.Result.CONVERGED:
         raise NotConverged(str(solution))
     return (
@@ -219,7 +219,7 @@ def different_class(case: Case):
     one scalar equation."""
     W, H, Z = fitted(case.problem)
     K, a, s = scales(case.problem)
-    pairs = ufm.mixed_pairs(case.problem.labels)
+    pairs = ufm.labels.mixed_pairs(case.problem.labels)
     predicted = formulas.two_class_logits(K, pairs.first, pairs.second, pairs.lam, s)
     yield relative_claim("logits", Z, predicted)
     yield relative_claim("features", H, W.T @ predicted / a)
@@ -242,7 +242,7 @@ def different_class(case: Case):
         FITTED,
         scale=float(np.max(np.abs(H))),
     )
-    channels = ufm.channel_coordinates(Z, case.problem.labels)
+    channels = ufm.analysis.channel_coordinates(Z, case.problem.labels)
     width, depth = channels.width[mixed], channels.depth[mixed]
     yield (
         relative_claim("width u_i − u_j", width, u.first - u.second)
@@ -285,8 +285,8 @@ def figure_records(case: Case, W, H, Z, *, theory, s: float | None = None):
     """
     if not case.options.get("figure"):
         return
-    channels = ufm.channel_coordinates(Z, case.problem.labels)
-    pairs, projection = channels.pairs, ufm.three_class_projection(W)
+    channels = ufm.analysis.channel_coordinates(Z, case.problem.labels)
+    pairs, projection = channels.pairs, ufm.analysis.three_class_projection(W)
     points, lines, corners = (np.asarray(projection(columns)) for columns in (H, theory, W[:3].T))
     columns = {
         "first": pairs.first,

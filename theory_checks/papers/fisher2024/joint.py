@@ -97,7 +97,7 @@ def _law(case: Case) -> tuple[np.ndarray, np.ndarray]:
     alpha = case.parameters["alpha"]
     if alpha == 0:
         return np.array([0.0, 1.0]), np.array([0.5, 0.5])
-    return ufm.beta_quadrature(alpha, nodes=case.parameters.get("nodes", 64))
+    return ufm.labels.beta_quadrature(alpha, nodes=case.parameters.get("nodes", 64))
 
 
 def etf_regime(case: Case) -> Setting:
@@ -144,7 +144,7 @@ def etf_is_learned(case: Case):
         yield point.closed_form_claim()
     s = learned(case)
     a = mu / s
-    pairs = ufm.mixed_pairs(problem.labels)
+    pairs = ufm.labels.mixed_pairs(problem.labels)
     predicted = formulas.two_class_logits(K, pairs.first, pairs.second, pairs.lam, s)
     masses, targets = np.asarray(problem.labels.masses), np.asarray(problem.labels.targets)
     losses = np.log(np.exp(predicted).sum(0)) - (targets * predicted).sum(0)

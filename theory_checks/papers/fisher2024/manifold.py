@@ -97,7 +97,7 @@ def _minimum(case: Case) -> tuple[np.ndarray, np.ndarray, float]:
 def _law(case: Case):
     """λ, weights and ‖q‖² of all pairs, a class with itself being λ = 1."""
     K, alpha = case.parameters["num_classes"], case.parameters["alpha"]
-    lam, weights = ufm.beta_quadrature(alpha) if alpha > 0 else (np.ones(1), np.ones(1))
+    lam, weights = ufm.labels.beta_quadrature(alpha) if alpha > 0 else (np.ones(1), np.ones(1))
     lam, weights = np.append(lam, 1.0), np.append(weights * (1 - 1 / K), 1 / K)
     return lam, weights, lam**2 + (1 - lam) ** 2
 

@@ -103,7 +103,11 @@ def etf_stationary(case: Case):
         point = point_at(problem, scale * contrast(s.K))
         value = etf_value(scale, s)
         yield Claim(
-            f"objective at {name}", float(ufm.objective(problem, point)), value, VALUE, scale=value
+            f"objective at {name}",
+            float(ufm.model.objective(problem, point)),
+            value,
+            VALUE,
+            scale=value,
         )
         yield gradient_claim(name, problem, point)
 
@@ -152,7 +156,7 @@ def low_rank_structures(case: Case):
                     scale=expected,
                     witness=True,
                 )
-            objective = float(ufm.objective(problem, point))
+            objective = float(ufm.model.objective(problem, point))
             yield Claim(
                 f"objective at {candidate.name}",
                 objective,
@@ -244,7 +248,7 @@ def _beaten_claims(case: Case):
     # the structure is feasible, so a search that ends above it has failed
     excess = max(0.0, found.value / structure.value - 1)
     yield Claim("best known value above the best structure", excess, 0.0, MARGIN, witness=True)
-    at_best = float(ufm.objective(problem, point_at(problem, structure.logits)))
+    at_best = float(ufm.model.objective(problem, point_at(problem, structure.logits)))
     yield Claim(
         "objective at the best structure",
         at_best,

@@ -69,10 +69,12 @@ def renormalised_flow(case: Case):
     ts = np.concatenate(
         [[0.0], np.geomspace(case.options["until"] / 1e3, case.options["until"], 20)]
     )
-    start = ufm.random_start(problem, key=case.key, std=1.0)
+    start = ufm.solvers.random_start(problem, key=case.key, std=1.0)
     trajectory = flow(case, ts=ts, start=start, observables={"H": features}, path="renormalised")
     X = np.asarray(trajectory.observables["H"])
-    means = np.stack([np.asarray(ufm.collapse(problem.labels, jax.numpy.asarray(x))) for x in X])
+    means = np.stack(
+        [np.asarray(ufm.labels.collapse(problem.labels, jax.numpy.asarray(x))) for x in X]
+    )
     deviations = X - means[:, :, np.asarray(problem.labels.class_index)]
     spread = deviations @ deviations.swapaxes(1, 2) / X.shape[2]
     signal = means - means.mean(axis=2, keepdims=True)

@@ -305,7 +305,7 @@ def max_margin_trend(case: Case):
     N, K = float(problem.labels.num_samples), problem.labels.num_classes
     sum_ts = np.geomspace(1e2, 1e7, 11)
     observables = {"logits": logits, "size": half_squares}
-    start = ufm.random_start(problem, key=case.key, std=0.1)
+    start = ufm.solvers.random_start(problem, key=case.key, std=0.1)
     # the flow only gets slower: what it must resolve is a trend of 1e-3
     trajectory = flow(
         case,

@@ -53,7 +53,7 @@ def _stationary(case: Case, r: int) -> ufm.Params:
     r = 0 only a bias is left.
     """
     problem = case.problem
-    start = ufm.random_start(problem, key=case.key)
+    start = ufm.solvers.random_start(problem, key=case.key)
     weights = [_only(W, rows=r if m else None, columns=r) for m, W in enumerate(start.weights)]
     start = ufm.Params(tuple(weights), _only(start.features, rows=r, columns=None), start.bias)
     solution = ufm.minimise(problem, start=start, progress=False)
@@ -156,7 +156,7 @@ def one_layer_strict_saddles(case: Case):
         gap = (
             float(ufm.certify(problem, params).gap)
             if best is None
-            else float(ufm.objective(problem, params)) / best - 1
+            else float(ufm.model.objective(problem, params)) / best - 1
         )
         if gap > _NOT_GLOBAL:
             yield Claim(
@@ -243,13 +243,15 @@ def deep_spurious_minima(case: Case):
     for chosen in range(2**s.K):
         active = np.array([chosen >> k & 1 for k in range(s.K)], dtype=bool)
         logits = np.diag(np.where(active, solved.fraction, 0.0))
-        params = ufm.start_from_logits(problem, logits, key=jax.random.key(chosen), noise=0.0)
+        params = ufm.analysis.start_from_logits(
+            problem, logits, key=jax.random.key(chosen), noise=0.0
+        )
         found = ufm.classify(problem, params)
         value = float(s.counts @ np.where(active, solved.value_terms, 1.0)) / (2 * s.N)
         name = f"classes {np.flatnonzero(active).tolist()}"
         yield Claim(
             f"objective, {name}",
-            float(ufm.objective(problem, params)),
+            float(ufm.model.objective(problem, params)),
             value,
             VALUE,
             scale=value,
@@ -278,6 +280,6 @@ def deep_spurious_minima(case: Case):
         },
     )
     if s.M >= 2:
-        origin = ufm.start_from_logits(problem, np.zeros((s.K, s.K)), key=case.key)
-        eigenvalues = ufm.hessian_spectrum(problem, origin).eigenvalues
+        origin = ufm.analysis.start_from_logits(problem, np.zeros((s.K, s.K)), key=case.key)
+        eigenvalues = ufm.analysis.hessian_spectrum(problem, origin).eigenvalues
         yield Claim("eigenvalues at the origin", eigenvalues, np.ones(len(eigenvalues)), 1e-12)

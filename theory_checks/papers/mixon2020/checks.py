@@ -97,7 +97,7 @@ def small_start(case: Case):
     _, n, N = _sizes(case.problem)
     sum_ts = np.linspace(0, 2.0 / np.sqrt(n), 21)
     ts = ufm.laws.library_time(sum_ts, num_samples=N)
-    unit = ufm.random_start(case.problem, key=case.key, std=1.0)
+    unit = ufm.solvers.random_start(case.problem, key=case.key, std=1.0)
     errors, scales = [], np.array([1e2, 1e3]) * _SMALL
     for size in (case.options["size"], *scales):
         start = params(
@@ -108,7 +108,7 @@ def small_start(case: Case):
         trajectory = flow(case, ts=ts, start=start, observables=_OBSERVABLES, atol=1e-20)
         W, H = (np.asarray(trajectory.observables[name]) for name in ("W", "H"))
         means = np.stack(
-            [np.asarray(ufm.collapse(case.problem.labels, jax.numpy.asarray(h))) for h in H]
+            [np.asarray(ufm.labels.collapse(case.problem.labels, jax.numpy.asarray(h))) for h in H]
         )
         law_W, law_means = ufm.laws.small_start(W[0], means[0], sum_ts, samples_per_class=n)
         errors.append(np.max(np.abs(W - law_W)) / np.max(np.abs(law_W)))

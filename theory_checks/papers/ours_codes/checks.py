@@ -61,7 +61,7 @@ def _claims(case: Case, theorem: str, *, tied: bool):
     """Proved in balls; attained by the code; undercut by no point that is drawn, near the code or
     far from it."""
     code = _codes()[case.parameters["code"]]
-    bound = ufm.code_bound(code, case.parameters["beta"], theorem=theorem)
+    bound = ufm.certificates.code_bound(code, case.parameters["beta"], theorem=theorem)
     yield Claim("parts of the interval without a proof", float(not bound.proved), 0.0, VALUE)
     rng = np.random.default_rng(0)
     betas = _grid(case)[:: _GRID // 4]

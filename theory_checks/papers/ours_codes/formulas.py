@@ -1,4 +1,5 @@
-r"""The conditions of theorem A in plain floats, by another way than `ufm.code_bound` goes."""
+r"""The conditions of theorem A in plain floats, by another way than `ufm.certificates.code_bound`
+goes."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def normalisation(case: Case):
     """Their objective with their λ and that of `ufm` with the translated λ are the same
     function."""
     for i, key in enumerate(jax.random.split(case.key, 3)):
-        params = ufm.random_start(case.problem, key=key, std=1.0)
+        params = ufm.solvers.random_start(case.problem, key=key, std=1.0)
         K = case.problem.labels.num_classes
         W, H = [np.asarray(V) for V in params.weights], np.asarray(params.features)
         b = np.zeros(K) if params.bias is None else np.asarray(params.bias)
@@ -113,7 +113,7 @@ def normalisation(case: Case):
         theirs = their_objective(
             W, H, b, np.asarray(case.problem.labels.targets), lambda_W=lambda_W, lambda_H=lambda_H
         )
-        ours = float(ufm.objective(case.problem, params))
+        ours = float(ufm.model.objective(case.problem, params))
         yield Claim(f"objective at random point {i + 1}", ours, theirs, VALUE, scale=abs(theirs))
 
 

@@ -115,13 +115,13 @@ def normalisation(case: Case):
             **decays,
         )
     for i, key in enumerate(jax.random.split(case.key, 3)):
-        at = ufm.random_start(problem, key=key, std=1.0)
+        at = ufm.solvers.random_start(problem, key=key, std=1.0)
         W, H = np.asarray(at.classifier), np.asarray(at.features)
         theirs = np.sum((W @ H - Y) ** 2) / (2 * N) + lambda_W * np.sum(W**2) / (2 * K)
         theirs += (lambda_H * np.sum(H**2) + beta * np.sum((H - H0) ** 2)) / (2 * N)
         yield Claim(
             f"objective at random point {i + 1}",
-            float(ufm.objective(problem, at)),
+            float(ufm.model.objective(problem, at)),
             theirs,
             VALUE,
             scale=theirs,
@@ -169,7 +169,7 @@ def central_path(case: Case):
     lambda_H, path = case.parameters["lambda_H"], case.options.get("path", "central")
     N = float(case.problem.labels.num_samples)
     H0 = random_features(case)
-    drawn = ufm.random_start(case.problem, key=case.key, std=1.0)
+    drawn = ufm.solvers.random_start(case.problem, key=case.key, std=1.0)
     start = ufm.Params(drawn.weights, jax.numpy.asarray(H0))
     ts = np.linspace(0, 10, 101)
     if path == "central":

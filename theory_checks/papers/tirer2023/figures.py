@@ -16,7 +16,7 @@ from theory_checks.engine.figures.style import (
     Figure,
     canvas,
     letter,
-    plot,
+    plotting,
 )
 from theory_checks.engine.registry import Case
 from theory_checks.papers.tirer2023.anchors import PATHS
@@ -38,7 +38,7 @@ def staircase(data: Data) -> Figure:
             source.record("staircase"),
         )
         laws[label], measured[label] = columns["law"], columns["measured"]
-    plot.staircase(axes[0, 0], laws)
+    plotting.staircase(axes[0, 0], laws)
     # a hundred markers would hide the steps
     for i, values in enumerate(measured.values()):
         index = np.arange(1, len(values) + 1)
@@ -78,7 +78,7 @@ def central_path(data: Data) -> Figure:
     for ax, (name, title) in zip(axes[0], _TRACES, strict=True):
         curves = {label: (r["t"], r[name]) for label, r in records.items()}
         # the within-class scatter keeps its order of magnitude
-        plot.trajectory(ax, curves, log_y=name != "within", xlabel="time $t$")
+        plotting.trajectory(ax, curves, log_y=name != "within", xlabel="time $t$")
         for i, line in enumerate(ax.lines):
             line.set(markersize=3, markevery=(5 * i, 20))
         ax.set_title(title)

@@ -2,7 +2,8 @@ r"""Tirer, Huang & Niles-Weed 2023, Theorems 4.1 and 4.2: the first-order answer
 a change of its anchor.
 
 The measured map is the implicit derivative of the *measured* minimiser: second derivatives of
-`ufm.objective` at the point that `ufm.minimise` found, which shares no code with the formulas.
+`ufm.model.objective` at the point that `ufm.minimise` found, which shares no code with the
+formulas.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _second_derivatives(problem: ufm.Problem, at: ufm.Params):
             anchor=anchor.reshape(columns.shape).T,
             beta=problem.beta,
         )
-        return ufm.objective(moved, ufm.Params(weights, columns.T))
+        return ufm.model.objective(moved, ufm.Params(weights, columns.T))
 
     assert problem.anchor is not None
     anchor = problem.anchor.T.ravel()

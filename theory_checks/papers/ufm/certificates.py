@@ -27,9 +27,11 @@ def _case(K, profile, ratio, *, bias=None, strength=0.3, d=None, full=False) -> 
     merge, were there two of the least."""
     largest = _LARGEST[ratio]
     if profile == "exponential":
-        counts = ufm.exponential_counts(K, largest=largest, ratio=ratio)
+        counts = ufm.labels.exponential_counts(K, largest=largest, ratio=ratio)
     else:
-        counts = ufm.step_counts(K // 2, K - K // 2, majority=largest, minority=largest // ratio)
+        counts = ufm.labels.step_counts(
+            K // 2, K - K // 2, majority=largest, minority=largest // ratio
+        )
     lam = strength * float(np.sqrt(min(counts)) / sum(counts))
     d = K + 2 if d is None else d
     name = f"K={K}, {profile}, ratio {ratio}"

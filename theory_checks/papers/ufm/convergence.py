@@ -29,7 +29,9 @@ _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 
 def _recipe(problem: ufm.Problem, start: ufm.Params, solver) -> Path:
     """A first-order recipe at the steps of the figure; one gradient a step."""
-    run = ufm.descend(problem, solver, steps=_STEPS, start=start, keep_params=True, progress=False)
+    run = ufm.solvers.descend(
+        problem, solver, steps=_STEPS, start=start, keep_params=True, progress=False
+    )
     if run.result is ufm.Result.INTERRUPTED:
         raise KeyboardInterrupt
     if run.result is not ufm.Result.REACHED_END:
@@ -122,13 +124,17 @@ def certificate_along_the_way(case: Case):
     """The certified gap bounds the distance to the optimum at every iterate of every method; Newton
     and L-BFGS close it to rounding."""
     problem = case.problem
-    start = ufm.random_start(problem, key=case.key)
-    recipes = {"gradient descent": ufm.GradientDescent, "momentum": ufm.Momentum, "Adam": ufm.Adam}
+    start = ufm.solvers.random_start(problem, key=case.key)
+    recipes = {
+        "gradient descent": ufm.solvers.GradientDescent,
+        "momentum": ufm.solvers.Momentum,
+        "Adam": ufm.solvers.Adam,
+    }
     paths = {
         name: _recipe(problem, start, recipes[name](step))
         for name, step in case.options["step sizes"].items()
     }
-    second = {"L-BFGS": ufm.LBFGS(max_steps=1), "Newton": ufm.Newton(max_steps=1)}
+    second = {"L-BFGS": ufm.solvers.LBFGS(max_steps=1), "Newton": ufm.solvers.Newton(max_steps=1)}
     paths |= {
         name: stepwise(problem, start, second[name])[1] for name in case.options["second order"]
     }

@@ -158,7 +158,7 @@ def balance(case: Case):
     """At every stationary point neighbouring factors carry the same decay, as matrices and so in
     every direction."""
     for i, key in enumerate(jax.random.split(case.key, 3)):
-        params = ufm.random_start(case.problem, key=key)
+        params = ufm.solvers.random_start(case.problem, key=key)
         if case.options["point"] == "stationary":
             # one start each, so that local minima are looked at too
             solution = ufm.minimise(case.problem, start=params, progress=False)
@@ -223,7 +223,9 @@ def schatten_reduction(case: Case):
     """The least decay of a product is a Schatten quasi-norm of it, with every factor's singular
     values a fixed power of its own."""
     stationary = case.options["point"] == "stationary"
-    params = solve(case).params if stationary else ufm.random_start(case.problem, key=case.key)
+    params = (
+        solve(case).params if stationary else ufm.solvers.random_start(case.problem, key=case.key)
+    )
     factors = [*(np.asarray(W) for W in params.weights), np.asarray(params.features)]
     decays = np.array([*np.asarray(case.problem.lambda_W), float(case.problem.lambda_H)])
     M, K = case.problem.depth, case.problem.labels.num_classes

@@ -21,14 +21,14 @@ def _problem(
     """Full columns; focal loss where γ is given, rescaled squared error where (length, weight)
     is."""
     if gamma is not None:
-        loss = ufm.Focal(gamma)
+        loss = ufm.losses.Focal(gamma)
     else:
         loss = (
             ufm.CrossEntropy()
             if rescaled is None
-            else ufm.RescaledSquaredError(length=rescaled[0], weight=rescaled[1])
+            else ufm.losses.RescaledSquaredError(length=rescaled[0], weight=rescaled[1])
         )
-    labels = ufm.smoothed(class_counts, smoothing=smoothing)
+    labels = ufm.labels.smoothed(class_counts, smoothing=smoothing)
     return ufm.Problem(
         labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=bias
     )

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ufm._validate import require_positive
-from ufm.labels import host_counts
+from ufm.labels.base import host_counts
 from ufm.optima.facts import Facts, shown
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import (

@@ -111,7 +111,7 @@ STATEMENTS = (
         kind="landscape",
         name="columns of a fixed classifier",
         source="strict convexity in each feature",
-        call="ufm.fit_features(problem)",
+        call="ufm.solvers.fit_features(problem)",
         accepts=_columns,
         says=lambda facts: "one minimum, a strictly convex problem a column",
     ),

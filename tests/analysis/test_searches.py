@@ -1,0 +1,176 @@
+"""`search`: it finds what is known, takes directions away, can be interrupted and resumed.
+
+And starts at given logits.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ufm
+from ufm.analysis import searches
+
+
+def entropy(K, M, lam, **options):
+    labels = ufm.one_hot((1,) * K, collapsed=True)
+    return ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(K,) * M, lambda_W=lam, lambda_H=lam, **options
+    )
+
+
+SMALL = entropy(4, 2, 0.03)
+
+
+def test_finds_what_is_below_the_etf(key):
+    found = ufm.search(SMALL, key=key, starts=8)
+    assert found.best.result == ufm.Result.CONVERGED
+    assert found.finished
+    assert (found.rank, len(found.values)) == (2, 8)
+    # pairs, in closed form
+    assert found.value == pytest.approx(ufm.laws.deep_candidates(SMALL)[0].value, rel=1e-12)
+    values = [float(s.value) for s in found.solutions]
+    assert values == sorted(values)
+    assert all(b > a * (1 + 1e-9) for a, b in itertools.pairwise(values))
+    assert found.ranks == tuple(
+        np.linalg.matrix_rank(np.asarray(s.logits), tol=1e-6) for s in found.solutions
+    )
+    assert set(found.values.round(9)) <= set(np.round(values, 9))
+    assert str(found).startswith(
+        "best known value 0.388677100221, rank 2, of 8 starts\n  value 0.388677100221, rank 2, "
+        "reached"
+    )
+
+
+@pytest.mark.slow
+def test_finds_the_recorded_point_of_eight_classes(key):
+    found = ufm.search(entropy(8, 3, 0.03), key=key, starts=16)
+    assert (found.value, found.rank) == (pytest.approx(0.749513, abs=5e-7), 3)
+
+
+def test_truncation_leaves_the_metastable_directions(key):
+    """A long tail at depth.
+
+    From every start at the natural scale more directions stay than the optimum has.
+    """
+    labels = ufm.one_hot(ufm.labels.exponential_counts(10, largest=100, ratio=100), collapsed=True)
+    problem = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(10,) * 3, lambda_W=2e-3, lambda_H=2e-3
+    )
+    optimum = ufm.closed_form(problem)
+    kept = ufm.search(problem, key=key, starts=1, truncate=False)
+    found = ufm.search(problem, key=key, starts=1, resume=kept)
+    assert kept.value > optimum.value * (1 + 1e-4)
+    assert kept.rank > found.rank == np.sum(optimum.singular_values > 0)
+    assert found.value == pytest.approx(optimum.value, rel=1e-12)
+    assert found.values == kept.values
+
+
+@pytest.mark.parametrize("bias", [None, "free", 0.1])
+def test_start_from_logits_has_them(bias, key):
+    labels = ufm.one_hot((3, 2, 1))
+    problem = ufm.Problem(
+        labels,
+        loss=ufm.CrossEntropy(),
+        widths=(5, 3),
+        lambda_W=(0.3, 0.02),
+        lambda_H=0.1,
+        bias=bias,
+    )
+    Z = np.array([[4.0, -1, 0], [0, 3, -2], [-1, 0, 2]])
+    start = ufm.analysis.start_from_logits(problem, Z, key=key, noise=0.0)
+    np.testing.assert_allclose(start.logits, Z @ labels.targets, atol=1e-13)
+    same = ufm.analysis.start_from_logits(
+        problem, Z @ np.asarray(labels.targets), key=key, noise=0.0
+    )
+    np.testing.assert_allclose(same.logits, start.logits, atol=1e-13)
+    # balance: each factor costs the same
+    costs = [
+        0.3 * jnp.sum(start.weights[0] ** 2),
+        0.02 * jnp.sum(start.weights[1] ** 2),
+        0.1 * jnp.sum(start.features**2),
+    ]
+    np.testing.assert_allclose(costs, costs[0], rtol=1e-12)
+    noisy = ufm.analysis.start_from_logits(problem, Z, key=key, noise=1e-2)
+    assert 1e-4 < float(jnp.max(jnp.abs(noisy.logits - start.logits))) < 1
+
+
+def test_start_from_logits_of_low_rank_is_of_low_rank(key):
+    # the singular values that are rounding would be 1e-4 in every factor
+    problem = entropy(6, 3, 0.01)
+    vectors = np.random.default_rng(0).standard_normal((2, 6))
+    start = ufm.analysis.start_from_logits(problem, vectors.T @ vectors, key=key, noise=0.0)
+    assert all(
+        np.linalg.matrix_rank(np.asarray(W), tol=1e-12) == 2
+        for W in (*start.weights, start.features)
+    )
+    zero = ufm.analysis.start_from_logits(problem, np.zeros((6, 6)), key=key)
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(zero))
+
+
+def test_logits_of_the_caller_are_started_at(key):
+    etf = next(c for c in ufm.laws.deep_candidates(SMALL) if c.name == "simplex ETF")
+    found = ufm.search(SMALL, key=key, starts=1, logits={"etf": etf.logits}, truncate=False)
+    assert found.origins == ("logits: etf", "random, scale 1")
+    assert found.values[0] == pytest.approx(etf.value, rel=1e-12)
+    assert found.end_ranks[0] == 3
+
+
+def test_interrupted_and_resumed_is_the_same_as_whole(key, monkeypatch):
+    whole = ufm.search(SMALL, key=key, starts=6)
+    calls, real = [], searches.minimise
+
+    def interrupting(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(searches, "minimise", interrupting)
+    part = ufm.search(SMALL, key=key, starts=6)
+    assert (part.finished, len(part.values)) == (False, 3)
+    assert "(interrupted)" in str(part)
+    rest = ufm.search(SMALL, key=key, starts=6, resume=part)
+    assert rest.finished
+    np.testing.assert_array_equal(rest.values, whole.values)
+    assert rest.value == whole.value
+    assert rest.origins == whole.origins
+
+    monkeypatch.setattr(
+        searches, "minimise", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        ufm.search(SMALL, key=key, starts=6)
+
+
+def test_kinds_of_starts():
+    kinds = [searches._random_kind(SMALL, i) for i in range(8)]
+    assert [kind[1][0] for kind in kinds] == [None, 1, None, 2, None, 3, None, 1]
+    assert [kind[1][1] for kind in kinds] == [1.0, 1.0, 0.5, 0.5, 1.4, 1.4, 0.35, 0.35]
+
+
+def test_bad_input(key):
+    with pytest.raises(ValueError, match="`starts` must be a whole number >= 1; got 0"):
+        ufm.search(SMALL, key=key, starts=0)
+    with pytest.raises(
+        ValueError, match=r"`logits\['a'\]` must have shape \(4, 4\) or \(4, 4\); got \(3, 3\)"
+    ):
+        ufm.search(SMALL, key=key, logits={"a": np.eye(3)})
+    with pytest.raises(ValueError, match="`lambda_W` must be finite and > 0 for a search"):
+        ufm.search(entropy(4, 2, 0.0), key=key)
+    with pytest.raises(
+        ValueError, match="`problem` must have free weights for a search; got frozen weights"
+    ):
+        ufm.search(entropy(2, 1, 0.1, fixed_weights=(np.eye(2),)), key=key)
+    with pytest.raises(ValueError, match="`problem` must have no anchor for a search"):
+        ufm.analysis.start_from_logits(
+            entropy(2, 1, 0.1, anchor=np.eye(2), beta=1.0), np.eye(2), key=key
+        )
+    with pytest.raises(ValueError, match="`logits` must be finite"):
+        ufm.analysis.start_from_logits(SMALL, np.full((4, 4), np.nan), key=key)
+    with pytest.raises(ValueError, match="`noise` must be finite and >= 0"):
+        ufm.analysis.start_from_logits(SMALL, np.eye(4), key=key, noise=-1.0)
+    with pytest.raises(ValueError, match=r"`resume` must be ufm\.BestKnown"):
+        ufm.search(SMALL, key=key, resume="yes")

@@ -1,0 +1,214 @@
+"""`flow_batch` is `flow`, many times."""
+
+from __future__ import annotations
+
+import jax
+import jax.experimental
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ufm
+from ufm.flows import batched_flow, flow, flow_batch
+
+TS = np.linspace(0, 20, 6)
+
+
+def problem_of(lam, *, loss=None, counts=(6, 3, 2), widths=(4,), bias="free"):
+    labels = ufm.one_hot(counts, collapsed=True)
+    return ufm.Problem(
+        labels,
+        loss=loss or ufm.CrossEntropy(),
+        widths=widths,
+        lambda_W=lam,
+        lambda_H=lam,
+        bias=bias,
+    )
+
+
+def norm(problem, params):
+    return jnp.sum(params.features**2)
+
+
+@pytest.mark.parametrize("number", [1, 5, 37], ids=["one", "part-of-a-block", "blocks-and-a-rest"])
+def test_equals_single_flows(number):
+    lams = np.geomspace(1e-3, 1e-1, number)
+    problems = [problem_of(lam) for lam in lams]
+    keys = jax.random.split(jax.random.key(1), number)
+    batch = flow_batch(problems, ts=TS, keys=keys, observables={"norm": norm})
+    assert batch.value.shape == (number, len(TS))
+    assert batch.results == (ufm.Result.REACHED_END,) * number
+    for i in {0, number // 2, number - 1}:
+        single, lane = (
+            flow(problems[i], ts=TS, key=keys[i], observables={"norm": norm}),
+            batch.run(i),
+        )
+        assert lane.result is single.result
+        np.testing.assert_array_equal(lane.ts, single.ts)
+        np.testing.assert_array_equal(lane.problem.lambda_W, problems[i].lambda_W)
+        np.testing.assert_allclose(lane.value, single.value, rtol=1e-9)
+        np.testing.assert_allclose(lane.observables["norm"], single.observables["norm"], rtol=1e-8)
+        np.testing.assert_allclose(lane.params.features, single.params.features, atol=1e-8)
+        np.testing.assert_allclose(lane.final.weights[0], single.final.weights[0], atol=1e-8)
+
+
+def test_one_problem_from_many_starts_in_either_form(key):
+    problem = problem_of(1e-2)
+    starts = [ufm.solvers.random_start(problem, key=k) for k in jax.random.split(key, 3)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    runs = [
+        flow_batch(problem, ts=TS, starts=given, keep_params=False) for given in (starts, stacked)
+    ]
+    np.testing.assert_array_equal(runs[0].value, runs[1].value)
+    assert runs[0].params is None
+    assert np.ptp(np.asarray(runs[0].value[:, 0])) > 0
+
+
+def test_each_flow_has_a_result_of_its_own(key):
+    # a fast problem is at rest before the end, a slow one is not
+    problems = [problem_of(lam, loss=ufm.MeanSquaredError(), bias=None) for lam in (0.5, 1e-3)]
+    batch = flow_batch(problems, ts=[0.0, 100.0], keys=jax.random.split(key, 2))
+    assert batch.results == (ufm.Result.STEADY_STATE, ufm.Result.REACHED_END)
+    assert batch.num_steps[0] != batch.num_steps[1]
+    np.testing.assert_allclose(
+        batch.value[0, -1],
+        flow(problems[0], ts=[100.0], key=jax.random.split(key, 2)[0]).value[0],
+        rtol=1e-9,
+    )
+
+
+def test_threads_change_nothing(key):
+    problem, keys = problem_of(1e-2), jax.random.split(key, 40)
+    runs = [
+        flow_batch(problem, ts=TS, keys=keys, keep_params=False, threads=threads).value
+        for threads in (1, 3, 3)
+    ]
+    # the second has found its code compiled, and runs all blocks in threads
+    np.testing.assert_array_equal(runs[0], runs[1])
+    np.testing.assert_array_equal(runs[0], runs[2])
+
+
+def test_settings_of_one_thread_hold_in_all(key, enable_x64):
+    # what `with` switches on, other threads do not see: they must not turn float64 into float32
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with enable_x64(True):
+            runs = [
+                flow_batch(problem_of(1e-2), ts=TS, keys=jax.random.split(key, 40), threads=2)
+                for _ in range(2)
+            ]
+            expected = flow(problem_of(1e-2), ts=TS, key=jax.random.split(key, 40)[39]).value
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    for batch in runs:
+        assert batch.value.dtype == np.float64
+        np.testing.assert_allclose(batch.value[39], expected, rtol=1e-9)
+
+
+def test_paths_and_rates_are_shared_by_the_batch(key):
+    problems = [problem_of(lam, loss=ufm.MeanSquaredError()) for lam in (1e-2, 2e-2)]
+    keys = jax.random.split(key, 2)
+    for more in ({"path": "central"}, {"rates": {"weights": 2.0}}):
+        batch = flow_batch(problems, ts=TS, keys=keys, **more)
+        np.testing.assert_allclose(
+            batch.value[1], flow(problems[1], ts=TS, key=keys[1], **more).value, rtol=1e-9
+        )
+
+
+def test_batches_share_one_compilation(key):
+    flow_batch(problem_of(1e-2), ts=TS, keys=jax.random.split(key, 32))
+    before = batched_flow.integrate_block._cache_size()
+    flow_batch(
+        [problem_of(2e-2, counts=(3, 2, i + 1)) for i in range(33)],
+        ts=2 * TS,
+        keys=jax.random.split(key, 33),
+        rtol=1e-6,
+    )
+    assert batched_flow.integrate_block._cache_size() == before
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_interrupted_batch_keeps_what_is_finished(finished, key, monkeypatch):
+    real, calls = batched_flow.integrate_block, iter(range(100))
+
+    def some(*args):
+        # the shapes of the rows that are missing are asked for under a trace, and that is no run
+        if next(calls) == finished and not isinstance(args[2].features, jax.core.Tracer):
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(batched_flow, "integrate_block", some)
+    problem, keys = problem_of(1e-2), jax.random.split(key, 40)
+    batch = flow_batch(problem, ts=TS, keys=keys, threads=1)
+    done = min(32 * finished, 40)
+    assert batch.results == (ufm.Result.REACHED_END,) * done + (ufm.Result.INTERRUPTED,) * (
+        40 - done
+    )
+    assert np.all(np.isfinite(batch.value[:done]))
+    assert np.all(np.isnan(batch.value[done:]))
+    np.testing.assert_array_equal(
+        batch.final.features[-1], ufm.solvers.random_start(problem, key=keys[-1]).features
+    )
+
+
+@pytest.mark.parametrize(
+    ("problems", "arguments", "message"),
+    [
+        pytest.param(
+            [problem_of(0.1)],
+            {},
+            "exactly one of `keys` and `starts` must be given",
+            id="no-starts",
+        ),
+        pytest.param(
+            [], {"keys": 2}, "`problems` must hold at least one problem", id="no-problems"
+        ),
+        pytest.param(
+            [problem_of(0.1)] * 3,
+            {"keys": 2},
+            "`problems` must be one, or as many as there are starts, 2; got 3",
+            id="numbers",
+        ),
+        pytest.param(
+            [problem_of(0.1), problem_of(0.1, widths=(5,))],
+            {"keys": 2},
+            r"`problems\[1\]` must have the shapes",
+            id="shapes",
+        ),
+        pytest.param(
+            [problem_of(0.1), problem_of(0.1, bias=None)],
+            {"keys": 2},
+            r"`problems\[1\]` must have the shapes",
+            id="bias",
+        ),
+        pytest.param(
+            [problem_of(0.0)],
+            {"keys": 2},
+            "`lambda_W` must be finite and > 0 for random starts",
+            id="no-decay",
+        ),
+        pytest.param(
+            [problem_of(0.1)],
+            {"keys": 2, "threads": 0},
+            "`threads` must be a whole number >= 1",
+            id="threads",
+        ),
+        pytest.param(
+            [problem_of(0.1)],
+            {"keys": 2, "devices": []},
+            "`devices` must hold at least one",
+            id="devices",
+        ),
+        pytest.param(
+            [problem_of(0.1)],
+            {"keys": 2, "path": "central"},
+            "`loss` must be MeanSquaredError",
+            id="path",
+        ),
+    ],
+)
+def test_bad_input(problems, arguments, message, key):
+    if "keys" in arguments:
+        arguments = arguments | {"keys": jax.random.split(key, arguments["keys"])}
+    with pytest.raises(ValueError, match=message):
+        flow_batch(problems, ts=TS, **arguments)

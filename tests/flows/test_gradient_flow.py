@@ -1,0 +1,325 @@
+"""`flow`: against exact laws, over the whole trajectory."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ufm
+from ufm.flows import gradient_flow
+
+
+def problem_of(loss=None, *, counts=(5, 5, 5), collapsed=True, lam=1e-2, widths=(4,), bias=None):
+    labels = ufm.one_hot(counts, collapsed=collapsed)
+    return ufm.Problem(
+        labels,
+        loss=loss or ufm.MeanSquaredError(),
+        widths=widths,
+        lambda_W=lam,
+        lambda_H=lam,
+        bias=bias,
+    )
+
+
+def imbalance(problem, params):
+    """W_1ᵀ W_1 − H diag(m) Hᵀ."""
+    return (
+        params.weights[-1].T @ params.weights[-1]
+        - (params.features * problem.labels.masses[None, :]) @ params.features.T
+    )
+
+
+@pytest.mark.parametrize("loss", [ufm.MeanSquaredError(), ufm.CrossEntropy()], ids=["mse", "ce"])
+@pytest.mark.parametrize("bias", [None, "free", 0.1])
+@pytest.mark.parametrize("widths", [(4,), (4, 5)], ids=["one-layer", "two-layers"])
+def test_imbalance_decays_at_twice_lambda(loss, bias, widths, key):
+    # d/dt (WᵀW − HHᵀ) = −2 λ (WᵀW − HHᵀ) for any loss of the logits; HHᵀ runs over samples
+    problem = problem_of(loss, widths=widths, bias=bias, counts=(6, 3, 2))
+    ts = np.linspace(0, 200, 21)
+    start = ufm.solvers.random_start(problem, key=key, std=0.5)
+    trajectory = ufm.flow(
+        problem,
+        ts=ts,
+        start=start,
+        observables={"imbalance": imbalance},
+        keep_params=False,
+        steady=0,
+    )
+    assert trajectory.result is ufm.Result.REACHED_END
+    measured = np.asarray(trajectory.observables["imbalance"])
+    predicted = measured[0] * np.exp(-2 * 1e-2 * ts)[:, None, None]
+    assert np.abs(measured[0]).max() > 0.1
+    np.testing.assert_allclose(measured, predicted, rtol=0, atol=1e-8)
+
+
+def test_one_mode_follows_the_logistic_law():
+    # W = √s(t) P Qᵀ, H = Wᵀ/√n without decay: s' = (2 √n s − 2 s²)/N for the mean loss, so s is
+    # logistic in t/N
+    K, n, s0 = 3, 5, 1e-3
+    problem = problem_of(lam=0.0)
+    P = np.eye(K) - 1 / K
+    basis = np.linalg.svd(P)[0][:, : K - 1]
+    W = np.sqrt(s0) * basis @ np.eye(K - 1, 4)
+    ts = np.linspace(0, 60, 31)
+    trajectory = ufm.flow(
+        problem,
+        ts=ts,
+        start=ufm.Params((W,), W.T / np.sqrt(n)),
+        observables={"W": lambda problem, params: params.weights[0]},
+    )
+    rate = np.sqrt(n)
+    scale = rate / (1 + (rate / s0 - 1) * np.exp(-2 * rate * ts / (K * n)))
+    W_t = np.asarray(trajectory.observables["W"])
+    np.testing.assert_allclose(W_t @ W_t.transpose(0, 2, 1), scale[:, None, None] * P, atol=1e-8)
+    np.testing.assert_allclose(trajectory.params.features[-1], W_t[-1].T / np.sqrt(n), atol=1e-8)
+
+
+def test_full_and_collapsed_labels_flow_alike(key):
+    collapsed, full = (
+        problem_of(counts=(6, 3, 2), collapsed=flag, bias="free") for flag in (True, False)
+    )
+    start = ufm.solvers.random_start(collapsed, key=key)
+    spread = ufm.Params(start.weights, start.features[:, full.labels.class_index], start.bias)
+    ts = np.linspace(0, 30, 7)
+    runs = [ufm.flow(p, ts=ts, start=s) for p, s in ((collapsed, start), (full, spread))]
+    np.testing.assert_allclose(runs[0].value, runs[1].value, rtol=1e-9)
+    np.testing.assert_allclose(
+        runs[0].params.features[:, :, full.labels.class_index], runs[1].params.features, atol=1e-8
+    )
+
+
+def test_flow_is_the_limit_of_gradient_descent(key):
+    problem = problem_of(ufm.CrossEntropy(), counts=(6, 3, 2))
+    start = ufm.solvers.random_start(problem, key=key)
+    exact = ufm.flow(problem, ts=[4.0], start=start, steady=0).value[0]
+    errors = []
+    for step in (0.2, 0.1, 0.05):
+        trajectory = ufm.solvers.descend(
+            problem, ufm.solvers.GradientDescent(step), steps=[round(4 / step)], start=start
+        )
+        errors.append(abs(float(trajectory.value[0] - exact)))
+    # Euler's method is of first order
+    orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+    np.testing.assert_allclose(orders, 1, atol=0.1)
+
+
+def test_it_stops_at_the_steady_state_which_is_the_minimum(key):
+    problem = problem_of(lam=0.05)
+    ts = np.array([0.0, 1.0, 10.0, 1e4, 1e5])
+    trajectory = ufm.flow(
+        problem,
+        ts=ts,
+        key=key,
+        observables={"norm": lambda problem, params: jnp.sum(params.features**2)},
+    )
+    assert trajectory.result is ufm.Result.STEADY_STATE
+    assert np.all(np.diff(trajectory.value[:3]) < 0)
+    assert trajectory.value[3] == trajectory.value[4]
+    np.testing.assert_allclose(
+        trajectory.params.features[-1], trajectory.final.features, rtol=1e-15
+    )
+    np.testing.assert_allclose(
+        trajectory.observables["norm"][-1], jnp.sum(trajectory.final.features**2), rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        trajectory.value[-1], ufm.minimise(problem, key=key).value, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("number", [1, 2, 9, 10, 11, 25])
+def test_any_number_of_times(number, key):
+    problem = problem_of()
+    ts = np.linspace(0.5, 3, number)
+    start = ufm.solvers.random_start(problem, key=key)
+    trajectory = ufm.flow(problem, ts=ts, start=start)
+    assert trajectory.value.shape == (number,)
+    last = ufm.flow(problem, ts=ts[-1:], start=start)
+    np.testing.assert_allclose(trajectory.value[-1], last.value[0], rtol=1e-9)
+    np.testing.assert_allclose(
+        trajectory.final.features, trajectory.params.features[-1], atol=1e-10
+    )
+
+
+def test_time_zero_is_the_start(key):
+    problem = problem_of()
+    start = ufm.solvers.random_start(problem, key=key)
+    for ts in ([0.0], [0.0, 1.0]):
+        trajectory = ufm.flow(problem, ts=ts, start=start)
+        np.testing.assert_array_equal(trajectory.params.features[0], start.features)
+    # nothing flows in no time, and the first of ten pieces, which is just time zero, moves nothing
+    # for the next
+    np.testing.assert_array_equal(
+        ufm.flow(problem, ts=[0.0], start=start).final.features, start.features
+    )
+    ten = ufm.flow(problem, ts=np.linspace(0, 5, 10), start=start)
+    np.testing.assert_allclose(
+        ten.value[-1], ufm.flow(problem, ts=[5.0], start=start).value[0], rtol=1e-9
+    )
+
+
+def test_a_spent_budget_is_said_and_padded_with_nan(key):
+    trajectory = ufm.flow(problem_of(), ts=np.linspace(0, 50, 7), key=key, max_steps=3)
+    assert trajectory.result is ufm.Result.MAX_STEPS
+    assert np.isfinite(trajectory.value[0])
+    assert np.isnan(trajectory.value[-1])
+    assert np.all(np.isfinite(trajectory.final.features))
+
+
+def test_interrupted_flow_keeps_what_it_has(key, monkeypatch):
+    pieces = iter([gradient_flow.integrate_piece])
+
+    def once(*args):
+        try:
+            return next(pieces)(*args)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(gradient_flow, "integrate_piece", once)
+    trajectory = ufm.flow(problem_of(), ts=np.linspace(0, 50, 20), key=key)
+    assert trajectory.result is ufm.Result.INTERRUPTED
+    assert np.all(np.isfinite(trajectory.value[:2]))
+    assert np.all(np.isnan(trajectory.value[2:]))
+
+
+def test_lanes_share_one_compilation(key):
+    ts = np.linspace(0, 3, 4)
+    ufm.flow(problem_of(lam=0.1), ts=ts, key=key)
+    before = gradient_flow.integrate_piece._cache_size()
+    ufm.flow(problem_of(lam=0.2, counts=(3, 2, 1)), ts=2 * ts, key=jax.random.key(1), rtol=1e-6)
+    assert gradient_flow.integrate_piece._cache_size() == before
+
+
+def test_another_integrator_agrees(key):
+    problem = problem_of()
+    start = ufm.solvers.random_start(problem, key=key)
+    values = [
+        ufm.flow(problem, ts=[1.0, 5.0], start=start, integrator=method).value
+        for method in (diffrax.Dopri8(), diffrax.Tsit5())
+    ]
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(
+            {"ts": [1.0, 1.0]}, "`ts` must be increasing finite times >= 0", id="equal-times"
+        ),
+        pytest.param(
+            {"ts": [-1.0, 1.0]}, "`ts` must be increasing finite times >= 0", id="negative-time"
+        ),
+        pytest.param({"ts": []}, "`ts` must not be empty", id="no-times"),
+        pytest.param(
+            {"ts": [1.0], "rtol": 0.0}, "`rtol` must be finite and > 0; got 0.0", id="rtol"
+        ),
+        pytest.param(
+            {"ts": [1.0], "steady": -1.0}, "`steady` must be finite and >= 0; got -1.0", id="steady"
+        ),
+        pytest.param(
+            {"ts": [1.0], "start": 1},
+            "exactly one of `key` and `start` must be given",
+            id="two-starts",
+        ),
+    ],
+)
+def test_bad_input(arguments, message, key):
+    with pytest.raises(ValueError, match=message):
+        ufm.flow(problem_of(), key=key, **arguments)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_polish_ends_at_the_minimum_and_says_so(freeze, key):
+    problem = problem_of(lam=0.05, bias="free")
+    rates = {"weights": 0.0} if freeze else None
+    start = ufm.solvers.random_start(problem, key=key)
+    plain, polished = (
+        ufm.flow(problem, ts=[0.0, 1e5], start=start, rates=rates, atol=1e-8, polish=polish)
+        for polish in (False, True)
+    )
+    assert plain.result is ufm.Result.STEADY_STATE
+    assert plain.polish is None
+    assert polished.result is ufm.Result.POLISHED
+    assert polished.result.ok
+    # the rows are the flow's own, the end is Newton's
+    np.testing.assert_array_equal(plain.value, polished.value)
+    np.testing.assert_array_equal(polished.final.features, polished.polish.params.features)
+    assert polished.polish.grad_norm < 1e-12
+    assert 0 <= plain.value[-1] - polished.polish.value < 1e-10
+    if freeze:
+        np.testing.assert_array_equal(polished.final.weights[0], start.weights[0])
+
+
+def test_polish_waits_for_the_steady_state(key):
+    trajectory = ufm.flow(problem_of(), ts=[1.0], key=key, polish=True)
+    assert trajectory.result is ufm.Result.REACHED_END
+    assert trajectory.polish is None
+
+
+def test_polish_that_fails_leaves_the_end_of_the_flow(key, monkeypatch):
+    tired = ufm.solvers.GradientDescent(1e-9, max_steps=1)
+    monkeypatch.setattr(
+        gradient_flow,
+        "minimise",
+        lambda problem, start, progress: ufm.minimise(problem, start=start, solver=tired),
+    )
+    problem = problem_of(lam=0.05)
+    trajectory = ufm.flow(problem, ts=[1e5], key=key, atol=1e-8, polish=True)
+    assert trajectory.polish.result is ufm.Result.MAX_STEPS
+    assert trajectory.result is ufm.Result.STEADY_STATE
+    np.testing.assert_array_equal(trajectory.final.features, trajectory.params.features[-1])
+
+
+def test_the_steady_state_is_found_above_the_noise(key):
+    # at the edge of its stability an explicit integrator goes on for ever in its own noise, of a
+    # size that the relative tolerance, the clock and the problem all set
+    for loss in (ufm.MeanSquaredError(), ufm.CrossEntropy()):
+        for more in (
+            {},
+            {"rates": {"weights": 100.0, "features": 100.0, "bias": 100.0}},
+            {"rtol": 1e-6},
+        ):
+            problem = problem_of(loss, lam=5e-3, bias="free", counts=(50, 20, 5))
+            trajectory = ufm.flow(problem, ts=[1e6], key=key, max_steps=5000, **more)
+            assert trajectory.result is ufm.Result.STEADY_STATE
+            np.testing.assert_allclose(
+                trajectory.value[0],
+                ufm.minimise(problem, key=key).value,
+                rtol=1e-6 if "rtol" in more else 1e-12,
+            )
+
+
+def test_no_steady_state_is_seen_where_there_is_none(key):
+    # logarithmic growth without decay, and a start near the saddle at the origin
+    endless = ufm.flow(
+        problem_of(ufm.CrossEntropy(), lam=0.0),
+        ts=[1e8],
+        start=ufm.solvers.random_start(problem_of(), key=key, std=0.5),
+    )
+    assert endless.result is ufm.Result.REACHED_END
+    problem = problem_of(lam=1e-2)
+    small = ufm.solvers.random_start(problem, key=key, std=1e-6)
+    assert ufm.flow(problem, ts=[0.0, 1e5], start=small).value[-1] < 0.5 * ufm.model.objective(
+        problem, small
+    )
+
+
+def test_the_origin_is_steady(key):
+    problem = problem_of()
+    origin = jax.tree.map(jnp.zeros_like, ufm.solvers.random_start(problem, key=key))
+    trajectory = ufm.flow(problem, ts=[1.0, 2.0], start=origin)
+    assert trajectory.result is ufm.Result.STEADY_STATE
+    np.testing.assert_array_equal(trajectory.value, [0.5, 0.5])
+
+
+def test_a_step_too_long_for_the_method_is_divergence(key):
+    trajectory = ufm.flow(
+        problem_of(lam=1.0), ts=[0.0, 1e4], key=key, integrator="euler", step=10.0
+    )
+    assert trajectory.result is ufm.Result.DIVERGED
+
+
+def test_progress_is_shown_on_request(key, capsys, monkeypatch):
+    monkeypatch.setattr("ufm._progress.time.monotonic", iter(np.arange(0, 1e4, 5.0)).__next__)
+    ufm.flow(problem_of(), ts=np.linspace(0, 5, 20), key=key, progress=True)
+    assert "flow: " in capsys.readouterr().err

@@ -1,0 +1,270 @@
+"""Pictures hold the data they were given, and say what is on their axes."""
+
+import io
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tests.drawing import legend, lines
+from ufm import plotting
+from ufm.frames import simplex_etf
+from ufm.optima import perturbation
+
+SETTING = {"num_classes": 4, "feature_dim": 10, "lambda_W": 2**0.5, "lambda_H": 0.3, "beta": 100.0}
+
+
+def test_trajectory_puts_flow_script_and_law_on_one_axis(ax):
+    ts, steps = np.linspace(0, 3, 31), np.linspace(0, 3, 7)
+    measured = np.where(ts > 2.5, np.nan, np.exp(-ts))
+    assert (
+        plotting.trajectory(
+            ax,
+            {"flow": (ts, measured), "script": (steps, 2 * steps)},
+            laws={"flow": (ts, np.exp(-ts))},
+            ylabel="$u$",
+        )
+        is ax
+    )
+    drawn = lines(ax)
+    np.testing.assert_array_equal(drawn["flow"], [ts, measured])
+    np.testing.assert_array_equal(drawn["script"], [steps, 2 * steps])
+    law = ax.get_lines()[0]
+    np.testing.assert_array_equal(law.get_data(), [ts, np.exp(-ts)])
+    assert law.get_color() == ax.get_lines()[1].get_color()
+    assert legend(ax) == ["flow", "script"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time $t$", "$u$")
+
+
+def test_laws_alone_are_named(ax):
+    ts = np.geomspace(1, 10, 5)
+    plotting.trajectory(ax, {}, laws={"one": (ts, ts), "two": (ts, 2 * ts)}, log_x=True, log_y=True)
+    assert legend(ax) == ["one", "two"]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_errors_mark_machine_precision_and_tolerance(ax, dtype):
+    ts = np.arange(3.0)
+    plotting.errors(ax, {"law": (ts, [0.0, 1e-9, 1e-3])}, tolerance=1e-8, dtype=dtype)
+    drawn, eps = lines(ax), np.finfo(dtype).eps
+    # a zero cannot be drawn on a logarithmic axis
+    np.testing.assert_allclose(drawn["law"], [ts, [float(eps) / 10, 1e-9, 1e-3]], rtol=1e-15)
+    np.testing.assert_array_equal(drawn["machine precision"][1], [eps, eps])
+    np.testing.assert_array_equal(drawn["tolerance"][1], [1e-8, 1e-8])
+    assert ax.get_yscale() == "log"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time $t$", "relative error")
+
+
+def test_staircase_is_sorted_and_measured_on_it(ax):
+    spectrum = np.array([0.3, 1.0, 0.5])
+    plotting.staircase(ax, {"exact": spectrum}, measured={"exact": spectrum})
+    exact, measured = (np.array(line.get_data()) for line in ax.get_lines())
+    np.testing.assert_array_equal(exact, [[1, 2, 3], [1.0, 0.5, 0.3]])
+    np.testing.assert_array_equal(measured, exact)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("index $i$", r"$\sigma_i(F_{kk})$")
+
+
+@pytest.mark.parametrize(
+    ("vary", "symbol", "end"),
+    [("lambda_H", r"$\lambda_H$", 2**-0.5), ("lambda_W", r"$\lambda_W$", 1 / 0.3)],
+)
+def test_hyperparameters_are_the_exact_gains(ax, vary, symbol, end):
+    assert plotting.hyperparameters(ax, vary=vary, **SETTING) is ax
+    drawn = lines(ax)
+    values = drawn["cross-talk"][0]
+    np.testing.assert_allclose(drawn[r"$\lambda_W\lambda_H = 1$"][0], [end, end], rtol=1e-15)
+    assert values[-1] < end
+    for i in (0, 77, -1):
+        setting = {**SETTING, vary: values[i]}
+        gains = perturbation.gains(samples_per_class=3, **setting).values
+        names = ("noise in the span of the means", "noise off the span", "mean stretched")
+        np.testing.assert_allclose([drawn[name][1][i] for name in names], 1 - gains[:3], rtol=1e-12)
+        lambdas = {name: setting[name] for name in ("lambda_W", "lambda_H", "beta")}
+        np.testing.assert_allclose(
+            drawn["cross-talk"][1][i], perturbation.cross_talk(**lambdas), rtol=1e-12
+        )
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (symbol, "attenuation")
+
+
+@pytest.fixture
+def space():
+    figure, ax = plt.subplots(subplot_kw={"projection": "3d"})
+    yield ax
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def arrows(ax) -> dict[tuple[str, str], np.ndarray]:
+    """End points of what starts at the origin, by dash and colour."""
+    found = {}
+    for line in ax.get_lines():
+        x, y, z = np.array(line.get_data_3d(), dtype=float)
+        if len(x) == 2 and x[0] == y[0] == z[0] == 0:
+            found[line.get_linestyle(), line.get_color()] = np.array([x[1], y[1], z[1]])
+    return found
+
+
+def test_vectors_are_drawn_as_they_are_up_to_one_turn(space):
+    rng = np.random.default_rng(0)
+    means, rows = rng.standard_normal((3, 4)), 7 * rng.standard_normal((3, 4))
+    assert plotting.vectors(space, {"classifier": rows, "class means": means}) is space
+    drawn = arrows(space)
+    shown = np.array(
+        [[drawn[dash, plotting.COLOURS[k]] for k in range(4)] for dash in ("-", "--")]
+    ).reshape(8, 3)
+    given = np.concatenate(
+        [rows / np.linalg.norm(rows, axis=0).max(), means / np.linalg.norm(means, axis=0).max()],
+        axis=1,
+    )
+    np.testing.assert_allclose(shown @ shown.T, given.T @ given, atol=1e-12)
+    assert [text.get_text() for text in space.texts] == ["1", "2", "3", "4"]
+    assert legend(space) == ["classifier", "class means"]
+
+
+def test_vectors_do_not_jump_when_their_gauge_does(space):
+    rng = np.random.default_rng(1)
+    means, turn = rng.standard_normal((3, 4)), np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    plotting.vectors(space, {"class means": means})
+    first = arrows(space)
+    space.clear()
+    plotting.vectors(space, {"class means": turn @ means})
+    for name, tip in arrows(space).items():
+        np.testing.assert_allclose(tip, first[name], atol=1e-12)
+
+
+def test_a_simplex_in_many_dimensions_is_seen_whole(space):
+    plotting.vectors(
+        space, {"class means": np.asarray(simplex_etf(4, dim=9, key=jax.random.key(0)))}
+    )
+    tips = np.array(list(arrows(space).values()))
+    np.testing.assert_allclose(
+        tips @ tips.T, np.full((4, 4), -1 / 3) + 4 / 3 * np.eye(4), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_without_alignment_coordinates_are_as_they_are(space, d):
+    means = np.random.default_rng(2).standard_normal((d, 5))
+    features = np.concatenate([means, 2 * means], axis=1)
+    plotting.vectors(
+        space,
+        {"class means": means},
+        samples={"class means": (features, np.tile(np.arange(5), 2))},
+        align=False,
+    )
+    scale = np.linalg.norm(means, axis=0).max()
+    drawn = arrows(space)
+    for k in range(5):
+        np.testing.assert_allclose(
+            drawn["-", plotting.COLOURS[k]][:d], means[:, k] / scale, atol=1e-12
+        )
+    dots = np.array(space.collections[0]._offsets3d)
+    np.testing.assert_allclose(dots[:d], features / scale, atol=1e-12)
+    np.testing.assert_array_equal(dots[d:], 0)
+
+
+def test_classes_that_have_become_one_share_their_number_and_zero_is_drawn(space):
+    means = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    plotting.vectors(space, {"class means": means})
+    assert [text.get_text() for text in space.texts] == ["1", "2, 3", "4"]
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-9])
+def test_what_has_vanished_is_drawn_as_zero(space, size):
+    means = np.random.default_rng(3).standard_normal((3, 4))
+    plotting.vectors(space, {"classifier": means, "class means": size * means}, floor=1e-8)
+    drawn = arrows(space)
+    assert len(drawn) == 8
+    assert all(np.all(tip == 0) == (dash == "--") for (dash, _), tip in drawn.items())
+
+
+def test_gram_writes_its_entries_in_place(ax):
+    matrix = np.array([[2.0, -0.5, 1e-17], [-0.5, 1.0, 0.25], [1e-17, 0.25, 0.125]])
+    assert plotting.gram(ax, matrix, title="logits", names="abc") is ax
+    (image,) = ax.get_images()
+    np.testing.assert_array_equal(image.get_array(), matrix)
+    assert image.get_clim() == (-2.0, 2.0)
+    written = {
+        (text.get_position()[1], text.get_position()[0]): text.get_text() for text in ax.texts
+    }
+    assert written[0, 1] == "-0.5"
+    assert written[0, 2] == "0"
+    assert written[2, 2] == "0.12"
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_gram_of_many_classes_or_of_nothing(ax):
+    plotting.gram(ax, np.zeros((9, 9)))
+    assert len(ax.texts) == 0
+    assert ax.get_images()[0].get_clim() == (-1.0, 1.0)
+
+
+def test_png_is_the_figure(ax):
+    image = plt.imread(io.BytesIO(plotting.png(ax.figure, dpi=50)))
+    width, height = ax.figure.get_size_inches() * 50
+    assert image.shape[:2] == (height, width)
+
+
+def test_colours_are_told_apart_in_grey():
+    assert (
+        len(set(plotting.COLOURS))
+        == len(set(map(str, plotting.DASHES)))
+        == len(set(plotting.MARKERS))
+        == 7
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        pytest.param(
+            lambda ax: plotting.trajectory(ax, {"u": ([0.0, 1.0], [1.0])}),
+            "the times and values of 'u' must be two arrays of one shape",
+            id="shape",
+        ),
+        pytest.param(
+            lambda ax: plotting.errors(ax, {"u": ([0.0], [-1.0])}),
+            r"`curves\['u'\]` must be errors >= 0",
+            id="negative-error",
+        ),
+        pytest.param(
+            lambda ax: plotting.hyperparameters(ax, vary="beta", **SETTING),
+            '`vary` must be "lambda_H" or "lambda_W"; got beta',
+            id="vary",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(ax, {"W": np.eye(3), "H": np.eye(2)}),
+            r"`families` must hold matrices \(d, K\) of one shape",
+            id="families",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(
+                ax, {"W": np.eye(3)}, samples={"H": (np.eye(2), np.arange(2))}
+            ),
+            r"`samples\['H'\]` must have features \(d, C\), d = 3",
+            id="samples",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(
+                ax, {"W": np.eye(3)}, samples={"H": (np.eye(3), np.arange(2))}
+            ),
+            r"`samples\['H'\]` must have one class for each column",
+            id="sample-classes",
+        ),
+        pytest.param(
+            lambda ax: plotting.gram(ax, np.zeros((2, 3))),
+            r"`matrix` must have shape \(K, K\)",
+            id="gram",
+        ),
+        pytest.param(
+            lambda ax: plotting.gram(ax, np.eye(2), names="abc"),
+            "`names` must hold K = 2 names",
+            id="gram-names",
+        ),
+    ],
+)
+def test_bad_input(ax, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(ax)

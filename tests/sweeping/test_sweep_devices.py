@@ -1,0 +1,123 @@
+"""A sweep over eight virtual devices, over two processes, and over threads.
+
+The numbers of one device.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.sweeping.test_sweep_store import OVER, make
+from ufm.sweeping.sweeps import sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# one program is compared with itself on other devices; all of them, and those of other processes,
+# are optimised less
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+NAMES = ("value", "lower_bound", "num_steps", "code")
+FLOW = {"ts": (1.0, 10.0), "flow": {"rtol": 1e-6, "atol": 1e-9, "integrator": "dopri5"}}
+
+DEVICES = """
+import sys
+import jax
+jax.config.update("jax_enable_x64", True)
+import numpy as np
+from tests.sweeping.test_sweep_devices import FLOW, NAMES
+from tests.sweeping.test_sweep_store import OVER, make
+from ufm.sweeping.sweeps import sweep
+assert jax.local_device_count() == 8
+data = sweep(make, OVER, key=jax.random.key(0), metrics=())
+assert data.attrs["devices"] == 8
+np.save(sys.argv[1], np.stack([data[name].values for name in NAMES]))
+flows = sweep(make, OVER, key=jax.random.key(0), metrics=(), **FLOW)
+assert flows.attrs["devices"] == 8
+np.save(sys.argv[1] + "-flows", flows["trajectory"].values)
+"""
+
+PROCESSES = """
+import sys
+import jax
+jax.config.update("jax_enable_x64", True)
+rank = int(sys.argv[2])
+jax.distributed.initialize(f"127.0.0.1:{sys.argv[3]}", num_processes=2, process_id=rank)
+import numpy as np
+from tests.sweeping.test_sweep_devices import NAMES
+from tests.sweeping.test_sweep_store import OVER, make
+from ufm.sweeping.sweeps import sweep
+assert jax.process_count() == 2
+data = sweep(make, OVER, key=jax.random.key(0), chunk=5, threads=1, metrics=())
+assert data.attrs["complete"] == 1
+np.save(sys.argv[1] + str(rank), np.stack([data[name].values for name in NAMES]))
+"""
+
+
+def start(script: str, *arguments: str, **environment: str) -> subprocess.Popen:
+    settings = {
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+    env = os.environ | settings | environment
+    return subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=ROOT, env=env)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Exit status and file of every process, with what one device finds.
+
+    They compile at the same time.
+    """
+    folder = tmp_path_factory.mktemp("devices")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    eight = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    started = {
+        "eight-devices": start(DEVICES, str(folder / "eight-devices.npy"), XLA_FLAGS=eight),
+        "process-0": start(PROCESSES, str(folder / "process-"), "0", port),
+        "process-1": start(PROCESSES, str(folder / "process-"), "1", port),
+    }
+    try:
+        data = sweep(make, OVER, key=jax.random.key(0), threads=1, metrics=())
+        single = np.stack([data[name].values for name in NAMES])
+        flows = sweep(make, OVER, key=jax.random.key(0), threads=1, metrics=(), **FLOW)[
+            "trajectory"
+        ].values
+        return (
+            single,
+            flows,
+            {
+                name: (run.wait(timeout=300), folder / f"{name}.npy")
+                for name, run in started.items()
+            },
+        )
+    finally:
+        for run in started.values():
+            run.kill()
+            run.wait()
+
+
+@pytest.mark.parametrize("name", ["eight-devices", "process-0", "process-1"])
+def test_every_process_finds_what_one_device_finds(name, runs):
+    single, _, ended = runs
+    status, file = ended[name]
+    assert status == 0
+    np.testing.assert_allclose(np.load(file), single, rtol=1e-12, atol=0)
+
+
+def test_flows_are_shared_out_too(runs):
+    _, flows, ended = runs
+    status, file = ended["eight-devices"]
+    assert status == 0
+    assert np.all(np.isfinite(flows))
+    np.testing.assert_allclose(np.load(f"{file}-flows.npy"), flows, rtol=1e-12, atol=0)

@@ -1,0 +1,139 @@
+"""Features of a real network, from a NumPy file, in the shape that the rest of the library
+wants."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ufm._files import Archive, NotAnArchive, opened
+from ufm._validate import float_dtype, require, require_instance, require_path, require_whole
+from ufm.labels import Labels, one_hot
+
+
+class LoadedFeatures(NamedTuple):
+    """Features (d, N) with columns grouped by class, their labels (full, one column a sample), and
+    for each column its row in the file."""
+
+    features: Float[Array, "d N"]
+    labels: Labels
+    order: Int[np.ndarray, " N"]
+
+
+def load_features(
+    path: str | os.PathLike,
+    *,
+    features: str = "features",
+    labels: str = "labels",
+    num_classes: int | None = None,
+    dtype=None,
+) -> LoadedFeatures:
+    """Penultimate-layer features and their classes from an .npz file, as an anchor or a start.
+
+        loaded = ufm.load_features("features.npz")
+        width, anchor = len(loaded.features), loaded.features
+        problem = ufm.Problem(loaded.labels, anchor=anchor, beta=1.0, widths=(width,), ...)
+        start = ufm.flows.start_from_features(problem, loaded.features)
+        trajectory = ufm.flow(problem, ts=ts, start=start)
+
+    `features`, `labels`: keys of the arrays in the file, as `np.savez(path, features=F, labels=y)`
+    writes them: F of shape (N, d), one sample a row, real numbers; y of shape (N,), whole numbers
+    0, …, K − 1. `num_classes`: K, if the file must have just that many. `dtype`: the default float
+    unless given; half-precision features are widened. Objects are never unpickled. For class means
+    see `ufm.labels.collapse`.
+
+    Returns `LoadedFeatures` (features, labels, order): the library's columns, (d, N), grouped by
+    class as `one_hot` groups them and otherwise in the order of the file; column c is row
+    `order[c]`.
+
+    Raises `ValueError` for a file that is not .npz, missing keys, other shapes, numbers that are
+    not finite, labels that are not whole, fewer than two classes, and a class without a sample;
+    `FileNotFoundError` where there is no file.
+    """
+    dtype = float_dtype(dtype)
+    path = require_path("path", path)
+    for name, key in (("features", features), ("labels", labels)):
+        require_instance(name, key, str, "the name of an array in the file")
+    if num_classes is not None:
+        num_classes = require_whole("num_classes", num_classes, least=2)
+    F, y = _read(path, {"features": features, "labels": labels})
+    require(
+        F.ndim == 2 and min(F.shape) >= 1,
+        f"`{features}` must have shape (N, d), one sample a row",
+        F.shape,
+    )
+    # NumPy forgets what bfloat16 is when it writes it
+    nameless = F.dtype.kind == "V" and F.dtype.itemsize == 2
+    hint = " (bfloat16, which NumPy does not save: widen it to float32 before)" if nameless else ""
+    real = np.issubdtype(F.dtype, np.floating) or np.issubdtype(F.dtype, np.integer)
+    require(real, f"`{features}` must hold real numbers{hint}", F.dtype)
+    finite = np.isfinite(F).all(axis=1)
+    require(
+        finite.all(),
+        f"`{features}` must be finite; rows that are not",
+        np.flatnonzero(~finite)[:10],
+    )
+    require(
+        y.shape == F.shape[:1],
+        f"`{labels}` must have shape ({F.shape[0]},), one class for each row of `{features}`",
+        y.shape,
+    )
+    require(
+        np.issubdtype(y.dtype, np.integer),
+        f"`{labels}` must be whole numbers (an integer dtype)",
+        y.dtype,
+    )
+    require(y.min() >= 0, f"`{labels}` must be >= 0", y.min())
+    K = int(y.max()) + 1 if num_classes is None else num_classes
+    require(K >= 2, f"`{labels}` must hold at least two classes", K)
+    require(int(y.max()) < K, f"`{labels}` must be below `num_classes` = {K}", y.max())
+    # a label of 10^12 must not become an array of that length
+    require(
+        len(y) >= K,
+        f"`{labels}` must be 0, …, K - 1 with a sample of each; {len(y)} samples cannot fill "
+        f"this many classes",
+        K,
+    )
+    counts = np.bincount(y.astype(np.int64), minlength=K)
+    require(
+        counts.min() > 0,
+        f"`{labels}` must be 0, …, K - 1 with a sample of each; classes without one",
+        np.flatnonzero(counts == 0)[:10],
+    )
+    order = np.argsort(y, kind="stable")
+    with np.errstate(over="ignore"):
+        columns = np.ascontiguousarray(F[order].T, dtype=dtype)
+    require(np.isfinite(columns).all(), f"`{features}` must be finite as {dtype}", "an overflow")
+    return LoadedFeatures(jnp.asarray(columns), one_hot(counts.tolist(), dtype=dtype), order)
+
+
+def _read(name: str, keys: dict[str, str]) -> list[np.ndarray]:
+    """The arrays of the file under the keys that each argument gives."""
+    try:
+        with opened(name) as file:
+            there = file.names
+            for argument, key in keys.items():
+                wanted = (
+                    f"`{argument}` must name an array of the file, which has "
+                    f"{', '.join(there) or 'none'}"
+                )
+                require(key in there, wanted, repr(key))
+            arrays = [_array(file, key) for key in keys.values()]
+    except (NotAnArchive, IsADirectoryError) as error:
+        raise ValueError(
+            f"`path` must be an .npz file, as np.savez writes it; got {name} ({error})"
+        ) from error
+    return arrays
+
+
+def _array(file: Archive, key: str) -> np.ndarray:
+    try:
+        return file.read(key)
+    except ValueError as error:
+        raise ValueError(
+            f"`{key}` must be a whole array of numbers that loads without pickle; got {error}"
+        ) from error

@@ -1,0 +1,343 @@
+r"""`search`: the best known solution of a problem whose global optimum nobody knows, from many
+starts of several kinds.
+
+For M >= 2 the objective has local minima of every rank, the origin among them. Which one a descent
+ends in is decided by its start, so there are random starts at several scales, starts of each low
+rank, and starts at logits that the caller suspects; and as a direction that is in use is not given
+up by any descent, directions are taken away from the best solutions one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm._validate import (
+    MOST_STARTS,
+    require,
+    require_finite,
+    require_flag,
+    require_instance,
+    require_key,
+    require_nonnegative,
+    require_whole,
+)
+from ufm.analysis.landscape import product_rank, product_spectrum
+from ufm.model import Params, Problem, require_minimum
+from ufm.solution import Result, Solution
+from ufm.solvers import minimise, random_start
+
+# Values that agree to this, relatively, are one solution: converged ones agree to 1e-12.
+_SAME_VALUE = 1e-9
+# Scales of the random starts in units of the natural one, taken in turn.
+_SCALES = (1.0, 0.5, 1.4, 0.35, 2.0, 0.7)
+
+
+@dataclass(frozen=True, eq=False)
+class BestKnown:
+    """What a search found.
+
+    The best of it is an upper bound on the global minimum and not proved to be it.
+
+    `best`: the solution of least value. `solutions`: all that were found, ascending, one a value.
+    `ranks`: of the product of each. `origins` (S,): kind of every start; `values`, `end_ranks`,
+    `codes` (S,): what each led to, truncations excluded. `finished`: False after Ctrl-C; pass the
+    whole to `search(..., resume=)` then.
+    """
+
+    problem: Problem
+    solutions: tuple[Solution, ...]
+    origins: tuple[str, ...]
+    values: np.ndarray
+    end_ranks: np.ndarray
+    codes: np.ndarray
+    finished: bool
+
+    @property
+    def best(self) -> Solution:
+        """The solution of least value."""
+        return self.solutions[0]
+
+    @property
+    def value(self) -> float:
+        """Its value."""
+        return float(self.best.value)
+
+    @property
+    def rank(self) -> int:
+        """Rank of its product of factors."""
+        return self.ranks[0]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Rank of the product of factors of every solution."""
+        return tuple(product_rank(self.problem, solution.params) for solution in self.solutions)
+
+    def __str__(self) -> str:
+        ended = "" if self.finished else " (interrupted)"
+        lines = [
+            f"best known value {self.value:.12g}, rank {self.rank}, of {len(self.values)} "
+            f"starts{ended}"
+        ]
+        for solution, rank in zip(self.solutions, self.ranks, strict=True):
+            times = int(
+                np.sum(
+                    np.abs(self.values - float(solution.value))
+                    <= _SAME_VALUE * abs(float(solution.value))
+                )
+            )
+            lines.append(
+                f"  value {float(solution.value):.12g}, rank {rank}, reached {times} times"
+            )
+        return "\n".join(lines)
+
+
+def search(
+    problem: Problem,
+    *,
+    key: PRNGKeyArray,
+    starts: int = 32,
+    logits: Mapping[str, Array | np.ndarray] | None = None,
+    truncate: bool = True,
+    resume: BestKnown | None = None,
+    progress: bool | None = None,
+) -> BestKnown:
+    r"""The best solution known of a problem, from many starts; Newton's method from each.
+
+    `key`: a `jax.random.key`. `starts`: how many random starts; every second one has full rank, at
+    0.35 to 2 times the problem's natural scale, the others have rank 1, 2, … in turn. `logits`:
+    name → (K, K) class logits, or (K, C), to start at as well. `truncate`: for M >= 2, take
+    directions away from the best solution, weakest first, and keep what is lower, until nothing is.
+    `resume`: an earlier result of the same problem, key and `logits`, interrupted or not: its
+    starts are not repeated, so that `starts` may be raised.
+
+    Returns a `BestKnown`. Ctrl-C returns what was found, `finished` False; before the first start
+    has ended it raises `KeyboardInterrupt`.
+
+    Raises `ValueError` for λ = 0, frozen weights, an anchor, starts < 1, and logits that do not
+    fit.
+    """
+    _check_free(problem)
+    require_key("key", key)
+    starts = require_whole("starts", starts, most=MOST_STARTS)
+    require_flag("truncate", truncate)
+    require_flag("progress", progress, optional=True)
+    if logits is not None:
+        require_instance("logits", logits, Mapping, "a dict from name to logits")
+    if resume is not None:
+        require_instance("resume", resume, BestKnown)
+    plan = [(f"logits: {name}", value) for name, value in (logits or {}).items()] + [
+        _random_kind(problem, i) for i in range(starts)
+    ]
+    for name, value in plan[: len(logits or {})]:
+        _column_logits(problem, value, name=f"logits[{name[len('logits: ') :]!r}]")
+    done = (
+        []
+        if resume is None
+        else list(zip(resume.origins, resume.values, resume.end_ranks, resume.codes, strict=True))
+    )
+    require(
+        all(before[0] == name for before, (name, _) in zip(done, plan, strict=False)),
+        "`resume` must have the same `logits`",
+        len(done),
+    )
+    pool = _Pool(problem, [] if resume is None else list(resume.solutions))
+    finished = True
+    bar = Progress("search", total=len(plan), show=progress)
+    try:
+        for i in range(len(done), len(plan)):
+            name, value = plan[i]
+            solution = minimise(
+                problem,
+                start=_start(problem, value, key=jax.random.fold_in(key, i)),
+                progress=False,
+            )
+            if solution.result is Result.INTERRUPTED:
+                raise KeyboardInterrupt
+            pool.add(solution)
+            done.append(
+                (
+                    name,
+                    float(solution.value),
+                    product_rank(problem, solution.params),
+                    int(solution.code),
+                )
+            )
+            bar.update(i + 1, f"best {float(pool.solutions[0].value):.9g}")
+        if truncate and problem.depth >= 2:
+            _truncate(problem, pool)
+    except KeyboardInterrupt:
+        if not pool.solutions:
+            raise
+        finished = False
+    finally:
+        bar.close()
+    names, values, ranks, codes = zip(*done, strict=True)
+    return BestKnown(
+        problem,
+        tuple(pool.solutions),
+        names,
+        np.array(values),
+        np.array(ranks),
+        np.array(codes),
+        finished,
+    )
+
+
+def start_from_logits(
+    problem: Problem, logits, *, key: PRNGKeyArray, noise: float = 1e-3
+) -> Params:
+    r"""A point near given logits.
+
+    $Z\,\mathrm{diag}(\sqrt m) = U S V^\top$ spread evenly over the factors, plus noise.
+
+    Factor m has the singular values $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$, the cheapest way to
+    have this product; hidden bases are random. `logits`: (K, C), or (K, K) for one column a class,
+    which then serves every column by its target. `noise`: root mean square singular value of a
+    Gaussian matrix added to each factor, relative to the factor's largest. Directions beyond the
+    narrowest width are left out. A bias is 0.
+
+    Raises `ValueError` for logits that do not fit, λ = 0, frozen weights, an anchor.
+    """
+    _check_free(problem)
+    require_key("key", key)
+    require_nonnegative("noise", noise, shape=())
+    Z = _column_logits(problem, logits, name="logits")
+    masses = np.asarray(problem.labels.masses)
+    U, s, Vt = np.linalg.svd(Z * np.sqrt(masses)[None, :], full_matrices=False)
+    r = min(len(s), *problem.widths)
+    lambdas = np.asarray(problem.decays)
+    sizes = np.sqrt(np.exp(np.mean(np.log(lambdas))) / lambdas)
+    # rounding of 1e-16 in a direction that is not there would become 1e-4 in every factor of three
+    # layers
+    s = np.where(s > max(Z.shape) * float(np.finfo(problem.dtype).eps) * s[0], s, 0.0)
+    powers = s[:r] ** (1 / (problem.depth + 1))
+    random = _generator(key)
+    # orthonormal bases of the hidden spaces, outermost first
+    hidden = [np.linalg.qr(random.standard_normal((d, r)))[0] for d in reversed(problem.widths)]
+    bases = [U[:, :r], *hidden, Vt[:r].T]
+    factors = []
+    for m, size in enumerate(sizes):
+        exact = (bases[m] * powers[None, :]) @ bases[m + 1].T
+        blur = random.standard_normal(exact.shape) * (noise * powers[0] / max(exact.shape) ** 0.5)
+        factors.append(size * (exact + blur))
+    factors[-1] = factors[-1] / np.sqrt(masses)[None, :]
+    *weights, features = (jnp.asarray(factor, problem.dtype) for factor in factors)
+    bias = jnp.zeros(problem.labels.num_classes, problem.dtype) if problem.has_bias else None
+    return problem.projected(Params(tuple(weights), features, bias))
+
+
+def _generator(key: PRNGKeyArray) -> np.random.Generator:
+    """Random numbers on the host.
+
+    a decomposition of a small matrix takes less time than its compilation would.
+    """
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+
+
+class _Pool:
+    """Solutions found so far, ascending, one a value."""
+
+    def __init__(self, problem: Problem, solutions: list[Solution]):
+        self.problem, self.solutions = problem, solutions
+
+    def add(self, solution: Solution) -> None:
+        value = float(solution.value)
+        if not np.isfinite(value):
+            return
+        twins = [
+            i
+            for i, old in enumerate(self.solutions)
+            if abs(float(old.value) - value) <= _SAME_VALUE * abs(value)
+        ]
+        if twins and float(self.solutions[twins[0]].grad_norm) <= float(solution.grad_norm):
+            return
+        self.solutions = [old for i, old in enumerate(self.solutions) if i not in twins]
+        self.solutions.append(solution)
+        self.solutions.sort(key=lambda s: float(s.value))
+
+
+def _truncate(problem: Problem, pool: _Pool) -> None:
+    """Without its j weakest directions, j = 1, 2, …, is the best solution on the way to a better
+    one? Repeat until it is not."""
+    improved = True
+    while improved:
+        improved = False
+        best = pool.solutions[0]
+        U, s, Vt = product_spectrum(problem, best.params)
+        root = np.sqrt(np.asarray(problem.labels.masses))
+        for rank in range(product_rank(problem, best.params) - 1, 0, -1):
+            shorter = (U[:, :rank] * s[None, :rank]) @ Vt[:rank] / root[None, :]
+            # no noise: a direction that is exactly 0 in all factors stays 0, where it is a local
+            # minimum
+            start = start_from_logits(problem, shorter, key=jax.random.key(rank), noise=0.0)
+            if best.params.bias is not None:
+                start = Params(start.weights, start.features, best.params.bias)
+            solution = minimise(problem, start=start, progress=False)
+            if solution.result is Result.INTERRUPTED:
+                raise KeyboardInterrupt
+            pool.add(solution)
+            if float(solution.value) < float(best.value) * (1 - _SAME_VALUE):
+                improved = True
+                break
+
+
+def _random_kind(problem: Problem, i: int) -> tuple[str, tuple[int | None, float]]:
+    """Rank (None: full) and scale of the i-th random start."""
+    top = min(problem.labels.num_classes, *problem.widths) - 1
+    scale = _SCALES[(i // 2) % len(_SCALES)]
+    if i % 2 == 0 or top < 1:
+        return f"random, scale {scale:g}", (None, scale)
+    rank = 1 + (i // 2) % top
+    return f"rank {rank}, scale {scale:g}", (rank, scale)
+
+
+def _start(problem: Problem, kind, *, key: PRNGKeyArray) -> Params:
+    """The start that a line of the plan describes."""
+    if not isinstance(kind, tuple):
+        return start_from_logits(problem, kind, key=key)
+    rank, scale = kind
+    if rank is None:
+        start = random_start(problem, key=key)
+        return problem.projected(
+            Params(tuple(scale * W for W in start.weights), scale * start.features, start.bias)
+        )
+    # logits between unit vectors: each class is largest at itself whatever the rank
+    vectors = _generator(key).standard_normal((rank, problem.labels.num_classes))
+    vectors /= np.linalg.norm(vectors, axis=0)
+    return start_from_logits(
+        problem, 4 * scale * vectors.T @ vectors, key=jax.random.fold_in(key, 0), noise=1e-2
+    )
+
+
+def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
+    """Logits (K, C) by column, from those or from (K, K) by class."""
+    targets = np.asarray(problem.labels.targets, dtype=np.float64)
+    K, C = targets.shape
+    require_finite(name, logits)
+    require(
+        np.shape(logits) in ((K, C), (K, K)),
+        f"`{name}` must have shape {(K, C)} or {(K, K)}",
+        np.shape(logits),
+    )
+    array = np.asarray(logits, dtype=np.float64)
+    return array if C in (K, array.shape[1]) else array @ targets
+
+
+def _check_free(problem: Problem) -> None:
+    require_instance("problem", problem, Problem)
+    require_minimum(problem, "a search")
+    for name, domain in problem.domains.items():
+        require(
+            not domain.nonnegative,
+            f"`problem.{name}` must have no bounds on entries for a search",
+            domain,
+        )
+    require(not problem.frozen, "`problem` must have free weights for a search", "frozen weights")
+    require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")

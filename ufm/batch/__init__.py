@@ -1,0 +1,1 @@
+"""Many problems at once: how they are stacked, in which layout they run, and who works on them."""

@@ -1,0 +1,253 @@
+"""`flow_batch`: many flows over seeds, λ, targets and masses, in lockstep blocks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm._validate import (
+    require,
+    require_instance,
+    require_key,
+    require_one_of,
+)
+from ufm.batch.executor import (
+    SAME,
+    SHARED,
+    devices_of,
+    run_blocks,
+    shared_out,
+    worker_count,
+)
+from ufm.batch.stacked import lanes_of, shapes_of, stack
+from ufm.flows.central_path import check_path, check_state
+from ufm.flows.gradient_flow import velocity_of
+from ufm.flows.integrate import (
+    blank_rows,
+    checked_options,
+    checked_settings,
+    checked_times,
+    integrate_block,
+)
+from ufm.model import Params, Problem, check_params, require_decay, require_smooth
+from ufm.solution import Result, Trajectory
+from ufm.solvers.first_order import Observables
+from ufm.solvers.start import random_start
+
+# Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all
+# at once wait for the slowest and leave the cache: of 1, 4, 8, 16, 32, 128 and 256 flows the best
+# were 16 and 32. An accelerator wants them all.
+_BLOCK_ON_CPU = 32
+# What blocks have been compiled for. (A wrong memory costs time only.)
+_compiled: set = set()
+
+
+def flow_batch(
+    problems: Problem | Sequence[Problem],
+    *,
+    ts,
+    keys: PRNGKeyArray | None = None,
+    starts: Params | Sequence[Params] | None = None,
+    path: str = "gradient",
+    rates: Mapping | None = None,
+    observables: Observables | None = None,
+    keep_params: bool = True,
+    rtol: float | None = None,
+    atol: float | None = None,
+    step: float | None = None,
+    steady: float | None = None,
+    integrator: str | diffrax.AbstractSolver = "dopri8",
+    max_steps: int = 10_000_000,
+    threads: int | None = None,
+    devices: Sequence[Any] | None = None,
+    progress: bool | None = None,
+) -> Trajectory:
+    r"""Many flows in one call: over seeds, λ, targets, masses, anything but shapes.
+
+    Each is the flow of `flow`, with steps of its own.
+
+    `problems`: B problems of equal shapes, or one for all. `keys` (B,): random starts, as from
+    `jax.random.split`; instead of them `starts`, B points, or a `Params` whose leaves are stacked.
+    `max_steps`: of each flow. `threads`: on a CPU, that many blocks of flows run at a time; as many
+    as there are cores unless given. `devices`: what the flows are shared out to; those of this
+    process unless given, on a CPU the first of them. The rest as for `flow`, the same for all;
+    there is no `polish`.
+
+    Returns a `Trajectory` whose every leaf has a leading axis B: `results` tells how each flow
+    ended, `run(i)` is one of them. Ctrl-C returns the flows that are finished; the others are NaN
+    and INTERRUPTED, and their `final` is their start.
+
+    Raises `ValueError` as `flow` does, and for problems of different shapes or numbers that
+    disagree.
+    """
+    times = checked_times(ts)
+    problem, points, number = _checked_batch(problems, keys, starts)
+    first, _ = lanes_of((problem, points), 0)
+    velocity = velocity_of(first, path, rates)
+    settings, method = checked_settings(
+        first, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator
+    )
+    if path != "gradient":
+        for i in range(number):
+            one, point = lanes_of((problem, points), i)
+            check_path(one, path)
+            check_state(one, velocity, velocity.state_of(one, point))
+    options = checked_options(method, observables, keep_params, max_steps, steady, progress)
+    workers = worker_count(threads)
+
+    devices, on_cpu = devices_of(devices)
+    share = -(-number // len(devices))
+    block = (min(share, _BLOCK_ON_CPU) if on_cpu else share) * len(devices)
+    # the last block is filled up by repeating the last flow: all blocks share one compilation
+    blocks = [np.minimum(np.arange(at, at + block), number - 1) for at in range(0, number, block)]
+    instants = jnp.asarray(times, first.dtype)
+
+    def run(lanes):
+        chosen, start = lanes_of((problem, points), lanes)
+        program = integrate_block if len(devices) == 1 else _shared_block(devices)
+        with jax.default_device(devices[0]):
+            return jax.device_get(program(chosen, velocity, start, instants, settings, options))
+
+    signature = (
+        shapes_of((problem, points)),
+        len(times),
+        block,
+        jax.tree.structure((velocity, settings)),
+        options,
+        devices,
+    )
+    bar = Progress("flow_batch", total=number, show=progress)
+    # several devices have all cores at work by themselves
+    workers = workers if on_cpu and len(devices) == 1 else 1
+    outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
+    _compiled.add(signature)
+    if len(outs) < len(blocks):
+        rows = blank_rows(
+            _shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options)
+        )
+        outs += [
+            (
+                rows,
+                lanes_of(points, lanes),
+                np.full(block, int(Result.INTERRUPTED)),
+                np.zeros(block, int),
+            )
+            for lanes in blocks[len(outs) :]
+        ]
+    saved, final, codes, steps = jax.tree.map(
+        lambda *leaves: jnp.asarray(np.concatenate(leaves)[:number]), *outs
+    )
+    return Trajectory(
+        problem=jax.tree.map(jnp.asarray, problem),
+        ts=jnp.broadcast_to(instants, (number, len(times))),
+        value=saved["value"],
+        params=saved["params"],
+        observables=saved["observables"],
+        final=final,
+        code=codes,
+        num_steps=steps,
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _shared_block(devices: tuple[Any, ...]) -> Callable:
+    """`integrate_block` on several devices.
+
+    Each has its share of the lanes, in lockstep among themselves.
+    """
+
+    def program(chosen, velocity, start, instants, settings, options):
+        block = functools.partial(integrate_block, options=options)
+        return shared_out(block, devices, (SHARED, SAME, SHARED, SAME, SAME))(
+            chosen, velocity, start, instants, settings
+        )
+
+    return jax.jit(program, static_argnames="options")
+
+
+def _shapes_of_rows(problem, points, lanes, *rest):
+    """The rows of one block, as shapes."""
+    chosen, start = lanes_of((problem, points), lanes)
+    velocity, instants, settings, options = rest
+    return jax.eval_shape(
+        lambda: integrate_block(chosen, velocity, start, instants, settings, options)[0]
+    )
+
+
+def _checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
+    """Problems and points, each stacked on the host, and how many there are."""
+    require_one_of(keys=keys, starts=starts)
+    require_instance(
+        "problems", problems, (Problem, tuple, list), "a ufm.Problem or a list of them"
+    )
+    singles = [problems] if isinstance(problems, Problem) else list(problems)
+    require(len(singles) >= 1, "`problems` must hold at least one problem", singles)
+    for i, problem in enumerate(singles):
+        require_instance(f"problems[{i}]", problem, Problem)
+        require_smooth(problem, "a flow")
+    shapes = shapes_of(singles[0])
+    for i, problem in enumerate(singles):
+        require(
+            shapes_of(problem) == shapes,
+            f"`problems[{i}]` must have the shapes, loss and kind of bias of the first",
+            problem,
+        )
+    if keys is not None:
+        require_instance("keys", keys, jax.Array, "keys of shape (B,), as from jax.random.split")
+        require_key("keys", keys, shape=(np.size(keys),))
+        number = len(keys)
+    elif isinstance(starts, Params):
+        number = np.shape(starts.features)[0] if np.ndim(starts.features) == 3 else 0
+    else:
+        require_instance(
+            "starts", starts, (tuple, list), "a list of ufm.Params, or one with stacked leaves"
+        )
+        for i, start in enumerate(starts):
+            require_instance(f"starts[{i}]", start, Params)
+        number = len(starts)
+    require(
+        number >= 1, "`keys` or `starts` must hold at least one, stacked on a leading axis", number
+    )
+    require(
+        len(singles) in (1, number),
+        f"`problems` must be one, or as many as there are starts, {number}",
+        len(singles),
+    )
+    stacked = (
+        stack(singles)
+        if len(singles) == number
+        else jax.tree.map(
+            lambda leaf: np.broadcast_to(np.asarray(leaf), (number, *np.shape(leaf))), singles[0]
+        )
+    )
+    if keys is not None:
+        for problem in singles:
+            require_decay(problem, "random starts; pass `starts`")
+        points = jax.vmap(lambda problem, key: random_start(problem, key=key))(
+            jax.tree.map(jnp.asarray, stacked), keys
+        )
+    else:
+        points = starts if isinstance(starts, Params) else stack(starts)
+    return stacked, _checked_points(singles[0], jax.device_get(points), number), number
+
+
+def _checked_points(problem: Problem, points: Params, number: int) -> Params:
+    """Stacked points: the first as `check_params` wants it, the others of its shapes, all
+    finite."""
+    check_params(problem, lanes_of(points, 0), name="starts[0]")
+    for leaf in jax.tree.leaves(points):
+        require(
+            len(leaf) == number,
+            f"`starts` must have {number} points on the leading axis of every leaf",
+            np.shape(leaf),
+        )
+        require(np.all(np.isfinite(leaf)), "`starts` must be finite", "NaN or infinity")
+    return points

@@ -1,0 +1,198 @@
+r"""`flow`: gradient flow as an instrument, for when and how training gets where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm._validate import require, require_choice, require_flag, require_instance
+from ufm.flows.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
+from ufm.flows.integrate import (
+    blank_rows,
+    checked_options,
+    checked_settings,
+    checked_times,
+    integrate_piece,
+)
+from ufm.flows.velocity import AbstractVelocity, GradientVelocity, checked_rates
+from ufm.model import Params, Problem, require_minimum, require_smooth
+from ufm.solution import Result, Solution, Trajectory
+from ufm.solvers.first_order import Observables, starting_point
+from ufm.solvers.loop import minimise
+
+# Times are integrated in at most this many pieces, between which progress is shown and Ctrl-C is
+# heard.
+_PIECES = 10
+_PATHS = ("gradient", "central", "renormalised")
+
+
+def flow(
+    problem: Problem,
+    *,
+    ts,
+    key: PRNGKeyArray | None = None,
+    start: Params | None = None,
+    path: str = "gradient",
+    rates: Mapping | None = None,
+    observables: Observables | None = None,
+    keep_params: bool = True,
+    polish: bool = False,
+    rtol: float | None = None,
+    atol: float | None = None,
+    step: float | None = None,
+    steady: float | None = None,
+    integrator: str | diffrax.AbstractSolver = "dopri8",
+    max_steps: int = 1_000_000,
+    progress: bool | None = None,
+) -> Trajectory:
+    r"""Integrate a flow of the objective f from time 0, with adaptive steps, and report it at given
+    times.
+
+    $$\dot W_m = -\eta_m\,\partial f/\partial W_m,\qquad \dot b = -\eta_b\,\partial f/\partial
+    b,\qquad
+      \dot h_c = -\eta_H\,\tfrac1{m_c}\,\partial f/\partial h_c:$$
+
+    a column of mass m moves as each of its m equal samples does, so collapsed and full labels give
+    the same flow from the same start. Frozen factors stay. λ = 0 is allowed. The loss in f is a
+    mean over samples: a paper whose loss is the sum has a clock N times faster.
+
+    `ts` (T,): increasing times >= 0, linear, logarithmic or any other (`np.linspace`,
+    `np.geomspace`). Start from `start`, or at random from `key`. `rates`: a dict with the learning
+    rates η of "weights" (a float, or one per factor, W_M first), "features" and "bias"; 1 where
+    nothing is said, 0 freezes. So {"weights": 0, "bias": 0} is the flow of the features alone.
+
+    `path`: "gradient", the above. "central": squared error, M = 1; features flow as above while W
+    and b are always the best ones for them (ridge regression; the limit of infinite rates), and the
+    weights of the start are ignored. In this clock the published central path, $\dot H =
+    -N\,\partial f/\partial h$, has `rates={"features": N}`. "renormalised": the central path of $X
+    = \Sigma_W^{-1/2}H$ for λ = 0 and a free bias, projected so that the within-class covariance of
+    X stays the identity; it begins at the renormalised features of the start.
+
+    `observables`: name → function(problem, params) → array (or pytree of arrays; flags and counts
+    become floats), evaluated at `ts` only; `ufm.observables` has ready-made ones. With
+    `keep_params=False` no state is stored, so that memory is what the observables need. Pass the
+    same function objects again to reuse the compiled code. `rtol`, `atol`: of the integrator for
+    one step, 1e-9 and 1e-12 in float64 unless given; the error of a trajectory is about ten times
+    that, so 1e-12 and 1e-14 keep it below 1e-10. `steady`: stop once the norm of the velocity is
+    below this; unless given, once the way still to go, estimated as ‖v‖²/‖dv/dt‖, is within three
+    tolerances, where only the integrator's own noise is left, so that the rows after it are off by
+    up to that times the condition number; 0 never stops. (A start within a tolerance of a saddle
+    counts as steady too.) `polish`: once steady, let Newton take the end to the minimum; needs λ >
+    0. `integrator`: "euler", "heun", "bosh3", "tsit5", "dopri5", "dopri8" (at the default
+    tolerances as fast as Tsit5 and 4 times closer to the conserved quantities), or an explicit
+    diffrax solver. `step`: constant steps of this size instead of adaptive ones. `max_steps`: of
+    the integrator, for each tenth of `ts`.
+
+    Returns a `Trajectory`; `result` is REACHED_END, STEADY_STATE (later rows repeat the steady
+    state), POLISHED (the same, and `final` is the point that Newton found from there; `polish` has
+    its `Solution`), or MAX_STEPS, TOLERANCE_NOT_MET, DIVERGED, INTERRUPTED (rows not reached are
+    NaN, and `final` is the last point reached).
+
+    Raises `ValueError` for times that do not increase from >= 0, neither or both of `key` and
+    `start`, tolerances or steps <= 0, relative tolerances that the dtype cannot resolve, implicit
+    integrators, rates for what is not free, and a path that the problem does not have. Sources of
+    the paths: Tirer, Huang & Niles-Weed 2023; Han, Papyan & Donoho 2022.
+    """
+    require_instance("problem", problem, Problem)
+    times = checked_times(ts)
+    velocity = velocity_of(problem, path, rates)
+    settings, method = checked_settings(
+        problem, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator
+    )
+    require_flag("polish", polish)
+    options = checked_options(method, observables, keep_params, max_steps, steady, progress)
+    require_smooth(problem, "a flow")
+    params = starting_point(problem, key, start)
+    target = _polish_target(problem, velocity, params) if polish else None
+    began, state = jnp.zeros((), problem.dtype), velocity.state_of(problem, params)
+    if path != "gradient":
+        check_state(problem, velocity, state)
+
+    length = -(-len(times) // _PIECES)
+    # the last piece is filled up by repeating the last time: all pieces share one compilation
+    pieces = np.append(times, np.full(-len(times) % length, times[-1])).reshape(-1, length)
+    rows, steps, code = [], 0, Result.REACHED_END
+    bar = Progress("flow", total=float(times[-1]), show=progress)
+    try:
+        for piece in pieces:
+            piece = jnp.asarray(piece, problem.dtype)
+            out = integrate_piece(problem, velocity, began, state, piece, settings, options)
+            saved, state, code, taken = jax.block_until_ready(out)
+            rows.append(jax.device_get(saved))
+            steps, began, code = steps + int(taken), piece[-1], Result(int(code))
+            bar.update(float(began))
+            if code is not Result.REACHED_END:
+                break
+    except KeyboardInterrupt:
+        code = Result.INTERRUPTED
+        if not rows:
+            rows.append(
+                blank_rows(
+                    jax.eval_shape(
+                        lambda: integrate_piece(
+                            problem, velocity, began, state, piece, settings, options
+                        )[0]
+                    )
+                )
+            )
+    bar.close()
+    rest = (
+        jax.tree.map(lambda leaf: np.broadcast_to(leaf[-1:], leaf.shape), rows[-1])
+        if code is Result.STEADY_STATE
+        else blank_rows(rows[-1])
+    )
+    rows += [rest] * (len(pieces) - len(rows))
+    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[: len(times)]), *rows)
+    final, polished = velocity.params_of(problem, state), None
+    if target is not None and code is Result.STEADY_STATE:
+        final, polished, code = _polish(target, final, progress)
+    return Trajectory(
+        problem=problem,
+        ts=jnp.asarray(times, problem.dtype),
+        value=stacked["value"],
+        params=stacked["params"],
+        observables=stacked["observables"],
+        final=final,
+        code=jnp.asarray(int(code)),
+        num_steps=jnp.asarray(steps),
+        polish=polished,
+    )
+
+
+def velocity_of(problem: Problem, path: str, rates: Mapping | None) -> AbstractVelocity:
+    """The vector field of a path; `ValueError` where the problem has no such path."""
+    require_choice("path", path, _PATHS)
+    if path == "gradient":
+        return GradientVelocity(checked_rates(problem, rates))
+    check_path(problem, path)
+    given = checked_rates(problem, rates)
+    require(
+        rates is None or set(rates) <= {"features"},
+        f"`rates` may name only the features for path='{path}'",
+        rates,
+    )
+    rate = None if given is None else given.features
+    return CentralVelocity(rate) if path == "central" else RenormalisedVelocity(rate)
+
+
+def _polish_target(problem: Problem, velocity: AbstractVelocity, params: Params) -> Problem:
+    """The problem that a polish minimises; `ValueError` before the flow, not after it."""
+    target = velocity.polishable(problem, params)
+    require_minimum(target, "`polish`")
+    return target
+
+
+def _polish(
+    target: Problem, final: Params, progress: bool | None
+) -> tuple[Params, Solution, Result]:
+    """Newton from the steady state. Where it does not converge the flow's own end stays."""
+    polished = minimise(target, start=final, progress=progress)
+    if polished.result is Result.CONVERGED:
+        return polished.params, polished, Result.POLISHED
+    return final, polished, Result.STEADY_STATE

@@ -1,0 +1,254 @@
+"""One flow over one stretch of time, as a pure function of arrays.
+
+What `flow` runs in pieces and `flow_batch` in blocks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import (
+    Shown,
+    require,
+    require_flag,
+    require_nonnegative,
+    require_positive,
+    require_real,
+    require_whole,
+)
+from ufm.flows.integrators import Controller, integrator_of
+from ufm.flows.velocity import AbstractVelocity, speed
+from ufm.model import Params, Problem
+from ufm.solution import Result
+from ufm.solvers.first_order import checked_observables, recorded
+
+# At rest an explicit integrator steps at the edge of its stability and keeps its own noise, a
+# distance of up to about one tolerance from the steady state: within this many tolerances nothing
+# is left to follow.
+_STEADY_TOLERANCES = 3.0
+
+
+class Settings(NamedTuple):
+    """Numbers that are traced: another one is not another compilation."""
+
+    rtol: Float[Array, ""]
+    atol: Float[Array, ""]
+    steady: Float[Array, ""] | None
+    step: Float[Array, ""] | None
+
+
+class Options(NamedTuple):
+    """What the compiled code is made for."""
+
+    method: diffrax.AbstractSolver
+    observables: tuple[tuple[str, Callable], ...]
+    keep_params: bool
+    max_steps: int
+    stops: bool
+
+
+def checked_settings(
+    problem: Problem, *, rtol, atol, steady, step, integrator
+) -> tuple[Settings, diffrax.AbstractSolver]:
+    """Tolerances and method as the user gave them, or their defaults."""
+    double = problem.dtype == np.float64
+    rtol = (1e-9 if double else 1e-5) if rtol is None else rtol
+    atol = (1e-12 if double else 1e-7) if atol is None else atol
+    require_positive("rtol", rtol, shape=())
+    require_positive("atol", atol, shape=())
+    rounding = float(np.finfo(problem.dtype).eps)
+    require(
+        rtol >= rounding,
+        f"`rtol` must be >= {rounding:.1e}, what {problem.dtype} can resolve",
+        rtol,
+    )
+    if steady is not None:
+        require_nonnegative("steady", steady, shape=())
+    if step is not None:
+        require_positive("step", step, shape=())
+    method = integrator_of(integrator, adaptive=step is None)
+    settings = [
+        None if value is None else jnp.asarray(value, problem.dtype)
+        for value in (rtol, atol, steady, step)
+    ]
+    return Settings(*settings), method  # type: ignore[arg-type]
+
+
+def checked_options(method, observables, keep_params, max_steps, steady, progress) -> Options:
+    """What the compiled code is made for, as the user gave it.
+
+    `progress` is looked at, and kept by nobody here.
+    """
+    require_flag("keep_params", keep_params)
+    require_flag("progress", progress, optional=True)
+    stops = steady is None or steady > 0
+    return Options(
+        method,
+        checked_observables(observables),
+        bool(keep_params),
+        require_whole("max_steps", max_steps),
+        stops,
+    )
+
+
+def checked_times(ts) -> np.ndarray:
+    """The times as the user gave them; `ValueError` unless they increase from >= 0."""
+    times = np.asarray(require_real("ts", ts, ndim=1), dtype=float)
+    increasing = np.all(np.isfinite(times)) and times[0] >= 0 and np.all(np.diff(times) > 0)
+    require(increasing, "`ts` must be increasing finite times >= 0", Shown(ts))
+    return times
+
+
+def integrate(
+    problem: Problem,
+    velocity: AbstractVelocity,
+    began,
+    state,
+    times: Float[Array, " L"],
+    settings: Settings,
+    options: Options,
+):
+    """Rows at `times`, the state at the end, a result code and the number of steps.
+
+    Runs inside `jit` and `vmap`.
+
+    Rows that were not reached are NaN, or the steady state once that is reached.
+    """
+
+    def derivative(t, state, args):
+        problem, velocity = args
+        return velocity(problem, state)
+
+    def record(t, state, args):
+        problem, velocity = args
+        row = recorded(
+            problem, velocity.params_of(problem, state), options.observables, options.keep_params
+        )
+        # flags and counts become floats, so that rows which were not reached can be NaN
+        return jax.tree.map(
+            lambda leaf: (
+                leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.astype(problem.dtype)
+            ),
+            row,
+        )
+
+    def is_steady(t, state, args, **kwargs):
+        if settings.steady is not None:
+            return speed(derivative(t, state, args)) < settings.steady
+        tolerance = settings.atol * np.sqrt(
+            sum(leaf.size for leaf in jax.tree.leaves(state))
+        ) + settings.rtol * speed(state)
+        v = derivative(t, state, args)
+        _, acceleration = jax.jvp(lambda state: derivative(t, state, args), (state,), (v,))
+        # ‖v‖²/‖v̇‖ is the way still to go where one mode dies out exponentially; in noise v̇ is
+        # that of the fastest mode, which makes this the amplitude of the noise. It does not depend
+        # on the clock, and where growth is logarithmic it stays as large as the point.
+        going = speed(v) ** 2
+        # (infinity would be no more than infinity, and divergence a steady state)
+        return (going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)) & jnp.isfinite(going)
+
+    args = (problem, velocity)
+    # a stretch of no length (ts = [0.0]) would be refused: give it room, and read only its
+    # beginning
+    end = jnp.where(times[-1] > began, times[-1], began + 1)
+    solved = diffrax.diffeqsolve(
+        diffrax.ODETerm(derivative),
+        options.method,
+        t0=began,
+        t1=end,
+        dt0=settings.step,
+        y0=state,
+        args=args,
+        saveat=diffrax.SaveAt(
+            subs=[diffrax.SubSaveAt(ts=times, fn=record), diffrax.SubSaveAt(t1=True)]
+        ),
+        stepsize_controller=diffrax.ConstantStepSize()
+        if settings.step is not None
+        else Controller(settings.rtol, settings.atol),
+        event=diffrax.Event(is_steady) if options.stops else None,
+        max_steps=options.max_steps,
+        # the loop that keeps no history for differentiation
+        adjoint=diffrax.ForwardMode(),
+        throw=False,
+    )
+    (saved, final), (_, reached) = solved.ys, solved.ts  # type: ignore[misc]
+    # diffrax leaves rows it did not reach at infinity
+    done = times <= reached[-1]
+    saved = jax.tree.map(lambda leaf: jnp.where(_down(done, leaf), leaf, jnp.nan), saved)
+    final = jax.tree.map(
+        lambda leaf, old: jnp.where(times[-1] > began, leaf[-1], old), final, state
+    )
+    at_rest = solved.result == diffrax.RESULTS.event_occurred
+    if_steady = jax.tree.map(
+        lambda leaf, rest: jnp.where(_down(done, leaf), leaf, rest),
+        saved,
+        record(None, final, args),
+    )
+    saved = jax.tree.map(lambda rest, leaf: jnp.where(at_rest, rest, leaf), if_steady, saved)
+    return saved, final, _code(solved.result, at_rest, final), solved.stats["num_steps"]
+
+
+@functools.partial(jax.jit, static_argnames="options")
+def integrate_piece(
+    problem: Problem,
+    velocity: AbstractVelocity,
+    began,
+    state,
+    times,
+    settings: Settings,
+    options: Options,
+):
+    """`integrate`, compiled."""
+    return integrate(problem, velocity, began, state, times, settings, options)
+
+
+@functools.partial(jax.jit, static_argnames="options")
+def integrate_block(
+    problems: Problem,
+    velocity: AbstractVelocity,
+    starts: Params,
+    times,
+    settings: Settings,
+    options: Options,
+):
+    """`integrate` from time 0 for a block of flows in lockstep, from starts.
+
+    With the points at the end in place of states.
+    """
+
+    def one(problem: Problem, start: Params):
+        state = velocity.state_of(problem, start)
+        saved, state, code, steps = integrate(
+            problem, velocity, jnp.zeros_like(times[0]), state, times, settings, options
+        )
+        return saved, velocity.params_of(problem, state), code, steps
+
+    return jax.vmap(one)(problems, starts)
+
+
+def blank_rows(rows) -> Any:
+    """Rows that were not reached, shaped like `rows`."""
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan), rows)
+
+
+def _code(result, at_rest, final):
+    """The library's result code for diffrax's, inside `jit`."""
+    code = jnp.where(
+        result == diffrax.RESULTS.successful, int(Result.REACHED_END), int(Result.TOLERANCE_NOT_MET)
+    )
+    code = jnp.where(result == diffrax.RESULTS.max_steps_reached, int(Result.MAX_STEPS), code)
+    code = jnp.where(at_rest, int(Result.STEADY_STATE), code)
+    return jnp.where(jnp.isfinite(speed(final)), code, int(Result.DIVERGED))
+
+
+def _down(flags, leaf):
+    """Flags per row, shaped to broadcast over the rows of `leaf`."""
+    return flags.reshape(-1, *[1] * (leaf.ndim - 1))

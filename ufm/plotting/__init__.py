@@ -1,0 +1,34 @@
+"""Pictures: the only room that imports matplotlib.
+
+Functions draw data on an `ax` and return it; figures are the caller's.
+"""
+
+from ufm.plotting.charts import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    errors,
+    gram,
+    hyperparameters,
+    png,
+    staircase,
+    trajectory,
+    vectors,
+)
+from ufm.plotting.mixed_points import channel_width, reliability, three_class_scatter
+
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "MARKERS",
+    "channel_width",
+    "errors",
+    "gram",
+    "hyperparameters",
+    "png",
+    "reliability",
+    "staircase",
+    "three_class_scatter",
+    "trajectory",
+    "vectors",
+]

@@ -1,0 +1,135 @@
+"""Pictures of mixed points: the plane of three classes, reliability curves, widths of channels.
+
+In the style of `charts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ufm._validate import require
+from ufm.plotting.charts import Series, trajectory
+
+_REFERENCE = {"color": "0.45", "linewidth": 0.9, "zorder": 1}
+
+
+def three_class_scatter(
+    ax: Axes, points, *, lam, same, classifier=None, curves: Mapping[str, np.ndarray] | None = None
+) -> Axes:
+    r"""Mixed points in the plane of three classes.
+
+    Same-class mixtures red, different-class mixtures blue, both black at λ = ½.
+
+    `points` (2, C): from `ufm.analysis.three_class_projection`. `lam` (C,): λ. `same` (C,): whether
+    both classes are one. `classifier` (2, 3): the projected classifiers, drawn as rays. `curves`:
+    label → (2, T), lines of theory behind the points, with a gap where NaN. The red or blue of a
+    point is $2|\lambda - \frac12|$, as in Fisher, Meng & Papyan 2024.
+
+    Raises `ValueError` for shapes that disagree.
+    """
+    points, lam, same = (
+        np.asarray(points, dtype=float),
+        np.asarray(lam, dtype=float),
+        np.asarray(same, dtype=bool),
+    )
+    require(points.ndim == 2 and len(points) == 2, "`points` must have shape (2, C)", points.shape)
+    C = points.shape[1]
+    require(
+        lam.shape == same.shape == (C,),
+        f"`lam` and `same` must have shape ({C},), one for each point",
+        (lam.shape, same.shape),
+    )
+    if classifier is not None:
+        corners = np.asarray(classifier, dtype=float)
+        require(
+            corners.shape == (2, 3),
+            "`classifier` must have shape (2, 3), the three projected rows",
+            corners.shape,
+        )
+        rays = np.stack([0 * corners, corners, np.full_like(corners, np.nan)], axis=-1).reshape(
+            2, 9
+        )
+        ax.plot(
+            *rays,
+            color="black",
+            linewidth=0.9,
+            marker="*",
+            markersize=8,
+            markevery=slice(1, None, 3),
+            label="classifier",
+            zorder=2.5,
+        )
+    strength = 2 * np.abs(np.clip(lam, 0, 1) - 0.5)
+    for label, chosen, channel, marker in (
+        ("two classes mixed", ~same, 2, "o"),
+        ("one class", same, 0, "s"),
+    ):
+        if chosen.any():
+            colours = np.zeros((int(chosen.sum()), 3))
+            colours[:, channel] = strength[chosen]
+            size = 10 if marker == "o" else 26
+            ax.scatter(
+                *points[:, chosen],
+                s=size,
+                c=colours,
+                marker=marker,
+                linewidths=0,
+                label=label,
+                zorder=3,
+            )
+    # room for the legend beside the triangle
+    ax.margins(0.2)
+    ax.set_aspect("equal", adjustable="datalim")
+    laws = {label: tuple(np.asarray(curve, dtype=float)) for label, curve in (curves or {}).items()}
+    return trajectory(ax, {}, laws=laws, xlabel="$x_1$", ylabel="$x_2$")
+
+
+def reliability(ax: Axes, curves: Series) -> Axes:
+    """Reliability curves.
+
+    How often a prediction is right against its confidence, with the diagonal of perfect
+    calibration.
+
+    `curves`: label → (confidence (B,), accuracy (B,)), as a `Reliability` has them; an empty bin,
+    which is NaN, leaves a gap.
+    """
+    ax.plot([0, 1], [0, 1], label="perfectly calibrated", **_REFERENCE)
+    ax.set_xlim(0, 1.02)
+    ax.set_ylim(0, 1.02)
+    return trajectory(ax, curves, xlabel="confidence", ylabel="accuracy")
+
+
+def channel_width(ax: Axes, curves: Series, *, laws: Series | None = None) -> Axes:
+    r"""Widths of channels against $\mathrm{logit}\,\lambda$, with the diagonal $u_i - u_j =
+    \mathrm{logit}\,\lambda$ of vanishing decay.
+
+    `curves`, `laws`: label → (λ (C,), $u_i - u_j$ (C,)), each drawn in the order of λ. Raises
+    `ValueError` for a λ outside (0, 1).
+    """
+    curves, laws = (
+        {label: _by_logit(label, *pair) for label, pair in series.items()}
+        for series in (curves, laws or {})
+    )
+    ends = [xs[i] for xs, _ in (*curves.values(), *laws.values()) for i in (0, -1)]
+    ax.plot([min(ends), max(ends)], [min(ends), max(ends)], label="no decay", **_REFERENCE)
+    return trajectory(
+        ax, curves, laws=laws, xlabel=r"$\mathrm{logit}\,\lambda$", ylabel="$u_i - u_j$"
+    )
+
+
+def _by_logit(label: str, lam, values) -> tuple[np.ndarray, np.ndarray]:
+    """The pair in the order of λ, as logit λ and value."""
+    lam, values = np.asarray(lam, dtype=float), np.asarray(values, dtype=float)
+    require(
+        lam.ndim == 1 and lam.shape == values.shape,
+        f"λ and width of {label!r} must be two arrays of one shape (C,)",
+        lam.shape,
+    )
+    require(
+        len(lam) > 0 and np.all((lam > 0) & (lam < 1)), f"the λ of {label!r} must be in (0, 1)", lam
+    )
+    order = np.argsort(lam)
+    return np.log(lam[order]) - np.log1p(-lam[order]), values[order]
