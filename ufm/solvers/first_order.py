@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._progress import Progress
@@ -35,6 +34,10 @@ from ufm.solution import Result, Trajectory
 from ufm.solvers.coordinates import Flat, flat_objective, to_flat, to_params
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_start
+
+# Optax is imported where it is used: it takes as long as all the rest.
+if TYPE_CHECKING:
+    import optax
 
 Observables = Mapping[str, Callable[[Problem, Params], Array]]
 
@@ -118,6 +121,8 @@ class GradientDescent(AbstractFirstOrder):
     max_steps: int = eqx.field(static=True, default=30_000, kw_only=True)
 
     def optimiser(self) -> optax.GradientTransformation:
+        import optax
+
         return optax.sgd(self.step_size)
 
 
@@ -132,6 +137,8 @@ class Momentum(AbstractFirstOrder):
     max_steps: int = eqx.field(static=True, default=30_000, kw_only=True)
 
     def optimiser(self) -> optax.GradientTransformation:
+        import optax
+
         return optax.sgd(self.step_size, momentum=self.momentum)
 
 
@@ -142,6 +149,8 @@ class Adam(AbstractFirstOrder):
     max_steps: int = eqx.field(static=True, default=30_000, kw_only=True)
 
     def optimiser(self) -> optax.GradientTransformation:
+        import optax
+
         return optax.adam(self.step_size)
 
 

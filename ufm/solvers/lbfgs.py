@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array
 
 from ufm._validate import require_whole
@@ -33,9 +33,7 @@ class LBFGS(AbstractSolver):
 
     def init(self, problem: Problem, flat: Flat) -> State:
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        return State.fresh(
-            flat, value, gradient, memory=optax.lbfgs(memory_size=self.memory_size).init(flat)
-        )
+        return State.fresh(flat, value, gradient, memory=fresh_memory(flat, self.memory_size))
 
     def step(self, problem: Problem, state: State) -> State:
         return lbfgs_step(
@@ -43,9 +41,18 @@ class LBFGS(AbstractSolver):
         )
 
 
+def fresh_memory(flat: Flat, memory_size: int) -> Any:
+    """The memory of a run that has not moved yet."""
+    import optax
+
+    return optax.lbfgs(memory_size=memory_size).init(flat)
+
+
 def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size: int) -> State:
     """One step on a function of flat vectors, from a state whose memory is that of
     `optax.lbfgs`."""
+    # imported where it is used: it takes as long as all the rest
+    import optax
 
     def function(flat):
         # the line search tries its steps in the default dtype
