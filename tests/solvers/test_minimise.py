@@ -313,7 +313,7 @@ PROBLEM = squared_error((9, 9, 9))
         ),
         pytest.param(
             {"key": 0, "solver": "newton"},
-            "`solver` must be a solver instance",
+            "`solver` must be a solver such as",
             id="solver-by-name",
         ),
         pytest.param(

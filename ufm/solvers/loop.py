@@ -26,7 +26,7 @@ from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import merit_size, to_flat, to_params, value_of
 from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.solver import AbstractSolver, State, result_of
-from ufm.solvers.start import random_starts
+from ufm.solvers.start import Drawn, placed, random_draws
 from ufm.tolerances import gradient_tolerance
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
@@ -100,7 +100,8 @@ def minimise(
         start = check_params(problem, start, name="start")
         outcome = _launch_from(problem, solver, threshold, min(piece, budget), start)
     else:
-        outcome = _launch(problem, solver, threshold, min(piece, budget), key, starts)
+        draws = random_draws(problem, key, starts)
+        outcome = _launch(problem, solver, threshold, min(piece, budget), draws)
     outcome, interrupted = _run_on(problem, solver, threshold, outcome, piece, budget, progress)
     solution = _to_solution(problem, outcome, interrupted)
     if throw and solution.result is not Result.CONVERGED:
@@ -282,11 +283,10 @@ def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, params: P
     return _outcome(problem, _over_starts(run, params), tolerance)
 
 
-@functools.partial(jax.jit, static_argnames="starts")
-def _launch(
-    problem: Problem, solver: AbstractSolver, tolerance, limit, key: PRNGKeyArray, starts: int
-):
-    return _begin(problem, solver, tolerance, limit, random_starts(problem, key, starts))
+@jax.jit
+def _launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Drawn):
+    starts = jax.vmap(lambda drawn: placed(problem, drawn))(draws)
+    return _begin(problem, solver, tolerance, limit, starts)
 
 
 @jax.jit

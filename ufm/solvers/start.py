@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm import _random
 from ufm._validate import require_instance, require_key, require_positive
 from ufm.batch.layout import one_by_one
 from ufm.model import Params, Problem, require_decay
@@ -16,6 +23,11 @@ _NEARLY_ORTHONORMAL = 8
 # One layer has no local minima to avoid, and a small start has less to unlearn: a third fewer
 # Hessian-vector products.
 _ONE_LAYER = 0.3
+# Numbers that are drawn on the host, in 40 ms. More take longer to solve for than to compile.
+_LARGEST_ON_HOST = 200_000
+# Scales of all starts but the first, as powers of two: larger ones overshoot into the origin of a
+# deep product, smaller ones lose the classes that need a large start.
+_EXPONENTS = (-1.5, 0.5)
 
 
 def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = None) -> Params:
@@ -41,35 +53,75 @@ def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = Non
         require_decay(problem, "a start scaled to the problem; pass `std`")
     else:
         require_positive("std", std, shape=())
-    return _random_start(
-        problem,
-        key,
-        None if std is None else jnp.asarray(std, problem.dtype),
-        jnp.ones((), problem.dtype),
-    )
+    start = drawn(problem, key, orthonormal=std is None)
+    return _placed(problem, start, None if std is None else jnp.asarray(std, problem.dtype))
 
 
-@jax.jit
-def _random_start(
-    problem: Problem, key: PRNGKeyArray, std: Float[Array, ""] | None, multiple: Float[Array, ""]
-) -> Params:
-    labels = problem.labels
-    shapes = (*problem.weight_shapes, (problem.feature_dim, labels.num_columns))
+class Drawn(NamedTuple):
+    """What is random in a start: a matrix a factor, features last, and by what the size of the
+    problem is multiplied."""
+
+    matrices: tuple[Float[Array, "_ _"], ...]
+    multiple: Float[Array, ""]
+
+
+def drawn(problem: Problem, key: PRNGKeyArray, *, orthonormal: bool = True) -> Drawn:
+    """One draw: of Gaussian matrices, or of orthonormal ones.
+
+    On the host where the key can be read there: compiling random numbers and a QR decomposition
+    takes longer than a small solve. Runs inside `jit`, where the numbers are the same to rounding.
+    """
+    shapes, host = _shapes(problem), _host_key(problem, key)
+    if host is None:
+        return _drawn(shapes, key, problem.dtype, orthonormal)
+    matrices = _drawn_on_host(shapes, host, problem.dtype, orthonormal)
+    return Drawn(matrices, np.ones((), problem.dtype))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _drawn(shapes, key: PRNGKeyArray, dtype, orthonormal: bool) -> Drawn:
     # one key per factor: a shared key would start W and H with equal entries
     keys = jax.random.split(key, len(shapes))
-    normals = [
-        jax.random.normal(k, shape, problem.dtype) for k, shape in zip(keys, shapes, strict=True)
-    ]
+    normals = tuple(
+        jax.random.normal(k, shape, dtype) for k, shape in zip(keys, shapes, strict=True)
+    )
+    if orthonormal:
+        normals = tuple(_orthonormal(normal, _orthonormal_columns) for normal in normals)
+    return Drawn(normals, jnp.ones((), dtype))
+
+
+def _shapes(problem: Problem) -> tuple[tuple[int, int], ...]:
+    return (*problem.weight_shapes, (problem.feature_dim, problem.labels.num_columns))
+
+
+def _host_key(problem: Problem, key: PRNGKeyArray) -> _random.Key | None:
+    """The key for small problems, None for large ones and where it is traced."""
+    small = sum(rows * columns for rows, columns in _shapes(problem)) <= _LARGEST_ON_HOST
+    return _random.host_key(key) if small else None
+
+
+def _drawn_on_host(shapes, key: _random.Key, dtype, orthonormal: bool):
+    keys = _random.split(key, len(shapes))
+    normals = tuple(_random.normal(k, shape, dtype) for k, shape in zip(keys, shapes, strict=True))
+    if not orthonormal:
+        return normals
+    return tuple(_orthonormal(normal, lambda tall: np.linalg.qr(tall)[0]) for normal in normals)
+
+
+def placed(problem: Problem, start: Drawn, std: Float[Array, ""] | None = None) -> Params:
+    """What was drawn as a point of the problem, at its scale or at that of `std`.
+
+    Runs inside `jit`.
+    """
+    labels, multiple = problem.labels, start.multiple
     if std is not None:
-        factors = [std * normal for normal in normals]
+        factors = [std * normal for normal in start.matrices]
     else:
         Lambda, typical = problem.sizes
         multiple = multiple * (_ONE_LAYER if problem.depth == 1 else 1)
         size = multiple * jnp.sqrt(Lambda) * typical ** (1 / (problem.depth + 1))
         scale = jnp.sqrt(problem.decays)
-        factors = [
-            _orthonormal(normal) * (size / s) for normal, s in zip(normals, scale, strict=True)
-        ]
+        factors = [matrix * (size / s) for matrix, s in zip(start.matrices, scale, strict=True)]
         # equal singular values for the mass-weighted features, which is what the balance of a
         # stationary point is about
         factors[-1] = factors[-1] / jnp.sqrt(labels.masses)[None, :]
@@ -78,28 +130,51 @@ def _random_start(
     return problem.filled(problem.blocks.apply(lambda block, value: block.start(value), free))
 
 
-def _orthonormal(normal: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+_placed = jax.jit(placed)
+
+
+def _orthonormal(normal, orthonormal_columns: Callable):
     """A Gaussian matrix made orthonormal on its shorter side.
 
     One much longer than wide is so nearly already and only scaled.
     """
     rows, columns = normal.shape
     if max(rows, columns) >= _NEARLY_ORTHONORMAL * min(rows, columns):
-        return normal / jnp.sqrt(max(rows, columns))
-    return _orthonormal_columns(normal) if rows >= columns else _orthonormal_columns(normal.T).T
+        return normal / math.sqrt(max(rows, columns))
+    return orthonormal_columns(normal) if rows >= columns else orthonormal_columns(normal.T).T
 
 
 _orthonormal_columns = one_by_one(lambda tall: jnp.linalg.qr(tall)[0])
 
 
-def random_starts(problem: Problem, key: PRNGKeyArray, number: int) -> Params:
-    """`number` starts, stacked.
+def random_draws(problem: Problem, key: PRNGKeyArray, number: int) -> Drawn:
+    """`number` draws, stacked.
 
-    The first at the problem's scale, the others at 0.35 to 1.4 times it. Runs inside `jit`.
+    The first at the problem's scale, the others at 0.35 to 1.4 times it. On the host, or inside
+    `jit`, as `drawn`.
     """
+    shapes, host = _shapes(problem), _host_key(problem, key)
+    if host is None:
+        return _draws(shapes, key, problem.dtype, number)
+    key_scale, key_start = _random.split(host, 2)
+    exponents = _random.uniform(key_scale, (number,), problem.dtype, *_EXPONENTS)
+    exponents[0] = 0
+    draws = [
+        _drawn_on_host(shapes, k, problem.dtype, True) for k in _random.split(key_start, number)
+    ]
+    matrices = tuple(np.stack(matrices) for matrices in zip(*draws, strict=True))
+    return Drawn(matrices, np.exp2(exponents))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _draws(shapes, key: PRNGKeyArray, dtype, number: int) -> Drawn:
     key_scale, key_start = jax.random.split(key)
-    # larger ones overshoot into the origin of a deep product, smaller ones lose the classes that
-    # need a large start
-    exponents = jax.random.uniform(key_scale, (number,), problem.dtype, -1.5, 0.5).at[0].set(0.0)
+    exponents = jax.random.uniform(key_scale, (number,), dtype, *_EXPONENTS).at[0].set(0.0)
     keys = jax.random.split(key_start, number)
-    return jax.vmap(lambda k, e: _random_start(problem, k, None, 2.0**e))(keys, exponents)
+    draws = jax.vmap(lambda k: _drawn(shapes, k, dtype, True))(keys)
+    return draws._replace(multiple=2.0**exponents)
+
+
+def random_starts(problem: Problem, key: PRNGKeyArray, number: int) -> Params:
+    """`number` starts, stacked. Runs inside `jit`."""
+    return jax.vmap(lambda start: placed(problem, start))(random_draws(problem, key, number))

@@ -1,0 +1,57 @@
+"""Random starts: drawn on the host, they are those that are drawn inside `jit`."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import ufm
+from ufm import _random
+from ufm.solvers import random_start
+from ufm.solvers.start import random_draws
+
+# a draw goes through a quantile, steep in the tails, and a QR decomposition
+ROUNDING = 1e-13
+
+
+def problem(widths, *, counts=(5, 3, 2, 1), **options) -> ufm.Problem:
+    labels = ufm.one_hot(counts, collapsed=True)
+    return ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=widths, lambda_W=1e-3, lambda_H=1e-3, **options
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**31 + 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_host_draws_what_jax_draws(seed, dtype):
+    key = jax.random.key(seed)
+    host = _random.host_key(key)
+    assert np.array_equal(_random.split(host, 5), jax.random.key_data(jax.random.split(key, 5)))
+    ours = _random.uniform(host, (7, 9), dtype, -1.5, 0.5)
+    assert np.array_equal(ours, jax.random.uniform(key, (7, 9), dtype, -1.5, 0.5))
+    ours, theirs = _random.normal(host, (40, 30), dtype), jax.random.normal(key, (40, 30), dtype)
+    assert ours.dtype == theirs.dtype
+    # XLA's inverse error function takes 1 - u^2 to an eps, so a quantile to that over its density
+    slope = np.sqrt(2 * np.pi) * np.exp(np.asarray(theirs) ** 2 / 2)
+    assert np.all(np.abs(ours - theirs) <= 8 * np.finfo(dtype).eps * slope)
+
+
+@pytest.mark.parametrize(
+    "widths", [(6,), (3,), (5, 6, 4)], ids=["wide", "bottleneck", "three layers"]
+)
+def test_a_start_is_the_same_inside_jit(widths, key):
+    p = problem(widths, bias="free")
+    for std in (None, 0.3):
+        ours = random_start(p, key=key, std=std)
+        traced = jax.jit(lambda key, std=std: random_start(p, key=key, std=std))(key)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=ROUNDING), ours, traced)
+    draws, traced = random_draws(p, key, 4), jax.jit(lambda key: random_draws(p, key, 4))(key)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=ROUNDING), draws, traced)
+    assert draws.multiple[0] == 1
+
+
+def test_keys_that_the_host_does_not_know_are_left_to_jax():
+    assert _random.host_key(jax.random.key(0, impl="rbg")) is None
+    start = random_start(problem((6,)), key=jax.random.key(0, impl="rbg"))
+    assert np.all(np.isfinite(start.features))
