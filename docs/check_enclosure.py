@@ -3,6 +3,7 @@
 Without ufm: exact fractions (NumPy only holds them) and mpmath's intervals. See `docs/proofs.md`.
 """
 
+import functools
 import json
 import sys
 from fractions import Fraction
@@ -19,7 +20,7 @@ def claim(holds, otherwise):
 
 
 def exact(x):
-    """An array of floats, or of integers in strings, as the fractions that they are."""
+    """An array of floats, or of fractions in strings, as the fractions that they are."""
     return np.vectorize(Fraction, otypes=[object])(np.array(x, dtype=object))
 
 
@@ -28,10 +29,21 @@ def interval(x):
     return iv.mpf(x.numerator) / iv.mpf(x.denominator)
 
 
+intervals = np.vectorize(interval, otypes=[object])
+roots = np.vectorize(iv.sqrt, otypes=[object])
+nearly = np.vectorize(lambda x: Fraction(float(x.mid)), otypes=[object])
+
+
 def integers(x):
     """An array of binary fractions as integers over one power of two."""
     grid = max(entry.denominator for entry in x.flat)
     return np.vectorize(int, otypes=[object])(x * grid), grid
+
+
+def product(A, B):
+    """Of binary fractions, exactly."""
+    (A, unit), (B, other) = integers(A), integers(B)
+    return A @ B * Fraction(1, unit * other)
 
 
 def softmax(loss, q, a, x, z):
@@ -40,14 +52,14 @@ def softmax(loss, q, a, x, z):
     shift = exact(loss.get("additive", [0] * len(q)))[:, None]
     u, totals = x - a * q, q.sum(axis=0)
     claim(scale.min() > 0 and q.min() >= 0 <= x.min() and not any(u.sum(axis=0)), "bad shares")
-    z = scale * z + shift
-    below = z - z.max(axis=0)
-    sums = [iv.log(sum(iv.exp(interval(entry)) for entry in column)) for column in below.T]
+    z = intervals(scale) * z + intervals(shift)
+    below = z - intervals(nearly(z).max(axis=0))
+    sums = [iv.log(sum(map(iv.exp, column))) for column in below.T]
     values = sum(interval(w) * s for w, s in zip(a * totals, sums, strict=True))
     pairs = zip(x.flat, (x / a).flat, strict=True)
     logs = sum(interval(p) * iv.log(interval(share)) for p, share in pairs if p)
     logs -= sum(interval(w * s) * iv.log(interval(s)) for w, s in zip(a, totals, strict=True))
-    return scale * u, values - interval((a * q * below).sum()), logs - interval((shift * u).sum())
+    return scale * u, values - (intervals(a * q) * below).sum(), logs - interval((shift * u).sum())
 
 
 def squared(loss, q, a, y, z):
@@ -56,41 +68,115 @@ def squared(loss, q, a, y, z):
     wanted = Fraction(loss.get("length", 1)) * q
     claim(weights.min() > 0, "a loss that is not convex")
     conjugates = y**2 / (2 * a * weights) + wanted * y
-    return y, interval((a * weights * (z - wanted) ** 2 / 2).sum()), interval(conjugates.sum())
+    errors = intervals(a * weights / 2) * (z - intervals(wanted)) ** 2
+    return y, errors.sum(), interval(conjugates.sum())
+
+
+def placed(vectors, domain, decay, b):
+    """By what vectors are multiplied to lie in their domain, and what its multipliers b cost."""
+    name, squares, one = domain["name"], (vectors**2).sum(axis=0), Fraction(1)
+    radius = exact(domain.get("radius", 1)) + 0 * squares
+    v, energy = exact(domain.get("weights", 1)) + 0 * squares, Fraction(domain.get("energy", 1))
+    fits = b.shape == decay.shape == squares.shape == radius.shape == v.shape
+    claim(fits and min(*b, *v, *radius, energy) > 0, "domains or multipliers that are not > 0")
+    size, cost = one + 0 * squares, ((b - decay) * radius**2).sum() / 2
+    if name in ("real", "nonnegative"):
+        claim(not any(b - decay), "multipliers that are not the decay")
+        claim(name == "real" or vectors.min() >= 0, "features that are negative")
+    elif name == "budget":
+        claim(len(set((b - decay) / v)) == 1 and b[0] >= decay[0], "not one multiplier")
+        size, cost = size * energy / max(v @ squares, energy), energy * (b - decay)[0] / v[0] / 2
+    elif name == "ball":
+        claim(min(b - decay) >= 0, "multipliers below the decay")
+        size = radius**2 / np.maximum(squares, radius**2)
+    else:
+        claim(name == "sphere", "a domain that is not known")
+        size = radius**2 / squares
+    return roots(intervals(size)), cost
+
+
+def quadratic(H, V, L, a, b, room, nonnegative):
+    """What the features H leave of the bound, where L pulls them."""
+    gram = V.T @ (V / a[:, None])
+    if nonnegative:
+        gram = np.where(np.eye(len(b), dtype=bool), gram, np.maximum(gram, 0))
+    curved = H * b - H @ gram
+    faced = np.minimum(curved + L, 0) if nonnegative else curved + L
+    return ((faced - curved / 2) * H).sum() - (faced**2 / b).sum() / (2 * room)
+
+
+def small(y, a, b, room, nonnegative, total, Q):
+    """Whether a (1 − room) − V diag(1/b) V' is positive, or of nonnegative features the like."""
+    y, grid = integers(y)
+    if nonnegative:
+        y, a, b = y.T, b, a
+    one = 1 << 1300 + int(b.max()).bit_length()
+    R = (y * -(-one // b)) @ y.T
+    if nonnegative:
+        R = np.where(np.eye(len(R), dtype=bool), R, np.maximum(R, 0))
+    # rounded down and up; its congruent X decides the sign
+    X = Q.T @ (np.diag(a * (1 - room) * (total * grid) ** 2 * one // 1) - R) @ Q
+    return X.shape == R.shape and all(2 * np.diag(X) > abs(X).sum(axis=1))
 
 
 def verify(data):
     """The two ends of a file, if they hold."""
-    iv.prec = 200
-    problem, point, dual = data["problem"], data["point"], data["dual"]
+    problem, point, dual, given = data["problem"], data["point"], data["dual"], data["multipliers"]
+    iv.prec = 200 + dual["exponent"]
     families = {"CrossEntropy": softmax, "AdjustedCrossEntropy": softmax}
     families |= {"MeanSquaredError": squared, "RescaledSquaredError": squared}
-    lambda_W, lambda_H = Fraction(problem["lambda_W"]), Fraction(problem["lambda_H"])
+    lambda_W, lambda_H = exact(problem["lambda_W"]), Fraction(problem["lambda_H"])
+    beta, frozen = Fraction(problem["beta"] or 0), problem["classifier"] == "frozen"
     m, loss = exact(problem["masses"]), problem["loss"]
     a = m if problem["weights"] is None else m * exact(problem["weights"])
-    claim(min(*m, *a, lambda_W, lambda_H) > 0, "masses, weights or decay that are not positive")
-    q = exact(problem["targets"])
-    W, H, b = exact(point["W"]), exact(point["H"]), exact(point["b"] or [0] * len(q))
-    (W_whole, unit), (H_whole, other) = integers(W), integers(H)
-    z = W_whole @ H_whole * Fraction(1, unit * other) + b[:, None]
-    x = exact(dual["entries"]) / 2 ** dual["exponent"]
-    claim(x.shape == q.shape == z.shape and b.shape == (len(q),), "arrays that do not fit")
+    claim(min(*m, *a) > 0 <= min(*lambda_W, lambda_H, beta), "masses, weights or decay below 0")
+    q, total, bias = exact(problem["targets"]), a.sum(), problem["bias"]
+    weights, H, b = (
+        [exact(W) for W in point["W"]],
+        exact(point["H"]),
+        exact(point["b"] or [0] * len(q)),
+    )
+    W, x = functools.reduce(product, weights), exact(dual["entries"]) / 2 ** dual["exponent"]
+    fits = x.shape == q.shape == (len(W), *m.shape) and b.shape == (len(q),) and len(a) == len(m)
+    claim(fits and len(weights) == len(lambda_W) and frozen | (len(weights) == 1), "arrays")
+    # the point, which lies in the domains
+    rows, columns, room = given["rows"], exact(given["columns"]), Fraction(given["room"])
+    held, nonnegative = (lambda_H + beta) * m, problem["features"]["name"] == "nonnegative"
+    sizes, cost = placed(H, problem["features"], held, columns)
+    decays = sum(lam * (each**2).sum() for lam, each in zip(lambda_W, weights, strict=True))
+    rows_sizes, kept, decays = 1, decays / 2, interval(decays)
+    if not frozen:
+        rows, outer = exact(rows), lambda_W[0] + 0 * exact([0] * len(q))
+        rows_sizes, kept = placed(W.T, problem["classifier"], outer, rows)
+        rows_sizes, cost, kept = rows_sizes[:, None], cost + kept, 0
+        decays = (intervals(lambda_W[0] * (W**2)) * rows_sizes**2).sum()
+    z = intervals(product(W, H)) * rows_sizes * sizes[None, :] + intervals(b)[:, None]
     y, values, conjugates = families[loss["name"]](loss, q, a, x, z)
-    total, mean, bias = a.sum(), y.sum(axis=1) / a.sum(), problem["bias"]
-    # lambda_W lambda_H total^2 I - y diag(1/m) y', rounded down; its congruent X decides its sign
-    (y_whole, grid), (Q, _) = integers(y), integers(exact(data["witness"]))
-    one = 1 << 200 + int(m.max()).bit_length()
-    limit = lambda_W * lambda_H * (total * grid) ** 2 * one // 1
-    X = Q.T @ (np.diag([limit] * len(q)) - (y_whole * -(-one // m)) @ y_whole.T) @ Q
-    claim(all(2 * np.diag(X) > abs(X).sum(axis=1)), "a norm not shown to be small")
-    decay, lack = lambda_W * (W**2).sum() + lambda_H * (H**2 @ m).sum(), Fraction(0)
+    anchor = 0 * H if problem["anchor"] is None else exact(problem["anchor"])
+    claim(anchor.shape == H.shape, "an anchor that does not fit")
+    decays += (intervals(lambda_H * (H**2 * m)) * sizes**2).sum()
+    decays += (intervals(beta * m) * (intervals(H) * sizes - intervals(anchor)) ** 2).sum()
+    # the bound
+    V, L, lack = y / total, -beta * m * anchor, Fraction(0)
+    mean = V.sum(axis=1)
+    if frozen:
+        slope = W.T @ V + L
+        slope = np.minimum(slope, 0) if nonnegative else slope
+        kept -= (slope**2 / (2 * columns)).sum()
+    else:
+        claim(0 <= room < 1 and (room > 0 or not beta), "no room")
+        Q, _ = integers(exact(data["witness"]))
+        claim(small(y, rows, columns, room, nonnegative, total, Q), "a norm not shown to be small")
+        kept = quadratic(H, V, L, rows, columns, room, nonnegative) if beta else 0
+    kept += beta * (m * anchor**2).sum() / 2
     if isinstance(bias, float):
         claim(bias > 0, "a penalty that is not positive")
-        decay, lack = decay + Fraction(bias) * (b**2).sum(), (mean**2).sum() / Fraction(bias)
+        decays += interval(Fraction(bias) * (b**2).sum())
+        lack = (mean**2).sum() / Fraction(bias)
     else:
         claim(not any(mean if bias == "free" else b), "a dual point or a bias that is not allowed")
-    upper = values / interval(total) + interval(decay / 2)
-    lower = -conjugates / interval(total) - interval(lack / 2)
+    upper = values / interval(total) + decays / 2
+    lower = interval(kept - cost - lack / 2) - conjugates / interval(total)
     claim(iv.mpf(data["lower"]) <= lower and upper <= iv.mpf(data["upper"]), f"{lower}, {upper}")
     return f"{data['lower']!r} <= global minimum <= {data['upper']!r}"
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room (a module, or a package with all that is in it) imports from lower
 # floors only; rooms of one floor do not know each other. A new room must be given a floor here.
 FLOORS = (
-    ("ufm._progress", "ufm._validate", "ufm._command", "ufm._files", "ufm._roots"),
+    ("ufm._progress", "ufm._validate", "ufm._command", "ufm._files", "ufm._roots", "ufm._exact"),
     ("ufm.batch",),
     ("ufm.tolerances", "ufm._numerics", "ufm._named"),
     ("ufm.labels", "ufm.losses", "ufm.frames", "ufm.domains"),
@@ -113,7 +113,7 @@ COMMAND_ROOMS = ("ufm._command", "ufm._progress")
 # … a proof is made of the balls of the library's own …
 PROOFS, PROOF_ROOMS = (
     ("theory_checks.engine.proofs", "theory_checks.formulas.etf_bound"),
-    ("ufm.certificates.balls",),
+    ("ufm._exact", "ufm.certificates.balls"),
 )
 # … and what writes files, or reads them back, does so as a store of the library does
 ENGINE, ENGINE_ROOMS = ("theory_checks.engine",), ("ufm._files",)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ufm
+from ufm.domains import Ball, Budget, Nonnegative, Sphere
 
 CHECKER = Path(__file__).resolve().parents[2] / "docs" / "check_enclosure.py"
 K, d = 4, 6
@@ -77,3 +78,54 @@ def checker():
 def on_file(enclosure: ufm.Enclosure) -> dict:
     """What a reader of the file has."""
     return json.loads(json.dumps(enclosure.to_dict()))
+
+
+# --- every mixture of decay, domains, anchors and frozen weights ---
+COUNTS, D = (5, 3, 1), 4
+FROZEN = np.random.default_rng(0).normal(size=(3, D))
+ANCHOR = {"anchor": np.random.default_rng(1).normal(size=(D, 3)), "beta": 0.01}
+
+
+def make(*, loss=None, counts=COUNTS, d=D, lambda_W=0.0, lambda_H=0.0, **parts):
+    labels = ufm.one_hot(counts, collapsed=True)
+    loss = ufm.CrossEntropy() if loss is None else loss
+    return ufm.Problem(
+        labels, loss=loss, widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts
+    )
+
+
+BOTH = {"features": Sphere(2.0), "classifier": Sphere(1.0)}
+MIXTURES: dict[str, ufm.Problem] = {
+    "sphere-sphere": make(**BOTH),
+    "ball-budget": make(features=Ball(2.0), classifier=Budget(3.0)),
+    "budget-ball": make(features=Budget(4.0), classifier=Ball((1.0, 1.5, 2.0))),
+    "free-bias": make(**BOTH, bias="free"),
+    "penalised-bias": make(**BOTH, bias=0.3),
+    "decay-sphere": make(features=Sphere(2.0), lambda_W=1e-2),
+    "decay-ball-slack": make(features=Ball(2.0), lambda_W=1e-2, lambda_H=0.05),
+    "budget-decay": make(classifier=Budget(2.0), lambda_H=1e-2),
+    "decay-sphere-free-bias": make(features=Sphere(2.0), lambda_W=1e-2, bias="free"),
+    "squared": make(features=Sphere(0.2), classifier=Sphere(1.0), loss=ufm.MeanSquaredError()),
+    "nonnegative": make(features=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2),
+    "nonnegative-squared": make(
+        features=Nonnegative(), lambda_W=1e-2, lambda_H=1e-2, loss=ufm.MeanSquaredError()
+    ),
+    "frozen": make(fixed_weights=(FROZEN,), lambda_H=1e-2),
+    "frozen-free-bias": make(fixed_weights=(FROZEN,), lambda_W=0.1, lambda_H=1e-2, bias="free"),
+    "frozen-nonnegative": make(fixed_weights=(FROZEN,), lambda_H=1e-2, features=Nonnegative()),
+    "frozen-ball": make(fixed_weights=(FROZEN,), features=Ball(1.5)),
+    "frozen-budget": make(fixed_weights=(FROZEN,), features=Budget(3.0)),
+    "nonnegative-sphere": make(
+        features=Nonnegative(), classifier=Sphere(1.0), lambda_H=1e-2, counts=(4, 4, 4)
+    ),
+    "anchor": make(**ANCHOR, lambda_W=1e-2, lambda_H=1e-2),
+    "anchor-frozen": make(**ANCHOR, fixed_weights=(FROZEN,), lambda_H=1e-2),
+}
+
+
+@functools.cache
+def mixed(name: str) -> tuple[ufm.Problem, ufm.Params]:
+    """A mixture and its minimum."""
+    solution = ufm.minimise(MIXTURES[name], key=jax.random.key(0), progress=False)
+    assert solution.result is ufm.Result.CONVERGED
+    return solution.problem, solution.params

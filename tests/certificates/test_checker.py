@@ -20,7 +20,7 @@ verify = checker().verify
 
 def test_it_is_short_and_knows_nothing_of_the_library():
     source = CHECKER.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 100
+    assert len(source.splitlines()) <= 200
     modules = {
         node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
     }
@@ -30,7 +30,7 @@ def test_it_is_short_and_knows_nothing_of_the_library():
         if isinstance(node, ast.Import)
         for name in node.names
     }
-    assert modules == {"fractions", "json", "mpmath", "numpy", "pathlib", "sys"}
+    assert modules == {"fractions", "functools", "json", "mpmath", "numpy", "pathlib", "sys"}
 
 
 def test_as_a_command(tmp_path):
@@ -88,7 +88,7 @@ def no_witness(data):
 
 
 def less_decay(data):
-    data["problem"]["lambda_W"] *= 1 - 1e-9
+    data["problem"]["lambda_W"][0] *= 1 - 1e-9
 
 
 def more_decay(data):
@@ -116,7 +116,7 @@ def another_target(data):
 
 
 def another_point(data):
-    data["point"]["W"][0][0] += 1e-3
+    data["point"]["W"][0][0][0] += 1e-3
 
 
 def another_loss(data):

@@ -16,6 +16,7 @@ from scipy.special import roots_jacobi
 import ufm
 from tests.benchmarks import codes as codes_command
 from ufm import frames
+from ufm._exact import flint
 from ufm.certificates import (
     boxes,
     code_bound,
@@ -24,7 +25,6 @@ from ufm.certificates import (
     proved_intervals,
 )
 from ufm.certificates import self_dual as theorem_A
-from ufm.certificates.balls import flint
 from ufm.certificates.interpolant import Interpolant, doubled, gegenbauer_coefficients
 from ufm.frames.code import gegenbauer
 

@@ -42,7 +42,7 @@ class Proof:
 
 def without_library() -> str | None:
     """Why nothing can be proved here; None where it can."""
-    from ufm.certificates.balls import flint
+    from ufm._exact import flint
 
     try:
         flint()
@@ -93,7 +93,8 @@ def enclosed(refutation: Refutation) -> Refutation:
 def value_above(arrays: Mapping[str, np.ndarray]) -> float:
     """A float that the objective of `Refutation.arrays` is not above."""
     import ufm
-    from ufm.certificates.balls import BITS, flint, fractions, round_up, sum_of_squares
+    from ufm._exact import flint, fractions
+    from ufm.certificates.balls import BITS, round_up, sum_of_squares
 
     a, arb_mat, loss = arrays, flint().arb_mat, ufm.CrossEntropy()
     with flint().ctx.workprec(BITS):

@@ -21,7 +21,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from ufm.certificates.balls import BITS, Ball, flint, fractions, round_down, round_up
+from ufm._exact import flint, fractions
+from ufm.certificates.balls import BITS, Ball, round_down, round_up
 
 # relative: where the bisection may stop, a few roundings of the end that it returns
 ENOUGH = 1e-15

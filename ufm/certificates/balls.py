@@ -1,40 +1,19 @@
-"""Numbers without rounding, or with a bound on it: exact fractions, and balls rounded outward."""
+"""Numbers with a bound on their rounding: balls rounded outward."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from ufm._exact import flint
 
 # Bits of the balls: twice those of a float, so that their own error is never seen in an end.
 BITS = 106
 # of flint, which is not installed everywhere
 Ball = Any
-
-
-def flint() -> ModuleType:
-    """The interval library; `ImportError` that names the extra where it is not installed."""
-    try:
-        import flint
-    except ImportError as error:
-        needed = "a proof needs the interval library python-flint, the extra `ufm[proofs]`"
-        raise ImportError(needed) from error
-    return flint
-
-
-def fractions(array) -> Any:
-    """The floats of an array as the exact fractions (`fmpq`) that they are, in nested lists."""
-    fmpq = flint().fmpq
-
-    def exactly(entry):
-        if isinstance(entry, list):
-            return [exactly(each) for each in entry]
-        return fmpq(*entry.as_integer_ratio())
-
-    return exactly(np.asarray(array, dtype=np.float64).tolist())
 
 
 def round_down(ball: Ball) -> float:

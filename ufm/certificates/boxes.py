@@ -12,7 +12,8 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ufm.certificates.balls import Ball, flint
+from ufm._exact import flint
+from ufm.certificates.balls import Ball
 
 # Precision of the balls in bits: divided differences of high order cancel.
 BITS = 256

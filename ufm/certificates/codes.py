@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ufm._exact import flint
 from ufm._validate import (
     require,
     require_choice,
@@ -20,7 +21,7 @@ from ufm._validate import (
     require_positive,
     require_whole,
 )
-from ufm.certificates.balls import Ball, flint, round_down
+from ufm.certificates.balls import Ball, round_down
 from ufm.certificates.boxes import (
     BITS,
     Conditions,

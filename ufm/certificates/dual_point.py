@@ -1,7 +1,7 @@
 r"""Dual logits that satisfy every constraint exactly, made from floats that nearly do.
 
-The bound of `ufm.certify` holds for dual logits u inside the domain of the conjugates with
-$\|V\|_{op}\le\mu$, $V = [\omega_c u_c/\sqrt{m_c}]_c$, and with a free bias $\sum_c\omega_c u_c=0$.
+The bound of `ufm.certify` holds for dual logits u inside the domain of the conjugates, with a free
+bias those with $\sum_c\omega_c u_c=0$, whose V is small enough (`ufm.certificates.definite`).
 Write $\omega_c = a_c/S$ with $a_c = m_c w_c$ and $S = \sum_c a_c$. All of it is about the
 *weighted* dual logits $y_c = a_c u_c$, which are taken as integers on one binary grid:
 
@@ -12,12 +12,6 @@ Write $\omega_c = a_c/S$ with $a_c = m_c w_c$ and $S = \sum_c a_c$. All of it is
   the rest. Shares must have the row sums $\sum_c a_c q_{kc}$: a class that has too much gives it,
   column by column and from its largest shares, to classes that have too little. That keeps the sums
   of the columns and takes from a share no more than it holds, so it succeeds at every point.
-- The norm: with $\nu = \lambda_W\lambda_H S^2$, $\|V\|_{op}\le\mu$ where $\nu I - R$ is positive
-  definite for some $R\succeq Y\,\mathrm{diag}(1/m)\,Y^\top$; here 1/m is rounded up. For any square
-  Q, an $X = Q^\top(\nu I - R)\,Q$ whose diagonal entries exceed the sums of the absolute values of
-  the rest of their rows is positive definite (Gershgorin); then Q is regular, and $\nu I - R$ is
-  positive definite (Sylvester's law of inertia). Nothing is asked of Q, so that float eigenvectors
-  of R, rounded to integers, are the witness. X is computed exactly.
 
 How the floats were found, and how good they are, decides how close the bound comes, never whether
 it holds.
@@ -27,55 +21,43 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ufm.certificates.balls import flint, fractions
+from ufm._exact import flint, fractions
 from ufm.model import Problem
 
-# A witness is as good as its eigenvectors, which are floats.
-_WITNESS_BITS = 60
-# Bits of the grid, and of 1/m, beyond those of the balls.
-_GUARD = 32
-# Gershgorin's discs have a radius of about K eps, which the second attempt allows for.
-_ATTEMPTS = 4
+# Bits of the grid beyond those of the balls.
+GUARD = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Data:
     """What the constraints are made of, as exact fractions: every float is read as the one it is.
 
-    `targets`: q, K rows. `masses`, `column`: m and a = m w (C,). `total`: S. `limit`: ν. `scale`: Δ
-    (K,) of a softmax loss, else None. `free_bias`: whether y must sum to zero.
+    `targets`: q, K rows. `column`: a = m w (C,). `total`: S. `scale`: Δ (K,) of a softmax loss,
+    else None. `free_bias`: whether y must sum to zero.
     """
 
     targets: list[list[Any]]
-    masses: list[Any]
     column: list[Any]
     total: Any
-    limit: Any
     scale: list[Any] | None
     free_bias: bool
 
     @classmethod
     def of(cls, problem: Problem) -> Data:
         """Those of a problem."""
-        labels, masses = problem.labels, fractions(problem.labels.masses)
-        column = masses
+        labels, column = problem.labels, fractions(problem.labels.masses)
         if labels.weights is not None:
-            column = [m * w for m, w in zip(masses, fractions(labels.weights), strict=True)]
-        total = sum(column)
-        (lambda_W,), lambda_H = fractions(problem.lambda_W), fractions(problem.lambda_H)
+            column = [m * w for m, w in zip(column, fractions(labels.weights), strict=True)]
         scale = problem.loss.share_scale(labels.num_classes)
         return cls(
             targets=fractions(labels.targets),
-            masses=masses,
             column=column,
-            total=total,
-            limit=lambda_W * lambda_H * total**2,
+            total=sum(column),
             scale=None if scale is None else fractions(scale),
             free_bias=problem.bias == "free",
         )
@@ -103,7 +85,7 @@ class DualPoint:
         # the grid holds what must be on it, and is fine enough for balls of this many bits
         needed = [] if data.scale is None else data.weighted_targets
         finest = max((int(x.q).bit_length() - 1 for row in needed for x in row), default=0)
-        exponent = max(finest, bits + _GUARD - _log2(data.total))
+        exponent = max(finest, bits + GUARD - log2(data.total))
         rows = fractions(np.nan_to_num(dual, posinf=0, neginf=0))
         grid = [a * 2**exponent for a in data.column]
         moved = [[int(u * a) for u, a in zip(row, grid, strict=True)] for row in rows]
@@ -147,57 +129,6 @@ class DualPoint:
         fmpq, (y, exponent) = flint().fmpq, self.weighted_dual
         return [fmpq(sum(row), 1 << exponent) / self.data.total for row in y.tolist()]
 
-    @functools.cached_property
-    def forms(self) -> tuple[int, Any]:
-        """ν and R on one grid, ν rounded down and 1/m in R rounded up."""
-        fmpz_mat, data, (y, exponent) = flint().fmpz_mat, self.data, self.weighted_dual
-        bits = max(0, exponent + _GUARD + max(map(_log2, data.masses)))
-        inverse = [-((-(1 << bits) / m).floor()) for m in data.masses]
-        scaled = [[x * g for x, g in zip(row, inverse, strict=True)] for row in y.tolist()]
-        limit = (data.limit * (1 << bits + 2 * exponent)).floor()
-        return int(limit), fmpz_mat(scaled) * y.transpose()
-
-    def witness(self) -> list[list[int]]:
-        """A candidate for Q: float eigenvectors of R."""
-        _, R = self.forms
-        entries = [[int(entry) for entry in row] for row in R.tolist()]
-        largest = max(abs(entry) for row in entries for entry in row).bit_length()
-        shift = max(0, largest - 64)
-        floats = np.array([[math.ldexp(entry >> shift, -64) for entry in row] for row in entries])
-        vectors = np.linalg.eigh(floats)[1] * 2.0**_WITNESS_BITS
-        return [[round(entry) for entry in row] for row in vectors.tolist()]
-
-    def excess(self, witness: list[list[int]]) -> float | None:
-        r"""None where Q proves $\|V\|_{op}\le\mu$; else about $\|V\|_{op}^2/\mu^2$, or +inf."""
-        limit, R = self.forms
-        Q = flint().fmpz_mat(witness)
-        N, B = limit * (Q.transpose() * Q), Q.transpose() * R * Q
-        if all(2 * row[i] > _absolute(row) for i, row in enumerate((N - B).tolist())):
-            return None
-        ratios = []
-        for i, (n, b) in enumerate(zip(N.tolist(), B.tolist(), strict=True)):
-            room = 2 * n[i] - _absolute(n)
-            try:
-                ratios.append(int(_absolute(b)) / int(room) if room > 0 else math.inf)
-            except OverflowError:
-                ratios.append(math.inf)
-        return max(1.0, *ratios)
-
-
-def feasible(proposal: np.ndarray, data: Data, bits: int) -> tuple[DualPoint, list[list[int]]]:
-    """Dual logits (K, C) made feasible, shrunk as far as the norm asks for, and its witness."""
-    size, witness = 1.0, None
-    for attempt in range(_ATTEMPTS):
-        dual = DualPoint.near(size * proposal, data, bits)
-        witness = dual.witness() if witness is None else witness
-        excess = dual.excess(witness)
-        if excess is None:
-            return dual, witness
-        size *= (1 - 2.0 ** (2 * attempt - 50)) / math.sqrt(excess)
-    # zero is feasible
-    dual = DualPoint.near(np.zeros_like(proposal), data, bits)
-    return dual, dual.witness()
-
 
 def _close_rows(y: list[list[int]], column: list[Any]) -> None:
     """Make every row sum to zero, at the heaviest column, whose dual logits change least."""
@@ -238,10 +169,6 @@ def _on_grid(numbers: Iterable[Any], exponent: int) -> list[int]:
     return [int(number.p) for number in scaled]
 
 
-def _absolute(row: list[Any]) -> Any:
-    return sum(map(abs, row))
-
-
-def _log2(number: Any) -> int:
+def log2(number: Any) -> int:
     """Of a positive fraction, rounded up."""
     return int(number.p).bit_length() - int(number.q).bit_length() + 1

@@ -5,9 +5,11 @@ The lower end is the dual bound of `ufm.certify`,
 
 $$D(u) = -\sum_c\omega_c\,\ell^*(u_c;q_c) - \tfrac1{2\lambda_b}\Big\|\sum_c\omega_c u_c\Big\|^2,$$
 
-at dual logits whose feasibility is decided in exact arithmetic (`ufm.certificates.dual_point`).
-Floats only propose: the dual logits, and the eigenvectors that witness their norm. Every float of
-the problem and of the point is read as the binary fraction that it is.
+less what multipliers cost and plus what they leave (`ufm/certificates/lift.py`), at dual logits and
+multipliers whose feasibility is decided in exact arithmetic (`ufm.certificates.dual_point`,
+`ufm.certificates.definite`). Floats only propose: these, and the eigenvectors that witness it.
+Every float of the problem and of the point is read as the binary fraction that it is; a point on a
+sphere or in a ball is the one that these floats are nearest to along their ray.
 """
 
 from __future__ import annotations
@@ -20,30 +22,29 @@ from typing import Any
 
 import numpy as np
 
+from ufm._exact import flint, fractions
 from ufm._files import write_whole
 from ufm._validate import concrete, require, require_instance, require_whole
-from ufm.certificates.balls import (
-    BITS,
-    Ball,
-    flint,
-    fractions,
-    round_down,
-    round_up,
-    sum_of_squares,
-)
+from ufm.certificates.balls import BITS, Ball, round_down, round_up
 from ufm.certificates.bound import require_certifiable
-from ufm.certificates.dual_point import Data, DualPoint, feasible
-from ufm.certificates.proposal import propose
-from ufm.model import Params, Problem, check_params, require_plain, with_canonical_loss
+from ufm.certificates.definite import Multipliers, Witness, feasible
+from ufm.certificates.dual_point import Data, DualPoint
+from ufm.certificates.exact_lift import Place, least
+from ufm.certificates.proposal import Proposal, propose
+from ufm.domains import AbstractDomain
+from ufm.model import Params, Problem, check_params, with_canonical_loss
+
+# By so many bits balls may be finer than was asked, where the loss is that small.
+_SMALLEST = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Enclosure:
     r"""`lower` $\le$ the global minimum of `problem` $\le$ `upper`, two floats, and what proves it.
 
-    `params`: the point of the upper end, where a free bias has been solved for again. `dual`: the
-    dual point of the lower end, and `witness` the matrix that shows its norm to be small enough.
-    `bits`: precision of the balls.
+    `params`: the point of the upper end, where a free bias has been solved for again. `dual` and
+    `multipliers`: the dual point of the lower end, and `witness` the matrix that shows it to be
+    small enough. `bits`: precision of the balls, relative to the loss.
     """
 
     problem: Problem
@@ -51,7 +52,8 @@ class Enclosure:
     lower: float
     upper: float
     dual: DualPoint
-    witness: list[list[int]]
+    multipliers: Multipliers
+    witness: Witness
     bits: int
 
     @property
@@ -85,28 +87,38 @@ class Enclosure:
 
         Plain JSON types: numbers are to be read as the nearest double, integers are strings.
         """
-        problem, loss, labels = self.problem, self.problem.loss, self.problem.labels
-        parameters = {f.name: _plain(getattr(loss, f.name)) for f in dataclasses.fields(loss)}
+        problem, labels = self.problem, self.problem.labels
         return {
             "lower": self.lower,
             "upper": self.upper,
             "problem": {
-                "loss": {"name": type(loss).__name__, **parameters},
+                "loss": {"name": type(problem.loss).__name__, **_parameters(problem.loss)},
                 "targets": _plain(labels.targets),
                 "masses": _plain(labels.masses),
                 "weights": _plain(labels.weights),
-                "lambda_W": _plain(problem.lambda_W[0]),
+                "lambda_W": _plain(problem.lambda_W),
                 "lambda_H": _plain(problem.lambda_H),
                 "bias": problem.bias if problem.lambda_b is None else _plain(problem.lambda_b),
+                "features": _described(problem.features),
+                "classifier": "frozen" if problem.frozen else _described(problem.classifier),
+                "anchor": _plain(problem.anchor),
+                "beta": _plain(problem.beta),
             },
             "point": {
-                "W": _plain(self.params.weights[0]),
+                "W": [_plain(W) for W in self.params.weights],
                 "H": _plain(self.params.features),
                 "b": _plain(self.params.bias),
             },
             "dual": {
                 "exponent": self.dual.exponent,
                 "entries": [[str(entry) for entry in row] for row in self.dual.entries],
+            },
+            "multipliers": {
+                "rows": None
+                if self.multipliers.rows is None
+                else list(map(str, self.multipliers.rows)),
+                "columns": list(map(str, self.multipliers.columns)),
+                "room": str(self.multipliers.room),
             },
             "witness": [[str(entry) for entry in row] for row in self.witness],
         }
@@ -124,13 +136,15 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     Parameters
     ----------
     problem
-        One linear layer and a convex loss, as for `certify`. All convex losses of the library have
-        the interval form that a proof needs; another one may supply `enclose` and
-        `enclose_conjugate` (see `AbstractLoss`).
+        One linear layer or frozen weights, domains and anchors, and a convex loss, as for
+        `certify`. All convex losses and all domains of the library have the interval form that a
+        proof needs; another loss may supply `enclose` and `enclose_conjugate` (see `AbstractLoss`),
+        another domain `enclose` (see `AbstractDomain`).
     params
         Any point of it, weights ((K, d),), features (d, C) and bias (K,) or None. The nearer to the
-        optimum, the narrower the enclosure: width is of second order in the gradient, down to
-        about K eps. A free bias is first solved for at fixed W H.
+        optimum, the narrower the enclosure: width is of second order in the gradient (of first
+        order for nonnegative features), down to about K eps. A free bias is first solved for at
+        fixed W H. In a domain they stand for the point of it that is nearest along their ray.
     bits
         Precision of the balls, from 53 to 65536.
 
@@ -142,8 +156,8 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     Raises
     ------
     ValueError
-        For what `certify` refuses; a loss without an interval form; a loss whose `enclose`,
-        `enclose_conjugate` or convexity is wrong, where that shows.
+        For what `certify` refuses; a loss or a domain without an interval form; a loss whose
+        `enclose`, `enclose_conjugate` or convexity is wrong, where that shows.
     ImportError
         Without python-flint, the extra `ufm[proofs]`.
 
@@ -155,26 +169,32 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     require_instance("problem", problem, Problem)
     problem = with_canonical_loss(problem)
     require_certifiable(problem)
-    require_plain(problem, "a proof")
     bits = require_whole("bits", bits, least=53, most=2**16)
     params = check_params(problem, params)
     known = concrete((problem, params)) is not None
     require(known, "`params` must be known numbers: nothing is proved inside `jit`", "a tracer")
-    with flint().ctx.workprec(bits):
-        return _enclose(problem, params, bits)
-
-
-def _enclose(problem: Problem, params: Params, bits: int) -> Enclosure:
-    data = Data.of(problem)
     start = propose(problem, params)
+    # as many bits below the loss, which on spheres can be 1e-50
+    size = float(np.max(np.abs(np.nan_to_num(start.dual))))
+    finer = min(max(0, -math.frexp(size)[1]), _SMALLEST) if math.isfinite(size) else 0
     params = Params(weights=params.weights, features=params.features, bias=start.bias)
+    with flint().ctx.workprec(bits + finer):
+        return _enclose(problem, params, start, bits, bits + finer)
+
+
+def _enclose(problem: Problem, params: Params, start: Proposal, bits: int, fine: int) -> Enclosure:
+    data = Data.of(problem)
     columns = [list(column) for column in zip(*data.targets, strict=True)]
-    logits = _logits(params)
+    place = Place.near(problem, params)
+    logits = place.logits()
     values = [problem.loss.enclose(z, q) for z, q in zip(logits, columns, strict=True)]
     _check_values(problem, values, logits, np.asarray(start.losses))
-    upper = _mean(values, data) + _decay(problem, params)
-    dual, witness = feasible(np.asarray(start.dual, dtype=np.float64), data, bits)
-    lower = _bound(problem, dual, columns, logits, values)
+    upper = _mean(values, data) + place.decay(problem)
+    multipliers = Multipliers.of(problem, *start.multipliers, float(start.room))
+    proposal = np.asarray(start.dual, dtype=np.float64)
+    dual, witness = feasible(proposal, data, multipliers, fine)
+    lower = _bound(problem, dual, columns, logits, values) - multipliers.cost
+    lower += least(problem, params, dual, multipliers)
     if lower > upper:
         _refuse_loss(problem, f"a bound {lower.str(20)} above the value {upper.str(20)}")
     return Enclosure(
@@ -183,37 +203,15 @@ def _enclose(problem: Problem, params: Params, bits: int) -> Enclosure:
         lower=round_down(lower),
         upper=round_up(upper),
         dual=dual,
+        multipliers=multipliers,
         witness=witness,
         bits=bits,
     )
 
 
-def _logits(params: Params) -> list[list[Ball]]:
-    """Z = W H + b 1ᵀ in balls, column by column."""
-    arb, arb_mat = flint().arb, flint().arb_mat
-    W, H = (arb_mat(_plain(factor)) for factor in (params.weights[0], params.features))
-    columns = (W * H).transpose().tolist()
-    if params.bias is None:
-        return columns
-    bias = [arb(b) for b in _plain(params.bias)]
-    return [[z + b for z, b in zip(column, bias, strict=True)] for column in columns]
-
-
 def _mean(values: list[Ball], data: Data) -> Ball:
     r"""$\sum_c\omega_c v_c$."""
     return sum(a * value for a, value in zip(data.column, values, strict=True)) / data.total
-
-
-def _decay(problem: Problem, params: Params) -> Ball:
-    """The ridge on factors and bias."""
-    (lambda_W,), lambda_H = fractions(problem.lambda_W), fractions(problem.lambda_H)
-    total = lambda_W * sum_of_squares(params.weights[0])
-    columns = np.asarray(params.features).T
-    masses = fractions(problem.labels.masses)
-    total += lambda_H * sum(m * sum_of_squares(h) for m, h in zip(masses, columns, strict=True))
-    if problem.lambda_b is not None:
-        total += fractions(problem.lambda_b) * sum_of_squares(params.bias)
-    return total / 2
 
 
 def _bound(problem: Problem, dual: DualPoint, targets: list, logits: list, values: list) -> Ball:
@@ -254,3 +252,13 @@ def _refuse_loss(problem: Problem, what: str) -> None:
 def _plain(value) -> Any:
     """Numbers of an array as floats."""
     return None if value is None else np.asarray(value, dtype=np.float64).tolist()
+
+
+def _parameters(part) -> dict[str, Any]:
+    """The numbers of a loss or a domain, by name."""
+    fields = [f.name for f in dataclasses.fields(part) if not f.metadata.get("static")]
+    return {name: _plain(getattr(part, name)) for name in fields}
+
+
+def _described(domain: AbstractDomain) -> dict[str, Any]:
+    return {"name": domain.name, **_parameters(domain)}

@@ -36,7 +36,8 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from ufm.certificates.balls import Ball, flint
+from ufm._exact import flint
+from ufm.certificates.balls import Ball
 from ufm.certificates.boxes import enclosed, lowest
 from ufm.certificates.interpolant import (
     Interpolant,

@@ -19,7 +19,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from ufm.certificates.balls import flint
+from ufm._exact import flint
 
 # The inner products of sharp codes that are rational have denominators far below this.
 _LARGEST_DENOMINATOR = 1000

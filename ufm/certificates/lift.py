@@ -58,13 +58,15 @@ class Pull(NamedTuple):
 
 
 class Lifted(NamedTuple):
-    """The share of the gradient that is the dual point, the ratio at the whole of it, and what is
-    added to its conjugates."""
+    """The share of the gradient that is the dual point, the ratio at the whole of it, what is added
+    to its conjugates, and the multipliers, of which the share `left` is not used up."""
 
     share: Float[Array, ""]
     ratio: Float[Array, ""]
     rest: Float[Array, ""]
     slack: Float[Array, ""]
+    multipliers: Multipliers
+    left: Float[Array, ""]
 
 
 def lifted(
@@ -89,7 +91,7 @@ def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
     W, H = params.weights[0].T, params.features
     pull = _pull(problem, params, V)
     slope = W @ V if pull is None else W @ V + pull.slope
-    first = _allowed(problem, Multipliers(_first_order(W, H @ V.T), _first_order(H, slope)))
+    first = allowed(problem, Multipliers(_first_order(W, H @ V.T), _first_order(H, slope)))
     sigma, _ = _ratio(problem, V, first, hidden)
     rows, columns = problem.classifier.movable, problem.features.movable
 
@@ -102,11 +104,11 @@ def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
         wanted = Multipliers(
             first.rows * (larger if rows else 1), first.columns * (larger if columns else 1)
         )
-        return _allowed(problem, wanted)
+        return allowed(problem, wanted)
 
     def value(share):
         conjugates = problem.loss.conjugate(share * dual, problem.labels.targets)
-        return -jnp.dot(problem.labels.column_weights, conjugates) - _cost(problem, raised(share))
+        return -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, raised(share))
 
     if rows or columns:
         shares = jnp.asarray(_SHARES, problem.dtype)
@@ -119,12 +121,12 @@ def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
     above = share * (norm + excess)
     # a norm that is no number goes on to the bound
     share = share * jnp.where(above <= limit, 1, limit / jnp.where(above <= limit, 1, above))
-    rest, slack = -_cost(problem, multipliers), _rounding(problem, multipliers)
+    rest, slack = -cost(problem, multipliers), _rounding(problem, multipliers)
+    left = 1 - (share * (norm + excess)) ** 2
     if pull is not None:
-        left = 1 - (share * (norm + excess)) ** 2
         more, lost = _pulled(problem, H, share * V, multipliers, pull, left)
         rest, slack = rest + more, slack + lost
-    return Lifted(share, norm, rest, slack)
+    return Lifted(share, norm, rest, slack, multipliers, left)
 
 
 def _frozen(problem: Problem, params: Params, dual, hidden) -> Lifted:
@@ -150,21 +152,22 @@ def _frozen(problem: Problem, params: Params, dual, hidden) -> Lifted:
     slack = 0.5 * jnp.sum(moved) + unit * terms_of_sum(H.size + len(terms)) * (
         jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant)
     )
-    slack = slack + _rounding(problem, Multipliers(jnp.zeros(len(V), problem.dtype), columns))
-    return Lifted(one, one, rest, slack)
+    multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
+    return Lifted(one, one, rest, slack + _rounding(problem, multipliers), multipliers, one)
 
 
 def _decay_of_columns(problem: Problem) -> Float[Array, " C"]:
     return problem.feature_decay * problem.labels.masses
 
 
-def _allowed(problem: Problem, wanted: Multipliers) -> Multipliers:
+def allowed(problem: Problem, wanted: Multipliers) -> Multipliers:
     """Multipliers that the domains allow, the nearest from above to those that are wanted."""
     rows = problem.classifier.curvature(wanted.rows, problem.lambda_W[0])
     return Multipliers(rows, problem.features.curvature(wanted.columns, _decay_of_columns(problem)))
 
 
-def _cost(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
+def cost(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
+    """What the domains charge for multipliers."""
     rows = problem.classifier.allowance(multipliers.rows, problem.lambda_W[0])
     return rows + problem.features.allowance(multipliers.columns, _decay_of_columns(problem))
 

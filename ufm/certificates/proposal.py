@@ -1,9 +1,9 @@
-r"""Dual logits in floats, for a bound that is then proved in exact arithmetic.
+r"""Dual logits and multipliers in floats, for a bound that is then proved in exact arithmetic.
 
-At an optimum the singular values of $V = [\omega_c u_c/\sqrt{m_c}]_c$ are μ wherever $\tilde Z$
-does not vanish, and $D(u^*) - D(u) = \mu\|\tilde Z\|_* + \langle\tilde Z, V\rangle$ to first
-order. Setting them to μ, in place of scaling V onto the ball, leaves a gap of second order in the
-error of the gradient.
+At an optimum the singular values of $D_a^{-1/2}VD_b^{-1/2}$, $V = [\omega_c u_c]_c$, are 1 wherever
+W and H do not vanish (with decay alone, those of $[\omega_c u_c/\sqrt{m_c}]_c$ are μ). The bound
+loses $\tfrac12\sum a\|w\|^2 + \tfrac12\sum b\|h\|^2 + \langle V, WH\rangle$ to first order.
+Setting them to 1, in place of scaling V, leaves a gap of second order in the error of the gradient.
 """
 
 from __future__ import annotations
@@ -15,21 +15,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.certificates.bound import centred_dual, with_best_bias
+from ufm.certificates.lift import Multipliers, allowed, cost, lifted
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 
-# Singular values of V that are within this of μ, relatively, or above become μ. Where W H vanishes
-# that costs the bound the square of it; at a converged point they are nearer by three digits.
+# Singular values that are within this of 1, relatively, or above become 1, and multipliers that are
+# within this of the decay become that. Where W H vanishes that costs the bound the square of it; at
+# a converged point they are nearer by three digits.
 _NEAR = 1e-6
 # Proposals are compared in floats: the one that is better at an optimum may look worse by as much.
 _TIE = 1e-9
 
 
 class Proposal(NamedTuple):
-    """The bias, a free one at its best; dual logits near the ball; the loss of every column."""
+    """The bias, a free one at its best; dual logits near the ball, the multipliers, and which share
+    of those should be left over; the loss of every column."""
 
     bias: Float[Array, " K"] | None
     dual: Float[Array, "K C"]
+    multipliers: Multipliers
+    room: Float[Array, ""]
     losses: Float[Array, " C"]
 
 
@@ -37,32 +42,82 @@ class Proposal(NamedTuple):
 def propose(problem: Problem, params: Params) -> Proposal:
     """What a proof starts from."""
     labels, loss = problem.labels, problem.loss
-    weights = labels.column_weights
     params = with_best_bias(problem, params)
     losses, dual = loss_and_dual(loss, params.logits, labels.targets)
     if problem.bias == "free":
         # what solving for the bias left; taken away after singular values are set, it would show
         dual = centred_dual(problem, dual)
-    lift = (weights / jnp.sqrt(labels.masses))[None, :]
-    mu = jnp.sqrt(problem.lambda_W[0]) * jnp.sqrt(problem.lambda_H)
-    left, values, right = jnp.linalg.svd(dual * lift, full_matrices=False)
-    snapped = (left * jnp.where(values > (1 - _NEAR) * mu, mu, values)[None, :]) @ right / lift
+    nothing = jnp.zeros_like(dual)
+    pulled = problem.anchor is not None
+    if problem.plain:
+        multipliers, room = allowed(problem, Multipliers(nothing[:, 0], nothing[0])), 0.0
+        scaled = dual * _scale(problem, dual, multipliers)
+    else:
+        found = lifted(problem, params, dual, nothing)
+        multipliers, scaled = found.multipliers, found.share * dual
+        room = found.left / 2 if pulled else 0.0
+    best = scaled, multipliers
+    if not (problem.frozen or pulled or problem.features.nonnegative):
+        moved = problem.features.movable or problem.classifier.movable
+        others = (multipliers, _rounded(problem, multipliers)) if moved else (multipliers,)
+        for other in others:
+            candidate = _snapped(problem, scaled, other), other
+            better = _value(problem, *candidate)
+            known = _value(problem, *best)
+            good = better >= known - _TIE * jnp.abs(known)
+            best = jax.tree.map(lambda a, b, good=good: jnp.where(good, a, b), candidate, best)
+    return Proposal(params.bias, *best, jnp.asarray(room, problem.dtype), losses)
 
-    def quadratic(dual):
-        if problem.lambda_b is None:
-            return jnp.zeros_like(mu)
-        return jnp.sum((dual @ weights) ** 2) / problem.lambda_b
 
-    def bound(dual):
-        return -jnp.dot(weights, loss.conjugate(dual, labels.targets)) - quadratic(dual) / 2
-
-    limit = mu / jnp.maximum(values[0], jnp.finfo(mu.dtype).tiny)
-    scaled = dual * loss.dual_scale(
+def _scale(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, ""]:
+    """The best factor of the dual logits with decay alone."""
+    weights = problem.labels.column_weights
+    values = jnp.linalg.svd(_relative(problem, dual, multipliers), compute_uv=False)
+    return problem.loss.dual_scale(
         dual,
-        labels.targets,
+        problem.labels.targets,
         weights,
-        limit=limit,
-        quadratic=quadratic(dual),
+        limit=1 / jnp.maximum(values[0], jnp.finfo(values.dtype).tiny),
+        quadratic=_quadratic(problem, dual),
     )
-    good = bound(snapped) >= bound(scaled) - _TIE * jnp.abs(bound(scaled))
-    return Proposal(params.bias, jnp.where(good, snapped, scaled), losses)
+
+
+def _roots(problem: Problem, multipliers: Multipliers) -> tuple[Array, Array]:
+    """D_a^{1/2}, and D_b^{1/2} over the weights of the loss."""
+    columns = jnp.sqrt(multipliers.columns) / problem.labels.column_weights
+    return jnp.sqrt(multipliers.rows)[:, None], columns[None, :]
+
+
+def _relative(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, "K C"]:
+    rows, columns = _roots(problem, multipliers)
+    return dual / rows / columns
+
+
+def _snapped(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, "K C"]:
+    """Dual logits whose singular values are 1 where they are nearly."""
+    rows, columns = _roots(problem, multipliers)
+    left, values, right = jnp.linalg.svd(_relative(problem, dual, multipliers), full_matrices=False)
+    return (left * jnp.where(values > 1 - _NEAR, 1, values)[None, :]) @ right * rows * columns
+
+
+def _rounded(problem: Problem, multipliers: Multipliers) -> Multipliers:
+    """Multipliers that are the decay where they are nearly."""
+    decay = allowed(problem, jax.tree.map(jnp.zeros_like, multipliers))
+    near = jax.tree.map(
+        lambda a, least: jnp.where(a <= least * (1 + _NEAR), least, a), multipliers, decay
+    )
+    return allowed(problem, near)
+
+
+def _quadratic(problem: Problem, dual) -> Float[Array, ""]:
+    """What a penalised bias takes from the bound, twice."""
+    if problem.lambda_b is None:
+        return jnp.zeros((), problem.dtype)
+    return jnp.sum((dual @ problem.labels.column_weights) ** 2) / problem.lambda_b
+
+
+def _value(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, ""]:
+    """The bound of dual logits that are small enough for these multipliers."""
+    conjugates = problem.loss.conjugate(dual, problem.labels.targets)
+    bound = -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, multipliers)
+    return bound - _quadratic(problem, dual) / 2

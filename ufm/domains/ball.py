@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.domains.base import PerVector, Vectors, lengths_sq, times
-from ufm.domains.radius import AbstractRadius
+from ufm.domains.radius import AbstractRadius, resized
 
 # On the boundary the further coordinate is 0 and stays 0, so a start lies inside.
 INSIDE = 0.9
@@ -72,3 +72,14 @@ class Ball(AbstractRadius):
 
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
         return jnp.maximum(jnp.maximum(wanted, decay), jnp.finfo(wanted.dtype).tiny)
+
+    def exact_curvature(self, wanted, decay):
+        return list(map(max, wanted, decay))
+
+    def enclose(self, vectors):
+        radii = self._exact_radii(len(vectors))
+        # one that is longer by rounding only is shortened
+        return [
+            resized(vector, radius**2 / max(sum(x * x for x in vector), radius**2))
+            for vector, radius in zip(vectors, radii, strict=True)
+        ]

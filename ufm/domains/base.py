@@ -1,6 +1,6 @@
 r"""What a domain is: where the vectors of a factor may lie (columns of H, rows of W).
 
-A domain answers three questions, and nothing outside this room asks which one it is.
+A domain answers four questions, and nothing outside this room asks which one it is.
 
 *Solvers* move in coordinates y without constraints: `chart` and `point` go there and back,
 `retract` picks one of the coordinates of a point. A norm constraint becomes the function
@@ -9,7 +9,8 @@ is a sphere with one coordinate more.
 
 *Certificates* ask for multipliers: $\tfrac12\lambda\|x\|^2 \ge \tfrac12 b\|x\|^2 -
 \tfrac12(b-\lambda)r^2$ on the whole domain, for every b that `curvature` gives; `allowance` is the
-sum of what is subtracted.
+sum of what is subtracted. *Proofs* ask the same of exact fractions (`exact_curvature`,
+`exact_allowance`), and for a point that lies in the domain exactly, not to rounding (`enclose`).
 
 *Users* give points: `distance` says how far one lies outside.
 """
@@ -17,13 +18,16 @@ sum of what is subtracted.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm._named import AbstractNamed
 
+# exact fractions and balls of flint, which is not installed everywhere, one list a vector
+Exactly = Sequence[Any]
 Vectors = Float[Array, "n C"]
 PerVector = Float[Array, " C"]
 
@@ -150,6 +154,24 @@ class AbstractDomain(AbstractNamed):
         `slope` is the gradient of the objective there. None without linear constraints.
         """
         return None
+
+    # what proofs ask
+
+    def exact_curvature(self, wanted: Exactly, decay: Exactly) -> list[Any]:
+        """Multipliers that the domain allows, near those wanted, in exact fractions."""
+        return list(decay)
+
+    def exact_allowance(self, curvature: Exactly, decay: Exactly) -> Any:
+        """`allowance` of these multipliers, exactly."""
+        return 0
+
+    def enclose(self, vectors: Sequence[Exactly]) -> list[list[Any]]:
+        """Balls around the entries of vectors that lie in the domain, near those of exact fractions
+        that are given.
+
+        A domain that leaves out more than its parent needs its own.
+        """
+        raise ValueError(f"a domain must have an interval form, `enclose`, for a proof; got {self}")
 
 
 def times(vectors: Array, unit: Array) -> Array:

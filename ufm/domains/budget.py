@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._exact import fractions
 from ufm._validate import require, require_dtype
 from ufm.domains.ball import INSIDE, rest_of
 from ufm.domains.base import AbstractDomain, PerVector, Vectors, times
-from ufm.domains.radius import positive
+from ufm.domains.radius import positive, resized
 
 
 class Budget(AbstractDomain):
@@ -132,3 +133,22 @@ class Budget(AbstractDomain):
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
         assert self.weights is not None
         return 0.5 * self.energy * jnp.max((curvature - decay) / self.weights)
+
+    def exact_curvature(self, wanted, decay):
+        weights = fractions(self.weights)
+        multiplier = self._exact_multiplier(wanted, decay)
+        return [lam + multiplier * v for lam, v in zip(decay, weights, strict=True)]
+
+    def exact_allowance(self, curvature, decay):
+        return fractions(self.energy) * self._exact_multiplier(curvature, decay) / 2
+
+    def _exact_multiplier(self, curvature, decay) -> Any:
+        terms = zip(curvature, decay, fractions(self.weights), strict=True)
+        return max(0, *((b - lam) / v for b, lam, v in terms))
+
+    def enclose(self, vectors):
+        energy, weights = fractions(self.energy), fractions(self.weights)
+        used = sum(
+            v * sum(x * x for x in vector) for v, vector in zip(weights, vectors, strict=True)
+        )
+        return [resized(vector, energy / max(used, energy)) for vector in vectors]

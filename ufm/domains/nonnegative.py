@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._exact import flint
 from ufm.domains.base import AbstractDomain, Vectors
 
 
@@ -38,3 +39,6 @@ class Nonnegative(AbstractDomain):
         # inner products of nonnegative vectors are >= 0, so negative entries may be dropped
         diagonal = jnp.eye(len(gram), dtype=bool)
         return jnp.where(diagonal, gram, jnp.maximum(gram, 0))
+
+    def enclose(self, vectors):
+        return [[flint().arb(max(x, 0)) for x in vector] for vector in vectors]

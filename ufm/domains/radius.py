@@ -5,7 +5,7 @@ a radius for every vector, and coordinates whose direction alone counts.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._exact import flint, fractions
 from ufm._validate import require, require_dtype, require_positive
-from ufm.domains.base import AbstractDomain, PerVector, lengths_sq, times
+from ufm.domains.base import AbstractDomain, Exactly, PerVector, lengths_sq, times
 
 
 class AbstractRadius(AbstractDomain):
@@ -49,6 +50,20 @@ class AbstractRadius(AbstractDomain):
 
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
         return 0.5 * jnp.sum((curvature - decay) * self.radius**2)
+
+    def exact_allowance(self, curvature, decay):
+        terms = zip(curvature, decay, self._exact_radii(len(curvature)), strict=True)
+        return sum((b - lam) * radius**2 for b, lam, radius in terms) / 2
+
+    def _exact_radii(self, number: int) -> list[Any]:
+        return fractions(np.broadcast_to(self.radius, number))
+
+
+def resized(vector: Exactly, square: Any) -> list[Any]:
+    """Balls around the entries of a vector of exact fractions, times the root of an exact
+    number."""
+    size = flint().arb(square).sqrt()
+    return [x * size for x in vector]
 
 
 def positive(name: str, value, **form) -> Array:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._exact import flint
 from ufm.domains.base import AbstractDomain, Vectors
 
 
@@ -23,3 +24,6 @@ class Real(AbstractDomain):
     @property
     def wanted(self) -> str:
         return "be finite"
+
+    def enclose(self, vectors):
+        return [[flint().arb(x) for x in vector] for vector in vectors]

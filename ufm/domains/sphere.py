@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.domains.base import PerVector, Vectors, lengths_sq, times
-from ufm.domains.radius import AbstractRadius
+from ufm.domains.radius import AbstractRadius, resized
 
 
 class Sphere(AbstractRadius):
@@ -46,3 +46,13 @@ class Sphere(AbstractRadius):
 
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
         return jnp.maximum(wanted, jnp.finfo(wanted.dtype).tiny)
+
+    def exact_curvature(self, wanted, decay):
+        return list(wanted)
+
+    def enclose(self, vectors):
+        radii = self._exact_radii(len(vectors))
+        return [
+            resized(vector, radius**2 / sum(x * x for x in vector))
+            for vector, radius in zip(vectors, radii, strict=True)
+        ]

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from ufm._exact import fractions
+
 # balls and exact fractions of flint, which is not installed everywhere
 Ball = Any
 Exactly = Sequence[Any]
 
 
 def exact(parameter) -> list[Any]:
-    """The entries of a parameter, scalar or (K,), as the exact fractions that these floats are."""
-    from flint import fmpq
-
-    return [fmpq(*float(x).as_integer_ratio()) for x in np.atleast_1d(np.asarray(parameter))]
+    """The entries of a parameter, scalar or (K,), as exact fractions."""
+    return fractions(np.atleast_1d(np.asarray(parameter)))
 
 
 def cross_entropy(logits: Sequence[Ball], target: Exactly) -> Ball:

@@ -59,6 +59,21 @@ def mixed(case):
     yield certified(Secret())
 
 
+def on_spheres(case):
+    """Its minimum has the length of its vectors given."""
+    problem = ufm.Problem(
+        LABELS,
+        loss=ufm.CrossEntropy(),
+        widths=(3,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        features=ufm.domains.Sphere(2.0),
+        classifier=ufm.domains.Sphere(1.0),
+    )
+    params = ufm.minimise(problem, key=jax.random.key(0), progress=False).params
+    yield Point(problem, params, 0.0).certificate_claim()
+
+
 def pointless(case):
     """It keeps no point."""
     yield Claim(CERTIFICATE_CLAIM, 0.0, 0.0, 1e-10, witness=True)
@@ -109,6 +124,7 @@ def row_of(function, *, prove=True) -> runner.Row:
 
 SAID = {
     minimum: (Verdict.HOLDS, True, []),
+    on_spheres: (Verdict.HOLDS, True, []),
     mixed: (Verdict.HOLDS, False, ["`problem.loss` must have an interval form"]),
     pointless: (Verdict.HOLDS, False, ["its check keeps no point to prove"]),
     loose: (Verdict.FAILS, False, ["its enclosure is "]),
@@ -247,7 +263,7 @@ def test_the_page_and_its_numbers_say_so(rows):
         proved for _, proved, _ in SAID.values()
     ]
     page = render(document)
-    assert "Proved: 1 of 4 certified cases" in page
+    assert "Proved: 2 of 5 certified cases" in page
     assert "Not proved: paper/mixed, the case: `problem.loss` must have" in page
     assert "<dt>Proofs</dt><dd>1 of 2 minima enclosed" in page
     assert "✓</span> holds, proved</span>" in page
