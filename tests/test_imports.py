@@ -19,7 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room (a module, or a package with all that is in it) imports from lower
 # floors only; rooms of one floor do not know each other. A new room must be given a floor here.
 FLOORS = (
-    ("ufm._progress", "ufm._validate", "ufm._command", "ufm._files", "ufm._roots", "ufm._exact"),
+    (
+        "ufm._progress",
+        "ufm._validate",
+        "ufm._command",
+        "ufm._files",
+        "ufm._roots",
+        "ufm._exact",
+        "ufm._random",
+    ),
     ("ufm.batch",),
     ("ufm.tolerances", "ufm._numerics", "ufm._named"),
     ("ufm.labels", "ufm.losses", "ufm.frames", "ufm.domains"),

@@ -16,6 +16,7 @@ from ufm.model import Params, Problem, objective
 from ufm.solution import Result
 from ufm.solvers.coordinates import to_flat, to_params
 from ufm.solvers.loop import advance, code_of
+from ufm.solvers.narrowing import fitted, narrowed, plain
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton.lanes import LaneResults, newton_lanes
 from ufm.solvers.solver import AbstractSolver, State
@@ -24,22 +25,6 @@ from ufm.solvers.start import random_starts
 # Products are sums of at most so many terms, written out: more compile slowly, and have enough work
 # of their own.
 _LARGEST = 24
-
-
-def plain(problem: Problem) -> bool:
-    """Whether it is the unconstrained one-layer model with decay alone."""
-    return problem.depth == 1 and problem.plain
-
-
-def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
-    """The problem with the smallest d of the same optimum.
-
-    $W H$ has rank at most min(K, C), and more of d is free rotations only.
-    """
-    d = min(problem.feature_dim, *problem.labels.targets.shape)
-    if not plain(problem) or not isinstance(solver, Newton) or d == problem.feature_dim:
-        return problem
-    return problem.replace(widths=(d,))
 
 
 def start_lanes(
@@ -70,8 +55,7 @@ def minimise_lanes(
 
     Runs inside `jit`.
 
-    A lane is what `minimise` makes of its problem and key, except that `Newton` solves a one-layer
-    problem with d > min(K, C) at d = min(K, C), from a start of that size.
+    A lane is what `minimise` makes of its problem and key.
     """
     one = jax.tree.map(lambda leaf: leaf[0], small)
     if (
@@ -89,16 +73,7 @@ def widened(problems: Problem, small: Problem, flats: Float[Array, "L n"]) -> Pa
 
     With zeros in the further rows of H and columns of W.
     """
-    params = jax.vmap(to_params)(small, flats)
-    missing = problems.widths[0] - small.widths[0]
-    if not missing:
-        return params
-    weights = tuple(jnp.pad(W, ((0, 0), (0, 0), (0, missing))) for W in params.weights)
-    return Params(
-        weights=weights,
-        features=jnp.pad(params.features, ((0, 0), (0, missing), (0, 0))),
-        bias=params.bias,
-    )
+    return fitted(jax.vmap(to_params)(small, flats), problems.feature_dim)
 
 
 def _each(

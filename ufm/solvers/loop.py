@@ -24,6 +24,7 @@ from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import merit_size, to_flat, to_params, value_of
+from ufm.solvers.narrowing import fitted, narrowed, padded
 from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.solver import AbstractSolver, State, result_of
 from ufm.solvers.start import Drawn, placed, random_draws
@@ -52,20 +53,22 @@ def minimise(
 ) -> Solution:
     r"""Minimise the objective from random starts that know nothing of any predicted optimum.
 
-    `key`: a `jax.random.key`, for random starts; instead of it `start`, a point of the user's, or
-    `resume`, an earlier solution of the same problem and solver to go on from. `solver`: `Newton()`
-    unless given, `ProjectedNewton()` for nonnegative features (which needs it); `LBFGS`,
-    `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to run in one call; the
-    best is returned, `values` and `codes` report all. `tolerance`: on the relative gradient norm
-    $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied by the root of its λ
-    (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative features the gradient is
-    the projected one, without the entries that push a zero below zero. `throw`: raise `SolveFailed`
-    (with `.solution`) unless CONVERGED. `progress`: show progress on standard error; None shows it
-    on a terminal once a second has passed.
+    `key`: a `jax.random.key`, for random starts, the same ones every time; instead of it `start`, a
+    point of the user's, or `resume`, an earlier solution of the same problem and solver to go on
+    from. `solver`: `Newton()` unless given, `ProjectedNewton()` for nonnegative features (which
+    needs it); `LBFGS`, `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to
+    run in one call; the best is returned, `values` and `codes` report all. `tolerance`: on the
+    relative gradient norm $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied
+    by the root of its λ (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative
+    features the gradient is the projected one, without the entries that push a zero below zero.
+    `throw`: raise `SolveFailed` (with `.solution`) unless CONVERGED. `progress`: show progress on
+    standard error; None shows it on a terminal once a second has passed.
 
-    Returns a `Solution`. A stationary point is not proved to be optimal: for M = 1 look at
-    `certify`, for M >= 2 the origin and its like are local minima (use several `starts`, and
-    `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
+    Returns a `Solution`. `Newton` starts a plain one-layer problem with d > min(K, C) at d =
+    min(K, C), which has the same optimum, and answers with zeros in the further rows of H and
+    columns of W: another d costs nothing. A stationary point is not proved to be optimal: for M = 1
+    look at `certify`, for M >= 2 the origin and its like are local minima (use several `starts`,
+    and `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
     resumed.
 
     Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a free bias under a
@@ -89,24 +92,44 @@ def minimise(
     tolerance = gradient_tolerance(tolerance, problem.dtype)
     threshold = jnp.asarray(tolerance, problem.dtype)
 
-    piece, budget = _first_piece(problem), solver.max_steps
     if resume is not None:
         require_same_problem(problem, resume)
-        _require_same_solver(problem, solver, resume.state)
+    solved = _as_solved(problem, solver, start, resume)
+    piece, budget = _first_piece(solved), solver.max_steps
+    if resume is not None:
+        _require_same_solver(solved, solver, resume.state)
         done = int(np.max(resume.state.num_steps))
         budget += done
-        outcome = _continue(problem, solver, threshold, min(done + piece, budget), resume.state)
+        outcome = _continue(solved, solver, threshold, min(done + piece, budget), resume.state)
     elif start is not None:
-        start = check_params(problem, start, name="start")
-        outcome = _launch_from(problem, solver, threshold, min(piece, budget), start)
+        start = fitted(check_params(problem, start, name="start"), solved.feature_dim)
+        outcome = _launch_from(solved, solver, threshold, min(piece, budget), start)
     else:
-        draws = random_draws(problem, key, starts)
-        outcome = _launch(problem, solver, threshold, min(piece, budget), draws)
-    outcome, interrupted = _run_on(problem, solver, threshold, outcome, piece, budget, progress)
+        draws = random_draws(narrowed(problem, solver), key, starts)
+        draws = draws.fitted(solved.feature_dim)
+        outcome = _launch(solved, solver, threshold, min(piece, budget), draws)
+    outcome, interrupted = _run_on(solved, solver, threshold, outcome, piece, budget, progress)
     solution = _to_solution(problem, outcome, interrupted)
     if throw and solution.result is not Result.CONVERGED:
         raise SolveFailed(solution)
     return solution
+
+
+def _as_solved(
+    problem: Problem, solver: AbstractSolver, start: Params | None, resume: Solution | None
+) -> Problem:
+    """The problem at the d at which it is solved (see `ufm/solvers/narrowing.py`).
+
+    A start of the user's, and what goes on from one, keep all of a larger d.
+    """
+    solved = padded(narrowed(problem, solver), solver)
+    if solved.feature_dim >= problem.feature_dim:
+        return solved
+    whole = start is not None or (
+        resume is not None
+        and np.shape(resume.state.flat)[-1] != sum(block.size for block in solved.blocks)
+    )
+    return problem if whole else solved
 
 
 def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progress):
@@ -150,7 +173,7 @@ def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
     best = int(best)
     return Solution(
         problem=problem,
-        params=params,
+        params=fitted(params, problem.feature_dim),
         value=value,
         grad_norm=grad_norm,
         code=codes[best],
@@ -210,8 +233,8 @@ def require_same_problem(problem, resume: Solution) -> None:
 
 def _require_same_solver(problem: Problem, solver: AbstractSolver, states: State) -> None:
     """`ValueError` unless the states (of S starts) are what this solver makes of this problem."""
-    flat = jax.tree.map(lambda leaf: leaf[0], states.flat)
-    own = jax.eval_shape(_fresh, problem, solver, flat)
+    size = sum(block.size for block in problem.blocks)
+    own = jax.eval_shape(_fresh, problem, solver, jax.ShapeDtypeStruct((size,), problem.dtype))
     same = jax.tree.structure(own) == jax.tree.structure(states) and all(
         np.shape(a)[1:] == b.shape
         for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True)

@@ -16,6 +16,7 @@ from ufm import _random
 from ufm._validate import require_instance, require_key, require_positive
 from ufm.batch.layout import one_by_one
 from ufm.model import Params, Problem, require_decay
+from ufm.solvers.narrowing import fitted
 
 # From this ratio of sides on, the singular values of a Gaussian matrix lie within a third of each
 # other.
@@ -63,6 +64,14 @@ class Drawn(NamedTuple):
 
     matrices: tuple[Float[Array, "_ _"], ...]
     multiple: Float[Array, ""]
+
+    def fitted(self, d: int) -> Drawn:
+        """The same draws, perhaps stacked, for another d, of one layer."""
+        if self.matrices[-1].shape[-2] == d:
+            return self
+        *weights, features = self.matrices
+        point = fitted(Params(tuple(weights), features), d)
+        return self._replace(matrices=(*point.weights, point.features))
 
 
 def drawn(problem: Problem, key: PRNGKeyArray, *, orthonormal: bool = True) -> Drawn:
