@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ufm
-from ufm.labels.base import smoothed as smoothed_labels
+from ufm.labels import smoothed as smoothed_labels
 from ufm.losses import (
     AbstractLoss,
     AdjustedCrossEntropy,

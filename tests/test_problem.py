@@ -532,9 +532,9 @@ def test_a_loss_that_does_not_give_one_number_a_column_is_refused(loss, message)
     labels = ufm.one_hot((2, 3, 4))
     with pytest.raises(ValueError, match=message):
         ufm.Problem(labels, loss=loss, widths=(3,), lambda_W=0.1, lambda_H=0.1)
-    sparse = ufm.sparse_soft(np.zeros((1, 9), int), np.ones((1, 9)), num_classes=3)
+    sparse = ufm.labels.sparse_soft(np.zeros((1, 9), int), np.ones((1, 9)), num_classes=3)
     with pytest.raises(ValueError, match=message):
-        ufm.LargeProblem(sparse, loss=loss, feature_dim=3, lambda_W=0.1, lambda_H=0.1)
+        ufm.Problem(sparse, loss=loss, widths=(3,), lambda_W=0.1, lambda_H=0.1)
 
 
 def test_a_loss_is_asked_for_its_shape_once():

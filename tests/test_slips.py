@@ -20,7 +20,7 @@ import pytest
 
 import ufm
 from tests.slips import table, wrong
-from tests.slips.valid import KEY, LARGE, PARAMS, PROBLEM
+from tests.slips.valid import KEY, PARAMS, PROBLEM
 
 # errors are looked at, not numbers
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -28,9 +28,6 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 # Methods, by an object that has them.
 BOUND: dict[str, Callable[[], Callable]] = {
     "Certificate.closes": lambda: ufm.certify(PROBLEM, PARAMS).closes,
-    "LargeCertificate.closes": lambda: (
-        ufm.certify_large(LARGE, PARAMS, key=KEY, steps=3, progress=False).closes
-    ),
     "Projection.__call__": lambda: ufm.analysis.three_class_projection(np.eye(3)),
     "Trajectory.run": lambda: (
         twice(

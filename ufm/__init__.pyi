@@ -29,14 +29,6 @@ from .labels import Labels as Labels
 from .labels import mixup as mixup
 from .labels import one_hot as one_hot
 from .labels import soft as soft
-from .large_scale.certificate import LargeCertificate as LargeCertificate
-from .large_scale.certificate import certify_large as certify_large
-from .large_scale.problem import LargeProblem as LargeProblem
-from .large_scale.problem import large_objective as large_objective
-from .large_scale.solve import minimise_large as minimise_large
-from .large_scale.sparse import SparseLabels as SparseLabels
-from .large_scale.sparse import sparse_one_hot as sparse_one_hot
-from .large_scale.sparse import sparse_soft as sparse_soft
 from .losses import CrossEntropy as CrossEntropy
 from .losses import MeanSquaredError as MeanSquaredError
 from .losses import check_loss as check_loss

@@ -132,12 +132,7 @@ def parser() -> argparse.ArgumentParser:
         "--max-steps",
         type=int,
         metavar="N",
-        help="budget of the solver named by --solver, or of --large",
-    )
-    add(
-        "--large",
-        action="store_true",
-        help="never hold all logits: one layer, tens of thousands of classes (L-BFGS)",
+        help="budget of the solver named by --solver",
     )
     sweep = commands.add_parser(
         "sweep",
@@ -231,7 +226,7 @@ def _solve(options: argparse.Namespace) -> int:
     bias = given.pop("bias", None)
     wanted = settings.checked(given, "") | {"bias": bias}
     settings.seed_of(options.seed, "--seed")
-    report = (_report_large if options.large else _report)(wanted, options)
+    report = _report(wanted, options)
     print(
         json.dumps(_plain(report.document), indent=1, allow_nan=False)
         if options.json
@@ -287,43 +282,6 @@ def _report(wanted: dict[str, Any], options: argparse.Namespace) -> _Report:
         no_certificate=no_certificate,
         comparison=comparison,
         no_closed_form=no_closed_form,
-    )
-
-
-def _report_large(wanted: dict[str, Any], options: argparse.Namespace) -> _Report:
-    """Solve and certify without ever holding all logits; no closed form is looked for."""
-    import jax
-
-    from ufm.large_scale.certificate import certify_large
-    from ufm.large_scale.solve import minimise_large
-    from ufm.solution import Result
-
-    settings.require(
-        wanted.pop("columns") == "collapsed", "--columns", "collapsed for --large", options.columns
-    )
-    for name in ("features", "classifier"):
-        settings.require(
-            not wanted.pop(name).constrained,
-            f"--{name}",
-            "real for --large",
-            getattr(options, name),
-        )
-    settings.require(
-        options.solver in (None, "lbfgs"), "--solver", "lbfgs for --large", options.solver
-    )
-    settings.require(options.starts == 1, "--starts", "1 for --large", options.starts)
-    problem = settings.large_problem_of(**wanted)
-    key_start, key_certificate = jax.random.split(jax.random.key(options.seed))
-    budget = {} if options.max_steps is None else {"max_steps": options.max_steps}
-    solution = minimise_large(problem, key=key_start, tolerance=options.tolerance, **budget)
-    if solution.result is Result.INTERRUPTED:
-        return _report_of(solution, solution.result)
-    certificate = certify_large(problem, solution.params, key=key_certificate)
-    return _report_of(
-        solution,
-        solution.result,
-        certificate=certificate,
-        no_closed_form="not looked for with --large",
     )
 
 

@@ -147,7 +147,7 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
     require_instance("solution", solution, Solution)
     require_instance("optimum", optimum, Optimum)
     problem = solution.problem
-    K, C = problem.labels.targets.shape
+    K, C = problem.labels.num_classes, problem.labels.num_columns
     columns = len(optimum.column_index)
     require(
         columns == C,

@@ -20,12 +20,13 @@ SIZES = ((1000, 64), (4000, 64), (4000, 512))
 VOCABULARY = (32_000, 512)
 
 
-def make(K: int, d: int) -> ufm.LargeProblem:
-    """Cross-entropy on a long tail with a free bias."""
-    return ufm.LargeProblem(
-        ufm.sparse_one_hot(np.geomspace(1000, 1, K)),
+def make(K: int, d: int) -> ufm.Problem:
+    """Cross-entropy on a long tail with a free bias, a chunk of logits at a time."""
+    labels = ufm.one_hot(np.geomspace(1000, 1, K), collapsed=True, sparse=True)
+    return ufm.Problem(
+        labels.in_chunks(max(d, 128)),
         loss=ufm.CrossEntropy(),
-        feature_dim=d,
+        widths=(d,),
         lambda_W=1e-5,
         lambda_H=1e-5,
         bias="free",
@@ -37,16 +38,13 @@ def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
 
     Values must agree, else `RuntimeError`.
     """
-    chunked = jax.jit(jax.value_and_grad(ufm.large_objective, argnums=1))
-    dense = jax.jit(jax.value_and_grad(ufm.model.objective, argnums=1))
+    function = jax.jit(jax.value_and_grad(ufm.model.objective, argnums=1))
     result = []
     for K, d in sizes:
         problem = make(K, d)
-        whole = problem.dense()
+        whole = problem.replace(labels=ufm.labels.written_out(problem.labels))
         point = ufm.solvers.random_start(whole, key=jax.random.key(0))
-        ours, rival = (
-            functools.partial(_run, f, p, point) for f, p in ((chunked, problem), (dense, whole))
-        )
+        ours, rival = (functools.partial(_run, function, p, point) for p in (problem, whole))
         values = [float(call()[0]) for call in (ours, rival)]
         if not abs(values[0] - values[1]) <= 1e-12 * abs(values[1]):
             raise RuntimeError(f"K = {K}, d = {d}: the two objectives differ, {values}")
@@ -54,8 +52,8 @@ def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
         # logits, and the gradients of both factors: three products of 2 K C d operations
         fraction = 6.0 * K * K * d / mine.wall / matrix_product_rate()
         notes = {
-            "MB held": held(chunked, problem, point) / 2**20,
-            "dense": held(dense, whole, point) / 2**20,
+            "MB held": held(function, problem, point) / 2**20,
+            "dense": held(function, whole, point) / 2**20,
             "of the matrix-product rate of one thread": fraction,
         }
         data = {"K": K, "d": d, "fraction of the matrix-product rate": fraction}
@@ -72,7 +70,7 @@ def rows(*, repeats: int, sizes=SIZES, vocabulary=VOCABULARY) -> list[Row]:
     K, d = vocabulary
     W, H, b = (jax.ShapeDtypeStruct(shape, np.float64) for shape in ((K, d), (d, K), (K,)))
     result[-1].notes[f"MB held at K = {K}, d = {d} (compiled only)"] = (
-        held(chunked, make(K, d), ufm.Params((W,), H, b)) / 2**20
+        held(function, make(K, d), ufm.Params((W,), H, b)) / 2**20
     )  # type: ignore[arg-type]
     return result
 

@@ -347,13 +347,8 @@ def test_a_loss_without_balls_is_named():
 
 
 def large_problem():
-    return ufm.LargeProblem(
-        ufm.sparse_one_hot((2,) * K),
-        loss=ufm.CrossEntropy(),
-        feature_dim=d,
-        lambda_W=0.1,
-        lambda_H=0.1,
-    )
+    labels = ufm.one_hot((2,) * K, collapsed=True, sparse=True).in_chunks(1)
+    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=0.1, lambda_H=0.1)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +383,7 @@ def test_refuses_what_certify_refuses(changes, message):
         pytest.param(lambda p, x: ufm.prove(p, x, bits=52), "`bits` must be", id="bits"),
         pytest.param(
             lambda p, x: ufm.prove(large_problem(), x),
-            "`problem` must be .*LargeProblem",
+            "logits that fit as a whole for a proof .*; got 4 classes and 4 columns, in chunks",
             id="large",
         ),
         pytest.param(lambda p, x: ufm.prove(x, p), "`problem` must be .*Params", id="swapped"),

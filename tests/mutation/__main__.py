@@ -46,7 +46,7 @@ from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.selection import selected
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("optima", "losses", "certificates", "large_scale", "metrics", "comparison")
+ROOMS = ("optima", "losses", "certificates", "model", "metrics", "comparison")
 _HEAVY = ("hypothesis", "pytest", "scipy.optimize", "scipy.linalg", "scipy.integrate", "xarray")
 _HEAVY += ("jax", "equinox", "optax", "diffrax", "filelock", "matplotlib.pyplot")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -33,7 +33,6 @@ from tests.slips.valid import (
     INDEX,
     KEY,
     LABELS,
-    LARGE,
     OPTIMUM,
     PARAMS,
     PROBLEM,
@@ -46,7 +45,6 @@ RECORDS = (
     "Certificate",
     "Comparison",
     "Enclosure",
-    "LargeCertificate",
     "NoClosedForm",
     "Optimum",
     "Result",
@@ -63,6 +61,7 @@ RECORDS = (
     "analysis.Reliability",
     "certificates.CodeBound",
     "certificates.Interval",
+    "certificates.RandomisedCertificate",
     "forms.AbstractForm",
     "forms.Facts",
     "forms.Hypothesis",
@@ -92,6 +91,8 @@ CODES = (
 )
 # Names without arguments, or whose arguments are looked at where they are used.
 WITHOUT_ARGUMENTS = (
+    "labels.AbstractLabels",
+    "labels.AbstractSparseLabels",
     "losses.AbstractLoss",
     "CrossEntropy",
     "MeanSquaredError",
@@ -140,6 +141,8 @@ NAMESPACES = (
     "perturbation",
     "solvers",
 )
+
+SPARSE = ufm.one_hot(COUNTS, collapsed=True, sparse=True)
 
 # arguments that several calls share
 words = Argument("of any kind", {"words": "any will do", "empty string": "none will do"})
@@ -220,6 +223,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "class_counts": only(COUNTS),
         "class_weights": optional(only((1.0, 2.0, 3.0))),
         "collapsed": flag(True),
+        "sparse": optional(flag(False)),
         "dtype": dtype,
     },
     "labels.smoothed": {
@@ -227,6 +231,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "smoothing": smoothing,
         "class_weights": optional(only((1.0, 2.0, 3.0))),
         "collapsed": flag(True),
+        "sparse": optional(flag(False)),
         "dtype": dtype,
     },
     "soft": {
@@ -251,22 +256,34 @@ ROWS: dict[str, dict[str, Argument]] = {
         "columns": observed(np.ones((2, 3))) | {"shorter": "another dimension"},
     },
     "analysis.drawn_labels": {"labels": labels, "key": key(), "draws": count},
-    "SparseLabels": {
-        "index": only(LARGE.labels.index),
-        "entries": array(LARGE.labels.entries),
-        "background": array(LARGE.labels.background),
-        "masses": only(LARGE.labels.masses),
+    "labels.SparseLabels": {
+        "index": only(SPARSE.index),
+        "entries": array(SPARSE.entries),
+        "background": array(SPARSE.background),
+        "masses": only(SPARSE.masses),
         "num_classes": classes,
+        "weights": optional(only(SPARSE.masses)),
+        "at_once": optional(count),
     },
-    "sparse_one_hot": {"class_counts": counts, "smoothing": smoothing, "dtype": dtype},
-    "sparse_soft": {
+    "labels.PairLabels": {
+        "first": only(SPARSE.index[0]),
+        "second": only(SPARSE.index[0]),
+        "share": only(SPARSE.entries[0]),
+        "masses": only(SPARSE.masses),
+        "num_classes": classes,
+        "weights": optional(only(SPARSE.masses)),
+        "at_once": optional(count),
+    },
+    "labels.sparse_soft": {
         "index": only(np.arange(3)[None]),
         "entries": array(np.ones((1, 3))),
         "masses": optional(only(np.ones(3))),
         "num_classes": classes,
         "background": real(0.0),
+        "weights": optional(only(np.ones(3))),
         "dtype": dtype,
     },
+    "labels.written_out": {"labels": labels},
     "Problem": {
         "labels": labels,
         "loss": loss,
@@ -278,14 +295,6 @@ ROWS: dict[str, dict[str, Argument]] = {
         "fixed_weights": optional(only((np.ones((3, 3)),))),
         "features": only(ufm.domains.Real()),
         "classifier": only(ufm.domains.Real()),
-    },
-    "LargeProblem": {
-        "labels": only(LARGE.labels),
-        "loss": loss,
-        "feature_dim": classes,
-        **decay_or_none,
-        "bias": optional(number(0.1)),
-        "chunk": optional(count),
     },
     "check_loss": {
         "loss": loss,
@@ -306,7 +315,6 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "losses.RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
     "model.objective": of_point,
-    "large_objective": {"problem": only(LARGE), "params": params},
     "load_features": {
         "path": only(FILE) | {"words": "no such file, which open() says"},
         "features": only("features"),
@@ -471,10 +479,10 @@ ROWS: dict[str, dict[str, Argument]] = {
     # judging
     "certify": of_point,
     "prove": of_point | {"bits": only(106)},
-    "certify_large": {
-        "problem": only(LARGE),
-        "params": params,
-        "key": key(),
+    "certify with_random_vectors": of_point
+    | {"randomised": optional(only(ufm.certificates.Randomised(steps=3, block=2)))},
+    "certificates.Randomised": {
+        "key": optional(key()),
         "steps": only(3),
         "block": count,
         "failure_probability": only(1e-3),
@@ -520,22 +528,6 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "minimise from_a_start": {"problem": problem, "start": params, **minimising},
     "minimise going_on": {"problem": problem, "resume": solution, **minimising},
-    "minimise_large": {
-        "problem": only(LARGE),
-        "key": key(),
-        "start": absent,
-        "resume": absent,
-        "tolerance": optional(only(1e-6)),
-        "max_steps": only(200),
-        "memory_size": classes,
-        **minimising,
-    },
-    "minimise_large from_a_start": {
-        "problem": only(LARGE),
-        "start": params,
-        "max_steps": budget,
-        **minimising,
-    },
     "solvers.fit_features": {
         "problem": only(FIXED),
         "bias": array(np.zeros(3)),
@@ -604,7 +596,6 @@ ROWS: dict[str, dict[str, Argument]] = {
     "open_sweep": {"path": only(STORE), "partial": flag(False)},
     # what is handed out and called
     "Certificate.closes": {"tolerance": weight(1e-9)},
-    "LargeCertificate.closes": {"tolerance": weight(1e-9)},
     "Projection.__call__": {"columns": observed(np.ones((3, 4)))},
     "Trajectory.run": {"index": only(1) | {"zero": "the first"}},
 }

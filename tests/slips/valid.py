@@ -20,9 +20,6 @@ PROBLEM = ufm.Problem(LABELS, loss=ufm.CrossEntropy(), widths=(3,), **DECAY)
 SOLUTION = ufm.minimise(PROBLEM, key=KEY, progress=False)
 PARAMS = SOLUTION.params
 OPTIMUM = ufm.closed_form(PROBLEM)
-LARGE = ufm.LargeProblem(
-    ufm.sparse_one_hot(COUNTS), loss=ufm.CrossEntropy(), feature_dim=3, **DECAY
-)
 # a bias that is learnt elsewhere, and weights that are given
 FIXED = ufm.Problem(
     LABELS, loss=ufm.CrossEntropy(), widths=(3,), fixed_weights=(np.eye(3),), bias="free", **DECAY

@@ -41,13 +41,13 @@ def test_minimisers_say_so(loss, key):
 
 
 def test_large_problems_say_so(key):
-    labels = ufm.sparse_soft(np.array([[0, 1, 3, 3]]), np.ones((1, 4)), num_classes=4)
-    problem = ufm.LargeProblem(
-        labels, loss=CE, feature_dim=4, lambda_W=1e-2, lambda_H=1e-2, bias="free"
+    labels = ufm.labels.sparse_soft(np.array([[0, 1, 3, 3]]), np.ones((1, 4)), num_classes=4)
+    problem = ufm.Problem(
+        labels.in_chunks(2), loss=CE, widths=(4,), lambda_W=1e-2, lambda_H=1e-2, bias="free"
     )
     with pytest.raises(ValueError, match=WORDS):
-        ufm.minimise_large(problem, key=key)
-    smooth = ufm.sparse_soft(
+        ufm.minimise(problem, key=key)
+    smooth = ufm.labels.sparse_soft(
         np.array([[0, 1, 3, 3]]), np.ones((1, 4)) - 0.04, num_classes=4, background=0.01
     )
     assert len(smooth.absent_classes) == 0

@@ -26,7 +26,7 @@ from ufm._validate import (
     require_whole,
     rounding_of,
 )
-from ufm.labels import Labels
+from ufm.labels import AbstractLabels, Labels
 
 
 class Reliability(eqx.Module):
@@ -73,7 +73,10 @@ class Reliability(eqx.Module):
 
 
 def reliability(
-    probabilities: Float[Array, "K C"] | Float[np.ndarray, "K C"], labels: Labels, *, bins=15
+    probabilities: Float[Array, "K C"] | Float[np.ndarray, "K C"],
+    labels: AbstractLabels,
+    *,
+    bins=15,
 ) -> Reliability:
     r"""The reliability curve of predicted probabilities, with labels drawn from soft targets.
 
@@ -98,7 +101,7 @@ def reliability(
     for the predicted class.
     """
     p = as_floats("probabilities", probabilities, ndim=2)
-    require_instance("labels", labels, Labels)
+    require_instance("labels", labels, AbstractLabels, "ufm.Labels")
     p, targets = at_one_width(p, labels.targets)
     require(
         p.shape == targets.shape,
@@ -106,7 +109,7 @@ def reliability(
         p.shape,
     )
     _require_distributions("probabilities", p, rounding_of(probabilities))
-    _require_distributions("labels.targets", targets, rounding_of(labels.targets))
+    _require_distributions("labels.targets", targets, rounding_of(labels.masses))
     return _reliability(
         p, targets, labels.mass_shares.astype(p.dtype), _checked_edges(bins, p.dtype)
     )
@@ -133,7 +136,7 @@ def _reliability(p: Array, targets: Array, weights: Array, edges: Array) -> Reli
     )
 
 
-def drawn_labels(labels: Labels, *, key: PRNGKeyArray, draws: int = 1) -> Labels:
+def drawn_labels(labels: AbstractLabels, *, key: PRNGKeyArray, draws: int = 1) -> Labels:
     """What a finite sample sees of soft labels.
 
     For every column the frequencies of the classes among labels drawn from its target.
@@ -146,14 +149,14 @@ def drawn_labels(labels: Labels, *, key: PRNGKeyArray, draws: int = 1) -> Labels
     The ECE of a finite sample is larger than that of its law, because noise in the accuracy of a
     bin counts as a gap.
     """
-    require_instance("labels", labels, Labels)
+    require_instance("labels", labels, AbstractLabels, "ufm.Labels")
     require_key("key", key)
     draws = require_whole("draws", draws, most=LONGEST_LIST)
-    _require_distributions("labels.targets", labels.targets, rounding_of(labels.targets))
-    K, C = labels.targets.shape
+    _require_distributions("labels.targets", labels.targets, rounding_of(labels.masses))
+    K, C = labels.num_classes, labels.num_columns
     drawn = jax.random.categorical(key, jnp.log(labels.targets), axis=0, shape=(draws, C))
-    frequencies = jnp.mean(jax.nn.one_hot(drawn, K, axis=1, dtype=labels.targets.dtype), axis=0)
-    return eqx.tree_at(lambda labels: labels.targets, labels, frequencies)
+    frequencies = jnp.mean(jax.nn.one_hot(drawn, K, axis=1, dtype=labels.dtype), axis=0)
+    return Labels(frequencies, labels.masses, labels.weights)
 
 
 def _require_distributions(name: str, columns: Array, rounding: float) -> None:

@@ -25,7 +25,7 @@ from ufm._progress import Progress
 from ufm._validate import require_each, require_flag
 from ufm.certificates import certify
 from ufm.certificates.bound import require_certifiable
-from ufm.labels import Labels, soft
+from ufm.labels import AbstractLabels, soft
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem, require_plain
 from ufm.optima.facts import Facts, listed
@@ -188,14 +188,17 @@ class _Line:
 
         Dual columns have no part along a flat direction, nor along the samples with a free bias.
         """
-        K, C = self.labels.targets.shape
+        K, C = self.labels.num_classes, self.labels.num_columns
         flat = self.problem.loss.flat_direction(K) is not None
         return min(K - flat, C - (self.problem.bias == "free"))
 
     def at(self, strength: float) -> Problem:
         """The problem at a strength, with equal decay of both factors."""
         decay = strength / self.facts.N
-        loss, width = self.problem.loss.canonical(), min(self.labels.targets.shape)
+        loss, width = (
+            self.problem.loss.canonical(),
+            min(self.labels.num_classes, self.labels.num_columns),
+        )
         return self.problem.replace(
             labels=self.labels, loss=loss, widths=(width,), lambda_W=decay, lambda_H=decay
         )
@@ -326,7 +329,7 @@ def _named(line: _Line, low: _Probe, high: _Probe) -> Threshold:
     )
 
 
-def _collapsed(labels: Labels, facts: Facts) -> Labels:
+def _collapsed(labels: AbstractLabels, facts: Facts) -> AbstractLabels:
     """One column a distinct target.
 
     a convex loss gains nothing by more, where all samples count alike.
@@ -336,6 +339,4 @@ def _collapsed(labels: Labels, facts: Facts) -> Labels:
     columns = facts.distinct if not facts.one_target_per_class else facts.classes
     if (columns.masses == 0).any():
         columns = facts.distinct
-    return soft(
-        jnp.asarray(columns.targets), jnp.asarray(columns.masses), dtype=labels.targets.dtype
-    )
+    return soft(jnp.asarray(columns.targets), jnp.asarray(columns.masses), dtype=labels.dtype)

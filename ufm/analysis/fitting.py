@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from ufm._numerics import norm, unit
 from ufm._validate import as_floats, require, require_finite, require_instance
-from ufm.labels import Labels
+from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
 from ufm.metrics.duality import last_layer
 from ufm.model import Params, Problem, check_params, fit
@@ -49,7 +49,7 @@ class FittedDecay:
 
 
 def fit_decay(
-    features, labels: Labels, classifier, bias=None, *, loss: AbstractLoss
+    features, labels: AbstractLabels, classifier, bias=None, *, loss: AbstractLoss
 ) -> FittedDecay:
     r"""Fit $\lambda_W$ and $\lambda_H$ to the last layer of any network by least squares on the
     equations of a stationary point.
@@ -76,12 +76,12 @@ def fit_decay(
     (pass their product, and $\lambda_W$ is an effective one too), nor for a last layer without
     decay, which has no stationary point.
     """
-    require_instance("labels", labels, Labels, "ufm.Labels; see ufm.one_hot and ufm.soft")
+    require_instance("labels", labels, AbstractLabels, "ufm.Labels; see ufm.one_hot and ufm.soft")
     require_finite("features", features, ndim=2)
     require_finite("classifier", classifier, ndim=2)
     if bias is not None:
         require_finite("bias", bias, ndim=1)
-    dtype = labels.targets.dtype
+    dtype = labels.dtype
     given = [
         as_floats("features", features, ndim=2, working=dtype),
         as_floats("classifier", classifier, ndim=2, working=dtype),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import require, require_instance
-from ufm.model import Params, Problem, check_params, require_decay
+from ufm.model import Params, Problem, check_params, require_decay, require_whole_logits
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
@@ -99,6 +99,7 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
     require_instance("problem", problem, Problem)
+    require_whole_logits(problem, "a Hessian (of chunks there are first derivatives only)")
     require_decay(problem, "decay-weighted coordinates")
     for name, domain in problem.domains.items():
         words = (

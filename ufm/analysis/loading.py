@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ufm._files import Archive, NotAnArchive, opened
 from ufm._validate import float_dtype, require, require_instance, require_path, require_whole
-from ufm.labels import Labels, one_hot
+from ufm.labels import AbstractLabels, one_hot
 
 
 class LoadedFeatures(NamedTuple):
@@ -20,7 +20,7 @@ class LoadedFeatures(NamedTuple):
     for each column its row in the file."""
 
     features: Float[Array, "d N"]
-    labels: Labels
+    labels: AbstractLabels
     order: Int[np.ndarray, " N"]
 
 

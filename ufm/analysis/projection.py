@@ -23,7 +23,7 @@ from ufm._validate import (
     require_positive,
     require_real,
 )
-from ufm.labels import Labels
+from ufm.labels import AbstractLabels
 from ufm.labels.mixtures import MixedPairs, mixed_pairs
 
 # A (I − J/3): an isometry from the vectors of R³ that sum to zero, e_1 to the lower right, e_2 to
@@ -118,7 +118,7 @@ class Channels:
 
 
 def channel_coordinates(
-    logits: Float[Array, "K C"] | Float[np.ndarray, "K C"], labels: Labels
+    logits: Float[Array, "K C"] | Float[np.ndarray, "K C"], labels: AbstractLabels
 ) -> Channels:
     r"""Width and depth of the channels that mixed points trace between two classes.
 
@@ -134,7 +134,7 @@ def channel_coordinates(
     """
     require_finite("logits", logits, ndim=2)
     Z = np.asarray(logits, dtype=np.float64)
-    require_instance("labels", labels, Labels)
+    require_instance("labels", labels, AbstractLabels, "ufm.Labels")
     targets = np.asarray(labels.targets)
     require(
         Z.shape == targets.shape,

@@ -9,11 +9,14 @@ from ufm.certificates.codes import (
     proved_intervals,
 )
 from ufm.certificates.enclosure import Enclosure, prove
+from ufm.certificates.randomised import Randomised, RandomisedCertificate
 
 __all__ = [
     "CodeBound",
     "Enclosure",
     "Interval",
+    "Randomised",
+    "RandomisedCertificate",
     "certify",
     "code_bound",
     "linear_programming_bound",

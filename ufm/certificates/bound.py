@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import require, require_instance
 from ufm.certificates.lift import lifted
+from ufm.certificates.randomised import Randomised, RandomisedCertificate, randomised_bound
 from ufm.certificates.spectral import spectral_norm
 from ufm.losses import loss_and_dual
 from ufm.losses.base import require_bound, unit_roundoff
@@ -55,15 +56,20 @@ _ASKED = 16
 _LARGEST_GRAM = 5000
 
 
-def certify(problem: Problem, params: Params) -> Certificate:
+def certify(
+    problem: Problem, params: Params, *, randomised: Randomised | None = None
+) -> Certificate | RandomisedCertificate:
     r"""Lower bound on the global minimum, from the loss gradients at `params` scaled to a dual
     point: $u = t\,\nabla\ell(z)$.
 
     `problem`: one linear layer, or frozen weights of any depth; domains and an anchor as they may
     be; λ > 0 on every factor that no domain bounds. `params`: any point of it, weights ((K, d),),
-    features (d, C) and bias (K,) or None; need not be stationary.
+    features (d, C) and bias (K,) or None; need not be stationary. `randomised`: a `Randomised`, to
+    bound the norm of the gradient by random vectors; so it is, with its defaults, where the labels
+    are too large for all logits.
 
-    Returns a `Certificate`: `value`, `lower_bound` <= global minimum (what rounding can amount to
+    Returns a `Certificate`, or a `RandomisedCertificate`, which holds except with a stated
+    probability: `value`, `lower_bound` <= global minimum (what rounding can amount to
     is subtracted), `gap` = (value − lower_bound) / |value|, `spectral_ratio` $\|G\|_{op}/\mu$ with
     G the gradient in $\tilde Z$ (of domains $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see
     `ufm/certificates/lift.py`), and `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative to the root
@@ -76,7 +82,8 @@ def certify(problem: Problem, params: Params) -> Certificate:
 
     Raises `ValueError` for M >= 2 with free weights, a loss that is not convex (focal; a rescaled
     squared error with a weight <= 0), λ = 0 where nothing else holds a factor, nonnegative features
-    of more than 5000 columns, and params that do not fit the problem.
+    of more than 5000 columns, params that do not fit the problem, and domains, anchors or frozen
+    weights of a bound by random vectors.
 
     Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to; ours for
     domains and anchors.
@@ -86,12 +93,17 @@ def certify(problem: Problem, params: Params) -> Certificate:
     the origin it closes exactly in the trivial regime.
     """
     require_instance("problem", problem, Problem)
+    how = Randomised() if randomised is None and problem.chunk is not None else randomised
+    if how is not None:
+        require_instance("randomised", how, Randomised, "a ufm.certificates.Randomised(key)")
     problem = with_canonical_loss(problem)
-    require_certifiable(problem)
-    return _certify(problem, check_params(problem, params))
+    # of a bound by random vectors the dual columns are centred, and the bias is not solved for
+    require_certifiable(problem, solved_bias=how is None)
+    params = check_params(problem, params)
+    return _certify(problem, params) if how is None else randomised_bound(problem, params, how)
 
 
-def require_certifiable(problem: Problem) -> None:
+def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
     """`ValueError` naming what keeps a problem from having a convex lift with a dual bound."""
     only = "a certificate exists only for one linear layer (M = 1)"
     why = "the Schatten quasi-norm of a deeper product is not convex"
@@ -100,9 +112,9 @@ def require_certifiable(problem: Problem) -> None:
         f"`problem.widths` must have one entry, as {only}: {why}",
         f"M={problem.depth}",
     )
-    require_bound(problem.loss, free_bias=problem.bias == "free")
+    require_bound(problem.loss, free_bias=solved_bias and problem.bias == "free")
     # of the class, see `with_canonical_loss`
-    convex = type(problem.loss).convex_at(problem.loss, problem.labels.targets)
+    convex = type(problem.loss).convex_at(problem.loss, problem.labels)
     require(convex, "`problem.loss` must be convex in the logits for a certificate", problem.loss)
     number = problem.labels.num_columns
     few = problem.frozen or not problem.features.nonnegative or number <= _LARGEST_GRAM
@@ -241,7 +253,7 @@ def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
 def _at(problem: Problem, point: _Point, t, mean, hidden, ratio) -> _Bound:
     """The conjugates at t u, and what a bias takes, less what rounding can amount to."""
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
-    weights, (K, C) = labels.column_weights, labels.targets.shape
+    weights, K, C = labels.column_weights, labels.num_classes, labels.num_columns
     many, quadratic = terms_of_sum(C) + 4, _quadratic(problem, mean)
     conjugates, errors, contradiction = _conjugates(problem, point, t)
     lower = -jnp.dot(weights, conjugates) - 0.5 * t**2 * quadratic

@@ -291,33 +291,6 @@ def problem_of(
     )
 
 
-def large_problem_of(
-    *,
-    class_counts,
-    lambda_W,
-    lambda_H,
-    loss="cross-entropy",
-    widths=(),
-    bias=None,
-    smoothing=0.0,
-    **parameters,
-):
-    """The `LargeProblem` of checked settings: one layer, collapsed columns."""
-    from ufm.large_scale.problem import LargeProblem
-    from ufm.large_scale.sparse import sparse_one_hot
-
-    require(len(widths) == 1, "widths", "one whole number >= 1 for a large problem", widths)
-    labels = sparse_one_hot(class_counts, smoothing=smoothing)
-    return LargeProblem(
-        labels,
-        loss=loss_of(loss, parameters),
-        feature_dim=widths[0],
-        lambda_W=lambda_W,
-        lambda_H=lambda_H,
-        bias=bias,
-    )
-
-
 def loss_of(name: str, parameters: Mapping[str, Any]):
     """The loss of that name.
 

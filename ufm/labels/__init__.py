@@ -1,14 +1,8 @@
 """What the logits should be: targets and masses of columns, and the families of them in use."""
 
-from ufm.labels.base import (
-    Labels,
-    collapse,
-    exponential_counts,
-    one_hot,
-    smoothed,
-    soft,
-    step_counts,
-)
+from ufm.labels.base import AbstractLabels
+from ufm.labels.constructors import collapse, one_hot, smoothed, soft, sparse_soft
+from ufm.labels.dense import Labels, written_out
 from ufm.labels.mixtures import (
     MixedPairs,
     beta_quadrature,
@@ -17,10 +11,17 @@ from ufm.labels.mixtures import (
     mixup,
     sampled_mixup,
 )
+from ufm.labels.pairs import PairLabels
+from ufm.labels.profiles import exponential_counts, step_counts
+from ufm.labels.sparse import AbstractSparseLabels, SparseLabels
 
 __all__ = [
+    "AbstractLabels",
+    "AbstractSparseLabels",
     "Labels",
     "MixedPairs",
+    "PairLabels",
+    "SparseLabels",
     "beta_quadrature",
     "collapse",
     "exponential_counts",
@@ -31,5 +32,7 @@ __all__ = [
     "sampled_mixup",
     "smoothed",
     "soft",
+    "sparse_soft",
     "step_counts",
+    "written_out",
 ]

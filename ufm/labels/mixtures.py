@@ -26,7 +26,10 @@ from ufm._validate import (
     require_key,
     require_whole,
 )
-from ufm.labels.base import Labels, host_counts
+from ufm.labels.base import MOST_HELD, AbstractLabels, host_counts
+from ufm.labels.constructors import one_hot
+from ufm.labels.dense import Labels
+from ufm.labels.pairs import PairLabels
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +41,7 @@ MOST_NODES = 10_000
 
 def mixup(
     num_classes: int, alpha: float, *, nodes: int = 64, class_counts=None, dtype=None
-) -> Labels:
+) -> AbstractLabels:
     r"""Labels of mixup in expectation.
 
     Every pair of classes, and for distinct ones a Gauss–Jacobi rule of
@@ -67,30 +70,34 @@ def mixup(
     shares = _shares(np.ones(K) if class_counts is None else class_counts)
     require(len(shares) == K, f"`class_counts` must hold K = {K} counts", len(shares))
     if alpha == 0:
-        return Labels(targets=jnp.eye(K, dtype=dtype), masses=jnp.asarray(shares, dtype))
+        return one_hot(shares, collapsed=True, dtype=dtype)
     lam, weights = beta_quadrature(alpha, nodes=nodes)
     kept = weights >= float(np.finfo(dtype).eps) ** 2
     lam, weights = lam[kept], weights[kept]
     first, second = np.triu_indices(K, 1)
     R = len(lam)
-    targets = np.zeros((K, K + len(first) * R))
-    targets[:, :K] = np.eye(K)
-    columns = K + np.arange(len(first) * R)
-    targets[np.repeat(first, R), columns] = np.tile(lam, len(first))
     # the rule is symmetric: 1 − λ is the node at the other end, without the rounding of a
     # difference
-    targets[np.repeat(second, R), columns] = np.tile(lam[::-1], len(first))
+    pure, own, other = np.arange(K), np.tile(lam, len(first)), np.tile(lam[::-1], len(first))
+    index = np.stack([np.repeat(first, R), np.repeat(second, R)])
     masses = np.concatenate(
         [shares**2, np.repeat(2 * shares[first] * shares[second], R) * np.tile(weights, len(first))]
     )
-    return Labels(
-        targets=jnp.asarray(targets, dtype), masses=jnp.asarray(masses / masses.sum(), dtype)
-    )
+    masses = jnp.asarray(masses / masses.sum(), dtype)
+    if K * len(masses) > MOST_HELD:
+        both = np.concatenate([np.stack([pure, pure]), index], axis=1).astype(np.int32)
+        share = jnp.asarray(np.concatenate([np.ones(K), own]), dtype)
+        return PairLabels(jnp.asarray(both[0]), jnp.asarray(both[1]), share, masses, K)
+    targets = np.zeros((K, K + index.shape[1]))
+    targets[:, :K] = np.eye(K)
+    columns = K + np.arange(index.shape[1])
+    targets[index[0], columns], targets[index[1], columns] = own, other
+    return Labels(targets=jnp.asarray(targets, dtype), masses=masses)
 
 
 def sampled_mixup(
     class_counts, alpha: float, *, draws: int, key: PRNGKeyArray, dtype=None
-) -> Labels:
+) -> AbstractLabels:
     r"""Labels of a finite batch of mixup.
 
     `draws` independent pairs of classes and $\lambda\sim\mathrm{Beta}(\alpha,\alpha)$.
@@ -119,13 +126,13 @@ def sampled_mixup(
     else:
         lam = jax.random.beta(key_lam, alpha, alpha, (draws,), dtype)
     K = len(shares)
-    one, two = (
-        jax.nn.one_hot(first, K, axis=0, dtype=dtype),
-        jax.nn.one_hot(second, K, axis=0, dtype=dtype),
-    )
     # a class mixed with itself is that class exactly, not to rounding
-    lam = jnp.where(first == second, 1, lam)[None, :]
-    return Labels(targets=lam * one + (1 - lam) * two, masses=jnp.full(draws, 1 / draws, dtype))
+    lam, masses = jnp.where(first == second, 1, lam), jnp.full(draws, 1 / draws, dtype)
+    if K * draws > MOST_HELD:
+        return PairLabels(first, second, lam, masses, K)
+    one, two = (jax.nn.one_hot(classes, K, axis=0, dtype=dtype) for classes in (first, second))
+    lam = lam[None, :]
+    return Labels(targets=lam * one + (1 - lam) * two, masses=masses)
 
 
 def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
@@ -196,16 +203,16 @@ class MixedPairs:
         return self.first == self.second
 
 
-def mixed_pairs(labels: Labels) -> MixedPairs:
+def mixed_pairs(labels: AbstractLabels) -> MixedPairs:
     """The two classes that each column mixes, read off the targets. On the host.
 
     Raises `ValueError` for a column with three or more nonzero targets, a negative one, or a sum
     that is not one.
     """
-    require_instance("labels", labels, Labels)
+    require_instance("labels", labels, AbstractLabels, "ufm.Labels")
     return pairs_of(
         np.asarray(labels.targets, dtype=np.float64),
-        rounding=8 * float(np.finfo(labels.targets.dtype).eps),
+        rounding=8 * float(np.finfo(labels.dtype).eps),
     )
 
 

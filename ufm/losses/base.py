@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ufm._named import AbstractNamed
 from ufm._validate import float_dtype, require, require_instance
+from ufm.labels import AbstractLabels
 from ufm.losses.rows import AbstractRows
 
 
@@ -112,13 +113,15 @@ class AbstractLoss(AbstractNamed):
         """
         return dual - per_class(centring, beside=dual)
 
-    def check_targets(self, targets: np.ndarray) -> None:
-        """`ValueError` for `labels.targets` (K, C) with which the loss has no minimum.
+    def check_targets(self, labels: AbstractLabels) -> None:
+        """`ValueError` for labels with whose targets the loss has no minimum.
 
-        All are taken unless a loss says otherwise.
+        All are taken unless a loss says otherwise. `labels.numbers()` are all numbers in the
+        targets and `labels.sums()` those of the columns, None while they are traced: nobody has to
+        write down the matrix.
         """
 
-    def convex_at(self, targets: Float[Array, "K C"]) -> bool:
+    def convex_at(self, labels: AbstractLabels) -> bool:
         """Whether it is convex in the logits with these targets.
 
         Read on the host, True where they are traced.

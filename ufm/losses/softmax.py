@@ -18,6 +18,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm._validate import concrete, require, require_finite, require_positive, require_real
+from ufm.labels import AbstractLabels
 from ufm.losses import enclosures
 from ufm.losses.base import AbstractLoss, parameter, per_class, unit_roundoff
 from ufm.losses.rows import AbstractRows, EntropyRows
@@ -189,13 +190,15 @@ class CrossEntropy(AbstractLoss):
         """The probabilities themselves, of which each class gives a share."""
         return jnp.maximum(targets + dual, 0)
 
-    def check_targets(self, targets: np.ndarray) -> None:
+    def check_targets(self, labels: AbstractLabels) -> None:
         """`ValueError` for entries below 0 and columns that do not sum to one (no minimum)."""
-        negative = targets[targets < 0]
+        numbers, sums = labels.numbers(), labels.sums()
+        if numbers is None or sums is None:
+            return
+        negative = numbers[numbers < 0]
         require(negative.size == 0, "`labels.targets` must be >= 0 for cross-entropy", negative[:3])
-        sums = targets.sum(axis=0)
         # rounding of a column that was divided by its sum
-        off = np.abs(sums - 1) > 32 * len(targets) * float(unit_roundoff(targets.dtype))
+        off = np.abs(sums - 1) > 32 * labels.num_classes * float(unit_roundoff(numbers.dtype))
         words = (
             "`labels.targets` must sum to one in each column for cross-entropy (divide by the sum)"
         )
@@ -465,9 +468,9 @@ class AdjustedCrossEntropy(AbstractLoss):
             self.additive, beside=logits
         )
 
-    def check_targets(self, targets: np.ndarray) -> None:
+    def check_targets(self, labels: AbstractLabels) -> None:
         """Those of cross-entropy."""
-        CrossEntropy().check_targets(targets)
+        CrossEntropy().check_targets(labels)
 
     def __call__(
         self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import concrete, require, require_positive
+from ufm.labels import AbstractLabels
 from ufm.losses import enclosures
 from ufm.losses.base import AbstractLoss, one_number, parameter, unit_roundoff
 from ufm.losses.rows import AbstractRows, SquaredRows
@@ -137,20 +138,20 @@ class RescaledSquaredError(AbstractLoss):
         terms = 0.5 * dual**2 / jnp.where(convex, weights, 1) + wanted * dual
         return jnp.where(jnp.all(convex, axis=0), jnp.sum(terms, axis=0), jnp.inf)
 
-    def check_targets(self, targets: np.ndarray) -> None:
+    def check_targets(self, labels: AbstractLabels) -> None:
         """`ValueError` where a weight 1 + (k − 1) q is not positive.
 
         The loss falls for ever along that logit.
         """
-        weight = concrete(self.weight)
-        if weight is not None:
-            weights = 1 + (weight - 1) * targets
+        weight, numbers = concrete(self.weight), labels.numbers()
+        if weight is not None and numbers is not None:
+            weights = 1 + (weight - 1) * numbers
             words = "`labels.targets` must leave every weight 1 + (k - 1) q of the loss positive"
             require(np.all(weights > 0), words, weights[weights <= 0][:3])
 
-    def convex_at(self, targets: Float[Array, "K C"]) -> bool:
+    def convex_at(self, labels: AbstractLabels) -> bool:
         """Whether all weights 1 + (k − 1) q are positive, as they are for probabilities."""
-        weight, values = concrete(self.weight), concrete(targets)
+        weight, values = concrete(self.weight), labels.numbers()
         return weight is None or values is None or bool(np.all(1 + (weight - 1) * values > 0))
 
     def value_error(

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from ufm._numerics import unit
 from ufm._validate import as_floats, concrete, require, require_flag, require_real
 from ufm.frames.collapsed import checked_count
-from ufm.labels import Labels
+from ufm.labels import AbstractLabels
 
 # Class means are right to about one unit in the last place, their differences to a few: a length
 # below this many is rounding noise.
@@ -194,7 +194,7 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
     """Features, class of each column, its mass, and K; `ValueError` as `class_means` promises."""
     features = as_floats("features", features, ndim=2)
     C = features.shape[1]
-    if isinstance(labels, Labels):
+    if isinstance(labels, AbstractLabels):
         K, index, masses = (
             labels.num_classes,
             labels.class_index,

@@ -12,6 +12,7 @@ from ufm.model.requirements import require_plain as require_plain
 from ufm.model.requirements import require_shapes as require_shapes
 from ufm.model.requirements import require_smooth as require_smooth
 from ufm.model.requirements import require_unconstrained as require_unconstrained
+from ufm.model.requirements import require_whole_logits as require_whole_logits
 from ufm.model.value import decay as decay
 from ufm.model.value import fit as fit
 from ufm.model.value import objective as objective

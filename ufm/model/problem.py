@@ -31,7 +31,7 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.domains import AbstractDomain, Real
-from ufm.labels import Labels
+from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
 from ufm.losses.base import require_loss
 from ufm.model.blocks import Block, Blocks
@@ -45,15 +45,15 @@ class Problem(eqx.Module):
 
     See the top of `ufm/model/problem.py` for the objective.
 
-    `labels`: `Labels` with targets (K, C). `loss`: a loss of one sample. `widths` (d_1, …, d_M):
-    feature dimension first; the depth M is its length, W_1 has shape (d_2, d_1) and W_M has shape
-    (K, d_M). `lambda_W`: one float for all factors or M of them, outermost (W_M) first like
-    `Params.weights`. `lambda_H`: decay per sample. `bias`: None, "free" (not penalised) or the
-    penalty λ_b > 0. `anchor` (d_1, C) and `beta` > 0 pull the features to given ones.
-    `fixed_weights` (W_M, …, W_1) freezes the factors at these values, so that only features and
-    bias are free. `features`, `classifier`: where the columns of H and the rows of W_M may lie,
-    domains such as `ufm.domains.Sphere(1.0)`; anywhere unless given. λ, β, masses, targets and
-    radii may be traced: sweeping them does not recompile.
+    `labels`: `Labels` with targets (K, C), or others that hold them in another way. `loss`: a loss
+    of one sample. `widths` (d_1, …, d_M): feature dimension first; the depth M is its length, W_1
+    has shape (d_2, d_1) and W_M has shape (K, d_M). `lambda_W`: one float for all factors or M of
+    them, outermost (W_M) first like `Params.weights`. `lambda_H`: decay per sample. `bias`: None,
+    "free" (not penalised) or the penalty λ_b > 0. `anchor` (d_1, C) and `beta` > 0 pull the
+    features to given ones. `fixed_weights` (W_M, …, W_1) freezes the factors at these values, so
+    that only features and bias are free. `features`, `classifier`: where the columns of H and the
+    rows of W_M may lie, domains such as `ufm.domains.Sphere(1.0)`; anywhere unless given. λ, β,
+    masses, targets and radii may be traced: sweeping them does not recompile.
 
     λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms
     and certificates require λ > 0 on every factor that no domain bounds.
@@ -64,7 +64,7 @@ class Problem(eqx.Module):
     the wrong shape or dtype.
     """
 
-    labels: Labels
+    labels: AbstractLabels
     loss: AbstractLoss
     lambda_W: Float[Array, " M"]
     lambda_H: Float[Array, ""]
@@ -79,7 +79,7 @@ class Problem(eqx.Module):
 
     def __init__(
         self,
-        labels: Labels,
+        labels: AbstractLabels,
         *,
         loss: AbstractLoss,
         widths,
@@ -92,16 +92,16 @@ class Problem(eqx.Module):
         features: AbstractDomain = _REAL,
         classifier: AbstractDomain = _REAL,
     ):
-        require_instance("labels", labels, Labels, "ufm.Labels; see ufm.one_hot and ufm.soft")
-        require_loss(loss, labels.targets.shape, labels.targets.dtype)
+        require_instance(
+            "labels", labels, AbstractLabels, "ufm.Labels; see ufm.one_hot and ufm.soft"
+        )
+        require_loss(loss, (labels.num_classes, labels.num_columns), labels.dtype)
         for name, domain in (("features", features), ("classifier", classifier)):
             require_instance(
                 name, domain, AbstractDomain, "a domain such as ufm.domains.Sphere(1.0)"
             )
-        targets = concrete(labels.targets)
-        if targets is not None:
-            loss.check_targets(targets)
-        dtype = labels.targets.dtype
+        loss.check_targets(labels)
+        dtype = labels.dtype
         self.labels = labels
         self.loss = loss
         self.widths = _checked_widths(widths)
@@ -208,6 +208,11 @@ class Problem(eqx.Module):
         return {"features": self.features, "classifier": self.classifier}
 
     @property
+    def chunk(self) -> int | None:
+        """How many columns of logits exist at a time: None where all do."""
+        return self.labels.chunk(self.feature_dim)
+
+    @property
     def unconstrained(self) -> bool:
         """Whether factors may be anything."""
         return not any(domain.constrained for domain in self.domains.values())
@@ -299,7 +304,7 @@ class Problem(eqx.Module):
             if labels.weights is None
             else (labels.num_samples * labels.column_weights) ** 2 / labels.masses
         )
-        energy = jnp.dot(masses, jnp.sum(labels.targets**2, axis=0)) / min(labels.targets.shape)
+        energy = jnp.dot(masses, labels.squares) / min(labels.num_classes, labels.num_columns)
         return jnp.exp(jnp.mean(jnp.log(lambdas))), jnp.sqrt(energy)
 
     def free_part(self, params: Params) -> Params:
@@ -350,7 +355,7 @@ class Problem(eqx.Module):
     @property
     def dtype(self) -> np.dtype:
         """The float dtype of everything in the problem."""
-        return self.labels.targets.dtype
+        return self.labels.dtype
 
 
 _ARGUMENTS = (

@@ -114,6 +114,13 @@ def require_minimum(problem: Problem, purpose: str) -> None:
         require(len(absent) == 0, words, f"no target for class {', '.join(map(str, absent[:5]))}")
 
 
+def require_whole_logits(problem: Problem, purpose: str) -> None:
+    """`ValueError` where logits are taken a chunk at a time, which `purpose` does not cover."""
+    words = f"`problem` must have logits that fit as a whole for {purpose}"
+    K, C = problem.labels.num_classes, problem.labels.num_columns
+    require(problem.chunk is None, words, f"{K} classes and {C} columns, in chunks")
+
+
 def require_smooth(problem: Problem, purpose: str) -> None:
     """`ValueError` for a domain with a boundary, on which `purpose` has no velocity."""
     for name, domain in problem.domains.items():

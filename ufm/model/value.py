@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from ufm._validate import require_instance
 from ufm.losses import loss_and_dual
 from ufm.losses.base import unit_roundoff
+from ufm.model.chunks import Chunk, fit_in_chunks, over_chunks
 from ufm.model.params import Params
 from ufm.model.problem import Problem
 from ufm.model.requirements import require_shapes
@@ -16,10 +17,14 @@ from ufm.model.requirements import require_shapes
 def objective(problem: Problem, params: Params) -> Float[Array, ""]:
     """Value of the objective at `params`.
 
-    Mean loss plus decay (and anchor), in the library's normalisation. Runs inside `jit`.
+    Mean loss plus decay (and anchor), in the library's normalisation. Runs inside `jit`. Where the
+    labels are too large for all logits they are taken a chunk of columns at a time, and the
+    objective can be differentiated once, in reverse mode.
     """
     require_instance("problem", problem, Problem)
     require_shapes(problem, params)
+    if problem.chunk is not None:
+        return fit_in_chunks(problem, params) + decay(problem, params)
     return fit(problem, params.logits) + decay(problem, params)
 
 
@@ -53,27 +58,35 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
     itself; that of the sums.
     """
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
-    logits = params.logits
-    losses, dual = loss_and_dual(problem.loss, logits, labels.targets)
-    sizes = jnp.abs(dual)
     outer, *inner = params.weights
     rows = jnp.sqrt(jnp.sum(outer**2, axis=1))
     for W in inner:
         rows = rows * jnp.sqrt(jnp.sum(W**2))
-    columns = jnp.sqrt(jnp.sum(params.features**2, axis=0))
     terms = terms_of_sum(sum(problem.widths) + 2 * problem.depth + 4)
-    # by so many roundings of rows_k columns_c, and of |b_k|, is z_kc off: no array of its own
-    of_product, of_bias = (terms + 2) * unit * columns, jnp.zeros_like(rows)
+    number, of_bias = labels.num_columns, jnp.zeros_like(rows)
     if params.bias is not None:
         of_bias = 2 * unit * jnp.abs(params.bias)
-    pulled = (rows @ sizes) * of_product + of_bias @ sizes
-    curved = 2 * (jnp.sum(rows**2) * of_product**2 + jnp.sum(of_bias**2))
-    of_loss = pulled + curved + problem.loss.value_error(logits, labels.targets)
-    number = labels.num_columns
-    summed = unit * terms_of_sum(2 * number + 4) * jnp.abs(losses)
+
+    def of_columns(features, logits, targets):
+        losses, dual = loss_and_dual(problem.loss, logits, targets)
+        sizes = jnp.abs(dual)
+        # by so many roundings of rows_k columns_c, and of |b_k|, is z_kc off: no array of its own
+        of_product = (terms + 2) * unit * jnp.sqrt(jnp.sum(features**2, axis=0))
+        pulled = (rows @ sizes) * of_product + of_bias @ sizes
+        curved = 2 * (jnp.sum(rows**2) * of_product**2 + jnp.sum(of_bias**2))
+        of_loss = pulled + curved + problem.loss.value_error(logits, targets)
+        return of_loss + unit * terms_of_sum(2 * number + 4) * jnp.abs(losses)
+
+    def body(chunk: Chunk, total):
+        errors = of_columns(chunk.features, chunk.logits, chunk.targets)
+        return total + jnp.dot(errors, chunk.weights * chunk.new)
+
     size = max(W.size for W in (*params.weights, params.features))
     of_decay = unit * terms_of_sum(size + 2 * number + 8) * decay(problem, params)
-    return jnp.dot(labels.column_weights, of_loss + summed) + of_decay
+    if problem.chunk is not None:
+        return over_chunks(problem, params, body, jnp.zeros((), problem.dtype)) + of_decay
+    errors = of_columns(params.features, params.logits, labels.targets)
+    return jnp.dot(labels.column_weights, errors) + of_decay
 
 
 def terms_of_sum(number: int) -> float:

@@ -5,6 +5,8 @@ What the nearest one misses, and what still works.
 
 from __future__ import annotations
 
+from ufm._validate import require_instance
+from ufm.labels.base import MOST_WRITTEN
 from ufm.model import Problem, require_decay
 from ufm.optima.facts import Facts
 from ufm.optima.forms import known
@@ -26,6 +28,13 @@ def closed_form(problem: Problem) -> Optimum:
     Raises `NoClosedForm` naming the hypothesis of the nearest form that fails and what still works,
     `ValueError` for λ <= 0.
     """
+    require_instance("problem", problem, Problem)
+    K, C = problem.labels.num_classes, problem.labels.num_columns
+    if K * C > MOST_WRITTEN:
+        raise NoClosedForm(
+            f"predictions write down class-level logits of at most {MOST_WRITTEN} numbers; got {K} "
+            f"classes and {C} columns; what still works: ufm.minimise, ufm.certify"
+        )
     facts = Facts.of(problem)
     # λ = 0 is a mistake, other loss weights another theory
     if facts.equal_weights:

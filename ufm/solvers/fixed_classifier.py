@@ -102,7 +102,7 @@ def fit_features(
         "`problem.labels.weights` must be equal to fit features",
         problem.labels.weights,
     )
-    K, C = problem.labels.targets.shape
+    K, C = problem.labels.num_classes, problem.labels.num_columns
     wanted = (
         "given, (K,): it is held fixed (ufm.minimise learns it)"
         if problem.has_bias

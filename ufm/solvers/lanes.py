@@ -62,7 +62,7 @@ def minimise_lanes(
         platform == "cpu"
         and isinstance(solver, Newton)
         and plain(one)
-        and max(one.labels.targets.shape) <= _LARGEST
+        and max(one.labels.num_classes, one.labels.num_columns) <= _LARGEST
     ):
         return newton_lanes(small, flats, tolerance, number, solver=solver)
     return _each(small, flats, tolerance, number, solver, platform)

@@ -24,6 +24,7 @@ from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import merit_size, to_flat, to_params, value_of
+from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.narrowing import fitted, narrowed, padded
 from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.solver import AbstractSolver, State, result_of
@@ -37,6 +38,8 @@ _PIECE_SECONDS = 0.3
 _SAME_VALUE = 1e-9
 # The default solvers, made once: a module of many fields takes a tenth of a millisecond to make.
 _NEWTON, _PROJECTED = Newton(), ProjectedNewton()
+# its vectors are most of the memory, 20 (K + C) d numbers
+_IN_CHUNKS = LBFGS(memory_size=10)
 
 
 def minimise(
@@ -56,7 +59,8 @@ def minimise(
     `key`: a `jax.random.key`, for random starts, the same ones every time; instead of it `start`, a
     point of the user's, or `resume`, an earlier solution of the same problem and solver to go on
     from. `solver`: `Newton()` unless given, `ProjectedNewton()` for nonnegative features (which
-    needs it); `LBFGS`, `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to
+    needs it); `LBFGS`, the default where the labels are too large for all logits,
+    `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to
     run in one call; the best is returned, `values` and `codes` report all. `tolerance`: on the
     relative gradient norm $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied
     by the root of its λ (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative
@@ -210,9 +214,19 @@ def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> Abstract
     """
     domains = problem.domains
     default = _PROJECTED if any(domain.nonnegative for domain in domains.values()) else _NEWTON
+    if problem.chunk is not None:
+        words = "`problem.{}` must be unconstrained where the labels are too large for all logits"
+        for name, domain in domains.items():
+            require(not domain.nonnegative, words.format(name), domain)
+        default = _IN_CHUNKS
     if solver is None:
         return default
     require_instance("solver", solver, AbstractSolver, "a solver such as ufm.solvers.Newton()")
+    few = problem.chunk is None or not solver.second_order
+    words = (
+        "`solver` must take first derivatives only where the labels are too large for all logits"
+    )
+    require(few, words, type(solver).__name__)
     for name, domain in domains.items():
         words = f"`solver` must be a {type(default).__name__}() (the default) for {name}={domain}"
         require(solver.covers(domain), words, type(solver).__name__)

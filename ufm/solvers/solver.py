@@ -6,7 +6,7 @@ The loop around them is written once, in `loop.py`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -92,6 +92,8 @@ class AbstractSolver(eqx.Module):
     """
 
     max_steps: eqx.AbstractVar[int]
+    # whether its steps take products with second derivatives
+    second_order: ClassVar[bool] = False
 
     def __check_init__(self):
         require_whole("max_steps", self.max_steps)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import LONGEST_LIST, Shown, float_dtype, require, require_instance, require_whole
-from ufm.labels import Labels
+from ufm.labels import Labels, written_out
 from ufm.model import Problem, with_canonical_loss
 
 SEED = "seed"
@@ -308,7 +308,10 @@ def _made(make, point: Mapping) -> Problem:
     require(
         isinstance(problem, Problem), "`make` must return a ufm.Problem", type(problem).__name__
     )
-    return problem
+    # lanes are stacked as matrices, and those of all lanes alike
+    if isinstance(problem.labels, Labels):
+        return problem
+    return problem.replace(labels=written_out(problem.labels))
 
 
 def _stacked(make, fixed, traced, grid: Grid, index, rows) -> list[tuple[Problem, np.ndarray]]:

@@ -327,7 +327,7 @@ def _size(group: Group, chunk: int | None, memory: int, workers: int, devices: i
     What memory and patience allow, and as many chunks as keep all workers busy to the end.
     """
     problem = group.one()
-    K, C = problem.labels.targets.shape
+    K, C = problem.labels.num_classes, problem.labels.num_columns
     point = (
         sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * C + K
     )

@@ -9,7 +9,7 @@ operand of every kernel. Another value of one is another compilation.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -58,6 +58,7 @@ class CG(NamedTuple):
 class AbstractTrustRegion(AbstractSolver):
     """The numbers of a trust-region method, and what follows from them (see `Newton`)."""
 
+    second_order: ClassVar[bool] = True
     max_steps: int = eqx.field(static=True, default=1000)
     max_cg: int = eqx.field(static=True, default=2000)
     first: float = eqx.field(static=True, default=0.1, kw_only=True)

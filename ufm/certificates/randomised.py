@@ -1,5 +1,4 @@
-r"""The duality gap of `ufm.certificates` where the K × C gradient G exists only as products, a
-chunk of columns at a time.
+r"""The duality gap where the K × C gradient G exists only as products, a chunk of columns a time.
 
 The bound needs an upper bound on $\|G\|_{op}$, and iterations alone only give lower ones. It is
 made of two parts. The range of W is spanned by singular vectors of G at a stationary point; on its
@@ -28,18 +27,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._progress import Progress
 from ufm._roots import turn
-from ufm._validate import require_each, require_flag, require_instance, require_key, require_whole
-from ufm.large_scale.problem import (
-    Chunk,
-    LargeProblem,
-    as_problem,
-    large_objective,
-    over_chunks,
-    product,
-)
+from ufm._validate import require_each, require_flag, require_key, require_whole
 from ufm.losses import loss_and_dual
-from ufm.losses.base import require_bound, unit_roundoff
-from ufm.model import Params, check_params, decay, require_decay, terms_of_sum, with_canonical_loss
+from ufm.losses.base import unit_roundoff
+from ufm.model import (
+    Params,
+    Problem,
+    objective,
+    objective_error,
+    require_plain,
+    terms_of_sum,
+)
+from ufm.model.chunks import Chunk, over_chunks, product
 from ufm.solution import AbstractCertificate, relative_gap
 
 # A Ritz vector is split off when its residual is below this, relative to the largest Ritz value;
@@ -53,7 +52,63 @@ _LEAST = 1e-3
 _GUESSES = 10
 
 
-class LargeCertificate(AbstractCertificate):
+class Randomised(eqx.Module):
+    r"""How the norm of a gradient too large to write down is bounded, by random vectors.
+
+    Parameters
+    ----------
+    key
+        For the random vectors, `jax.random.key(0)` unless given. The point must not have been made
+        from the same draws; a start of `minimise` from an equal key is not.
+    steps
+        Degree of the polynomial, each a pass over all logits; off the range of W the bound on the
+        squared norm is too large by a factor of about $1 + (\log(K/\delta^{2/s})/4k)^2$.
+    block
+        How many random vectors, s.
+    failure_probability
+        δ: that the bound does not hold.
+    progress
+        Whether to show progress; on a terminal, once a second has passed, unless given.
+
+    Raises
+    ------
+    ValueError
+        For budgets that are not whole numbers >= 1, and a probability outside (0, 1).
+    """
+
+    key: PRNGKeyArray
+    steps: int = eqx.field(static=True)
+    block: int = eqx.field(static=True)
+    failure_probability: float = eqx.field(static=True)
+    progress: bool | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: PRNGKeyArray | None = None,
+        *,
+        steps: int = 40,
+        block: int = 16,
+        failure_probability: float = 1e-12,
+        progress: bool | None = None,
+    ):
+        if key is not None:
+            require_key("key", key)
+        self.key = jax.random.key(0) if key is None else key
+        self.steps, self.block = require_whole("steps", steps), require_whole("block", block)
+        inside = "lie between 0 and 1"
+        require_each(
+            "failure_probability",
+            failure_probability,
+            lambda p: (p > 0) & (p < 1),
+            inside,
+            shape=(),
+        )
+        self.failure_probability = float(failure_probability)
+        require_flag("progress", progress, optional=True)
+        self.progress = progress
+
+
+class RandomisedCertificate(AbstractCertificate):
     r"""A lower bound on the global minimum that holds except with a stated probability, hence how
     far a point can be from it.
 
@@ -84,64 +139,32 @@ class LargeCertificate(AbstractCertificate):
         )
 
 
-def certify_large(
-    problem: LargeProblem,
-    params: Params,
-    *,
-    key: PRNGKeyArray,
-    steps: int = 40,
-    block: int = 16,
-    failure_probability: float = 1e-12,
-    progress: bool | None = None,
-) -> LargeCertificate:
-    r"""Lower bound on the global minimum of a `LargeProblem`, from the loss gradients at `params`
-    scaled onto the dual ball.
+def randomised_bound(problem: Problem, params: Params, how: Randomised) -> RandomisedCertificate:
+    r"""Lower bound on the global minimum, from the loss gradients at `params` scaled onto the dual
+    ball, which holds except with a stated probability.
 
-    `params`: any point, as for `certify`. `key`: for the random vectors; the point must not have
-    been made from the same draws (a start of `minimise_large` from an equal key is not). `steps`:
-    degree of the polynomial, each a pass over all logits; off the range of W the bound on the
-    squared norm is too large by a factor of about $1 + (\log(K/\delta^{2/s})/4k)^2$. `block`: how
-    many random vectors, s. `failure_probability`: δ.
+    With a free bias the gradients are first changed so that $\sum_c\omega_c u_c = 0$, in the way
+    that the loss has (`AbstractLoss.centred`): of cross-entropy by moving probability from classes
+    predicted too often to those predicted too rarely, else by subtracting the mean. So the bound
+    holds at any point, and costs what the bias is off.
 
-    Returns a `LargeCertificate`. With a free bias the gradients are first changed so that
-    $\sum_c\omega_c u_c = 0$, in the way that the loss has (`AbstractLoss.centred`): of
-    cross-entropy by moving probability from classes predicted too often to those predicted too
-    rarely, else by subtracting the mean. So the bound holds at any point, and costs what the bias
-    is off.
-
-    Raises `ValueError` as `certify` does, and for budgets that are not positive.
-
-    Source: as `certify`; the probability is that of a coordinate of a random unit vector, whose
-    density is at most $\sqrt{K/2\pi}$.
-
-    What rounding can amount to is subtracted, as in `certify`. `failure_probability` is of the
-    random vectors and of nothing else.
+    The probability is that of a coordinate of a random unit vector, whose density is at most
+    $\sqrt{K/2\pi}$; of the random vectors and of nothing else. What rounding can amount to is
+    subtracted.
     """
-    require_instance(
-        "problem", problem, LargeProblem, "ufm.LargeProblem; ufm.certify takes a Problem"
-    )
-    problem = with_canonical_loss(problem)
-    # the bias is not solved for: the dual columns are centred instead
-    require_bound(problem.loss, free_bias=False)
-    require_decay(as_problem(problem), "a certificate")
-    require_key("key", key)
-    steps, block = require_whole("steps", steps), require_whole("block", block)
-    inside = "lie between 0 and 1"
-    require_each(
-        "failure_probability", failure_probability, lambda p: (p > 0) & (p < 1), inside, shape=()
-    )
-    require_flag("progress", progress, optional=True)
-    params = check_params(as_problem(problem), params)
-
-    bar = Progress("certify_large", total=_GUESSES + steps + 3, show=progress)
+    require_plain(problem, "a randomised certificate")
+    bar = Progress("certify", total=_GUESSES + how.steps + 3, show=how.progress)
     try:
         fix, residual = _fix(problem, params)
         bar.update(1)
         span, values, coupling = _invariant(problem, params, fix)
         values, coupling = np.asarray(values, np.float64), np.asarray(coupling, np.float64)
         bar.update(2)
-        first, second = jax.random.split(jax.random.fold_in(key, _GUESSES))
-        vectors, theta = _random_block(problem, span, first, block), jnp.zeros((), problem.dtype)
+        first, second = jax.random.split(jax.random.fold_in(how.key, _GUESSES))
+        vectors, theta = (
+            _random_block(problem, span, first, how.block),
+            jnp.zeros((), problem.dtype),
+        )
         for i in range(_GUESSES):
             basis = _off(span, jnp.linalg.qr(vectors)[0])
             vectors = jax.block_until_ready(_rest(problem, params, fix, span, basis))
@@ -152,9 +175,9 @@ def certify_large(
         theta = max(
             float(theta), _LEAST * float(values.max()), float(jnp.finfo(problem.dtype).tiny) ** 0.5
         )
-        here, before = _random_block(problem, span, second, block), None
+        here, before = _random_block(problem, span, second, how.block), None
         stretch = jnp.asarray(2 / theta, problem.dtype)
-        for i in range(steps):
+        for i in range(how.steps):
             # the recurrence of the Chebyshev polynomials in 2A/θ − 1, which maps [0, θ] onto [−1,
             # 1]
             mapped = stretch * jax.block_until_ready(_rest(problem, params, fix, span, here)) - here
@@ -164,8 +187,8 @@ def certify_large(
             np.asarray(here, np.float64),
             theta,
             problem.labels.num_classes,
-            steps,
-            failure_probability,
+            how.steps,
+            how.failure_probability,
         )
         squared = _largest(values, coupling, rest)
         value, rounding, lower_bound, mu = _bound(
@@ -176,7 +199,7 @@ def certify_large(
     infinity = jnp.asarray(jnp.inf, problem.dtype)
     holds = np.isfinite(value) and np.isfinite(lower_bound) and not lower_bound - value > rounding
     gap = relative_gap(value, lower_bound) if holds else infinity
-    return LargeCertificate(
+    return RandomisedCertificate(
         value=value,
         lower_bound=lower_bound if np.isfinite(lower_bound) else -infinity,
         gap=gap,
@@ -184,7 +207,7 @@ def certify_large(
         spectral_bound=jnp.asarray(np.sqrt(squared), problem.dtype) / mu,
         bias_residual=residual,
         rounding=rounding,
-        failure_probability=failure_probability,
+        failure_probability=how.failure_probability,
         loss=type(problem.loss).__name__,
     )
 
@@ -199,7 +222,7 @@ class _Fix(NamedTuple):
     mean: Float[Array, " K"]
 
 
-def _dual(problem: LargeProblem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]:
+def _dual(problem: Problem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]:
     """The dual columns u of a chunk.
 
     Gradients of the loss, changed where a free bias asks for it.
@@ -211,7 +234,7 @@ def _dual(problem: LargeProblem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]
 
 
 @jax.jit
-def _fix(problem: LargeProblem, params: Params) -> tuple[_Fix, Float[Array, ""]]:
+def _fix(problem: Problem, params: Params) -> tuple[_Fix, Float[Array, ""]]:
     """How to remove the mean of the dual columns, and its norm relative to that of the targets."""
     zero = jnp.zeros(problem.labels.num_classes, problem.dtype)
 
@@ -224,27 +247,31 @@ def _fix(problem: LargeProblem, params: Params) -> tuple[_Fix, Float[Array, ""]]
     mean, wanted = over_chunks(problem, params, body, (zero, zero))
     if problem.bias != "free":
         return _Fix(None, mean), jnp.zeros((), problem.dtype)
-    size = jnp.sqrt(problem.labels.energy / problem.labels.num_samples)
+    labels = problem.labels
+    size = jnp.sqrt(jnp.dot(labels.mass_shares, labels.squares))
     residual = jnp.sqrt(jnp.sum(mean**2)) / jnp.where(size > 0, size, 1)
     return _Fix(problem.loss.centring(mean, wanted), zero), residual
 
 
+def _share(chunk: Chunk) -> Float[Array, " S"]:
+    """ω/√m of the new columns, by which a dual column enters G."""
+    return chunk.weights / jnp.sqrt(chunk.masses) * chunk.new
+
+
 def _gram(
-    problem: LargeProblem, params: Params, fix: _Fix, vectors: Float[Array, "K S"]
+    problem: Problem, params: Params, fix: _Fix, vectors: Float[Array, "K S"]
 ) -> Float[Array, "K S"]:
     """G Gᵀ times vectors, with G = [ω_c u_c / √m_c]: one pass over the columns."""
-    N = problem.labels.num_samples
 
     def body(chunk: Chunk, total):
-        # ω/√m = √(ω/N)
-        gradient = _dual(problem, fix, chunk) * (jnp.sqrt(chunk.weights / N) * chunk.new)[None, :]
+        gradient = _dual(problem, fix, chunk) * _share(chunk)[None, :]
         return total + product(gradient, product(gradient.T, vectors))
 
     return over_chunks(problem, params, body, jnp.zeros_like(vectors))
 
 
 @jax.jit
-def _invariant(problem: LargeProblem, params: Params, fix: _Fix):
+def _invariant(problem: Problem, params: Params, fix: _Fix):
     """Ritz vectors in the range of W that are nearly invariant (K, R), their values (R,), products
     of residuals (R, R); 0 for others."""
     (W,) = params.weights
@@ -262,9 +289,7 @@ def _off(span: Float[Array, "K R"], vectors: Float[Array, "K S"]) -> Float[Array
     return vectors - product(span, product(span.T, vectors))
 
 
-def _random_block(
-    problem: LargeProblem, span, key: PRNGKeyArray, block: int
-) -> Float[Array, "K S"]:
+def _random_block(problem: Problem, span, key: PRNGKeyArray, block: int) -> Float[Array, "K S"]:
     """Random unit vectors, less their part in the span."""
     normal = jax.random.normal(key, (problem.labels.num_classes, block), problem.dtype)
     return _off(span, normal / jnp.sqrt(jnp.sum(normal**2, axis=0))[None, :])
@@ -272,7 +297,7 @@ def _random_block(
 
 @jax.jit
 def _rest(
-    problem: LargeProblem,
+    problem: Problem,
     params: Params,
     fix: _Fix,
     span: Float[Array, "K R"],
@@ -326,8 +351,7 @@ class _Shape(NamedTuple):
     """What tells how far rounding can reach.
 
     Of V = [ω_c u_c / √m_c]: squared entries, row sums of |V| (K,), the largest column sum; Σ ω u
-    and Σ ω |u| (K,); of the pattern of a centring row sums and squares (K,); the largest logit; the
-    rounding of the losses.
+    and Σ ω |u| (K,); of the pattern of a centring row sums and squares (K,); the largest logit.
     """
 
     squares: Float[Array, ""]
@@ -338,36 +362,21 @@ class _Shape(NamedTuple):
     pattern: Float[Array, " K"]
     reach: Float[Array, " K"]
     logits: Float[Array, ""]
-    rounding: Float[Array, ""]
 
 
-def _shape(problem: LargeProblem, params: Params, fix: _Fix) -> _Shape:
+def _shape(problem: Problem, params: Params, fix: _Fix) -> _Shape:
     """The sizes that tell what rounding can amount to; one pass over the columns."""
-    loss, unit = problem.loss, unit_roundoff(problem.dtype)
-    zero, per_class = (
-        jnp.zeros((), problem.dtype),
-        jnp.zeros(problem.labels.num_classes, problem.dtype),
-    )
-    (W,) = params.weights
-    lengths = jnp.sqrt(jnp.sum(W**2, axis=1))
-    terms = unit * (terms_of_sum(problem.feature_dim) + 6)
-    summed = unit * terms_of_sum(2 * problem.labels.num_columns + 4)
+    zero = jnp.zeros((), problem.dtype)
+    per_class = jnp.zeros(problem.labels.num_classes, problem.dtype)
 
     def body(chunk: Chunk, total: _Shape) -> _Shape:
-        share = jnp.sqrt(chunk.weights / problem.labels.num_samples) * chunk.new
-        weights = chunk.weights * chunk.new
-        losses, gradient = loss_and_dual(loss, chunk.logits, chunk.targets)
+        share, weights = _share(chunk), chunk.weights * chunk.new
         dual = _dual(problem, fix, chunk)
         sizes = jnp.abs(dual) * share[None, :]
         pattern = (
-            loss.centring_pattern(dual, chunk.targets)
+            problem.loss.centring_pattern(dual, chunk.targets)
             if problem.bias == "free"
             else jnp.zeros_like(dual)
-        )
-        columns = jnp.sqrt(jnp.sum(chunk.features**2, axis=0))
-        moved = terms * lengths[:, None] * columns[None, :] + 2 * unit * jnp.abs(chunk.logits)
-        off = jnp.sum(jnp.abs(gradient) * moved + moved**2, axis=0) + loss.value_error(
-            chunk.logits, chunk.targets
         )
         return _Shape(
             total.squares + jnp.sum(sizes**2),
@@ -378,22 +387,21 @@ def _shape(problem: LargeProblem, params: Params, fix: _Fix) -> _Shape:
             total.pattern + pattern @ weights,
             total.reach + jnp.sum((pattern * share[None, :]) ** 2, axis=1),
             jnp.maximum(total.logits, jnp.max(jnp.abs(chunk.logits))),
-            total.rounding + jnp.dot(off + summed * jnp.abs(losses), weights),
         )
 
-    start = _Shape(zero, per_class, zero, per_class, per_class, per_class, per_class, zero, zero)
+    start = _Shape(zero, per_class, zero, per_class, per_class, per_class, per_class, zero)
     return over_chunks(problem, params, body, start)
 
 
 @jax.jit
-def _bound(problem: LargeProblem, params: Params, fix: _Fix, norm: Float[Array, ""]):
+def _bound(problem: Problem, params: Params, fix: _Fix, norm: Float[Array, ""]):
     """The objective and its rounding, the dual value with u scaled to a spectral norm of at most μ,
     less its rounding, and μ."""
     (lam,), unit = problem.lambda_W, unit_roundoff(problem.dtype)
     K, many = problem.labels.num_classes, terms_of_sum(problem.labels.num_columns) + 4
     mu = jnp.sqrt(lam) * jnp.sqrt(problem.lambda_H)
     shape = _shape(problem, params, fix)
-    # as in `_spectral_norm` of the small certificate: products with |V| |V|ᵀ, and entries moved
+    # as in `spectral_norm`, of the exact certificate: products with |V| |V|ᵀ, and entries moved
     # where columns sum to zero
     of_products = unit * (many + terms_of_sum(K)) * shape.columns * jnp.max(shape.rows)
     of_entries = unit * (terms_of_sum(K) + 8) * jnp.sqrt(shape.squares)
@@ -433,6 +441,5 @@ def _bound(problem: LargeProblem, params: Params, fix: _Fix, norm: Float[Array, 
     if problem.bias == "free":
         steep = 2 * shape.logits + jnp.log(K) + 2 - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
         slack = slack + steep * jnp.sum(jnp.abs(sums.mean) + hidden)
-    number = problem.labels.num_classes * problem.feature_dim + problem.labels.num_columns
-    rounding = shape.rounding + unit * terms_of_sum(number) * decay(as_problem(problem), params)
-    return large_objective(problem, params), rounding, lower - slack, mu
+    rounding = objective_error(problem, params)
+    return objective(problem, params), rounding, lower - slack, mu
