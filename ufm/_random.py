@@ -10,6 +10,7 @@ import math
 from statistics import NormalDist
 
 import jax
+import jax.core
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -37,7 +38,7 @@ def split(key: Key, number: int) -> list[Key]:
     return list(np.stack(_threefry(key, number), axis=1))
 
 
-def uniform(key: Key, shape: tuple[int, ...], dtype, low: float, high: float) -> np.ndarray:
+def uniform(key: Key, shape: tuple[int, ...], dtype, low, high) -> np.ndarray:
     """`jax.random.uniform`, bit by bit."""
     kind = np.finfo(dtype)
     first, second = _threefry(key, math.prod(shape))

@@ -8,7 +8,7 @@ Setting them to 1, in place of scaling V, leaves a gap of second order in the er
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def propose(problem: Problem, params: Params) -> Proposal:
         found = lifted(problem, params, dual, nothing)
         multipliers, scaled = found.multipliers, found.share * dual
         room = found.left / 2 if pulled else 0.0
-    best = scaled, multipliers
+    best: tuple[Array, Multipliers] = (scaled, multipliers)
     if not (problem.frozen or pulled or problem.features.nonnegative):
         moved = problem.features.movable or problem.classifier.movable
         others = (multipliers, _rounded(problem, multipliers)) if moved else (multipliers,)
@@ -65,7 +65,10 @@ def propose(problem: Problem, params: Params) -> Proposal:
             better = _value(problem, *candidate)
             known = _value(problem, *best)
             good = better >= known - _TIE * jnp.abs(known)
-            best = jax.tree.map(lambda a, b, good=good: jnp.where(good, a, b), candidate, best)
+            chosen: Any = jax.tree.map(
+                lambda a, b, good=good: jnp.where(good, a, b), candidate, best
+            )
+            best = chosen
     return Proposal(params.bias, *best, jnp.asarray(room, problem.dtype), losses)
 
 

@@ -109,6 +109,7 @@ def minimise(
         start = fitted(check_params(problem, start, name="start"), solved.feature_dim)
         outcome = _launch_from(solved, solver, threshold, min(piece, budget), start)
     else:
+        assert key is not None
         draws = random_draws(narrowed(problem, solver), key, starts)
         draws = draws.fitted(solved.feature_dim)
         outcome = _launch(solved, solver, threshold, min(piece, budget), draws)

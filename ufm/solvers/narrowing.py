@@ -9,6 +9,7 @@ is solved, faster than a larger d, and another d is not another program to compi
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,13 +31,13 @@ def plain(problem: Problem) -> bool:
 
 def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
     """The problem with the smallest d of the same optimum, where the solver is `Newton`."""
-    d = min(problem.feature_dim, *problem.labels.targets.shape)
+    d = min(problem.feature_dim, problem.labels.num_classes, problem.labels.num_columns)
     return _at_width(problem, d) if plain(problem) and isinstance(solver, Newton) else problem
 
 
 def padded(problem: Problem, solver: AbstractSolver) -> Problem:
     """What is solved for a narrowed problem: a small one at d = min(K, C)."""
-    sides = problem.labels.targets.shape
+    sides = problem.labels.num_classes, problem.labels.num_columns
     small = plain(problem) and isinstance(solver, Newton) and max(sides) <= _LARGEST_PADDED
     return _at_width(problem, max(problem.feature_dim, min(sides))) if small else problem
 
@@ -62,7 +63,7 @@ def fitted(params: Params, d: int) -> Params:
     return Params((_fitted(W, d, -1),), _fitted(features, d, -2), params.bias)
 
 
-def _fitted(array: Array | np.ndarray, d: int, axis: int) -> Array | np.ndarray:
+def _fitted(array: Array | np.ndarray, d: int, axis: int) -> Any:
     missing = d - array.shape[axis]
     if missing <= 0:
         return array[..., :d] if axis == -1 else array[..., :d, :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,8 +62,8 @@ class Drawn(NamedTuple):
     """What is random in a start: a matrix a factor, features last, and by what the size of the
     problem is multiplied."""
 
-    matrices: tuple[Float[Array, "_ _"], ...]
-    multiple: Float[Array, ""]
+    matrices: tuple[Any, ...]
+    multiple: Any
 
     def fitted(self, d: int) -> Drawn:
         """The same draws, perhaps stacked, for another d, of one layer."""
