@@ -72,6 +72,18 @@ def test_a_row_within_the_hull_of_others_has_no_margin():
     assert frames.one_vs_rest_margin(np.ones((3, 2))) == 0
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e-17, 1e-12, 1e-9, 1e-7])
+def test_rows_that_nearly_coincide_come_to_an_end(apart):
+    """Their hulls are thinner than rounding, and the search once went round in them for ever."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        K, d = rng.integers(3, 8), rng.integers(1, 7)
+        W = rng.normal(size=(K, d))
+        twins = int(rng.integers(1, K))
+        W[twins:] = W[twins - 1] + apart * rng.normal(size=(K - twins, d))
+        assert frames.one_vs_rest_margin(W) <= np.linalg.norm(W[-1] - W[twins - 1]) + 1e-12
+
+
 @pytest.mark.parametrize(
     "code", [frames.polygon(5), frames.icosahedron(), frames.cell_24()], ids=lambda code: code.name
 )

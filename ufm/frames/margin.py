@@ -58,15 +58,19 @@ def nearest_to_origin(points: np.ndarray) -> np.ndarray:
     algorithm."""
     size = np.max(np.sum(points**2, axis=1))
     corral = [int(np.argmin(np.sum(points**2, axis=1)))]
-    weights = np.ones(1)
+    weights, x = np.ones(1), points[corral[0]]
     while True:
-        x = weights @ points[corral]
         heights = points @ x
         entering = int(np.argmin(heights))
         # no row is nearer along x: x is optimal (a row again is rounding)
         if heights[entering] >= x @ x - _ROUNDING * size or entering in corral:
             return x
         corral, weights = _inside([*corral, entering], np.append(weights, 0.0), points)
+        nearer = weights @ points[corral]
+        # every step comes nearer; one that does not is rounding too, and would be taken for ever
+        if not nearer @ nearer < x @ x:
+            return x
+        x = nearer
 
 
 def _inside(
