@@ -89,7 +89,7 @@ def test_one_layer_is_certified(key, full):
             continue
         problem = row.case.problem
         wide = problem.feature_dim >= problem.labels.num_classes - (problem.bias == "free")
-        if problem.depth == 1 and problem.features == "free" and wide:
+        if problem.depth == 1 and problem.plain and wide:
             assert row.certificate_gap is not None, row.case.id
             assert row.certificate_gap <= 1e-10, row.case.id
 

@@ -151,12 +151,16 @@ class Point:
     def weight_size(self) -> float:
         """Scale of W Wᵀ where the prediction is zero.
 
-        The decay bounds each factor, λ/2 ‖W‖² <= value.
+        The decay bounds each factor, λ/2 ‖W‖² <= value; rows of a domain are not free to vanish.
         """
+        if self.problem.classifier.compact:
+            return float(np.sum(self.classifier**2))
         return float(np.prod(2 * self.value / np.asarray(self.problem.lambda_W)))
 
     def feature_size(self) -> float:
-        """Scale of a class mean's square where the prediction is zero."""
+        """Scale of a class mean's square where the prediction is zero, or theirs in a domain."""
+        if self.problem.features.compact:
+            return float(np.max(np.sum(self.class_means**2, axis=0)))
         return 2 * self.value / float(self.problem.lambda_H * self.problem.labels.num_samples)
 
     # claims
@@ -198,9 +202,9 @@ class Point:
         Relative to the size of the features, or of what decay allows where they vanish.
         """
         scatter = np.linalg.norm(self.features - self.class_means[:, self.class_index])
-        size = max(
-            np.linalg.norm(self.features), np.sqrt(2 * self.value / float(self.problem.lambda_H))
-        )
+        size = np.linalg.norm(self.features)
+        if not self.problem.features.compact:
+            size = max(size, np.sqrt(2 * self.value / float(self.problem.lambda_H)))
         return Claim("NC1: features equal their class mean", scatter / size, 0.0, GEOMETRY)
 
     def logits_claim(self, class_logits: np.ndarray) -> Claim:
