@@ -67,6 +67,7 @@ RECORDS = (
     "forms.Hypothesis",
     "frames.Code",
     "labels.MixedPairs",
+    "labels.NextTokens",
     "laws.DeepCandidate",
     "laws.EtfBranch",
     "laws.FocalScale",
@@ -284,6 +285,18 @@ ROWS: dict[str, dict[str, Argument]] = {
         "dtype": dtype,
     },
     "labels.written_out": {"labels": labels},
+    "labels.next_token": {
+        "contexts": array(np.array([5, 7, 5])),
+        "tokens": only(np.array([0, 1, 1])),
+        "weights": optional(only(np.array([1, 2, 3]))),
+        "per": only("occurrence"),
+        "num_classes": optional(classes),
+        "dtype": dtype,
+    },
+    "labels.text_contexts": {
+        "tokens": only(np.array([0, 1, 1, 0])) | {"shorter": "a shorter text"},
+        "length": count,
+    },
     "Problem": {
         "labels": labels,
         "loss": loss,

@@ -11,6 +11,7 @@ from ufm.labels.mixtures import (
     mixup,
     sampled_mixup,
 )
+from ufm.labels.next_tokens import NextTokens, next_token, text_contexts
 from ufm.labels.pairs import PairLabels
 from ufm.labels.profiles import exponential_counts, step_counts
 from ufm.labels.sparse import AbstractSparseLabels, SparseLabels
@@ -20,6 +21,7 @@ __all__ = [
     "AbstractSparseLabels",
     "Labels",
     "MixedPairs",
+    "NextTokens",
     "PairLabels",
     "SparseLabels",
     "beta_quadrature",
@@ -28,11 +30,13 @@ __all__ = [
     "mixed_pairs",
     "mixing_moment",
     "mixup",
+    "next_token",
     "one_hot",
     "sampled_mixup",
     "smoothed",
     "soft",
     "sparse_soft",
     "step_counts",
+    "text_contexts",
     "written_out",
 ]
