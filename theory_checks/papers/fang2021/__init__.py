@@ -7,12 +7,10 @@ $$\min\ \tfrac1N\sum_{k,i}\mathrm{CE}(Wh_{ki}, k)\quad\text{s.t.}\quad
   \tfrac1K\sum_k\|w_k\|^2\le E_W,\quad
   \tfrac1K\sum_k\tfrac1{n_k}\sum_i\|h_{ki}\|^2\le E_H.$$
 
-A solution is one of the penalised problem at the multipliers of the two bounds. In `ufm`'s
-normalisation every sample has the mass $1/n_k$ for the decay and, relative to that, the weight
-$n_k$ in the loss: mass 1 a class, $1/N$ a sample in the loss. The multipliers are $\lambda_W =
-\nu\sqrt{E_H/E_W}$ and $\lambda_H = \nu\sqrt{E_W/E_H}$, where ν is that of the bound $\|\bar
-Z\|_*\le\tau = K\sqrt{E_WE_H}$ on the class-level logits; ν is found here as the one at which the
-minimiser meets the bounds.
+These are budgets of `ufm`, with weights 1 of the rows and $1/n_k$ of the samples, and their
+certificate bounds what lies below a solution. In Z the two bounds are $\|\bar Z\|_*\le\tau =
+K\sqrt{E_WE_H}$ on the class-level logits, with a multiplier ν; those of the budgets are
+$\nu\sqrt{E_H/E_W}$ and $\nu\sqrt{E_W/E_H}$.
 
 In Z alone the problem is convex, so minority columns can only coincide or not: they do from a
 finite ratio $n_A/n_B = R_0$ on, where $\nu = n_B/N$. With $g$ the gap of a minority sample between

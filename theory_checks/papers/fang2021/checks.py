@@ -8,108 +8,56 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.measure import GEOMETRY, Point, matrix_claim, solve
-from theory_checks.engine.registry import Case, Claim, NotConverged, Setting, check
+from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
-# relative, on √(E_W E_H): a hundred roundings of a minimiser whose gradient is 1e-12
-_BOUND_MET = 1e-12
-_STEPS = 100
 
 
-def layer_peeled_problem(
-    class_counts, *, width, weight_energy, feature_energy, multiplier=0.1
-) -> ufm.Problem:
-    """The penalised problem at a multiplier ν; full columns."""
+def layer_peeled_problem(class_counts, *, width, weight_energy, feature_energy) -> ufm.Problem:
+    """The model as it stands: two budgets; full columns."""
     counts = np.asarray(class_counts)
     labels = ufm.one_hot(counts)
-    per_sample = counts[np.asarray(labels.class_index)]
-    labels = ufm.soft(labels.targets, 1 / per_sample, weights=per_sample)
-    ratio = np.sqrt(weight_energy / feature_energy)
+    per_class = 1 / counts[np.asarray(labels.class_index)]
+    K = len(counts)
     return ufm.Problem(
         labels,
         loss=ufm.CrossEntropy(),
         widths=(width,),
-        lambda_W=multiplier / ratio,
-        lambda_H=multiplier * ratio,
+        lambda_W=0.0,
+        lambda_H=0.0,
+        classifier=ufm.domains.Budget(K * weight_energy),
+        features=ufm.domains.Budget(K * feature_energy, per_class),
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Peeled:
-    """The solution of the constrained problem: the point, its multiplier ν, and the energies that
-    it reaches."""
+    """A solution: the point, its multiplier ν, and the energies that it reaches."""
 
     point: Point
     multiplier: float
     weight_energy: float
     feature_energy: float
 
-    @property
-    def loss(self) -> float:
-        """What the constrained problem minimises."""
-        return float(ufm.model.objective(self.point.problem, self.point.params) - self._decay)
-
-    @property
-    def _decay(self) -> float:
-        K, problem = len(self.point.classifier), self.point.problem
-        return (
-            K
-            * float(
-                problem.lambda_W[0] * self.weight_energy + problem.lambda_H * self.feature_energy
-            )
-            / 2
-        )
+    @classmethod
+    def of(cls, case: Case) -> Peeled:
+        """That of a case."""
+        point = Point.of(solve(case))
+        K, labels = len(point.classifier), point.problem.labels
+        per_class = 1 / np.asarray(labels.class_counts)[point.class_index]
+        weights = float(np.sum(point.classifier**2)) / K
+        features = float(per_class @ np.sum(point.features**2, axis=0)) / K
+        # at a stationary point −⟨V, Z⟩ is a multiplier times the energy, for either factor
+        V = _probabilities(point.logits) - np.asarray(labels.targets)
+        steep = -float(np.sum(V * point.logits)) / labels.num_samples
+        return cls(point, steep / (K * np.sqrt(weights * features)), weights, features)
 
 
-def at_multiplier(case: Case, nu: float) -> Peeled:
-    """The minimiser at this multiplier and the bounds that it solves the constrained problem
-    for."""
-    there = dataclasses.replace(case, parameters={**case.parameters, "multiplier": nu})
-    point = Point.of(solve(there))
-    K = len(point.classifier)
-    masses = np.asarray(there.problem.labels.masses)
-    return Peeled(
-        point,
-        nu,
-        float(np.sum(point.classifier**2)) / K,
-        float(masses @ np.sum(point.features**2, axis=0)) / K,
-    )
-
-
-def solve_peeled(case: Case) -> Peeled:
-    """The solution for the bounds of the case: the energies fall as ν grows, and regula falsi in
-    log ν finds where they are the bounds."""
-    p = case.parameters
-    wanted = np.sqrt(p["weight_energy"] * p["feature_energy"])
-
-    def short(found: Peeled) -> float:
-        return np.sqrt(found.weight_energy * found.feature_energy) / wanted - 1
-
-    # nothing that the theorem says: from 1/K on a balanced problem is trivial
-    nu = 0.5 / len(p["class_counts"])
-    here = at_multiplier(case, nu)
-    factor = 2.0 if short(here) > 0 else 0.5
-    there = at_multiplier(case, nu * factor)
-    while short(there) * short(here) > 0:
-        here, there = there, at_multiplier(case, there.multiplier * factor)
-    ends = [(np.log(x.multiplier), short(x)) for x in (here, there)]
-    for _ in range(_STEPS):
-        (x, f), (y, g) = ends
-        found = at_multiplier(case, float(np.exp((x * g - y * f) / (g - f))))
-        error = short(found)
-        if abs(error) <= _BOUND_MET:
-            return found
-        # Illinois: the end that stays counts half, so that both move
-        ends = (
-            [(y, g), (np.log(found.multiplier), error)]
-            if error * g < 0
-            else [(x, f / 2), (np.log(found.multiplier), error)]
-        )
-    raise NotConverged(
-        f"no multiplier meets the bounds to {_BOUND_MET}; the last misses by {error:.1e}"
-    )
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    P = np.exp(logits - logits.max(axis=0))
+    return P / P.sum(axis=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +147,7 @@ def balanced_regime(case: Case) -> Setting:
 def balanced_etf(case: Case):
     """Balanced classes: classifier rows and features are the same simplex ETF, and both bounds are
     met with equality."""
-    found, p = solve_peeled(case), case.parameters
+    found, p = Peeled.of(case), case.parameters
     point, E_W, E_H = found.point, p["weight_energy"], p["feature_energy"]
     K = len(p["class_counts"])
     etf = K / (K - 1) * contrast(K)
@@ -219,7 +167,7 @@ def balanced_etf(case: Case):
     yield Claim("E_W met", found.weight_energy, E_W, GEOMETRY, scale=E_W, witness=True)
     yield Claim("E_H met", found.feature_energy, E_H, GEOMETRY, scale=E_H, witness=True)
     yield Claim(
-        "loss", found.loss, np.log1p((K - 1) * others), GEOMETRY, scale=np.log1p((K - 1) * others)
+        "loss", point.value, np.log1p((K - 1) * others), GEOMETRY, scale=np.log1p((K - 1) * others)
     )
     multiplier = others / (1 + (K - 1) * others)
     yield Claim("multiplier ν", found.multiplier, multiplier, GEOMETRY, scale=multiplier)
@@ -307,7 +255,7 @@ _MANY = (20, 20, 20, 20, 20, 2, 2, 2, 2, 2)
 def minority_collapse(case: Case):
     """From a finite imbalance R_0 on, all minority classes share one classifier row and one
     feature: the angle between them is 0."""
-    found, p = solve_peeled(case), case.parameters
+    found, p = Peeled.of(case), case.parameters
     point, (k_A, k_B, R) = found.point, _groups(case)
     E_W, E_H = p["weight_energy"], p["feature_energy"]
     yield point.certificate_claim()
@@ -324,8 +272,7 @@ def minority_collapse(case: Case):
         witness=True,
     )
     # stationarity along the majority contrasts, which holds on both sides of R_0
-    probabilities = np.exp(point.logits[:, 0] - np.max(point.logits[:, 0]))
-    probabilities /= probabilities.sum()
+    probabilities = _probabilities(point.logits[:, :1])[:, 0]
     pull = R * (1 - probabilities[0] + probabilities[1])
     N_over_minority = sum(p["class_counts"]) / min(p["class_counts"])
     yield Claim(
@@ -372,4 +319,4 @@ def minority_collapse(case: Case):
         there = merging(k_A, k_B, R)
         yield Claim("ν N/n_B at R_0", found.multiplier * N_over_minority, 1.0, GEOMETRY)
         yield point.logits_claim(there.logits)
-        yield Claim("loss at R_0", found.loss, there.loss, GEOMETRY, scale=there.loss)
+        yield Claim("loss at R_0", point.value, there.loss, GEOMETRY, scale=there.loss)
