@@ -2,8 +2,8 @@ r"""Dang, Tran, Nguyen & Ho 2024: cross-entropy with nonnegative features and im
 bias.
 
 The paper's objective is ours. The formulas are those of `theory/imbalanced.md` and written out
-here. The problem is not convex in any lift, so that the best of several starts is what is measured;
-the theorem says that nothing lies below it.
+here. Several starts are measured, as a class can be lost in a local minimum; the certificate for
+nonnegative features, which is ours, bounds what lies below the best of them.
 """
 
 from theory_checks.engine.registry import paper

@@ -140,9 +140,9 @@ def global_optimum(case: Case):
     size = np.sqrt(point.weight_size())
     yield matrix_claim("W = c (I − J/K) √n H̄ᵀ", point.classifier, along, size=size)
     yield point.collapse_claim()
-    if not case.problem.features.constrained:
+    if p["width"] >= K:
         yield point.certificate_claim()
-    else:
+    if case.problem.features.constrained:
         lowest = min(0.0, float(point.features.min()))
         yield Claim("features below zero", lowest, 0.0, GEOMETRY, witness=True)
     found = np.sum(np.abs(np.asarray(solution.values) - value) <= 1e-9 * value, keepdims=True)
