@@ -181,8 +181,8 @@ def test_objective_and_its_gradient():
     assert float(slope) == pytest.approx(difference, rel=1e-9)
 
 
-# without a bias, theory_checks/papers/fang2021 does the same
 KINDS = [
+    pytest.param(ufm.CrossEntropy(), None, id="cross-entropy-no-bias"),
     pytest.param(ufm.CrossEntropy(), "free", id="cross-entropy-free-bias"),
     pytest.param(ufm.MeanSquaredError(), 0.3, id="squared-error-penalised-bias"),
 ]
