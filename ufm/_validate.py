@@ -79,6 +79,8 @@ def concrete(value) -> np.ndarray | None:
 
 def is_traced(tree) -> bool:
     """Whether some array in it is being traced, so that its contents cannot be read."""
+    if isinstance(tree, np.ndarray | jax.Array):
+        return isinstance(tree, jax.core.Tracer)
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 

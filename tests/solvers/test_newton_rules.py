@@ -13,8 +13,8 @@ import pytest
 
 import ufm
 from ufm.solvers.coordinates import bounds, flat_objective, relative_norm, to_flat
-from ufm.solvers.lane_problems import queue_of
 from ufm.solvers.newton.lanes import fresh_lanes, newton_round
+from ufm.solvers.one_layer import queue_of
 from ufm.tolerances import for_dtype
 
 TOLERANCE = for_dtype(np.float64).gradient
@@ -172,7 +172,7 @@ def test_each_step_of_newton_is_that_of_the_twin(name, numbers, key):
     states = trajectory(
         problem, solver, to_flat(problem, ufm.solvers.random_start(problem, key=key))
     )
-    follow(twin, twin.newton, states, lambda state: state.memory)
+    follow(twin, twin.newton, states, lambda state: state.memory.trust)
 
 
 @table("free-bias", "nonnegative", "nonnegative-free-bias", others="nonnegative-deep")
@@ -229,8 +229,10 @@ def test_each_step_of_the_lanes_is_that_of_newton(name, numbers, key):
             size = float(np.linalg.norm(state.flat))
             np.testing.assert_allclose(s.x[:, lane], state.flat, rtol=0, atol=1e-7 * size)
             np.testing.assert_allclose(numbers_of.value[lane], state.value, rtol=1e-9)
-            np.testing.assert_allclose(numbers_of.radius[lane], state.memory.radius, rtol=1e-6)
-            assert numbers_of.since[lane] == int(state.memory.since)
+            np.testing.assert_allclose(
+                numbers_of.radius[lane], state.memory.trust.radius, rtol=1e-6
+            )
+            assert numbers_of.since[lane] == int(state.memory.trust.since)
     assert seen == [set(range(len(states))) for states in expected]
 
 

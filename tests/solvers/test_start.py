@@ -30,7 +30,8 @@ def test_host_draws_what_jax_draws(seed, dtype):
     assert np.array_equal(_random.split(host, 5), jax.random.key_data(jax.random.split(key, 5)))
     ours = _random.uniform(host, (7, 9), dtype, -1.5, 0.5)
     assert np.array_equal(ours, jax.random.uniform(key, (7, 9), dtype, -1.5, 0.5))
-    ours, theirs = _random.normal(host, (40, 30), dtype), jax.random.normal(key, (40, 30), dtype)
+    (_, ours) = _random.normals([(3, 4), host], [(2, 5), (40, 30)], dtype)
+    theirs = jax.random.normal(key, (40, 30), dtype)
     assert ours.dtype == theirs.dtype
     # XLA's inverse error function takes 1 - u^2 to an eps, so a quantile to that over its density
     slope = np.sqrt(2 * np.pi) * np.exp(np.asarray(theirs) ** 2 / 2)

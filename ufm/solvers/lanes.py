@@ -14,11 +14,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result
-from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.coordinates import to_params
 from ufm.solvers.loop import advance, code_of
-from ufm.solvers.narrowing import fitted, narrowed, plain
+from ufm.solvers.narrowing import narrowed
+from ufm.solvers.narrowing import widened as _widened
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton.lanes import LaneResults, newton_lanes
+from ufm.solvers.one_layer import is_plain
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_starts
 
@@ -36,10 +38,7 @@ def start_lanes(
     """
     # vmap strips the leading axis, so that shapes are those of one problem
     small = jax.vmap(functools.partial(narrowed, solver=solver))(problems)
-    starts = jax.vmap(lambda p, k: jax.tree.map(lambda leaf: leaf[0], random_starts(p, k, 1)))(
-        small, keys
-    )
-    return small, jax.vmap(to_flat)(small, starts)
+    return small, jax.vmap(lambda p, k: random_starts(p, k, 1)[0])(small, keys)
 
 
 def minimise_lanes(
@@ -61,7 +60,7 @@ def minimise_lanes(
     if (
         platform == "cpu"
         and isinstance(solver, Newton)
-        and plain(one)
+        and is_plain(one)
         and max(one.labels.num_classes, one.labels.num_columns) <= _LARGEST
     ):
         return newton_lanes(small, flats, tolerance, number, solver=solver)
@@ -73,7 +72,7 @@ def widened(problems: Problem, small: Problem, flats: Float[Array, "L n"]) -> Pa
 
     With zeros in the further rows of H and columns of W.
     """
-    return fitted(jax.vmap(to_params)(small, flats), problems.feature_dim)
+    return _widened(jax.vmap(to_params)(small, flats), problems.feature_dim)
 
 
 def _each(
@@ -83,7 +82,7 @@ def _each(
 
     def run(problem, flat, wanted):
         state: State = advance(
-            problem, solver, wanted, solver.max_steps, solver.init(problem, flat)
+            problem, solver, wanted, solver.max_steps, solver.launch(problem, flat)
         )
         code = code_of(state, wanted)
         code = jnp.where(code == Result.RUNNING, int(Result.MAX_STEPS), code)

@@ -23,12 +23,12 @@ from ufm._validate import (
 from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
-from ufm.solvers.coordinates import merit_size, to_flat, to_params, value_of
+from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
 from ufm.solvers.lbfgs import LBFGS
-from ufm.solvers.narrowing import fitted, narrowed, padded
+from ufm.solvers.narrowing import narrowed, widened
 from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.solver import AbstractSolver, State, result_of
-from ufm.solvers.start import Drawn, placed, random_draws
+from ufm.solvers.start import Drawn, flat_start, random_draws
 from ufm.tolerances import gradient_tolerance
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
@@ -94,7 +94,8 @@ def minimise(
     )
     require_minimum(problem, "a minimiser")
     tolerance = gradient_tolerance(tolerance, problem.dtype)
-    threshold = jnp.asarray(tolerance, problem.dtype)
+    # (an array of JAX's takes longer to make than all that is checked)
+    threshold = np.asarray(tolerance, problem.dtype)
 
     if resume is not None:
         require_same_problem(problem, resume)
@@ -106,12 +107,11 @@ def minimise(
         budget += done
         outcome = _continue(solved, solver, threshold, min(done + piece, budget), resume.state)
     elif start is not None:
-        start = fitted(check_params(problem, start, name="start"), solved.feature_dim)
+        start = check_params(problem, start, name="start")
         outcome = _launch_from(solved, solver, threshold, min(piece, budget), start)
     else:
         assert key is not None
-        draws = random_draws(narrowed(problem, solver), key, starts)
-        draws = draws.fitted(solved.feature_dim)
+        draws = random_draws(solved, key, starts)
         outcome = _launch(solved, solver, threshold, min(piece, budget), draws)
     outcome, interrupted = _run_on(solved, solver, threshold, outcome, piece, budget, progress)
     solution = _to_solution(problem, outcome, interrupted)
@@ -127,13 +127,9 @@ def _as_solved(
 
     A start of the user's, and what goes on from one, keep all of a larger d.
     """
-    solved = padded(narrowed(problem, solver), solver)
-    if solved.feature_dim >= problem.feature_dim:
-        return solved
-    whole = start is not None or (
-        resume is not None
-        and np.shape(resume.state.flat)[-1] != sum(block.size for block in solved.blocks)
-    )
+    solved = narrowed(problem, solver)
+    size = sum(block.size for block in solved.blocks) if resume is not None else None
+    whole = start is not None or (size is not None and np.shape(resume.state.flat)[-1] != size)
     return problem if whole else solved
 
 
@@ -174,18 +170,20 @@ def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progre
 def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
     states, codes, best, params, value, grad_norm = outcome
     left = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
-    codes = np.where(np.asarray(codes) == Result.RUNNING, int(left), np.asarray(codes))
-    best = int(best)
+    ended, best = np.asarray(codes), int(best)
+    if np.any(ended == Result.RUNNING):
+        ended = np.where(ended == Result.RUNNING, int(left), ended)
+        codes = jnp.asarray(ended)
     return Solution(
         problem=problem,
-        params=fitted(params, problem.feature_dim),
+        params=widened(params, problem.feature_dim),
         value=value,
         grad_norm=grad_norm,
-        code=codes[best],
+        code=ended[best],
         num_steps=np.asarray(states.num_steps)[best],
         num_evaluations=np.asarray(states.num_evaluations)[best],
         values=value_of(problem, states.value),
-        codes=jnp.asarray(codes),
+        codes=codes,
         state=states,
     )
 
@@ -271,7 +269,7 @@ def advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: S
     def running(state: State):
         return (code_of(state, tolerance) == Result.RUNNING) & (state.num_steps < limit)
 
-    return jax.lax.while_loop(running, functools.partial(solver.step, problem), state)
+    return jax.lax.while_loop(running, solver.stepper(problem), state)
 
 
 def _over_starts(function, states):
@@ -283,11 +281,18 @@ def _over_starts(function, states):
     return over_lanes(function, states, platform=jax.default_backend())
 
 
-def _outcome(problem: Problem, states: State, tolerance):
+def _best(problem: Problem, states: State) -> Int[Array, ""]:
+    """Which of the starts came lowest, and of those that came as low, was solved best."""
+    if len(states.value) == 1:
+        return jnp.asarray(0)
     values = jnp.where(jnp.isfinite(states.value), states.value, jnp.inf)
     lowest = jnp.min(values)
     near = values <= lowest + _SAME_VALUE * merit_size(problem, lowest)
-    best = jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
+    return jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
+
+
+def _outcome(problem: Problem, states: State, tolerance):
+    best = _best(problem, states)
     params = to_params(problem, states.flat[best])
     # not from a logarithm, which would lose digits
     value = objective(problem, params) if problem.logarithmic else states.value[best]
@@ -303,7 +308,7 @@ def _outcome(problem: Problem, states: State, tolerance):
 
 @jax.jit
 def _fresh(problem: Problem, solver: AbstractSolver, flat) -> State:
-    return solver.init(problem, flat)
+    return solver.launch(problem, flat)
 
 
 @jax.jit
@@ -312,21 +317,19 @@ def _continue(problem: Problem, solver: AbstractSolver, tolerance, limit, states
     return _outcome(problem, states, tolerance)
 
 
-def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, params: Params):
-    def run(params: Params) -> State:
-        return advance(
-            problem, solver, tolerance, limit, solver.init(problem, to_flat(problem, params))
-        )
+def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Float[Array, "S n"]):
+    def run(flat: Flat) -> State:
+        return advance(problem, solver, tolerance, limit, solver.launch(problem, flat))
 
-    return _outcome(problem, _over_starts(run, params), tolerance)
+    return _outcome(problem, _over_starts(run, flats), tolerance)
 
 
 @jax.jit
 def _launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Drawn):
-    starts = jax.vmap(lambda drawn: placed(problem, drawn))(draws)
-    return _begin(problem, solver, tolerance, limit, starts)
+    flats = jax.vmap(lambda drawn: flat_start(problem, drawn))(draws)
+    return _begin(problem, solver, tolerance, limit, flats)
 
 
 @jax.jit
 def _launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, start: Params):
-    return _begin(problem, solver, tolerance, limit, jax.tree.map(lambda leaf: leaf[None], start))
+    return _begin(problem, solver, tolerance, limit, to_flat(problem, start)[None])

@@ -5,7 +5,9 @@ The loop around them is written once, in `loop.py`.
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -112,3 +114,14 @@ class AbstractSolver(eqx.Module):
     @abstractmethod
     def step(self, problem: Problem, state: State) -> State:
         """One step."""
+
+    def launch(self, problem: Problem, flat: Flat) -> State:
+        """A state that steps may begin with, perhaps not evaluated yet."""
+        return self.init(problem, flat)
+
+    def stepper(self, problem: Problem) -> Callable[[State], State]:
+        """One step as a function of the state alone.
+
+        With what all steps need of the problem prepared.
+        """
+        return functools.partial(self.step, problem)

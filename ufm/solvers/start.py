@@ -16,7 +16,8 @@ from ufm import _random
 from ufm._validate import require_instance, require_key, require_positive
 from ufm.batch.layout import one_by_one
 from ufm.model import Params, Problem, require_decay
-from ufm.solvers.narrowing import fitted
+from ufm.solvers.coordinates import Flat, to_flat
+from ufm.solvers.one_layer import is_plain
 
 # From this ratio of sides on, the singular values of a Gaussian matrix lie within a third of each
 # other.
@@ -65,14 +66,6 @@ class Drawn(NamedTuple):
     matrices: tuple[Any, ...]
     multiple: Any
 
-    def fitted(self, d: int) -> Drawn:
-        """The same draws, perhaps stacked, for another d, of one layer."""
-        if self.matrices[-1].shape[-2] == d:
-            return self
-        *weights, features = self.matrices
-        point = fitted(Params(tuple(weights), features), d)
-        return self._replace(matrices=(*point.weights, point.features))
-
 
 def drawn(problem: Problem, key: PRNGKeyArray, *, orthonormal: bool = True) -> Drawn:
     """One draw: of Gaussian matrices, or of orthonormal ones.
@@ -110,11 +103,10 @@ def _host_key(problem: Problem, key: PRNGKeyArray) -> _random.Key | None:
 
 
 def _drawn_on_host(shapes, key: _random.Key, dtype, orthonormal: bool):
-    keys = _random.split(key, len(shapes))
-    normals = tuple(_random.normal(k, shape, dtype) for k, shape in zip(keys, shapes, strict=True))
-    if not orthonormal:
-        return normals
-    return tuple(_orthonormal(normal, lambda tall: np.linalg.qr(tall)[0]) for normal in normals)
+    normals = _random.normals(_random.split(key, len(shapes)), shapes, dtype)
+    if orthonormal:
+        normals = [_orthonormal(normal, lambda tall: np.linalg.qr(tall)[0]) for normal in normals]
+    return tuple(normals)
 
 
 def placed(problem: Problem, start: Drawn, std: Float[Array, ""] | None = None) -> Params:
@@ -126,9 +118,7 @@ def placed(problem: Problem, start: Drawn, std: Float[Array, ""] | None = None) 
     if std is not None:
         factors = [std * normal for normal in start.matrices]
     else:
-        Lambda, typical = problem.sizes
-        multiple = multiple * (_ONE_LAYER if problem.depth == 1 else 1)
-        size = multiple * jnp.sqrt(Lambda) * typical ** (1 / (problem.depth + 1))
+        size = _size(problem, multiple)
         scale = jnp.sqrt(problem.decays)
         factors = [matrix * (size / s) for matrix, s in zip(start.matrices, scale, strict=True)]
         # equal singular values for the mass-weighted features, which is what the balance of a
@@ -140,6 +130,25 @@ def placed(problem: Problem, start: Drawn, std: Float[Array, ""] | None = None) 
 
 
 _placed = jax.jit(placed)
+
+
+def _size(problem: Problem, multiple: Float[Array, ""]) -> Float[Array, ""]:
+    """The singular values of a start, in units of the root of its decay."""
+    Lambda, typical = problem.sizes
+    multiple = multiple * (_ONE_LAYER if problem.depth == 1 else 1)
+    return multiple * jnp.sqrt(Lambda) * typical ** (1 / (problem.depth + 1))
+
+
+def flat_start(problem: Problem, start: Drawn) -> Flat:
+    """What was drawn, in the coordinates of the solvers.
+
+    In those of a plain problem the factors are what was drawn, times one number. Runs inside `jit`.
+    """
+    if not is_plain(problem):
+        return to_flat(problem, placed(problem, start))
+    factors = [_size(problem, start.multiple) * matrix.ravel() for matrix in start.matrices]
+    bias = [jnp.zeros(problem.labels.num_classes, problem.dtype)] * problem.has_bias
+    return jnp.concatenate([*factors, *bias])
 
 
 def _orthonormal(normal, orthonormal_columns: Callable):
@@ -165,12 +174,18 @@ def random_draws(problem: Problem, key: PRNGKeyArray, number: int) -> Drawn:
     shapes, host = _shapes(problem), _host_key(problem, key)
     if host is None:
         return _draws(shapes, key, problem.dtype, number)
-    key_scale, key_start = _random.split(host, 2)
-    exponents = _random.uniform(key_scale, (number,), problem.dtype, *_EXPONENTS)
+    return _draws_on_host(shapes, host, problem.dtype, number)
+
+
+# Many problems are solved from the same start, as where λ is swept.
+@functools.lru_cache(maxsize=16)
+def _draws_on_host(shapes, key: _random.Key, dtype, number: int) -> Drawn:
+    key_scale, key_start = _random.split(key, 2)
+    draws = [_drawn_on_host(shapes, k, dtype, True) for k in _random.split(key_start, number)]
+    if number == 1:
+        return Drawn(tuple(matrix[None] for matrix in draws[0]), np.ones(1, dtype))
+    exponents = _random.uniform(key_scale, (number,), dtype, *_EXPONENTS)
     exponents[0] = 0
-    draws = [
-        _drawn_on_host(shapes, k, problem.dtype, True) for k in _random.split(key_start, number)
-    ]
     matrices = tuple(np.stack(matrices) for matrices in zip(*draws, strict=True))
     return Drawn(matrices, np.exp2(exponents))
 
@@ -184,6 +199,6 @@ def _draws(shapes, key: PRNGKeyArray, dtype, number: int) -> Drawn:
     return draws._replace(multiple=2.0**exponents)
 
 
-def random_starts(problem: Problem, key: PRNGKeyArray, number: int) -> Params:
-    """`number` starts, stacked. Runs inside `jit`."""
-    return jax.vmap(lambda start: placed(problem, start))(random_draws(problem, key, number))
+def random_starts(problem: Problem, key: PRNGKeyArray, number: int) -> Float[Array, "S n"]:
+    """`number` starts in the coordinates of the solvers. Runs inside `jit`."""
+    return jax.vmap(lambda start: flat_start(problem, start))(random_draws(problem, key, number))

@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, Int
 from ufm.model import Problem
 from ufm.solution import Result
 from ufm.solvers.coordinates import relative_size
-from ufm.solvers.lane_problems import LaneProblems, dot, evaluate, queue_of, select
 from ufm.solvers.newton.rules import CG, Trust, follow, stride
 from ufm.solvers.newton.single import Newton
+from ufm.solvers.one_layer import OneLayer, dot, evaluate, hessian, queue_of, select
 from ufm.solvers.solver import result_of
 
 # Lanes that step together: whole solves at 10 × 10 × 10 took 98 µs a lane with 48 of them, 103 with
@@ -119,11 +119,11 @@ def _in_cg(solver: Newton, s: _State):
     return (o.code == Result.RUNNING) & (o.steps >= 0) & solver.unfinished(s.cg)
 
 
-def _conjugate(solver: Newton, hessian, s: _State) -> _State:
+def _conjugate(solver: Newton, times, s: _State) -> _State:
     """One step of `steihaug` in every lane that is in CG."""
     o, cg = s.numbers, s.cg
     active = _in_cg(solver, s) & (o.stale == 0)
-    curved = hessian(s.direction)
+    curved = times(s.direction)
     length, leaves = stride(cg, dot(s.direction, curved), o.radius)
     length = jnp.where(active, length, 0)
     residual = s.residual + length[None] * curved
@@ -136,7 +136,7 @@ def _conjugate(solver: Newton, hessian, s: _State) -> _State:
     )
 
 
-def _newton(solver: Newton, lanes: LaneProblems, s: _State, tolerance):
+def _newton(solver: Newton, lanes: OneLayer, s: _State, tolerance):
     """`Newton.step` after its CG in every lane that waits for it, `init` in a fresh one.
 
     With the Hessians.
@@ -145,7 +145,7 @@ def _newton(solver: Newton, lanes: LaneProblems, s: _State, tolerance):
     fresh = o.steps < 0
     ready = (o.code == Result.RUNNING) & ~_in_cg(solver, s)
     trial = select(ready & ~fresh, s.x + s.step, s.x)
-    value, size_sq, gradient, hessian = evaluate(lanes, trial)
+    value, size_sq, gradient, logits = evaluate(lanes, trial)
     verdict = solver.judge(
         Trust(o.radius, o.smallest, o.since),
         values=(o.value, value),
@@ -185,27 +185,27 @@ def _newton(solver: Newton, lanes: LaneProblems, s: _State, tolerance):
         outer=_rows(select(ready, outer, o._replace(stale=jnp.zeros_like(value)))),
         inner=select(ready, _rows(solver.begin(gradient_sq, grad_norm)), s.inner),
     )
-    return new, hessian
+    return new, hessian(lanes, trial, logits)
 
 
-def newton_round(solver: Newton, lanes: LaneProblems, s: _State, tolerance) -> _State:
+def newton_round(solver: Newton, lanes: OneLayer, s: _State, tolerance) -> _State:
     """An evaluation where it is due, and then conjugate gradients until half of the lanes wait."""
-    s, hessian = _newton(solver, lanes, s, tolerance)
+    s, times = _newton(solver, lanes, s, tolerance)
 
     def busy(s):
         going = (s.numbers.code == Result.RUNNING) & (s.numbers.stale == 0)
         return 2 * jnp.sum(going & _in_cg(solver, s)) > jnp.sum(going)
 
-    return jax.lax.while_loop(busy, lambda s: _conjugate(solver, hessian, s), s)
+    return jax.lax.while_loop(busy, lambda s: _conjugate(solver, times, s), s)
 
 
-def _packed(queue: LaneProblems):
+def _packed(queue: OneLayer):
     """Stacked problems as one array (L, P), and what makes lane problems of its columns (P, B)."""
     leaves, tree = jax.tree.flatten(queue)
     L, dtype = leaves[0].shape[0], queue.targets.dtype
     edges = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
 
-    def unpack(columns: Float[Array, "P B"]) -> LaneProblems:
+    def unpack(columns: Float[Array, "P B"]) -> OneLayer:
         parts = zip(jnp.split(columns, edges), leaves, strict=True)
         # the parameters of a loss may have another dtype
         shaped = [

@@ -5,16 +5,18 @@ It uses negative curvature, so saddles are left and not reported as optima.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ufm.model import Problem
-from ufm.solvers.coordinates import Flat, flat_objective, merit_size, retract
-from ufm.solvers.newton.rules import CG, AbstractTrustRegion, follow, stride
+from ufm.solvers.coordinates import Flat, relative_size
+from ufm.solvers.merit import AbstractMerit, merit_of
+from ufm.solvers.newton.rules import AbstractTrustRegion, Trust, follow, stride
 from ufm.solvers.solver import State
 
 
@@ -64,38 +66,88 @@ class Newton(AbstractTrustRegion):
     """
 
     def init(self, problem: Problem, flat: Flat) -> State:
-        value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        memory = self.first_trust(jnp.sum(flat**2), value)
-        return State.fresh(flat, value, gradient, memory=memory)
+        return self.step(problem, self.launch(problem, flat))
 
     def step(self, problem: Problem, state: State) -> State:
-        def gradient_at(flat):
-            return jax.grad(flat_objective, argnums=1)(problem, flat)
+        return self.stepper(problem)(state)
 
-        _, hessian = jax.linearize(gradient_at, state.flat)
-        old, trust, relative = state.gradient, state.memory, state.grad_norm
-        sub = steihaug(self, hessian, old, radius=trust.radius, relative=relative)
-        trial = retract(problem, state.flat + sub.step)
-        value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, trial)
+    def launch(self, problem: Problem, flat: Flat) -> State:
+        """A state in which nothing was evaluated: the first step does not move, and counts as none.
+
+        So the program has one place where the objective is evaluated.
+        """
+        zero = jnp.asarray(0)
+        one = jnp.ones((), flat.dtype)
+        return State(
+            flat=flat,
+            value=one,
+            gradient=jnp.zeros_like(flat),
+            grad_norm=one,
+            memory=_Memory(Trust(one, one, zero), 0 * one, merit_of(problem).unknown()),
+            num_steps=zero,
+            num_evaluations=zero,
+            stalled=jnp.asarray(False),
+        )
+
+    def stepper(self, problem: Problem) -> Callable[[State], State]:
+        return functools.partial(self._step, merit_of(problem))
+
+    def _step(self, merit: AbstractMerit, state: State) -> State:
+        old, (trust, gradient_sq, known) = state.gradient, state.memory
+        fresh, relative = state.num_evaluations == 0, state.grad_norm
+        # of a fresh state the gradient is 0, and no product is needed to solve for that
+        sub = steihaug(
+            self,
+            merit.hessian(state.flat, known),
+            old,
+            radius=trust.radius,
+            relative=relative,
+            gradient_sq=gradient_sq,
+        )
+        trial = merit.retract(state.flat + sub.step)
+        there = merit.evaluate(trial)
+        # every inner product in one
+        vectors = jnp.stack([old, there.gradient, sub.step, sub.curved_step])
+        products = jnp.sum(vectors[:, None] * vectors[None], axis=2)
         verdict = self.judge(
             trust,
-            values=(state.value, value),
-            size=merit_size(problem, state.value),
-            predicted=-(jnp.dot(old, sub.step) + 0.5 * jnp.dot(sub.step, sub.curved_step)),
-            by_gradients=-0.5 * jnp.dot(old + gradient, sub.step),
-            length=jnp.sqrt(jnp.sum(sub.step**2)),
+            values=(state.value, there.value),
+            size=merit.size(state.value),
+            predicted=-(products[0, 2] + 0.5 * products[2, 3]),
+            by_gradients=-0.5 * (products[0, 2] + products[1, 2]),
+            length=jnp.sqrt(products[2, 2]),
             far=sub.on_boundary,
             grad_norm=relative,
         )
-        return state.moved(
-            verdict.accepted,
-            trial,
-            value,
-            gradient,
-            memory=verdict.trust,
-            evaluations=sub.products + 2,
-            stalled=verdict.stalled,
+        accepted = verdict.accepted | fresh
+        memory = _Memory(
+            _where(fresh, self.first_trust(there.size_sq, there.value), verdict.trust),
+            jnp.where(accepted, products[1, 1], gradient_sq),
+            _where(accepted, there.known, known),
         )
+        here = there.value, relative_size(products[1, 1], there.size_sq, there.value)
+        value, grad_norm = _where(accepted, here, (state.value, relative))
+        flat, gradient = _where(accepted, (trial, there.gradient), (state.flat, old))
+        return State(
+            flat=flat,
+            value=value,
+            gradient=gradient,
+            grad_norm=grad_norm,
+            memory=memory,
+            num_steps=state.num_steps + jnp.where(fresh, 0, 1),
+            num_evaluations=state.num_evaluations + jnp.where(fresh, 1, sub.products + 2),
+            stalled=verdict.stalled & ~fresh,
+        )
+
+
+class _Memory(NamedTuple):
+    trust: Trust
+    gradient_sq: Float[Array, ""]
+    known: Any
+
+
+def _where(flag, new, old):
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), new, old)
 
 
 class Subproblem(NamedTuple):
@@ -114,8 +166,14 @@ def steihaug(
     *,
     radius: Array,
     relative: Array,
+    gradient_sq: Array | None = None,
 ) -> Subproblem:
-    """Minimise gᵀp + pᵀHp/2 over ‖p‖ <= radius by conjugate gradients."""
+    """Minimise gᵀp + pᵀHp/2 over ‖p‖ <= radius by conjugate gradients.
+
+    `gradient_sq`: gᵀg, where it is known.
+    """
+    if gradient_sq is None:
+        gradient_sq = jnp.dot(gradient, gradient)
 
     def body(carry):
         cg, step, residual, direction = carry
@@ -128,8 +186,8 @@ def steihaug(
     def unfinished(carry):
         return solver.unfinished(carry[0])
 
-    cg = solver.begin(jnp.dot(gradient, gradient), relative)
-    start: tuple[CG, Flat, Flat, Flat] = (cg, jnp.zeros_like(gradient), gradient, -gradient)
+    cg = solver.begin(gradient_sq, relative)
+    start = (cg, jnp.zeros_like(gradient), gradient, -gradient)
     cg, step, residual, _ = jax.lax.while_loop(unfinished, body, start)
     # the residual is g + H p
     return Subproblem(step, residual - gradient, cg.on_boundary, cg.products)

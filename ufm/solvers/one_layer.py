@@ -1,9 +1,11 @@
-"""Small one-layer problems with the lanes in the last axis.
+"""Plain one-layer problems in the coordinates of the solvers: value, gradient and Hessian.
 
-Value, gradient and Hessian of all of them at once.
+Written out, because a chain rule that JAX finds is a third more kernels to compile: scales are
+prepared once, and a Hessian needs the logits and the gradient of the loss of its point alone.
 
-Batched products of 10 × 10 matrices are slow on a CPU; written as a sum of elementwise products
-over the contracted index they vectorise over the lanes.
+Of one problem, or of many at once with the lanes in the last axis. Batched products of 10 × 10
+matrices are slow on a CPU; written as a sum of elementwise products over the contracted index they
+vectorise over the lanes.
 """
 
 from __future__ import annotations
@@ -20,30 +22,61 @@ from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.model import Problem
 
 
-class LaneProblems(eqx.Module):
-    """Problems, lanes last (first in the queue).
+def is_plain(problem: Problem) -> bool:
+    """Whether it is the unconstrained one-layer model with decay alone, of labels with room for all
+    logits."""
+    return problem.depth == 1 and problem.plain and problem.chunk is None
+
+
+class OneLayer(eqx.Module):
+    """A problem, or several, lanes last (first in the queue).
 
     Logits are `logit_scale` times the product of the scaled factors, plus the bias.
     """
 
-    targets: Float[Array, "K C B"]
-    column_weights: Float[Array, "C B"]
-    logit_scale: Float[Array, "C B"]
-    bias_scale: Float[Array, " B"] | None
-    lambda_b: Float[Array, " B"] | None
+    targets: Float[Array, "K C *B"]
+    column_weights: Float[Array, " C *B"]
+    logit_scale: Float[Array, " C *B"]
+    bias_scale: Float[Array, "*B"] | None
+    lambda_b: Float[Array, "*B"] | None
     loss: AbstractLoss
+
+    @classmethod
+    def of(cls, problem: Problem) -> OneLayer:
+        """What the method needs of a problem."""
+        blocks = problem.blocks
+        return cls(
+            targets=problem.labels.targets,
+            column_weights=problem.labels.column_weights,
+            logit_scale=1 / (blocks.weights[0].unit * blocks.features.unit),
+            bias_scale=None if blocks.bias is None else 1 / blocks.bias.unit,
+            lambda_b=problem.lambda_b,
+            loss=problem.loss,
+        )
 
 
 class _Point(NamedTuple):
     """Classifier, features and bias, scaled as in `coordinates`: the vectors of the method."""
 
-    classifier: Float[Array, "K d B"]
-    features: Float[Array, "d C B"]
-    bias: Float[Array, "K B"] | None
+    classifier: Float[Array, "K d *B"]
+    features: Float[Array, "d C *B"]
+    bias: Float[Array, " K *B"] | None
+
+
+class Evaluation(NamedTuple):
+    """At a point: value, squared length of the point, gradient, and the logits, which the Hessian
+    needs."""
+
+    value: Float[Array, "*B"]
+    size_sq: Float[Array, "*B"]
+    gradient: Float[Array, " n *B"]
+    logits: Float[Array, "K C *B"]
 
 
 def _product(A, B, axes: str):
     """A B, A Bᵀ ("nt") or Aᵀ B ("tn") of every lane, as a sum over the contracted index."""
+    if A.ndim == 2:
+        return (A.T if axes == "tn" else A) @ (B.T if axes == "nt" else B)
     if axes == "nn":
         terms = (A[:, j, None, :] * B[None, j, :, :] for j in range(A.shape[1]))
     elif axes == "nt":
@@ -65,32 +98,32 @@ def select(flag, new, old):
     )
 
 
-def _split(lanes: LaneProblems, flat) -> _Point:
+def _split(lanes: OneLayer, flat) -> _Point:
     """The parts of flat vectors, as in `coordinates`."""
-    (K, C, B), bias = lanes.targets.shape, lanes.bias_scale is not None
+    (K, C, *B), bias = lanes.targets.shape, lanes.bias_scale is not None
     d = (flat.shape[0] - bias * K) // (K + C)
     ends = K * d, K * d + d * C
     return _Point(
-        flat[: ends[0]].reshape(K, d, B),
-        flat[ends[0] : ends[1]].reshape(d, C, B),
+        flat[: ends[0]].reshape(K, d, *B),
+        flat[ends[0] : ends[1]].reshape(d, C, *B),
         flat[ends[1] :] if bias else None,
     )
 
 
 def _join(x: _Point):
     """The inverse of `_split`."""
-    B = x.classifier.shape[-1]
-    return jnp.concatenate([leaf.reshape(-1, B) for leaf in jax.tree.leaves(x)])
+    B = x.classifier.shape[2:]
+    return jnp.concatenate([leaf.reshape(-1, *B) for leaf in jax.tree.leaves(x)])
 
 
-def _logits(lanes: LaneProblems, x: _Point):
+def _logits(lanes: OneLayer, x: _Point):
     logits = _product(x.classifier, x.features, "nn") * lanes.logit_scale[None]
     if x.bias is None or lanes.bias_scale is None:
         return logits
     return logits + (x.bias * lanes.bias_scale[None])[:, None]
 
 
-def _bias_gradient(lanes: LaneProblems, bias, dual):
+def _bias_gradient(lanes: OneLayer, bias, dual):
     """Gradient in the scaled bias, for the loss gradients `dual` (K, C, B).
 
     a Hessian product for directions of both.
@@ -104,16 +137,11 @@ def _bias_gradient(lanes: LaneProblems, bias, dual):
     )
 
 
-def evaluate(lanes: LaneProblems, flat):
-    """Value, squared length of the point, gradient, and the Hessian as a function of a direction,
-    of every lane."""
+def evaluate(lanes: OneLayer, flat) -> Evaluation:
+    """What the method needs to know of every lane."""
     x = _split(lanes, flat)
-
-    def gradients(logits):
-        losses, dual = loss_and_dual(lanes.loss, logits, lanes.targets)
-        return dual, losses
-
-    dual, curved, losses = jax.linearize(gradients, _logits(lanes, x), has_aux=True)
+    logits = _logits(lanes, x)
+    losses, dual = loss_and_dual(lanes.loss, logits, lanes.targets)
     number = flat.shape[0] - (0 if x.bias is None else x.bias.shape[0])
     size_sq = dot(flat[:number], flat[:number])
     value = jnp.sum(losses * lanes.column_weights, axis=0) + 0.5 * size_sq
@@ -123,15 +151,25 @@ def evaluate(lanes: LaneProblems, flat):
         if lanes.lambda_b is not None and lanes.bias_scale is not None:
             value = value + 0.5 * lanes.lambda_b * lanes.bias_scale**2 * bias_sq
 
-    outer = lanes.column_weights * lanes.logit_scale
-    scaled_dual = dual * outer[None]
+    scaled_dual = dual * (lanes.column_weights * lanes.logit_scale)[None]
     gradient = _Point(
         _product(scaled_dual, x.features, "nt") + x.classifier,
         _product(x.classifier, scaled_dual, "tn") + x.features,
         None if x.bias is None else _bias_gradient(lanes, x.bias, dual),
     )
+    return Evaluation(value, size_sq, _join(gradient), logits)
 
-    def hessian(direction):
+
+def hessian(lanes: OneLayer, flat, logits):
+    """The Hessian at a point of known logits as a function of a direction, of every lane."""
+    x = _split(lanes, flat)
+    dual, curved = jax.linearize(
+        lambda logits: loss_and_dual(lanes.loss, logits, lanes.targets)[1], logits
+    )
+    outer = lanes.column_weights * lanes.logit_scale
+    scaled_dual = dual * outer[None]
+
+    def times(direction):
         v = _split(lanes, direction)
         moved = (
             _product(v.classifier, x.features, "nn") + _product(x.classifier, v.features, "nn")
@@ -151,21 +189,9 @@ def evaluate(lanes: LaneProblems, flat):
         )
         return _join(product)
 
-    return value, size_sq, _join(gradient), hessian
+    return times
 
 
-def queue_of(problems: Problem) -> LaneProblems:
+def queue_of(problems: Problem) -> OneLayer:
     """What the method needs of stacked problems."""
-
-    def one(problem: Problem) -> LaneProblems:
-        blocks = problem.blocks
-        return LaneProblems(
-            targets=problem.labels.targets,
-            column_weights=problem.labels.column_weights,
-            logit_scale=1 / (blocks.weights[0].unit * blocks.features.unit),
-            bias_scale=None if blocks.bias is None else 1 / blocks.bias.unit,
-            lambda_b=problem.lambda_b,
-            loss=problem.loss,
-        )
-
-    return jax.vmap(one)(problems)
+    return jax.vmap(OneLayer.of)(problems)

@@ -1,0 +1,95 @@
+"""What Newton's method minimises: value, gradient, and the Hessian from what is known there."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm.model import Problem
+from ufm.solvers.coordinates import Flat, flat_objective, merit_size, retract
+from ufm.solvers.one_layer import OneLayer, evaluate, hessian, is_plain
+
+
+class Evaluated(NamedTuple):
+    """At a point: value, gradient, squared length of the point, and what its Hessian needs."""
+
+    value: Float[Array, ""]
+    gradient: Flat
+    size_sq: Float[Array, ""]
+    known: Any
+
+
+class AbstractMerit(eqx.Module):
+    """A function of flat vectors, with all that is the same at every point prepared."""
+
+    @abstractmethod
+    def unknown(self) -> Any:
+        """What is known where nothing was evaluated."""
+
+    @abstractmethod
+    def evaluate(self, flat: Flat) -> Evaluated:
+        """What the method needs to know at a point."""
+
+    @abstractmethod
+    def hessian(self, flat: Flat, known: Any) -> Callable[[Flat], Flat]:
+        """The Hessian at a point as a function of a direction."""
+
+    def retract(self, flat: Flat) -> Flat:
+        """The coordinates of the same point that have the natural size."""
+        return flat
+
+    def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
+        """The size of a value, as far as its rounding goes."""
+        return jnp.abs(value)
+
+
+class PlainMerit(AbstractMerit):
+    """Of a plain one-layer problem, by a chain rule that is written out."""
+
+    scaled: OneLayer
+
+    def unknown(self) -> Float[Array, "K C"]:
+        return jnp.zeros_like(self.scaled.targets)
+
+    def evaluate(self, flat: Flat) -> Evaluated:
+        value, size_sq, gradient, logits = evaluate(self.scaled, flat)
+        return Evaluated(value, gradient, size_sq, logits)
+
+    def hessian(self, flat: Flat, known: Float[Array, "K C"]) -> Callable[[Flat], Flat]:
+        return hessian(self.scaled, flat, known)
+
+
+class AnyMerit(AbstractMerit):
+    """Of any problem, by the chain rule that JAX finds."""
+
+    problem: Problem
+
+    def unknown(self) -> tuple[()]:
+        return ()
+
+    def evaluate(self, flat: Flat) -> Evaluated:
+        value, gradient = jax.value_and_grad(flat_objective, argnums=1)(self.problem, flat)
+        return Evaluated(value, gradient, jnp.sum(flat**2), ())
+
+    def hessian(self, flat: Flat, known: tuple[()]) -> Callable[[Flat], Flat]:
+        def gradient_at(flat):
+            return jax.grad(flat_objective, argnums=1)(self.problem, flat)
+
+        return jax.linearize(gradient_at, flat)[1]
+
+    def retract(self, flat: Flat) -> Flat:
+        return retract(self.problem, flat)
+
+    def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
+        return merit_size(self.problem, value)
+
+
+def merit_of(problem: Problem) -> AbstractMerit:
+    """The merit that suits a problem."""
+    return PlainMerit(OneLayer.of(problem)) if is_plain(problem) else AnyMerit(problem)
