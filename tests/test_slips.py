@@ -20,7 +20,7 @@ import pytest
 
 import ufm
 from tests.slips import table, wrong
-from tests.slips.valid import KEY, PARAMS, PROBLEM
+from tests.slips.valid import AGREEMENT, KEY, PARAMS, PROBLEM, STREAM
 
 # errors are looked at, not numbers
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -29,6 +29,14 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 BOUND: dict[str, Callable[[], Callable]] = {
     "Certificate.closes": lambda: ufm.certify(PROBLEM, PARAMS).closes,
     "Projection.__call__": lambda: ufm.analysis.three_class_projection(np.eye(3)),
+    **{
+        f"Stream.{name}": lambda name=name: getattr(ufm.metrics.load_stream(STREAM), name)
+        for name in ("update", "merge", "finish", "agreement", "save")
+    },
+    **{
+        f"Agreement.{name}": lambda name=name: getattr(AGREEMENT, name)
+        for name in ("update", "merge")
+    },
     "Trajectory.run": lambda: (
         twice(
             ufm.solvers.descend(PROBLEM, ufm.solvers.Adam(0.1), steps=[0], key=KEY, progress=False)

@@ -24,6 +24,7 @@ from tests.slips.kinds import (
     weight,
 )
 from tests.slips.valid import (
+    AGREEMENT,
     CLASSIFIER,
     COUNTS,
     FEATURES,
@@ -38,6 +39,7 @@ from tests.slips.valid import (
     PROBLEM,
     SOLUTION,
     STORE,
+    STREAM,
 )
 
 # What the library fills in itself and hands out; nobody else has a reason to make one.
@@ -76,8 +78,11 @@ RECORDS = (
     "laws.MixupOptimum",
     "laws.SELI",
     "losses.LossReport",
+    "metrics.Agreement",
     "metrics.Angles",
     "metrics.Metrics",
+    "metrics.Stream",
+    "metrics.StreamMetrics",
     "optima.Spectrum",
 )
 CODES = (
@@ -442,6 +447,23 @@ ROWS: dict[str, dict[str, Argument]] = {
         "num_classes": classes,
         "tolerance": weight(0.0),
     },
+    "metrics.stream": {"num_classes": classes, "dim": count},
+    "metrics.load_stream": {"path": only(STREAM) | {"words": "no such file, which open() says"}},
+    "Stream.update": {"features": array(FEATURES), "labels": only(INDEX)},
+    "Stream.merge": {"other": only(ufm.metrics.stream(3, 2))},
+    "Stream.finish": {
+        "classifier": optional(array(CLASSIFIER)),
+        "least": count,
+        "global_mean": only("samples"),
+    },
+    "Stream.agreement": {
+        "classifier": array(CLASSIFIER),
+        "bias": optional(array(np.zeros(3))),
+        "least": count,
+    },
+    "Stream.save": {"path": only(STREAM) | {"words": "a new file"}},
+    "Agreement.update": {"features": array(FEATURES), "labels": only(INDEX)},
+    "Agreement.merge": {"other": only(AGREEMENT)},
     "measure": {"solution": solution, **tolerances},
     "metrics.measure_params": {**of_point, **tolerances},
     "metrics.measure_features": {

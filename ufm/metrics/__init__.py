@@ -1,5 +1,9 @@
-"""Neural-collapse metrics, of a solution or of anybody's features, labels and classifier."""
+"""Neural-collapse metrics, of a solution or of anybody's features, labels and classifier.
 
+Of features that do not fit into memory, `stream` has them in one pass.
+"""
+
+from ufm.metrics.agreement import Agreement
 from ufm.metrics.duality import nc3_product, nc3_self_duality, nc4_agreement
 from ufm.metrics.geometry import (
     Angles,
@@ -19,12 +23,17 @@ from ufm.metrics.moments import (
     global_mean,
     within_class_cov,
 )
+from ufm.metrics.stream_metrics import StreamMetrics
+from ufm.metrics.streams import Stream, load_stream, stream
 from ufm.metrics.summary import Metrics, measure, measure_features, measure_params
 from ufm.metrics.variability import cdnv, nc1_pinv, nc1_trace_ratio
 
 __all__ = [
+    "Agreement",
     "Angles",
     "Metrics",
+    "Stream",
+    "StreamMetrics",
     "between_class_cov",
     "cdnv",
     "class_gram",
@@ -32,6 +41,7 @@ __all__ = [
     "equiangularity",
     "equinorm",
     "global_mean",
+    "load_stream",
     "measure",
     "measure_features",
     "measure_params",
@@ -43,5 +53,6 @@ __all__ = [
     "nc3_product",
     "nc3_self_duality",
     "nc4_agreement",
+    "stream",
     "within_class_cov",
 ]
