@@ -36,7 +36,8 @@ class StreamMetrics:
     GNC2: `kernel_mean`, `kernel_std` over pairs of $-\log\|\tilde\mu_c-\tilde\mu_{c'}\|$ for unit
     vectors, against `random_kernel_mean`, `random_kernel_std` of uniformly random ones; and
     `riesz_log_mean`, the logarithm of the mean of $\|\tilde\mu_c-\tilde\mu_{c'}\|^{-(d-2)}$, d >
-    2, which is 0 for random ones: the potential of a sphere with unit charge.
+    2. Its expectation for random ones is 0, the potential of a sphere with unit charge, but at
+    large d that is due to pairs nearer than any that occur, and what is measured is far below.
 
     NC3: `nc3_cosine_mean` and `nc3_cosine_variance` (UNC3) over classes of the cosine of classifier
     row and class mean. The null permutes the rows among the classes: `nc3_null_mean` and
@@ -181,7 +182,7 @@ def _etf_distance(centred) -> tuple[float, float]:
     return math.sqrt(error), least
 
 
-def _duality(centred, norms, classifier, *, directed: bool) -> dict[str, float]:
+def _duality(centred, norms, classifier, *, directed: bool) -> dict[str, Any]:
     """NC3, UNC3 and what they are when rows are permuted among classes."""
     names = ("cosine_mean", "cosine_variance", "null_mean", "null_std", "null_variance")
     answer = {f"nc3_{name}": math.nan for name in (*names, "self_duality")}
