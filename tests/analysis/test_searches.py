@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.analysis import searches
+from ufm.analysis import search_starts
 
 
 def entropy(K, M, lam, **options):
@@ -42,6 +42,47 @@ def test_finds_what_is_below_the_etf(key):
         "best known value 0.388677100221, rank 2, of 8 starts\n  value 0.388677100221, rank 2, "
         "reached"
     )
+
+
+def bounded(K, d, *, features, classifier=None, lambda_W=0.0):
+    rows = {} if classifier is None else {"classifier": classifier}
+    return ufm.Problem(
+        ufm.one_hot((1,) * K, collapsed=True),
+        loss=ufm.CrossEntropy(),
+        widths=(d,),
+        lambda_W=lambda_W,
+        lambda_H=0.0,
+        features=features,
+        **rows,
+    )
+
+
+def test_a_start_that_is_led_finds_the_24_cell(key):
+    """At an inverse temperature of 20 no random start does; the value is that of the code."""
+    sphere = ufm.domains.Sphere
+    problem = bounded(24, 4, features=sphere(20.0), classifier=sphere(1.0))
+    found = ufm.search(problem, key=key, starts=2)
+    code = ufm.frames.cell_24()
+    value = np.log1p(code.multiplicities @ np.exp(20 * (code.inner_products - 1)))
+    assert found.origins == ("random, scale 1", "random, led from short lengths")
+    assert found.values[1] == pytest.approx(value, rel=1e-9)
+    assert found.value == found.values[1] < 0.9 * found.values[0]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        bounded(4, 3, features=ufm.domains.Ball(9.0), classifier=ufm.domains.Budget(4.0)),
+        bounded(4, 3, features=ufm.domains.Budget(90.0), lambda_W=1e-3),
+        bounded(4, 3, features=ufm.domains.Sphere(0.5), classifier=ufm.domains.Ball(1.0)),
+    ],
+    ids=["ball-budget", "budget-decay", "short"],
+)
+def test_starts_that_are_led_end_at_the_minimum_of_every_mixture(problem, key):
+    found = ufm.search(problem, key=key, starts=2)
+    assert found.best.result == ufm.Result.CONVERGED
+    assert ufm.certify(problem, found.best.params).gap < 1e-9
+    assert found.values[1] == pytest.approx(found.value, rel=1e-9)
 
 
 @pytest.mark.slow
@@ -120,7 +161,7 @@ def test_logits_of_the_caller_are_started_at(key):
 
 def test_interrupted_and_resumed_is_the_same_as_whole(key, monkeypatch):
     whole = ufm.search(SMALL, key=key, starts=6)
-    calls, real = [], searches.minimise
+    calls, real = [], search_starts.minimise
 
     def interrupting(*args, **kwargs):
         calls.append(1)
@@ -128,7 +169,7 @@ def test_interrupted_and_resumed_is_the_same_as_whole(key, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(searches, "minimise", interrupting)
+    monkeypatch.setattr(search_starts, "minimise", interrupting)
     part = ufm.search(SMALL, key=key, starts=6)
     assert (part.finished, len(part.values)) == (False, 3)
     assert "(interrupted)" in str(part)
@@ -139,14 +180,14 @@ def test_interrupted_and_resumed_is_the_same_as_whole(key, monkeypatch):
     assert rest.origins == whole.origins
 
     monkeypatch.setattr(
-        searches, "minimise", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt)
+        search_starts, "minimise", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
         ufm.search(SMALL, key=key, starts=6)
 
 
 def test_kinds_of_starts():
-    kinds = [searches._random_kind(SMALL, i) for i in range(8)]
+    kinds = [search_starts.random_kind(SMALL, i) for i in range(8)]
     assert [kind[1][0] for kind in kinds] == [None, 1, None, 2, None, 3, None, 1]
     assert [kind[1][1] for kind in kinds] == [1.0, 1.0, 0.5, 0.5, 1.4, 1.4, 0.35, 0.35]
 

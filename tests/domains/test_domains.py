@@ -46,6 +46,16 @@ def vectors(seed=0):
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=str)
+@pytest.mark.parametrize("factor", [0.1, 3.0])
+def test_scaled_domains_hold_scaled_vectors(domain, factor):
+    domain = fitted(domain)
+    far, near = 10 * vectors(), 0.01 * vectors(1)
+    for point in (far, near):
+        there = domain.scaled(factor).project(factor * point)
+        np.testing.assert_allclose(there, factor * domain.project(point), rtol=1e-14)
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=str)
 def test_projections_lie_inside_and_coordinates_go_there_and_back(domain):
     domain = fitted(domain)
     unit = domain.unit(jnp.asarray([0.1, 0.2, 0.3]), jnp.asarray([0.5, 0.3, 0.2]))

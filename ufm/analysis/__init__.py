@@ -12,7 +12,8 @@ from ufm.analysis.projection import (
     channel_coordinates,
     three_class_projection,
 )
-from ufm.analysis.searches import BestKnown, search, start_from_logits
+from ufm.analysis.search_starts import start_from_logits
+from ufm.analysis.searches import BestKnown, search
 
 __all__ = [
     "BestKnown",

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
@@ -21,22 +20,25 @@ from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
     require,
-    require_finite,
     require_flag,
     require_instance,
     require_key,
-    require_nonnegative,
     require_whole,
 )
 from ufm.analysis.landscape import product_rank, product_spectrum
-from ufm.model import Params, Problem, require_minimum
-from ufm.solution import Result, Solution
-from ufm.solvers import minimise, random_start
+from ufm.analysis.search_starts import (
+    check_free,
+    column_logits,
+    random_kind,
+    solved,
+    start_from_logits,
+    start_of,
+)
+from ufm.model import Params, Problem
+from ufm.solution import Solution
 
 # Values that agree to this, relatively, are one solution: converged ones agree to 1e-12.
 _SAME_VALUE = 1e-9
-# Scales of the random starts in units of the natural one, taken in turn.
-_SCALES = (1.0, 0.5, 1.4, 0.35, 2.0, 0.7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +112,13 @@ def search(
 ) -> BestKnown:
     r"""The best solution known of a problem, from many starts; Newton's method from each.
 
-    `key`: a `jax.random.key`. `starts`: how many random starts; every second one has full rank, at
-    0.35 to 2 times the problem's natural scale, the others have rank 1, 2, … in turn. `logits`:
+    `key`: a `jax.random.key`. `starts`: how many random starts; every second one has full rank,
+    at 0.35 to 2 times the problem's natural scale, the others have rank 1, 2, … in turn. With one
+    layer, vectors of bounded length and a loss of the exponential kind there are none of low
+    rank, and every fourth is led to those lengths from lengths with logits up to 1. `logits`:
     name → (K, K) class logits, or (K, C), to start at as well. `truncate`: for M >= 2, take
-    directions away from the best solution, weakest first, and keep what is lower, until nothing is.
-    `resume`: an earlier result of the same problem, key and `logits`, interrupted or not: its
+    directions away from the best solution, weakest first, and keep what is lower, until nothing
+    is. `resume`: an earlier result of the same problem, key and `logits`, interrupted or not: its
     starts are not repeated, so that `starts` may be raised.
 
     Returns a `BestKnown`. Ctrl-C returns what was found, `finished` False; before the first start
@@ -123,7 +127,7 @@ def search(
     Raises `ValueError` for λ = 0, frozen weights, an anchor, starts < 1, and logits that do not
     fit.
     """
-    _check_free(problem)
+    check_free(problem)
     require_key("key", key)
     starts = require_whole("starts", starts, most=MOST_STARTS)
     require_flag("truncate", truncate)
@@ -133,10 +137,10 @@ def search(
     if resume is not None:
         require_instance("resume", resume, BestKnown)
     plan = [(f"logits: {name}", value) for name, value in (logits or {}).items()] + [
-        _random_kind(problem, i) for i in range(starts)
+        random_kind(problem, i) for i in range(starts)
     ]
     for name, value in plan[: len(logits or {})]:
-        _column_logits(problem, value, name=f"logits[{name[len('logits: ') :]!r}]")
+        column_logits(problem, value, name=f"logits[{name[len('logits: ') :]!r}]")
     done = (
         []
         if resume is None
@@ -153,13 +157,7 @@ def search(
     try:
         for i in range(len(done), len(plan)):
             name, value = plan[i]
-            solution = minimise(
-                problem,
-                start=_start(problem, value, key=jax.random.fold_in(key, i)),
-                progress=False,
-            )
-            if solution.result is Result.INTERRUPTED:
-                raise KeyboardInterrupt
+            solution = solved(problem, start_of(problem, value, key=jax.random.fold_in(key, i)))
             pool.add(solution)
             done.append(
                 (
@@ -188,57 +186,6 @@ def search(
         np.array(codes),
         finished,
     )
-
-
-def start_from_logits(
-    problem: Problem, logits, *, key: PRNGKeyArray, noise: float = 1e-3
-) -> Params:
-    r"""A point near given logits.
-
-    $Z\,\mathrm{diag}(\sqrt m) = U S V^\top$ spread evenly over the factors, plus noise.
-
-    Factor m has the singular values $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$, the cheapest way to
-    have this product; hidden bases are random. `logits`: (K, C), or (K, K) for one column a class,
-    which then serves every column by its target. `noise`: root mean square singular value of a
-    Gaussian matrix added to each factor, relative to the factor's largest. Directions beyond the
-    narrowest width are left out. A bias is 0.
-
-    Raises `ValueError` for logits that do not fit, λ = 0, frozen weights, an anchor.
-    """
-    _check_free(problem)
-    require_key("key", key)
-    require_nonnegative("noise", noise, shape=())
-    Z = _column_logits(problem, logits, name="logits")
-    masses = np.asarray(problem.labels.masses)
-    U, s, Vt = np.linalg.svd(Z * np.sqrt(masses)[None, :], full_matrices=False)
-    r = min(len(s), *problem.widths)
-    lambdas = np.asarray(problem.decays)
-    sizes = np.sqrt(np.exp(np.mean(np.log(lambdas))) / lambdas)
-    # rounding of 1e-16 in a direction that is not there would become 1e-4 in every factor of three
-    # layers
-    s = np.where(s > max(Z.shape) * float(np.finfo(problem.dtype).eps) * s[0], s, 0.0)
-    powers = s[:r] ** (1 / (problem.depth + 1))
-    random = _generator(key)
-    # orthonormal bases of the hidden spaces, outermost first
-    hidden = [np.linalg.qr(random.standard_normal((d, r)))[0] for d in reversed(problem.widths)]
-    bases = [U[:, :r], *hidden, Vt[:r].T]
-    factors = []
-    for m, size in enumerate(sizes):
-        exact = (bases[m] * powers[None, :]) @ bases[m + 1].T
-        blur = random.standard_normal(exact.shape) * (noise * powers[0] / max(exact.shape) ** 0.5)
-        factors.append(size * (exact + blur))
-    factors[-1] = factors[-1] / np.sqrt(masses)[None, :]
-    *weights, features = (jnp.asarray(factor, problem.dtype) for factor in factors)
-    bias = jnp.zeros(problem.labels.num_classes, problem.dtype) if problem.has_bias else None
-    return problem.projected(Params(tuple(weights), features, bias))
-
-
-def _generator(key: PRNGKeyArray) -> np.random.Generator:
-    """Random numbers on the host.
-
-    a decomposition of a small matrix takes less time than its compilation would.
-    """
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
 
 class _Pool:
@@ -279,65 +226,8 @@ def _truncate(problem: Problem, pool: _Pool) -> None:
             start = start_from_logits(problem, shorter, key=jax.random.key(rank), noise=0.0)
             if best.params.bias is not None:
                 start = Params(start.weights, start.features, best.params.bias)
-            solution = minimise(problem, start=start, progress=False)
-            if solution.result is Result.INTERRUPTED:
-                raise KeyboardInterrupt
+            solution = solved(problem, start)
             pool.add(solution)
             if float(solution.value) < float(best.value) * (1 - _SAME_VALUE):
                 improved = True
                 break
-
-
-def _random_kind(problem: Problem, i: int) -> tuple[str, tuple[int | None, float]]:
-    """Rank (None: full) and scale of the i-th random start."""
-    top = min(problem.labels.num_classes, *problem.widths) - 1
-    scale = _SCALES[(i // 2) % len(_SCALES)]
-    if i % 2 == 0 or top < 1:
-        return f"random, scale {scale:g}", (None, scale)
-    rank = 1 + (i // 2) % top
-    return f"rank {rank}, scale {scale:g}", (rank, scale)
-
-
-def _start(problem: Problem, kind, *, key: PRNGKeyArray) -> Params:
-    """The start that a line of the plan describes."""
-    if not isinstance(kind, tuple):
-        return start_from_logits(problem, kind, key=key)
-    rank, scale = kind
-    if rank is None:
-        start = random_start(problem, key=key)
-        return problem.projected(
-            Params(tuple(scale * W for W in start.weights), scale * start.features, start.bias)
-        )
-    # logits between unit vectors: each class is largest at itself whatever the rank
-    vectors = _generator(key).standard_normal((rank, problem.labels.num_classes))
-    vectors /= np.linalg.norm(vectors, axis=0)
-    return start_from_logits(
-        problem, 4 * scale * vectors.T @ vectors, key=jax.random.fold_in(key, 0), noise=1e-2
-    )
-
-
-def _column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
-    """Logits (K, C) by column, from those or from (K, K) by class."""
-    targets = np.asarray(problem.labels.targets, dtype=np.float64)
-    K, C = targets.shape
-    require_finite(name, logits)
-    require(
-        np.shape(logits) in ((K, C), (K, K)),
-        f"`{name}` must have shape {(K, C)} or {(K, K)}",
-        np.shape(logits),
-    )
-    array = np.asarray(logits, dtype=np.float64)
-    return array if C in (K, array.shape[1]) else array @ targets
-
-
-def _check_free(problem: Problem) -> None:
-    require_instance("problem", problem, Problem)
-    require_minimum(problem, "a search")
-    for name, domain in problem.domains.items():
-        require(
-            not domain.nonnegative,
-            f"`problem.{name}` must have no bounds on entries for a search",
-            domain,
-        )
-    require(not problem.frozen, "`problem` must have free weights for a search", "frozen weights")
-    require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")

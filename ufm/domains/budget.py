@@ -115,6 +115,9 @@ class Budget(AbstractDomain):
     def start(self, vectors: Vectors) -> Vectors:
         return vectors * (INSIDE / jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2)))
 
+    def scaled(self, factor: float) -> AbstractDomain:
+        return eqx.tree_at(lambda domain: domain.energy, self, self.energy * factor**2)
+
     def common_length(self, masses) -> float | None:
         # only where longer vectors pay for all their samples do equal ones have the budget in equal
         # parts

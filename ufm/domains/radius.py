@@ -44,6 +44,9 @@ class AbstractRadius(AbstractDomain):
     def redundant(self, number: int) -> int:
         return number
 
+    def scaled(self, factor: float) -> AbstractDomain:
+        return eqx.tree_at(lambda domain: domain.radius, self, self.radius * factor)
+
     def common_length(self, masses) -> float | None:
         radius = np.broadcast_to(np.asarray(self.radius, np.float64), np.shape(masses))
         return float(radius[0]) if np.ptp(radius) == 0 else None
