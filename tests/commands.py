@@ -20,7 +20,7 @@ def help_without(module: str, heavy: set[str]) -> str:
     `heavy`."""
     script = (
         "import runpy, sys\n"
-        f"sys.argv = [{module!r}, '--help']\n"
+        f"sys.argv = [{module + '/__main__.py'!r}, '--help']\n"
         f"try:\n    runpy.run_module({module!r}, run_name='__main__')\n"
         "except SystemExit as stop:\n    assert stop.code == 0\n"
         f"heavy = set({sorted(heavy)!r}) & set(sys.modules)\n"

@@ -60,9 +60,7 @@ def name_of(row: str) -> str:
 
 def public_functions() -> dict[str, Callable]:
     """Everything public that takes arguments, by its dotted name."""
-    found = {
-        name: getattr(ufm, name) for name in ufm.__all__ if not inspect.ismodule(getattr(ufm, name))
-    }
+    found = {name: getattr(ufm, name) for name in ufm.__all__ if callable(getattr(ufm, name))}
     short = {id(value) for value in found.values()}
     for space in table.NAMESPACES:
         module = getattr(ufm, space)

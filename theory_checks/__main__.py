@@ -1,9 +1,15 @@
-"""`python -m theory_checks`: the command line of `theory_checks.engine.command`."""
+"""`ufm-checks` or `python -m theory_checks`: the commands of `theory_checks.engine.command`."""
 
 import sys
 
 from theory_checks.engine.command import main
 from ufm._command import run
 
+
+def script() -> int:
+    """The command `ufm-checks`."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(script())

@@ -1,4 +1,4 @@
-"""`python -m ufm`: solve one problem and judge it, or run a sweep into a store.
+"""`ufm`, or `python -m ufm`: solve one problem and judge it, or run a sweep into a store.
 
 Exit status: 0 solved, and it agrees with the closed form where there is one; 1 not converged, or it
 does not agree, or a lane of the sweep failed; 2 bad input; 130 after Ctrl-C (the store of a sweep
@@ -15,18 +15,20 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ufm._command import keep_compiled_programs, path_argument, run
+from ufm._command import add_version, keep_compiled_programs, path_argument, run, started_as
+from ufm._version import __version__
 from ufm.command_line import catalogue, settings
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line. Nothing heavy is imported until it has been parsed."""
     top = argparse.ArgumentParser(
-        prog="python -m ufm",
+        prog=started_as("ufm", module="ufm"),
         description="Unconstrained features models: solve one problem, or sweep over many.",
         epilog="Exit status: 0 solved and in agreement, 1 not converged or in disagreement, 2 bad "
         "input, 130 interrupted.",
     )
+    add_version(top)
     commands = top.add_subparsers(dest="command", required=True)
     solve = commands.add_parser(
         "solve",
@@ -200,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
-        print(f"python -m ufm {options.command}: {error}", file=sys.stderr)
+        print(f"{started_as('ufm', module='ufm')} {options.command}: {error}", file=sys.stderr)
         return 2
 
 
@@ -371,16 +373,10 @@ def _summary(dataset) -> dict[str, Any]:
 
 
 def _environment(dtype) -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
     import jax
 
-    try:
-        ours = version("ufm")
-    except PackageNotFoundError:
-        ours = "not installed"
     return {
-        "ufm": ours,
+        "ufm": __version__,
         "jax": jax.__version__,
         "backend": jax.default_backend(),
         "dtype": str(dtype),
@@ -401,5 +397,10 @@ def _plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def script() -> int:
+    """The command `ufm`."""
+    return run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(script())

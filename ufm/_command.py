@@ -14,6 +14,8 @@ import tempfile
 import unicodedata
 from collections.abc import Callable
 
+from ufm._version import __version__
+
 # What a terminal that has no such character is shown; others lose their accents, or become their
 # code.
 _WORDS = {
@@ -98,6 +100,17 @@ def path_argument(text: str) -> str:
             "must be the name of a file or folder; got '' (is a variable of the shell not set?)"
         )
     return text
+
+
+def started_as(script: str, *, module: str) -> str:
+    """What a user typed to start a command: its `script`, or Python with its `module`."""
+    typed = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    return script if typed == script else f"python -m {module}"
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Let a command be asked for its version."""
+    parser.add_argument("--version", action="version", version=f"ufm {__version__}")
 
 
 def keep_compiled_programs() -> str | None:

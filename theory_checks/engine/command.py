@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from theory_checks.engine.options import parsed
+from theory_checks.engine.options import parsed, typed_as
 
 
 def main(argv: list[str] | None = None, *, registry=None) -> int:
@@ -29,9 +29,15 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
         if problem := problem_with(options):
             print(problem, file=sys.stderr)
             return 2
+    if options.command in ("report", "all"):
+        from theory_checks.engine.results import without_typesetting
+
+        if problem := without_typesetting():
+            print(f"{options.command}: {problem}", file=sys.stderr)
+            return 2
     if options.source is not None:
         return _rendered_again(options)
-    options.typed = shlex.join(["python", "-m", "theory_checks", *argv])
+    options.typed = f"{typed_as()} {shlex.join(argv)}".rstrip()
     configure = None
     if options.command != "list":
         quick = options.command in ("run", "report") and not options.full
@@ -44,7 +50,7 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
     checks = registry.matching(options.pattern)
     if not checks:
         print(
-            f"no check matches {options.pattern!r}; see: python -m theory_checks list",
+            f"no check matches {options.pattern!r}; see: {typed_as()} list",
             file=sys.stderr,
         )
         return 2
@@ -182,7 +188,7 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
     width = max((len(command) for command, _ in found), default=0)
     starts = ["next: ", *[" " * 6] * len(found)]
     return [
-        f"{start}python -m theory_checks {command:<{width}}  {why}"
+        f"{start}{typed_as()} {command:<{width}}  {why}"
         for start, (command, why) in zip(starts, found, strict=False)
     ]
 
@@ -195,7 +201,7 @@ def _rendered_again(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    from theory_checks.engine import files, html_report, results
+    from theory_checks.engine import files, results
 
     if options.command == "figures" and options.source.endswith(".npz"):
         from theory_checks.engine.figures import command
@@ -219,6 +225,8 @@ def _rendered_again(options: argparse.Namespace) -> int:
         for line in lacking:
             print(line, file=sys.stderr)
         return 1 if lacking else 0
+    from theory_checks.engine import html_report
+
     print("\n".join(html_report.write_document(options.out, document)))
     return 0
 

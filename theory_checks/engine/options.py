@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import argparse
 
-from ufm._command import path_argument
+from ufm._command import add_version, path_argument, started_as
 
 _COMMANDS = ("run", "report", "figures", "all", "list")
 
 
 def parsed(argv: list[str]) -> argparse.Namespace:
     """The options, every one of them whatever the command; without a command `run` is meant."""
-    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
         argv = ["run", *argv]
     return parser().parse_args(argv)
+
+
+def typed_as() -> str:
+    """The command as it was typed, which messages repeat."""
+    return started_as("ufm-checks", module="theory_checks")
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
-        prog="python -m theory_checks",
+        prog=typed_as(),
         description="Check published theorems against direct minimisation: a line a theorem.",
         epilog="Without a command, `run` is meant: its options may follow directly. Exit status: 0 "
         "all as it should be, 1 a theorem"
         " fails or was not decided, 2 bad input, 130 interrupted.",
     )
+    add_version(top)
     # what the commands that lack an option have in its place
     top.set_defaults(
         out=None,

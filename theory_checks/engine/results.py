@@ -53,6 +53,15 @@ def without_place(options: argparse.Namespace) -> str | None:
     return None
 
 
+def without_typesetting() -> str | None:
+    """Why no page can be written here; None where one can."""
+    try:
+        from theory_checks.engine import html_report  # noqa: F401
+    except ModuleNotFoundError as error:
+        return f"a page needs the extra `ufm[report]`: there is no {error.name}"
+    return None
+
+
 def write_page(
     folder: str | os.PathLike, rows: Sequence[Row], document: Mapping[str, Any]
 ) -> list[str]:

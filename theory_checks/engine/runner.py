@@ -15,12 +15,13 @@ from collections.abc import Callable, Generator, Iterable
 from importlib import metadata
 from typing import Any
 
+import ufm
 from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.proofs import Proof, enclosed, proofs_of, width_claims
 from theory_checks.engine.registry import Case, Check, Setting, Verdict
 
-_PACKAGES = ("ufm", "jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
+_PACKAGES = ("jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -277,7 +278,7 @@ def measured_with() -> dict[str, Any]:
     """What a reader needs to repeat a measurement: dtype, device, versions."""
     import jax
 
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "ufm": ufm.__version__}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)

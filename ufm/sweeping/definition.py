@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jax
@@ -47,14 +46,6 @@ def definition(grid: Grid, groups: Sequence[Group], *rest) -> str:
         take((group.problems, group.which, group.lanes))
     take(rest)
     return digest.hexdigest()
-
-
-def installed() -> str:
-    """The version of ufm."""
-    try:
-        return version("ufm")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def planned(

@@ -23,6 +23,7 @@ from ufm._validate import (
     require_path,
     require_whole,
 )
+from ufm._version import __version__
 from ufm.batch.executor import checked_devices, threads_like_this, worker_count
 from ufm.flows import flow_batch
 from ufm.flows.integrate import checked_times
@@ -32,7 +33,7 @@ from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
 from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable, scalar_metrics
 from ufm.sweeping.dataset import counted, dataset_of
-from ufm.sweeping.definition import definition, installed, planned, probe, require_probed
+from ufm.sweeping.definition import definition, planned, probe, require_probed
 from ufm.sweeping.grid import Group, chunks_of, describe, grid_of, groups_of
 from ufm.sweeping.store import FORMAT, Store
 from ufm.sweeping.work import Work
@@ -172,7 +173,7 @@ def sweep(
     chunks = chunks_of(groups, sizes)
     manifest = {
         "format": FORMAT,
-        "ufm": installed(),
+        "ufm": __version__,
         "jax": jax.__version__,
         "dtype": str(dtype),
         "backend": devices[0].platform,

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import ufm
 from tests.commands import as_a_user, help_without
 from theory_checks.engine import command, files, listing, runner, terminal
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
@@ -295,7 +296,7 @@ def test_what_does_not_hold_is_said_again_with_its_numbers(capsys):
     ]
     assert closing[7] == "3 theorems, 3 cases: 1 fails, 1 not decided, 1 holds"
     assert re.fullmatch(r"\d+ s by the clock, \d+ s of CPU, 1 process", closing[8])
-    assert closing[9].startswith("float64 on cpu; ufm 0.1.0, jax ")
+    assert closing[9].startswith(f"float64 on cpu; ufm {ufm.__version__}, jax ")
     assert closing[10].split("  ")[0] == "next: python -m theory_checks run -k one/missed -v"
 
 
