@@ -32,7 +32,7 @@ FLOORS = (
     ("ufm.batch",),
     ("ufm.tolerances", "ufm._numerics", "ufm._named"),
     ("ufm.labels",),
-    ("ufm.losses", "ufm.frames", "ufm.domains"),
+    ("ufm.losses", "ufm.frames", "ufm.domains", "ufm.maps"),
     ("ufm.model",),
     ("ufm.solution",),
     ("ufm.optima", "ufm.certificates", "ufm.metrics"),

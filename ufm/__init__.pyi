@@ -7,6 +7,7 @@ from . import flows as flows
 from . import frames as frames
 from . import labels as labels
 from . import losses as losses
+from . import maps as maps
 from . import metrics as metrics
 from . import model as model
 from . import optima as optima

@@ -49,6 +49,8 @@ class AbstractNamed(eqx.Module):
 
 def _shown(value) -> str:
     """A parameter in a message: numbers while they are few and known, else the shape."""
+    if value is None or isinstance(value, str):
+        return repr(value)
     array = concrete(value)
     if array is None:
         return "traced"

@@ -92,7 +92,7 @@ class Solution(eqx.Module):
     @property
     def logits(self) -> Float[Array, "K C"]:
         """Z = W_M … W_1 H + b 1ᵀ at the solution, one column per column of the labels."""
-        return self.params.logits
+        return self.problem.logits(self.params)
 
     @property
     def result(self) -> Result:

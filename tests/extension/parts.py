@@ -1,6 +1,6 @@
-"""What whoever writes a paper next year would define.
+"""What whoever writes a paper next year would define, without touching `ufm`.
 
-a loss, a domain and a closed form, without touching `ufm`.
+A loss, a domain, a map, a label family, a metric and a closed form.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 
 import ufm
 from ufm.domains import AbstractDomain
+from ufm.labels import AbstractLabels
+from ufm.maps import AbstractMap
 from ufm.optima.forms import AbstractForm, Hypothesis, product_optimum
 
 
@@ -65,6 +67,65 @@ class Pinned(AbstractDomain):
         # has to cancel
         multiplier = -slope[0]
         return jnp.zeros_like(slope).at[0].set(multiplier), self.value * jnp.sum(multiplier)
+
+
+class Neighbours(AbstractMap):
+    r"""$Z = W H A$ with $A = (1-a) I + a P$, P the shift by one column: a graph convolution on a
+    ring."""
+
+    name: ClassVar[str] = "neighbours"
+    linear: ClassVar[bool] = True
+
+    share: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def _mixed(self, columns, share, steps):
+        return (1 - share) * columns + share * jnp.roll(columns, steps, axis=1)
+
+    def logits(self, weights, features):
+        return self._mixed(weights[0] @ features, self.share, 1)
+
+    def of_sizes(self, sizes):
+        return self._mixed(sizes, jnp.abs(self.share), 1)
+
+    def pulled_back(self, slopes):
+        return self._mixed(slopes, self.share, -1)
+
+    def pulled_sizes(self, sizes):
+        return self._mixed(sizes, jnp.abs(self.share), -1)
+
+
+class NotItsAdjoint(Neighbours):
+    """The same, shifted the wrong way on the way back."""
+
+    name: ClassVar[str] = "neighbours, wrongly"
+
+    def pulled_back(self, slopes):
+        return self._mixed(slopes, self.share, 1)
+
+
+class Confused(AbstractLabels):
+    r"""One column a class, whose target is $(1-\rho_k)\,e_k + \rho_k\,e_{k+1}$: labellers who take
+    a class for the next one with a rate of its own. Held as the rates."""
+
+    rates: Float[Array, " K"]
+    masses: Float[Array, " K"]
+    weights: Float[Array, " K"] | None = None
+
+    @property
+    def num_classes(self):
+        return len(self.rates)
+
+    @property
+    def targets(self):
+        own = jnp.diag(1 - self.rates)
+        return own + jnp.roll(jnp.diag(self.rates), 1, axis=0)
+
+
+def longest_over_shortest(problem: ufm.Problem, params: ufm.Params):
+    """The ratio of the longest to the shortest class mean: a metric of one's own."""
+    means = ufm.labels.collapse(problem.labels, problem.head(params).features)
+    lengths = jnp.linalg.norm(means, axis=0)
+    return jnp.max(lengths) / jnp.min(lengths)
 
 
 class NothingIsLearned(AbstractForm):

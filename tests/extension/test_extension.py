@@ -1,4 +1,4 @@
-"""A loss, a domain and a form from outside work with every verb of the library, as its own do."""
+"""Parts from outside work with every verb of the library, as its own do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import ufm
-from tests.extension.parts import LogCosh, NothingIsLearned, Pinned, WronglyScaled
+from tests.extension.parts import (
+    Confused,
+    LogCosh,
+    Neighbours,
+    NothingIsLearned,
+    NotItsAdjoint,
+    Pinned,
+    WronglyScaled,
+    longest_over_shortest,
+)
 from ufm.__main__ import main
 from ufm.domains import Ball, Sphere
 
@@ -158,3 +167,108 @@ def test_a_form_is_confirmed_and_a_wrong_one_refuted():
             assert form.name in str(ufm.theory(problem))
         finally:
             ufm.forms.forget(form)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{}, {"bias": "free"}, {"features": Ball(0.5), "classifier": Sphere(1.0)}],
+    ids=["decay", "free-bias", "domains"],
+)
+def test_a_map_with_a_lift_is_certified(parts):
+    problem = make(map=Neighbours(0.3), **parts)
+    solution = solved(problem)
+    certificate = ufm.certify(problem, solution.params)
+    assert certificate.valid
+    assert float(certificate.gap) <= 1e-10
+    # away from the optimum the bound still holds
+    start = ufm.solvers.random_start(problem, key=jax.random.key(1))
+    assert float(ufm.certify(problem, start).lower_bound) <= float(solution.value) * (1 + 1e-12)
+
+
+def test_a_ring_is_undone_by_features_that_undo_it():
+    """A is invertible: with the anchor H_0 A⁻¹ in place of H_0 and no decay of W H beside it, the
+    fit is that of the linear model. Here as a change of variables of the fit alone."""
+    problem, plain = make(map=Neighbours(0.3)), make()
+    point = ufm.solvers.random_start(problem, key=jax.random.key(2))
+    A = 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1)
+    turned = ufm.Params(point.weights, point.features @ A)
+    np.testing.assert_allclose(problem.logits(point), plain.logits(turned), rtol=1e-13)
+
+
+def test_a_map_that_is_wrong_about_its_adjoint_certifies_nothing():
+    problem = make(map=NotItsAdjoint(0.3))
+    certificate = ufm.certify(problem, solved(problem).params)
+    assert not certificate.valid
+    assert not certificate.closes()
+
+
+def test_a_map_takes_part():
+    problem = make(map=Neighbours(0.3))
+    assert "neighbours" in ufm.theory(problem).about
+    with pytest.raises(ufm.NoClosedForm, match="needs linear layers; got neighbours"):
+        ufm.closed_form(problem)
+    with pytest.raises(ValueError, match="must be the product of the factors for a proof"):
+        ufm.prove(problem, solved(problem).params)
+    data = ufm.sweep(
+        lambda share: make(map=Neighbours(share)),
+        over={"share": [0.0, 0.3]},
+        key=jax.random.key(0),
+        progress=False,
+    )
+    assert np.all(np.asarray(data["gap"]) <= 1e-10)
+    # without neighbours it is the linear model
+    np.testing.assert_allclose(data["value"][0], solved(make()).value, rtol=1e-12)
+    trajectory = ufm.flow(problem, ts=[0.0, 1.0, 10.0], key=jax.random.key(0))
+    assert np.all(np.diff(np.asarray(trajectory.value)) < 0)
+    assert np.isfinite(ufm.measure(solved(problem)).nc2_gof_features)
+
+
+def confused(rates=(0.0, 0.1, 0.3)):
+    return Confused(np.asarray(rates) + jax.numpy.zeros(3), jax.numpy.asarray(COUNTS, float))
+
+
+def test_a_label_family_is_solved_certified_and_predicted():
+    problem = make().replace(labels=confused())
+    twin = make().replace(labels=ufm.labels.written_out(confused()))
+    solution = solved(problem)
+    np.testing.assert_allclose(solution.value, solved(twin).value, rtol=1e-13)
+    assert float(ufm.certify(problem, solution.params).gap) <= 1e-10
+    squares = problem.replace(loss=ufm.MeanSquaredError())
+    assert ufm.compare(solved(squares), ufm.closed_form(squares)).ok
+    assert float(ufm.prove(problem, solution.params).relative_width) <= 1e-8
+    data = ufm.sweep(
+        lambda rate: make().replace(labels=confused((0.0, 0.1, rate))),
+        over={"rate": [0.1, 0.3]},
+        key=jax.random.key(0),
+        progress=False,
+    )
+    np.testing.assert_allclose(data["value"][1], solution.value, rtol=1e-12)
+    wrong = confused((0.0, 0.1, 1.3))
+    with pytest.raises(ValueError, match=r"`labels.targets` must be >= 0 for cross-entropy"):
+        make().replace(labels=wrong)
+
+
+def test_another_rate_is_not_another_compilation():
+    traces = []
+
+    @jax.jit
+    def value(problem, point):
+        traces.append(1)
+        return ufm.model.objective(problem, point)
+
+    point = ufm.solvers.random_start(make(), key=jax.random.key(0))
+    for rate in (0.1, 0.2):
+        value(make().replace(labels=confused((0.0, 0.1, rate))), point)
+        value(make(map=Neighbours(rate)), point)
+    assert len(traces) == 2
+
+
+def test_a_metric_is_observed_along_a_flow():
+    problem = make()
+    observed = {"lengths": longest_over_shortest}
+    trajectory = ufm.flow(
+        problem, ts=[0.0, 1.0, 100.0], key=jax.random.key(0), observables=observed
+    )
+    lengths = np.asarray(trajectory.observables["lengths"])
+    assert lengths.shape == (3,)
+    np.testing.assert_allclose(lengths[-1], longest_over_shortest(problem, trajectory.final))

@@ -103,6 +103,8 @@ WITHOUT_ARGUMENTS = (
     "CrossEntropy",
     "MeanSquaredError",
     "domains.AbstractDomain",
+    "maps.AbstractMap",
+    "maps.Product",
     "domains.Nonnegative",
     "domains.Real",
     "forms.known",
@@ -140,6 +142,7 @@ NAMESPACES = (
     "labels",
     "laws",
     "losses",
+    "maps",
     "metrics",
     "model",
     "observables",
@@ -313,6 +316,8 @@ ROWS: dict[str, dict[str, Argument]] = {
         "fixed_weights": optional(only((np.ones((3, 3)),))),
         "features": only(ufm.domains.Real()),
         "classifier": only(ufm.domains.Real()),
+        "activation": optional(only("relu")),
+        "map": only(ufm.maps.Product()),
     },
     "check_loss": {
         "loss": loss,
@@ -326,6 +331,7 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "losses.Focal": {"gamma": weight(2.0)},
     "domains.Ball": {"radius": number(2.0)},
+    "maps.Activated": {"activation": only("leaky_relu"), "parameter": optional(weight(0.1))},
     "domains.Sphere": {"radius": number(2.0)},
     "domains.Budget": {
         "energy": number(2.0),

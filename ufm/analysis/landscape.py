@@ -16,7 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import require, require_instance
-from ufm.model import Params, Problem, check_params, require_decay, require_whole_logits
+from ufm.model import (
+    Params,
+    Problem,
+    check_params,
+    require_decay,
+    require_product,
+    require_whole_logits,
+)
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
@@ -99,6 +106,7 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
     require_instance("problem", problem, Problem)
+    require_product(problem, "a Hessian spectrum, whose symmetric zeros are counted")
     require_whole_logits(problem, "a Hessian (of chunks there are first derivatives only)")
     require_decay(problem, "decay-weighted coordinates")
     for name, domain in problem.domains.items():
@@ -146,9 +154,9 @@ def classify(problem: Problem, params: Params) -> Classification:
 
 
 def product_spectrum(problem: Problem, params: Params) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Singular value decomposition (U, s, Vᵀ) of $W_M\cdots W_1 H\,\mathrm{diag}(\sqrt m)$, on the
-    host."""
-    product = np.asarray(params.classifier) @ np.asarray(params.features)
+    r"""Singular value decomposition (U, s, Vᵀ) of the logits without bias, $W_M\cdots
+    W_1 H\,\mathrm{diag}(\sqrt m)$ of linear layers, on the host."""
+    product = np.asarray(problem.map.logits(params.weights, params.features))
     return np.linalg.svd(
         product * np.sqrt(np.asarray(problem.labels.masses))[None, :], full_matrices=False
     )

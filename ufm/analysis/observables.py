@@ -48,7 +48,7 @@ def _checked(observable: Callable) -> Callable:
 @_checked
 def loss(problem: Problem, params: Params) -> Float[Array, ""]:
     r"""The fitting part of the objective, the mean loss $\sum_c \omega_c\,\ell(z_c, q_c)$."""
-    return fit(problem, params.logits)
+    return fit(problem, problem.logits(params))
 
 
 @_checked
@@ -74,14 +74,16 @@ def gradient_norm(problem: Problem, params: Params) -> Float[Array, ""]:
 @_checked
 def classifier_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
     """Singular values of the classifier W_M … W_1, largest first, r = min(K, d_1)."""
-    return singular_values(params.classifier)
+    head = problem.head(params)
+    return singular_values(head.classifier)
 
 
 @_checked
 def logits_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
     r"""Singular values of $W H \sqrt{\mathrm{diag}(m)}$, the logits of all samples without bias,
     largest first, r = min(K, C)."""
-    return singular_values(params.classifier @ _by_samples(problem, params))
+    head = problem.head(params)
+    return singular_values(head.classifier @ _by_samples(problem, head))
 
 
 @_checked
@@ -138,52 +140,58 @@ def alignment(problem: Problem, params: Params) -> Float[Array, ""]:
     $\bar M_k = \sqrt{n_k}\,\bar h_k$. NaN where either is zero. For balanced classes it is 1 minus
     half the squared `nc3_self_duality`.
     """
-    means = (
-        collapse(problem.labels, params.features) * jnp.sqrt(problem.labels.class_counts)[None, :]
-    )
-    return jnp.sum(normalised(params.classifier) * normalised(means).T)
+    head = problem.head(params)
+    means = collapse(problem.labels, head.features) * jnp.sqrt(problem.labels.class_counts)[None, :]
+    return jnp.sum(normalised(head.classifier) * normalised(means).T)
 
 
 @_checked
 def nc1_pinv(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.metrics.nc1_pinv` of the features."""
-    return metrics.nc1_pinv(params.features, problem.labels)
+    head = problem.head(params)
+    return metrics.nc1_pinv(head.features, problem.labels)
 
 
 @_checked
 def nc1_trace_ratio(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.metrics.nc1_trace_ratio` of the features."""
-    return metrics.nc1_trace_ratio(params.features, problem.labels)
+    head = problem.head(params)
+    return metrics.nc1_trace_ratio(head.features, problem.labels)
 
 
 @_checked
 def cdnv(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.metrics.cdnv` of the features."""
-    return metrics.cdnv(params.features, problem.labels)
+    head = problem.head(params)
+    return metrics.cdnv(head.features, problem.labels)
 
 
 @_checked
 def nc2_etf(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.metrics.nc2_etf` of the class means, centred."""
-    return metrics.nc2_etf(moments(params.features, problem.labels).gram(centre=True))
+    head = problem.head(params)
+    return metrics.nc2_etf(moments(head.features, problem.labels).gram(centre=True))
 
 
 @_checked
 def nc2_orthogonal(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.metrics.nc2_orthogonal` of the class means, as they are."""
-    return metrics.nc2_orthogonal(moments(params.features, problem.labels).gram(centre=False))
+    head = problem.head(params)
+    return metrics.nc2_orthogonal(moments(head.features, problem.labels).gram(centre=False))
 
 
 @_checked
 def nc3_self_duality(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.metrics.nc3_self_duality` of features and classifier, the means as they are."""
-    return metrics.nc3_self_duality(params.features, problem.labels, params.classifier)
+    head = problem.head(params)
+    return metrics.nc3_self_duality(head.features, problem.labels, head.classifier)
 
 
 @_checked
 def nc4_agreement(problem: Problem, params: Params) -> Float[Array, ""]:
     """`ufm.metrics.nc4_agreement` of features, classifier and bias."""
-    return metrics.nc4_agreement(params.features, problem.labels, params.classifier, params.bias)
+    head = problem.head(params)
+    return metrics.nc4_agreement(head.features, problem.labels, head.classifier, head.bias)
 
 
 def _by_samples(problem: Problem, params: Params) -> Float[Array, "d C"]:

@@ -24,7 +24,7 @@ from ufm._validate import (
     require_key,
     require_nonnegative,
 )
-from ufm.model import Params, Problem, require_minimum
+from ufm.model import Params, Problem, require_minimum, require_product
 from ufm.solution import Result, Solution
 from ufm.solvers import minimise, random_start
 
@@ -51,6 +51,7 @@ def start_from_logits(
     Raises `ValueError` for logits that do not fit, λ = 0, frozen weights, an anchor.
     """
     check_free(problem)
+    require_product(problem, "a start from logits")
     require_key("key", key)
     require_nonnegative("noise", noise, shape=())
     Z = column_logits(problem, logits, name="logits")
@@ -97,7 +98,7 @@ def random_kind(problem: Problem, i: int) -> tuple[str, tuple[int | None, float]
     bounded = problem.depth == 1 and problem.logarithmic
     if bounded and i % 4 == 1:
         return "random, led from short lengths", _Led()
-    if bounded or i % 2 == 0 or top < 1:
+    if bounded or i % 2 == 0 or top < 1 or not problem.map.identity:
         return f"random, scale {scale:g}", (None, scale)
     rank = 1 + (i // 2) % top
     return f"rank {rank}, scale {scale:g}", (rank, scale)

@@ -168,7 +168,7 @@ def search(
                 )
             )
             bar.update(i + 1, f"best {float(pool.solutions[0].value):.9g}")
-        if truncate and problem.depth >= 2:
+        if truncate and problem.depth >= 2 and problem.map.identity:
             _truncate(problem, pool)
     except KeyboardInterrupt:
         if not pool.solutions:

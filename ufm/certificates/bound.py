@@ -105,6 +105,8 @@ def certify(
 
 def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
     """`ValueError` naming what keeps a problem from having a convex lift with a dual bound."""
+    words = "`problem.map` must be linear in the product of the factors for a certificate"
+    require(problem.map.linear, words, problem.map)
     only = "a certificate exists only for one linear layer (M = 1)"
     why = "the Schatten quasi-norm of a deeper product is not convex"
     require(
@@ -132,7 +134,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     weights = labels.column_weights
     params = with_best_bias(problem, params)
     value, rounding = objective(problem, params), objective_error(problem, params)
-    logits = params.logits
+    logits = problem.logits(params)
     losses, dual = loss_and_dual(loss, logits, labels.targets)
 
     gradient, bias_residual = dual, jnp.zeros_like(value)
@@ -170,7 +172,7 @@ def with_best_bias(problem: Problem, params: Params) -> Params:
     if problem.bias != "free":
         return params
     labels = problem.labels
-    bias = problem.loss.best_bias(params.logits, labels.targets, labels.column_weights)
+    bias = problem.loss.best_bias(problem.logits(params), labels.targets, labels.column_weights)
     return Params(
         weights=params.weights, features=params.features, bias=jnp.asarray(params.bias) + bias
     )
@@ -238,7 +240,34 @@ def _lifted_bound(problem: Problem, params: Params, point: _Point) -> _Bound:
     found = lifted(problem, params, point.dual, moved)
     bound = _at(problem, point, found.share, mean, hidden, found.ratio)
     rounded = found.slack + 4 * unit_roundoff(problem.dtype) * jnp.abs(found.rest)
-    return _Bound(bound.lower + found.rest - rounded, bound.ratio, bound.contradiction)
+    contradiction = bound.contradiction
+    if not problem.map.identity:
+        contradiction = jnp.maximum(contradiction, _not_adjoint(problem, params, point.dual))
+    return _Bound(bound.lower + found.rest - rounded, bound.ratio, contradiction)
+
+
+def _not_adjoint(problem: Problem, params: Params, dual: Float[Array, "K C"]) -> Float[Array, ""]:
+    """By how much a map contradicts what it says of its adjoint, in units of what rounding can
+    explain.
+
+    At the point, and at a product that has nothing to do with it.
+    """
+    the_map, V = problem.map, dual * problem.labels.column_weights[None, :]
+    X = params.classifier @ params.features
+    other = jnp.cos(jnp.arange(X.size, dtype=X.dtype)).reshape(X.shape)
+    unity = (jnp.eye(len(X), dtype=X.dtype),)
+    back, sizes = the_map.pulled_back(V), the_map.pulled_sizes(jnp.abs(V))
+    many = 8 * (terms_of_sum(X.size) + terms_of_sum(sum(problem.widths)) + 64)
+    worst = jnp.zeros((), X.dtype)
+    for product, logits in (
+        (X, the_map.logits(params.weights, params.features)),
+        (other, the_map.logits(unity, other)),
+    ):
+        off = jnp.abs(jnp.sum(V * logits) - jnp.sum(back * product))
+        known = jnp.sum(jnp.abs(V) * the_map.of_sizes(jnp.abs(product)))
+        known = known + jnp.sum(sizes * jnp.abs(product)) + jnp.finfo(X.dtype).tiny
+        worst = jnp.maximum(worst, off / (unit_roundoff(X.dtype) * many * known))
+    return worst
 
 
 def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:

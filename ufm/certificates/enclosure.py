@@ -32,7 +32,14 @@ from ufm.certificates.dual_point import Data, DualPoint
 from ufm.certificates.exact_lift import Place, least
 from ufm.certificates.proposal import Proposal, propose
 from ufm.domains import AbstractDomain
-from ufm.model import Params, Problem, check_params, require_whole_logits, with_canonical_loss
+from ufm.model import (
+    Params,
+    Problem,
+    check_params,
+    require_product,
+    require_whole_logits,
+    with_canonical_loss,
+)
 
 # By so many bits balls may be finer than was asked, where the loss is that small.
 _SMALLEST = 4096
@@ -166,6 +173,7 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     With d below the rank of the convex optimum the enclosure holds and stays wide.
     """
     require_instance("problem", problem, Problem)
+    require_product(problem, "a proof")
     require_whole_logits(problem, "a proof (a bound by random vectors proves nothing)")
     problem = with_canonical_loss(problem)
     require_certifiable(problem)

@@ -17,6 +17,8 @@ stationary point. For nonnegative features negative entries of $V^\top D_a^{-1}V
 may be dropped, here and in S, and R only counts where it points into the domain: $\langle R,
 H'-H\rangle \ge \langle R^-, H'-H\rangle - \langle R^+, H\rangle$.
 
+A map that is linear in the product W H takes its adjoint of V in place of V.
+
 Frozen weights leave a sum over the columns, $\min_h \tfrac12 b_c\|h\|^2 + \langle g_c, h\rangle =
 -\|g_c\|^2/(2b_c)$ with $g = W^\top V + L$.
 
@@ -78,16 +80,19 @@ def lifted(
     `hidden`: by how much entries of the dual point are moved to where it is feasible for a free
     bias.
     """
-    hidden = hidden * problem.labels.column_weights[None, :]
-    return (
-        _frozen(problem, params, dual, hidden)
-        if problem.frozen
-        else _free(problem, params, dual, hidden)
-    )
+    weights = problem.labels.column_weights[None, :]
+    V, hidden = dual * weights, hidden * weights
+    if not problem.map.identity:
+        # the slopes in the product of the factors, whose entries are sums over columns
+        sizes = problem.map.pulled_sizes(jnp.abs(V))
+        many = len(V) + terms_of_sum(V.shape[1]) + 16
+        hidden = problem.map.pulled_sizes(hidden) + unit_roundoff(problem.dtype) * many * sizes
+        V = problem.map.pulled_back(V)
+    of_factors = _frozen if problem.frozen else _free
+    return of_factors(problem, params, dual, V, hidden)
 
 
-def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
-    V = dual * problem.labels.column_weights[None, :]
+def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     W, H = params.weights[0].T, params.features
     pull = _pull(problem, params, V)
     slope = W @ V if pull is None else W @ V + pull.slope
@@ -129,8 +134,7 @@ def _free(problem: Problem, params: Params, dual, hidden) -> Lifted:
     return Lifted(share, norm, rest, slack, multipliers, left)
 
 
-def _frozen(problem: Problem, params: Params, dual, hidden) -> Lifted:
-    V = dual * problem.labels.column_weights[None, :]
+def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     H, W = params.features, params.classifier
     unit, one = unit_roundoff(problem.dtype), jnp.ones((), problem.dtype)
     pull = _pull(problem, params, V) or Pull(jnp.zeros_like(H), jnp.zeros_like(one))

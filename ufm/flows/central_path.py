@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ufm._validate import concrete, require, require_finite, require_instance
 from ufm.flows.velocity import AbstractVelocity
 from ufm.labels import collapse
-from ufm.model import Params, Problem, check_params, require_unconstrained
+from ufm.model import Params, Problem, check_params, require_product, require_unconstrained
 from ufm.solvers.first_order import sample_gradient
 from ufm.solvers.start import random_start
 
@@ -144,6 +144,7 @@ def start_from_features(
 def check_path(problem: Problem, path: str) -> None:
     """`ValueError` unless the problem has the path."""
     _check_squared_error(problem, f"path='{path}'")
+    require_product(problem, f"path='{path}'")
     require_unconstrained(problem, f"path='{path}'")
     require(
         not problem.frozen,

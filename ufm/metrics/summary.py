@@ -167,14 +167,18 @@ def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metri
     lengths = reach / jnp.sqrt(
         jnp.where(lambda_H > 0, lambda_H * problem.labels.num_samples, jnp.inf)
     )
-    W = params.classifier
+    head = problem.head(params)
+    W = head.classifier
     classifier_floor = tolerance * jnp.max(norm(W, axis=1))
-    if not problem.frozen:
+    if not problem.map.identity:
+        # decay does not tell how long what enters a later layer is
+        lengths = jnp.zeros_like(lengths)
+    elif not problem.frozen:
         for lam, factor in zip(problem.lambda_W, params.weights, strict=True):
             at_zero = (lam > 0) & (jnp.sqrt(lam) * norm(factor) <= reach)
             classifier_floor = jnp.where(at_zero, jnp.inf, classifier_floor)
     labels = problem.labels
-    m = moments_of(params.features, labels.class_index, labels.masses, labels.num_classes, lengths)
+    m = moments_of(head.features, labels.class_index, labels.masses, labels.num_classes, lengths)
     return _measure(m, W, params.bias, classifier_floor, tolerance, rcond)
 
 

@@ -9,6 +9,7 @@ from ufm.model.requirements import check_params as check_params
 from ufm.model.requirements import require_decay as require_decay
 from ufm.model.requirements import require_minimum as require_minimum
 from ufm.model.requirements import require_plain as require_plain
+from ufm.model.requirements import require_product as require_product
 from ufm.model.requirements import require_shapes as require_shapes
 from ufm.model.requirements import require_smooth as require_smooth
 from ufm.model.requirements import require_unconstrained as require_unconstrained

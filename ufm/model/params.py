@@ -23,7 +23,7 @@ class Params(eqx.Module):
 
     @property
     def logits(self) -> Float[Array, "K C"]:
-        """Z = W_M … W_1 H + b 1ᵀ.
+        """Z = W_M … W_1 H + b 1ᵀ, of linear layers; `Problem.logits` knows of any other map.
 
         The product of the weights comes first: K <= C makes that the cheap order.
         """

@@ -34,10 +34,12 @@ from ufm.domains import AbstractDomain, Real
 from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
 from ufm.losses.base import require_loss
+from ufm.maps import AbstractMap, Activated, Product
 from ufm.model.blocks import Block, Blocks
 from ufm.model.params import Params
 
 _REAL = Real()
+_PRODUCT = Product()
 
 
 class Problem(eqx.Module):
@@ -52,7 +54,9 @@ class Problem(eqx.Module):
     "free" (not penalised) or the penalty λ_b > 0. `anchor` (d_1, C) and `beta` > 0 pull the
     features to given ones. `fixed_weights` (W_M, …, W_1) freezes the factors at these values, so
     that only features and bias are free. `features`, `classifier`: where the columns of H and the
-    rows of W_M may lie, domains such as `ufm.domains.Sphere(1.0)`; anywhere unless given. λ, β,
+    rows of W_M may lie, domains such as `ufm.domains.Sphere(1.0)`; anywhere unless given.
+    `activation`: what stands between the factors, "relu" or another of `ufm.maps.Activated`; `map`:
+    any other way from factors and features to logits, the product unless given. λ, β,
     masses, targets and radii may be traced: sweeping them does not recompile.
 
     λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms
@@ -74,6 +78,7 @@ class Problem(eqx.Module):
     fixed_weights: tuple[Float[Array, "_ _"], ...] | None
     features: AbstractDomain
     classifier: AbstractDomain
+    map: AbstractMap
     widths: tuple[int, ...] = eqx.field(static=True)
     bias: str | None = eqx.field(static=True)
 
@@ -91,6 +96,8 @@ class Problem(eqx.Module):
         fixed_weights=None,
         features: AbstractDomain = _REAL,
         classifier: AbstractDomain = _REAL,
+        activation: str | None = None,
+        map: AbstractMap = _PRODUCT,
     ):
         require_instance(
             "labels", labels, AbstractLabels, "ufm.Labels; see ufm.one_hot and ufm.soft"
@@ -100,6 +107,11 @@ class Problem(eqx.Module):
             require_instance(
                 name, domain, AbstractDomain, "a domain such as ufm.domains.Sphere(1.0)"
             )
+        require_instance("map", map, AbstractMap, 'a map such as ufm.maps.Activated("relu")')
+        if activation is not None:
+            words = "`activation` must not be given together with `map`, which has its own"
+            require(map.identity, words, map)
+            map = Activated(activation)
         loss.check_targets(labels)
         dtype = labels.dtype
         self.labels = labels
@@ -161,6 +173,9 @@ class Problem(eqx.Module):
             "freedom",
             classifier,
         )
+        self.map = map.fitted(labels.num_columns, dtype)
+        words = "`map` must be the product of the factors where labels are too large for all logits"
+        require(self.map.identity or self.chunk is None, words, map)
         self.fixed_weights = None
         if fixed_weights is not None:
             require_factors("fixed_weights", fixed_weights, M)
@@ -186,6 +201,7 @@ class Problem(eqx.Module):
                 else f"bias with λ_b={_numbers(self.lambda_b)[0]}"
             )
         parts += [f"{name}={domain}" for name, domain in self.domains.items() if domain.constrained]
+        parts += [str(self.map)] * (not self.map.identity)
         parts += ["frozen weights"] * self.frozen + ["anchored features"] * (
             self.anchor is not None
         )
@@ -226,9 +242,9 @@ class Problem(eqx.Module):
     def plain(self) -> bool:
         """Whether it is the unconstrained model with decay alone.
 
-        No domain, no anchor, no frozen weights.
+        No domain, no anchor, no frozen weights, no map but the product.
         """
-        return self.unconstrained and self.anchor is None and not self.frozen
+        return self.unconstrained and self.anchor is None and not self.frozen and self.map.identity
 
     @property
     def bounded(self) -> bool:
@@ -307,6 +323,20 @@ class Problem(eqx.Module):
         energy = jnp.dot(masses, labels.squares) / min(labels.num_classes, labels.num_columns)
         return jnp.exp(jnp.mean(jnp.log(lambdas))), jnp.sqrt(energy)
 
+    def logits(self, params: Params) -> Float[Array, "K C"]:
+        """Z at a point, bias included. Runs inside `jit`."""
+        if self.map.identity:
+            return params.logits
+        logits = self.map.logits(params.weights, params.features)
+        return logits if params.bias is None else logits + params.bias[:, None]
+
+    def head(self, params: Params) -> Params:
+        """The last linear layer with what enters it, of which the metrics of collapse speak."""
+        if self.map.identity:
+            return params
+        W, features = self.map.head(params.weights, params.features)
+        return Params((W,), features, params.bias)
+
     def free_part(self, params: Params) -> Params:
         """`params` without the frozen factors."""
         return (
@@ -370,6 +400,7 @@ _ARGUMENTS = (
     "fixed_weights",
     "features",
     "classifier",
+    "map",
 )
 
 

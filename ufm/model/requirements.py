@@ -114,6 +114,12 @@ def require_minimum(problem: Problem, purpose: str) -> None:
         require(len(absent) == 0, words, f"no target for class {', '.join(map(str, absent[:5]))}")
 
 
+def require_product(problem: Problem, purpose: str) -> None:
+    """`ValueError` for a map that is not the product of the factors, which `purpose` needs."""
+    words = f"`problem.map` must be the product of the factors for {purpose}"
+    require(problem.map.identity, words, problem.map)
+
+
 def require_whole_logits(problem: Problem, purpose: str) -> None:
     """`ValueError` where logits are taken a chunk at a time, which `purpose` does not cover."""
     words = f"`problem` must have logits that fit as a whole for {purpose}"
@@ -133,7 +139,9 @@ def require_smooth(problem: Problem, purpose: str) -> None:
 
 
 def require_plain(problem: Problem, purpose: str) -> None:
-    """`ValueError` for an anchor, frozen weights or a domain, which `purpose` does not cover."""
+    """`ValueError` for an anchor, frozen weights, a domain or a map, which `purpose` does not
+    cover."""
+    require_product(problem, purpose)
     require(
         problem.anchor is None, f"`problem` must have no feature anchor for {purpose}", "an anchor"
     )

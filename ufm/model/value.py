@@ -25,7 +25,7 @@ def objective(problem: Problem, params: Params) -> Float[Array, ""]:
     require_shapes(problem, params)
     if problem.chunk is not None:
         return fit_in_chunks(problem, params) + decay(problem, params)
-    return fit(problem, params.logits) + decay(problem, params)
+    return fit(problem, problem.logits(params)) + decay(problem, params)
 
 
 def fit(problem: Problem, logits: Float[Array, "K C"]) -> Float[Array, ""]:
@@ -72,8 +72,15 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
         sizes = jnp.abs(dual)
         # by so many roundings of rows_k columns_c, and of |b_k|, is z_kc off: no array of its own
         of_product = (terms + 2) * unit * jnp.sqrt(jnp.sum(features**2, axis=0))
-        pulled = (rows @ sizes) * of_product + of_bias @ sizes
-        curved = 2 * (jnp.sum(rows**2) * of_product**2 + jnp.sum(of_bias**2))
+        if problem.map.identity:
+            pulled = (rows @ sizes) * of_product + of_bias @ sizes
+            curved = 2 * (jnp.sum(rows**2) * of_product**2 + jnp.sum(of_bias**2))
+        else:
+            # (an activation is taken to stretch no difference by more than a linear map of it)
+            reached = problem.map.of_sizes(rows[:, None] * of_product[None, :])
+            moved = (1 + number / terms) * reached + of_bias[:, None]
+            pulled = jnp.sum(sizes * moved, axis=0)
+            curved = 2 * jnp.sum(moved**2, axis=0)
         of_loss = pulled + curved + problem.loss.value_error(logits, targets)
         return of_loss + unit * terms_of_sum(2 * number + 4) * jnp.abs(losses)
 
@@ -85,7 +92,7 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
     of_decay = unit * terms_of_sum(size + 2 * number + 8) * decay(problem, params)
     if problem.chunk is not None:
         return over_chunks(problem, params, body, jnp.zeros((), problem.dtype)) + of_decay
-    errors = of_columns(params.features, params.logits, labels.targets)
+    errors = of_columns(params.features, problem.logits(params), labels.targets)
     return jnp.dot(labels.column_weights, errors) + of_decay
 
 

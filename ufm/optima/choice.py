@@ -78,9 +78,10 @@ def no_form(facts: Facts) -> NoClosedForm:
 def what_works(facts: Facts) -> tuple[str, ...]:
     """What the library can do for a problem without a closed form."""
     frozen, free = facts.frozen, facts.features == "real"
-    bounded = (facts.M == 1 or frozen) and facts.loss.convex
+    linear = facts.map == "linear"
+    bounded = (facts.M == 1 or frozen) and facts.loss.convex and linear
     certified = bounded and facts.unconstrained and not frozen and not facts.anchored
-    deep = facts.M > 1 and facts.loss.name == "cross-entropy" and facts.balanced and free
+    deep = linear and facts.M > 1 and facts.loss.name == "cross-entropy" and facts.balanced and free
     given = (
         ("ufm.minimise", True),
         ("ufm.search", not certified and not frozen and free),
@@ -90,9 +91,9 @@ def what_works(facts: Facts) -> tuple[str, ...]:
             "ufm.laws.etf_branch and ufm.laws.deep_candidates",
             deep and not frozen and not facts.anchored,
         ),
-        ("ufm.solvers.fit_features", frozen and facts.loss.convex and free),
-        ("ufm.channels", frozen and facts.loss.name == "cross-entropy" and free),
-        ("ufm.perturbation", facts.anchored and facts.loss.least_squares),
+        ("ufm.solvers.fit_features", linear and frozen and facts.loss.convex and free),
+        ("ufm.channels", linear and frozen and facts.loss.name == "cross-entropy" and free),
+        ("ufm.perturbation", linear and facts.anchored and facts.loss.least_squares),
     )
     return tuple(name for name, works in given if works)
 

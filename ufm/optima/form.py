@@ -7,17 +7,19 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from ufm.optima.facts import Facts
-from ufm.optima.hypotheses import Hypothesis
+from ufm.optima.hypotheses import LINEAR, Hypothesis, of_map
 from ufm.optima.optimum import Optimum
 
 
 class AbstractForm(abc.ABC):
     """A theorem that gives the global optimum of some problems.
 
-    `name`: what it is about, in a few words. `source`: who proved it.
+    `name`: what it is about, in a few words. `source`: who proved it. `maps`: the names of the maps
+    that it speaks about, the product of linear layers unless it says otherwise.
     """
 
     name: ClassVar[str]
+    maps: ClassVar[tuple[str, ...]] = LINEAR
     source: ClassVar[str]
 
     @abc.abstractmethod
@@ -37,8 +39,8 @@ class AbstractForm(abc.ABC):
 
     def holds(self, facts: Facts) -> bool:
         """Whether all hypotheses hold; none is asked after one that does not."""
-        return all(hypothesis.holds for hypothesis in self.accepts(facts))
+        return all(hypothesis.holds for hypothesis in of_map(self, facts))
 
     def failing(self, facts: Facts) -> tuple[Hypothesis, ...]:
         """The hypotheses that fail."""
-        return tuple(hypothesis for hypothesis in self.accepts(facts) if not hypothesis.holds)
+        return tuple(hypothesis for hypothesis in of_map(self, facts) if not hypothesis.holds)

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from ufm.optima.facts import Facts, shown
 from ufm.optima.optimum import NoClosedForm
 
+# what a theorem speaks about unless it says otherwise: the product of linear layers
+LINEAR = ("linear",)
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -31,6 +34,19 @@ class Hypothesis:
 
     def __str__(self) -> str:
         return f"needs {self.needs}; got {self.got}"
+
+
+def of_map(theorem, facts: Facts) -> Iterator[Hypothesis]:
+    """The hypotheses of a theorem, after the one on the map, without which none makes sense.
+
+    `theorem`: a form, a statement or a rule, with the `maps` that it speaks about and `accepts`.
+    """
+    told = Hypothesis(
+        "map", facts.map in theorem.maps, f"{' or '.join(theorem.maps)} layers", facts.map, 8
+    )
+    yield told
+    if told.holds:
+        yield from theorem.accepts(facts)
 
 
 def require_all(hypotheses: Iterable[Hypothesis]) -> None:

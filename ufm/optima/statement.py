@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ufm.optima.facts import Facts
-from ufm.optima.hypotheses import Hypothesis
+from ufm.optima.hypotheses import LINEAR, Hypothesis, of_map
 
 # In the order in which `theory` lists them.
 KINDS = ("optimum", "threshold", "bound", "landscape", "candidate", "limit", "law")
@@ -30,10 +30,11 @@ class Statement:
     call: str
     accepts: Callable[[Facts], Iterable[Hypothesis]]
     says: Callable[[Facts], str]
+    maps: tuple[str, ...] = LINEAR
 
     def holds(self, facts: Facts) -> bool:
         """Whether all hypotheses hold."""
-        return all(hypothesis.holds for hypothesis in self.accepts(facts))
+        return all(hypothesis.holds for hypothesis in of_map(self, facts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +71,11 @@ class ThresholdRule:
     complete: bool
     accepts: Callable[[Facts], Iterable[Hypothesis]]
     find: Callable[[Facts], Iterable[Threshold]]
+    maps: tuple[str, ...] = LINEAR
 
     def holds(self, facts: Facts) -> bool:
         """Whether all hypotheses hold."""
-        return all(hypothesis.holds for hypothesis in self.accepts(facts))
+        return all(hypothesis.holds for hypothesis in of_map(self, facts))
 
 
 def whatever_decay(hypotheses: Iterable[Hypothesis]) -> Iterable[Hypothesis]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ufm.model import Problem
 from ufm.optima.facts import Facts, shown
 from ufm.optima.forms import known
-from ufm.optima.hypotheses import Hypothesis
+from ufm.optima.hypotheses import Hypothesis, of_map
 from ufm.optima.optimum import NoClosedForm
 from ufm.optima.statement import KINDS, Threshold
 from ufm.optima.statements import statements, threshold_rules
@@ -120,7 +120,7 @@ def theory(problem: Problem) -> Theory:
         )
     for statement in statements():
         failing = tuple(
-            hypothesis for hypothesis in statement.accepts(facts) if not hypothesis.holds
+            hypothesis for hypothesis in of_map(statement, facts) if not hypothesis.holds
         )
         if failing:
             silent.append(Silent(kind=statement.kind, name=statement.name, failing=failing))
@@ -180,7 +180,11 @@ def _about(facts: Facts) -> str:
     labels = "one-hot" if facts.one_hot else "soft"
     counts = f"class counts {shown(facts.class_counts)}" if facts.K <= 12 else f"N = {facts.N:g}"
     decays = f"λ = {shown(facts.decays)}"
-    extra = [facts.bias_words, *[facts.domain_words] * (not facts.unconstrained)]
+    extra = [
+        *[f"{facts.map} map"] * (facts.map != "linear"),
+        facts.bias_words,
+        *[facts.domain_words] * (not facts.unconstrained),
+    ]
     extra += [*["an anchor"] * facts.anchored, *["fixed weights"] * facts.frozen]
     widths = f"widths {facts.widths}"
     return (

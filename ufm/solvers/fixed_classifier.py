@@ -34,6 +34,7 @@ from ufm.model import (
     Problem,
     decay,
     require_decay,
+    require_product,
     require_unconstrained,
     with_canonical_loss,
 )
@@ -84,6 +85,7 @@ def fit_features(
     features, a loss that is not convex, features without decay, and loss weights that differ.
     """
     require_instance("problem", problem, Problem)
+    require_product(problem, "a fit of features")
     require(
         problem.fixed_weights is not None,
         "`problem.fixed_weights` must be given: only features are fitted",

@@ -58,7 +58,8 @@ def certifiable(problem: Problem) -> bool:
     """Whether `certify` has a bound for it."""
     held = problem.frozen or problem.classifier.compact or np.all(np.asarray(problem.lambda_W) > 0)
     held = held and (problem.features.compact or np.all(np.asarray(problem.lambda_H) > 0))
-    return (problem.depth == 1 or problem.frozen) and problem.loss.convex and bool(held)
+    one = (problem.depth == 1 or problem.frozen) and problem.map.linear
+    return one and problem.loss.convex and bool(held)
 
 
 def measured(problems: Problem, params: Params, *, report: Report, platform: str) -> dict:

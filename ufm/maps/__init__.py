@@ -1,0 +1,7 @@
+"""From factors and features to logits: the product, layers with an activation, a right operator."""
+
+from ufm.maps.activated import Activated
+from ufm.maps.base import AbstractMap
+from ufm.maps.product import Product
+
+__all__ = ["AbstractMap", "Activated", "Product"]

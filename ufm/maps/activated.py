@@ -1,0 +1,110 @@
+"""Layers with an activation between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import require_choice, require_each
+from ufm.maps.base import AbstractMap, Weights
+
+
+def _rounded(x: Array, width: Array) -> Array:
+    """A branch of a hyperbola with the asymptotes of relu; relu itself for width 0."""
+    return (x + jnp.sqrt(x**2 + 4 * width**2)) / 2
+
+
+# of a number and the one parameter that some have
+_ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "relu": lambda x, _: jax.nn.relu(x),
+    "leaky_relu": lambda x, slope: jnp.where(x >= 0, x, slope * x),
+    "smooth_relu": _rounded,
+    "softplus": lambda x, _: jax.nn.softplus(x),
+    "gelu": lambda x, _: jax.nn.gelu(x, approximate=False),
+    "tanh": lambda x, _: jnp.tanh(x),
+}
+# the parameter and what it is unless given
+_PARAMETER = {"leaky_relu": 0.01, "smooth_relu": 0.1}
+ACTIVATIONS = tuple(_ACTIVATIONS)
+
+
+class Activated(AbstractMap):
+    r"""$Z = W_M\,\sigma(W_{M-1}\cdots\sigma(W_1 H))$: an activation between factors, the last one
+    linear.
+
+    Parameters
+    ----------
+    activation
+        "relu", "leaky_relu", "smooth_relu" ($\tfrac12(x+\sqrt{x^2+4\epsilon^2})$), "softplus",
+        "gelu" or "tanh".
+    parameter
+        The slope of "leaky_relu" below zero (0.01 unless given), the ε of "smooth_relu" (0.1); may
+        be traced. None for the others.
+
+    Raises
+    ------
+    ValueError
+        For another name, a parameter of an activation that has none, and one that is not finite and
+        >= 0.
+
+    Notes
+    -----
+    With M = 1 there is nothing between factors, and the map is the product. The model is not convex
+    in any lift that is known: no certificate, and no closed form of the linear model holds. A flow
+    under "relu" slides along kinks, where steps of the default tolerance shrink until the budget is
+    spent (it says so): give it a `step`, or an `rtol` of 1e-6.
+    """
+
+    name: ClassVar[str] = "activated"
+
+    activation: str = eqx.field(static=True)
+    parameter: Array | None
+
+    def __init__(self, activation: str, parameter=None):
+        require_choice("activation", activation, ACTIVATIONS)
+        self.activation = activation
+        has = activation in _PARAMETER
+        value = _PARAMETER.get(activation) if parameter is None else parameter
+        if value is not None:
+            words = "be finite and >= 0" if has else f"be None for {activation}"
+            require_each(
+                "parameter",
+                value,
+                lambda number: np.isfinite(number) & (number >= 0) & has,
+                words,
+                shape=(),
+            )
+        self.parameter = None if value is None else jnp.asarray(value)
+
+    def fitted(self, num_columns: int, dtype) -> Activated:
+        """With its parameter in the dtype of the problem."""
+        if self.parameter is None or self.parameter.dtype == dtype:
+            return self
+        return Activated(self.activation, jnp.asarray(self.parameter, dtype))
+
+    def act(self, preactivations: Float[Array, "d C"]) -> Float[Array, "d C"]:
+        """σ of every entry."""
+        return _ACTIVATIONS[self.activation](preactivations, self.parameter)
+
+    def layers(
+        self, weights: Weights, features: Float[Array, "d C"]
+    ) -> tuple[Float[Array, "_ C"], ...]:
+        """What enters every factor, W_1 first: H, σ(W_1 H) and so on."""
+        entering = [features]
+        for W in reversed(weights[1:]):
+            entering.append(self.act(W @ entering[-1]))
+        return tuple(entering)
+
+    def logits(self, weights: Weights, features: Float[Array, "d C"]) -> Float[Array, "K C"]:
+        """The last factor times what enters it."""
+        return weights[0] @ self.layers(weights, features)[-1]
+
+    def head(self, weights: Weights, features: Float[Array, "d C"]):
+        """The last factor, and what enters it."""
+        return weights[0], self.layers(weights, features)[-1]

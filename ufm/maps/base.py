@@ -1,0 +1,62 @@
+"""What a map answers: how factors and features become logits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from jaxtyping import Array, Float
+
+from ufm._named import AbstractNamed
+
+Weights = tuple[Float[Array, "_ _"], ...]
+
+
+class AbstractMap(AbstractNamed):
+    r"""From weights (W_M, …, W_1) and features H to logits Z, before the bias.
+
+    To add one, subclass it with `logits`. Where the logits are linear in the product
+    $X = W_M\cdots W_1 H$ set `linear` and give the three methods
+    below `logits`: one layer of it is then certified as the product itself is.
+    """
+
+    name: ClassVar[str]
+    # whether Z is a linear function of the product of the factors, so that the convex lift is that
+    # of the product; and whether it is the product itself, of which theorems speak
+    linear: ClassVar[bool] = False
+    identity: ClassVar[bool] = False
+
+    def fitted(self, num_columns: int, dtype) -> AbstractMap:
+        """The map for a problem of so many columns; `ValueError` where its parts do not fit."""
+        return self
+
+    @abstractmethod
+    def logits(self, weights: Weights, features: Float[Array, "d C"]) -> Float[Array, "K C"]:
+        """Z without the bias. Runs inside `jit`."""
+
+    def of_sizes(self, sizes: Float[Array, "K C"]) -> Float[Array, "K C"]:
+        """Of a linear map, the logits from the product with the absolute values of the map's
+        entries: how far errors of the product reach."""
+        return sizes
+
+    def pulled_back(self, slopes: Float[Array, "K C"]) -> Float[Array, "K C"]:
+        """Of a linear map its adjoint: slopes in the logits as slopes in the product."""
+        return slopes
+
+    def pulled_sizes(self, sizes: Float[Array, "K C"]) -> Float[Array, "K C"]:
+        """The adjoint with the absolute values of the map's entries."""
+        return sizes
+
+    def head(
+        self, weights: Weights, features: Float[Array, "d C"]
+    ) -> tuple[Float[Array, "K d"], Float[Array, "d C"]]:
+        """The last linear layer and what enters it: what metrics call classifier and features."""
+        return product_of(weights), features
+
+
+def product_of(weights: Weights) -> Float[Array, "_ _"]:
+    """W_M … W_1."""
+    total, *rest = weights
+    for W in rest:
+        total = total @ W
+    return total
