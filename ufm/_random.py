@@ -30,7 +30,7 @@ def host_key(key: PRNGKeyArray) -> Key | None:
 
     None where it is traced, or draws otherwise than `jax.random.key` does by default.
     """
-    if isinstance(key, jax.core.Tracer) or not jax.config.jax_threefry_partitionable:
+    if isinstance(key, jax.core.Tracer) or not jax.config.values["jax_threefry_partitionable"]:
         return None
     if key.dtype.name != "key<fry>":
         return None

@@ -128,9 +128,10 @@ def _as_solved(
     A start of the user's, and what goes on from one, keep all of a larger d.
     """
     solved = narrowed(problem, solver)
-    size = sum(block.size for block in solved.blocks) if resume is not None else None
-    whole = start is not None or (size is not None and np.shape(resume.state.flat)[-1] != size)
-    return problem if whole else solved
+    if resume is None:
+        return solved if start is None else problem
+    size = sum(block.size for block in solved.blocks)
+    return solved if np.shape(resume.state.flat)[-1] == size else problem
 
 
 def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progress):

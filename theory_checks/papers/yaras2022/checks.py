@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
 import ufm
@@ -121,7 +122,7 @@ def strict_saddles(case: Case):
     found, slopes = [], []
     for W, H in symmetric_points(K, p["width"]).values():
         features = tau * H.T[:, np.asarray(problem.labels.class_index)]
-        kind = ufm.classify(problem, ufm.Params((W,), features))
+        kind = ufm.classify(problem, ufm.Params((jnp.asarray(W),), jnp.asarray(features)))
         slopes.append(kind.spectrum.grad_norm)
         found.append(float(kind.kind == "strict saddle"))
     yield Claim("gradients", np.array(slopes), np.zeros(len(slopes)), GEOMETRY, witness=True)
