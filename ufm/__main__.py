@@ -1,8 +1,9 @@
-"""`ufm`, or `python -m ufm`: solve one problem and judge it, or run a sweep into a store.
+"""`ufm`, or `python -m ufm`: solve one problem and judge it, run a sweep into a store, or measure
+features in files.
 
 Exit status: 0 solved, and it agrees with the closed form where there is one; 1 not converged, or it
-does not agree, or a lane of the sweep failed; 2 bad input; 130 after Ctrl-C (the store of a sweep
-can be resumed).
+does not agree, or a lane of the sweep failed; 2 bad input; 130 after Ctrl-C (a sweep and a
+measurement can be resumed).
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from typing import Any
 
 from ufm._command import add_version, keep_compiled_programs, path_argument, run, started_as
 from ufm._version import __version__
-from ufm.command_line import catalogue, settings
+from ufm.command_line import catalogue, measuring, settings
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line. Nothing heavy is imported until it has been parsed."""
     top = argparse.ArgumentParser(
         prog=started_as("ufm", module="ufm"),
-        description="Unconstrained features models: solve one problem, or sweep over many.",
+        description="Unconstrained features models: solve one problem, sweep over many, or "
+        "measure features.",
         epilog="Exit status: 0 solved and in agreement, 1 not converged or in disagreement, 2 bad "
         "input, 130 interrupted.",
     )
@@ -149,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", required=True, metavar="STORE", type=path_argument, help="folder of the results"
     )
     sweep.add_argument("--resume", action="store_true", help="go on with a store that is there")
+    measuring.add_measure(commands)
     for command in (solve, sweep):
         command.add_argument("--json", action="store_true", help="print JSON")
         command.add_argument(
@@ -190,10 +193,13 @@ def _argument(check, value):
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     options = parser().parse_args(argv)
-    # several threads turned small factorisations a hundred times slower; NumPy reads this once,
-    # when it is first imported
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if options.command != "measure":
+        # several threads turned small factorisations a hundred times slower; NumPy reads this once,
+        # when it is first imported
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
+        if options.command == "measure":
+            return measuring.measure(options)
         configure(double=not options.float32, cache=not options.no_cache)
         return (_solve if options.command == "solve" else _sweep)(options)
     except KeyboardInterrupt:

@@ -42,6 +42,13 @@ def checked_classifier(classifier, num_classes: int, dim: int) -> np.ndarray:
     return W
 
 
+def checked_bias(bias, num_classes: int) -> np.ndarray:
+    """A bias (V,) in float64; `ValueError` by name."""
+    array = np.asarray(require_real("bias", bias, shape=(num_classes,)), np.float64)
+    require(np.isfinite(array).all(), "`bias` must be finite", array[~np.isfinite(array)][:3])
+    return array
+
+
 def blocks(length: int, size: int) -> Iterator[slice]:
     """Slices of so many that cover a length."""
     size = max(size, 1)

@@ -16,11 +16,10 @@ from ufm._validate import (
     require_choice,
     require_instance,
     require_path,
-    require_real,
     require_whole,
 )
 from ufm.metrics.agreement import Agreement
-from ufm.metrics.batches import blocks, checked_batch, checked_classifier
+from ufm.metrics.batches import blocks, checked_batch, checked_bias, checked_classifier
 from ufm.metrics.stream_metrics import StreamMetrics, measured
 
 # Numbers of a batch that are widened to float64 at a time (64 MiB).
@@ -125,9 +124,7 @@ class Stream:
         classes = self.kept(least)
         rows = checked_classifier(classifier, *self.means.shape)[classes]
         if bias is not None:
-            given = np.asarray(require_real("bias", bias, shape=(self.num_classes,)), np.float64)
-            require(np.isfinite(given).all(), "`bias` must be finite", given[~np.isfinite(given)])
-            bias = given[classes]
+            bias = checked_bias(bias, self.num_classes)[classes]
         return Agreement(classes, self.num_classes, self.means[classes], rows, bias)
 
     def save(self, path: str | os.PathLike) -> None:
