@@ -13,6 +13,7 @@ from . import model as model
 from . import optima as optima
 from . import plotting as plotting
 from . import solvers as solvers
+from ._compilation import enable_compilation_cache as enable_compilation_cache
 from ._version import __version__ as __version__
 from .analysis import classify as classify
 from .analysis import fit_decay as fit_decay

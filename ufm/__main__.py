@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ufm._command import add_version, keep_compiled_programs, path_argument, run, started_as
+from ufm._command import add_version, path_argument, run, started_as
 from ufm._version import __version__
 from ufm.command_line import catalogue, measuring, settings
 
@@ -218,7 +218,9 @@ def configure(*, double: bool, cache: bool) -> None:
 
     jax.config.update("jax_enable_x64", double)
     if cache:
-        keep_compiled_programs()
+        from ufm._compilation import enable_compilation_cache
+
+        enable_compilation_cache()
 
 
 def _solve(options: argparse.Namespace) -> int:

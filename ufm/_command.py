@@ -1,6 +1,6 @@
 """What the commands share.
 
-Output that any terminal can show, arguments, and compiled programs kept between runs.
+Output that any terminal can show, and arguments.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import codecs
 import io
 import os
 import sys
-import tempfile
 import unicodedata
 from collections.abc import Callable
 
@@ -111,32 +110,3 @@ def started_as(script: str, *, module: str) -> str:
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Let a command be asked for its version."""
     parser.add_argument("--version", action="version", version=f"ufm {__version__}")
-
-
-def keep_compiled_programs() -> str | None:
-    """Let JAX keep compiled programs in the user's cache folder.
-
-    The folder, or None where nothing can be written.
-    """
-    import jax
-
-    folder = cache_folder()
-    if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", folder)
-        # the default keeps only programs that took a second to compile; ours take less, and there
-        # are many
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return folder
-
-
-def cache_folder() -> str | None:
-    """The folder for compiled programs, made if need be, or None where nothing can be written."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(base, "ufm", "compiled")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return None

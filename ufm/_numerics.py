@@ -28,9 +28,14 @@ def unit(array: Array, *, axis: int | None = None) -> Array:
     """
     sizes = jnp.abs(lax.stop_gradient(array))
     largest = jnp.max(sizes, axis=axis, keepdims=axis is not None, initial=0)
+    kind = jnp.finfo(array.dtype)
+    word = jnp.dtype(f"uint{kind.bits}")
+    # the bits of the exponent alone
+    exponent = jnp.asarray((1 << kind.bits - 1) - (1 << kind.nmant), word)
+    bits = lax.bitcast_convert_type(largest, word) & exponent
     # two short of the ends, so that the reciprocal is a normal number too
-    limit = jnp.finfo(array.dtype).maxexp - 2
-    power = jnp.ldexp(jnp.ones_like(largest), jnp.clip(jnp.frexp(largest)[1] - 1, -limit, limit))
+    limit = 2.0 ** (kind.maxexp - 2)
+    power = jnp.clip(lax.bitcast_convert_type(bits, array.dtype), 1 / limit, limit)
     return jnp.where((largest > 0) & jnp.isfinite(largest), power, 1)
 
 

@@ -84,6 +84,13 @@ def is_traced(tree) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def as_array(value, dtype) -> jax.Array:
+    """The value, which may be traced, as an array: made by NumPy where it is none yet, which JAX
+    would compile a program for."""
+    made = isinstance(value, jax.Array) or is_traced(value)
+    return jnp.asarray(value if made else np.asarray(value, dtype), dtype)
+
+
 # kinds --------------------------------------------------------------------------------------------
 
 

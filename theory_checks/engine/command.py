@@ -242,6 +242,6 @@ def configure_jax(*, cache: bool, quick: bool) -> None:
 
     jax.config.update("jax_enable_x64", True)
     if cache:
-        from ufm._command import keep_compiled_programs
+        from ufm import enable_compilation_cache
 
-        keep_compiled_programs()
+        enable_compilation_cache()

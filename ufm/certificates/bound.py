@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._host import small_on_host
 from ufm._validate import require, require_instance
 from ufm.certificates.lift import lifted
 from ufm.certificates.randomised import Randomised, RandomisedCertificate, randomised_bound
@@ -128,7 +129,7 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
     require_decay(problem, "a certificate")
 
 
-@jax.jit
+@small_on_host
 def _certify(problem: Problem, params: Params) -> Certificate:
     labels, loss = problem.labels, problem.loss
     weights = labels.column_weights

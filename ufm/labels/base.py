@@ -118,7 +118,10 @@ class AbstractLabels(eqx.Module):
     @property
     def class_index(self) -> Int[Array, " C"]:
         """The class of each column, the largest entry of its target."""
-        return jnp.argmax(self.targets, axis=0)
+        targets = concrete(self.targets)
+        if targets is None:
+            return jnp.argmax(self.targets, axis=0)
+        return jnp.asarray(np.argmax(targets, axis=0))
 
     @property
     def absent_classes(self) -> np.ndarray:

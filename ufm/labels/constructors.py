@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import (
     LONGEST_LIST,
+    as_array,
     as_floats,
     at_one_width,
     float_dtype,
@@ -77,10 +78,10 @@ def _by_class(
         require(given == (K,), words, given)
         weights = jnp.asarray(class_weights, dtype=dtype)
     if collapsed:
-        columns, masses = np.arange(K), jnp.asarray(class_counts, dtype=dtype)
+        columns, masses = np.arange(K), as_array(class_counts, dtype)
     else:
         columns = _full_columns(counts, class_counts)
-        masses = jnp.ones(len(columns), dtype=dtype)
+        masses = jnp.asarray(np.ones(len(columns), dtype))
         weights = None if weights is None else weights[columns]
     held = K * len(columns) > MOST_HELD if sparse is None else sparse
     if held:
@@ -93,7 +94,7 @@ def _by_class(
             num_classes=K,
             weights=weights,
         )
-    targets = jnp.eye(K, dtype=dtype) if collapsed else jnp.asarray(np.eye(K)[:, columns], dtype)
+    targets = jnp.asarray(np.eye(K, dtype=dtype)[:, columns])
     if smoothing is not None:
         targets = (1 - smoothing) * targets + smoothing / K
     return Labels(targets, masses, weights)

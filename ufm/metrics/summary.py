@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ufm._host import small_on_host
 from ufm._numerics import norm, root, unit
-from ufm._validate import require_instance, require_nonnegative
+from ufm._validate import as_array, require_instance, require_nonnegative
 from ufm.frames import centring_matrix, gram_distance
 from ufm.metrics.duality import last_layer, nc4_agreement_of
 from ufm.metrics.geometry import equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal
@@ -154,10 +155,10 @@ def measure_features(
 
 def _traced(dtype, *values):
     """Numbers as arrays, so that another value is not another compilation."""
-    return tuple(None if value is None else jnp.asarray(value, dtype) for value in values)
+    return tuple(None if value is None else as_array(value, dtype) for value in values)
 
 
-@eqx.filter_jit
+@small_on_host
 def _measure_params(problem: Problem, params: Params, tolerance, rcond) -> Metrics:
     # in coordinates where the decay is ½‖v‖² every part of a point is at most sqrt(2 f), and at a
     # stationary point they share it evenly

@@ -21,7 +21,9 @@ from jaxtyping import Array, Float
 
 from ufm._validate import (
     Shown,
+    as_array,
     concrete,
+    is_traced,
     require,
     require_dtype,
     require_finite,
@@ -124,8 +126,12 @@ class Problem(eqx.Module):
         require_dtype("lambda_W", lambda_W, dtype)
         require_nonnegative("lambda_H", lambda_H, shape=())
         require_dtype("lambda_H", lambda_H, dtype)
-        self.lambda_W = jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
-        self.lambda_H = jnp.asarray(lambda_H, dtype)
+        self.lambda_W = (
+            jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
+            if is_traced(lambda_W)
+            else jnp.asarray(np.broadcast_to(np.asarray(lambda_W, dtype), (M,)))
+        )
+        self.lambda_H = as_array(lambda_H, dtype)
         if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(
             bias, bool
         ):
@@ -139,7 +145,7 @@ class Problem(eqx.Module):
                 "bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=()
             )
             require_dtype("bias", bias, dtype)
-            self.bias, self.lambda_b = "penalised", jnp.asarray(bias, dtype)
+            self.bias, self.lambda_b = "penalised", as_array(bias, dtype)
         together = "`anchor` and `beta` must be given together"
         require(
             (anchor is None) == (beta is None),
@@ -155,7 +161,7 @@ class Problem(eqx.Module):
             self.anchor = checked_array(
                 "anchor", anchor, (self.widths[0], labels.num_columns), dtype
             )
-            self.beta = jnp.asarray(beta, dtype)
+            self.beta = as_array(beta, dtype)
         K, outermost = labels.num_classes, self.weight_shapes[0][1]
         self.features = features.fitted(
             "features", (self.feature_dim, labels.num_columns), labels.masses
@@ -442,4 +448,4 @@ def checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
     require_finite(name, value, shape=shape)
     require_dtype(name, value, dtype)
     made = isinstance(value, jax.Array) and value.dtype == dtype and not value.weak_type
-    return value if made else jnp.asarray(value, dtype)
+    return value if made else as_array(value, dtype)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ufm._compilation import Compiling
 from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
@@ -100,24 +101,33 @@ def minimise(
     if resume is not None:
         require_same_problem(problem, resume)
     solved = _as_solved(problem, solver, start, resume)
-    piece, budget = _first_piece(solved), solver.max_steps
     if resume is not None:
         _require_same_solver(solved, solver, resume.state)
-        done = int(np.max(resume.state.num_steps))
-        budget += done
-        outcome = _continue(solved, solver, threshold, min(done + piece, budget), resume.state)
     elif start is not None:
         start = check_params(problem, start, name="start")
-        outcome = _launch_from(solved, solver, threshold, min(piece, budget), start)
-    else:
-        assert key is not None
-        draws = random_draws(solved, key, starts)
-        outcome = _launch(solved, solver, threshold, min(piece, budget), draws)
-    outcome, interrupted = _run_on(solved, solver, threshold, outcome, piece, budget, progress)
+    with Compiling(show=progress):
+        outcome, interrupted = _solve(
+            solved, solver, threshold, key, starts, start, resume, progress
+        )
     solution = _to_solution(problem, outcome, interrupted)
     if throw and solution.result is not Result.CONVERGED:
         raise SolveFailed(solution)
     return solution
+
+
+def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume, progress):
+    """From checked arguments: what came of every start, and whether Ctrl-C stopped it."""
+    piece, budget = _first_piece(problem), solver.max_steps
+    if resume is not None:
+        done = int(np.max(resume.state.num_steps))
+        budget += done
+        outcome = _continue(problem, solver, tolerance, min(done + piece, budget), resume.state)
+    elif start is not None:
+        outcome = _launch_from(problem, solver, tolerance, min(piece, budget), start)
+    else:
+        draws = random_draws(problem, key, starts)
+        outcome = _launch(problem, solver, tolerance, min(piece, budget), draws)
+    return _run_on(problem, solver, tolerance, outcome, piece, budget, progress)
 
 
 def _as_solved(

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -14,7 +15,6 @@ import ufm
 from tests.commands import as_a_user, help_without
 from theory_checks.engine import command, files, listing, runner, terminal
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
-from ufm import _command
 
 GOOD = Claim("good", 1.0, 1.0, tolerance=1e-7)
 BAD = Claim("bad", 1.0, 2.0, tolerance=1e-7)
@@ -453,7 +453,9 @@ def test_cache_folder_that_cannot_be_made_is_no_cache(tmp_path, monkeypatch):
     blocked = tmp_path / "a-file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    assert _command.cache_folder() is None
+    before = jax.config.values["jax_compilation_cache_dir"]
+    assert ufm.enable_compilation_cache() is None
+    assert jax.config.values["jax_compilation_cache_dir"] == before
 
 
 def test_progress_on_a_terminal_says_what_how_far_and_how_long(capsys, monkeypatch):

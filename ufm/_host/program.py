@@ -1,0 +1,246 @@
+"""A traced function as a list of NumPy operations.
+
+XLA takes a second to compile what is done once to a small problem, and NumPy a few milliseconds to
+do it. The function is traced as `jax.jit` traces it, so there is one text of the maths.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import Literal
+
+from ufm._host.primitives import OPERATIONS, NotOnHost, by_jax
+
+# Where a primitive is a call, the parameter that holds what it calls.
+_CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vmap_call": "call",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+}
+# Programs that are kept.
+_KEPT = 64
+# Entries of all arrays together, and of the largest that is made: above, XLA's fused loops are
+# worth waiting for.
+_LARGEST = 2**14
+# Calls after which NumPy has taken as long as XLA takes to compile.
+_MANY = 64
+
+
+class _Program:
+    """The operations of a closed jaxpr.
+
+    Calls are written out, what depends on no input is done once, what nothing depends on never.
+    """
+
+    def __init__(self, closed):
+        self.slots: dict[Any, int] = {}
+        self.values: list[Any] = []
+        self.known: set[int] = set()
+        self.operations: list[tuple[Callable, list[int], list[int]]] = []
+        self.inputs = [self._slot(var) for var in closed.jaxpr.invars]
+        with np.errstate(all="ignore"):
+            self._add(closed.jaxpr, closed.consts)
+        self.outputs = [self._read(var) for var in closed.jaxpr.outvars]
+        wanted, needed = set(self.outputs), []
+        for operation in reversed(self.operations):
+            if not wanted.isdisjoint(operation[2]):
+                needed.append(operation)
+                wanted.update(operation[1])
+        self.operations = needed[::-1]
+
+    def __call__(self, *arrays) -> list[np.ndarray]:
+        values = self.values.copy()
+        for slot, array in zip(self.inputs, arrays, strict=True):
+            values[slot] = array
+        for operation, read, written in self.operations:
+            found = operation(*[values[slot] for slot in read])
+            for slot, array in zip(written, found, strict=True):
+                values[slot] = array
+        return [values[slot] for slot in self.outputs]
+
+    def _slot(self, var) -> int:
+        self.values.append(None)
+        self.slots[var] = len(self.values) - 1
+        return self.slots[var]
+
+    def _constant(self, value) -> int:
+        self.values.append(value)
+        self.known.add(len(self.values) - 1)
+        return len(self.values) - 1
+
+    def _read(self, var) -> int:
+        if isinstance(var, Literal):
+            return self._constant(np.asarray(var.val, var.aval.dtype))
+        return self.slots[var]
+
+    def _add(self, jaxpr, consts) -> None:
+        for var, const in zip(jaxpr.constvars, consts, strict=True):
+            self.slots[var] = self._constant(np.asarray(const))
+        for equation in jaxpr.eqns:
+            name, read = equation.primitive.name, [self._read(var) for var in equation.invars]
+            called = _called(name, equation.params)
+            if called is not None:
+                # a jaxpr may be called from several places: its variables get new slots each time
+                inner, outer = called.jaxpr, dict(self.slots)
+                first = len(read) - len(inner.invars)
+                self.slots = dict(zip(inner.invars, read[first:], strict=True))
+                self._add(inner, called.consts)
+                found = [self._read(var) for var in inner.outvars]
+                self.slots = outer
+                self.slots.update(zip(equation.outvars, found, strict=True))
+            elif _changes_nothing(equation):
+                self.slots[equation.outvars[0]] = read[0]
+            else:
+                self._do(equation, read)
+
+    def _do(self, equation, read: list[int]) -> None:
+        operation = _operation(equation)
+        if self.known.issuperset(read) and not equation.effects:
+            found = operation(*[self.values[slot] for slot in read])
+            for var, value in zip(equation.outvars, found, strict=True):
+                self.slots[var] = self._constant(value)
+        else:
+            written = [self._slot(var) for var in equation.outvars]
+            self.operations.append((operation, read, written))
+
+
+def _called(name: str, parameters):
+    if name == "custom_linear_solve":
+        return parameters["jaxprs"].solve
+    return parameters.get(_CALLS.get(name, ""))
+
+
+def _changes_nothing(equation) -> bool:
+    name = equation.primitive.name
+    if name == "convert_element_type":
+        return equation.invars[0].aval.dtype == equation.outvars[0].aval.dtype
+    return name in ("stop_gradient", "copy")
+
+
+def _operation(equation) -> Callable[..., Sequence[np.ndarray]]:
+    name, parameters = equation.primitive.name, equation.params
+    if name in _LOOPS:
+        return _LOOPS[name](**parameters)
+    fallback = functools.partial(_by_jax, equation.primitive, parameters)
+    function = OPERATIONS.get(name)
+    if function is None:
+        return fallback
+    several = equation.primitive.multiple_results
+
+    def operation(*arrays):
+        try:
+            found = function(*arrays, **parameters)
+        except (NotOnHost, np.linalg.LinAlgError):
+            return fallback(*arrays)
+        return found if several else (found,)
+
+    return operation
+
+
+def _by_jax(primitive, parameters, *arrays):
+    return by_jax(primitive, arrays, parameters)
+
+
+def _while(*, cond_nconsts, cond_jaxpr, body_nconsts, body_jaxpr):
+    goes_on, body = _Program(cond_jaxpr), _Program(body_jaxpr)
+
+    def operation(*arrays):
+        consts, rest = arrays[:cond_nconsts], arrays[cond_nconsts:]
+        fixed, carry = rest[:body_nconsts], rest[body_nconsts:]
+        while goes_on(*consts, *carry)[0]:
+            carry = body(*fixed, *carry)
+        return carry
+
+    return operation
+
+
+def _cond(*, branches, **_):
+    programs = [_Program(branch) for branch in branches]
+
+    def operation(index, *arrays):
+        return programs[min(max(int(index), 0), len(programs) - 1)](*arrays)
+
+    return operation
+
+
+def _scan(*, jaxpr, length, reverse, num_consts, num_carry, **_):
+    program = _Program(jaxpr)
+    shapes = [(var.aval.shape, var.aval.dtype) for var in jaxpr.jaxpr.outvars[num_carry:]]
+
+    def operation(*arrays):
+        fixed, rest = arrays[:num_consts], arrays[num_consts:]
+        carry, stacked = list(rest[:num_carry]), rest[num_carry:]
+        out = [np.zeros((length, *shape), dtype) for shape, dtype in shapes]
+        for i in reversed(range(length)) if reverse else range(length):
+            found = program(*fixed, *carry, *(array[i] for array in stacked))
+            carry = found[:num_carry]
+            for whole, part in zip(out, found[num_carry:], strict=True):
+                whole[i] = part
+        return [*carry, *out]
+
+    return operation
+
+
+_LOOPS = {"while": _while, "cond": _cond, "scan": _scan}
+
+
+def small_on_host(function: Callable) -> Callable:
+    """`jax.jit(function)` of trees of arrays, or of small ones that are not traced the same done by
+    NumPy, which agrees to rounding.
+
+    Until so many calls were made of one kind that compiling pays.
+    """
+    compiled = jax.jit(function)
+    programs: OrderedDict[int, _Kept] = OrderedDict()
+
+    @functools.wraps(function)
+    def call(*arguments):
+        leaves = jax.tree.leaves(arguments)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return compiled(*arguments)
+        if sum(np.size(leaf) for leaf in leaves) > _LARGEST:
+            return compiled(*arguments)
+        # from JAX's own cache, so that whatever makes JAX trace again does so here
+        traced = compiled.trace(*arguments)
+        name = id(traced.jaxpr)
+        if name not in programs:
+            if len(programs) >= _KEPT:
+                programs.popitem(last=False)
+            programs[name] = _Kept(traced)
+        programs.move_to_end(name)
+        kept = programs[name]
+        kept.calls += 1
+        if kept.program is None or kept.calls > _MANY:
+            return compiled(*arguments)
+        with np.errstate(all="ignore"):
+            found = kept.program(*map(np.asarray, leaves))
+        return jax.tree.unflatten(kept.shape, [jax.numpy.asarray(array) for array in found])
+
+    return call
+
+
+class _Kept:
+    """A traced function, its program (None where it makes large arrays), and how often it ran."""
+
+    def __init__(self, traced):
+        # held, so that no other gets its id
+        self.jaxpr = traced.jaxpr
+        small = _largest(self.jaxpr.jaxpr) <= _LARGEST
+        self.program = _Program(self.jaxpr) if small else None
+        self.shape, self.calls = jax.tree.structure(traced.out_info), 0
+
+
+def _largest(jaxpr) -> int:
+    """Entries of the largest array that it makes, calls and loops aside."""
+    return max((var.aval.size for equation in jaxpr.eqns for var in equation.outvars), default=0)
