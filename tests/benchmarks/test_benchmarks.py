@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from tests.benchmarks import harness, squared_error
+from tests.benchmarks import harness, squared_error, start_up
 from tests.benchmarks.scipy_rival import BalancedSquaredError
 from ufm.model import objective
 from ufm.solvers import random_start
@@ -68,3 +68,12 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
         harness.write_json(str(target), {"ratio": float("nan")})
     assert target.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_cold_scripts_run():
+    # both scripts assert that they reached their gap
+    row = start_up.cold_row(1)
+    assert set(row.notes) == {f"{stage} s" for stage in start_up._STAGES}
+    assert all(seconds > 0 for seconds in row.notes.values())
+    # nothing is compiled for another d
+    assert row.notes["a new d s"] < row.notes["a new K s"]
