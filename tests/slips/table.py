@@ -76,6 +76,8 @@ RECORDS = (
     "laws.FocalThresholds",
     "laws.MergedMinority",
     "laws.MixupOptimum",
+    "laws.RectifiedScale",
+    "laws.RectifiedStructure",
     "laws.SELI",
     "losses.LossReport",
     "metrics.Agreement",
@@ -514,6 +516,28 @@ ROWS: dict[str, dict[str, Argument]] = {
     "laws.minority_strength": {"class_counts": counts},
     "laws.vanishing_strength": {
         "class_counts": only((5, 5, 3, 3)) | {"shorter": "one minority class"}
+    },
+    "laws.rectified_scale": {
+        "complexity": number(3.0),
+        "strength": number(0.01),
+        "depth": count,
+    },
+    "laws.least_complexity": {"num_classes": classes, "depth": count},
+    "laws.triple_complexity": {"depth": only(4)},
+    "laws.code_complexity": {
+        "num_classes": only(6),
+        "depth": count,
+        "rank": only(3),
+        "largest": only(0.0) | {"zero": "it is 0", "negative": "as that of two opposite ones"},
+        "smallest": only(-1.0) | {"negative": "opposite vectors"},
+    },
+    "laws.rectified_structures": {"num_classes": classes, "depth": count},
+    "laws.rectified_point": {
+        "structure": only(ufm.laws.rectified_structures(3, 4)[0]),
+        "lambda_W": only(1e-3),
+        "lambda_H": number(1e-3),
+        "samples_per_class": number(4.0),
+        "width": optional(only(3)),
     },
     "laws.seli": {"class_counts": counts},
     "laws.seli_distance": {"class_logits": square},

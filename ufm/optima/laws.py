@@ -32,6 +32,11 @@ from ufm.optima.joint_mixup import (
     squared_error_mixup_spectrum,
 )
 from ufm.optima.layer_peeled import MergedMinority, merged_minority, minority_collapse_ratio
+from ufm.optima.rectified import RectifiedScale, least_complexity, rectified_scale
+from ufm.optima.rectified_codes import code_complexity
+from ufm.optima.rectified_points import rectified_point
+from ufm.optima.rectified_structures import RectifiedStructure, rectified_structures
+from ufm.optima.rectified_triple import triple_complexity
 from ufm.optima.seli_geometry import SELI, seli, seli_distance
 from ufm.optima.two_clusters import minority_strength, vanishing_strength
 
@@ -43,7 +48,10 @@ __all__ = [
     "FocalThresholds",
     "MergedMinority",
     "MixupOptimum",
+    "RectifiedScale",
+    "RectifiedStructure",
     "balanced_gram",
+    "code_complexity",
     "cross_entropy_gap",
     "deep_candidates",
     "deep_mode",
@@ -52,6 +60,7 @@ __all__ = [
     "focal_scale",
     "focal_thresholds",
     "imbalance",
+    "least_complexity",
     "library_time",
     "manifold_mixup_optimum",
     "max_margin",
@@ -61,6 +70,9 @@ __all__ = [
     "mixup_optimum",
     "mixup_quadrature_error",
     "mixup_threshold",
+    "rectified_point",
+    "rectified_scale",
+    "rectified_structures",
     "renormalised_spectrum",
     "saxe_mode",
     "saxe_mode_unbalanced",
@@ -70,6 +82,7 @@ __all__ = [
     "squared_error_mixup_spectrum",
     "sum_decay",
     "sum_time",
+    "triple_complexity",
     "vanishing_strength",
     "zero_strength",
 ]
