@@ -556,7 +556,11 @@ def test_closing_means_both_sides_and_a_billionth():
             "contradiction": 0.0,
         }
         return Certificate(
-            **{name: jnp.asarray(number) for name, number in numbers.items()}, loss="X"
+            **{name: jnp.asarray(number) for name, number in numbers.items()},
+            lowering=jnp.asarray(0),
+            dim=2,
+            full_rank=2,
+            loss="X",
         )
 
     assert certificate(1.0, 1 - 5e-10).closes()

@@ -212,7 +212,9 @@ class Certificate(AbstractCertificate):
     $\|G\|_{op}/\mu$, at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free
     bias before it was removed, 0 without one. `contradiction`: by how much loss and conjugate miss
     equality in Fenchel–Young, in units of what rounding can explain: above 1 one of them is wrong.
-    `loss`: whose they are.
+    `lowering`: along how many directions, at least, one more dimension of the features than `dim`
+    would lower the value, 0 where it is not known (nonnegative features,
+    vanishing multipliers). `full_rank`: which no optimum exceeds. `loss`: whose they are.
     """
 
     value: Float[Array, ""]
@@ -222,6 +224,9 @@ class Certificate(AbstractCertificate):
     bias_residual: Float[Array, ""]
     rounding: Float[Array, ""]
     contradiction: Float[Array, ""]
+    lowering: Int[Array, ""]
+    dim: int = eqx.field(static=True)
+    full_rank: int = eqx.field(static=True)
     loss: str = eqx.field(static=True)
 
     @property
@@ -244,4 +249,18 @@ class Certificate(AbstractCertificate):
             f"{sentence}\nspectral ratio "
             f"{float(self.spectral_ratio):.12g}"
             f"{f', bias residual {residual:.1e}' if residual else ''}"
+            f"{self._reason()}"
+        )
+
+    def _reason(self) -> str:
+        """Why the gap is open, where a further dimension says so."""
+        number = int(self.lowering)
+        if not self.valid or self.closes() or not number:
+            return ""
+        along = f"{number} direction{'s' if number > 1 else ''}"
+        below = f"if this is the minimum, d={self.dim} is below the rank of the lifted optimum"
+        enough = f"this is no minimum, as d={self.dim} is enough for every rank"
+        return (
+            f"\nopen, as one more dimension lowers the value along {along}: "
+            f"{below if self.dim < self.full_rank else enough}"
         )

@@ -83,6 +83,46 @@ def test_more_classes_than_dimensions_leave_the_gap_open():
     assert certificate.valid
     assert not certificate.closes(1e-3)
     assert float(certificate.lower_bound) <= float(wide.value) < float(solution.value)
+    assert str(certificate).endswith(
+        "\nopen, as one more dimension lowers the value along 3 directions: if this is the "
+        "minimum, d=3 is below the rank of the lifted optimum"
+    )
+    assert_lowered(problem, problem.replace(widths=(7,)))
+    closed = ufm.certify(problem.replace(widths=(6,)), wide.params)
+    assert int(closed.lowering) == 0
+    assert "open" not in str(closed)
+
+
+def test_a_further_dimension_lowers_the_value_where_the_certificate_says_so():
+    """A minimum on a line has as many directions of negative curvature in the plane: those out of
+    the line."""
+    problem = MIXTURES["budget-decay"]
+    assert_lowered(problem.replace(widths=(1,)), problem.replace(widths=(2,)))
+
+
+def assert_lowered(narrow, wide):
+    point = ufm.minimise(narrow, key=jax.random.key(0), starts=4).params
+    certificate = ufm.certify(narrow, point)
+    assert f"if this is the minimum, d={narrow.feature_dim} is below" in str(certificate)
+    more = (0, wide.feature_dim - narrow.feature_dim)
+    padded = ufm.Params(
+        (jnp.pad(point.weights[0], ((0, 0), more)),), jnp.pad(point.features, (more, (0, 0)))
+    )
+    # as many in each further dimension
+    negative = ufm.classify(wide, padded).spectrum.negative
+    assert negative == int(certificate.lowering) * more[1] >= 1
+    if wide.feature_dim >= wide.labels.num_classes:
+        said = f"this is no minimum, as d={wide.feature_dim} is enough for every rank"
+        assert said in str(ufm.certify(wide, padded))
+
+
+def test_vanishing_multipliers_count_nothing():
+    """On a line spheres are points, and where nothing pulls there is no multiplier."""
+    narrow = MIXTURES["decay-sphere"].replace(widths=(1,))
+    certificate = ufm.certify(narrow, ufm.minimise(narrow, key=jax.random.key(0), starts=4).params)
+    assert not certificate.closes()
+    assert int(certificate.lowering) == 0
+    assert "open" not in str(certificate)
 
 
 @pytest.mark.parametrize("loosened", ["rows", "columns", "norm"])

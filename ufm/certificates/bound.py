@@ -25,11 +25,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ufm._host import small_on_host
 from ufm._validate import require, require_instance
-from ufm.certificates.lift import lifted
+from ufm.certificates.lift import beyond, lifted
 from ufm.certificates.randomised import Randomised, RandomisedCertificate, randomised_bound
 from ufm.certificates.spectral import spectral_norm
 from ufm.losses import loss_and_dual
@@ -90,7 +90,8 @@ def certify(
     domains and anchors.
 
     The gap is first order in the gradient: solve to rounding first. With d below the rank of the
-    convex optimum the bound stays true but need not close, and an open gap says nothing there. At
+    convex optimum the bound stays true but need not close; an open gap says along how many
+    directions a further dimension would lower the value, which is why it is open where any does. At
     the origin it closes exactly in the trivial regime.
     """
     require_instance("problem", problem, Problem)
@@ -164,6 +165,9 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         bias_residual=bias_residual,
         rounding=rounding,
         contradiction=bound.contradiction,
+        lowering=bound.lowering,
+        dim=problem.feature_dim,
+        full_rank=min(labels.num_classes, labels.num_columns),
         loss=loss.name,
     )
 
@@ -202,6 +206,7 @@ class _Point(NamedTuple):
 class _Bound(NamedTuple):
     lower: Float[Array, ""]
     ratio: Float[Array, ""]
+    lowering: Int[Array, ""]
     contradiction: Float[Array, ""]
 
 
@@ -215,7 +220,9 @@ def _dual_bound(problem: Problem, point: _Point) -> _Bound:
     share = weights / jnp.sqrt(labels.masses)
     mu = jnp.sqrt(problem.lambda_W[0]) * jnp.sqrt(problem.lambda_H)
     # entries of u are moved by K roundings where a column must sum to zero
-    norm, excess = spectral_norm(dual, sizes, share, terms_of_sum(C) + 4, roundings=len(dual) + 8)
+    norm, excess, values = spectral_norm(
+        dual, sizes, share, terms_of_sum(C) + 4, roundings=len(dual) + 8
+    )
     if point.pattern is not None:
         # length of the row of V that spreads one unit over the pattern
         total = point.pattern @ weights
@@ -227,7 +234,7 @@ def _dual_bound(problem: Problem, point: _Point) -> _Bound:
     limit = mu * (1 - 8 * unit) / jnp.where(reached == 0, 1, reached)
     quadratic = _quadratic(problem, mean)
     t = problem.loss.dual_scale(dual, labels.targets, weights, limit=limit, quadratic=quadratic)
-    return _at(problem, point, t, mean, hidden, norm / mu)
+    return _at(problem, point, t, mean, hidden, norm / mu, beyond(values / mu))
 
 
 def _lifted_bound(problem: Problem, params: Params, point: _Point) -> _Bound:
@@ -239,12 +246,12 @@ def _lifted_bound(problem: Problem, params: Params, point: _Point) -> _Bound:
         total = (point.pattern @ weights)[:, None]
         moved = (jnp.abs(mean) + hidden)[:, None] * point.pattern / jnp.where(total > 0, total, 1)
     found = lifted(problem, params, point.dual, moved)
-    bound = _at(problem, point, found.share, mean, hidden, found.ratio)
+    bound = _at(problem, point, found.share, mean, hidden, found.ratio, found.lowering)
     rounded = found.slack + 4 * unit_roundoff(problem.dtype) * jnp.abs(found.rest)
     contradiction = bound.contradiction
     if not problem.map.identity:
         contradiction = jnp.maximum(contradiction, _not_adjoint(problem, params, point.dual))
-    return _Bound(bound.lower + found.rest - rounded, bound.ratio, contradiction)
+    return bound._replace(lower=bound.lower + found.rest - rounded, contradiction=contradiction)
 
 
 def _not_adjoint(problem: Problem, params: Params, dual: Float[Array, "K C"]) -> Float[Array, ""]:
@@ -280,7 +287,7 @@ def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
     )
 
 
-def _at(problem: Problem, point: _Point, t, mean, hidden, ratio) -> _Bound:
+def _at(problem: Problem, point: _Point, t, mean, hidden, ratio, lowering) -> _Bound:
     """The conjugates at t u, and what a bias takes, less what rounding can amount to."""
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
     weights, K, C = labels.column_weights, labels.num_classes, labels.num_columns
@@ -305,7 +312,7 @@ def _at(problem: Problem, point: _Point, t, mean, hidden, ratio) -> _Bound:
         # farther by t beyond the gradient itself, and by −log t short of it
         steep = jnp.maximum(t, 1) * steep - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
         slack = slack + t * steep * jnp.sum(jnp.abs(mean) + hidden)
-    return _Bound(lower - slack, ratio, contradiction)
+    return _Bound(lower - slack, ratio, lowering, contradiction)
 
 
 def _hidden(problem: Problem, sizes: Float[Array, "K C"]) -> Float[Array, " K"]:

@@ -31,7 +31,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ufm.certificates.spectral import spectral_norm
 from ufm.domains.base import lengths_sq
@@ -41,6 +41,8 @@ from ufm.model import Params, Problem, terms_of_sum
 # Shares of the gradient that are tried as the dual point; 1 is best at a stationary point, 0 where
 # nothing is lost.
 _SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03, 0.0)
+# A singular value this far above 1 is no rounding of a converged point.
+_BEYOND = 1e-6
 # How far from singular S is kept where something pulls the features, relative to D_b.
 _APART = 1e-12
 
@@ -60,11 +62,13 @@ class Pull(NamedTuple):
 
 
 class Lifted(NamedTuple):
-    """The share of the gradient that is the dual point, the ratio at the whole of it, what is added
-    to its conjugates, and the multipliers, of which the share `left` is not used up."""
+    """The share of the gradient that is the dual point, the ratio of the whole to the multipliers
+    of the point, along how many directions it exceeds them, what is added to the conjugates, and
+    the multipliers of the dual point, of which the share `left` is not used up."""
 
     share: Float[Array, ""]
     ratio: Float[Array, ""]
+    lowering: Int[Array, ""]
     rest: Float[Array, ""]
     slack: Float[Array, ""]
     multipliers: Multipliers
@@ -97,7 +101,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     pull = _pull(problem, params, V)
     slope = W @ V if pull is None else W @ V + pull.slope
     first = allowed(problem, Multipliers(_first_order(W, H @ V.T), _first_order(H, slope)))
-    sigma, _ = _ratio(problem, V, first, hidden)
+    sigma, _, values = _ratio(problem, V, first, hidden)
     rows, columns = problem.classifier.movable, problem.features.movable
 
     def raised(share) -> Multipliers:
@@ -121,7 +125,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     else:
         share = jnp.minimum(1, 1 / jnp.where(sigma > 0, sigma, 1))
     multipliers = raised(share)
-    norm, excess = _ratio(problem, V, multipliers, hidden)
+    norm, excess, _ = _ratio(problem, V, multipliers, hidden)
     limit = (1 - 8 * unit_roundoff(problem.dtype)) * (1.0 if pull is None else 1 - _APART)
     above = share * (norm + excess)
     # a norm that is no number goes on to the bound
@@ -131,7 +135,11 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     if pull is not None:
         more, lost = _pulled(problem, H, share * V, multipliers, pull, left)
         rest, slack = rest + more, slack + lost
-    return Lifted(share, norm, rest, slack, multipliers, left)
+    # a further dimension of nonnegative features is nonnegative, which singular vectors are not; a
+    # multiplier that is rounding says nothing of the others
+    known = jnp.all(jnp.stack([jnp.min(x) > _BEYOND * jnp.max(x) for x in first]))
+    lowering = jnp.where(known & (not problem.features.nonnegative), beyond(values), 0)
+    return Lifted(share, sigma, lowering, rest, slack, multipliers, left)
 
 
 def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
@@ -157,11 +165,22 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
         jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant)
     )
     multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
-    return Lifted(one, one, rest, slack + _rounding(problem, multipliers), multipliers, one)
+    slack = slack + _rounding(problem, multipliers)
+    return Lifted(one, one, jnp.zeros((), int), rest, slack, multipliers, one)
 
 
 def _decay_of_columns(problem: Problem) -> Float[Array, " C"]:
     return problem.feature_decay * problem.labels.masses
+
+
+def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:
+    """How many singular values are above 1 by more than a solve leaves.
+
+    At the multipliers of a point the value falls along each in a further dimension: with εx_k of
+    the rows and εy_c of the columns there, and lengths kept, it changes by ½ε²(Σ a x² + Σ b y² +
+    2xᵀVy).
+    """
+    return jnp.sum(values > 1 + _BEYOND)
 
 
 def allowed(problem: Problem, wanted: Multipliers) -> Multipliers:
@@ -197,8 +216,8 @@ def _first_order(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Fl
 
 def _ratio(
     problem: Problem, V: Float[Array, "K C"], multipliers: Multipliers, hidden: Float[Array, "K C"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """‖D_a^{-1/2} V D_b^{-1/2}‖, and how much larger it can be for rounding."""
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " n"]]:
+    """‖D_a^{-1/2} V D_b^{-1/2}‖, how much larger it can be for rounding, and singular values."""
     rows, columns = 1 / jnp.sqrt(multipliers.rows)[:, None], 1 / jnp.sqrt(multipliers.columns)
     return spectral_norm(
         V * rows,

@@ -20,8 +20,9 @@ def spectral_norm(
     roundings: int,
     moved: Float[Array, ""] | float = 0.0,
     allowed: Callable[[Array], Array] | None = None,
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Largest singular value of V = `dual` diag(`share`), and how much larger it can be.
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " n"]]:
+    """Largest singular value of V = `dual` diag(`share`), how much larger it can be, and all that
+    are not 0 for the shape.
 
     `sizes`: |`dual`|.
 
@@ -56,4 +57,4 @@ def spectral_norm(
         # entries that count or not cannot be moved as V is, only one by one
         of_gram, of_entries = of_gram + of_entries * (2 * length + of_entries), 0
     above = jnp.sqrt(top + of_gram + of_eigenvalues) - norm + of_entries
-    return scale * norm, scale * above
+    return scale * norm, scale * above, scale * jnp.sqrt(values)
