@@ -229,6 +229,17 @@ def test_bad_input_is_named_on_standard_error(words, message, capsys):
     assert shown.out == ""
 
 
+def test_solve_with_an_activation(capsys):
+    words = "--class-counts 5,3,2 --widths 4 6 --lambda-W 5e-3 --lambda-H 5e-3 --loss squared-error"
+    assert command.main(["solve", *words.split(), "--activation", "softplus"]) == 0
+    shown = capsys.readouterr().out
+    assert "CONVERGED" in shown
+    assert "no certificate: `problem.map` must be linear" in shown
+    assert "no closed form: needs linear layers; got activated" in shown
+    assert command.main(["solve", *words.split(), "--activation", "step"]) == 2
+    assert "`activation` must be one of 'none', 'relu'" in capsys.readouterr().err
+
+
 def test_a_large_problem_is_solved_like_any_other(capsys, monkeypatch):
     monkeypatch.setattr("ufm.labels.constructors.MOST_HELD", 10)
     monkeypatch.setattr("ufm.labels.base.MOST_WRITTEN", 100)

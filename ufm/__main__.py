@@ -113,6 +113,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="DOMAIN",
         help="of the rows of W_M, likewise (default: real)",
     )
+    add(
+        "--activation",
+        default="none",
+        metavar="NAME",
+        help="between the factors: relu, leaky_relu, softplus, gelu, tanh (default: none)",
+    )
     add("--seed", default=0, type=int, help="of the random start (default 0)")
     add(
         "--starts",

@@ -176,6 +176,15 @@ def _loss(value, key):
     return value
 
 
+def activation_of(value, key: str = "activation"):
+    """The name of an activation, "none" for none; `ValueError` otherwise."""
+    # (it imports JAX, for which `--help` must not wait)
+    from ufm.maps.activated import ACTIVATIONS
+
+    choice = one_of(("none", *ACTIVATIONS))(value, key)
+    return None if choice == "none" else choice
+
+
 def domain_of(value, key: str = "features"):
     """A domain from words such as "nonnegative" or "sphere,radius=2"; `ValueError` otherwise."""
     wanted = (
@@ -225,6 +234,7 @@ SETTINGS: dict[str, Callable[[Any, str], Any]] = {
     "columns": one_of(COLUMNS),
     "features": domain_of,
     "classifier": domain_of,
+    "activation": activation_of,
 }
 
 
@@ -260,6 +270,7 @@ def problem_of(
     columns="collapsed",
     features=None,
     classifier=None,
+    activation=None,
     **parameters,
 ):
     """The `Problem` of checked settings, with `parameters` of the loss; numbers may be traced.
@@ -283,6 +294,7 @@ def problem_of(
         lambda_W=lambda_W,
         lambda_H=lambda_H,
         bias=bias,
+        activation=activation,
         **{
             name: domain
             for name, domain in (("features", features), ("classifier", classifier))
