@@ -32,6 +32,7 @@ from ufm.optima.joint_mixup import (
     squared_error_mixup_spectrum,
 )
 from ufm.optima.layer_peeled import MergedMinority, merged_minority, minority_collapse_ratio
+from ufm.optima.next_token_svm import NextTokenSVM, next_token_svm
 from ufm.optima.rectified import RectifiedScale, least_complexity, rectified_scale
 from ufm.optima.rectified_codes import code_complexity
 from ufm.optima.rectified_points import rectified_point
@@ -48,6 +49,7 @@ __all__ = [
     "FocalThresholds",
     "MergedMinority",
     "MixupOptimum",
+    "NextTokenSVM",
     "RectifiedScale",
     "RectifiedStructure",
     "balanced_gram",
@@ -70,6 +72,7 @@ __all__ = [
     "mixup_optimum",
     "mixup_quadrature_error",
     "mixup_threshold",
+    "next_token_svm",
     "rectified_point",
     "rectified_scale",
     "rectified_structures",

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 
+import ufm
 from theory_checks.engine.claims import Claim, worst_of
 from theory_checks.engine.measure import GEOMETRY, Point, solve
 from theory_checks.engine.registry import Case, Setting, check
@@ -105,15 +106,47 @@ def log_ratios(case: Case):
 # ----------------------------------------------------------------------
 
 
+def svm_regime(case: Case) -> Setting:
+    """Supports that are a 2-design but not all words, any masses."""
+    return Setting.all_of(Design.of(case.parameters["supports"]) is not None)
+
+
+def _svm(name: str, setting: Setting, supports: str, masses=None) -> Case:
+    return Case(name, setting, {"supports": supports, "masses": masses}, build=dict)
+
+
+_MASSES = (9.0, 1.0, 4.0, 2.0, 1.0, 3.0, 1.0, 1.0, 2.0, 5.0)
+
+
+@check(
+    key="zhao2024/max-margin",
+    formula=r"L^{mm} = S-\tfrac kV,\quad \|L^{mm}D_m^{1/2}\|_* = \mathrm{least}",
+    source="derived for the max-margin problem of Zhao et al. 2024 (recalled)",
+    regime=svm_regime,
+    cases=(
+        _svm("pairs of 5", _INSIDE, _PAIRS),
+        _svm("pairs of 5, unequal masses", _INSIDE, _PAIRS, _MASSES),
+        _svm("7-point plane, unequal masses", _INSIDE, "the 7-point plane", _MASSES[:7]),
+        _svm("one word each, unequal masses", _INSIDE, "one word each, twice", _MASSES),
+        _svm("5 supports", _OUTSIDE, _TWICE),
+        _svm("5 supports, unequal masses", _OUTSIDE, _TWICE, _MASSES),
+    ),
+)
+def max_margin(case: Case):
+    """For a 2-design the max-margin logits are the centred support matrix, whatever the masses; for
+    other supports it is only near."""
+    S = support_matrix(case.parameters["supports"])
+    masses = case.parameters["masses"]
+    found = ufm.laws.next_token_svm(S, masses)
+    S -= S.mean(axis=0)
+    yield Claim("gap", found.gap, 0.0, 1e-8, witness=True)
+    size = float(np.linalg.norm(S * np.sqrt(1.0 if masses is None else masses), "nuc"))
+    yield Claim("the nuclear norm of the centred supports", size, found.value, 1e-8, found.value)
+
+
 def direction_regime(case: Case) -> Setting:
-    """Supports that are a 2-design but not all words, or one word each with any masses; decays as
-    above; any probabilities."""
-    supports = case.parameters["supports"]
-    design = Design.of(supports)
-    return Setting.all_of(
-        inside_regime(case),
-        design is not None and (design.k == 1 or case.parameters.get("masses") is None),
-    )
+    """Any supports but all words, any masses and probabilities; decays as above."""
+    return inside_regime(case)
 
 
 def _direction(Z: np.ndarray) -> np.ndarray:
@@ -124,11 +157,10 @@ def _direction(Z: np.ndarray) -> np.ndarray:
     key="zhao2024/direction",
     formula=(
         r"\tfrac{Z}{\|Z\|}\to\tfrac{L^{mm}}{\|L^{mm}\|}\ "
-        r"\text{like } \tfrac1{\log(1/\mu)},\quad L^{mm}\propto S-\tfrac kV"
+        r"\text{like } \tfrac1{\log(1/\mu)},"
+        r"\quad L^{mm} = \arg\min\|LD_m^{1/2}\|_*\ \text{with margins 1}"
     ),
-    source=(
-        "Zhao et al. 2024, the low-rank part (abstract; recalled); L^mm and the rate are derived"
-    ),
+    source="Zhao et al. 2024, the low-rank part (abstract; recalled); the rate is derived",
     regime=direction_regime,
     cases=(
         _case("pairs of 5", _INSIDE, supports=_PAIRS),
@@ -136,25 +168,28 @@ def _direction(Z: np.ndarray) -> np.ndarray:
             "one word each, SELI",
             _INSIDE,
             supports="one word each, twice",
-            masses=(9.0, 1.0, 4.0, 2.0, 1.0, 3.0, 1.0, 1.0, 2.0, 5.0),
+            masses=_MASSES,
         ),
+        _case("5 supports", _INSIDE),
+        _case("5 supports, unequal masses", _INSIDE, masses=_MASSES),
         _case("decay that does not vanish", _OUTSIDE, decays=_NOT, supports=_PAIRS),
         _case("every word", _OUTSIDE, supports="every word"),
     ),
 )
 def direction(case: Case):
-    """What diverges depends on the supports alone: for a 2-design it is the centred support matrix,
-    for one word each SELI; approached like 1/log(1/μ)."""
+    """What diverges depends on supports and masses alone: the max-margin logits, for one word each
+    SELI; approached like 1/log(1/μ)."""
     points, others = _points(case), _points(case, probabilities=2)
     yield worst_of([point.certificate_claim() for point in (*points, *others)])
     S = support_matrix(case.parameters["supports"])
-    S -= S.mean(axis=0)
-    limit = S / max(float(np.linalg.norm(S)), 1.0)
+    margin = ufm.laws.next_token_svm(S, case.parameters.get("masses"))
+    yield Claim("gap of the max-margin problem", margin.gap, 0.0, 1e-8, witness=True)
+    limit = margin.logits / max(float(np.linalg.norm(margin.logits)), 1.0)
     rate = np.log(1 / np.asarray(case.options["decays"]))
     distances = [float(np.linalg.norm(_direction(p.logits) - limit)) for p in points]
-    yield from _trend("distance to the centred supports", distances, rate)
+    yield from _trend("distance to the max-margin logits", distances, rate)
     # (on one word each there is one distribution)
-    if np.any((S > 0).sum(axis=0) > 1):
+    if np.any(S.sum(axis=0) > 1):
         between = [
             float(np.linalg.norm(_direction(p.logits) - _direction(other.logits)))
             for p, other in zip(points, others, strict=True)
