@@ -2,7 +2,7 @@
 is led by lengths that grow.
 
 Vectors of bounded length, more classes than dimensions: of 24 in four dimensions at an inverse
-temperature of 20 no random start in a hundred ends at the 24-cell, and every one does that is led
+temperature of 20 one random start in 200 ends at the 24-cell, and every one does that is led
 there from a temperature of 1. Of 30 in ten dimensions 3 % of random starts end at the best that is
 known, and none that is led, at eight times the price. So every fourth start is led.
 """
