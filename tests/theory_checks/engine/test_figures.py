@@ -83,6 +83,12 @@ PLANTED = {
     "staircase": {"i": T, "measured": 1 - T, "law": 1 - T},
     "NC1": {"t": T, "measured": _FALLS, "within": _FALLS, "between": 1 / _FALLS},
     "attenuation": {"lambda_H": T + 0.1, "lambda_W": T + 0.1, "c": T, **_GAINS},
+    "loss and bound": {
+        "beta": T + 0.1,
+        "loss": _FALLS,
+        "bound": _FALLS / 2,
+        "condition": T + 0.5,
+    },
     "phases": {"R": T + 1, "s": T + 0.3, "phase": np.arange(12) % 4},
     "thresholds": {"R": T + 1, "merge": T + 1, "vanish": T + 2, "zero": T + 3},
     "gap of": {"step": np.arange(12), "products": np.arange(12), "gap": _FALLS, "excess": _FALLS},
