@@ -28,6 +28,7 @@ class Result(enum.IntEnum):
     STEADY_STATE = 7
     TOLERANCE_NOT_MET = 8
     POLISHED = 9
+    PROVED = 10
 
     def __str__(self) -> str:
         return f"{self.name}: {_ADVICE[self]}"
@@ -35,9 +36,16 @@ class Result(enum.IntEnum):
     @property
     def ok(self) -> bool:
         """Whether the run did what was asked of it."""
-        return self in (Result.CONVERGED, Result.REACHED_END, Result.STEADY_STATE, Result.POLISHED)
+        return self in _OK
 
 
+_OK = (
+    Result.CONVERGED,
+    Result.REACHED_END,
+    Result.STEADY_STATE,
+    Result.POLISHED,
+    Result.PROVED,
+)
 _ADVICE = {
     Result.RUNNING: "not finished",
     Result.CONVERGED: "the relative gradient norm is below the tolerance",
@@ -55,11 +63,12 @@ _ADVICE = {
     "failure are NaN",
     Result.POLISHED: "as STEADY_STATE, and Newton's method went on to the minimum, which is "
     "`final`",
+    Result.PROVED: "globally optimal to the gap that was asked for, see `certificate`",
 }
 
 
 class SolveFailed(RuntimeError):
-    """Raised by `minimise(..., throw=True)` when the result is not CONVERGED.
+    """Raised by `minimise(..., throw=True)` when the result is neither CONVERGED nor PROVED.
 
     `solution` holds what was reached.
     """
@@ -75,7 +84,8 @@ class Solution(eqx.Module):
     `params`: the best point found. `value`: the objective there. `grad_norm`: gradient norm
     relative to the size of the problem (see `minimise`). `num_steps`, `num_evaluations`: outer
     steps, and gradients plus Hessian-vector products, of the best start. `values`, `codes`: value
-    and result of every start (S,). `state`: what `resume` needs.
+    and result of every start (S,). `state`: what `resume` needs. `certificate`:
+    where `gap` was asked for.
     """
 
     problem: Problem
@@ -88,6 +98,12 @@ class Solution(eqx.Module):
     values: Float[Array, " S"]
     codes: Int[Array, " S"]
     state: Any
+    certificate: AbstractCertificate | None = None
+
+    def proved(self, certificate: AbstractCertificate, code: Int[Array, ""]) -> Solution:
+        """The same with its certificate, and how it ended with that."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Solution(**{**fields, "certificate": certificate, "code": code})
 
     @property
     def logits(self) -> Float[Array, "K C"]:
@@ -104,7 +120,8 @@ class Solution(eqx.Module):
         reached = (
             f"value {float(self.value):.12g}, relative gradient norm {float(self.grad_norm):.1e}"
         )
-        return f"{reached} after {int(self.num_steps)} steps{starts}\n{self.result}"
+        ended = f"{reached} after {int(self.num_steps)} steps{starts}\n{self.result}"
+        return ended if self.certificate is None else f"{ended}\n{self.certificate}"
 
 
 class Trajectory(eqx.Module):

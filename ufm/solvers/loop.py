@@ -28,6 +28,7 @@ from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.narrowing import narrowed, widened
 from ufm.solvers.newton import Newton, ProjectedNewton
+from ufm.solvers.proof import require_provable, until_proved
 from ufm.solvers.solver import AbstractSolver, State, result_of
 from ufm.solvers.start import Drawn, flat_start, random_draws
 from ufm.tolerances import gradient_tolerance
@@ -52,6 +53,7 @@ def minimise(
     start: Params | None = None,
     resume: Solution | None = None,
     tolerance: float | None = None,
+    gap: float | None = None,
     throw: bool = False,
     progress: bool | None = None,
 ) -> Solution:
@@ -61,13 +63,15 @@ def minimise(
     point of the user's, or `resume`, an earlier solution of the same problem and solver to go on
     from. `solver`: `Newton()` unless given, `ProjectedNewton()` for nonnegative features (which
     needs it); `LBFGS`, the default where the labels are too large for all logits,
-    `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to
-    run in one call; the best is returned, `values` and `codes` report all. `tolerance`: on the
-    relative gradient norm $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied
-    by the root of its λ (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative
-    features the gradient is the projected one, without the entries that push a zero below zero.
-    `throw`: raise `SolveFailed` (with `.solution`) unless CONVERGED. `progress`: show progress on
-    standard error; None shows it on a terminal once a second has passed.
+    `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to run in one call; the
+    best is returned, `values` and `codes` report all. `tolerance`: on the relative gradient norm
+    $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied by the root of its λ
+    (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative features the gradient is
+    the projected one, without the entries that push a zero below zero. `gap`: stop as soon as
+    `certify` proves the point optimal to this relative gap, result PROVED; the solution carries the
+    `certificate`, also where it did not close. `throw`: raise `SolveFailed` (with `.solution`)
+    unless CONVERGED or PROVED. `progress`: show progress on standard error; None shows it on a
+    terminal once a second has passed.
 
     Returns a `Solution`. `Newton` starts a plain one-layer problem with d > min(K, C) at d =
     min(K, C), which has the same optimum, and answers with zeros in the further rows of H and
@@ -79,8 +83,8 @@ def minimise(
     Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a free bias under a
     softmax loss with a class that no target holds (the infimum is not attained), a start of the
     wrong shape, dtype or sign, a solver without bounds for nonnegative features, a tolerance that
-    the dtype cannot reach or that every point meets (>= 1), or none or several of `key`, `start`
-    and `resume`.
+    the dtype cannot reach or that every point meets (>= 1), none or several of `key`, `start` and
+    `resume`, or a `gap` for a problem that has no certificate (M >= 2, a loss that is not convex).
     """
     require_instance("problem", problem, Problem)
     solver = suitable_solver(problem, solver)
@@ -95,9 +99,8 @@ def minimise(
     )
     require_minimum(problem, "a minimiser")
     tolerance = gradient_tolerance(tolerance, problem.dtype)
-    # (an array of JAX's takes longer to make than all that is checked)
-    threshold = np.asarray(tolerance, problem.dtype)
-
+    if gap is not None:
+        require_provable(problem, gap)
     if resume is not None:
         require_same_problem(problem, resume)
     solved = _as_solved(problem, solver, start, resume)
@@ -105,12 +108,23 @@ def minimise(
         _require_same_solver(solved, solver, resume.state)
     elif start is not None:
         start = check_params(problem, start, name="start")
-    with Compiling(show=progress):
-        outcome, interrupted = _solve(
-            solved, solver, threshold, key, starts, start, resume, progress
+
+    def run(tolerance: float, before: Solution | None) -> Solution:
+        # (an array of JAX's takes longer to make than all that is checked)
+        threshold = np.asarray(tolerance, problem.dtype)
+        with Compiling(show=progress):
+            outcome, interrupted = _solve(
+                solved, solver, threshold, key, starts, start, before, progress
+            )
+        return _to_solution(problem, outcome, interrupted)
+
+    if gap is None:
+        solution = run(tolerance, resume)
+    else:
+        solution = until_proved(
+            lambda wanted, before: run(wanted, before or resume), problem, gap, tolerance
         )
-    solution = _to_solution(problem, outcome, interrupted)
-    if throw and solution.result is not Result.CONVERGED:
+    if throw and solution.result not in (Result.CONVERGED, Result.PROVED):
         raise SolveFailed(solution)
     return solution
 
