@@ -368,6 +368,7 @@ def test_prints_a_table_and_gives_plain_data():
         == 1
     )
     assert "dtype: float64" in lines
+    assert any(line.startswith("arrays by their norm") for line in lines)
     assert any(
         line.startswith("agrees with the prediction; found: global optimum") for line in lines
     )

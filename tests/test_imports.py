@@ -30,7 +30,7 @@ FLOORS = (
         "ufm._random",
         "ufm._host",
     ),
-    ("ufm.batch", "ufm._compilation"),
+    ("ufm.batch", "ufm._compilation", "ufm._outside"),
     ("ufm.tolerances", "ufm._numerics", "ufm._named"),
     ("ufm.labels",),
     ("ufm.losses", "ufm.frames", "ufm.domains", "ufm.maps"),

@@ -908,10 +908,15 @@ def test_dtype_is_kept():
 
 def test_it_prints_a_table():
     features, index, W, bias = random_network((5, 4, 3), 6)
-    lines = str(measure_features(features, index, W, bias, num_classes=3)).splitlines()
+    header, *lines = str(measure_features(features, index, W, bias, num_classes=3)).splitlines()
     assert len(lines) == len(dataclasses.fields(Metrics))
+    starts = [header.index(word) for word in ("value", "at collapse", "scale")]
     assert len({line.index(line.split()[1]) for line in lines}) == 1
-    table = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    table = {line.split()[0]: line[starts[0] : starts[1]].strip() for line in lines}
+    words = {line.split()[0]: line[starts[1] :] for line in lines}
+    assert words["nc1_pinv"].split()[:2] == ["0", "1:"]
+    assert words["feature_cosine_mean"].startswith("-0.5 at a simplex ETF")
+    assert words["nc4_agreement"].split() == ["1", "0.333:", "by", "chance"]
     assert float(table["nc1_pinv"]) == pytest.approx(
         float(nc1_pinv(features, index, num_classes=3)), rel=1e-3
     )
@@ -919,8 +924,26 @@ def test_it_prints_a_table():
     assert table["collapsed_classes"] == "0 of 3"
     assert "…" in table["feature_norms"]
     zero = str(measure_features(0 * features, index, W, bias, num_classes=3)).splitlines()
-    assert zero[0].split() == ["nc1_pinv", "nan"]
-    assert "yes" in zero[-2]
+    assert zero[1].split()[:2] == ["nc1_pinv", "nan"]
+    assert zero[-2].split()[:2] == ["collapsed", "yes"]
+
+
+def test_what_is_printed_of_collapse_is_so():
+    """At a collapsed simplex ETF every metric has the value that stands beside it."""
+    means = centring_matrix(4)
+    index = np.repeat(np.arange(4), 3)
+    metrics = measure_features(means[:, index], index, means, num_classes=4)
+    header, *lines = str(metrics).splitlines()
+    start = header.index("at collapse")
+    seen = 0
+    for line in lines:
+        name, said = line.split()[0], line[start:].split("  ")[0]
+        if said in ("0", "1") or said.endswith(("simplex ETF", "balanced")):
+            number = 0.0 if said.startswith("equal") else float(said.split()[0])
+            value = np.ptp(metrics.feature_norms) if "equal" in said else getattr(metrics, name)
+            np.testing.assert_allclose(value, number, atol=2e-3, err_msg=name)
+            seen += 1
+    assert seen > 15
 
 
 # --- refusals ---

@@ -19,6 +19,8 @@ from ufm.optima.optimum import Optimum, Spectrum
 from ufm.solution import Solution
 from ufm.tolerances import Tolerances, for_dtype
 
+_NORMS = "arrays by their norm, no entry alone; error: norm of the difference, relative"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -89,7 +91,7 @@ class Comparison:
             f"predicted: {self.regime}; {self.source}",
             f"solver: {self.result}",
         ]
-        return "\n".join([*lines, f"dtype: {dtype}"])
+        return "\n".join([*lines, _NORMS, f"dtype: {dtype}"])
 
     def to_dict(self) -> dict:
         """Plain numbers and strings, for JSON."""

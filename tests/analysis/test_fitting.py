@@ -1,5 +1,7 @@
 """Decay is read off a solution that was made with a known one."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +123,26 @@ def test_a_wrong_bias_shows_in_its_residual(solution):
     assert fit.residual_b is not None
     assert 0.01 < fit.residual_b <= 1
     assert "of the bias" in str(fit)
+    assert "does not describe the network: " in str(fit)
+    assert "its bias is not the best one" in str(fit)
+
+
+def test_it_concludes_from_what_decay_explains(solution):
+    fit = fitted(solution)
+    assert fit.describes
+    assert fit.explained_H == 1 - fit.residual_H**2
+    assert "the model with this decay describes the network" in str(fit)
+    # nothing that is not all is called 100 %
+    assert "100.0" not in str(fit) or min(fit.explained_H, fit.explained_W) == 1
+    features = solution.params.features
+    noise = jax.random.normal(jax.random.key(4), features.shape) * 0.1 * jnp.std(features)
+    noisy = fitted(solution, features=features + noise)
+    assert not noisy.describes
+    assert noisy.residual_H > 0.1
+    assert "features are pulled by more than decay" in str(noisy)
+    explained = re.search(r"and (\S+) % of the features' \(squared\)", str(noisy))
+    assert explained is not None
+    assert abs(float(explained[1]) - 100 * noisy.explained_H) < 0.06
 
 
 LABELS = ufm.one_hot((2, 1))

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import require_each, require_flag
 from ufm.certificates import certify
@@ -92,6 +93,7 @@ class Thresholds:
         return "\n".join(lines)
 
 
+@on_the_host(SWEEP)
 def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = None) -> Thresholds:
     r"""All strengths of decay at which the optimum changes its rank or its regime, with λ_b and
     everything but λ held.

@@ -6,6 +6,7 @@ Decay fitted to measured features and classifier.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
 from ufm.metrics.duality import last_layer
 from ufm.model import Params, Problem, check_params, fit
+
+# A hundredth of a squared gradient: what noise within classes of a tenth of their distance leaves.
+_DESCRIBED = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,13 +43,51 @@ class FittedDecay:
     residual_b: float | None
     problem: Problem
 
+    @property
+    def explained_W(self) -> float:
+        """The share of the squared gradient of the classifier that decay explains."""
+        return 1 - self.residual_W**2
+
+    @property
+    def explained_H(self) -> float:
+        """The share of the squared gradient of the features that decay explains."""
+        return 1 - self.residual_H**2
+
+    @property
+    def describes(self) -> bool:
+        """Whether the network is close to a stationary point of the model.
+
+        Decay explains all but a hundredth of both squared gradients, and the bias is as good.
+        """
+        residuals = (self.residual_W, self.residual_H, self.residual_b or 0.0)
+        return max(residuals) <= _DESCRIBED
+
     def __str__(self) -> str:
         bias = "" if self.residual_b is None else f", of the bias {self.residual_b:.1e}"
         return (
-            f"lambda_W {self.lambda_W:.6g}, lambda_H {self.lambda_H:.6g}; share of the gradient "
-            f"that decay leaves unbalanced: "
-            f"of the classifier {self.residual_W:.1e}, of the features {self.residual_H:.1e}{bias}"
+            f"lambda_W {self.lambda_W:.6g}, lambda_H {self.lambda_H:.6g}: decay explains "
+            f"{_percent(self.explained_W)} of the classifier's gradient and "
+            f"{_percent(self.explained_H)} of the features' (squared)\n"
+            f"what it leaves, relative: of the classifier {self.residual_W:.1e}, of the features "
+            f"{self.residual_H:.1e}{bias}\n{self._conclusion()}"
         )
+
+    def _conclusion(self) -> str:
+        if self.describes:
+            return (
+                "the model with this decay describes the network: it is near a stationary point, "
+                f"as all of these are <= {_DESCRIBED}"
+            )
+        why = {
+            "its classifier is not where this decay holds it (trained to the end? decayed?)": (
+                self.residual_W
+            ),
+            "its features are pulled by more than decay (the layers below, or noise within "
+            "classes)": self.residual_H,
+            "its bias is not the best one (trained to the end? decayed?)": self.residual_b or 0.0,
+        }
+        reasons = "; ".join(reason for reason, left in why.items() if left > _DESCRIBED)
+        return f"the model with this decay does not describe the network: {reasons}"
 
 
 def fit_decay(
@@ -139,6 +181,12 @@ def fit_decay(
 def _logit_gradient(problem: Problem, params: Params) -> Array:
     """The gradient of the mean loss in the logits, (K, C)."""
     return jax.grad(lambda Z: fit(problem, Z))(params.logits)
+
+
+def _percent(share: float) -> str:
+    """With as many nines as there are, and never 100 % of what is not all."""
+    digits = 1 if share <= 0 or share >= 1 else max(1, math.ceil(-math.log10(1 - share)) - 1)
+    return f"{100 * share:.{min(digits, 9)}f} %"
 
 
 def _share(rest: Array, whole: Array) -> float:

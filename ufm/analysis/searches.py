@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
@@ -100,6 +101,7 @@ class BestKnown:
         return "\n".join(lines)
 
 
+@on_the_host(SWEEP)
 def search(
     problem: Problem,
     *,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
     require,
@@ -50,6 +51,7 @@ _BLOCK_ON_CPU = 32
 _compiled: set = set()
 
 
+@on_the_host(SWEEP)
 def flow_batch(
     problems: Problem | Sequence[Problem],
     *,

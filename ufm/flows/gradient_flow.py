@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import require, require_choice, require_flag, require_instance
 from ufm.flows.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
@@ -32,6 +33,7 @@ _PIECES = 10
 _PATHS = ("gradient", "central", "renormalised")
 
 
+@on_the_host(SWEEP)
 def flow(
     problem: Problem,
     *,

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +17,7 @@ from ufm.frames import centring_matrix, gram_distance
 from ufm.metrics.duality import last_layer, nc4_agreement_of
 from ufm.metrics.geometry import equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal
 from ufm.metrics.moments import Moments, checked_columns, moments_of
+from ufm.metrics.table import as_table
 from ufm.metrics.variability import cdnv_of, nc1_pinv_of, nc1_trace_ratio_of
 from ufm.model import Params, Problem, objective, require_shapes
 from ufm.solution import Solution
@@ -27,7 +26,8 @@ from ufm.solution import Solution
 class Metrics(eqx.Module):
     """Every metric of one point.
 
-    A ratio 0/0 is NaN, and `collapsed` says that it was one; `str()` is a table.
+    A ratio 0/0 is NaN, and `collapsed` says that it was one; `str()` is a
+    table with the value of each at collapse and a scale.
 
     NC1: `nc1_pinv`, `nc1_trace_ratio`, `cdnv`. NC2, for the class means ("features") and the rows
     of the classifier: `nc2_etf_*` (means centred by the global mean), `nc2_orthogonal_*` and
@@ -78,11 +78,7 @@ class Metrics(eqx.Module):
     collapsed_classes: Bool[Array, " K"]
 
     def __str__(self) -> str:
-        rows = [
-            (field.name, _cell(getattr(self, field.name))) for field in dataclasses.fields(self)
-        ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {cell}" for name, cell in rows)
+        return as_table(self)
 
 
 def measure(solution: Solution, *, tolerance=None, rcond=None) -> Metrics:
@@ -233,13 +229,3 @@ def _measure(m: Moments, W, bias, classifier_floor, tolerance, rcond) -> Metrics
         collapsed=collapsed,
         collapsed_classes=(feature_lengths <= m.floor) | (row_lengths <= row_floor),
     )
-
-
-def _cell(value) -> str:
-    """One number, or the range of several."""
-    array = np.asarray(value)
-    if array.dtype == bool:
-        return ("yes" if array else "no") if array.ndim == 0 else f"{array.sum()} of {array.size}"
-    if array.ndim == 0:
-        return f"{array:.3e}"
-    return f"{array.min():.3e} … {array.max():.3e}  {array.shape}"

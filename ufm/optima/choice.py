@@ -5,6 +5,7 @@ What the nearest one misses, and what still works.
 
 from __future__ import annotations
 
+from ufm._outside import on_the_host
 from ufm._validate import require_instance
 from ufm.labels.base import MOST_WRITTEN
 from ufm.model import Problem, require_decay
@@ -19,6 +20,7 @@ _AS_NEAR = 0.5
 _ANOTHER_THEORY = 10
 
 
+@on_the_host("it is NumPy: call it once a problem")
 def closed_form(problem: Problem) -> Optimum:
     """The global optimum of a problem in closed form, with its source and hypotheses.
 

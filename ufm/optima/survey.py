@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ufm._outside import on_the_host
 from ufm.model import Problem
 from ufm.optima.facts import Facts, shown
 from ufm.optima.forms import known
@@ -70,6 +71,7 @@ class Theory:
         return "\n".join(lines)
 
 
+@on_the_host("it is NumPy: call it once a problem")
 def theory(problem: Problem) -> Theory:
     """Every closed form, threshold, bound, candidate, limit and law that speaks about a problem,
     each with its source.

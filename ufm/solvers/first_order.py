@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
     LARGEST_WHOLE,
@@ -154,6 +155,7 @@ class Adam(AbstractFirstOrder):
         return optax.adam(self.step_size)
 
 
+@on_the_host(SWEEP)
 def descend(
     problem: Problem,
     solver: AbstractFirstOrder,

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
     require,
@@ -53,6 +54,7 @@ _BLOCK_ELSEWHERE = 20_000_000
 _compiled: set = set()
 
 
+@on_the_host(SWEEP)
 def fit_features(
     problem: Problem,
     *,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._compilation import Compiling
+from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
@@ -44,6 +45,7 @@ _NEWTON, _PROJECTED = Newton(), ProjectedNewton()
 _IN_CHUNKS = LBFGS(memory_size=10)
 
 
+@on_the_host(SWEEP)
 def minimise(
     problem: Problem,
     *,

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm import _random
+from ufm._outside import on_the_host
 from ufm._validate import require_instance, require_key, require_positive
 from ufm.batch.layout import one_by_one
 from ufm.model import Params, Problem, require_decay
@@ -32,6 +33,7 @@ _LARGEST_ON_HOST = 200_000
 _EXPONENTS = (-1.5, 0.5)
 
 
+@on_the_host("draw the start outside")
 def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = None) -> Params:
     r"""A random point: factors and features at random, zero bias, frozen factors as they are.
 
