@@ -45,7 +45,14 @@ BOUND: dict[str, Callable[[], Callable]] = {
 }
 # What these accept compiles anew each time, or changes what other tests meet: their own tests call
 # them so.
-NOT_CALLED = ("flow", "flows.flow_batch", "sweep", "forms.register", "forms.forget")
+NOT_CALLED = (
+    "flow",
+    "flows.flow_batch",
+    "sweep",
+    "forms.register",
+    "forms.forget",
+    "enable_compilation_cache",
+)
 
 
 def twice(tree):

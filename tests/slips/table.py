@@ -342,6 +342,9 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "losses.RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
     "model.objective": of_point,
+    "enable_compilation_cache": {
+        "folder": optional(only("programs")) | {"words": "a new folder"},
+    },
     "load_features": {
         "path": only(FILE) | {"words": "no such file, which open() says"},
         "features": only("features"),
@@ -596,6 +599,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "start": absent,
         "resume": absent,
         "tolerance": optional(only(1e-8)),
+        "gap": optional(only(1e-3)),
         **minimising,
     },
     "minimise from_a_start": {"problem": problem, "start": params, **minimising},
