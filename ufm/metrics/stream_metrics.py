@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ufm.metrics.batches import blocks
 from ufm.metrics.pairs import Running, pairs_of, running
 
 # A length below this many rounding errors of the features is zero.
 _NOISE = 16.0
+# Numbers of a difference that exist at a time.
+_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -188,14 +191,16 @@ def _duality(centred, norms, classifier, *, directed: bool) -> dict[str, Any]:
     answer = {f"nc3_{name}": math.nan for name in (*names, "self_duality")}
     if classifier is None or not classifier.any():
         return answer
-    W = classifier / np.abs(classifier).max()
+    # in place, here and below: a copy is O(V d), and both arrays are read here last
+    rows, means = classifier, centred
+    rows /= np.abs(rows).max()
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     if norms.any():
-        apart = W / np.linalg.norm(W) - centred / np.linalg.norm(norms)
-        answer["nc3_self_duality"] = float(np.linalg.norm(apart))
-    lengths = np.sqrt(np.einsum("ij,ij->i", W, W))
+        answer["nc3_self_duality"] = _apart(rows, lengths, means, norms)
     if not directed or not np.all(lengths > 0):
         return answer
-    rows, means = W / lengths[:, None], centred / norms[:, None]
+    rows /= lengths[:, None]
+    means /= norms[:, None]
     cosines: Running = running(np.einsum("ij,ij->i", rows, means))
     row, mean = rows.mean(axis=0), means.mean(axis=0)
     rows -= row
@@ -214,6 +219,16 @@ def _duality(centred, norms, classifier, *, directed: bool) -> dict[str, Any]:
         offsets + free / V**2 - of_mean,
     )
     return {**answer, **{f"nc3_{name}": n for name, n in zip(names, found, strict=True)}}
+
+
+def _apart(rows, lengths, means, norms) -> float:
+    """Distance of two arrays (V, d) in units of their norms, a block of classes at a time."""
+    first, second = np.linalg.norm(lengths), np.linalg.norm(norms)
+    total = 0.0
+    for block in blocks(len(rows), _AT_ONCE // rows.shape[1]):
+        apart = rows[block] / first - means[block] / second
+        total += float(np.vdot(apart, apart))
+    return math.sqrt(total)
 
 
 def random_kernel(dim: int) -> tuple[float, float]:

@@ -22,8 +22,9 @@ from ufm.metrics.agreement import Agreement
 from ufm.metrics.batches import blocks, checked_batch, checked_bias, checked_classifier
 from ufm.metrics.stream_metrics import StreamMetrics, measured
 
-# Numbers of a batch that are widened to float64 at a time (64 MiB).
-_AT_ONCE = 2**23
+# Numbers of a batch that are widened to float64 at a time: what stays in a cache (1 MiB) takes less
+# than half the time of what does not.
+_AT_ONCE = 2**17
 _KIND = "ufm.metrics.stream"
 
 
