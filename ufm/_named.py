@@ -38,6 +38,13 @@ class AbstractNamed(eqx.Module):
         """What a message shows."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
+    def made_from(self) -> dict[str, Any]:
+        """The arguments of the constructor that make it again, from attributes of these names.
+
+        Override it where they have other names.
+        """
+        return {name: getattr(self, name) for name in self.parameters()}
+
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
         """The names of what it is made from, as the constructor has them.
@@ -45,6 +52,14 @@ class AbstractNamed(eqx.Module):
         Options and sweeps read these.
         """
         return tuple(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+
+
+def made_from(part: eqx.Module) -> dict[str, Any]:
+    """The arguments of the constructor that make any part of a problem again."""
+    if isinstance(part, AbstractNamed):
+        return part.made_from()
+    names = inspect.signature(type(part).__init__).parameters
+    return {name: getattr(part, name) for name in names if name != "self"}
 
 
 def _shown(value) -> str:

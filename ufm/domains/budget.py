@@ -57,6 +57,9 @@ class Budget(AbstractDomain):
     def _shown_fields(self) -> dict[str, Any]:
         return {"energy": self.energy} | ({} if self.by_mass else {"weights": self.weights})
 
+    def made_from(self) -> dict[str, Any]:
+        return self._shown_fields()
+
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
         require_dtype(f"{name}.energy", self.energy, masses.dtype)
         # those of the labels that it is fitted to now, whatever it was fitted to before

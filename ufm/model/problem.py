@@ -11,6 +11,7 @@ $W_M$ may be confined to a domain: nonnegative, a sphere, a ball, one budget.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -39,6 +40,7 @@ from ufm.losses.base import require_loss
 from ufm.maps import AbstractMap, Activated, Product
 from ufm.model.blocks import Block, Blocks
 from ufm.model.params import Params
+from ufm.model.plain import arguments_of, as_document
 
 _REAL = Real()
 _PRODUCT = Product()
@@ -218,11 +220,51 @@ class Problem(eqx.Module):
 
         The rest stays.
         """
-        given = {name: getattr(self, name) for name in _ARGUMENTS}
-        given["bias"] = self.lambda_b if self.bias == "penalised" else self.bias
+        given = self._given()
         strange = [name for name in changes if name not in given]
         require(not strange, f"`changes` must be among {', '.join(given)}", strange)
         return Problem(**{**given, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The problem as plain data, which JSON can hold: the arguments of its constructor.
+
+        Returns
+        -------
+        dict
+            "format", "version" and "dtype" of the document, and every argument; arrays with dtype
+            and shape, parts with the class that they are imported from and what it is made from.
+
+        Raises
+        ------
+        ValueError
+            Inside `jit`, for a part whose class cannot be imported (one of a script, or of a
+            function), and for one that does not keep what it is made from.
+
+        Notes
+        -----
+        Every number of the targets is written: dense labels of many columns make a long document.
+        """
+        return as_document(self._given(), self.dtype)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Problem:
+        """The problem of a document that `to_dict` wrote, to the last bit, checked as any other.
+
+        It imports the modules of the classes that the document names.
+
+        Raises
+        ------
+        ValueError
+            For another format or version, a document in float64 without `jax_enable_x64`, arguments
+            that lack or are not known, and a class that is not there.
+        """
+        return cls(**arguments_of(document, _ARGUMENTS))
+
+    def _given(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        given = {name: getattr(self, name) for name in _ARGUMENTS}
+        given["bias"] = self.lambda_b if self.bias == "penalised" else self.bias
+        return given
 
     @property
     def domains(self) -> dict[str, AbstractDomain]:
