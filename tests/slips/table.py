@@ -37,6 +37,7 @@ from tests.slips.valid import (
     OPTIMUM,
     PARAMS,
     PROBLEM,
+    RECTIFIED,
     SOLUTION,
     STORE,
     STREAM,
@@ -604,6 +605,15 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "minimise from_a_start": {"problem": problem, "start": params, **minimising},
     "minimise going_on": {"problem": problem, "resume": solution, **minimising},
+    "solvers.minimise_rectified": {
+        "problem": only(RECTIFIED),
+        "key": key(),
+        "start": absent,
+        "starts": only(1),
+        "max_steps": only(1),
+        "progress": progress,
+    },
+    "solvers.minimise_rectified from_a_start": {"problem": only(RECTIFIED), "start": params},
     "solvers.fit_features": {
         "problem": only(FIXED),
         "bias": array(np.zeros(3)),

@@ -24,6 +24,7 @@ OPTIMUM = ufm.closed_form(PROBLEM)
 FIXED = ufm.Problem(
     LABELS, loss=ufm.CrossEntropy(), widths=(3,), fixed_weights=(np.eye(3),), bias="free", **DECAY
 )
+RECTIFIED = PROBLEM.replace(loss=ufm.MeanSquaredError(), map=ufm.maps.Activated("relu"))
 
 # six samples of three classes in two dimensions
 FEATURES = np.random.default_rng(0).normal(size=(2, 6))

@@ -1,5 +1,6 @@
 """The measurement: minimisers and first-order recipes. Nothing here may import `ufm.optima`."""
 
+from ufm.solvers.continuation import minimise_rectified
 from ufm.solvers.first_order import Adam, GradientDescent, Momentum, descend
 from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.lbfgs import LBFGS
@@ -17,5 +18,6 @@ __all__ = [
     "descend",
     "fit_features",
     "minimise",
+    "minimise_rectified",
     "random_start",
 ]
