@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from typing import Any
 
 from ufm._validate import require_path
 
@@ -84,9 +85,9 @@ class _Spent:
             self.listens = True
             jax.monitoring.register_event_duration_secs_listener(self._heard)
 
-    def _heard(self, event: str, seconds: float, **_) -> None:
+    def _heard(self, event: str, duration_secs: float, **kwargs: Any) -> None:
         if event == _COMPILING:
-            self.seconds += seconds
+            self.seconds += duration_secs
 
 
 _spent = _Spent()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 from jax.extend.core import Literal
 
@@ -81,7 +82,8 @@ class _Program:
 
     def _read(self, var) -> int:
         if isinstance(var, Literal):
-            return self._constant(np.asarray(var.val, var.aval.dtype))
+            held: Any = var.aval
+            return self._constant(np.asarray(var.val, held.dtype))
         return self.slots[var]
 
     def _add(self, jaxpr, consts) -> None:
