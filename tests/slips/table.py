@@ -568,6 +568,7 @@ ROWS: dict[str, dict[str, Argument]] = {
     "classify": of_point,
     "analysis.hessian_spectrum": of_point,
     # solving
+    "solvers.spectral_start": {"problem": problem},
     "solvers.random_start": {"problem": problem, "key": key(), "std": optional(number(0.1))},
     "flows.start_from_features": {"problem": problem, "features": square, "key": key()},
     "analysis.start_from_logits": {

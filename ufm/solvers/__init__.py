@@ -6,6 +6,7 @@ from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.loop import minimise
 from ufm.solvers.newton import Newton, ProjectedNewton
+from ufm.solvers.spectral import spectral_start
 from ufm.solvers.start import random_start
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "minimise",
     "minimise_rectified",
     "random_start",
+    "spectral_start",
 ]
