@@ -25,14 +25,14 @@ def rectified(K, L, width):
     return problem, Lam, ufm.laws.rectified_scale(K, strength=Lam, depth=L).value
 
 
-def near(problem, Lam, structure, *, seed=0):
+def near(problem, Lam, structure, *, seed=0, noise=1e-3):
     """A structure's point, moved off its symmetry."""
     weights, features = ufm.laws.rectified_point(
         structure, lambda_W=Lam, lambda_H=Lam, width=problem.feature_dim
     )
     rng = np.random.default_rng(seed)
-    W = tuple(jnp.asarray(W + 1e-3 * rng.normal(size=W.shape)) for W in weights)
-    return ufm.Params(W, jnp.asarray(features + 1e-3 * rng.normal(size=features.shape)))
+    W = tuple(jnp.asarray(W + noise * rng.normal(size=W.shape)) for W in weights)
+    return ufm.Params(W, jnp.asarray(features + noise * rng.normal(size=features.shape)))
 
 
 def test_three_classes_behind_four_matrices(key):
@@ -52,6 +52,9 @@ def test_three_classes_behind_four_matrices(key):
     assert float(below.value) / collapsed == pytest.approx(0.977422, abs=2e-6)
     exact = ufm.laws.rectified_scale(triple.complexity, strength=Lam, depth=4).value
     assert float(below.value) < exact < collapsed
+    start = near(problem, Lam, triple, seed=1, noise=0.1)
+    lower = ufm.solvers.minimise_rectified(problem, start=start, progress=False)
+    assert float(lower.value) / collapsed == pytest.approx(0.972724, abs=2e-6)
 
 
 def test_pairs_descend_below_the_triple():
