@@ -56,10 +56,11 @@ def spectral_start(problem: Problem) -> Params:
 @jax.jit
 def _start(problem: Problem) -> Params:
     labels = problem.labels
-    K, C, d = labels.num_classes, labels.num_columns, problem.feature_dim
+    d = problem.feature_dim
     lambda_W, lambda_H = problem.lambda_W[0], problem.lambda_H
     roots = jnp.sqrt(labels.masses)
-    nothing = jnp.zeros((K, C), problem.dtype)
+    # (zeros that XLA knows it would work on for seconds while it compiles)
+    nothing = 0 * labels.targets
     bias = _best_bias(problem, nothing)
     shifted = nothing if bias is None else nothing + bias[:, None]
     _, dual = loss_and_dual(problem.loss, shifted, labels.targets)
