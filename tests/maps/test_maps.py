@@ -92,6 +92,13 @@ def test_a_flow_under_relu_goes_downhill_to_where_descent_does(key):
     assert np.all(np.diff(np.asarray(descent.value)) < 0)
 
 
+def test_smoothing_by_nothing_is_relu_with_finite_slopes():
+    x = jnp.asarray([-1.0, 0.0, 2.0])
+    act = Activated("smooth_relu", 0.0).act
+    np.testing.assert_array_equal(act(x), [0.0, 0.0, 2.0])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(act))(x), [0.0, 0.5, 1.0])
+
+
 def test_another_slope_is_not_another_compilation(key):
     traces = []
 

@@ -17,7 +17,10 @@ from ufm.maps.base import AbstractMap, Weights
 
 def _rounded(x: Array, width: Array) -> Array:
     """A branch of a hyperbola with the asymptotes of relu; relu itself for width 0."""
-    return (x + jnp.sqrt(x**2 + 4 * width**2)) / 2
+    squared = x**2 + 4 * width**2
+    # at the kink of relu itself the root has no slope
+    root = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
+    return (x + root) / 2
 
 
 # of a number and the one parameter that some have
