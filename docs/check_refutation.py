@@ -1,6 +1,4 @@
-"""Verify what `python -m theory_checks --prove --counterexamples DIR` wrote.
-
-`python check_refutation.py FILE`.
+"""`python check_refutation.py FILE`: verify what `theory_checks --prove --counterexamples` wrote.
 
 Without ufm: exact fractions (NumPy only holds them) and mpmath's intervals. See `docs/proofs.md`.
 """

@@ -45,7 +45,7 @@ def test_the_rounding_of_a_value_is_what_is_said(shape):
         drawn = fuzz.draw(2, index, (shape,))
         problem = drawn.problem()
         rng = np.random.default_rng(index)
-        start = fuzz.ufm.random_start(problem, key=jax.random.key(index))
+        start = fuzz.ufm.solvers.random_start(problem, key=jax.random.key(index))
         params = jax.tree.map(lambda x, rng=rng: x * 10 ** rng.uniform(-2, 2), start)
         value, error = compute(problem, params)
         exact = fuzz.exact_value(drawn, params)

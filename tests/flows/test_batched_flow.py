@@ -146,9 +146,9 @@ def test_interrupted_batch_keeps_what_is_finished(finished, key, monkeypatch):
     )
     assert np.all(np.isfinite(batch.value[:done]))
     assert np.all(np.isnan(batch.value[done:]))
-    np.testing.assert_array_equal(
-        batch.final.features[-1], ufm.solvers.random_start(problem, key=keys[-1]).features
-    )
+    # (one start is drawn on the host, a batch of them where it runs: the same numbers to rounding)
+    start = ufm.solvers.random_start(problem, key=keys[-1])
+    np.testing.assert_allclose(batch.final.features[-1], start.features, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize(
