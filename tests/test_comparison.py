@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import ufm
 from tests.optima.points import balanced_params
-from ufm.comparison import compare
+from ufm.comparison import Row, compare
 from ufm.optima import closed_form
 from ufm.optima.scalar import collapse_load
 from ufm.solution import Result, Solution
@@ -403,3 +403,11 @@ def test_refuses_an_optimum_of_another_problem():
         compare(solution, closed_form(make((4, 3, 3), widths=(5, 4))))
     with pytest.raises(ValueError, match="which has M = 2"):
         compare(solution, closed_form(make((4, 3, 2), widths=(5,))))
+
+
+@pytest.mark.parametrize(
+    ("error", "ok"), [(0.0, True), (0.25, True), (0.2500001, False), (np.nan, False)]
+)
+def test_an_error_of_just_the_tolerance_is_within_it(error, ok):
+    row = Row(quantity="value", measured=1.0, predicted=1.0, error=error, tolerance=0.25)
+    assert row.ok is ok
