@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from typing import Any
 
@@ -102,8 +103,7 @@ class Solution(eqx.Module):
 
     def proved(self, certificate: AbstractCertificate, code: Int[Array, ""]) -> Solution:
         """The same with its certificate, and how it ended with that."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Solution(**{**fields, "certificate": certificate, "code": code})
+        return dataclasses.replace(self, certificate=certificate, code=code)
 
     @property
     def logits(self) -> Float[Array, "K C"]:

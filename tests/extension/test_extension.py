@@ -185,9 +185,8 @@ def test_a_map_with_a_lift_is_certified(parts):
     assert float(ufm.certify(problem, start).lower_bound) <= float(solution.value) * (1 + 1e-12)
 
 
-def test_a_ring_is_undone_by_features_that_undo_it():
-    """A is invertible: with the anchor H_0 A⁻¹ in place of H_0 and no decay of W H beside it, the
-    fit is that of the linear model. Here as a change of variables of the fit alone."""
+def test_a_ring_is_the_linear_model_of_mixed_features():
+    """W (H A) is W H A: the logits are those of the linear model at the features H A."""
     problem, plain = make(map=Neighbours(0.3)), make()
     point = ufm.solvers.random_start(problem, key=jax.random.key(2))
     A = 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1)

@@ -1,5 +1,7 @@
 """ReLU by continuation: from random starts to collapse, and from structures to below them."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -82,7 +84,7 @@ def test_ctrl_c_keeps_what_is_of_this_problem(stage, key, monkeypatch):
         solution = ufm.minimise(stage_problem, start=start, solver=ufm.solvers.Newton(max_steps=1))
         if len(calls) < stage:
             return solution
-        return continuation._with(solution, code=jnp.asarray(int(ufm.Result.INTERRUPTED)))
+        return dataclasses.replace(solution, code=jnp.asarray(int(ufm.Result.INTERRUPTED)))
 
     monkeypatch.setattr(continuation, "_through", through)
     if stage == 1:

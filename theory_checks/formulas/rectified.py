@@ -6,16 +6,17 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 import ufm
+from theory_checks.formulas.roots import bisect
 
 
 def value(kappa: float, Lam: float, L: int) -> float:
     """V(κ), by halving the interval of the slope's larger root."""
-    low, high = (L - 1) / L, 1.0
-    for _ in range(200):
-        x = (low + high) / 2
-        falling = (1 - x) * x ** ((L - 1) / (L + 1)) > Lam * kappa
-        low, high = (x, high) if falling else (low, x)
-    inside = 0.5 * (low - 1) ** 2 + (L + 1) / 2 * Lam * kappa * low ** (2 / (L + 1))
+
+    def slope(x):
+        return Lam * kappa - (1 - x) * x ** ((L - 1) / (L + 1))
+
+    x = float(bisect(slope, (L - 1) / L, 1.0))
+    inside = 0.5 * (x - 1) ** 2 + (L + 1) / 2 * Lam * kappa * x ** (2 / (L + 1))
     return min(0.5, inside)
 
 

@@ -7,8 +7,8 @@ under weaker decay.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +147,7 @@ def _through(problem: Problem, point: Params, solver: Newton, widths) -> Solutio
     else:
         return minimise(problem, start=point, solver=solver, progress=False)
     stopped = minimise(problem, start=point, solver=Newton(max_steps=1), progress=False)
-    return _with(stopped, codes=solution.codes, code=solution.code)
+    return dataclasses.replace(stopped, codes=solution.codes, code=solution.code)
 
 
 def _best_of(found: list[Solution], stopped: bool) -> Solution:
@@ -155,11 +155,6 @@ def _best_of(found: list[Solution], stopped: bool) -> Solution:
     best = found[int(np.argmin(np.where(np.isfinite(values), values, np.inf)))]
     codes = jnp.stack([jnp.asarray(solution.code) for solution in found])
     code = jnp.asarray(int(Result.INTERRUPTED), codes.dtype) if stopped else best.code
-    return _with(best, values=jnp.asarray(values, best.value.dtype), codes=codes, code=code)
-
-
-def _with(solution: Solution, **changes) -> Solution:
-    fields: dict[str, Any] = {
-        name: getattr(solution, name) for name in solution.__dataclass_fields__
-    }
-    return Solution(**{**fields, **changes})
+    return dataclasses.replace(
+        best, values=jnp.asarray(values, best.value.dtype), codes=codes, code=code
+    )
