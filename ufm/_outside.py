@@ -25,15 +25,20 @@ _ASKED = (
     jax.errors.TracerIntegerConversionError,
 )
 SWEEP = (
-    "ufm.sweep solves for many decays, counts and seeds at once, and compiles once; the slope of "
-    "an optimal value is that of ufm.model.objective at the solution"
+    "ufm.sweep solves for many decays, counts and seeds at once, and compiles once; what has a "
+    "derivative is ufm.minimise"
 )
+# of what has a derivative itself
+SWEEP_ALONE = SWEEP.split(";")[0]
 
 
-def on_the_host(instead: str) -> Callable[[Callable[_Given, _Found]], Callable[_Given, _Found]]:
+def on_the_host(
+    instead: str, *, slopes: bool = False
+) -> Callable[[Callable[_Given, _Found]], Callable[_Given, _Found]]:
     """Let a function that cannot run inside a transformation of JAX say so.
 
-    And what to do `instead`.
+    And what to do `instead`. `slopes`: whether it can be differentiated all the same, by a rule of
+    its own.
     """
 
     def wrap(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
@@ -44,11 +49,11 @@ def on_the_host(instead: str) -> Callable[[Callable[_Given, _Found]], Callable[_
             except _ASKED as error:
                 # not so where a loss of the user's asks for numbers inside our own `jit`
                 if is_traced((args, kwargs)) or is_traced(jnp.zeros(())):
-                    raise _refusal(function, instead) from error
+                    raise refusal(function.__name__, instead, slopes=slopes) from error
                 raise
             # under `grad` a solve goes through, and only its slope would fail
-            if isinstance(getattr(found, "value", None), jax.core.Tracer):
-                raise _refusal(function, instead)
+            if not slopes and isinstance(getattr(found, "value", None), jax.core.Tracer):
+                raise refusal(function.__name__, instead, slopes=slopes)
             return found
 
         return wrapped
@@ -56,8 +61,10 @@ def on_the_host(instead: str) -> Callable[[Callable[_Given, _Found]], Callable[_
     return wrap
 
 
-def _refusal(function: Callable, instead: str) -> ValueError:
+def refusal(name: str, instead: str, *, slopes: bool = False) -> ValueError:
+    """What a function says where it is traced, and can at best be differentiated (`slopes`)."""
+    outside = "jax.jit and jax.vmap" if slopes else "jax.jit, jax.grad and jax.vmap"
     return ValueError(
-        f"`{function.__name__}` must be called outside jax.jit, jax.grad and jax.vmap, as it "
-        f"looks at numbers on the host; {instead}; got a tracer"
+        f"`{name}` must be called outside {outside}, as it looks at numbers on the host; "
+        f"{instead}; got a tracer"
     )

@@ -16,10 +16,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ufm._outside import SWEEP, on_the_host
+from ufm._outside import SWEEP, on_the_host, refusal
 from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
+    is_traced,
     require,
     require_flag,
     require_instance,
@@ -130,6 +131,8 @@ def search(
     fit.
     """
     check_free(problem)
+    if is_traced(problem):
+        raise refusal("search", SWEEP)
     require_key("key", key)
     starts = require_whole("starts", starts, most=MOST_STARTS)
     require_flag("truncate", truncate)

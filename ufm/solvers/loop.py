@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ufm._compilation import Compiling
-from ufm._outside import SWEEP, on_the_host
+from ufm._outside import SWEEP_ALONE, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
+    is_traced,
     require,
     require_flag,
     require_instance,
@@ -26,6 +27,7 @@ from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
+from ufm.solvers.implicit import differentiable
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.narrowing import narrowed, widened
 from ufm.solvers.newton import Newton, ProjectedNewton
@@ -45,7 +47,7 @@ _NEWTON, _PROJECTED = Newton(), ProjectedNewton()
 _IN_CHUNKS = LBFGS(memory_size=10)
 
 
-@on_the_host(SWEEP)
+@on_the_host(SWEEP_ALONE, slopes=True)
 def minimise(
     problem: Problem,
     *,
@@ -82,6 +84,11 @@ def minimise(
     and `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
     resumed.
 
+    `jax.grad` and its like go through the `value` (envelope theorem) and the optimum (implicit
+    function theorem; of what rotations of the hidden space leave alone, such as `logits`), in
+    decays, masses, targets, radii and whatever else of the problem is an array, as often as wanted;
+    `jit` and `vmap` do not. What has no derivative is a `RuntimeError` there.
+
     Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a free bias under a
     softmax loss with a class that no target holds (the infimum is not attained), a start of the
     wrong shape, dtype or sign, a solver without bounds for nonnegative features, a tolerance that
@@ -89,6 +96,24 @@ def minimise(
     `resume`, or a `gap` for a problem that has no certificate (M >= 2, a loss that is not convex).
     """
     require_instance("problem", problem, Problem)
+    words = "`start` must hold numbers, as no minimum depends on where the search for it begins"
+    require(not is_traced(start), words, "a tracer")
+    if is_traced(problem):
+        return differentiable(
+            problem,
+            lambda plain: minimise(
+                plain,
+                key=key,
+                solver=solver,
+                starts=starts,
+                start=start,
+                resume=resume,
+                tolerance=tolerance,
+                gap=gap,
+                throw=throw,
+                progress=progress,
+            ),
+        )
     solver = suitable_solver(problem, solver)
     require_one_of(key=key, start=start, resume=resume)
     if key is not None:

@@ -1,0 +1,142 @@
+"""Derivatives through `minimise`: against differences, against a closed form, and what has none."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ufm
+
+KEY = jax.random.key(0)
+COUNTS = jnp.asarray([4.0, 2.0, 1.0])
+# N² λ² = 0.06 is below the smallest count, so that all classes are told apart
+DECAY = jnp.asarray(5e-3)
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def problem_of(counts=COUNTS, targets=None, **parts) -> ufm.Problem:
+    given = {"loss": ufm.MeanSquaredError(), "widths": (4,), "lambda_W": 5e-3, "lambda_H": 5e-3}
+    targets = jnp.eye(3) if targets is None else targets
+    return ufm.Problem(ufm.Labels(targets, counts), **{**given, **parts})
+
+
+def of_spheres(radius) -> ufm.Problem:
+    return problem_of(
+        loss=ufm.CrossEntropy(),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        features=ufm.domains.Sphere(radius),
+        classifier=ufm.domains.Ball(1.0),
+    )
+
+
+def with_free_bias(decay) -> ufm.Problem:
+    return problem_of(loss=ufm.CrossEntropy(), lambda_H=decay, bias="free")
+
+
+def nonnegative(decay) -> ufm.Problem:
+    return problem_of(loss=ufm.CrossEntropy(), lambda_H=decay, features=ufm.domains.Nonnegative())
+
+
+def centred(solution):
+    """What the shift of a free bias leaves alone."""
+    return solution.logits - jnp.mean(solution.logits, axis=0, keepdims=True)
+
+
+DEPTH_DECAYS = jnp.asarray([1e-3, 2e-3])
+TARGETS = jnp.eye(3) + 0.1
+CASES = (
+    ("counts", lambda x: problem_of(x), COUNTS),
+    ("targets", lambda x: problem_of(targets=x), TARGETS),
+    ("free-bias", with_free_bias, DECAY),
+    ("radius-of-a-sphere", of_spheres, jnp.asarray(2.0)),
+    # a zero of the features stays one, and what is beyond it is no concern of the derivative
+    ("nonnegative", nonnegative, DECAY),
+    ("two-layers", lambda x: problem_of(widths=(4, 4), lambda_H=1e-3, lambda_W=x), DEPTH_DECAYS),
+)
+
+
+@pytest.mark.parametrize(("make", "x"), [pytest.param(*rest, id=i) for i, *rest in CASES])
+def test_slopes_of_value_and_optimum_are_those_of_differences(make, x):
+    def both(x):
+        solution = ufm.minimise(make(x), key=KEY)
+        return solution.value, centred(solution)
+
+    # every direction of a table of targets would be nine solves more
+    along = jnp.asarray(np.random.default_rng(0).standard_normal(x.shape)) * x
+    step = 1e-5
+    up, down = both(x + step * along), both(x - step * along)
+    _, found = jax.jvp(both, (x,), (along,))
+    for slope, above, below in zip(found, up, down, strict=True):
+        difference = (np.asarray(above) - np.asarray(below)) / (2 * step)
+        # truncation step² times a third derivative of the size of the first, and rounding of the
+        # solve (1e-12) over the step
+        np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-7)
+    _, pullback = jax.vjp(both, x)
+    (reverse,) = pullback(jax.tree.map(jnp.ones_like, found))
+    forward = sum(jnp.sum(slope) for slope in found)
+    np.testing.assert_allclose(jnp.sum(reverse * along), forward, rtol=1e-9, atol=1e-11)
+
+
+def test_slope_of_the_singular_values_is_that_of_the_closed_form():
+    """σ_k = √n_k − N √(λ_W λ_H), so dσ_k / dλ_H = −N √(λ_W / λ_H) / 2."""
+
+    def spectrum(decay):
+        solution = ufm.minimise(problem_of(lambda_H=decay), key=KEY)
+        roots = jnp.sqrt(COUNTS)
+        return jnp.linalg.svd(solution.logits * roots[None, :], compute_uv=False)
+
+    np.testing.assert_allclose(jax.jacrev(spectrum)(DECAY), np.full(3, -3.5), rtol=1e-9)
+
+
+def test_an_optimal_value_is_differentiated_twice():
+    """A value that is concave in the decay: the slope of the slope, against a difference of it."""
+    slope = jax.grad(lambda decay: ufm.minimise(problem_of(lambda_H=decay), key=KEY).value)
+    step = 1e-6
+    difference = (slope(DECAY + step) - slope(DECAY - step)) / (2 * step)
+    twice = jax.grad(slope)(DECAY)
+    np.testing.assert_allclose(twice, difference, rtol=1e-5)
+    assert twice < 0
+
+
+MOVED = {"shift": lambda s: jnp.sum(s.logits), "H": lambda s: s.params.features[0, 0]}
+
+
+@pytest.mark.parametrize("part", MOVED.values(), ids=MOVED)
+def test_what_symmetry_moves_has_no_slope(part):
+    """The shift of all logits by a free bias, and one entry of the features."""
+    slope = jax.grad(lambda decay: part(ufm.minimise(with_free_bias(decay), key=KEY)))
+    with pytest.raises((ValueError, RuntimeError), match="left alone by the symmetries"):
+        slope(DECAY).block_until_ready()
+
+
+def test_a_point_that_is_not_stationary_has_no_slope():
+    def value(decay):
+        solver = ufm.solvers.Newton(max_steps=1)
+        return ufm.minimise(problem_of(lambda_H=decay), key=KEY, solver=solver).value
+
+    with pytest.raises(ValueError, match=r"must end at a stationary point.*MAX_STEPS"):
+        jax.grad(value)(DECAY)
+
+
+def test_slopes_of_labels_too_large_for_all_logits_are_refused(monkeypatch):
+    labels = ufm.one_hot([4, 2, 1])
+    monkeypatch.setattr(type(labels), "chunk", lambda self, width: 2)
+
+    def value(decay):
+        problem = ufm.Problem(
+            labels, loss=ufm.MeanSquaredError(), widths=(4,), lambda_W=5e-3, lambda_H=decay
+        )
+        return ufm.minimise(problem, key=KEY).value
+
+    with pytest.raises(ValueError, match="derivatives of a minimum"):
+        jax.grad(value)(DECAY)
+
+
+def test_a_traced_start_is_refused():
+    start = ufm.solvers.random_start(problem_of(), key=KEY)
+    with pytest.raises(ValueError, match="`start` must hold numbers"):
+        jax.grad(lambda start: ufm.minimise(problem_of(), start=start).value)(start)

@@ -1,0 +1,178 @@
+r"""Derivatives of a minimum: what `minimise` does with a problem that JAX is differentiating.
+
+With x the flat coordinates of the optimum and p the problem (decays, masses, targets, radii, …),
+
+$$\frac{df^*}{dp} = \partial_p f(x, p), \qquad \partial_{xx} f\,\frac{dx}{dp} = -\partial_{xp} f:$$
+
+the envelope theorem for the optimal value, the implicit function theorem for the optimum. The
+Hessian is singular along the symmetries (the gauge), to which the right side is orthogonal at a
+stationary point: conjugate residuals answer with the solution that is orthogonal to them too,
+so that nothing turns. What symmetry leaves alone has the derivative of the optimum on the quotient.
+
+Neither goes through the steps of a solver: the solve itself runs on plain numbers, and what is
+differentiated twice is differentiated by the same rule twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._outside import SWEEP_ALONE, refusal
+from ufm._validate import is_traced, require
+from ufm.model import Problem, objective, require_whole_logits
+from ufm.solution import Solution
+from ufm.solvers.coordinates import Flat, bounds, flat_objective, to_flat, to_params
+
+# A relative gradient norm above which a point is no minimum that a derivative could be taken of
+# (scaled with the dtype).
+_STATIONARY = 1e-8
+# Conjugate residuals end at this part of the right side, in units of the rounding of the dtype, …
+_ENOUGH = 100.0
+# … and above this part of it, after all their steps, there is no derivative: the right side has a
+# part along a zero of the Hessian that no symmetry explains.
+_SOLVED = 1e-6
+_NO_DERIVATIVE = (
+    "what is differentiated must be left alone by the symmetries of an optimum of `minimise`, as "
+    "value, logits and Grams are (after centring, where a free bias shifts them), and the optimum "
+    "must be isolated but for them, as it is away from thresholds; got zeros of the Hessian "
+    "along which it changes"
+)
+
+
+def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> Solution:
+    """The solution of a problem that JAX is differentiating, with the derivatives of its optimum.
+
+    Parameters
+    ----------
+    problem
+        With leaves that are traced.
+    solve
+        From a problem of plain numbers to its solution.
+
+    Returns
+    -------
+    Solution
+        `params` and `value` (and `logits`, which follows) carry derivatives; the rest are numbers.
+
+    Raises
+    ------
+    ValueError
+        For a solution whose relative gradient norm is above 1e-8 (scaled with the dtype), and
+        for labels that are too large for all logits, of which there are first derivatives only.
+    jax.errors.JaxRuntimeError
+        From the differentiation, with words of ours in it, for a derivative that does not exist.
+    """
+    require_whole_logits(problem, "derivatives of a minimum")
+    traced, rest = eqx.partition(problem, eqx.is_inexact_array)
+    kept: list[Solution] = []
+
+    @jax.custom_jvp
+    def optimum(traced) -> tuple[Flat, Float[Array, ""]]:
+        # (plain numbers, but for tracers of `jit` and `vmap`)
+        plain = eqx.combine(traced, rest)
+        if is_traced(plain):
+            raise refusal("minimise", SWEEP_ALONE, slopes=True)
+        solution = solve(plain)
+        _require_stationary(solution)
+        kept.append(solution)
+        return to_flat(plain, solution.params), solution.value
+
+    @optimum.defjvp
+    def _(primals, tangents):
+        (traced,), (change,) = primals, tangents
+        flat, value = optimum(traced)
+        slope, moved = _changes(eqx.combine(traced, rest), flat, change)
+        return (flat, value), (moved, slope)
+
+    flat, value = optimum(traced)
+    return dataclasses.replace(
+        kept[-1], problem=problem, params=to_params(problem, flat), value=value
+    )
+
+
+def _require_stationary(solution: Solution) -> None:
+    grad_norm = float(solution.grad_norm)
+    ratio = float(jnp.finfo(solution.problem.dtype).eps / np.finfo(np.float64).eps)
+    require(
+        grad_norm <= _STATIONARY * ratio**0.5,
+        "`minimise` must end at a stationary point for a derivative of its optimum (raise "
+        "`max_steps`, or leave `tolerance` and `gap` as they are)",
+        f"a relative gradient norm of {grad_norm:.1e}: {solution.result}",
+    )
+
+
+@jax.jit
+def _changes(problem: Problem, flat: Flat, change) -> tuple[Float[Array, ""], Flat]:
+    """What a change of the problem makes of the optimal value and of the optimum."""
+    traced, rest = eqx.partition(problem, eqx.is_inexact_array)
+
+    def gradient(traced, flat):
+        return jax.grad(flat_objective, argnums=1)(eqx.combine(traced, rest), flat)
+
+    def value(traced):
+        again = eqx.combine(traced, rest)
+        return objective(again, to_params(again, flat))
+
+    _, slope = jax.jvp(value, (traced,), (change,))
+    _, pull = jax.jvp(lambda traced: gradient(traced, flat), (traced,), (change,))
+    free = _free(problem, flat, gradient(traced, flat))
+
+    def hessian(direction: Flat) -> Flat:
+        _, turned = jax.jvp(lambda flat: gradient(traced, flat), (flat,), (direction * free,))
+        return turned * free
+
+    moved = jax.lax.custom_linear_solve(hessian, -pull * free, _conjugate_residuals, symmetric=True)
+    # (in reverse mode this is what the right side is made of)
+    return slope, moved * free
+
+
+def _free(problem: Problem, flat: Flat, slope: Flat) -> Flat:
+    """1 for the coordinates that may move, 0 for those that a bound holds."""
+    held = bounds(problem) & (flat <= 0) & (slope >= 0)
+    return jnp.where(held, 0, 1).astype(flat.dtype)
+
+
+def _conjugate_residuals(product: Callable[[Flat], Flat], wanted: Flat) -> Flat:
+    """x with `product`(x) = `wanted`, orthogonal to the zeros of the product, by conjugate
+    residuals from x = 0.
+
+    The residual never grows, so that a part of the right side along a zero, which rounding leaves
+    there, does no harm. It fails, while it runs, where there is no solution.
+    """
+    size_sq = jnp.dot(wanted, wanted)
+    enough = (_ENOUGH * jnp.finfo(wanted.dtype).eps) ** 2 * size_sq
+    most = 10 * wanted.size + 100
+
+    def running(carry):
+        _, residual, *_, curvature, steps = carry
+        return (jnp.dot(residual, residual) > enough) & (curvature > 0) & (steps < most)
+
+    def step(carry):
+        x, residual, direction, turned, curvature, steps = carry
+        length = curvature / jnp.dot(turned, turned)
+        x, residual = x + length * direction, residual - length * turned
+        image = product(residual)
+        new = jnp.dot(residual, image)
+        turn = new / curvature
+        return x, residual, residual + turn * direction, image + turn * turned, new, steps + 1
+
+    image = product(wanted)
+    first = (jnp.zeros_like(wanted), wanted, wanted, image, jnp.dot(wanted, image), 0)
+    x, residual, *_ = jax.lax.while_loop(running, step, first)
+    lost = jnp.dot(residual, residual) > _SOLVED**2 * size_sq
+    kind = jax.ShapeDtypeStruct((), bool)
+    lost = jax.pure_callback(_require_solved, kind, lost, vmap_method="broadcast_all")
+    return jnp.where(lost, jnp.nan, x)
+
+
+def _require_solved(lost):
+    if np.any(lost):
+        raise ValueError(_NO_DERIVATIVE)
+    return np.asarray(lost)
