@@ -73,12 +73,29 @@ def subjects(function: str, path: Path, root: Path) -> list[str]:
                 # a package that walks through its own modules names what they hold, and imports
                 # nothing
                 walked = file.name == "__init__.py" and file.parent in home.parents
-                if file == home or walked or name in imports(file):
+                if file == home or walked or imports(file) & {name, home.stem}:
                     users = [n for n, inside in definitions(file).items() if name in inside]
                     following += [(file, n) for n in users]
         queue = [pair for pair in dict.fromkeys(following) if pair not in found]
         found = found + queue
     return list(dict.fromkeys(name for home, name in found if home == path or name[0] != "_"))
+
+
+def methods(function: str, path: Path, root: Path) -> frozenset[str]:
+    """The methods, of classes anywhere, by which a function is used: `enclose`, not its class."""
+    name = function.split(".")[0]
+    found = set()
+    for file in [path] if name.startswith("_") else sorted((root / "ufm").rglob("*.py")):
+        if file != path and imports(file).isdisjoint({name, path.stem}):
+            continue
+        for node in ast.parse(file.read_bytes()).body:
+            inside = node.body if isinstance(node, ast.ClassDef) else []
+            found |= {
+                method.name
+                for method in inside
+                if isinstance(method, ast.FunctionDef) and name in names_in(method)
+            }
+    return frozenset(m for m in found if not m.startswith("_"))
 
 
 def mirrored(path: Path, root: Path) -> list[Path]:
@@ -93,7 +110,10 @@ def mirrored(path: Path, root: Path) -> list[Path]:
 
 
 def selected(function: str, path: Path, root: Path) -> list[str]:
-    """Node ids of the tests of a function: of the mirrored files, then of those that name it."""
+    """Node ids of the tests of a function.
+
+    Those that call a method which uses it, those of the mirrored files, then all that name it.
+    """
     own = mirrored(path, root)
     files = sorted((root / "tests").rglob("test_*.py"))
     files = own + [
@@ -103,7 +123,9 @@ def selected(function: str, path: Path, root: Path) -> list[str]:
     for name in subjects(function, path, root):
         found += [test for file in files for test in _tests(file, name, root)]
     first = [test for file in own for test in _tests(file, None, root)]
-    return list(dict.fromkeys([*[t for t in found if t in first], *first, *found]))
+    called = {t for m in methods(function, path, root) for f in files for t in _tests(f, m, root)}
+    both = [test for test in found if test in called]
+    return list(dict.fromkeys([*both, *[t for t in found if t in first], *first, *found]))
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import pytest
 from tests.mutation.__main__ import ROOMS, ROOT, _files
 from tests.mutation.equivalent import REASONS
 from tests.mutation.mutants import mutants_of
-from tests.mutation.selection import mirrored, selected, subjects
+from tests.mutation.selection import methods, mirrored, selected, subjects
 
 
 def changes(source):
@@ -132,6 +132,14 @@ def test_the_mirrored_file_of_a_module_or_of_its_room():
 def test_a_module_that_its_package_finds_by_walking_is_used_by_it():
     path = ROOT / "ufm/optima/forms/focal.py"
     assert {"FORM", "known", "closed_form"} <= set(subjects("FocalETF.accepts", path, ROOT))
+
+
+def test_tests_of_a_method_that_calls_a_function_of_a_module_come_first():
+    path = ROOT / "ufm/losses/enclosures.py"
+    assert "enclose" in methods("cross_entropy", path, ROOT)
+    order = selected("squared_error_conjugate", path, ROOT)
+    touching = "tests/test_loss_enclosures.py::test_value_and_conjugate_touch"
+    assert order.index(touching) < order.index("tests/test_losses.py::test_squared_error_by_hand")
 
 
 def test_survivors_are_told_and_tried_again_when_their_tests_change(tree, tmp_path):
