@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import pathlib
 import pty
 import signal
 import subprocess
@@ -444,7 +445,7 @@ def test_specification_is_read(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(SPEC)
     spec = read_spec(path)
-    assert spec.problem == {
+    assert spec.problem.shared == {
         "loss": "cross-entropy",
         "widths": (6,),
         "lambda_W": 1e-3,
@@ -576,6 +577,40 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
             id="no-float-holds-it",
         ),
         pytest.param(
+            {"problem": {"class_counts": "2x5", "lambda_W": "decay"}},
+            r"`problem\.lambda_W` must be a number > 0, or \"lambda_H\"; got 'decay'",
+            id="tied-to-nothing",
+        ),
+        pytest.param(
+            {"problem": {"lambda_W": "lambda_H", "lambda_H": "lambda_W"}},
+            r"`problem\.lambda_H` must be the other decay is tied to it",
+            id="tied-to-each-other",
+        ),
+        pytest.param(
+            {"sweep": {"lambda_H": [1.0], "ratio": [2.0]}},
+            r"`problem\.class_counts` must be a table .* where sweep\.ratio is swept",
+            id="no-profile-for-a-ratio",
+        ),
+        pytest.param(
+            {
+                "problem": {
+                    "class_counts": {"classes": 3, "largest": 9, "smallest": 1},
+                    "lambda_W": 1.0,
+                },
+                "sweep": {"lambda_H": [1.0], "ratio": [2.0]},
+            },
+            r"`problem\.class_counts` must be a table .* and { largest } or { smallest }",
+            id="both-ends-and-a-ratio",
+        ),
+        pytest.param(
+            {
+                "problem": {"class_counts": {"classes": 3, "largest": 9}, "lambda_W": 1.0},
+                "sweep": {"lambda_H": [1.0], "ratio": [0.5]},
+            },
+            r"`sweep\.ratio\[0\]` must be a number >= 1; got 0\.5",
+            id="ratio-below-one",
+        ),
+        pytest.param(
             {"run": {"jobs": 2}}, "`run` must be made of key, .*; got 'jobs'", id="no-such-option"
         ),
     ],
@@ -583,6 +618,35 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
 def test_bad_specification_is_refused_by_key_and_value(change, message):
     with pytest.raises(ValueError, match=message):
         spec_of({**MINIMAL, **change})
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ({"classes": 3, "largest": 80.0}, (80, 40, 20)),
+        ({"classes": 3, "smallest": 5}, (20, 10, 5)),
+        ({"majority": 1, "minority": 2, "smallest": 5}, (20, 5, 5)),
+        ({"majority": 2, "minority": 1, "largest": 80}, (80, 80, 20)),
+    ],
+)
+def test_counts_follow_a_swept_ratio_and_one_decay_the_other(counts, found):
+    spec = spec_of(
+        {
+            "problem": {"class_counts": counts, "lambda_W": "lambda_H"},
+            "sweep": {"ratio": [1.0, 4.0], "lambda_H": [0.1, 0.2]},
+        }
+    )
+    problem = spec.problem.make(ratio=spec.over["ratio"][1], lambda_H=spec.over["lambda_H"][0])
+    np.testing.assert_allclose(problem.labels.class_counts, found, rtol=1e-14)
+    np.testing.assert_array_equal(problem.lambda_W, [0.1])
+    assert float(problem.lambda_H) == 0.1
+
+
+def test_a_step_of_counts_is_a_table():
+    step = {"majority": 2, "minority": 3, "largest": 500, "ratio": 100}
+    assert counts_of(step) == (500, 500, 5, 5, 5)
+    with pytest.raises(ValueError, match=r"`class_counts\.ratio` must be such that"):
+        counts_of({**step, "ratio": 2000})
 
 
 def test_points_and_flows_are_understood():
@@ -634,7 +698,8 @@ def test_sweep_fills_a_store_and_resumes_it(spec_path, tmp_path, capsys):
     assert command.main(arguments) == 2
     assert "add --resume" in capsys.readouterr().err
     assert command.main([*arguments, "--resume"]) == 0
-    assert "12 of 12 lanes done" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "12 of 12 lanes done, 12 of them stored before and 0 solved now" in told
     other = tmp_path / "other.toml"
     other.write_text(SPEC.replace("1e-2", "2e-2"))
     assert command.main(["sweep", str(other), "--out", str(store), "--resume"]) == 2
@@ -759,3 +824,13 @@ def test_the_example_of_the_documentation_is_valid():
     spec = spec_of(tables)
     assert len(spec.over["lambda_H"]) == 25
     assert len(spec.over["seed"]) == 40
+
+
+def test_the_phase_diagram_of_the_documentation_is_short_and_valid():
+    path = pathlib.Path(__file__).parents[1] / "docs" / "phase.toml"
+    spec = read_spec(path)
+    assert {name: len(values) for name, values in spec.over.items()} == {
+        "ratio": 40,
+        "lambda_H": 40,
+    }
+    assert len(path.read_text().split("\n")) <= 12

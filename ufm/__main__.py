@@ -352,7 +352,9 @@ def _sweep(options: argparse.Namespace) -> int:
         results = ", ".join(f"{number} {name}" for name, number in document["results"].items())
         gap = document["largest_gap"]
         certified = "" if gap is None else f"\nlargest relative duality gap {gap:.1e}"
-        done = f"{document['done']} of {document['lanes']} lanes done"
+        done, stored = f"{document['done']} of {document['lanes']} lanes done", document["stored"]
+        if stored:
+            done += f", {stored} of them stored before and {document['done'] - stored} solved now"
         print(
             f"{done}, {document['seconds']:.3g} s in this run: {results}{certified}\nstored in "
             f"{options.out}"
@@ -375,6 +377,7 @@ def _summary(dataset) -> dict[str, Any]:
     return {
         "lanes": int(dataset.attrs["lanes"]),
         "done": int(dataset.attrs["done"]),
+        "stored": int(dataset.attrs["stored"]),
         "failed": failed,
         "complete": complete,
         "results": {

@@ -64,12 +64,16 @@ def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
     """Class counts from a list, from words such as "10x100" or "5x500,5x5", or from a table of a
     long tail; `ValueError` otherwise."""
     wanted = (
-        'a list of whole numbers >= 1, words such as "10x100" or "500,50,5", or { classes, '
-        "largest, ratio }"
+        'a list of whole numbers >= 1, words such as "10x100" or "500,50,5", { classes, largest, '
+        "ratio } or { majority, minority, largest, ratio }"
     )
     if isinstance(value, Mapping):
-        require(set(value) == {"classes", "largest", "ratio"}, key, wanted, dict(value))
-        whole(value["classes"], f"{key}.classes", least=2, most=LONGEST)
+        kinds = set(value) - {"largest", "ratio"}
+        fits = {"largest", "ratio"} <= set(value)
+        fits = fits and kinds in ({"classes"}, {"majority", "minority"})
+        require(fits, key, wanted, dict(value))
+        for name in sorted(kinds):
+            whole(value[name], f"{key}.{name}", least=2 if name == "classes" else 1, most=LONGEST)
         whole(value["largest"], f"{key}.largest", least=1)
         require(
             is_number(value["ratio"]) and value["ratio"] >= 1,
@@ -77,8 +81,15 @@ def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
             "a number >= 1",
             value["ratio"],
         )
-        from ufm.labels import exponential_counts
+        from ufm.labels import exponential_counts, step_counts
 
+        if "classes" not in value:
+            smallest = round(value["largest"] / value["ratio"])
+            words = "such that largest / ratio rounds to a sample"
+            require(smallest >= 1, f"{key}.ratio", words, value["ratio"])
+            return step_counts(
+                value["majority"], value["minority"], majority=value["largest"], minority=smallest
+            )
         return exponential_counts(value["classes"], largest=value["largest"], ratio=value["ratio"])
     if isinstance(value, str):
         counts: list[int] = []

@@ -6,14 +6,18 @@ tables:
     [problem]                      # settings of `solve`, by the names of its options;
                                    # class_counts and λ are required here or below
     class_counts = "10x100"        # or [100, 50, 10], "5x500,5x5", or a long tail:
-                                   # { classes = 10, largest = 500, ratio = 100 }
+                                   # { classes = 10, largest = 500, ratio = 100 }, or a step:
+                                   # { majority = 5, minority = 5, largest = 500, ratio = 100 };
+                                   # without its ratio, and with the largest or the smallest
+                                   # count, where `ratio` is swept
     loss = "cross-entropy"         # or "squared-error", "focal" with gamma = 2.0, …
                                    # (`python -m ufm solve --help` has all), or
                                    # "package.module:Class" of a loss of your own; its parameters
                                    # are settings too
     widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes
                                    # unless given
-    lambda_W = 5e-4                # or one per factor, outermost first
+    lambda_W = 5e-4                # or one per factor, outermost first; or "lambda_H", the same
+                                   # number, and the other way round
     bias = "free"                  # "none" (the default), "free", or a penalty > 0
     smoothing = 0.1                # label smoothing; columns = "full" for one column a sample;
                                    # features = "sphere,radius=2"
@@ -21,7 +25,8 @@ tables:
     [sweep]                        # a grid: one dimension a line; [[sweep]] tables with equal
                                    # names are single points
     lambda_H = { from = 1e-5, to = 1e-2, points = 25, scale = "log" }
-                                   # or "linear" (the default); or a list of values
+                                   # or "linear" (the default); or a list of values.
+                                   # ratio = … of the largest to the smallest class
     seed = { from = 0, to = 39 }   # random starts: whole numbers, both ends included; or a list
 
     [solver]                       # name = "newton", "lbfgs" or "projected-newton"; tolerance;
@@ -53,12 +58,12 @@ from ufm.command_line.settings import (
     number,
     one_of,
     positive,
-    problem_of,
     require,
     seed_of,
     solver_of,
     whole,
 )
+from ufm.command_line.ties import RATIO, Ties, ratio_of, untied
 
 # Required of every problem; the rest have defaults.
 REQUIRED = ("class_counts", "lambda_W", "lambda_H")
@@ -71,7 +76,7 @@ class Spec:
     Settings shared, what is swept, and the other arguments of `sweep`.
     """
 
-    problem: Mapping[str, Any]
+    problem: Ties
     over: Any
     solver: str | None
     max_steps: int | None
@@ -84,10 +89,9 @@ class Spec:
 
         from ufm.sweeping.sweeps import sweep
 
-        make = functools.partial(problem_of, **self.problem)
         solver = solver_of(self.solver, self.max_steps)
         return sweep(
-            make,
+            self.problem.make,
             self.over,
             key=jax.random.key(self.key),
             solver=solver,
@@ -114,12 +118,16 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
         points = name == "sweep" and isinstance(table, list)
         require(isinstance(table, dict) or points, name, "a table", table)
     require("sweep" in document, "sweep", "a table of what is swept", None)
-    shared = checked(document.get("problem", {}), "problem")
+    rest, profile, same = untied(document.get("problem", {}), document["sweep"])
+    shared = checked(rest, "problem")
     over, swept = _over(document["sweep"], shared)
+    ties = Ties(shared, profile, same)
     for name in swept:
-        require(name not in shared, f"sweep.{name}", "swept or shared, not both", shared.get(name))
+        given = shared.get(name, document.get("problem", {}).get(name))
+        require(given is None, f"sweep.{name}", "swept or shared, not both", given)
     for name in REQUIRED:
-        require(name in shared or name in swept, f"problem.{name}", "given, or swept", None)
+        known = name in shared or name in swept or name in ties.names
+        require(known, f"problem.{name}", "given, or swept", None)
     solver, options = _table(document, "solver", _SOLVER), _table(document, "run", _RUN)
     if "tolerance" in solver:
         options["tolerance"] = solver["tolerance"]
@@ -131,7 +139,7 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
         if flow:
             options["flow"] = flow
     return Spec(
-        problem=shared,
+        problem=ties,
         over=over,
         solver=solver.get("name"),
         max_steps=solver.get("max_steps"),
@@ -150,7 +158,9 @@ def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     def value_of(name: str, value, key: str):
         if name == "seed":
             return seed_of(value, key)
-        require(name in checks, "sweep", f"over seed, {', '.join(checks)}", name)
+        if name == RATIO:
+            return ratio_of(value, key)
+        require(name in checks, "sweep", f"over seed, ratio, {', '.join(checks)}", name)
         value = checks[name](value, key)
         # floats are swept without compiling anew; counts of full columns are shapes
         return tuple(map(float, value)) if name == "class_counts" and collapsed else value

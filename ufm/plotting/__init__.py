@@ -16,6 +16,7 @@ from ufm.plotting.charts import (
     vectors,
 )
 from ufm.plotting.mixed_points import channel_width, reliability, three_class_scatter
+from ufm.plotting.phases import phase
 
 __all__ = [
     "COLOURS",
@@ -25,6 +26,7 @@ __all__ = [
     "errors",
     "gram",
     "hyperparameters",
+    "phase",
     "png",
     "reliability",
     "staircase",

@@ -115,7 +115,8 @@ def sweep(
     each), `num_steps`, `grad_norm`, `num_evaluations`, `lower_bound` and `gap` (NaN where there is
     no certificate), metrics, whatever is kept (NaN beyond a lane's own shape); for a flow
     `trajectory` (the objective at `t`) and scalar observables. A lane that fails says so in `code`;
-    the others do not notice. attrs: `complete`, `done`, `failed`, `seconds`, versions. After Ctrl-C
+    the others do not notice. attrs: `complete`, `done`, `stored` (done before, by
+    earlier calls), `failed`, `seconds`, versions. After Ctrl-C
     `complete` is 0 and the lanes left are INTERRUPTED.
 
     Raises `ValueError` for what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, a
@@ -229,7 +230,8 @@ def sweep(
         progress=progress,
     )
     results = work.finish()
-    data = dataset_of(manifest, results, Result.INTERRUPTED).assign_attrs(threads=workers)
+    data = dataset_of(manifest, results, Result.INTERRUPTED)
+    data = data.assign_attrs(threads=workers, stored=work.found)
     return counted(data, seconds=time.monotonic() - began)
 
 

@@ -1,0 +1,126 @@
+"""Phase diagrams hold the cells of a sweep: of its best seed, and grey where nothing was solved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray
+
+from tests.drawing import legend, lines
+from ufm import plotting
+from ufm.command_line.spec import spec_of
+from ufm.solution import Result
+
+XS, YS = (1.0, 10.0, 100.0), (0.1, 0.2)
+CONVERGED, RUNNING = int(Result.CONVERGED), int(Result.RUNNING)
+
+
+def sweep_of(**variables) -> xarray.Dataset:
+    """Two seeds, of which the second is lower at the first cell alone."""
+    value = np.ones((3, 2, 2))
+    value[0, 0, 1] = 0.5
+    # a rank that tells the seeds apart, and one for each x
+    rank = np.arange(3)[:, None, None] + np.asarray([0, 5])[None, None, :] + np.zeros((3, 2, 2))
+    code = np.full((3, 2, 2), CONVERGED)
+    dims = ("ratio", "lambda_H", "seed")
+    arrays = {"value": value, "rank": rank, "code": code, **variables}
+    data = {name: (dims, array) for name, array in arrays.items()}
+    return xarray.Dataset(data, coords={"ratio": list(XS), "lambda_H": list(YS), "seed": [0, 1]})
+
+
+def cells(ax) -> list[np.ndarray]:
+    """What each layer of cells holds (y, x), NaN where it has none."""
+    return [np.ma.filled(mesh.get_array(), np.nan).reshape(2, 3) for mesh in ax.collections]
+
+
+def test_the_seed_of_the_lowest_value_is_drawn_and_whole_numbers_are_phases(ax):
+    assert plotting.phase(ax, sweep_of(), x="ratio", y="lambda_H", field="rank") is ax
+    assert legend(ax) == ["0", "1", "2", "5"]
+    best = np.asarray([[5, 1, 2], [0, 1, 2]])
+    for phase, layer in zip((0, 1, 2, 5), cells(ax), strict=True):
+        np.testing.assert_array_equal(np.isfinite(layer), best == phase)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    # each value in the middle of its cell, on the scale of its axis
+    np.testing.assert_allclose(ax.get_xlim(), [10**-0.5, 10**2.5], rtol=1e-12)
+    np.testing.assert_allclose(ax.get_ylim(), [0.05, 0.25], rtol=1e-12)
+
+
+def test_regions_are_intervals_with_both_ends(ax):
+    regions = {"few": (0, 1), "many": (5, 9)}
+    bounds = {"threshold": (np.asarray(XS), np.asarray([0.1, 0.15, 0.2]))}
+    plotting.phase(
+        ax, sweep_of(), x="ratio", y="lambda_H", field="rank", regions=regions, lines=bounds
+    )
+    assert legend(ax) == ["few", "many", "threshold"]
+    few, many = cells(ax)
+    np.testing.assert_array_equal(np.isfinite(few), [[0, 1, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(np.isfinite(many), [[1, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(lines(ax)["threshold"], bounds["threshold"])
+
+
+def test_cells_that_were_not_solved_are_grey(ax):
+    code = np.full((3, 2, 2), CONVERGED)
+    code[1, 1] = RUNNING
+    plotting.phase(ax, sweep_of(code=code), x="ratio", y="lambda_H", field="rank")
+    assert legend(ax)[-1] == "not solved"
+    np.testing.assert_array_equal(np.isfinite(cells(ax)[-1]), [[0, 0, 0], [0, 1, 0]])
+
+
+def test_other_numbers_are_a_scale_over_decades_a_logarithmic_one(ax):
+    gap = np.geomspace(1e-14, 1e-2, 12).reshape(3, 2, 2)
+    plotting.phase(ax, sweep_of(gap=gap), x="ratio", y="lambda_H", field="gap")
+    (mesh,) = ax.collections
+    assert type(mesh.norm).__name__ == "LogNorm"
+    (bar,) = [other for other in ax.figure.axes if other is not ax]
+    assert bar.get_ylabel() == "relative duality gap"
+    assert ax.get_legend() is None
+
+
+def test_phases_of_minority_collapse_lie_where_the_theorem_puts_them(ax):
+    """Squared error: a class of n samples is told apart below λ = √n / N, alone."""
+    spec = spec_of(
+        {
+            "problem": {
+                "class_counts": {"majority": 1, "minority": 1, "smallest": 4},
+                "loss": "squared-error",
+                "lambda_W": "lambda_H",
+            },
+            "sweep": {"ratio": [4.0, 16.0], "lambda_H": [0.05, 0.15, 0.25]},
+            "run": {"keep": ["logits"]},
+        }
+    )
+    dataset = spec.run(None, progress=False)
+    plotting.phase(ax, dataset, x="ratio", y="lambda_H", field="rank")
+    # √4 / 20 = .1 and √16 / 20 = .2; √4 / 68 = .029 and √64 / 68 = .118
+    expected = np.asarray([[2, 1], [1, 0], [0, 0]])
+    for rank, mesh in enumerate(ax.collections):
+        inside = ~np.ma.getmaskarray(mesh.get_array()).reshape(3, 2)
+        np.testing.assert_array_equal(inside, expected == rank)
+    assert legend(ax) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"x": "beta"},
+            r"`x` must be a dimension that was swept, ratio, lambda_H, seed; got 'beta'",
+        ),
+        ({"y": "ratio"}, "`x` and `y` must differ"),
+        ({"field": "nc9"}, "`field` must be a variable of `dataset`, value, rank, code"),
+        ({"dataset": {}}, "`dataset` must be a dataset, as ufm.sweep returns"),
+        ({"field": 3}, "`field` must be a name or an xarray.DataArray"),
+        (
+            {"field": xarray.DataArray(np.ones(3), dims="ratio")},
+            "`field` must have the dimensions that were swept",
+        ),
+        (
+            {"dataset": sweep_of().drop_vars("rank")},
+            '`dataset` must hold `logits` for the field "rank"',
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(ax, change, message):
+    given = {"dataset": sweep_of(), "x": "ratio", "y": "lambda_H", "field": "rank", **change}
+    with pytest.raises(ValueError, match=message):
+        plotting.phase(ax, given.pop("dataset"), **given)

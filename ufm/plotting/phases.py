@@ -1,0 +1,225 @@
+"""Phase diagrams: a sweep over two quantities, as cells on the `ax` of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.patches import Patch
+
+from ufm._validate import Shown, require, require_instance
+from ufm.plotting.charts import COLOURS, DASHES
+from ufm.solution import Result
+
+if TYPE_CHECKING:
+    import xarray
+
+    Regions = Mapping[str, tuple[float, float]]
+    Lines = Mapping[str, tuple]
+
+# Singular values of the logits below this part of the largest count for nothing; logits below it
+# altogether are zero. A solved optimum has 1e-8 where there is none, and beyond a threshold a
+# singular value rises as steeply as a root.
+_NOTHING = 1e-4
+# More whole numbers than this are a scale, not phases.
+_MOST_PHASES = len(COLOURS)
+_UNSOLVED = "0.8"
+_SYMBOLS = {
+    "lambda_W": r"$\lambda_W$",
+    "lambda_H": r"$\lambda_H$",
+    "ratio": r"ratio of the largest to the smallest class",
+    "gap": "relative duality gap",
+    "rank": "rank of the logits",
+    "value": "optimal value",
+}
+
+
+def phase(
+    ax: Axes,
+    dataset: xarray.Dataset,
+    *,
+    x: str,
+    y: str,
+    field: str | xarray.DataArray,
+    regions: Regions | None = None,
+    lines: Lines | None = None,
+) -> Axes:
+    """A quantity over two swept ones: phases in colours of their own, or a scale.
+
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    dataset
+        From `ufm.sweep` or `ufm.open_sweep`, also of a sweep that has not finished. Of further
+        dimensions, such as seeds, the lane of the lowest value is drawn.
+    x, y
+        The dimensions along the axes. One whose values are evenly spaced in their logarithm has a
+        logarithmic axis.
+    field
+        Name of a variable, or an array with the dimensions of one. "rank" is that of the logits
+        (without bias: the number of singular values above 1e-4 of the largest; 0 where no logit is
+        above 1e-4), for which the sweep must `keep` them.
+    regions
+        Label → (least, largest) value of the field, both included: cells in it have one colour.
+        Whole numbers are phases of their own unless given, anything else is a scale of colours.
+    lines
+        Label → (values along x (T,), along y (T,)), such as thresholds in closed form.
+
+    Returns
+    -------
+    Axes
+        The same `ax`. Cells that were not solved are grey.
+
+    Raises
+    ------
+    ValueError
+        For names that the dataset lacks, equal ones, and a field of other dimensions.
+    """
+    import xarray
+
+    require_instance("dataset", dataset, xarray.Dataset, "a dataset, as ufm.sweep returns")
+    dims = [str(dim) for dim in dataset["code"].dims]
+    for name, dim in (("x", x), ("y", y)):
+        swept = isinstance(dim, str) and dim in dims
+        words = f"`{name}` must be a dimension that was swept, {', '.join(dims)}"
+        require(swept, words, Shown(dim))
+        require(dataset.sizes[dim] >= 2, f"`{name}` must have two values or more", dim)
+    require(x != y, "`x` and `y` must differ", x)
+    values, solved = _cells(dataset, x, y, field)
+    xs, ys = (np.asarray(dataset[dim].values, dtype=float) for dim in (x, y))
+    where = (_edges(xs), _edges(ys))
+    name = field if isinstance(field, str) else str(field.name or "")
+    if regions is None:
+        regions = _whole(values[solved])
+    if regions is None:
+        shown = np.where(solved, values, np.nan)
+        norm = LogNorm() if _is_wide(shown[solved]) else None
+        mesh = ax.pcolormesh(*where, shown, cmap="cividis", norm=norm, rasterized=True)
+        figure = ax.get_figure()
+        assert figure is not None
+        figure.colorbar(mesh, ax=ax, label=_SYMBOLS.get(name, name))
+        handles = []
+    else:
+        handles = _draw_regions(ax, where, values, solved, regions)
+    if not solved.all():
+        grey = np.where(solved, np.nan, 1.0)
+        ax.pcolormesh(*where, grey, cmap=ListedColormap([_UNSOLVED]), rasterized=True)
+        handles.append(Patch(color=_UNSOLVED, label="not solved"))
+    for i, (label, (along, up)) in enumerate((lines or {}).items()):
+        dash = DASHES[i % len(DASHES)]
+        handles += ax.plot(along, up, color="0.1", linewidth=1.4, linestyle=dash, label=label)
+    _finish(ax, xs, ys, (_SYMBOLS.get(x, x), _SYMBOLS.get(y, y)))
+    if handles:
+        # (below the axes: no cell is free of data)
+        ax.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            ncols=2,
+            fontsize="small",
+            edgecolor="none",
+        )
+    return ax
+
+
+def _cells(dataset, x: str, y: str, field) -> tuple[np.ndarray, np.ndarray]:
+    """The field over (y, x), and where its lane was solved."""
+    if isinstance(field, str):
+        if field == "rank" and field not in dataset:
+            data = _ranks(dataset)
+        else:
+            words = f"`field` must be a variable of `dataset`, {', '.join(map(str, dataset))}"
+            require(field in dataset, words, field)
+            data = dataset[field]
+    else:
+        import xarray
+
+        require_instance("field", field, xarray.DataArray, "a name or an xarray.DataArray")
+        data = field
+    dims = dataset["code"].dims
+    words = f"`field` must have the dimensions that were swept, {', '.join(map(str, dims))}"
+    require(set(data.dims) == set(dims), words, tuple(data.dims))
+    others = [dim for dim in dims if dim not in (x, y)]
+    order = (y, x, *others)
+    shape = (dataset.sizes[y], dataset.sizes[x], -1)
+    flat, codes, lowest = (
+        np.asarray(part.transpose(*order).values).reshape(shape)
+        for part in (data, dataset["code"], dataset["value"])
+    )
+    good = np.isin(codes, [int(result) for result in Result if result.ok])
+    best = np.argmin(np.where(good, lowest, np.inf), axis=2)[..., None]
+    values, solved = (np.take_along_axis(array, best, axis=2)[..., 0] for array in (flat, good))
+    values = values.astype(float)
+    return values, solved & np.isfinite(values)
+
+
+def _ranks(dataset):
+    """The rank of the logits of every lane."""
+    words = '`dataset` must hold `logits` for the field "rank" (keep=["logits"] of the sweep)'
+    require("logits" in dataset, words, ", ".join(map(str, dataset)))
+    logits = dataset["logits"]
+    array = np.asarray(logits.transpose(..., "class", "column").values)
+    if "bias" in dataset:
+        array = array - np.asarray(dataset["bias"].transpose(..., "class").values)[..., None]
+    finite = np.all(np.isfinite(array), axis=(-2, -1), keepdims=True)
+    values = np.linalg.svd(np.where(finite, array, 0), compute_uv=False)
+    least = _NOTHING * np.maximum(values[..., :1], 1)
+    ranks = np.where(finite[..., 0, 0], np.sum(values > least, axis=-1), np.nan)
+    return logits.isel({"class": 0, "column": 0}, drop=True).copy(data=ranks)
+
+
+def _whole(values: np.ndarray) -> Regions | None:
+    """A region for each whole number, where there are no others and not many."""
+    phases = np.unique(values)
+    if not 1 <= len(phases) <= _MOST_PHASES or np.any(phases != np.rint(phases)):
+        return None
+    return {f"{phase:g}": (phase, phase) for phase in phases}
+
+
+def _is_wide(values: np.ndarray) -> bool:
+    """Whether a logarithm tells more: positive numbers over more than two decades."""
+    return bool(len(values)) and values.min() > 0 and values.max() > 100 * values.min()
+
+
+def _draw_regions(ax, where, values, solved, regions: Regions) -> list:
+    handles = []
+    for i, (label, (least, largest)) in enumerate(regions.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        inside = solved & (values >= least) & (values <= largest)
+        cells = np.where(inside, 1.0, np.nan)
+        ax.pcolormesh(*where, cells, cmap=ListedColormap([colour]), alpha=0.8, rasterized=True)
+        handles.append(Patch(color=colour, alpha=0.8, label=label))
+    return handles
+
+
+def _is_geometric(values: np.ndarray) -> bool:
+    """Whether values are spaced more evenly in their logarithm."""
+    if values.min() <= 0 or len(values) < 3:
+        return False
+    steps, ratios = np.diff(values), np.diff(np.log(values))
+    return np.ptp(ratios) * np.abs(steps.mean()) < np.ptp(steps) * np.abs(ratios.mean())
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """The ends of the cells around values, half-way between them on the scale of their axis."""
+    at = np.log(values) if _is_geometric(values) else values
+    inner = (at[1:] + at[:-1]) / 2
+    ends = np.concatenate([[2 * at[0] - inner[0]], inner, [2 * at[-1] - inner[-1]]])
+    return np.exp(ends) if _is_geometric(values) else ends
+
+
+def _finish(ax: Axes, xs: np.ndarray, ys: np.ndarray, labels: tuple[str, str]) -> None:
+    if _is_geometric(xs):
+        ax.set_xscale("log")
+    if _is_geometric(ys):
+        ax.set_yscale("log")
+    # a line beyond the cells does not widen the picture
+    ax.set_xlim(*np.sort(_edges(xs)[[0, -1]]))
+    ax.set_ylim(*np.sort(_edges(ys)[[0, -1]]))
+    ax.set_xlabel(labels[0])
+    ax.set_ylabel(labels[1])
+    ax.spines[["top", "right"]].set_visible(False)
