@@ -27,6 +27,7 @@ from ufm._validate import (
 from ufm.model import Params, Problem, require_minimum, require_product
 from ufm.solution import Result, Solution
 from ufm.solvers import minimise, random_start
+from ufm.solvers.spreading import spread
 
 # Scales of the random starts in units of the natural one, taken in turn.
 _SCALES = (1.0, 0.5, 1.4, 0.35, 2.0, 0.7)
@@ -58,21 +59,17 @@ def start_from_logits(
     masses = np.asarray(problem.labels.masses)
     U, s, Vt = np.linalg.svd(Z * np.sqrt(masses)[None, :], full_matrices=False)
     r = min(len(s), *problem.widths)
-    lambdas = np.asarray(problem.decays)
-    sizes = np.sqrt(np.exp(np.mean(np.log(lambdas))) / lambdas)
     # rounding of 1e-16 in a direction that is not there would become 1e-4 in every factor of three
     # layers
     s = np.where(s > max(Z.shape) * float(np.finfo(problem.dtype).eps) * s[0], s, 0.0)
-    powers = s[:r] ** (1 / (problem.depth + 1))
     random = _generator(key)
-    # orthonormal bases of the hidden spaces, outermost first
     hidden = [np.linalg.qr(random.standard_normal((d, r)))[0] for d in reversed(problem.widths)]
-    bases = [U[:, :r], *hidden, Vt[:r].T]
-    factors = []
-    for m, size in enumerate(sizes):
-        exact = (bases[m] * powers[None, :]) @ bases[m + 1].T
-        blur = random.standard_normal(exact.shape) * (noise * powers[0] / max(exact.shape) ** 0.5)
-        factors.append(size * (exact + blur))
+    factors = spread(problem, U[:, :r], s[:r], Vt[:r], hidden=hidden)
+    largest = s[0] ** (1 / (problem.depth + 1))
+    sizes = np.sqrt(float(problem.sizes[0]) / np.asarray(problem.decays))
+    for m, (size, exact) in enumerate(zip(sizes, factors, strict=True)):
+        blur = random.standard_normal(exact.shape) * (noise * largest / max(exact.shape) ** 0.5)
+        factors[m] = exact + size * blur
     factors[-1] = factors[-1] / np.sqrt(masses)[None, :]
     *weights, features = (jnp.asarray(factor, problem.dtype) for factor in factors)
     bias = jnp.zeros(problem.labels.num_classes, problem.dtype) if problem.has_bias else None

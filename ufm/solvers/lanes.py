@@ -54,7 +54,8 @@ def minimise_lanes(
 
     Runs inside `jit`.
 
-    A lane is what `minimise` makes of its problem and key.
+    A lane is what the first start of `minimise` makes of its problem and key: lower directions of
+    deep products are not looked for.
     """
     one = jax.tree.map(lambda leaf: leaf[0], small)
     if (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +28,7 @@ from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
+from ufm.solvers.directions import better_directions, has_directions
 from ufm.solvers.implicit import differentiable
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.narrowing import narrowed, widened
@@ -81,8 +83,9 @@ def minimise(
     min(K, C), which has the same optimum, and answers with zeros in the further rows of H and
     columns of W: another d costs nothing. A stationary point is not proved to be optimal: for M = 1
     look at `certify`, for M >= 2 the origin and its like are local minima (use several `starts`,
-    and `compare` with a closed form). Ctrl-C returns the best so far, result INTERRUPTED, to be
-    resumed.
+    and `compare` with a closed form). From where the best random start of a deep product with decay
+    alone ends, directions of the product are dropped or taken up for as long as that is lower.
+    Ctrl-C returns the best so far, result INTERRUPTED, to be resumed.
 
     `jax.grad` and its like go through the `value` (envelope theorem) and the optimum (implicit
     function theorem; of what rotations of the hidden space leave alone, such as `logits`), in
@@ -168,7 +171,49 @@ def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume,
     else:
         draws = random_draws(problem, key, starts)
         outcome = _launch(problem, solver, tolerance, min(piece, budget), draws)
-    return _run_on(problem, solver, tolerance, outcome, piece, budget, progress)
+    outcome, interrupted = _run_on(problem, solver, tolerance, outcome, piece, budget, progress)
+    if key is not None and not interrupted and has_directions(problem):
+        return _with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress)
+    return outcome, interrupted
+
+
+def _with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress):
+    """Go on from the best start while other directions of its product are lower."""
+    interrupted = False
+    while not interrupted:
+        _, codes, best, params, value, _ = outcome
+        converged = int(np.asarray(codes)[int(best)]) == Result.CONVERGED
+        start = better_directions(problem, params) if converged else None
+        if start is None:
+            break
+        found = _launch_from(problem, solver, tolerance, min(piece, budget), start)
+        found, interrupted = _run_on(problem, solver, tolerance, found, piece, budget, progress)
+        if not float(found[4]) < float(value):
+            break
+        outcome = _instead(outcome, found)
+    return outcome, interrupted
+
+
+def _instead(outcome, found):
+    """What came of every start, with what was found from the end of the best one in its place."""
+    states, codes, best, *_ = outcome
+    new, new_codes, _, *point = found
+    best = int(best)
+
+    def put(whole, one):
+        whole = np.array(whole)
+        whole[best] = one
+        return whole
+
+    steps = states.num_steps[best] + new.num_steps[0]
+    evaluations = states.num_evaluations[best] + new.num_evaluations[0]
+    states = jax.tree.map(lambda whole, one: put(whole, one[0]), states, new)
+    states = eqx.tree_at(
+        lambda s: (s.num_steps, s.num_evaluations),
+        states,
+        (put(states.num_steps, steps), put(states.num_evaluations, evaluations)),
+    )
+    return states, put(codes, new_codes[0]), best, *point
 
 
 def _as_solved(

@@ -93,7 +93,9 @@ def sweep(
     numbers >= 0) is the random start and not passed to `make`: the lane with seed s starts from
     `jax.random.fold_in(key, s)`, 0 where no seed is swept. Floats and arrays of numbers are traced,
     in one call of `make`, where it can be; everything else (whole numbers, words, losses, None) is
-    passed as it is, and problems of equal shapes are solved together.
+    passed as it is, and problems of equal shapes are solved together. A lane ends where its start
+    leads: a deep product may keep the wrong directions there, which `minimise` goes on from, so
+    sweep several seeds and take the least value.
 
     `solver`, `tolerance`: as for `minimise`. `ts` (T,): flow to these times instead, with the
     options `flow` of `flow_batch` (rtol, path, observables, …). `certificates`: None gives them
