@@ -25,6 +25,7 @@ from tests.slips.kinds import (
 )
 from tests.slips.valid import (
     AGREEMENT,
+    BASIS,
     CLASSIFIER,
     COUNTS,
     FEATURES,
@@ -69,6 +70,7 @@ RECORDS = (
     "forms.Facts",
     "forms.Hypothesis",
     "frames.Code",
+    "frames.EquiangularBasis",
     "labels.MixedPairs",
     "labels.NextTokens",
     "laws.DeepCandidate",
@@ -421,6 +423,18 @@ ROWS: dict[str, dict[str, Argument]] = {
     "frames.one_vs_rest_margin": {
         "classifier": array(np.eye(3)) | {"shorter": "two rows"},
     },
+    "frames.equiangular_basis": {
+        "num_vectors": only(5),
+        "dim": only(3),
+        "key": key(),
+        "steps": only(2),
+        "dtype": dtype,
+        "checkpoint": optional(only(BASIS)) | {"words": "a new file"},
+        "progress": progress,
+    },
+    "frames.coherence": {"vectors": array(np.eye(3)) | {"shorter": "two rows"}},
+    "frames.welch_bound": {"num_vectors": only(5), "dim": only(3)},
+    "frames.levenshtein_bound": {"num_vectors": only(5), "dim": only(3)},
     "frames.polygon": {"num_vectors": only(5)},
     "frames.simplex": {"dim": only(3)},
     "frames.orthoplex": {"dim": only(3)},

@@ -1,5 +1,6 @@
 """Configurations of vectors: what training collapses to, and codes on spheres for K > d."""
 
+from ufm.frames.angles import coherence, levenshtein_bound, welch_bound
 from ufm.frames.code import Code
 from ufm.frames.collapsed import (
     centring_matrix,
@@ -11,6 +12,7 @@ from ufm.frames.collapsed import (
     random_orthonormal,
     simplex_etf,
 )
+from ufm.frames.equiangular import EquiangularBasis, equiangular_basis
 from ufm.frames.margin import one_vs_rest_margin
 from ufm.frames.sharp import (
     cell_24,
@@ -30,10 +32,13 @@ from ufm.frames.sharp import (
 
 __all__ = [
     "Code",
+    "EquiangularBasis",
     "cell_24",
     "centring_matrix",
+    "coherence",
     "derived_code",
     "equiangular_552",
+    "equiangular_basis",
     "frame_distance",
     "general_orthogonal_frame",
     "gosset_polytope",
@@ -41,6 +46,7 @@ __all__ = [
     "half_cube",
     "icosahedron",
     "leech_4600",
+    "levenshtein_bound",
     "nearest_etf",
     "one_vs_rest_margin",
     "orthogonal_frame",
@@ -52,4 +58,5 @@ __all__ = [
     "sharp_codes",
     "simplex",
     "simplex_etf",
+    "welch_bound",
 ]
