@@ -123,7 +123,11 @@ COMMANDS = (
 COMMAND_ROOMS = ("ufm._command", "ufm._progress")
 # … a proof is made of the balls of the library's own …
 PROOFS, PROOF_ROOMS = (
-    ("theory_checks.engine.proofs", "theory_checks.formulas.etf_bound"),
+    (
+        "theory_checks.engine.proofs",
+        "theory_checks.formulas.etf_bound",
+        "theory_checks.formulas.etf_classifier",
+    ),
     ("ufm._exact", "ufm.certificates.balls"),
 )
 # … and what writes files, or reads them back, does so as a store of the library does

@@ -255,6 +255,13 @@ ROWS: dict[str, dict[str, Argument]] = {
         "weights": optional(only(np.ones(4))),
         "dtype": dtype,
     },
+    "labels.pick_all": {
+        "label_sets": only(((0,), (0, 1), (2,))),
+        "counts": optional(only((2, 1, 3))),
+        "num_classes": classes,
+        "collapsed": flag(True),
+        "dtype": dtype,
+    },
     "labels.step_counts": {
         "num_majority": count | {"zero": "one group"},
         "num_minority": count | {"zero": "one group"},

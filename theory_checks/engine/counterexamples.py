@@ -29,7 +29,8 @@ class Refutation:
     `claimed`: the value that the theorem calls the global minimum of the problem. `arrays`: the
     point and its problem as NumPy arrays, all that the objective depends on: W_1, …, W_M, H (d, C),
     b (K,), targets (K, C), masses (C,), lambda_W (M,) in the order of W_1, …, W_M, lambda_H,
-    lambda_b.
+    lambda_b; where not all of them are 1, also the loss `weights` (C,) and what the logits are
+    multiplied by, `multiplicative` (K,).
 
     `least`: a number that no point of the claimed kind is below, computed in balls when a proof
     asks for it; None where nobody knows one. With a proof, `upper` is the upper end of the value at
@@ -48,7 +49,7 @@ class Refutation:
         cls, name: str, claimed: float, problem, params, *, least: Callable[[], float] | None = None
     ) -> Refutation:
         """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0."""
-        assert problem.labels.has_equal_weights(), "the file knows one weight per column, its mass"
+        scale = np.asarray(problem.loss.share_scale(problem.labels.num_classes))
         arrays = {
             **{f"W_{m}": W for m, W in enumerate(reversed(params.weights), start=1)},
             "H": params.features,
@@ -59,6 +60,10 @@ class Refutation:
             "lambda_H": problem.lambda_H,
             "lambda_b": 0.0 if problem.lambda_b is None else problem.lambda_b,
         }
+        if not problem.labels.has_equal_weights():
+            arrays["weights"] = problem.labels.weights
+        if np.any(scale != 1):
+            arrays["multiplicative"] = scale
         return cls(
             name,
             float(claimed),
@@ -76,13 +81,15 @@ class Refutation:
         a = self.arrays
         weights = [a[f"W_{m}"] for m in range(1, len(a["lambda_W"]) + 1)]
         Z = functools.reduce(lambda below, W: W @ below, weights, a["H"]) + a["b"][:, None]
+        Z = Z * a.get("multiplicative", np.ones(len(Z)))[:, None]
+        samples = a["masses"] * a.get("weights", 1.0)
         top = Z.max(axis=0)
         losses = top + np.log(np.exp(Z - top[None, :]).sum(axis=0)) - (a["targets"] * Z).sum(axis=0)
         decay = sum(lam * np.sum(W**2) for lam, W in zip(a["lambda_W"], weights, strict=True))
         decay += a["lambda_H"] * np.dot(a["masses"], np.sum(a["H"] ** 2, axis=0)) + a[
             "lambda_b"
         ] * np.sum(a["b"] ** 2)
-        return float(np.dot(a["masses"], losses) / a["masses"].sum() + decay / 2)
+        return float(np.dot(samples, losses) / samples.sum() + decay / 2)
 
     @property
     def below(self) -> float:

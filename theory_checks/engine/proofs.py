@@ -107,9 +107,13 @@ def value_above(arrays: Mapping[str, np.ndarray]) -> float:
         for layer, lam in enumerate(decays, start=1):
             W = a[f"W_{layer}"]
             Z, decay = arb_mat(W.tolist()) * Z, decay + lam * sum_of_squares(W)
+        scale = fractions(a.get("multiplicative", np.ones(len(bias))))
         logits = [
-            [z + b for z, b in zip(column, bias, strict=True)] for column in Z.transpose().tolist()
+            [s * (z + b) for s, z, b in zip(scale, column, bias, strict=True)]
+            for column in Z.transpose().tolist()
         ]
-        columns = zip(masses, logits, fractions(a["targets"].T), strict=True)
-        losses = sum(m * loss.enclose(z, q) for m, z, q in columns)
-        return round_up(losses / sum(masses) + decay / 2)
+        weights = fractions(a.get("weights", np.ones(len(masses))))
+        samples = [m * w for m, w in zip(masses, weights, strict=True)]
+        columns = zip(samples, logits, fractions(a["targets"].T), strict=True)
+        losses = sum(s * loss.enclose(z, q) for s, z, q in columns)
+        return round_up(losses / sum(samples) + decay / 2)

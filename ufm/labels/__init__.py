@@ -11,6 +11,7 @@ from ufm.labels.mixtures import (
     mixup,
     sampled_mixup,
 )
+from ufm.labels.multi_label import pick_all
 from ufm.labels.next_tokens import NextTokens, next_token, text_contexts
 from ufm.labels.pairs import PairLabels
 from ufm.labels.profiles import exponential_counts, step_counts
@@ -32,6 +33,7 @@ __all__ = [
     "mixup",
     "next_token",
     "one_hot",
+    "pick_all",
     "sampled_mixup",
     "smoothed",
     "soft",
