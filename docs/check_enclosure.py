@@ -136,6 +136,10 @@ def verify(data):
         exact(point["H"]),
         exact(point["b"] or [0] * len(q)),
     )
+    offsets = problem.get("offsets") or 0 * q
+    # a class that a column drops has no target and no dual; so low a logit is no lower value
+    dropped = np.equal(np.array(offsets, dtype=object), None)
+    offsets = exact(np.where(dropped, 0, offsets))
     W, x = functools.reduce(product, weights), exact(dual["entries"]) / 2 ** dual["exponent"]
     fits = x.shape == q.shape == (len(W), *m.shape) and b.shape == (len(q),) and len(a) == len(m)
     claim(fits and len(weights) == len(lambda_W) and frozen | (len(weights) == 1), "arrays")
@@ -151,7 +155,10 @@ def verify(data):
         rows_sizes, cost, kept = rows_sizes[:, None], cost + kept, 0
         decays = (intervals(lambda_W[0] * (W**2)) * rows_sizes**2).sum()
     z = intervals(product(W, H)) * rows_sizes * sizes[None, :] + intervals(b)[:, None]
+    z = intervals(np.where(dropped, Fraction(-(10**9)), offsets)) + z
     y, values, conjugates = families[loss["name"]](loss, q, a, x, z)
+    claim(offsets.shape == q.shape and not any(np.append(q[dropped], y[dropped])), "offsets")
+    conjugates -= interval((offsets * y).sum())
     anchor = 0 * H if problem["anchor"] is None else exact(problem["anchor"])
     claim(anchor.shape == H.shape, "an anchor that does not fit")
     decays += (intervals(lambda_H * (H**2 * m)) * sizes**2).sum()

@@ -305,6 +305,8 @@ ROWS: dict[str, dict[str, Argument]] = {
         "weights": optional(only(np.ones(3))),
         "dtype": dtype,
     },
+    "labels.OffsetLabels": {"labels": labels, "offsets": array(np.ones((3, 3)))},
+    "labels.with_offsets": {"labels": labels, "offsets": array(np.ones((3, 3)))},
     "labels.written_out": {"labels": labels},
     "labels.next_token": {
         "contexts": array(np.array([5, 7, 5])),

@@ -181,7 +181,9 @@ class _Line:
         """`ValueError` naming what keeps certificates away, λ = 0 apart."""
         require_plain(self.problem, "thresholds by certificates")
         require_certifiable(
-            self.problem.replace(loss=self.problem.loss.canonical(), lambda_W=1.0, lambda_H=1.0)
+            self.problem.replace(
+                loss=self.problem.bare_loss.canonical(), lambda_W=1.0, lambda_H=1.0
+            )
         )
 
     @property
@@ -198,7 +200,7 @@ class _Line:
         """The problem at a strength, with equal decay of both factors."""
         decay = strength / self.facts.N
         loss, width = (
-            self.problem.loss.canonical(),
+            self.problem.bare_loss.canonical(),
             min(self.labels.num_classes, self.labels.num_columns),
         )
         return self.problem.replace(
@@ -336,7 +338,7 @@ def _collapsed(labels: AbstractLabels, facts: Facts) -> AbstractLabels:
 
     a convex loss gains nothing by more, where all samples count alike.
     """
-    if not facts.equal_weights:
+    if not facts.equal_weights or labels.offsets is not None:
         return labels
     columns = facts.distinct if not facts.one_target_per_class else facts.classes
     if (columns.masses == 0).any():

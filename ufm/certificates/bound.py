@@ -127,6 +127,8 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
         f"nonnegative features (collapse them)"
     )
     require(few, words, number)
+    words = "`problem.labels.offsets` must be finite for a certificate with a free bias"
+    require(problem.bias != "free" or not problem.labels.drops, words, "-inf")
     require_decay(problem, "a certificate")
 
 
@@ -309,6 +311,9 @@ def _at(problem: Problem, point: _Point, t, mean, hidden, ratio, lowering) -> _B
             + jnp.log(K)
             + 1
         )
+        if labels.offsets is not None:
+            # those are the logits of shares that t changes, less the offsets
+            steep = steep + 2 * jnp.max(jnp.abs(labels.offsets))
         # farther by t beyond the gradient itself, and by −log t short of it
         steep = jnp.maximum(t, 1) * steep - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
         slack = slack + t * steep * jnp.sum(jnp.abs(mean) + hidden)
@@ -335,7 +340,11 @@ def _conjugates(problem: Problem, point: _Point, t):
     # side by side, as every pass over an array costs
     points = jnp.concatenate([t * dual, gradient[:, some]], axis=1)
     wanted = jnp.concatenate([targets, targets[:, some]], axis=1)
-    conjugates, errors = loss.conjugate(points, wanted), loss.conjugate_error(points, wanted)
+    if loss.by_column:
+        both = loss.of_columns(jnp.concatenate([jnp.arange(C), jnp.arange(C)[some]]))
+    else:
+        both = loss
+    conjugates, errors = both.conjugate(points, wanted), both.conjugate_error(points, wanted)
     known = loss.value_error(logits, targets)
     above = _surplus(logits, losses, t, dual, conjugates[:C], known + errors[:C])
     there = logits[:, some], losses[some], 1, gradient[:, some]

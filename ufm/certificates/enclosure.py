@@ -99,8 +99,12 @@ class Enclosure:
             "lower": self.lower,
             "upper": self.upper,
             "problem": {
-                "loss": {"name": type(problem.loss).__name__, **_parameters(problem.loss)},
+                "loss": {
+                    "name": type(problem.bare_loss).__name__,
+                    **_parameters(problem.bare_loss),
+                },
                 "targets": _plain(labels.targets),
+                "offsets": _offsets(labels.offsets),
                 "masses": _plain(labels.masses),
                 "weights": _plain(labels.weights),
                 "lambda_W": _plain(problem.lambda_W),
@@ -195,13 +199,17 @@ def _enclose(problem: Problem, params: Params, start: Proposal, bits: int, fine:
     columns = [list(column) for column in zip(*data.targets, strict=True)]
     place = Place.near(problem, params)
     logits = place.logits()
-    values = [problem.loss.enclose(z, q) for z, q in zip(logits, columns, strict=True)]
+    losses = [problem.loss.of_columns(slice(c, c + 1)) for c in range(len(columns))]
+    values = [loss.enclose(z, q) for loss, z, q in zip(losses, logits, columns, strict=True)]
     _check_values(problem, values, logits, np.asarray(start.losses))
     upper = _mean(values, data) + place.decay(problem)
     multipliers = Multipliers.of(problem, *start.multipliers, float(start.room))
     proposal = np.asarray(start.dual, dtype=np.float64)
+    if problem.labels.drops:
+        # the conjugate is finite only where these are zero, not nearly so
+        proposal = np.where(np.isneginf(np.asarray(problem.labels.offsets)), 0, proposal)
     dual, witness = feasible(proposal, data, multipliers, fine)
-    lower = _bound(problem, dual, columns, logits, values) - multipliers.cost
+    lower = _bound(problem, dual, losses, columns, logits, values) - multipliers.cost
     lower += least(problem, params, dual, multipliers)
     if lower > upper:
         _refuse_loss(problem, f"a bound {lower.str(20)} above the value {upper.str(20)}")
@@ -222,14 +230,16 @@ def _mean(values: list[Ball], data: Data) -> Ball:
     return sum(a * value for a, value in zip(data.column, values, strict=True)) / data.total
 
 
-def _bound(problem: Problem, dual: DualPoint, targets: list, logits: list, values: list) -> Ball:
+def _bound(
+    problem: Problem, dual: DualPoint, losses: list, targets: list, logits: list, values: list
+) -> Ball:
     """D(u); `ValueError` where u violates a constraint, or a conjugate contradicts its loss."""
     mean = dual.mean()
     centred = problem.bias != "free" or not any(mean)
     require(centred, "a free bias needs dual logits whose mean is zero exactly", mean)
     conjugates = []
-    for u, q, z, value in zip(dual.columns(), targets, logits, values, strict=True):
-        conjugate = flint().arb(problem.loss.enclose_conjugate(u, q))
+    for loss, u, q, z, value in zip(losses, dual.columns(), targets, logits, values, strict=True):
+        conjugate = flint().arb(loss.enclose_conjugate(u, q))
         finite = conjugate.is_finite()
         require(finite, "`problem.loss` must be convex: its conjugate is infinite", problem.loss)
         # Fenchel–Young
@@ -260,6 +270,12 @@ def _refuse_loss(problem: Problem, what: str) -> None:
 def _plain(value) -> Any:
     """Numbers of an array as floats."""
     return None if value is None else np.asarray(value, dtype=np.float64).tolist()
+
+
+def _offsets(offsets) -> list[list[float | None]] | None:
+    """Offsets, with None for a class that is dropped: JSON has no infinity."""
+    rows = _plain(offsets)
+    return rows and [[None if x == -math.inf else x for x in row] for row in rows]
 
 
 def _parameters(part) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ufm.labels.mixtures import (
 )
 from ufm.labels.multi_label import pick_all
 from ufm.labels.next_tokens import NextTokens, next_token, text_contexts
+from ufm.labels.offsets import OffsetLabels, with_offsets
 from ufm.labels.pairs import PairLabels
 from ufm.labels.profiles import exponential_counts, step_counts
 from ufm.labels.sparse import AbstractSparseLabels, SparseLabels
@@ -23,6 +24,7 @@ __all__ = [
     "Labels",
     "MixedPairs",
     "NextTokens",
+    "OffsetLabels",
     "PairLabels",
     "SparseLabels",
     "beta_quadrature",
@@ -40,5 +42,6 @@ __all__ = [
     "sparse_soft",
     "step_counts",
     "text_contexts",
+    "with_offsets",
     "written_out",
 ]

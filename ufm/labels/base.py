@@ -65,6 +65,17 @@ class AbstractLabels(eqx.Module):
             """How much a sample of a column counts in the loss."""
             ...
 
+        @property
+        def offsets(self) -> Float[Array, "K C"] | None:
+            """What is added to the logits before the loss, see `ufm.labels.with_offsets`."""
+            ...
+
+    else:
+        offsets = None
+
+    # whether a column is known to drop a class, by an offset of −∞
+    drops = False
+
     @property
     def dtype(self) -> np.dtype:
         """The float dtype of the labels."""

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import require, require_array, require_finite, require_instance
 from ufm.labels.base import AbstractLabels, require_columns
+from ufm.labels.offsets import OffsetLabels
 
 
 class Labels(AbstractLabels):
@@ -41,9 +42,12 @@ class Labels(AbstractLabels):
         return self.targets.shape[0]
 
 
-def written_out(labels: AbstractLabels) -> Labels:
+def written_out(labels: AbstractLabels) -> Labels | OffsetLabels:
     """The same labels with their targets as one matrix; `ValueError` where that is too large."""
     require_instance("labels", labels, AbstractLabels, "ufm.Labels")
     if isinstance(labels, Labels):
         return labels
+    if isinstance(labels, OffsetLabels):
+        inner = written_out(labels.labels)
+        return labels if inner is labels.labels else OffsetLabels(inner, labels.offsets)
     return Labels(labels.targets, labels.masses, labels.weights)

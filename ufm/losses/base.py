@@ -32,7 +32,8 @@ class AbstractLoss(AbstractNamed):
     `needs_every_class`: whether it falls for ever with the logits of a class that no target holds,
     so that with a free bias the infimum is not attained. `exponential`: whether it is positive and
     falls like the exponential of logits that grow, so that where domains bound the factors its
-    logarithm is what can be minimised.
+    logarithm is what can be minimised. `drops_classes`: whether the logit of a class may be −∞,
+    which takes it out of a sample's loss. `by_column`: whether it is another one for each column.
     """
 
     convex: ClassVar[bool] = True
@@ -40,12 +41,18 @@ class AbstractLoss(AbstractNamed):
     needs_every_class: ClassVar[bool] = False
     exponential: ClassVar[bool] = False
     least_squares: ClassVar[bool] = False
+    drops_classes: ClassVar[bool] = False
+    by_column: ClassVar[bool] = False
 
     def canonical(self) -> AbstractLoss:
         """The simplest loss with the same values.
 
         Itself where there is none, or while parameters are traced.
         """
+        return self
+
+    def of_columns(self, columns) -> AbstractLoss:
+        """The loss of some of the columns, an index array or a slice; itself where all have one."""
         return self
 
     def flat_direction(self, num_classes: int) -> Float[Array, " K"] | None:

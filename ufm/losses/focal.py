@@ -27,6 +27,7 @@ class Focal(AbstractLoss):
     exponential: ClassVar[bool] = True
     convex: ClassVar[bool] = False
     shift_invariant: ClassVar[bool] = True
+    drops_classes: ClassVar[bool] = True
     gamma: Float[Array, ""]
 
     def __init__(self, gamma):

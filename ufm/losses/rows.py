@@ -72,7 +72,9 @@ class EntropyRows(AbstractRows):
         exponentials = jnp.exp(logits - top)
         total = jnp.sum(exponentials, axis=1, keepdims=True)
         p = exponentials / total
-        mass, gain, defect = sums(targets, targets * (logits - top), targets - p)
+        # a class that is dropped has no target, and a logit of −∞
+        below = jnp.where(logits > -jnp.inf, logits - top, 0)
+        mass, gain, defect = sums(targets, targets * below, targets - p)
         # targets that sum to one up to rounding do
         excess = jnp.where(jnp.abs(mass - 1) <= 8 * jnp.finfo(logits.dtype).eps, 0, mass - 1)
         # so the residuals sum to the excess; what q − p loses to rounding at p near 1 exceeds, at

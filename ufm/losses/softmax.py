@@ -157,6 +157,7 @@ class CrossEntropy(AbstractLoss):
     needs_every_class: ClassVar[bool] = True
     exponential: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = True
+    drops_classes: ClassVar[bool] = True
 
     def rows(
         self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]

@@ -37,6 +37,7 @@ from ufm.domains import AbstractDomain, Real
 from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
 from ufm.losses.base import require_loss
+from ufm.losses.offset import OffsetLoss
 from ufm.maps import AbstractMap, Activated, Product
 from ufm.model.blocks import Block, Blocks
 from ufm.model.params import Params
@@ -73,7 +74,7 @@ class Problem(eqx.Module):
     """
 
     labels: AbstractLabels
-    loss: AbstractLoss
+    bare_loss: AbstractLoss
     lambda_W: Float[Array, " M"]
     lambda_H: Float[Array, ""]
     lambda_b: Float[Array, ""] | None
@@ -117,9 +118,11 @@ class Problem(eqx.Module):
             require(map.identity, words, map)
             map = Activated(activation)
         loss.check_targets(labels)
+        words = "`labels.offsets` must be finite for this loss, which has to see every class"
+        require(loss.drops_classes or not labels.drops, words, f"-inf and {loss}")
         dtype = labels.dtype
         self.labels = labels
-        self.loss = loss
+        self.bare_loss = loss
         self.widths = _checked_widths(widths)
         M = len(self.widths)
         require_nonnegative("lambda_W", lambda_W)
@@ -263,8 +266,16 @@ class Problem(eqx.Module):
     def _given(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         given = {name: getattr(self, name) for name in _ARGUMENTS}
+        given["loss"] = self.bare_loss
         given["bias"] = self.lambda_b if self.bias == "penalised" else self.bias
         return given
+
+    @property
+    def loss(self) -> AbstractLoss:
+        """The loss of logits, all columns at once: that which was given, `bare_loss`, where it does
+        not see them through offsets of the labels."""
+        offsets = self.labels.offsets
+        return self.bare_loss if offsets is None else OffsetLoss(self.bare_loss, offsets)
 
     @property
     def domains(self) -> dict[str, AbstractDomain]:
@@ -467,8 +478,9 @@ def with_canonical_loss(problem):
     known."""
     # of the class, as equinox makes an object for a method of an object, which takes longer than
     # the method
-    simplest = type(problem.loss).canonical(problem.loss)
-    return problem if simplest is problem.loss else eqx.tree_at(lambda p: p.loss, problem, simplest)
+    loss = problem.bare_loss
+    simplest = type(loss).canonical(loss)
+    return problem if simplest is loss else eqx.tree_at(lambda p: p.bare_loss, problem, simplest)
 
 
 def _checked_widths(widths) -> tuple[int, ...]:

@@ -106,6 +106,11 @@ class Facts:
         )
 
     @property
+    def offsets(self) -> bool:
+        """Whether labels add something to logits, so that columns of one target are not alike."""
+        return self.loss.by_column
+
+    @property
     def K(self) -> int:
         """Classes."""
         return len(self.targets)

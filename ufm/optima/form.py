@@ -15,11 +15,13 @@ class AbstractForm(abc.ABC):
     """A theorem that gives the global optimum of some problems.
 
     `name`: what it is about, in a few words. `source`: who proved it. `maps`: the names of the maps
-    that it speaks about, the product of linear layers unless it says otherwise.
+    that it speaks about, the product of linear layers unless it says otherwise. `offsets`: whether
+    it knows what offsets of the labels do.
     """
 
     name: ClassVar[str]
     maps: ClassVar[tuple[str, ...]] = LINEAR
+    offsets: ClassVar[bool] = False
     source: ClassVar[str]
 
     @abc.abstractmethod

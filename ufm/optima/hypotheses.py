@@ -37,15 +37,19 @@ class Hypothesis:
 
 
 def of_map(theorem, facts: Facts) -> Iterator[Hypothesis]:
-    """The hypotheses of a theorem, after the one on the map, without which none makes sense.
+    """The hypotheses of a theorem, after those on the map and on offsets of the labels, without
+    which none makes sense.
 
-    `theorem`: a form, a statement or a rule, with the `maps` that it speaks about and `accepts`.
+    `theorem`: a form, a statement or a rule, with the `maps` that it speaks about, whether it knows
+    `offsets`, and `accepts`.
     """
     told = Hypothesis(
         "map", facts.map in theorem.maps, f"{' or '.join(theorem.maps)} layers", facts.map, 8
     )
     yield told
-    if told.holds:
+    if facts.offsets and not theorem.offsets:
+        yield Hypothesis("offsets", False, "labels without offsets", "labels with some", 5)
+    elif told.holds:
         yield from theorem.accepts(facts)
 
 

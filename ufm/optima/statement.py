@@ -31,6 +31,7 @@ class Statement:
     accepts: Callable[[Facts], Iterable[Hypothesis]]
     says: Callable[[Facts], str]
     maps: tuple[str, ...] = LINEAR
+    offsets: bool = False
 
     def holds(self, facts: Facts) -> bool:
         """Whether all hypotheses hold."""
@@ -72,6 +73,7 @@ class ThresholdRule:
     accepts: Callable[[Facts], Iterable[Hypothesis]]
     find: Callable[[Facts], Iterable[Threshold]]
     maps: tuple[str, ...] = LINEAR
+    offsets: bool = False
 
     def holds(self, facts: Facts) -> bool:
         """Whether all hypotheses hold."""

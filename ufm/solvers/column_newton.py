@@ -132,7 +132,9 @@ def newton(
         )
 
     nothing = jnp.zeros_like(targets)
-    guess = (model.start(targets, gamma) - offset) @ inverse_root
+    # (a class that is dropped asks for nothing)
+    wanted = jnp.where(offset > -jnp.inf, model.start(targets, gamma) - offset, 0)
+    guess = wanted @ inverse_root
     fresh, informed = model.at(offset, targets), model.at(offset + guess @ root, targets)
     better = value_of(informed, guess) < value_of(fresh, nothing)
     y = jnp.where(better[:, None], guess, nothing)

@@ -129,6 +129,7 @@ def fit_features(
     # the last block overlaps the one before it: all blocks share one compilation
     blocks = [range(at, at + block) for at in (*range(0, C - block, block), C - block)]
     targets = np.asarray(problem.labels.targets)
+    offsets = None if problem.labels.offsets is None else np.asarray(problem.labels.offsets)
     anchor = None if problem.anchor is None else np.asarray(problem.anchor)
     frame = _frame(problem, shared, targets)
     features = _aligned((problem.feature_dim, C), problem.dtype)
@@ -136,9 +137,12 @@ def fit_features(
 
     def run(columns: range) -> tuple[int, int]:
         here = slice(columns.start, columns.stop)
-        pulled = None if anchor is None else jnp.asarray(anchor[:, here])
+        pulled, shifts = (
+            None if array is None else jnp.asarray(array[:, here]) for array in (anchor, offsets)
+        )
+        wanted = jnp.asarray(targets[:, here])
         *arrays, steps, products = _solve(
-            shared, jnp.asarray(targets[:, here]), pulled, max_steps=max_steps, frame=frame
+            shared, wanted, pulled, shifts, max_steps=max_steps, frame=frame
         )
         features[:, here], losses[here], lengths[here], gradients[here], done[here] = map(
             np.asarray, arrays
@@ -150,7 +154,7 @@ def fit_features(
         problem.feature_dim,
         block,
         problem.dtype,
-        jax.tree.structure((shared, anchor)),
+        jax.tree.structure((shared, anchor, offsets)),
         max_steps,
         frame,
     )
@@ -223,7 +227,7 @@ def _prepare(problem: Problem, bias) -> _Shared:
     decay_of_features = problem.feature_decay
     gamma = problem.labels.num_samples * decay_of_features
     return _Shared(
-        model=rows_of(problem.loss, root, scale, gamma),
+        model=rows_of(problem.bare_loss, root, scale, gamma),
         root=root,
         inverse_root=(left * inverses[None, :]) @ left.T,
         lift=right.T @ (left * kept.astype(W.dtype)[None, :]).T,
@@ -240,7 +244,8 @@ def _frame(problem: Problem, shared: _Shared, targets: np.ndarray) -> bool:
 
     Cross-entropy of distributions under a simplex ETF, nothing added to the logits.
     """
-    if not shared.model.softmax_residual or problem.has_bias or problem.anchor is not None:
+    added = problem.has_bias or problem.anchor is not None or problem.labels.offsets is not None
+    if not shared.model.softmax_residual or added:
         return False
     K, eps = len(targets), float(np.finfo(problem.dtype).eps)
     W = np.asarray(shared.classifier)
@@ -254,6 +259,7 @@ def _solve(
     shared: _Shared,
     targets: Float[Array, "K B"],
     anchor: Float[Array, "d B"] | None,
+    shifts: Float[Array, "K B"] | None,
     *,
     max_steps: int,
     frame: bool,
@@ -282,6 +288,8 @@ def _solve(
             jnp.zeros_like(end.steps),
         )
     offset = jnp.broadcast_to(shared.bias[None, :], targets.T.shape)
+    if shifts is not None:
+        offset = offset + shifts.T
     if anchor is not None:
         # completing the square: decay to 0 and pull to the anchor are a pull to share times the
         # anchor

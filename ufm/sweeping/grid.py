@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import LONGEST_LIST, Shown, float_dtype, require, require_instance, require_whole
-from ufm.labels import Labels, written_out
+from ufm.labels import Labels, with_offsets, written_out
 from ufm.model import Problem, with_canonical_loss
 
 SEED = "seed"
 # Fields of a template problem that may be swept.
-_FIELDS = ("lambda_W", "lambda_H", "lambda_b", "beta", "anchor", "targets", "masses")
+_FIELDS = ("lambda_W", "lambda_H", "lambda_b", "beta", "anchor", "targets", "masses", "offsets")
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _replaced(problem: Problem, values: Mapping) -> Problem:
     new = {
         "bias" if name == "lambda_b" else name: value
         for name, value in values.items()
-        if name not in ("targets", "masses")
+        if name not in ("targets", "masses", "offsets")
     }
     given = problem.labels
     labels = Labels(
@@ -200,6 +200,9 @@ def _replaced(problem: Problem, values: Mapping) -> Problem:
         jnp.asarray(values.get("masses", given.masses)),
         given.weights,
     )
+    offsets = values.get("offsets", given.offsets)
+    if offsets is not None:
+        labels = with_offsets(labels, offsets)
     return problem.replace(labels=labels, **new)
 
 
@@ -309,9 +312,8 @@ def _made(make, point: Mapping) -> Problem:
         isinstance(problem, Problem), "`make` must return a ufm.Problem", type(problem).__name__
     )
     # lanes are stacked as matrices, and those of all lanes alike
-    if isinstance(problem.labels, Labels):
-        return problem
-    return problem.replace(labels=written_out(problem.labels))
+    labels = written_out(problem.labels)
+    return problem if labels is problem.labels else problem.replace(labels=labels)
 
 
 def _stacked(make, fixed, traced, grid: Grid, index, rows) -> list[tuple[Problem, np.ndarray]]:

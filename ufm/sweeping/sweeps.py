@@ -87,10 +87,11 @@ def sweep(
     Over λ, counts, β, smoothing, seeds, and over K, d, depth or losses.
 
     `make`: a function from the swept names, as keyword arguments, to a `Problem`; or a problem, of
-    which `over` may name the fields lambda_W, lambda_H, lambda_b, beta, anchor, targets and masses;
-    or a list of problems, one more dimension, "problem", in front. `over`: a dict from name to
-    values, a grid; or a list of dicts of equal names, whose one dimension is "point". "seed" (whole
-    numbers >= 0) is the random start and not passed to `make`: the lane with seed s starts from
+    which `over` may name the fields lambda_W, lambda_H, lambda_b, beta, anchor, targets, masses and
+    offsets; or a list of problems, one more dimension, "problem", in front. `over`: a dict from
+    name to values, a grid; or a list of dicts of equal names, whose one dimension is "point".
+    "seed" (whole numbers >= 0) is the random start and not passed to `make`: the lane with seed s
+    starts from
     `jax.random.fold_in(key, s)`, 0 where no seed is swept. Floats and arrays of numbers are traced,
     in one call of `make`, where it can be; everything else (whole numbers, words, losses, None) is
     passed as it is, and problems of equal shapes are solved together. A lane ends where its start

@@ -1,0 +1,264 @@
+"""Logit offsets of columns: the same answer wherever a loss is taken, a class dropped or not."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import ufm
+from tests.certificates.problems import checker, on_file
+from ufm.labels import OffsetLabels, with_offsets
+from ufm.losses import loss_and_dual
+from ufm.solvers.fixed_classifier import fit_features
+
+K, d, KEY = 4, 4, jax.random.key(0)
+W = np.asarray(ufm.simplex_etf(K, dim=d, key=KEY).T)
+LABELS = ufm.labels.smoothed([5, 3, 2, 1], smoothing=0.1, collapsed=True)
+ONE_HOT = ufm.one_hot([5, 3, 2, 1], collapsed=True)
+SHIFTS = np.random.default_rng(0).normal(size=(K, K))
+DROPPED = SHIFTS.copy()
+DROPPED[1, 0] = DROPPED[3, 2] = DROPPED[0, 2] = -np.inf
+
+
+def problem_of(labels=LABELS, offsets: np.ndarray | None = SHIFTS, **options) -> ufm.Problem:
+    settings = {"loss": ufm.CrossEntropy(), "widths": (d,), "lambda_W": 0.01, "lambda_H": 0.01}
+    if offsets is not None:
+        labels = with_offsets(labels, offsets)
+    return ufm.Problem(labels, **settings | options)
+
+
+FROZEN = {"fixed_weights": (W,), "lambda_H": 1e-3}
+PROBLEMS = {
+    "free": problem_of(),
+    "free-dropped": problem_of(ONE_HOT, DROPPED),
+    "bias": problem_of(bias="free"),
+    "penalised-dropped": problem_of(ONE_HOT, DROPPED, bias=0.1),
+    "squares": problem_of(loss=ufm.MeanSquaredError()),
+    "adjusted": problem_of(
+        loss=ufm.losses.AdjustedCrossEntropy(multiplicative=[1.0, 2.0, 0.5, 1.0])
+    ),
+    "frozen": problem_of(**FROZEN),
+    "frozen-dropped": problem_of(ONE_HOT, DROPPED, **FROZEN),
+    "frozen-anchored": problem_of(
+        ONE_HOT, DROPPED, anchor=np.random.default_rng(1).normal(size=(d, K)), beta=0.02, **FROZEN
+    ),
+    "frozen-sphere": problem_of(
+        ONE_HOT, DROPPED, features=ufm.domains.Sphere(2.0), **FROZEN | {"lambda_H": 0.0}
+    ),
+    "sphere": problem_of(
+        features=ufm.domains.Sphere(2.0), classifier=ufm.domains.Sphere(1.0), lambda_W=0, lambda_H=0
+    ),
+}
+
+
+def value_by_hand(problem: ufm.Problem, params: ufm.Params, offsets) -> float:
+    """The objective of cross-entropy, each column over the classes that it keeps."""
+    labels, total = problem.labels, 0.0
+    logits = np.asarray(params.logits)
+    for z, q, shift, share in zip(
+        logits.T, labels.targets.T, offsets.T, labels.column_weights, strict=True
+    ):
+        kept = shift > -np.inf
+        seen = (z + shift)[kept]
+        total += float(share) * float(np.log(np.exp(seen).sum()) - q[kept] @ seen)
+    decays = problem.lambda_H * jnp.dot(labels.masses, jnp.sum(params.features**2, axis=0))
+    decays += problem.lambda_W[0] * jnp.sum(params.weights[0] ** 2)
+    return total + float(decays) / 2
+
+
+@pytest.mark.parametrize("offsets", [SHIFTS, DROPPED], ids=["finite", "dropped"])
+def test_value_and_gradient_are_those_of_the_classes_that_are_kept(offsets):
+    problem = problem_of(ONE_HOT, offsets)
+    first, second = jax.random.split(KEY)
+    params = ufm.Params(
+        (jax.random.normal(first, (K, d)),), jax.random.normal(second, (d, K)), None
+    )
+    assert_allclose(
+        ufm.model.objective(problem, params), value_by_hand(problem, params, offsets), rtol=1e-14
+    )
+
+    def value(z):
+        return jnp.sum(problem.loss(z, ONE_HOT.targets))
+
+    logits = params.logits
+    slopes = jax.grad(value)(logits)
+    assert np.all(slopes[np.isneginf(offsets)] == 0)
+    steps = [np.zeros((K, K)) for _ in range(K * K)]
+    for step, place in zip(steps, np.ndindex(K, K), strict=True):
+        step[place] = 1e-6
+    slow = [(value(logits + step) - value(logits - step)) / 2e-6 for step in steps]
+    assert_allclose(slopes.ravel(), slow, atol=1e-9)
+    # and a second derivative is finite, of a dropped class zero
+    curved = jax.hessian(lambda z: problem.loss(z, ONE_HOT.targets)[0])(logits)[:, 0, :, 0]
+    assert np.all(np.isfinite(curved))
+    assert np.all(curved[np.isneginf(offsets[:, 0])] == 0)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_minimised_certified_and_proved(name, tmp_path):
+    problem = PROBLEMS[name]
+    solution = ufm.minimise(problem, key=KEY, progress=False)
+    assert solution.result is ufm.Result.CONVERGED
+    assert ufm.certify(problem, solution.params).gap < 1e-10
+    proved = ufm.prove(problem, solution.params)
+    assert proved.relative_width < 1e-11
+    assert float(solution.value) in proved or proved.relative_width < 1e-13
+    # who shares no code with the prover agrees, and not with other offsets
+    data = on_file(proved)
+    checker().verify(data)
+    data["problem"]["offsets"][2][1] += 1e-3
+    with pytest.raises(SystemExit):
+        checker().verify(data)
+
+
+def test_fenchel_and_young():
+    loss, targets = PROBLEMS["free-dropped"].loss, ONE_HOT.targets
+    rng = np.random.default_rng(2)
+    z, other = rng.normal(size=(2, K, K))
+    value, dual = loss_and_dual(loss, z, targets)
+    assert_allclose(loss.conjugate(dual, targets), jnp.sum(dual * z, axis=0) - value, atol=1e-13)
+    _, elsewhere = loss_and_dual(loss, other, targets)
+    assert np.all(value + loss.conjugate(elsewhere, targets) >= jnp.sum(elsewhere * z, axis=0))
+    # a dual logit of a dropped class: the value does not bound it
+    assert np.isposinf(loss.conjugate(dual.at[1, 0].add(1e-9), targets)[0])
+
+
+def test_equal_offsets_are_logit_adjustment():
+    shift = np.array([0.3, -1.0, 0.5, 0.0])
+    adjusted = problem_of(
+        offsets=None, loss=ufm.losses.AdjustedCrossEntropy(additive=shift), bias="free"
+    )
+    shifted = problem_of(offsets=shift, bias="free")
+    values = [ufm.minimise(p, key=KEY, progress=False).value for p in (adjusted, shifted)]
+    assert_allclose(*values, rtol=1e-12)
+
+
+def test_squared_error_wants_the_targets_less_the_offsets():
+    moved = problem_of(
+        ufm.soft(LABELS.targets - SHIFTS, LABELS.masses), None, loss=ufm.MeanSquaredError()
+    )
+    values = [ufm.minimise(p, key=KEY, progress=False).value for p in (moved, PROBLEMS["squares"])]
+    assert_allclose(*values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["frozen", "frozen-dropped", "frozen-anchored"])
+def test_columns_of_a_fixed_classifier(name):
+    problem = PROBLEMS[name]
+    columns = fit_features(problem)
+    assert columns.result is ufm.Result.CONVERGED
+    whole = ufm.minimise(problem, key=KEY, progress=False)
+    assert_allclose(columns.params.features, whole.params.features, atol=1e-9)
+    assert ufm.certify(problem, columns.params).gap < 1e-12
+    # by how much a value can exceed the optimum, for any point: ‖∇‖²/(2μ) of the strongly convex
+    # columns
+    worse = ufm.Params(columns.params.weights, columns.params.features + 0.1, None)
+    slope = jax.grad(lambda h: ufm.model.objective(problem, ufm.Params(worse.weights, h, None)))
+    strength = problem.feature_decay * problem.labels.masses
+    room = float(jnp.sum(slope(worse.features) ** 2 / (2 * strength)[None, :]))
+    certificate = ufm.certify(problem, worse)
+    assert float(columns.value) >= float(certificate.lower_bound) - 1e-12
+    assert float(ufm.model.objective(problem, worse)) - float(columns.value) <= room
+
+
+def test_written_down_and_read_back():
+    problem = PROBLEMS["frozen-dropped"]
+    again = ufm.Problem.from_dict(json.loads(json.dumps(problem.to_dict())))
+    assert np.array_equal(np.asarray(again.labels.offsets), DROPPED)
+    assert isinstance(again.bare_loss, ufm.CrossEntropy)
+    assert again.replace(lambda_H=0.1).labels.offsets is again.labels.offsets
+
+
+def test_swept_without_compiling_again_and_differentiated():
+    problem = problem_of(LABELS)
+
+    def make(size):
+        return problem.replace(labels=with_offsets(LABELS, size * SHIFTS))
+
+    sizes = [0.0, 0.5, 1.0]
+    swept = ufm.sweep(make, {"size": sizes, "seed": [0]}, key=KEY, progress=False)
+    alone = [ufm.minimise(make(size), key=KEY, progress=False) for size in sizes]
+    assert_allclose(swept["value"].values.ravel(), [s.value for s in alone], rtol=1e-11)
+    over = ufm.sweep(problem, {"offsets": [s * SHIFTS for s in sizes]}, key=KEY, progress=False)
+    assert_allclose(over["value"].values.ravel(), swept["value"].values.ravel(), rtol=1e-11)
+    # the value moves with the offsets as it does with the logits: no leaf counts twice
+    params = alone[-1].params
+    slope = jax.grad(
+        lambda shift: ufm.model.objective(
+            problem.replace(labels=with_offsets(LABELS, shift)), params
+        )
+    )(jnp.asarray(SHIFTS))
+    _, dual = loss_and_dual(problem.loss, params.logits, LABELS.targets)
+    assert_allclose(slope, dual * LABELS.column_weights[None, :], atol=1e-14)
+
+
+def test_a_flow_goes_down_to_the_same_optimum():
+    problem = PROBLEMS["free-dropped"]
+    path = ufm.flow(problem, ts=[0.0, 3000.0], key=KEY, progress=False)
+    best = ufm.minimise(problem, key=KEY, progress=False).value
+    assert_allclose(path.value[-1], best, rtol=1e-8)
+
+
+def test_a_search_knows_them():
+    problem = PROBLEMS["free-dropped"]
+    found = ufm.search(problem, key=KEY, starts=4, progress=False)
+    best = ufm.minimise(problem, key=KEY, progress=False).value
+    assert_allclose(np.min(found.values), best, rtol=1e-10)
+
+
+def test_closed_forms_are_silent():
+    labels = ufm.one_hot([3] * K, collapsed=True)
+    with pytest.raises(ufm.NoClosedForm, match="offsets"):
+        ufm.closed_form(problem_of(labels, SHIFTS))
+    with pytest.raises(ufm.NoClosedForm, match="offsets"):
+        ufm.laws.etf_branch(problem_of(labels, SHIFTS))
+    # offsets that add nothing are none
+    plain = ufm.closed_form(problem_of(labels, None)).value
+    assert ufm.closed_form(problem_of(labels, np.zeros(K))).value == plain
+    assert ufm.theory(problem_of(labels, SHIFTS)) is not None
+
+
+def test_however_the_targets_are_held():
+    sparse = ufm.one_hot([5, 3, 2, 1], collapsed=True, sparse=True)
+    values = [
+        ufm.minimise(problem_of(labels, DROPPED), key=KEY, progress=False).value
+        for labels in (sparse, ONE_HOT)
+    ]
+    assert_allclose(*values, rtol=1e-12)
+    again = with_offsets(with_offsets(sparse, SHIFTS), DROPPED)
+    assert again.labels is sparse
+    written = ufm.labels.written_out(again)
+    assert isinstance(written, OffsetLabels)
+    assert isinstance(written.labels, ufm.Labels)
+    assert np.array_equal(np.asarray(written.offsets), DROPPED)
+
+
+NOT_FINITE = np.where(np.eye(K) > 0, np.nan, SHIFTS)
+WRONG = (
+    ("shape", ONE_HOT, SHIFTS[:2], r"`offsets` must have shape \(4, 4\)"),
+    ("nan", ONE_HOT, NOT_FINITE, "`offsets` must be finite, or -inf"),
+    ("infinite", ONE_HOT, np.full(K, np.inf), "`offsets` must be finite, or -inf"),
+    ("every-class", LABELS, np.full(K, -np.inf), "must leave every column a class"),
+    ("target", LABELS, DROPPED, "must be finite wherever there is a target"),
+    ("dtype", ONE_HOT, SHIFTS.astype(np.float32), "must have the problem's dtype"),
+)
+
+
+@pytest.mark.parametrize(("labels", "offsets", "words"), [w[1:] for w in WRONG], ids=lambda _: "")
+def test_refused(labels, offsets, words):
+    with pytest.raises(ValueError, match=words):
+        with_offsets(labels, offsets)
+
+
+def test_what_cannot_drop_a_class():
+    with pytest.raises(ValueError, match="has to see every class"):
+        problem_of(ONE_HOT, DROPPED, loss=ufm.MeanSquaredError())
+    problem = problem_of(ONE_HOT, DROPPED, bias="free")
+    params = ufm.minimise(problem, key=KEY, progress=False).params
+    for proof in (ufm.certify, ufm.prove):
+        with pytest.raises(ValueError, match="finite for a certificate with a free bias"):
+            proof(problem, params)

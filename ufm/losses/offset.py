@@ -1,0 +1,190 @@
+r"""A loss seen through the offsets of labels, $\ell(z_c + \iota_c; q_c)$, a column at a time.
+
+`Problem.loss` is one where the labels have offsets: nothing else in the library knows of them. A
+class that is dropped, $\iota = -\infty$, gets a logit so far below the others that its probability
+is zero and not merely small; no infinity meets a zero target.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ufm._exact import flint, fractions
+from ufm._validate import concrete
+from ufm.labels import AbstractLabels
+from ufm.losses.base import AbstractLoss, loss_and_dual, unit_roundoff
+
+# exp(−this) is 0 in every dtype
+_GONE = 1e4
+
+
+class OffsetLoss(AbstractLoss):
+    r"""$\ell(z_c + \iota_c; q_c)$, for logits of all columns (K, C) at once.
+
+    `loss`: the loss without. `offsets` (K, C): finite, or −∞ where a column drops a class.
+    """
+
+    name: ClassVar[str] = "offset"
+    by_column: ClassVar[bool] = True
+    loss: AbstractLoss
+    offsets: Float[Array, "K C"]
+
+    def __str__(self) -> str:
+        return f"{self.loss} with offsets"
+
+    @property
+    def convex(self) -> bool:
+        """That of the loss, as all that follows."""
+        return self.loss.convex
+
+    @property
+    def shift_invariant(self) -> bool:
+        """Whether a number added to all logits costs nothing."""
+        return self.loss.shift_invariant
+
+    @property
+    def needs_every_class(self) -> bool:
+        """Whether a class without target has no best bias."""
+        return self.loss.needs_every_class
+
+    @property
+    def exponential(self) -> bool:
+        """Whether it falls like the exponential of logits."""
+        return self.loss.exponential
+
+    def canonical(self) -> AbstractLoss:
+        """With the simplest loss; without offsets that add nothing."""
+        simplest = self.loss.canonical()
+        values = concrete(self.offsets)
+        if values is not None and not values.any():
+            return simplest
+        return self if simplest is self.loss else OffsetLoss(simplest, self.offsets)
+
+    def of_columns(self, columns) -> AbstractLoss:
+        """With the offsets of these columns."""
+        return OffsetLoss(self.loss, self.offsets[:, columns])
+
+    def flat_direction(self, num_classes: int) -> Float[Array, " K"] | None:
+        """That of the loss."""
+        return self.loss.flat_direction(num_classes)
+
+    @property
+    def _kept(self) -> Bool[Array, "K C"]:
+        return self.offsets > -jnp.inf
+
+    @property
+    def _finite(self) -> Float[Array, "K C"]:
+        return jnp.where(self._kept, self.offsets, 0)
+
+    def seen(self, logits: Float[Array, "K C"]) -> Float[Array, "K C"]:
+        """The logits that the loss is taken of."""
+        kept, shifted = self._kept, logits + self._finite
+        top = jnp.max(jnp.where(kept, shifted, -jnp.inf), axis=0, keepdims=True)
+        return jnp.where(kept, shifted, jax.lax.stop_gradient(top) - _GONE)
+
+    def __call__(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, " C"]:
+        """Loss of every column."""
+        return self.loss(self.seen(logits), targets)
+
+    def conjugate(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, " C"]:
+        r"""$\ell^*(u) - \iota^\top u$, and +∞ unless $u_k = 0$ for classes that are dropped."""
+        inner = self.loss.conjugate(dual, targets) - jnp.sum(self._finite * dual, axis=0)
+        return jnp.where(jnp.any(~self._kept & (dual != 0), axis=0), jnp.inf, inner)
+
+    def best_bias(
+        self,
+        logits: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+    ) -> Float[Array, " K"]:
+        """That of the loss at the logits that it sees."""
+        return self.loss.best_bias(self.seen(logits), targets, column_weights)
+
+    def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
+        """That of the loss."""
+        return self.loss.centring(mean_dual, mean_target)
+
+    def centred(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"], centring: Any
+    ) -> Float[Array, "K C"]:
+        """That of the loss, whose conjugate is finite where this one is."""
+        return self.loss.centred(dual, targets, centring)
+
+    def centring_pattern(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, "K C"]:
+        """That of the loss."""
+        return self.loss.centring_pattern(dual, targets)
+
+    def check_targets(self, labels: AbstractLabels) -> None:
+        """As the loss does."""
+        self.loss.check_targets(labels)
+
+    def convex_at(self, labels: AbstractLabels) -> bool:
+        """As the loss is."""
+        return self.loss.convex_at(labels)
+
+    def value_error(
+        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, " C"]:
+        """That of the loss, and of the sum with the offsets."""
+        seen = self.seen(logits)
+        _, dual = loss_and_dual(self.loss, seen, targets)
+        moved = jnp.where(self._kept, jnp.abs(logits) + jnp.abs(self._finite), 0)
+        pulled = jnp.sum(jnp.abs(dual) * moved, axis=0)
+        return self.loss.value_error(seen, targets) + 4 * unit_roundoff(logits.dtype) * pulled
+
+    def conjugate_error(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, " C"]:
+        """That of the loss, and of the sum over the offsets."""
+        terms = jnp.sum(jnp.abs(self._finite * dual), axis=0)
+        inner = self.loss.conjugate_error(dual, targets)
+        return inner + (len(targets) + 4) * unit_roundoff(dual.dtype) * terms
+
+    def dual_scale(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+        *,
+        limit: Float[Array, ""],
+        quadratic: Float[Array, ""],
+    ) -> Float[Array, ""]:
+        """What serves every convex loss: a better one of the loss alone need not be better here."""
+        return jnp.minimum(1, limit)
+
+    def _shift(self) -> list[Any]:
+        """The offsets of the one column that is enclosed, None where a class is dropped."""
+        offsets = np.asarray(self.offsets)
+        exact = fractions(np.where(np.isneginf(offsets), 0, offsets)[:, 0])
+        return [x if kept else None for x, kept in zip(exact, offsets[:, 0] > -np.inf, strict=True)]
+
+    def enclose(self, logits: list, target: list) -> Any:
+        """Loss of one column in balls."""
+        seen = [
+            flint().arb("-inf") if shift is None else z + shift
+            for z, shift in zip(logits, self._shift(), strict=True)
+        ]
+        return self.loss.enclose(seen, target)
+
+    def enclose_conjugate(self, dual: list, target: list) -> Any:
+        """Conjugate of one column as a ball."""
+        pairs = list(zip(self._shift(), dual, strict=True))
+        if any(shift is None and u != 0 for shift, u in pairs):
+            return flint().arb("inf")
+        linear = sum(shift * u for shift, u in pairs if shift is not None)
+        return self.loss.enclose_conjugate(dual, target) - linear
+
+    def share_scale(self, num_classes: int) -> Float[Array, " K"] | None:
+        """That of the loss."""
+        return self.loss.share_scale(num_classes)
