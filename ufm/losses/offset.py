@@ -29,7 +29,7 @@ class OffsetLoss(AbstractLoss):
     `loss`: the loss without. `offsets` (K, C): finite, or −∞ where a column drops a class.
     """
 
-    name: ClassVar[str] = "offset"
+    # (without a name of its own: no option makes one)
     by_column: ClassVar[bool] = True
     loss: AbstractLoss
     offsets: Float[Array, "K C"]
