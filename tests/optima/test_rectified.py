@@ -14,6 +14,7 @@ from ufm.optima.laws import (
     rectified_structures,
     triple_complexity,
 )
+from ufm.optima.rectified_structures import complexity_of, rectified_sums
 
 
 def simplex(K):
@@ -233,3 +234,19 @@ def test_what_there_is_no_room_or_no_strength_for():
         rectified_point(triple, lambda_W=1.0, lambda_H=1.0)
     with pytest.raises(ValueError, match=r"`lambda_W` must be one number or 4; got \(2,\)"):
         rectified_point(triple, lambda_W=(0.1, 0.1), lambda_H=0.1)
+
+
+@pytest.mark.parametrize(("K", "L"), [(2, 4), (6, 4), (7, 5), (10, 3)])
+def test_sums_of_blocks(K, L):
+    """Cheapest first, each on all classes, and the best of them what dynamic programming finds."""
+    sums = rectified_sums(K, L, most=6)
+    assert all(structure.num_classes == K for structure in sums)
+    kappas = [structure.complexity for structure in sums]
+    assert kappas == sorted(kappas)
+    assert len({structure.blocks for structure in sums}) == len(sums) <= 6
+    realised = [s for s in ufm.laws.rectified_structures(K, L) if s.realised]
+    assert kappas[0] == pytest.approx(realised[0].complexity, rel=1e-14)
+    for structure in sums:
+        assert structure.complexity == pytest.approx(
+            sum(complexity_of(*block, L) for block in structure.blocks), rel=1e-14
+        )

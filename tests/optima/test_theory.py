@@ -89,6 +89,16 @@ SPEAKING = (
         {"features under a fixed simplex ETF"},
     ),
     (
+        "relu-triple",
+        make(loss=MSE, widths=(3,) * 4, lam=0.01, activation="relu"),
+        {
+            "structures of ReLU layers",
+            "below deep neural collapse",
+            "complexity of ReLU layers",
+            "decay, other stationary points",
+        },
+    ),
+    (
         "central-path",
         make(labels=ufm.one_hot((4, 4, 4)), lam=0.0, loss=MSE, bias="free", d=4),
         {"renormalised flow", "flow from a small start"},
@@ -272,3 +282,34 @@ def test_every_rule_finds_something():
     problems = [case[1] for case in (*COMPLETE, *SPEAKING)] + [make((7, 4, 4, 2))]
     for rule in threshold_rules():
         assert any(rule.holds(Facts.of(problem)) for problem in problems), rule.name
+
+
+def test_relu_layers_in_numbers():
+    """Value, bound and thresholds of three classes behind four matrices, and of two classes."""
+    problem = make(loss=MSE, widths=(3,) * 4, lam=0.01, activation="relu")
+    theory = ufm.theory(problem)
+    (candidate,), (bound,) = theory.of_kind("candidate"), theory.of_kind("bound")
+    triple = ufm.laws.rectified_structures(3, 4)[0]
+    weights, features = ufm.laws.rectified_point(
+        triple, lambda_W=0.01, lambda_H=0.01, samples_per_class=4, width=3
+    )
+    value = float(ufm.model.objective(problem, ufm.Params(weights, features)))
+    assert f"triple of 3 has value {value:.12g}" in candidate.says
+    least = float(re.search(r"below ([\d.e-]+),", bound.says)[1])
+    assert 0 < least < value
+    # at the thresholds the scalar problem of each is as good as zero
+    found, complete = formula_thresholds(Facts.of(problem))
+    assert not complete
+    for threshold, kappa in zip(found, (3.0, triple.complexity), strict=True):
+        Lam = threshold.strength / 12 * 4 ** (1 / 5)
+        below, above = (
+            ufm.laws.rectified_scale(kappa, strength=share * Lam, depth=4).value
+            for share in (1 - 1e-9, 1 + 1e-9)
+        )
+        assert below < above == 0.5
+    two = ufm.theory(make((4, 4), loss=MSE, widths=(2,) * 4, lam=0.01, activation="relu"))
+    assert "collapse (orthogonal frames) has value" in two.of_kind("candidate")[0].says
+    assert "below deep neural collapse" in {silent.name for silent in two.silent}
+    # another activation is none of these
+    other = ufm.theory(make(loss=MSE, widths=(3,) * 4, activation="tanh"))
+    assert not other.of_kind("candidate")

@@ -44,7 +44,7 @@ class Facts:
     `loss`: in its canonical form. `targets` (K, C), `masses` (C,): of the labels as given.
     `weights` (C,) or None: of the loss. `widths` (M,): (d_1, …, d_M). `lambda_W` (M,), outermost
     first; `lambda_H`. `bias`: None, "free" or "penalised", and then `lambda_b`. `map`: its name,
-    "linear" for the product of the factors. `features`,
+    "linear" for the product of the factors; `kinked`: whether it is that of ReLU. `features`,
     `classifier_domain`: the names of their domains, "real" where they have none. `feature_length`,
     `classifier_length`: the largest length that these allow if all vectors have one, None where
     they allow any. `classifier` (K, d): the product of weights that are fixed, else None.
@@ -62,6 +62,7 @@ class Facts:
     lambda_b: float | None
     bias: str | None
     map: str
+    kinked: bool
     features: str
     classifier_domain: str
     feature_length: float | None
@@ -93,6 +94,7 @@ class Facts:
             lambda_b=None if problem.lambda_b is None else float(np.asarray(problem.lambda_b)),
             bias=problem.bias,
             map=problem.map.name,
+            kinked=problem.kinked,
             features=problem.features.name,
             classifier_domain=problem.classifier.name,
             feature_length=problem.features.common_length(labels.masses),

@@ -7,11 +7,23 @@ classes may have networks of their own side by side, so complexities add. All de
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ufm._validate import require_whole
+from ufm.optima.facts import Facts
+from ufm.optima.hypotheses import (
+    Hypothesis,
+    balanced,
+    loss_named,
+    one_hot,
+    plain_decay,
+    target_per_class,
+    unconstrained,
+    without_bias,
+)
 from ufm.optima.rectified_codes import code_numbers, triangular_root
 from ufm.optima.rectified_triple import triple_complexity
 
@@ -96,6 +108,77 @@ def rectified_structures(num_classes: int, depth: int) -> tuple[RectifiedStructu
         for blocks, value in found.items()
     ]
     return tuple(sorted(structures, key=lambda structure: structure.complexity))
+
+
+def rectified_sums(
+    num_classes: int, depth: int, *, most: int = 12
+) -> tuple[RectifiedStructure, ...]:
+    """The realised structures on K classes of least complexity, at most so many: every sum of
+    blocks counts, best first, where `rectified_structures` has the best sum alone.
+
+    Parameters
+    ----------
+    num_classes
+        K from 2 to 1000.
+    depth
+        L >= 1, weight matrices.
+    most
+        How many, >= 1.
+
+    Returns
+    -------
+    tuple of RectifiedStructure
+        Ascending in κ.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range.
+
+    Notes
+    -----
+    Starts of `ufm.search` for ReLU layers are near these.
+    """
+    K = require_whole("num_classes", num_classes, least=2, most=_MOST_CLASSES)
+    L, most = require_whole("depth", depth), require_whole("most", most)
+    # by number of classes, the cheapest sums with what they cost; classes alone are added last
+    sums: list[dict[Blocks, float]] = [{(): 0.0}]
+    for k in range(1, K + 1):
+        here: dict[Blocks, float] = {}
+        for blocks, value in sums[k - 1].items():
+            here[(*_without(blocks), ("collapse", 1 + _alone(blocks)))] = value + 1
+        for size in range(3, k + 1):
+            for block in _blocks(size, L):
+                cost = complexity_of(*block, L)
+                for blocks, value in sums[k - size].items():
+                    parts = sorted([*_without(blocks), block])
+                    alone = _alone(blocks)
+                    joined = (*parts, *([("collapse", alone)] if alone else []))
+                    here[joined] = value + cost
+        sums.append(dict(sorted(here.items(), key=lambda item: item[1])[:most]))
+    return tuple(RectifiedStructure(blocks, L, value, True) for blocks, value in sums[K].items())
+
+
+def rectified_hypotheses(facts: Facts) -> Iterator[Hypothesis]:
+    """Of what these structures speak: ReLU layers, squared error, balanced one-hot labels, no
+    bias."""
+    yield Hypothesis("kinks", facts.kinked, 'activation="relu"', f"{facts.map} map", 5)
+    yield loss_named(facts, "squared-error")
+    yield unconstrained(facts)
+    yield from plain_decay(facts)
+    yield without_bias(facts, "ReLU layers")
+    yield from target_per_class(facts)
+    yield one_hot(facts)
+    yield balanced(facts)
+    yield Hypothesis("depth", facts.M >= 2, "M >= 2", f"M={facts.M}", 3)
+
+
+def _without(blocks: Blocks) -> Blocks:
+    return tuple(block for block in blocks if block[0] != "collapse")
+
+
+def _alone(blocks: Blocks) -> int:
+    return sum(size for kind, size in blocks if kind == "collapse")
 
 
 def complexity_of(kind: str, size: int, depth: int) -> float:
