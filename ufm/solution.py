@@ -86,7 +86,8 @@ class Solution(eqx.Module):
     relative to the size of the problem (see `minimise`). `num_steps`, `num_evaluations`: outer
     steps, and gradients plus Hessian-vector products, of the best start. `values`, `codes`: value
     and result of every start (S,). `state`: what `resume` needs. `certificate`:
-    where `gap` was asked for.
+    where `gap` was asked for. `kinks`: of a ReLU model what kind of point it is, where
+    `minimise_rectified` or `search` went onto its kinks.
     """
 
     problem: Problem
@@ -100,6 +101,7 @@ class Solution(eqx.Module):
     codes: Int[Array, " S"]
     state: Any
     certificate: AbstractCertificate | None = None
+    kinks: Any = None
 
     def proved(self, certificate: AbstractCertificate, code: Int[Array, ""]) -> Solution:
         """The same with its certificate, and how it ended with that."""
@@ -121,6 +123,9 @@ class Solution(eqx.Module):
             f"value {float(self.value):.12g}, relative gradient norm {float(self.grad_norm):.1e}"
         )
         ended = f"{reached} after {int(self.num_steps)} steps{starts}\n{self.result}"
+        if self.kinks is not None:
+            # (on kinks no step is counted: most are those of smoothed models)
+            ended = f"{reached}{starts}\n{self.result}\n{self.kinks}"
         return ended if self.certificate is None else f"{ended}\n{self.certificate}"
 
 

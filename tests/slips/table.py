@@ -39,6 +39,7 @@ from tests.slips.valid import (
     PARAMS,
     PROBLEM,
     RECTIFIED,
+    RECTIFIED_PARAMS,
     SOLUTION,
     STORE,
     STREAM,
@@ -615,6 +616,12 @@ ROWS: dict[str, dict[str, Argument]] = {
         "momentum": only(0.9) | {"zero": "none"},
         "max_steps": budget,
     },
+    "solvers.Smoothing": {
+        "max_steps": budget,
+        "memory_size": classes,
+        "accuracy": only(0.1),
+        "near": flag(False),
+    },
     "solvers.Adam": {"step_size": number(0.1), "max_steps": budget},
     "minimise": {
         "problem": problem,
@@ -634,10 +641,12 @@ ROWS: dict[str, dict[str, Argument]] = {
         "key": key(),
         "start": absent,
         "starts": only(1),
-        "max_steps": only(1),
         "progress": progress,
     },
-    "solvers.minimise_rectified from_a_start": {"problem": only(RECTIFIED), "start": params},
+    "solvers.minimise_rectified from_a_start": {
+        "problem": only(RECTIFIED),
+        "start": only(RECTIFIED_PARAMS),
+    },
     "solvers.fit_features": {
         "problem": only(FIXED),
         "bias": array(np.zeros(3)),

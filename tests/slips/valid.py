@@ -24,7 +24,10 @@ OPTIMUM = ufm.closed_form(PROBLEM)
 FIXED = ufm.Problem(
     LABELS, loss=ufm.CrossEntropy(), widths=(3,), fixed_weights=(np.eye(3),), bias="free", **DECAY
 )
-RECTIFIED = PROBLEM.replace(loss=ufm.MeanSquaredError(), map=ufm.maps.Activated("relu"))
+RECTIFIED = ufm.Problem(
+    LABELS, loss=ufm.MeanSquaredError(), widths=(3, 3), activation="relu", **DECAY
+)
+RECTIFIED_PARAMS = ufm.solvers.random_start(RECTIFIED, key=KEY)
 
 # six samples of three classes in two dimensions
 FEATURES = np.random.default_rng(0).normal(size=(2, 6))

@@ -91,6 +91,18 @@ class Activated(AbstractMap):
             return self
         return Activated(self.activation, jnp.asarray(self.parameter, dtype))
 
+    @property
+    def kinked(self) -> bool:
+        """Whether it is relu, the one of these with solvers for its kinks."""
+        return self.activation == "relu"
+
+    def rounded(self, width) -> Activated:
+        """relu smoothed to a width, which may be traced; relu itself at width 0. Unchecked."""
+        other = object.__new__(Activated)
+        object.__setattr__(other, "activation", "smooth_relu")
+        object.__setattr__(other, "parameter", width)
+        return other
+
     def act(self, preactivations: Float[Array, "d C"]) -> Float[Array, "d C"]:
         """σ of every entry."""
         return _ACTIVATIONS[self.activation](preactivations, self.parameter)
@@ -103,6 +115,13 @@ class Activated(AbstractMap):
         for W in reversed(weights[1:]):
             entering.append(self.act(W @ entering[-1]))
         return tuple(entering)
+
+    def preactivations(
+        self, weights: Weights, features: Float[Array, "d C"]
+    ) -> tuple[Float[Array, "_ C"], ...]:
+        """What enters every activation, W_1 H first."""
+        entering = self.layers(weights, features)
+        return tuple(W @ H for W, H in zip(reversed(weights[1:]), entering, strict=False))
 
     def logits(self, weights: Weights, features: Float[Array, "d C"]) -> Float[Array, "K C"]:
         """The last factor times what enters it."""

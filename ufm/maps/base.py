@@ -26,6 +26,11 @@ class AbstractMap(AbstractNamed):
     linear: ClassVar[bool] = False
     identity: ClassVar[bool] = False
 
+    @property
+    def kinked(self) -> bool:
+        """Whether logits have kinks where an entry passes zero, so that minima lie on them."""
+        return False
+
     def fitted(self, num_columns: int, dtype) -> AbstractMap:
         """The map for a problem of so many columns; `ValueError` where its parts do not fit."""
         return self

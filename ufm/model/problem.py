@@ -306,6 +306,11 @@ class Problem(eqx.Module):
         return self.unconstrained and self.anchor is None and not self.frozen and self.map.identity
 
     @property
+    def kinked(self) -> bool:
+        """Whether a ReLU stands between factors, so that minima lie on kinks."""
+        return self.map.kinked and self.depth > 1
+
+    @property
     def bounded(self) -> bool:
         """Whether a domain bounds some free factor, so that lengths are not held by decay alone."""
         return any(domain.compact for domain in self.domains.values())

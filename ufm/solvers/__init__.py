@@ -6,6 +6,7 @@ from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.loop import minimise
 from ufm.solvers.newton import Newton, ProjectedNewton
+from ufm.solvers.smoothing import Smoothing
 from ufm.solvers.spectral import spectral_start
 from ufm.solvers.start import random_start
 
@@ -16,6 +17,7 @@ __all__ = [
     "Momentum",
     "Newton",
     "ProjectedNewton",
+    "Smoothing",
     "descend",
     "fit_features",
     "minimise",

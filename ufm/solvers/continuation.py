@@ -1,9 +1,4 @@
-"""Minimise with ReLU between the layers by smoothing it less and less.
-
-Minima lie on kinks: preactivations of inner layers are exactly 0, no gradient vanishes there, and
-descent on ReLU itself stops early. And the origin attracts random starts of deep problems, less so
-under weaker decay.
-"""
+"""Minimise with ReLU between the layers: smooth it less and less, then go onto the kinks."""
 
 from __future__ import annotations
 
@@ -25,21 +20,22 @@ from ufm._validate import (
     require_one_of,
     require_whole,
 )
-from ufm.maps import Activated
-from ufm.model import Params, Problem, check_params, require_minimum
+from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution
-from ufm.solvers.loop import minimise
-from ufm.solvers.newton import Newton
+from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.kinks import Kinks, onto_kinks
+from ufm.solvers.smoothing import Smoothing, smoothed
+from ufm.solvers.solver import State
 from ufm.solvers.start import random_start
 
-# Half the distance at which a smoothed ReLU still differs; each is a good start for the next.
-_WIDTHS = (0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7)
-# A point of the user's is kept where it is: the first widths would lead it away.
-_CLOSE = _WIDTHS[2:]
-# Without a stage under a tenth of the decay random starts end at zero from six matrices on.
-_WEAKER = 0.1
+# Starts that descend together.
+_BATCH = 16
 # Random starts in turn, in units of the one that keeps the size of what passes a ReLU.
 _SCALES = (0.7, 0.9, 1.1)
+# Saddles and unfinished descents that a run goes on from.
+_ROUNDS = 5
+# The relative norm of gradient with multipliers at which a point on kinks is stationary.
+_STATIONARY = 1e-10
 
 
 def minimise_rectified(
@@ -48,13 +44,14 @@ def minimise_rectified(
     key: PRNGKeyArray | None = None,
     start: Params | None = None,
     starts: int = 1,
-    max_steps: int = 100,
     progress: bool | None = None,
 ) -> Solution:
-    r"""Minimise an objective with ReLU between the layers, by continuation.
+    r"""Minimise an objective with ReLU between layers, by continuation and finish on its kinks.
 
-    ReLU is replaced by $\tfrac12(x+\sqrt{x^2+4\epsilon^2})$ and ε led to 0, Newton's method at
-    each; random starts go that way under a tenth of the decay first.
+    ReLU is replaced by $\tfrac12(x+\sqrt{x^2+4\epsilon^2})$ and ε led to 0 (see
+    `ufm.solvers.Smoothing`); random starts go through a tenth of the decay first. Then Newton's
+    method, with the signs of preactivations held and those at 0 as constraints, finds the point on
+    the kinks, and its multipliers.
 
     Parameters
     ----------
@@ -66,8 +63,6 @@ def minimise_rectified(
         a point to go on from, as it is but for the last hundredth of ε.
     starts
         How many random starts.
-    max_steps
-        Newton steps at every ε, 100 unless given: a later ε mends what an earlier left.
     progress
         Show progress on standard error; None shows it on a terminal once a second has passed.
 
@@ -75,86 +70,136 @@ def minimise_rectified(
     -------
     Solution
         Of the problem itself, ReLU unsmoothed: the best, with the `values` and `codes` of all
-        starts. Ctrl-C returns the best so far, result INTERRUPTED; before a start has come to the
-        decay of the problem it raises `KeyboardInterrupt`.
+        starts. `kinks` says what the point is: a local minimum, a saddle, or not decided. CONVERGED
+        where gradient and multipliers meet to 1e-10 (`grad_norm`, relative). Ctrl-C returns the
+        best so far, result INTERRUPTED; before a batch of starts has ended it raises
+        `KeyboardInterrupt`.
 
     Raises
     ------
     ValueError
-        For another map, λ = 0, and a start that does not fit.
+        For another map, a domain, frozen weights, an anchor, λ = 0, and a start that does not fit.
 
     Notes
     -----
-    An upper bound on the minimum and no more. At a kink the gradient does not vanish, so the result
-    is hardly ever CONVERGED, which says nothing against the point. Random starts may all agree and
-    all be wrong: of 18 on three classes behind four matrices, at .3 of the threshold of collapse,
-    17 end at collapse and one at .972724 of it. So start near the points of
-    `ufm.laws.rectified_structures` too: from the triple with noise of .1 on every entry .972724 is
-    reached as well, from the point itself .977422.
+    An upper bound on the minimum and no more. Random starts may all agree and all be wrong: of 18
+    on three classes behind four matrices, at .3 of the threshold of collapse and width 5, 17 end at
+    collapse and one at .972724 of it. `ufm.search` starts near what theory knows and beside what it
+    has found, too.
     """
     require_instance("problem", problem, Problem)
-    rectified = isinstance(problem.map, Activated) and problem.map.activation == "relu"
-    require(rectified, '`problem.map` must be that of activation="relu"', problem.map)
-    require_minimum(problem, "a minimiser")
+    require_rectified(problem, "its kinks")
     require_one_of(key=key, start=start)
     starts = require_whole("starts", starts, most=MOST_STARTS)
     require(starts == 1 or key is not None, "`starts` > 1 needs `key`", starts)
-    solver = Newton(max_steps=require_whole("max_steps", max_steps))
     require_flag("progress", progress, optional=True)
     if start is not None:
-        return _through(problem, check_params(problem, start, name="start"), solver, _CLOSE)
-    require_key("key", key)
-    assert key is not None
-    weaker = problem.replace(
-        lambda_W=_WEAKER * problem.lambda_W, lambda_H=_WEAKER * problem.lambda_H
+        flats = np.asarray(to_flat(problem, check_params(problem, start, name="start")))[None]
+    else:
+        require_key("key", key)
+        assert key is not None
+        flats = np.stack(
+            [
+                np.asarray(
+                    to_flat(problem, rectified_start(problem, jax.random.fold_in(key, i), i))
+                )
+                for i in range(starts)
+            ]
+        )
+    solver = Smoothing(near=start is not None)
+    bar, ends, values, stopped = (
+        Progress("minimise", total=len(flats), show=progress),
+        [],
+        [],
+        False,
     )
-    found: list[Solution] = []
-    stopped = False
-    bar = Progress("minimise", total=starts, show=progress)
-    for i in range(starts):
-        point = _random(problem, jax.random.fold_in(key, i), _SCALES[i % len(_SCALES)])
-        # (a value under weaker decay is none of this problem)
-        begun = _through(weaker, point, solver, _WIDTHS)
-        stopped = begun.result is Result.INTERRUPTED
-        if not stopped:
-            found.append(_through(problem, begun.params, solver, _WIDTHS))
-            stopped = found[-1].result is Result.INTERRUPTED
-            bar.update(i + 1, f"best {min(float(solution.value) for solution in found):.9g}")
-        if stopped:
-            break
-    bar.close()
-    if not found:
-        raise KeyboardInterrupt
-    return _best_of(found, stopped)
+    try:
+        for at in range(0, len(flats), _BATCH):
+            batch = flats[at : at + _BATCH]
+            # one shape for all batches
+            filled = np.concatenate([batch, np.repeat(batch[:1], _size(flats) - len(batch), 0)])
+            found = jax.device_get(smoothed(solver, problem, jnp.asarray(filled)))
+            ends.append(found[0][: len(batch)])
+            values.append(found[1][: len(batch)])
+            bar.update(at + len(batch), f"best {min(map(np.min, values)):.9g}")
+    except KeyboardInterrupt:
+        stopped = True
+        if not ends:
+            raise
+    finally:
+        bar.close()
+    return _finished(problem, np.concatenate(ends), np.concatenate(values), stopped)
 
 
-def _random(problem: Problem, key: PRNGKeyArray, scale: float) -> Params:
-    """A random start whose factors make up for the half of its input that a ReLU drops."""
-    start = random_start(problem, key=key)
+def _size(flats: np.ndarray) -> int:
+    return min(len(flats), _BATCH)
+
+
+def require_rectified(problem: Problem, of_what: str) -> None:
+    """`ValueError` unless it is a model with ReLU between layers and decay alone."""
+    words = f'`problem.map` must be that of activation="relu", between two factors, for {of_what}'
+    require(problem.kinked, words, problem)
+    require_minimum(problem, "a minimiser")
+    for name, domain in problem.domains.items():
+        words = f"`problem.{name}` must be unconstrained for {of_what}"
+        require(not domain.constrained, words, domain)
+    require(not problem.frozen, f"`problem` must have free weights for {of_what}", "frozen ones")
+    require(problem.anchor is None, f"`problem` must have no anchor for {of_what}", "an anchor")
+
+
+def rectified_start(problem: Problem, key: PRNGKeyArray, index: int) -> Params:
+    """A random start whose factors make up for the half of its input that a ReLU drops, at the
+    index-th of the scales in turn."""
+    start, scale = random_start(problem, key=key), _SCALES[index % len(_SCALES)]
     larger = scale * math.sqrt(2)
     weights = tuple(larger * W for W in start.weights)
-    return problem.projected(Params(weights, scale * start.features, start.bias))
+    return Params(weights, scale * start.features, start.bias)
 
 
-def _through(problem: Problem, point: Params, solver: Newton, widths) -> Solution:
-    """Through widths that shrink, and then ReLU itself, which takes no step uphill."""
-    for width in widths:
-        smooth = problem.replace(map=Activated("smooth_relu", width))
-        solution = minimise(smooth, start=point, solver=solver, progress=False)
-        point = solution.params
-        if solution.result is Result.INTERRUPTED:
-            break
-    else:
-        return minimise(problem, start=point, solver=solver, progress=False)
-    stopped = minimise(problem, start=point, solver=Newton(max_steps=1), progress=False)
-    return dataclasses.replace(stopped, codes=solution.codes, code=solution.code)
-
-
-def _best_of(found: list[Solution], stopped: bool) -> Solution:
-    values = np.array([float(solution.value) for solution in found])
-    best = found[int(np.argmin(np.where(np.isfinite(values), values, np.inf)))]
-    codes = jnp.stack([jnp.asarray(solution.code) for solution in found])
-    code = jnp.asarray(int(Result.INTERRUPTED), codes.dtype) if stopped else best.code
-    return dataclasses.replace(
-        best, values=jnp.asarray(values, best.value.dtype), codes=codes, code=code
+def solution_on_kinks(problem: Problem, params: Params, kinks: Kinks) -> Solution:
+    """A point on its kinks as a solution."""
+    flat, value = to_flat(problem, params), objective(problem, params)
+    state = State.fresh(flat, value, jnp.zeros_like(flat), memory=())
+    ended = Result.CONVERGED if kinks.residual <= _STATIONARY else Result.STALLED
+    code = jnp.asarray(int(ended))
+    return Solution(
+        problem=problem,
+        params=params,
+        value=value,
+        grad_norm=jnp.asarray(kinks.residual, problem.dtype),
+        code=code,
+        num_steps=jnp.asarray(0),
+        num_evaluations=jnp.asarray(0),
+        values=value[None],
+        codes=code[None],
+        state=jax.tree.map(lambda leaf: leaf[None], state),
+        kinks=kinks,
     )
+
+
+def settled(problem: Problem, params: Params) -> tuple[Params, Kinks]:
+    """The point on kinks next to one, and below it while a saddle shows the way; where there is no
+    point on kinks yet, descent goes on first."""
+    point, kinks = onto_kinks(problem, params)
+    for _ in range(_ROUNDS):
+        unsettled = kinks.kind == "not stationary"
+        if kinks.lower is None and not unsettled:
+            break
+        begin = point if kinks.lower is None else kinks.lower
+        flats = jnp.asarray(to_flat(problem, begin))[None]
+        ends, values = smoothed(Smoothing(near=True), problem, flats)
+        if not unsettled and not float(values[0]) < float(objective(problem, point)):
+            break
+        point, kinks = onto_kinks(problem, to_params(problem, ends[0]))
+    return point, kinks
+
+
+def _finished(problem: Problem, ends, values, stopped: bool) -> Solution:
+    """The best of the ends, on its kinks, with the values of all."""
+    best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
+    params = to_params(problem, jnp.asarray(ends[best], problem.dtype))
+    solution = solution_on_kinks(problem, *settled(problem, params))
+    values = jnp.asarray(values, problem.dtype).at[best].set(solution.value)
+    codes = jnp.full(len(values), int(Result.STALLED)).at[best].set(solution.code)
+    code = jnp.asarray(int(Result.INTERRUPTED)) if stopped else solution.code
+    return dataclasses.replace(solution, values=values, codes=codes, code=code)

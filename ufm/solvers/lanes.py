@@ -21,6 +21,7 @@ from ufm.solvers.narrowing import widened as _widened
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton.lanes import LaneResults, newton_lanes
 from ufm.solvers.one_layer import is_plain
+from ufm.solvers.smoothing import Smoothing
 from ufm.solvers.solver import AbstractSolver, State
 from ufm.solvers.start import random_starts
 
@@ -57,6 +58,8 @@ def minimise_lanes(
     A lane is what the first start of `minimise` makes of its problem and key: lower directions of
     deep products are not looked for.
     """
+    if isinstance(solver, Smoothing):
+        return solver.lanes(small, flats, tolerance, number)
     one = jax.tree.map(lambda leaf: leaf[0], small)
     if (
         platform == "cpu"

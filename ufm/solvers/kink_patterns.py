@@ -1,0 +1,174 @@
+"""Patterns of ReLU models: which units are dead, which entries pass, which lie on kinks; and the
+derivatives of the smooth model that a pattern makes of one."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ufm.maps import Activated
+from ufm.model import Params, Problem
+from ufm.model.value import decay, fit
+from ufm.solvers.coordinates import to_flat, to_params
+
+# A unit with weights below this share of the largest unit's has none, in decay-weighted squares.
+_DEAD = 1e-5
+# Two units are one that is split where the cosines of their weights, in and out, are so near 1.
+_PARALLEL = 1e-6
+# Singular values below this, relatively, are those of a symmetry, which Newton does not move along.
+SYMMETRIC = 1e-9
+
+Layers = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Which entries pass their ReLU, which lie on its kink, and which flat variables are free."""
+
+    passing: Layers
+    kinks: Layers
+    live: np.ndarray
+    dead: tuple[np.ndarray, ...]
+
+
+def pruned(problem: Problem, params: Params, width: float) -> tuple[np.ndarray, Pattern]:
+    """The point with dead units at exactly 0 and split units made one, and its pattern."""
+    flat = np.array(to_flat(problem, params), dtype=np.float64)
+    indices = list(reversed(indices_of(problem)))
+    for into, out in itertools.pairwise(indices):
+        _merge(flat, into, out.T)
+    pattern = pattern_of(problem, flat, width)
+    flat[~pattern.live] = 0.0
+    return flat, pattern
+
+
+def _merge(flat: np.ndarray, into: np.ndarray, out: np.ndarray) -> None:
+    """Of units with parallel weights the first has all, in place; `into`, `out`: where weights of
+    each unit stand."""
+    weights = np.concatenate([into, out], axis=1)
+    for i in range(len(weights)):
+        for j in range(i + 1, len(weights)):
+            cosines = [
+                flat[place[i]] @ flat[place[j]]
+                - (1 - _PARALLEL) * np.linalg.norm(flat[place[i]]) * np.linalg.norm(flat[place[j]])
+                for place in (into, out)
+            ]
+            first, second = np.linalg.norm(flat[weights[i]]), np.linalg.norm(flat[weights[j]])
+            if second > 0 and min(cosines) > 0:
+                flat[weights[i]] *= float(np.hypot(first, second) / first)
+                flat[weights[j]] = 0.0
+
+
+def pattern_of(problem: Problem, flat: np.ndarray, width: float) -> Pattern:
+    """Dead units, kinks below a share of the largest entry of their layer, and signs."""
+    # from the features on
+    indices = list(reversed(indices_of(problem)))
+    params = to_params(problem, jnp.asarray(flat, problem.dtype))
+    assert isinstance(problem.map, Activated)
+    passing, kinks, dead = [], [], []
+    live = np.ones(len(flat), bool)
+    for layer, X in enumerate(problem.map.preactivations(params.weights, params.features)):
+        X, into, out = np.asarray(X), indices[layer], indices[layer + 1]
+        sizes = np.sum(flat[into] ** 2, axis=1) + np.sum(flat[out] ** 2, axis=0)
+        none = sizes <= _DEAD * max(float(sizes.max()), 1e-300)
+        live[into[none].ravel()] = False
+        live[out[:, none].ravel()] = False
+        on = (np.abs(X) <= width * max(float(np.max(np.abs(X))), 1e-300)) & ~none[:, None]
+        dead.append(none)
+        kinks.append(on)
+        passing.append(((X > 0) & ~on & ~none[:, None]).astype(np.float64))
+    return Pattern(tuple(passing), tuple(kinks), live, tuple(dead))
+
+
+def indices_of(problem: Problem) -> list[np.ndarray]:
+    """Where the entries of every weight stand in flat coordinates, outermost first."""
+    places, at = [], 0
+    for rows, columns in problem.weight_shapes:
+        places.append(at + np.arange(rows * columns).reshape(rows, columns))
+        at += rows * columns
+    return places
+
+
+@jax.jit
+def objective_at(problem: Problem, params: Params):
+    """The objective, compiled."""
+    return fit(problem, problem.logits(params)) + decay(problem, params)
+
+
+def _lagrangian(problem: Problem, flat, passing, multipliers, shifts):
+    """The objective with the signs held, plus multipliers times preactivations; and those."""
+    params = to_params(problem, flat)
+    entering, total, before = params.features, 0.0, []
+    for W, keep, nu, shift in zip(
+        reversed(params.weights[1:]), passing, multipliers, shifts, strict=True
+    ):
+        before.append(W @ entering)
+        total += jnp.sum(nu * before[-1])
+        entering = keep * before[-1] + shift
+    logits = params.weights[0] @ entering
+    logits = logits if params.bias is None else logits + params.bias[:, None]
+    return fit(problem, logits) + decay(problem, params) + total, before
+
+
+@jax.jit
+def _second_order(problem: Problem, flat, passing, multipliers):
+    """Gradient and Hessian of the Lagrangian, preactivations and their derivatives, and the
+    derivatives behind the ReLUs."""
+    shifts = tuple(jnp.zeros_like(keep) for keep in passing)
+
+    def at(flat, shifts):
+        return _lagrangian(problem, flat, passing, multipliers, shifts)
+
+    def before(flat):
+        return jnp.concatenate([M.ravel() for M in at(flat, shifts)[1]])
+
+    (slope, behind), _ = jax.grad(at, argnums=(0, 1), has_aux=True)(flat, shifts)
+    curved = jax.hessian(lambda flat: at(flat, shifts)[0])(flat)
+    return slope, curved, before(flat), jax.jacfwd(before)(flat), behind
+
+
+class Model:
+    """All derivatives at a point, on the host, of the live variables alone."""
+
+    def __init__(self, problem: Problem, flat, pattern: Pattern, multipliers: np.ndarray):
+        split = _split(multipliers, pattern.kinks)
+        found = _second_order(problem, jnp.asarray(flat), pattern.passing, split)
+        slope, curved, before, jacobian, behind = jax.device_get(found)
+        live, at = pattern.live, np.concatenate([kink.ravel() for kink in pattern.kinks])
+        self.slope, self.curved = slope[live], curved[np.ix_(live, live)]
+        self.before, self.behind = before, np.concatenate([u.ravel() for u in behind])
+        self.at, self.jacobian = at, jacobian[at][:, live]
+        self.size = max(float(np.linalg.norm(flat)), np.finfo(np.float64).tiny)
+
+    @property
+    def residual(self) -> float:
+        """How far the conditions are from holding."""
+        missed = np.concatenate([self.slope, self.before[self.at]])
+        return float(np.linalg.norm(missed)) / self.size
+
+
+def multiplied(problem: Problem, flat, pattern: Pattern) -> tuple[Model, np.ndarray]:
+    """The derivatives at a point with the multipliers that leave the least of its gradient."""
+    number = int(sum(np.sum(kink) for kink in pattern.kinks))
+    model = Model(problem, flat, pattern, np.zeros(number))
+    multipliers = np.linalg.lstsq(model.jacobian.T, -model.slope, rcond=SYMMETRIC)[0]
+    return Model(problem, flat, pattern, multipliers), multipliers
+
+
+def _split(values: np.ndarray, kinks: Layers) -> Layers:
+    """Multipliers, one a kink, in the shapes of the layers."""
+    at = np.concatenate([kink.ravel() for kink in kinks])
+    full = np.zeros(at.shape)
+    full[at] = values
+    return like(full, kinks)
+
+
+def like(flat: np.ndarray, layers: Layers) -> Layers:
+    """A vector in the shapes of the layers."""
+    ends = np.cumsum([layer.size for layer in layers])[:-1]
+    parts = zip(np.split(flat, ends), layers, strict=True)
+    return tuple(part.reshape(layer.shape) for part, layer in parts)

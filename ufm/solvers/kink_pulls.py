@@ -1,0 +1,115 @@
+"""How strongly a hidden unit without weights is pulled to life: what second order adds at it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ufm.maps import Activated
+from ufm.model import Params, Problem
+from ufm.model.value import fit
+from ufm.solvers.kink_patterns import SYMMETRIC, Model, indices_of, like
+
+# Columns up to which all sets of active ones are tried.
+_MOST_COLUMNS = 12
+
+
+class Pull(NamedTuple):
+    """How strongly a dead unit of a layer is pulled, over the decay that holds it: a bound on it,
+    what is reached, and the weights in and out there, of length 1 in flat coordinates; and where
+    those of one such unit stand."""
+
+    bound: float
+    reached: float
+    into: np.ndarray
+    out: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def pulls_of(problem: Problem, params: Params, pattern, multipliers, model: Model) -> list[Pull]:
+    r"""Of each layer with dead units the largest $\|\Delta\sigma(H^\top w)\|/\|w\|$, over the root
+    of both decays: above 1 a unit comes to life, and the value falls."""
+    if not any(dead.any() for dead in pattern.dead):
+        return []
+    slopes = np.concatenate([keep.ravel() for keep in pattern.passing]) * model.behind
+    slopes[model.at] += multipliers
+    assert isinstance(problem.map, Activated)
+    entering = [np.asarray(H) for H in problem.map.layers(params.weights, params.features)]
+    onto = [*like(slopes, pattern.passing), np.asarray(_logit_slopes(problem, params))]
+    decays, pulls = np.asarray(problem.decays)[:-1][::-1], []
+    indices = list(reversed(indices_of(problem)))
+    for layer, dead in enumerate(pattern.dead):
+        if not dead.any():
+            continue
+        root = float(np.sqrt(decays[layer] * decays[layer + 1]))
+        bound, w = strongest(onto[layer + 1], entering[layer])
+        turned = onto[layer + 1] @ np.maximum(entering[layer].T @ w, 0)
+        reached, unit = float(np.linalg.norm(turned)), int(np.argmax(dead))
+        out = -turned / max(reached, 1e-300)
+        pulls.append(
+            Pull(
+                bound / root,
+                reached / root,
+                w,
+                out,
+                indices[layer][unit],
+                indices[layer + 1][:, unit],
+            )
+        )
+    return pulls
+
+
+@jax.jit
+def _logit_slopes(problem: Problem, params: Params):
+    return jax.grad(lambda Z: fit(problem, Z))(problem.logits(params))
+
+
+def strongest(slopes: np.ndarray, entering: np.ndarray) -> tuple[float, np.ndarray]:
+    """A bound on |slopes σ(Hᵀw)| over |w| = 1, and the best w that it is made of.
+
+    The maximum itself where w matters in a plane alone; else over all sets of columns, whether or
+    not some w makes them active, or by norms.
+    """
+    basis, values, _ = np.linalg.svd(entering, full_matrices=False)
+    basis = basis[:, values > SYMMETRIC * max(float(values[0]), 1e-300)]
+    if basis.shape[1] <= 2:
+        return _strongest_in_plane(slopes, entering, basis)
+    C, best, reached, bound = entering.shape[1], entering[:, 0], -1.0, 0.0
+    if C > _MOST_COLUMNS:
+        bound = float(np.linalg.norm(slopes, 2) * np.linalg.norm(entering, 2))
+        sets = [list(range(C)), *([c] for c in range(C))]
+    else:
+        sets = [[c for c in range(C) if bits >> c & 1] for bits in range(1, 2**C)]
+    for chosen in sets:
+        _, values, rows = np.linalg.svd(slopes[:, chosen] @ entering[:, chosen].T)
+        bound = max(bound, float(values[0]))
+        for w in (rows[0], -rows[0]):
+            length = float(np.linalg.norm(slopes @ np.maximum(entering.T @ w, 0)))
+            if length > reached:
+                best, reached = w, length
+    return bound, best
+
+
+def _strongest_in_plane(slopes, entering, basis) -> tuple[float, np.ndarray]:
+    """The maximum over the unit circle of a plane, arc by arc of equal sets of active columns."""
+    if basis.shape[1] < 2:
+        tried = [w for w in (*basis.T, *-basis.T)] or [entering[:, 0]]
+    else:
+        seen = basis.T @ entering
+        ends = np.arctan2(seen[1], seen[0]) + np.pi / 2
+        ends = np.sort(np.concatenate([ends, ends + np.pi]) % (2 * np.pi))
+        angles = [*ends]
+        for left, right in zip(ends, [*ends[1:], ends[0] + 2 * np.pi], strict=True):
+            middle = 0.5 * (left + right)
+            active = seen.T @ [np.cos(middle), np.sin(middle)] > 0
+            A = slopes[:, active] @ seen[:, active].T
+            for row in np.linalg.svd(A)[2]:
+                # (an angle off its arc is tried for nothing)
+                angles += [float(np.arctan2(*row[::-1])), float(np.arctan2(*-row[::-1]))]
+        tried = [basis @ [np.cos(angle), np.sin(angle)] for angle in angles]
+    lengths = [float(np.linalg.norm(slopes @ np.maximum(entering.T @ w, 0))) for w in tried]
+    best = int(np.argmax(lengths))
+    return lengths[best], tried[best]

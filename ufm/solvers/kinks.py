@@ -1,0 +1,278 @@
+r"""ReLU models on their kinks: Newton's method to a point there, and what kind of point it is.
+
+At a minimum preactivations of hidden units are exactly 0, and the objective has only one-sided
+derivatives. With the signs of the others held, and these zeros as constraints $M_k = 0$ with
+multipliers $\nu_k$, it is a smooth problem: its stationary points are those of the model where
+$0\le\nu_k\le u_k$, with u_k the derivative behind the ReLU, since a step with $m_k =
+\langle\nabla M_k, dx\rangle$ raises the objective by $\sum_k u_k\max(m_k,0) - \nu_k m_k$. A unit
+whose weights are all 0 adds second-order terms of its own, which are asked apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+
+from ufm.model import Params, Problem
+from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.kink_patterns import (
+    SYMMETRIC,
+    Model,
+    Pattern,
+    like,
+    multiplied,
+    objective_at,
+    pattern_of,
+    pruned,
+)
+from ufm.solvers.kink_pulls import Pull, pulls_of
+
+# A preactivation below one of these shares of its layer's largest is taken for a kink: after
+# smoothing to 1e-5 they are below 1e-4, and others rarely below 1e-2.
+_KINKS = (1e-3, 1e-4, 1e-2)
+_ROUNDS, _STEPS = 12, 40
+_CONVERGED = 1e-13
+# What is known of multipliers and curvatures at a converged point.
+_ROUNDING = 1e-8
+# Steps beside a stationary point, relative to it, and by how much a lower one is lower.
+_LENGTHS, _DROP, _BACK = (0.3, 0.1, 0.03, 0.01, 3e-3), 1e-10, 6
+
+
+@dataclass(frozen=True, eq=False)
+class Kinks:
+    """What a point of a ReLU model is, kinks and all.
+
+    `kind`: "minimum" (a strict local minimum up to symmetry, of its live units, and no dead unit is
+    pulled to life), "strict saddle" (there is a lower point beside it), "degenerate" (not decided
+    by second order and strict multipliers) or "not stationary". `residual`: the relative norm of
+    the gradient with multipliers and of what is left at the kinks. `number`: kinks of live units,
+    but for those with a multiplier at a bound. `dead`: hidden units without weights. `margin`: the
+    least of ν and u − ν, relative to the largest u; above 0 where every one-sided derivative is.
+    `curvatures`: of the Lagrangian along the kinks, ascending, in decay-weighted coordinates.
+    `symmetric`: how many zeros of them symmetry explains. `dead_margin`: 1 − the pull on a dead
+    unit over the decay that holds it, at least; 1 without dead units. It is 0 at best, where a dead
+    unit can take a share of a live one and nothing changes. `lower`: of a strict saddle the lower
+    point.
+    """
+
+    kind: str
+    residual: float
+    number: int
+    dead: int
+    margin: float
+    curvatures: np.ndarray
+    symmetric: int
+    dead_margin: float
+    lower: Params | None = None
+
+    @property
+    def zeros(self) -> int:
+        """Curvatures that are 0 to rounding."""
+        return int(np.sum(np.abs(self.curvatures) <= _ROUNDING))
+
+    def __str__(self) -> str:
+        word = "local minimum" if self.kind == "minimum" else self.kind
+        word = "not decided" if word == "degenerate" else word
+        least = self.curvatures[0] if len(self.curvatures) else 0.0
+        return (
+            f"{word}: {self.number} kinks, multipliers at least {self.margin:.1e} from their "
+            f"bounds, {self.dead} dead units, {self.zeros} zero curvatures of which symmetry "
+            f"explains {self.symmetric}, smallest {least:.1e}, residual {self.residual:.1e}"
+        )
+
+
+def onto_kinks(problem: Problem, params: Params) -> tuple[Params, Kinks]:
+    """The stationary point on kinks next to one that smoothing found, and what it is.
+
+    The point given, where Newton's method leads to none that is as low.
+    """
+    start = float(objective_at(problem, params))
+    for width in _KINKS:
+        flat, pattern = pruned(problem, params, width)
+        fits = False
+        for _ in range(_ROUNDS):
+            flat, multipliers, model = _newton(problem, flat, pattern)
+            changed = _repaired(model, multipliers, pattern)
+            fits = changed is None
+            if changed is None:
+                break
+            pattern = changed
+        point = to_params(problem, jnp.asarray(flat, problem.dtype))
+        if fits and float(objective_at(problem, point)) <= start * (1 + _ROUNDING):
+            kinks = _judged(problem, flat, pattern)
+            if kinks.kind != "not stationary":
+                return point, kinks
+    return params, kinks_of(problem, params)
+
+
+def kinks_of(problem: Problem, params: Params, *, width: float = 1e-9) -> Kinks:
+    """What a point is, of which preactivations below `width` (relative) are taken for kinks."""
+    flat = np.asarray(to_flat(problem, params), dtype=np.float64)
+    return _judged(problem, flat, pattern_of(problem, flat, width))
+
+
+def _newton(problem: Problem, flat, pattern: Pattern):
+    """Newton's method on the conditions of the pattern, by least squares for their symmetries."""
+    model, multipliers = multiplied(problem, flat, pattern)
+    number = len(multipliers)
+    for _ in range(_STEPS):
+        model = Model(problem, flat, pattern, multipliers)
+        if model.residual <= _CONVERGED:
+            break
+        n = len(model.slope)
+        system = np.block(
+            [[model.curved, model.jacobian.T], [model.jacobian, np.zeros((number, number))]]
+        )
+        missed = np.concatenate([model.slope, model.before[model.at]])
+        step = np.linalg.lstsq(system, -missed, rcond=SYMMETRIC)[0]
+        # far away the linear model reaches no further than the point is long
+        step *= min(1.0, 0.3 * model.size / max(float(np.linalg.norm(step[:n])), 1e-300))
+        flat = flat.copy()
+        flat[pattern.live] += step[:n]
+        multipliers = multipliers + step[n:]
+    return flat, multipliers, Model(problem, flat, pattern, multipliers)
+
+
+def _repaired(model: Model, multipliers, pattern: Pattern) -> Pattern | None:
+    """Without kinks that are left downhill, with those that were crossed; None where all fits."""
+    passing = np.concatenate([keep.ravel() for keep in pattern.passing])
+    behind, size = model.behind[model.at], np.max(np.abs(model.behind), initial=1e-300)
+    left, crossed = multipliers < -_ROUNDING * size, multipliers > behind + _ROUNDING * size
+    largest = np.max(np.abs(model.before), initial=1e-300)
+    live = np.concatenate(
+        [
+            np.repeat(~dead, kink.shape[1])
+            for dead, kink in zip(pattern.dead, pattern.kinks, strict=True)
+        ]
+    )
+    wrong = live & ~model.at & (model.before * np.where(passing > 0, 1, -1) < -_ROUNDING * largest)
+    if not (left.any() or crossed.any() or wrong.any()):
+        return None
+    kinks, passing = model.at.copy(), passing.copy()
+    where = np.flatnonzero(model.at)
+    kinks[where[left | crossed]] = False
+    passing[where[crossed]] = 1.0
+    kinks[wrong], passing[wrong] = True, 0.0
+    return Pattern(
+        like(passing, pattern.passing), like(kinks, pattern.kinks), pattern.live, pattern.dead
+    )
+
+
+def _judged(problem: Problem, flat, pattern: Pattern) -> Kinks:
+    """The verdict on a point of a pattern."""
+    model, multipliers = multiplied(problem, flat, pattern)
+    size = np.max(np.abs(model.behind), initial=1e-300)
+    strict = _without_weak(model, multipliers, pattern, _ROUNDING * size)
+    if strict is not None:
+        pattern = strict
+        model, multipliers = multiplied(problem, flat, pattern)
+    behind = model.behind[model.at]
+    margin = float(np.min(np.minimum(multipliers, behind - multipliers), initial=size)) / size
+    along = _along(model.jacobian)
+    curvatures, directions = np.linalg.eigh(along.T @ model.curved @ along)
+    params = to_params(problem, jnp.asarray(flat, problem.dtype))
+    pulls = pulls_of(problem, params, pattern, multipliers, model)
+    kinks = Kinks(
+        kind="degenerate",
+        residual=model.residual,
+        number=int(sum(np.sum(kink) for kink in pattern.kinks)),
+        dead=int(sum(np.sum(unit) for unit in pattern.dead)),
+        margin=margin,
+        curvatures=curvatures,
+        symmetric=_symmetries(problem, params),
+        dead_margin=1 - max((pull.bound for pull in pulls), default=0.0),
+    )
+    if not kinks.residual <= _ROUNDING or margin < -_ROUNDING:
+        return replace(kinks, kind="not stationary")
+    trials = [_revived(problem, flat, pull) for pull in pulls if pull.reached > 1 + _ROUNDING]
+    for number in range(int(np.sum(curvatures < -_ROUNDING))):
+        trials.append(_along_kinks(problem, flat, pattern, along @ directions[:, number]))
+    lower = _lower(problem, params, trials)
+    if lower is not None:
+        return replace(kinks, kind="strict saddle", lower=lower)
+    strict = margin > _ROUNDING and kinks.dead_margin > -_ROUNDING
+    settled = strict and kinks.zeros == kinks.symmetric and kinks.curvatures[0] > -_ROUNDING
+    return replace(kinks, kind="minimum") if settled else kinks
+
+
+def _without_weak(model: Model, multipliers, pattern: Pattern, least: float) -> Pattern | None:
+    """Without kinks whose multiplier is at one bound, u > 0 away from the other.
+
+    The objective is at least that of the model in which such an entry is on its side of the kink,
+    so what is a minimum of that is one.
+    """
+    behind = model.behind[model.at]
+    off = (np.abs(multipliers) <= least) & (behind > least)
+    on = (np.abs(behind - multipliers) <= least) & (behind > least)
+    if not (off.any() or on.any()):
+        return None
+    where, kinks = np.flatnonzero(model.at), model.at.copy()
+    passing = np.concatenate([keep.ravel() for keep in pattern.passing])
+    kinks[where[off | on]] = False
+    passing[where[on]] = 1.0
+    return Pattern(
+        like(passing, pattern.passing), like(kinks, pattern.kinks), pattern.live, pattern.dead
+    )
+
+
+def _lower(problem: Problem, params: Params, trials) -> Params | None:
+    """The first trial with a lower value, from long steps to short ones."""
+    value = float(objective_at(problem, params))
+    for length in _LENGTHS:
+        for trial in trials:
+            for sign in (1, -1):
+                point = to_params(problem, jnp.asarray(trial(sign * length), problem.dtype))
+                if float(objective_at(problem, point)) < value * (1 - _DROP):
+                    return point
+    return None
+
+
+def _along_kinks(problem: Problem, flat, pattern: Pattern, direction):
+    """Steps along a direction of the live variables, back onto the kinks by Gauss–Newton."""
+    size, none = float(np.linalg.norm(flat)), np.zeros(int(sum(map(np.sum, pattern.kinks))))
+
+    def trial(length: float) -> np.ndarray:
+        moved = flat.copy()
+        moved[pattern.live] += length * size * direction
+        for _ in range(_BACK):
+            model = Model(problem, moved, pattern, none)
+            left = -model.before[model.at]
+            moved[pattern.live] += np.linalg.lstsq(model.jacobian, left, rcond=SYMMETRIC)[0]
+        return moved
+
+    return trial
+
+
+def _along(jacobian: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the directions that stay on all kinks."""
+    n = jacobian.shape[1]
+    if not len(jacobian):
+        return np.eye(n)
+    _, values, rows = np.linalg.svd(jacobian)
+    rank = int(np.sum(values > SYMMETRIC * values[0])) if values[0] > 0 else 0
+    return rows[rank:].T
+
+
+def _symmetries(problem: Problem, params: Params) -> int:
+    """Dimension of the orbit of the point: features and first factor turn together, and a free bias
+    may have a flat direction."""
+    values = np.linalg.svd(np.asarray(params.features), compute_uv=False)
+    r, d = int(np.sum(values > 1e-6 * max(values[0], 1e-300))), problem.feature_dim
+    direction = problem.loss.flat_direction(problem.labels.num_classes)
+    shift = int(problem.bias == "free" and direction is not None)
+    return r * (d - r) + r * (r - 1) // 2 + shift
+
+
+def _revived(problem: Problem, flat, pull: Pull):
+    """Steps that bring a dead unit to life."""
+    size = float(np.linalg.norm(flat))
+
+    def trial(length: float) -> np.ndarray:
+        moved = flat.copy()
+        moved[pull.rows] = abs(length) * size * pull.into
+        moved[pull.columns] = abs(length) * size * pull.out
+        return moved
+
+    return trial
