@@ -27,6 +27,7 @@ from ufm._validate import (
     require_key,
     require_whole,
 )
+from ufm.analysis.kinked_search import BATCH, Descents
 from ufm.analysis.landscape import product_rank, product_spectrum
 from ufm.analysis.search_starts import (
     check_free,
@@ -38,9 +39,12 @@ from ufm.analysis.search_starts import (
 )
 from ufm.model import Params, Problem
 from ufm.solution import Solution
+from ufm.solvers.continuation import require_rectified, solution_on_kinks
+from ufm.solvers.coordinates import to_flat
 
 # Values that agree to this, relatively, are one solution: converged ones agree to 1e-12.
 _SAME_VALUE = 1e-9
+_BESIDE_KINKS = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +93,11 @@ class BestKnown:
             f"best known value {self.value:.12g}, rank {self.rank}, of {len(self.values)} "
             f"starts{ended}"
         ]
+        # (descents of ReLU layers end beside their kinks)
+        same = _BESIDE_KINKS if self.problem.kinked else _SAME_VALUE
         for solution, rank in zip(self.solutions, self.ranks, strict=True):
-            times = int(
-                np.sum(
-                    np.abs(self.values - float(solution.value))
-                    <= _SAME_VALUE * abs(float(solution.value))
-                )
-            )
+            value = float(solution.value)
+            times = int(np.sum(np.abs(self.values - value) <= same * abs(value)))
             lines.append(
                 f"  value {float(solution.value):.12g}, rank {rank}, reached {times} times"
             )
@@ -121,7 +123,11 @@ def search(
     rank, and every fourth is led to those lengths from lengths with logits up to 1. `logits`:
     name → (K, K) class logits, or (K, C), to start at as well. `truncate`: for M >= 2, take
     directions away from the best solution, weakest first, and keep what is lower, until nothing
-    is. `resume`: an earlier result of the same problem, key and `logits`, interrupted or not: its
+    is. With ReLU layers (and decay alone) descents are those of `ufm.solvers.Smoothing`, 32
+    together, each of `starts` random ones beside one near the structures of
+    `ufm.laws.rectified_structures`, where these speak of the problem, and four beside the best
+    points so far, disturbed; the best are finished on their kinks. `resume`: an earlier result of
+    the same problem, key and `logits`, interrupted or not: its
     starts are not repeated, so that `starts` may be raised.
 
     Returns a `BestKnown`. Ctrl-C returns what was found, `finished` False; before the first start
@@ -141,6 +147,10 @@ def search(
         require_instance("logits", logits, Mapping, "a dict from name to logits")
     if resume is not None:
         require_instance("resume", resume, BestKnown)
+    if problem.kinked:
+        words = "`logits` must not be given for ReLU layers, which have many points with any"
+        require(not logits, words, list(logits or {}))
+        return _on_kinks(problem, key, starts, resume, progress)
     plan = [(f"logits: {name}", value) for name, value in (logits or {}).items()] + [
         random_kind(problem, i) for i in range(starts)
     ]
@@ -190,6 +200,41 @@ def search(
         np.array(ranks),
         np.array(codes),
         finished,
+    )
+
+
+def _on_kinks(
+    problem: Problem, key: PRNGKeyArray, starts: int, resume: BestKnown | None, progress
+) -> BestKnown:
+    """A search of a model with ReLU layers, a batch of descents at a time."""
+    require_rectified(problem, "a search of it")
+    descents = Descents(problem, key, starts)
+    plan, origins, values = list(descents.plan()), [], []
+    if resume is not None:
+        origins, values = list(resume.origins), list(resume.values)
+        for solution in resume.solutions:
+            flat = np.asarray(to_flat(problem, solution.params))
+            descents.keep(float(solution.value), flat)
+    finished, bar = True, Progress("search", total=len(plan), show=progress)
+    try:
+        for index in range(len(values) // BATCH, len(plan)):
+            names, ends = descents.run(index, plan[index])
+            origins += names
+            values += ends.tolist()
+            bar.update(index + 1, f"best {descents.found[0][0]:.9g}")
+    except KeyboardInterrupt:
+        if not descents.found:
+            raise
+        finished = False
+    finally:
+        bar.close()
+    pool = _Pool(problem, [])
+    for params, kinks in descents.finished():
+        pool.add(solution_on_kinks(problem, params, kinks))
+    # (a descent ends beside its kinks: neither its rank nor its result is looked at)
+    unknown = np.full(len(values), -1)
+    return BestKnown(
+        problem, tuple(pool.solutions), tuple(origins), np.array(values), unknown, unknown, finished
     )
 
 

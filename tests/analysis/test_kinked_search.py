@@ -1,0 +1,76 @@
+"""`search` of models with ReLU layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ufm
+from tests.solvers.test_continuation import rectified
+from ufm.analysis import kinked_search
+from ufm.analysis.kinked_search import BATCH, Descents
+
+
+def test_reaches_the_best_known_point_of_three_classes(key):
+    problem, _, collapsed = rectified(3, 4, 5)
+    found = ufm.search(problem, key=key, starts=1)
+    assert found.value / collapsed == pytest.approx(0.972724383, abs=1e-8)
+    assert found.finished
+    assert set(found.origins) == {
+        "random",
+        "near triple of 3",
+        "near collapse of 3",
+        "beside a found point",
+    }
+    # a round of each, and four beside what was found
+    assert len(found.values) == len(found.origins) == 6 * BATCH
+    assert found.values.min() / collapsed == pytest.approx(0.972724, abs=3e-6)
+    assert found.best.kinks.residual < 1e-10
+    assert all(solution.kinks is not None for solution in found.solutions)
+    assert f"rank 3, of {6 * BATCH} starts" in str(found)
+    assert "reached 0 times" not in str(found).split("\n")[1]
+
+
+def test_is_resumed_where_it_was_interrupted(key, monkeypatch):
+    problem, *_ = rectified(3, 4, 5)
+    calls, real = [], Descents.run
+
+    def interrupting(self, index, kind):
+        calls.append(kind)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, index, kind)
+
+    monkeypatch.setattr(Descents, "run", interrupting)
+    part = ufm.search(problem, key=key, starts=1)
+    assert (part.finished, len(part.values)) == (False, 2 * BATCH)
+    rest = ufm.search(problem, key=key, starts=1, resume=part)
+    assert rest.finished
+    assert len(rest.values) == 6 * BATCH
+    np.testing.assert_array_equal(rest.values[: 2 * BATCH], part.values)
+    assert rest.value <= part.value * (1 + 1e-12)
+    assert calls[:3] == ["random", "structure", "beside"]
+
+
+def test_structures_are_started_at_where_they_speak(key):
+    problem, *_ = rectified(6, 4, 8)
+    names = [name for name, _ in kinked_search._structures(problem)]
+    assert names[0] == "pairs of 6"
+    assert "triple of 3 + triple of 3" in names
+    for change in ({"loss": ufm.CrossEntropy()}, {"bias": "free"}):
+        assert kinked_search._structures(problem.replace(**change)) == []
+    # one column a sample is as good as one a class
+    full = problem.replace(labels=ufm.one_hot((2,) * 6))
+    flats = dict(kinked_search._structures(full))
+    assert flats["pairs of 6"].size == problem.depth * 64 - 16 + 8 * 12
+    # at so strong a decay none is better than zero
+    assert kinked_search._structures(problem.replace(lambda_W=1.0)) == []
+
+
+def test_what_is_refused(key):
+    problem, *_ = rectified(3, 4, 3)
+    with pytest.raises(ValueError, match="`logits` must not be given for ReLU layers"):
+        ufm.search(problem, key=key, logits={"a": np.eye(3)})
+    sphere = problem.replace(features=ufm.domains.Sphere(1.0))
+    with pytest.raises(ValueError, match=r"`problem\.features` must be unconstrained"):
+        ufm.search(sphere, key=key)
