@@ -49,6 +49,7 @@ GROUPS = {
     "start-up": Group("start_up", THREADS),
     "fixed-classifier": Group("fixed_classifier", THREADS),
     "proofs": Group("proofs", THREADS),
+    "spheres": Group("spheres", THREADS),
     "large": Group("large", ALL_CORES),
     "sweeps": Group("sweeps", ALL_CORES),
 }

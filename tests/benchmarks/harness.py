@@ -97,7 +97,8 @@ def first_call(call: Callable[[], object]) -> float:
 
 def environment(threads: dict[str, str]) -> dict:
     """Machine, versions and thread settings, without names of hosts or users."""
-    packages = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "optax", "torch", "cvxpy")
+    ours = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "optax")
+    packages = (*ours, "torch", "cvxpy", "pymanopt")
     return {
         "date": datetime.date.today().isoformat(),
         "system": platform.system(),
