@@ -29,26 +29,68 @@ class _GenericRows(AbstractRows):
     loss: AbstractLoss
 
     def at(self, logits: Rows, targets: Rows) -> Here:
+        """The loss at rows of logits, and its residual by differentiation.
+
+        Returns
+        -------
+        Here
+            Values (B,), residual (B, K), and as memory the logits and targets.
+        """
         losses, dual = loss_and_dual(self.loss, logits.T, targets.T)
         return Here(losses, -dual.T, (logits, targets))
 
     def curve(self, memory: Any, rows: Rows) -> Rows:
+        """The Hessian of the loss times rows, as a forward derivative of its residual.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
         logits, targets = memory
         return jax.jvp(lambda z: loss_and_dual(self.loss, z.T, targets.T)[1].T, (logits,), (rows,))[
             1
         ]
 
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
+        """Rows through the inverse of the decay alone, for nothing is known of the loss.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
         return rows / gamma
 
     def start(self, targets: Rows, gamma) -> Rows:
+        """No guess: rows of zeros.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
         return jnp.zeros_like(targets)
 
 
 def rows_of(loss: AbstractLoss, root: Float[Array, "K K"], scale, gamma) -> AbstractRows:
     """The loss for rows of logits.
 
-    `root` is S, `scale` the mean of its square over the contrasts.
+    Parameters
+    ----------
+    loss
+        A convex loss.
+    root
+        S (K, K), the symmetric root of W Wᵀ.
+    scale
+        The mean of the square of S over the contrasts.
+    gamma
+        The decay of y, N λ_H.
+
+    Returns
+    -------
+    AbstractRows
+        The loss's own rows, or else any convex loss's by differentiation.
     """
     return loss.rows(root, scale, gamma) or _GenericRows(loss)
 
@@ -80,6 +122,26 @@ def newton(
 ) -> tuple[Point, Rows]:
     """The minimisers, and the gradients in y there.
 
+    Parameters
+    ----------
+    model
+        The loss for rows of logits.
+    root, inverse_root
+        S (K, K) and its (pseudo-)inverse: logits are y S plus the offset.
+    gamma
+        The decay of y.
+    targets, offset
+        One row a column of the problem, (B, K).
+    max_steps
+        Newton steps at most.
+
+    Returns
+    -------
+    tuple[Point, Rows]
+        Where every row ended, and the gradients (B, K) in y.
+
+    Notes
+    -----
     A row is done when a full Newton step is shorter than the square root of rounding: convergence
     is quadratic, so what is left after it is of the order of rounding, also where values and
     gradients can no longer tell.

@@ -71,11 +71,36 @@ def relative_norm(gradient: Flat, flat: Flat, value: Float[Array, ""]) -> Float[
     r"""$\|\nabla f\| / \max(\sqrt{2 f}, \|v\|)$.
 
     Dimensionless, and $\sqrt{2f}$ is the larger one unless there is an anchor.
+
+    Parameters
+    ----------
+    gradient, flat
+        Gradient and point (n,), in the coordinates of the solvers.
+    value
+        f there.
+
+    Returns
+    -------
+    Float[Array, ""]
+        The relative gradient norm that `tolerance` speaks of.
     """
     return relative_size(jnp.sum(gradient**2), jnp.sum(flat**2), value)
 
 
 def relative_size(gradient_sq: Array, size_sq: Array, value: Array) -> Array:
-    """The same from the squares of both norms."""
+    r"""The same as `relative_norm`, from the squares of both norms.
+
+    Parameters
+    ----------
+    gradient_sq, size_sq
+        $\|\nabla f\|^2$ and $\|v\|^2$, of one point or of lanes.
+    value
+        f there, of the same shape.
+
+    Returns
+    -------
+    Array
+        The relative gradient norm, of that shape; finite also at f = 0, v = 0.
+    """
     size_sq = jnp.maximum(jnp.maximum(2 * value, size_sq), jnp.finfo(value.dtype).tiny)
     return jnp.sqrt(gradient_sq / size_sq)

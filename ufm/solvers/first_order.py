@@ -86,11 +86,25 @@ class AbstractFirstOrder(AbstractSolver):
         """The optax transformation that turns per-sample gradients into updates."""
 
     def init(self, problem: Problem, flat: Flat) -> State:
+        """The state at a starting point, with the recipe's own memory.
+
+        Returns
+        -------
+        State
+            Value and gradient there, evaluated once.
+        """
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
         free: Any = problem.free_part(to_params(problem, flat))
         return State.fresh(flat, value, gradient, memory=self.optimiser().init(free))
 
     def step(self, problem: Problem, state: State) -> State:
+        """One step of the recipe on the raw parameters.
+
+        Returns
+        -------
+        State
+            Always moved: a recipe refuses no step.
+        """
         params = to_params(problem, state.flat)
         # the chart of a real factor is linear, and the transpose of that of a point takes gradients
         # back
@@ -107,7 +121,24 @@ class AbstractFirstOrder(AbstractSolver):
     def update(
         self, problem: Problem, params: Params, gradient: Params, memory
     ) -> tuple[Params, Any]:
-        """One step of the recipe from per-sample gradients."""
+        """One step of the recipe from per-sample gradients.
+
+        Parameters
+        ----------
+        problem
+            What is minimised.
+        params
+            The point at which the step begins.
+        gradient
+            Its gradient in raw parameters; that of a column of H is per sample (over its mass).
+        memory
+            What the optax recipe keeps.
+
+        Returns
+        -------
+        tuple[Params, Any]
+            The next point, and the recipe's memory there. Frozen factors stay.
+        """
         free: Any = problem.free_part(params)
         tree: Any = gradient
         with jax.numpy_dtype_promotion("standard"):
@@ -169,14 +200,36 @@ def descend(
 ) -> Trajectory:
     """Run a paper's first-order recipe and record what happens along the way.
 
-    `solver`: `GradientDescent`, `Momentum` or `Adam`. `steps` (T,): increasing step numbers >= 0 at
-    which to record. Start from `start`, or at random from `key`. `observables`: name →
-    function(problem, params) → array, evaluated at those steps only. `keep_params` also keeps every
-    recorded point. Returns a `Trajectory` whose `ts` is step number times step size. Ctrl-C returns
-    what was recorded, the rest NaN, result INTERRUPTED.
+    Parameters
+    ----------
+    problem
+        Without domains: a recipe knows no bounds.
+    solver
+        `GradientDescent`, `Momentum` or `Adam`.
+    steps
+        (T,), increasing whole step numbers >= 0 at which to record.
+    key
+        A `jax.random.key`, to start at random.
+    start
+        Or the point to start from.
+    observables
+        Name → function(problem, params) → array, evaluated at those steps only.
+    keep_params
+        Whether to keep every recorded point too.
+    progress
+        Show progress on standard error; None shows it on a terminal once a second has passed.
 
-    Raises `ValueError` for steps that are not increasing whole numbers, or neither or both of `key`
-    and `start`.
+    Returns
+    -------
+    Trajectory
+        Its `ts` is step number times step size. Ctrl-C returns what was recorded, the rest NaN,
+        result INTERRUPTED.
+
+    Raises
+    ------
+    ValueError
+        For steps that are not increasing whole numbers, neither or both of `key` and `start`, or a
+        problem with domains.
     """
     require_instance("problem", problem, Problem)
     require_instance(
@@ -240,7 +293,22 @@ def _descend_piece(problem: Problem, solver: AbstractFirstOrder, params: Params,
 
 
 def recorded(problem: Problem, params: Params, observables, keep_params: bool) -> dict:
-    """One row of a trajectory."""
+    """One row of a trajectory.
+
+    Parameters
+    ----------
+    problem, params
+        Where the trajectory is.
+    observables
+        Pairs of a name and a function(problem, params) → array.
+    keep_params
+        Whether the row holds the point itself.
+
+    Returns
+    -------
+    dict
+        `value`, `params` (or None) and `observables`.
+    """
     return {
         "value": objective(problem, params),
         "params": params if keep_params else None,
@@ -264,7 +332,27 @@ def checked_observables(observables: Observables | None) -> tuple[tuple[str, Cal
 
 
 def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
-    """The start a user gave, checked, or a random one; `ValueError` for neither or both."""
+    """The start a user gave, checked, or a random one.
+
+    Parameters
+    ----------
+    problem
+        What is started.
+    key
+        A `jax.random.key` for a random start, or None.
+    start
+        A point, or None.
+
+    Returns
+    -------
+    Params
+        With arrays of the problem's dtype.
+
+    Raises
+    ------
+    ValueError
+        For neither or both of `key` and `start`, or a start of the wrong shape, dtype or sign.
+    """
     require_one_of(key=key, start=start)
     if key is not None:
         return random_start(problem, key=key)

@@ -63,28 +63,46 @@ def fit_features(
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Solution:
-    r"""The optimal features for fixed weights.
+    """The optimal features for fixed weights.
 
     One strictly convex problem a column, all solved at once to rounding.
 
-    `problem`: with `fixed_weights` (any depth; only the product $W$ matters), free features and a
-    convex loss; any W, simplex ETF or not, and d of any size. `bias` (K,): the values of the bias
-    where the problem has one: it is held fixed, because a bias to be learned couples the columns
-    (`minimise` learns it). `max_steps`: Newton steps of a block of columns. `threads`: on a CPU,
-    that many blocks run at a time; as many as there are cores unless given. `progress`: as for
-    `minimise`.
+    Parameters
+    ----------
+    problem
+        With `fixed_weights` (any depth; only the product $W$ matters), free features and a convex
+        loss; any W, simplex ETF or not, and d of any size.
+    bias
+        (K,), the values of the bias where the problem has one: it is held fixed, because a bias to
+        be learned couples the columns (`minimise` learns it).
+    max_steps
+        Newton steps of a block of columns.
+    threads
+        On a CPU, that many blocks run at a time; as many as there are cores unless given.
+    progress
+        As for `minimise`.
 
-    Returns a `Solution` like that of `minimise`: `params.features` (d, C), `value`, `grad_norm`;
-    CONVERGED when the last full Newton step of every column was shorter than the square root of
-    rounding, so that errors are of the order of rounding (the gradient alone is blind where the
-    decay is tiny). `num_steps`: of the slowest block. `num_evaluations`: matrix products of the
-    batch with a K × K matrix, of the slowest block. It cannot be resumed. Ctrl-C raises
-    `KeyboardInterrupt`.
+    Returns
+    -------
+    Solution
+        Like that of `minimise`: `params.features` (d, C), `value`, `grad_norm`; CONVERGED when the
+        last full Newton step of every column was shorter than the square root of rounding, so that
+        errors are of the order of rounding (the gradient alone is blind where the decay is tiny).
+        `num_steps`: of the slowest block. `num_evaluations`: matrix products of the batch with a
+        K × K matrix, of the slowest block. It cannot be resumed.
 
+    Raises
+    ------
+    ValueError
+        For weights that are not fixed, a bias without values or the reverse, nonnegative features,
+        a loss that is not convex, features without decay, and loss weights that differ.
+    KeyboardInterrupt
+        On Ctrl-C.
+
+    Notes
+    -----
     Damped Newton's method; under a simplex ETF a step is explicit (`frame_newton.py`), else it is
-    found by conjugate gradients, preconditioned with the ETF's inverse (`column_newton.py`). Raises
-    `ValueError` for weights that are not fixed, a bias without values or the reverse, nonnegative
-    features, a loss that is not convex, features without decay, and loss weights that differ.
+    found by conjugate gradients, preconditioned with the ETF's inverse (`column_newton.py`).
     """
     require_instance("problem", problem, Problem)
     require_product(problem, "a fit of features")

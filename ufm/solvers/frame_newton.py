@@ -48,9 +48,24 @@ class _State(NamedTuple):
 
 
 def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
-    """The logits z of zero sum with softmax(z) + s z = q, for targets q that sum to one in each
-    row.
+    r"""The logits z of zero sum with softmax(z) + s z = q.
 
+    Parameters
+    ----------
+    targets
+        q (B, K), each row of which sums to one.
+    s
+        > 0, the decay γ over the scale a of $WW^\top = aP$.
+    max_steps
+        Newton steps at most.
+
+    Returns
+    -------
+    FramePoint
+        Logits (B, K), losses, what is left of the equation, which rows are done, and the steps.
+
+    Notes
+    -----
     A row is done when a full step is so short that what is left after it, its square, is of the
     order of rounding.
     """

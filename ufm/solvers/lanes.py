@@ -36,6 +36,20 @@ def start_lanes(
     """Stacked problems as they are solved, and a random start for each in flat coordinates.
 
     Runs inside `jit`.
+
+    Parameters
+    ----------
+    problems
+        L problems of one structure, stacked along a leading axis.
+    keys
+        (L,) of `jax.random.key`.
+    solver
+        What will solve them.
+
+    Returns
+    -------
+    tuple[Problem, Float[Array, "L n"]]
+        The problems at the d at which they are solved, and the starts.
     """
     # vmap strips the leading axis, so that shapes are those of one problem
     small = jax.vmap(functools.partial(narrowed, solver=solver))(problems)
@@ -53,10 +67,26 @@ def minimise_lanes(
 ) -> LaneResults:
     """The first `number` of what `start_lanes` made; the others stay where they are.
 
-    Runs inside `jit`.
+    Runs inside `jit`. A lane is what the first start of `minimise` makes of its problem and key:
+    lower directions of deep products are not looked for.
 
-    A lane is what the first start of `minimise` makes of its problem and key: lower directions of
-    deep products are not looked for.
+    Parameters
+    ----------
+    small, flats
+        From `start_lanes`.
+    tolerance
+        On the relative gradient norm.
+    number
+        How many lanes to solve.
+    solver
+        What solves them.
+    platform
+        "cpu" or another: lanes-last is for plain problems on a CPU.
+
+    Returns
+    -------
+    LaneResults
+        With a leading axis L.
     """
     if isinstance(solver, Smoothing):
         return solver.lanes(small, flats, tolerance, number)
@@ -75,6 +105,20 @@ def widened(problems: Problem, small: Problem, flats: Float[Array, "L n"]) -> Pa
     """The points that flat ones of `small` stand for in `problems`.
 
     With zeros in the further rows of H and columns of W.
+
+    Parameters
+    ----------
+    problems
+        L stacked problems, as they were posed.
+    small
+        The same as they were solved.
+    flats
+        (L, n), points of `small`.
+
+    Returns
+    -------
+    Params
+        With a leading axis L.
     """
     return _widened(jax.vmap(to_params)(small, flats), problems.feature_dim)
 
@@ -85,6 +129,20 @@ def _each(
     """Every lane by `Solver.step`, as `minimise` does it."""
 
     def run(problem, flat, wanted):
+        """One lane, until it has a result or has spent its budget.
+
+        Parameters
+        ----------
+        problem, flat
+            A problem and its start (n,).
+        wanted
+            The tolerance of this lane; infinite for one that is to stay where it is.
+
+        Returns
+        -------
+        LaneResults
+            Of this lane.
+        """
         state: State = advance(
             problem, solver, wanted, solver.max_steps, solver.launch(problem, flat)
         )

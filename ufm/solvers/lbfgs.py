@@ -32,10 +32,24 @@ class LBFGS(AbstractSolver):
         require_whole("memory_size", self.memory_size)
 
     def init(self, problem: Problem, flat: Flat) -> State:
+        """The state at a starting point, with no pairs yet.
+
+        Returns
+        -------
+        State
+            Value and gradient there, evaluated once.
+        """
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
         return State.fresh(flat, value, gradient, memory=fresh_memory(flat, self.memory_size))
 
     def step(self, problem: Problem, state: State) -> State:
+        """One iteration: the two-loop recursion and a zoom line search.
+
+        Returns
+        -------
+        State
+            Stalled where the line search finds no decrease above rounding.
+        """
         return lbfgs_step(
             lambda flat: flat_objective(problem, flat), state, memory_size=self.memory_size
         )
@@ -49,8 +63,22 @@ def fresh_memory(flat: Flat, memory_size: int) -> Any:
 
 
 def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size: int) -> State:
-    """One step on a function of flat vectors, from a state whose memory is that of
-    `optax.lbfgs`."""
+    """One L-BFGS step on a function of flat vectors.
+
+    Parameters
+    ----------
+    objective
+        From a point (n,) to its value.
+    state
+        Where it begins; its memory is that of `optax.lbfgs`.
+    memory_size
+        Pairs kept.
+
+    Returns
+    -------
+    State
+        Stalled where the line search finds no decrease above rounding.
+    """
     # imported where it is used: it takes as long as all the rest
     import optax
 

@@ -65,38 +65,70 @@ def minimise(
 ) -> Solution:
     r"""Minimise the objective from random starts that know nothing of any predicted optimum.
 
-    `key`: a `jax.random.key`, for random starts, the same ones every time; instead of it `start`, a
-    point of the user's, or `resume`, an earlier solution of the same problem and solver to go on
-    from. `solver`: `Newton()` unless given, `ProjectedNewton()` for nonnegative features (which
-    needs it); `LBFGS`, the default where the labels are too large for all logits,
-    `GradientDescent`, `Momentum`, `Adam`. `starts`: how many random starts to run in one call; the
-    best is returned, `values` and `codes` report all. `tolerance`: on the relative gradient norm
-    $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is multiplied by the root of its λ
-    (`ufm.tolerances` has the default: 1e-12 in float64); of nonnegative features the gradient is
-    the projected one, without the entries that push a zero below zero. `gap`: stop as soon as
-    `certify` proves the point optimal to this relative gap, result PROVED; the solution carries the
-    `certificate`, also where it did not close. `throw`: raise `SolveFailed` (with `.solution`)
-    unless CONVERGED or PROVED. `progress`: show progress on standard error; None shows it on a
-    terminal once a second has passed.
+    Parameters
+    ----------
+    problem
+        What to minimise. A traced one is differentiated, see the notes.
+    key
+        A `jax.random.key`, for random starts, the same ones every time; or instead of it …
+    solver
+        `Newton()` unless given, `ProjectedNewton()` for nonnegative features (which needs it);
+        `LBFGS`, the default where the labels are too large for all logits, `GradientDescent`,
+        `Momentum`, `Adam`.
+    starts
+        How many random starts to run in one call; the best is returned, `values` and `codes` report
+        all.
+    start
+        … a point of the user's, or …
+    resume
+        … an earlier solution of the same problem and solver to go on from.
+    tolerance
+        On the relative gradient norm $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is
+        multiplied by the root of its λ (`ufm.tolerances` has the default: 1e-12 in float64); of
+        nonnegative features the gradient is the projected one, without the entries that push a zero
+        below zero.
+    gap
+        Stop as soon as `certify` proves the point optimal to this relative gap, result PROVED; the
+        solution carries the `certificate`, also where it did not close.
+    throw
+        Raise `SolveFailed` (with `.solution`) unless CONVERGED or PROVED.
+    progress
+        Show progress on standard error; None shows it on a terminal once a second has passed.
 
-    Returns a `Solution`. `Newton` starts a plain one-layer problem with d > min(K, C) at d =
-    min(K, C), which has the same optimum, and answers with zeros in the further rows of H and
-    columns of W: another d costs nothing. A stationary point is not proved to be optimal: for M = 1
-    look at `certify`, for M >= 2 the origin and its like are local minima (use several `starts`,
-    and `compare` with a closed form). From where the best random start of a deep product with decay
-    alone ends, directions of the product are dropped or taken up for as long as that is lower.
-    Ctrl-C returns the best so far, result INTERRUPTED, to be resumed.
+    Returns
+    -------
+    Solution
+        Of the best start. Ctrl-C returns the best so far, result INTERRUPTED, to be resumed.
+
+    Raises
+    ------
+    ValueError
+        For λ = 0 on a free factor (the minimum may not exist), a free bias under a softmax loss
+        with a class that no target holds (the infimum is not attained), a start of the wrong shape,
+        dtype or sign, a solver without bounds for nonnegative features, a tolerance that the dtype
+        cannot reach or that every point meets (>= 1), none or several of `key`, `start` and
+        `resume`, or a `gap` for a problem that has no certificate (M >= 2, a loss that is not
+        convex).
+    SolveFailed
+        With `throw`, for any result but CONVERGED and PROVED.
+    RuntimeError
+        Where a derivative does not exist.
+
+    Notes
+    -----
+    A stationary point is not proved to be optimal: for M = 1 look at `certify`, for M >= 2 the
+    origin and its like are local minima (use several `starts`, and `compare` with a closed form).
+    From where the best random start of a deep product with decay alone ends, directions of the
+    product are dropped or taken up for as long as that is lower.
+
+    `Newton` starts a plain one-layer problem with d > min(K, C) at d = min(K, C), which has the
+    same optimum, and answers with zeros in the further rows of H and columns of W: another d costs
+    nothing.
 
     `jax.grad` and its like go through the `value` (envelope theorem) and the optimum (implicit
     function theorem; of what rotations of the hidden space leave alone, such as `logits`), in
     decays, masses, targets, radii and whatever else of the problem is an array, as often as wanted;
-    `jit` and `vmap` do not. What has no derivative is a `RuntimeError` there.
-
-    Raises `ValueError` for λ = 0 on a free factor (the minimum may not exist), a free bias under a
-    softmax loss with a class that no target holds (the infimum is not attained), a start of the
-    wrong shape, dtype or sign, a solver without bounds for nonnegative features, a tolerance that
-    the dtype cannot reach or that every point meets (>= 1), none or several of `key`, `start` and
-    `resume`, or a `gap` for a problem that has no certificate (M >= 2, a loss that is not convex).
+    `jit` and `vmap` do not.
     """
     require_instance("problem", problem, Problem)
     words = "`start` must hold numbers, as no minimum depends on where the search for it begins"
@@ -361,6 +393,22 @@ def advance(problem: Problem, solver: AbstractSolver, tolerance, limit, state: S
     """Steps of a solver until it has a result, or has taken `limit` of them in all.
 
     Runs inside `jit`.
+
+    Parameters
+    ----------
+    problem, solver
+        What is minimised by what.
+    tolerance
+        On the relative gradient norm.
+    limit
+        Number of steps, with those that the state has taken.
+    state
+        Where to go on from.
+
+    Returns
+    -------
+    State
+        Where the run stands then.
     """
 
     def running(state: State):

@@ -38,7 +38,20 @@ class AbstractMerit(eqx.Module):
 
     @abstractmethod
     def hessian(self, flat: Flat, known: Any) -> Callable[[Flat], Flat]:
-        """The Hessian at a point as a function of a direction."""
+        """The Hessian at a point as a function of a direction.
+
+        Parameters
+        ----------
+        flat
+            The point (n,).
+        known
+            What was learnt when the value was evaluated there.
+
+        Returns
+        -------
+        Callable[[Flat], Flat]
+            From a direction (n,) to the Hessian times it.
+        """
 
     def retract(self, flat: Flat) -> Flat:
         """The coordinates of the same point that have the natural size."""
@@ -62,6 +75,13 @@ class PlainMerit(AbstractMerit):
         return Evaluated(value, gradient, size_sq, logits)
 
     def hessian(self, flat: Flat, known: Float[Array, "K C"]) -> Callable[[Flat], Flat]:
+        """The Hessian at a point whose logits (K, C) are `known`, as a function of a direction.
+
+        Returns
+        -------
+        Callable[[Flat], Flat]
+            From a direction (n,) to the Hessian times it.
+        """
         return hessian(self.scaled, flat, known)
 
 
@@ -78,6 +98,14 @@ class AnyMerit(AbstractMerit):
         return Evaluated(value, gradient, jnp.sum(flat**2), ())
 
     def hessian(self, flat: Flat, known: tuple[()]) -> Callable[[Flat], Flat]:
+        """The Hessian at a point as a function of a direction; nothing is `known`.
+
+        Returns
+        -------
+        Callable[[Flat], Flat]
+            From a direction (n,) to the Hessian times it.
+        """
+
         def gradient_at(flat):
             return jax.grad(flat_objective, argnums=1)(self.problem, flat)
 

@@ -92,7 +92,20 @@ def dot(a, b):
 
 
 def select(flag, new, old):
-    """Lane by lane, `new` where the flag holds."""
+    """Lane by lane, `new` where the flag holds.
+
+    Parameters
+    ----------
+    flag
+        (L,).
+    new, old
+        Trees of one structure, lanes last.
+
+    Returns
+    -------
+    tree
+        Of that structure.
+    """
     return jax.tree.map(
         lambda a, b: jnp.where(flag.reshape((1,) * (a.ndim - 1) + flag.shape), a, b), new, old
     )
@@ -161,7 +174,22 @@ def evaluate(lanes: OneLayer, flat) -> Evaluation:
 
 
 def hessian(lanes: OneLayer, flat, logits):
-    """The Hessian at a point of known logits as a function of a direction, of every lane."""
+    """The Hessian at a point of known logits as a function of a direction, of every lane.
+
+    Parameters
+    ----------
+    lanes
+        The problems, lanes last.
+    flat
+        The points (n, L).
+    logits
+        (K, C, L), those of the points.
+
+    Returns
+    -------
+    Callable
+        From directions (n, L) to the Hessian times each.
+    """
     x = _split(lanes, flat)
     dual, curved = jax.linearize(
         lambda logits: loss_and_dual(lanes.loss, logits, lanes.targets)[1], logits

@@ -28,8 +28,22 @@ def require_provable(problem: Problem, gap: float) -> None:
 def until_proved(run: Run, problem: Problem, gap: float, tolerance: float) -> Solution:
     """The first solution along a run whose certificate closes to `gap`, or else the last one.
 
-    `run`: from a relative gradient norm and the solution before, or None, to the solution there.
-    The certificate is made where the gradient says that it could close, and not below `tolerance`.
+    Parameters
+    ----------
+    run
+        From a relative gradient norm and the solution before, or None, to the solution there.
+    problem
+        What is solved.
+    gap
+        The relative duality gap that is wanted.
+    tolerance
+        The smallest relative gradient norm to try.
+
+    Returns
+    -------
+    Solution
+        With its certificate, which is made where the gradient says that it could close; PROVED if
+        it did.
     """
     wanted, solution = max(tolerance, gap), None
     while True:

@@ -39,7 +39,20 @@ class State(eqx.Module):
 
     @classmethod
     def fresh(cls, flat: Flat, value, gradient: Flat, *, memory) -> State:
-        """The state of a run that has not moved yet."""
+        """The state of a run that has not moved yet.
+
+        Parameters
+        ----------
+        flat, value, gradient
+            The start (n,), evaluated.
+        memory
+            The solver's own.
+
+        Returns
+        -------
+        State
+            With no step taken and one evaluation.
+        """
         return cls(
             flat=flat,
             value=value,
@@ -62,7 +75,26 @@ class State(eqx.Module):
         evaluations,
         stalled: bool | Array = False,
     ) -> State:
-        """The state after one step, which stays where it was unless the step is accepted."""
+        """The state after one step, which stays where it was unless the step is accepted.
+
+        Parameters
+        ----------
+        accepted
+            Whether to move.
+        flat, value, gradient
+            The trial point (n,), evaluated.
+        memory
+            The solver's own after the step, taken or not.
+        evaluations
+            How many the step took.
+        stalled
+            Whether no further step could make progress.
+
+        Returns
+        -------
+        State
+            One step later.
+        """
         flat, value, gradient = jax.tree.map(
             lambda new, old: jnp.where(accepted, new, old),
             (flat, value, gradient),
@@ -81,7 +113,22 @@ class State(eqx.Module):
 
 
 def result_of(value: Array, grad_norm: Array, stalled: Array, tolerance: Array) -> Int[Array, "*B"]:
-    """The `Result` that these numbers amount to, RUNNING while steps remain to be taken."""
+    """The `Result` that these numbers amount to, RUNNING while steps remain to be taken.
+
+    Parameters
+    ----------
+    value, grad_norm
+        Value and relative gradient norm, of one run or of lanes.
+    stalled
+        Whether the solver gave up there.
+    tolerance
+        On the relative gradient norm.
+
+    Returns
+    -------
+    Int[Array, "*B"]
+        Codes of `Result`; DIVERGED where a number is not finite.
+    """
     code = jnp.where(stalled, int(Result.STALLED), int(Result.RUNNING))
     code = jnp.where(grad_norm <= tolerance, int(Result.CONVERGED), code)
     return jnp.where(jnp.isfinite(value) & jnp.isfinite(grad_norm), code, int(Result.DIVERGED))
@@ -109,14 +156,53 @@ class AbstractSolver(eqx.Module):
 
     @abstractmethod
     def init(self, problem: Problem, flat: Flat) -> State:
-        """The state at a starting point."""
+        """The state at a starting point.
+
+        Parameters
+        ----------
+        problem
+            What is minimised.
+        flat
+            The start (n,), in the coordinates of the solvers.
+
+        Returns
+        -------
+        State
+            Evaluated there.
+        """
 
     @abstractmethod
     def step(self, problem: Problem, state: State) -> State:
-        """One step."""
+        """One step.
+
+        Parameters
+        ----------
+        problem
+            What is minimised.
+        state
+            Where the run stands.
+
+        Returns
+        -------
+        State
+            Where it stands then.
+        """
 
     def launch(self, problem: Problem, flat: Flat) -> State:
-        """A state that steps may begin with, perhaps not evaluated yet."""
+        """A state that steps may begin with, perhaps not evaluated yet.
+
+        Parameters
+        ----------
+        problem
+            What is minimised.
+        flat
+            The start (n,), in the coordinates of the solvers.
+
+        Returns
+        -------
+        State
+            That of `init` unless a solver knows a cheaper one.
+        """
         return self.init(problem, flat)
 
     def stepper(self, problem: Problem) -> Callable[[State], State]:

@@ -37,19 +37,35 @@ _EXPONENTS = (-1.5, 0.5)
 def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = None) -> Params:
     r"""A random point: factors and features at random, zero bias, frozen factors as they are.
 
-    With `std`, independent Gaussian entries of that standard deviation, as the papers' scripts have
-    it (0.1, say). Without it, each factor is a random matrix with orthonormal rows or columns,
-    times $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$ with $\Lambda$ the geometric mean of all λ and s
-    the root mean square singular value of the mass-weighted targets (0.3 of that for M = 1). For M
-    >= 2 the origin is a local minimum that attracts small starts, and the small singular values of
-    a product of Gaussian matrices are small starts too: of 12 starts on ten balanced classes all
-    reach the global optimum with orthonormal factors at M = 2, 3, 4, 6, half of them with Gaussian
-    ones of mixed scales.
+    Parameters
+    ----------
+    problem
+        Gives shapes, decays and domains.
+    key
+        A `jax.random.key`.
+    std
+        The standard deviation of independent Gaussian entries, as the papers' scripts have it (0.1,
+        say). Without it, each factor is a random matrix with orthonormal rows or columns, times
+        $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$ with $\Lambda$ the geometric mean of all λ and s the
+        root mean square singular value of the mass-weighted targets (0.3 of that for M = 1).
 
-    Where a factor has a domain, each of its vectors is then moved there (`AbstractDomain.start`):
-    nonnegative features are the absolute values, those on a sphere have its radius.
+    Returns
+    -------
+    Params
+        Where a factor has a domain, each of its vectors is moved there (`AbstractDomain.start`):
+        nonnegative features are the absolute values, those on a sphere have its radius.
 
-    Raises `ValueError` for `std` <= 0, and without `std` for λ = 0.
+    Raises
+    ------
+    ValueError
+        For `std` <= 0, and without `std` for λ = 0.
+
+    Notes
+    -----
+    For M >= 2 the origin is a local minimum that attracts small starts, and the small singular
+    values of a product of Gaussian matrices are small starts too: of 12 starts on ten balanced
+    classes all reach the global optimum with orthonormal factors at M = 2, 3, 4, 6, half of them
+    with Gaussian ones of mixed scales.
     """
     require_instance("problem", problem, Problem)
     require_key("key", key)
@@ -72,6 +88,22 @@ class Drawn(NamedTuple):
 def drawn(problem: Problem, key: PRNGKeyArray, *, orthonormal: bool = True) -> Drawn:
     """One draw: of Gaussian matrices, or of orthonormal ones.
 
+    Parameters
+    ----------
+    problem
+        Gives shapes and dtype.
+    key
+        A `jax.random.key`.
+    orthonormal
+        Whether the matrices have orthonormal rows or columns.
+
+    Returns
+    -------
+    Drawn
+        Matrices without a scale yet.
+
+    Notes
+    -----
     On the host where the key can be read there: compiling random numbers and a QR decomposition
     takes longer than a small solve. Runs inside `jit`, where the numbers are the same to rounding.
     """
@@ -115,6 +147,20 @@ def placed(problem: Problem, start: Drawn, std: Float[Array, ""] | None = None) 
     """What was drawn as a point of the problem, at its scale or at that of `std`.
 
     Runs inside `jit`.
+
+    Parameters
+    ----------
+    problem
+        Gives decays, masses, domains and frozen factors.
+    start
+        From `drawn`, or one of `random_draws`.
+    std
+        Multiplies Gaussian matrices; None scales orthonormal ones to the problem.
+
+    Returns
+    -------
+    Params
+        With zero bias, in its domains.
     """
     labels, multiple = problem.labels, start.multiple
     if std is not None:
@@ -170,8 +216,21 @@ _orthonormal_columns = one_by_one(lambda tall: jnp.linalg.qr(tall)[0])
 def random_draws(problem: Problem, key: PRNGKeyArray, number: int) -> Drawn:
     """`number` draws, stacked.
 
-    The first at the problem's scale, the others at 0.35 to 1.4 times it. On the host, or inside
-    `jit`, as `drawn`.
+    The first at the problem's scale, the others at 0.35 to 1.4 times it.
+
+    Parameters
+    ----------
+    problem
+        Gives shapes and dtype.
+    key
+        A `jax.random.key`, split among the draws.
+    number
+        How many.
+
+    Returns
+    -------
+    Drawn
+        With a leading axis. Made on the host, or inside `jit`, as by `drawn`.
     """
     shapes, host = _shapes(problem), _host_key(problem, key)
     if host is None:
@@ -202,5 +261,22 @@ def _draws(shapes, key: PRNGKeyArray, dtype, number: int) -> Drawn:
 
 
 def random_starts(problem: Problem, key: PRNGKeyArray, number: int) -> Float[Array, "S n"]:
-    """`number` starts in the coordinates of the solvers. Runs inside `jit`."""
+    """`number` starts in the coordinates of the solvers.
+
+    Runs inside `jit`.
+
+    Parameters
+    ----------
+    problem
+        What is started.
+    key
+        A `jax.random.key`, split among the starts.
+    number
+        How many.
+
+    Returns
+    -------
+    Float[Array, "S n"]
+        One flat start a row.
+    """
     return jax.vmap(lambda start: flat_start(problem, start))(random_draws(problem, key, number))

@@ -15,7 +15,24 @@ Lengths = Float[Array, " B"]
 
 
 def descends(value, trial, length: Lengths, slope, *, noise) -> Bool[Array, " B"]:
-    """Armijo's condition, up to the noise of the values."""
+    """Armijo's condition, up to the noise of the values.
+
+    Parameters
+    ----------
+    value, trial
+        Values (B,) before and after a step.
+    length
+        (B,), of the step, in units of the direction.
+    slope
+        (B,), the derivative along the direction.
+    noise
+        (B,), the rounding error of the values.
+
+    Returns
+    -------
+    Bool[Array, " B"]
+        Where a step may be taken.
+    """
     return trial <= value + SUFFICIENT * length * slope + noise
 
 

@@ -105,7 +105,22 @@ def _floats(numbers):
 
 
 def fresh_lanes(x, lane, live) -> _State:
-    """Lanes that wait for their first evaluation."""
+    """Lanes that wait for their first evaluation.
+
+    Parameters
+    ----------
+    x
+        (n, L), the starts, lanes last.
+    lane
+        (L,), whose place in the queue each has.
+    live
+        (L,), whether it is to run at all.
+
+    Returns
+    -------
+    _State
+        With nothing evaluated.
+    """
     nothing, zero = jnp.zeros_like(x), jnp.zeros_like(x[0])
     code = jnp.where(live, float(Result.RUNNING), float(Result.INTERRUPTED))
     outer = _Outer(*[zero] * len(_Outer._fields))
@@ -189,7 +204,24 @@ def _newton(solver: Newton, lanes: OneLayer, s: _State, tolerance):
 
 
 def newton_round(solver: Newton, lanes: OneLayer, s: _State, tolerance) -> _State:
-    """An evaluation where it is due, and then conjugate gradients until half of the lanes wait."""
+    """An evaluation where it is due, and then conjugate gradients until half of the lanes wait.
+
+    Parameters
+    ----------
+    solver
+        The rules.
+    lanes
+        The problems, lanes last.
+    s
+        Where every lane stands.
+    tolerance
+        On the relative gradient norm.
+
+    Returns
+    -------
+    _State
+        Where they stand then.
+    """
     s, times = _newton(solver, lanes, s, tolerance)
 
     def busy(s):
@@ -237,9 +269,29 @@ def newton_lanes(
     solver: Newton,
     width: int = WIDTH,
 ) -> LaneResults:
-    """Minimise the first `number` of stacked problems from flat starts (L, n).
+    """Minimise the first `number` of stacked problems.
 
     The rest is left alone. Runs inside `jit`.
+
+    Parameters
+    ----------
+    problems
+        L plain one-layer problems of one structure.
+    starts
+        (L, n), flat.
+    tolerance
+        On the relative gradient norm.
+    number
+        How many of them to solve.
+    solver
+        The rules.
+    width
+        How many run at a time; one that ends gives its place to the next.
+
+    Returns
+    -------
+    LaneResults
+        With a leading axis L; INTERRUPTED for what was left alone.
     """
     (queue, unpack), (L, n) = _packed(queue_of(problems)), starts.shape
     width, dtype = min(width, L), starts.dtype

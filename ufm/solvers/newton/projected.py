@@ -71,6 +71,13 @@ class ProjectedNewton(AbstractTrustRegion):
         return True
 
     def init(self, problem: Problem, flat: Flat) -> State:
+        """The state at the start moved to where the bounds hold.
+
+        Returns
+        -------
+        State
+            Its gradient is the projected one; the memory keeps the whole.
+        """
         bounded = bounds(problem)
         flat = _project(bounded, flat)
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
@@ -78,6 +85,13 @@ class ProjectedNewton(AbstractTrustRegion):
         return State.fresh(flat, value, projected_gradient(bounded, flat, gradient), memory=memory)
 
     def step(self, problem: Problem, state: State) -> State:
+        """One step: a Cauchy point, conjugate gradients along faces, a projected trial point.
+
+        Returns
+        -------
+        State
+            Where it was unless the trial point is accepted.
+        """
         bounded, flat, memory = bounds(problem), state.flat, state.memory
         radius = memory.trust.radius
 
@@ -117,7 +131,20 @@ class ProjectedNewton(AbstractTrustRegion):
 
 
 def projected_gradient(bounded: Bool[Array, " n"], flat: Flat, gradient: Flat) -> Flat:
-    """The gradient without what would push an entry at zero below zero."""
+    """The gradient without what would push an entry at zero below zero.
+
+    Parameters
+    ----------
+    bounded
+        (n,), which entries have the bound 0.
+    flat, gradient
+        Point and gradient (n,).
+
+    Returns
+    -------
+    Flat
+        (n,); zero at a stationary point of the bounded problem.
+    """
     return jnp.where(bounded & (flat <= 0), jnp.minimum(gradient, 0), gradient)
 
 
@@ -134,7 +161,20 @@ class _Model(NamedTuple):
     bounded: Bool[Array, " n"]
 
     def value(self, step: Flat, curved: Flat) -> Float[Array, ""]:
-        """gᵀp + pᵀHp/2, given H p."""
+        """gᵀp + pᵀHp/2.
+
+        Parameters
+        ----------
+        step
+            p (n,).
+        curved
+            H p (n,).
+
+        Returns
+        -------
+        Float[Array, ""]
+            The change that the model predicts.
+        """
         return jnp.dot(self.gradient, step) + 0.5 * jnp.dot(step, curved)
 
     def projected(self, step: Flat) -> Flat:

@@ -91,7 +91,20 @@ class AbstractTrustRegion(AbstractSolver):
         require(self.forcing[0] <= self.forcing[1], wanted, self.forcing)
 
     def first_trust(self, size_sq: Array, value: Array) -> Trust:
-        """Before the first step, at a point of squared length `size_sq`."""
+        """The trust before the first step.
+
+        Parameters
+        ----------
+        size_sq
+            The squared length of the starting point.
+        value
+            The value there.
+
+        Returns
+        -------
+        Trust
+            Of radius `first` times the sum of both roots.
+        """
         radius = self.first * (jnp.sqrt(size_sq) + jnp.sqrt(jnp.abs(value)))
         return Trust(radius, jnp.full_like(radius, jnp.inf), jnp.zeros(radius.shape, int))
 
@@ -107,12 +120,31 @@ class AbstractTrustRegion(AbstractSolver):
         far: Array,
         grad_norm: Array,
     ) -> Verdict:
-        """What becomes of a step of some `length` between two `values`.
+        """What becomes of a step.
 
-        `size`: that of the value, as far as its rounding goes.
-        `predicted`: the decrease by the quadratic model. `by_gradients`: the decrease by the
-        trapezoid of the gradients, which tells where values are noise. `far`: whether the radius
-        held the step back. `grad_norm`: relative, where the step began.
+        Parameters
+        ----------
+        trust
+            Before the step.
+        values
+            Before and after it.
+        size
+            That of the value, as far as its rounding goes.
+        predicted
+            The decrease by the quadratic model.
+        by_gradients
+            The decrease by the trapezoid of the gradients, which tells where values are noise.
+        length
+            Of the step.
+        far
+            Whether the radius held the step back.
+        grad_norm
+            Relative, where the step began.
+
+        Returns
+        -------
+        Verdict
+            Whether the step is taken, whether the run has stalled, and the trust for the next.
         """
         value, trial = values
         noisy = predicted < self.noise * float(jnp.finfo(value.dtype).eps) * size
@@ -128,7 +160,20 @@ class AbstractTrustRegion(AbstractSolver):
         return Verdict(ratio > self.accept, since >= self.patience, trust)
 
     def begin(self, gradient_sq: Array, relative: Array) -> CG:
-        """The solve of g + H p = 0 at p = 0, d = −g; `relative`: the relative gradient norm."""
+        """The solve of g + H p = 0 at p = 0, d = −g.
+
+        Parameters
+        ----------
+        gradient_sq
+            ‖g‖².
+        relative
+            The relative gradient norm, whose root is the forcing term within its bounds.
+
+        Returns
+        -------
+        CG
+            The numbers of conjugate gradients before the first product.
+        """
         # the root gives superlinear convergence between the two bounds
         forcing = jnp.clip(jnp.sqrt(relative), *self.forcing)
         zero = jnp.zeros_like(gradient_sq)
@@ -148,9 +193,26 @@ class AbstractTrustRegion(AbstractSolver):
 
 
 def stride(cg: CG, curvature: Array, radius: Array) -> tuple[Array, Bool[Array, "*B"]]:
-    """How far to go along d, where dᵀHd = `curvature`, and whether that is to the boundary.
+    """How far to go along d, and whether that is to the boundary.
 
-    It ends there also along the first direction of negative curvature (Steihaug 1983).
+    Parameters
+    ----------
+    cg
+        The numbers so far.
+    curvature
+        dᵀHd.
+    radius
+        Of the trust region.
+
+    Returns
+    -------
+    tuple[Array, Bool[Array, "*B"]]
+        The length, and whether the solve ends on the boundary, as it does also along the first
+        direction of negative curvature.
+
+    References
+    ----------
+    Steihaug 1983.
     """
     length = cg.residual_sq / jnp.where(curvature > 0, curvature, 1)
     leaves = (curvature <= 0) | (_step_sq(cg, length) >= radius**2)
@@ -163,8 +225,24 @@ def stride(cg: CG, curvature: Array, radius: Array) -> tuple[Array, Bool[Array, 
 def follow(cg: CG, length: Array, leaves, residual_sq: Array) -> tuple[Array, CG]:
     """The share of d in the next direction, and the numbers there.
 
-    ‖p‖², pᵀd and ‖d‖² by recurrence, not by three passes over the vectors (Conn, Gould & Toint
-    2000, section 7.5.1).
+    Parameters
+    ----------
+    cg
+        The numbers so far.
+    length, leaves
+        From `stride`.
+    residual_sq
+        ‖g + Hp‖² after that step.
+
+    Returns
+    -------
+    tuple[Array, CG]
+        The share, and the next numbers.
+
+    References
+    ----------
+    Conn, Gould & Toint 2000, section 7.5.1: ‖p‖², pᵀd and ‖d‖² by recurrence, not by three passes
+    over the vectors.
     """
     turn = residual_sq / cg.residual_sq
     return turn, CG(

@@ -66,15 +66,32 @@ class Newton(AbstractTrustRegion):
     """
 
     def init(self, problem: Problem, flat: Flat) -> State:
+        """The state after the start was evaluated.
+
+        Returns
+        -------
+        State
+            At the start, with no step counted.
+        """
         return self.step(problem, self.launch(problem, flat))
 
     def step(self, problem: Problem, state: State) -> State:
+        """One trust-region step; `stepper` prepares what is the same at every point.
+
+        Returns
+        -------
+        State
+            Where it was unless the trial point is accepted.
+        """
         return self.stepper(problem)(state)
 
     def launch(self, problem: Problem, flat: Flat) -> State:
         """A state in which nothing was evaluated: the first step does not move, and counts as none.
 
-        So the program has one place where the objective is evaluated.
+        Returns
+        -------
+        State
+            From which the program has one place where the objective is evaluated.
         """
         zero = jnp.asarray(0)
         one = jnp.ones((), flat.dtype)
@@ -170,7 +187,25 @@ def steihaug(
 ) -> Subproblem:
     """Minimise gᵀp + pᵀHp/2 over ‖p‖ <= radius by conjugate gradients.
 
-    `gradient_sq`: gᵀg, where it is known.
+    Parameters
+    ----------
+    solver
+        The rules.
+    hessian
+        From a direction (n,) to H times it.
+    gradient
+        g (n,).
+    radius
+        Of the trust region.
+    relative
+        The relative gradient norm, for the forcing term.
+    gradient_sq
+        gᵀg, where it is known.
+
+    Returns
+    -------
+    Subproblem
+        The step p, H p, whether p is on the boundary, and the products that it took.
     """
     if gradient_sq is None:
         gradient_sq = jnp.dot(gradient, gradient)
