@@ -18,9 +18,23 @@ SHARED, SAME = jax.sharding.PartitionSpec("lanes"), jax.sharding.PartitionSpec()
 
 
 def shared_out(function: Callable, devices: Sequence[Any], specs: tuple) -> Callable:
-    """`function` of arguments held as `specs` say, whose results are all SHARED.
+    """A function of arguments on several devices, whose results are all SHARED.
 
     No word passes between the devices.
+
+    Parameters
+    ----------
+    function
+        Of arrays with a leading axis of lanes.
+    devices
+        Which share the lanes out.
+    specs
+        How each argument is held.
+
+    Returns
+    -------
+    Callable
+        The function, mapped.
     """
     mesh = jax.sharding.Mesh(np.asarray(devices), ("lanes",))
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=SHARED, check_vma=False)
@@ -49,7 +63,27 @@ def checked_devices(devices: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:
-    """What `run` makes of the blocks, in their order; fewer of them after Ctrl-C."""
+    """What `run` makes of the blocks, in their order.
+
+    Parameters
+    ----------
+    run
+        From a block to anything.
+    blocks
+        Each a range of whole numbers.
+    workers
+        Threads that run at a time.
+    bar
+        Is told how far it is, and closed.
+    compiled
+        Whether the program is there already; else the first block runs alone, as threads would all
+        compile it.
+
+    Returns
+    -------
+    list
+        Fewer of them after Ctrl-C.
+    """
     outs = []
     workers = threads_like_this(workers)
     pool = ThreadPoolExecutor(workers)

@@ -60,32 +60,43 @@ _LARGEST_GRAM = 5000
 def certify(
     problem: Problem, params: Params, *, randomised: Randomised | None = None
 ) -> Certificate | RandomisedCertificate:
-    r"""Lower bound on the global minimum, from the loss gradients at `params` scaled to a dual
-    point: $u = t\,\nabla\ell(z)$.
+    r"""Lower bound on the global minimum, from the loss gradients at a point.
 
-    `problem`: one linear layer, or frozen weights of any depth; domains and an anchor as they may
-    be; λ > 0 on every factor that no domain bounds. `params`: any point of it, weights ((K, d),),
-    features (d, C) and bias (K,) or None; need not be stationary. `randomised`: a `Randomised`, to
-    bound the norm of the gradient by random vectors; so it is, with its defaults, where the labels
-    are too large for all logits.
+    They are scaled to a dual point: $u = t\,\nabla\ell(z)$.
 
-    Returns a `Certificate`, or a `RandomisedCertificate`, which holds except with a stated
-    probability: `value`, `lower_bound` <= global minimum (what rounding can amount to
-    is subtracted), `gap` = (value − lower_bound) / |value|, `spectral_ratio` $\|G\|_{op}/\mu$ with
-    G the gradient in $\tilde Z$ (of domains $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see
-    `ufm/certificates/lift.py`), and `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative to the root
-    mean square of logits and targets. A free bias is first solved for at fixed W H, and `value` is
-    taken there; what is left of its residual is removed from u. Where the loss and its conjugate
-    contradict each other (Fenchel and Young: $\ell(z) + \ell^*(u) \ge u^\top z$ in every column of
-    the dual point, and = at $u = \nabla\ell(z)$, which is asked of 16 columns at most), or the
-    bound lies above the value by more than rounding, the certificate is not `valid`, closes nothing
-    and says so.
+    Parameters
+    ----------
+    problem
+        One linear layer, or frozen weights of any depth; domains and an anchor as they may be; λ >
+        0 on every factor that no domain bounds.
+    params
+        Any point of it, weights ((K, d),), features (d, C) and bias (K,) or None; it need not be
+        stationary.
+    randomised
+        A `Randomised`, to bound the norm of the gradient by random vectors; so it is, with its
+        defaults, where the labels are too large for all logits.
 
-    Raises `ValueError` for M >= 2 with free weights, a loss that is not convex (focal; a rescaled
-    squared error with a weight <= 0), λ = 0 where nothing else holds a factor, nonnegative features
-    of more than 5000 columns, params that do not fit the problem, and domains, anchors or frozen
-    weights of a bound by random vectors.
+    Returns
+    -------
+    Certificate | RandomisedCertificate
+        The latter holds except with a stated probability. `value`, `lower_bound` <= global minimum
+        (what rounding can amount to is subtracted), `gap` = (value − lower_bound) / |value|,
+        `spectral_ratio` $\|G\|_{op}/\mu$ with G the gradient in $\tilde Z$ (of domains
+        $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see `ufm/certificates/lift.py`), and
+        `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative to the root mean square of logits and
+        targets. A free bias is first solved for at fixed W H, and `value` is taken there; what is
+        left of its residual is removed from u.
 
+    Raises
+    ------
+    ValueError
+        For M >= 2 with free weights, a loss that is not convex (focal; a rescaled squared error
+        with a weight <= 0), λ = 0 where nothing else holds a factor, nonnegative features of more
+        than 5000 columns, params that do not fit the problem, and domains, anchors or frozen
+        weights of a bound by random vectors.
+
+    Notes
+    -----
     Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to; ours for
     domains and anchors.
 
@@ -93,6 +104,11 @@ def certify(
     convex optimum the bound stays true but need not close; an open gap says along how many
     directions a further dimension would lower the value, which is why it is open where any does. At
     the origin it closes exactly in the trivial regime.
+
+    Where the loss and its conjugate contradict each other (Fenchel and Young: $\ell(z) + \ell^*(u)
+    \ge u^\top z$ in every column of the dual point, and = at $u = \nabla\ell(z)$, which is asked of
+    16 columns at most), or the bound lies above the value by more than rounding, the certificate is
+    not `valid`, closes nothing and says so.
     """
     require_instance("problem", problem, Problem)
     how = Randomised() if randomised is None and problem.chunk is not None else randomised

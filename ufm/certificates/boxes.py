@@ -55,7 +55,20 @@ def decided(report: Iterable[tuple[str, Ball]]) -> list[tuple[str, Ball]]:
 
 
 def sign_of(conditions: Conditions, low: float, high: float) -> tuple[Sign, str]:
-    """What is known of all conditions on [low, high], and the name of the first that spoils it."""
+    """What is known of all conditions on an interval.
+
+    Parameters
+    ----------
+    conditions
+        From an interval to pairs of a name and a ball that must be positive.
+    low, high
+        The interval [low, high].
+
+    Returns
+    -------
+    tuple[Sign, str]
+        The sign, and the name of the first condition that spoils it.
+    """
     name, ball = decided(conditions(low, high))[-1]
     return Sign.of(ball), name
 
@@ -75,7 +88,22 @@ class Interval:
 
 
 def enclosed(functions: SeriesFunctions, low: float, high: float, *, count: int) -> list[Ball]:
-    """Balls that hold the values of `count` functions on [low, high]; not finite where none do."""
+    """Balls that hold the values of several functions on an interval.
+
+    Parameters
+    ----------
+    functions
+        From a power series to those of the functions.
+    low, high
+        The interval [low, high].
+    count
+        How many functions there are.
+
+    Returns
+    -------
+    list[Ball]
+        Not finite where a series was divided by one that may vanish.
+    """
     arb, arb_series = flint().arb, flint().arb_series
     box = arb(low).union(arb(high))
     middle = (arb(low) + arb(high)) / 2
@@ -96,10 +124,20 @@ def _horner(series, remainder: Ball, distance: Ball) -> Ball:
 
 
 def lowest(function: Callable[[Ball], Ball], low: int, high: int) -> Ball:
-    """Of the values of a function of balls on [low, high]: a ball of numbers that none is below.
+    """A ball of numbers that no value of a function on an interval is below.
 
-    Parts are halved until each is positive. The first that is negative, or too small to be decided,
-    ends the search.
+    Parameters
+    ----------
+    function
+        From a ball to a ball.
+    low, high
+        The interval [low, high].
+
+    Returns
+    -------
+    Ball
+        Parts are halved until each is positive. The first that is negative, or too small to be
+        decided, ends the search and is returned.
     """
     arb = flint().arb
     pending, least = [(arb(low), arb(high), 0)], arb.pos_inf()
@@ -127,9 +165,21 @@ def first_failure(
     *,
     width: float,
 ) -> Failure | None:
-    """Where on [low, high] the conditions are not proved, and which; None where all hold.
+    """Where on an interval the conditions are not proved, and which.
 
-    Parts are halved until they are smaller than `width`.
+    Parameters
+    ----------
+    conditions
+        From an interval to pairs of a name and a ball that must be positive.
+    low, high
+        The interval [low, high].
+    width
+        Parts are halved until they are smaller than this.
+
+    Returns
+    -------
+    Failure | None
+        Sign, name and part; None where all hold.
     """
     sign, name = sign_of(conditions, low, high)
     if sign is Sign.HOLDS:
@@ -149,9 +199,22 @@ def holding_intervals(
     *,
     width: float,
 ) -> tuple[Interval, ...]:
-    """The maximal intervals in [low, high] on which the conditions hold, to `width` at each end.
+    """The maximal parts of an interval on which the conditions hold.
 
-    Near 0, where what is relative decides, parts are halved further, to a 64th of that.
+    Parameters
+    ----------
+    conditions
+        From an interval to pairs of a name and a ball that must be positive.
+    low, high
+        The interval [low, high].
+    width
+        To which each end is found. Near 0, where what is relative decides, parts are halved
+        further, to a 64th of that.
+
+    Returns
+    -------
+    tuple[Interval, ...]
+        Ascending, disjoint.
     """
     found: list[Interval] = []
     pending = [(low, high)]

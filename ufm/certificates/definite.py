@@ -49,7 +49,22 @@ class Multipliers:
 
     @classmethod
     def of(cls, problem: Problem, rows, columns, room: float) -> Multipliers:
-        """Those that the domains of a problem allow, near floats."""
+        """Those that the domains of a problem allow, near floats.
+
+        Parameters
+        ----------
+        problem
+            Gives domains and decays.
+        rows, columns
+            Floats (K,) and (C,) to be near to; of rows none where weights are frozen.
+        room
+            The share of the columns' that is left over.
+
+        Returns
+        -------
+        Multipliers
+            Exactly, and what they cost.
+        """
         decay, found = feature_decays(problem), None
         b = problem.features.exact_curvature(fractions(columns), decay)
         cost = problem.features.exact_allowance(b, decay)
@@ -77,7 +92,20 @@ class Form:
 
     @classmethod
     def of(cls, dual: DualPoint, multipliers: Multipliers) -> Form:
-        """What must be positive definite for these dual logits."""
+        """What must be positive definite for these dual logits.
+
+        Parameters
+        ----------
+        dual
+            The dual point.
+        multipliers
+            Exactly, those of the rows too.
+
+        Returns
+        -------
+        Form
+            On a grid as fine as the inverses need to be exact enough, and N not to vanish.
+        """
         fmpz_mat, (y, exponent) = flint().fmpz_mat, dual.weighted_dual
         assert multipliers.rows is not None
         outer, inner = multipliers.rows, multipliers.columns
@@ -131,8 +159,24 @@ class Form:
 def feasible(
     proposal: np.ndarray, data: Data, multipliers: Multipliers, bits: int
 ) -> tuple[DualPoint, Witness]:
-    """Dual logits (K, C) made feasible, shrunk as far as the multipliers ask for, and the
-    witness."""
+    """Dual logits made feasible, and the witness that they are.
+
+    Parameters
+    ----------
+    proposal
+        (K, C), in floats.
+    data
+        The labels, exactly.
+    multipliers
+        What they must be feasible for.
+    bits
+        Of the grid that they are put on.
+
+    Returns
+    -------
+    tuple[DualPoint, Witness]
+        Shrunk as far as the multipliers ask for; zero where that does not help.
+    """
     if multipliers.rows is None:
         return DualPoint.near(proposal, data, bits), []
     size, witness = 1.0, None

@@ -81,7 +81,22 @@ class DualPoint:
 
     @classmethod
     def near(cls, dual: np.ndarray, data: Data, bits: int) -> DualPoint:
-        """Dual logits (K, C) in floats, moved into the domain and to where a free bias allows."""
+        """Dual logits moved into the domain, and to where a free bias allows.
+
+        Parameters
+        ----------
+        dual
+            (K, C), in floats.
+        data
+            The labels, exactly.
+        bits
+            Of the balls that the grid is to be fine enough for.
+
+        Returns
+        -------
+        DualPoint
+            On a grid that holds what must be on it.
+        """
         # the grid holds what must be on it, and is fine enough for balls of this many bits
         needed = [] if data.scale is None else data.weighted_targets
         finest = max((int(x.q).bit_length() - 1 for row in needed for x in row), default=0)

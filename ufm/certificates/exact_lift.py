@@ -31,7 +31,20 @@ class Place:
 
     @classmethod
     def near(cls, problem: Problem, params: Params) -> Place:
-        """The point of the domains that floats stand for: on a sphere, they times a factor."""
+        """The point of the domains that floats stand for: on a sphere, they times a factor.
+
+        Parameters
+        ----------
+        problem
+            Gives the domains.
+        params
+            Floats. A bias that was solved for need not be a number.
+
+        Returns
+        -------
+        Place
+            In balls.
+        """
         arb = flint().arb
         weights = [[[arb(x) for x in row] for row in fractions(W)] for W in params.weights]
         if not problem.frozen:
@@ -68,8 +81,24 @@ class Place:
 
 
 def least(problem: Problem, params: Params, dual: DualPoint, multipliers: Multipliers) -> Ball:
-    """What the multipliers leave of the quadratic part and of what pulls the features, from
-    below."""
+    """What the multipliers leave of the quadratic part and of what pulls the features, from below.
+
+    Parameters
+    ----------
+    problem
+        With frozen weights, an anchor, or neither.
+    params
+        The point at which a pull is measured.
+    dual
+        The dual point.
+    multipliers
+        Exactly.
+
+    Returns
+    -------
+    Ball
+        Zero where nothing is frozen and nothing pulls.
+    """
     if problem.frozen:
         return _frozen(problem, dual, multipliers)
     if problem.anchor is None:

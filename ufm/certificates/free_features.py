@@ -117,6 +117,20 @@ class FreeFeatures:
         level = range(1, len(h))
 
         def inner(a, b, lower):
+            r"""A sum over levels, of which those that vanish identically are left out.
+
+            Parameters
+            ----------
+            a, b
+                Coefficients of two functions, level by level.
+            lower
+                The power of β taken out of each product.
+
+            Returns
+            -------
+            Any
+                $\sum_l a_l b_l \beta^{l-lower} / h_l$.
+            """
             there = [i for i in level if not _none(a[i], b[i])]
             return sum(a[i] * b[i] / h[i] * beta ** (i - lower) for i in there)
 
@@ -147,7 +161,18 @@ class FreeFeatures:
         return enclosed(slacks, low, high, count=6)
 
     def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
-        """What must be positive."""
+        """What must be positive for all β of an interval.
+
+        Parameters
+        ----------
+        low, high
+            The interval of β.
+
+        Returns
+        -------
+        Iterator[tuple[str, Ball]]
+            Name and ball of each condition.
+        """
         total, value, along, both, tangent, own = self._on(low, high)
         yield "1 + E > 0", total
         yield "K <phi, phi> <= 1", value

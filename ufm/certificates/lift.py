@@ -78,11 +78,24 @@ class Lifted(NamedTuple):
 def lifted(
     problem: Problem, params: Params, dual: Float[Array, "K C"], hidden: Float[Array, "K C"]
 ) -> Lifted:
-    """The dual point from the gradients `dual` of the loss at `params`, and its bound less the
-    conjugates. Runs inside `jit`.
+    """The dual point from the gradients of the loss, and its bound less the conjugates.
 
-    `hidden`: by how much entries of the dual point are moved to where it is feasible for a free
-    bias.
+    Runs inside `jit`.
+
+    Parameters
+    ----------
+    problem, params
+        Where the gradients were taken.
+    dual
+        (K, C), the gradients of the loss of every column.
+    hidden
+        (K, C), by how much entries of the dual point are moved to where it is feasible for a free
+        bias.
+
+    Returns
+    -------
+    Lifted
+        The share of the gradients that is the dual point, and what it gives.
     """
     weights = problem.labels.column_weights[None, :]
     V, hidden = dual * weights, hidden * weights

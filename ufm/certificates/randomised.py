@@ -140,17 +140,38 @@ class RandomisedCertificate(AbstractCertificate):
 
 
 def randomised_bound(problem: Problem, params: Params, how: Randomised) -> RandomisedCertificate:
-    r"""Lower bound on the global minimum, from the loss gradients at `params` scaled onto the dual
-    ball, which holds except with a stated probability.
+    r"""Lower bound on the global minimum which holds except with a stated probability.
 
+    From the loss gradients at a point, scaled onto the dual ball.
+
+    Parameters
+    ----------
+    problem
+        One linear layer with decay alone.
+    params
+        Any point of it.
+    how
+        Key, block, steps, probability and progress.
+
+    Returns
+    -------
+    RandomisedCertificate
+        What rounding can amount to is subtracted.
+
+    Raises
+    ------
+    ValueError
+        For domains, anchors and frozen weights.
+
+    Notes
+    -----
     With a free bias the gradients are first changed so that $\sum_c\omega_c u_c = 0$, in the way
     that the loss has (`AbstractLoss.centred`): of cross-entropy by moving probability from classes
     predicted too often to those predicted too rarely, else by subtracting the mean. So the bound
     holds at any point, and costs what the bias is off.
 
     The probability is that of a coordinate of a random unit vector, whose density is at most
-    $\sqrt{K/2\pi}$; of the random vectors and of nothing else. What rounding can amount to is
-    subtracted.
+    $\sqrt{K/2\pi}$; of the random vectors and of nothing else.
     """
     require_plain(problem, "a randomised certificate")
     bar = Progress("certify", total=_GUESSES + how.steps + 3, show=how.progress)
@@ -310,8 +331,26 @@ def _rest(
 def bound_on_rest(
     last: np.ndarray, theta: float, K: int, steps: int, failure_probability: float
 ) -> float:
-    """An upper bound on the largest eigenvalue of A off the span, except with the given
-    probability."""
+    """An upper bound on the largest eigenvalue of A off the span, but for a given probability.
+
+    Parameters
+    ----------
+    last
+        (K, b), random unit vectors after the Chebyshev recurrence.
+    theta
+        The interval [0, θ] which the recurrence maps onto [−1, 1].
+    K
+        The dimension.
+    steps
+        Degree of the polynomial.
+    failure_probability
+        With which the bound may be wrong.
+
+    Returns
+    -------
+    float
+        Infinite where the recurrence overflowed.
+    """
     tau = min(1.0, failure_probability ** (1 / last.shape[1]) * np.sqrt(np.pi / (2 * K)))
     grown = float(np.sqrt(np.max(np.sum(last**2, axis=0)))) / tau
     return (

@@ -57,12 +57,36 @@ class SelfDual:
         return self.scale * energy, self.scale * spread
 
     def slack(self, beta, curvature) -> Any:
-        r"""$2(1+E) - \kappa K(h(1)-h_0)$."""
+        r"""$2(1+E) - \kappa K(h(1)-h_0)$.
+
+        Parameters
+        ----------
+        beta
+            The inverse temperature: a number, a ball or a series.
+        curvature
+            From E to $\kappa$.
+
+        Returns
+        -------
+        Any
+            Of the kind of `beta`; the theorem asks for >= 0.
+        """
         energy, spread = self.parts(beta)
         return 2 * (1 + energy) - curvature(energy) * spread
 
     def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
-        """What must be positive."""
+        """What must be positive for all β of an interval.
+
+        Parameters
+        ----------
+        low, high
+            The interval of β.
+
+        Returns
+        -------
+        Iterator[tuple[str, Ball]]
+            Name and ball of each condition.
+        """
         energy, _ = enclosed(self.parts, low, high, count=2)
         yield "E > 0", energy
         # one formula for all of the interval: a Taylor polynomial is of one function

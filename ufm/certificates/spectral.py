@@ -21,18 +21,35 @@ def spectral_norm(
     moved: Float[Array, ""] | float = 0.0,
     allowed: Callable[[Array], Array] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " n"]]:
-    """Largest singular value of V = `dual` diag(`share`), how much larger it can be, and all that
-    are not 0 for the shape.
+    """Largest singular value of V = `dual` diag(`share`), and how much larger it can be.
 
-    `sizes`: |`dual`|.
+    Parameters
+    ----------
+    dual, sizes
+        (K, C), and |`dual`|.
+    share
+        (C,).
+    many
+        The Gram is off by so many roundings of |V| |V|ᵀ at most.
+    roundings
+        Entries are off by so many of their own, and …
+    moved
+        … by a matrix of this Frobenius norm.
+    allowed
+        Of VᵀV what counts where not every entry does (`AbstractDomain.gram`), no entry more changed
+        by it than before; the root of the largest eigenvalue of that then.
 
-    By the smaller Gram, as C can be 10^5. Squaring costs the largest value no digits. The Gram is
-    off by `many` roundings of |V| |V|ᵀ at most, whose norm is at most the product of the largest
-    row and column sums of |V|; its eigenvalues by a few more per row. Entries are off by
-    `roundings` of their own, and by a matrix of Frobenius norm `moved`.
+    Returns
+    -------
+    tuple
+        The value, how much larger it can be, and all singular values (n,) that are not 0 for the
+        shape.
 
-    `allowed`: of VᵀV what counts where not every entry does (`AbstractDomain.gram`), no entry more
-    changed by it than before; the root of the largest eigenvalue of that then.
+    Notes
+    -----
+    By the smaller Gram, as C can be 10^5. Squaring costs the largest value no digits. The norm of
+    the Gram's error is at most `many` roundings of the product of the largest row and column sums
+    of |V|; its eigenvalues are off by a few more per row.
     """
     rows, columns = dual.shape
     column = jnp.max(share * jnp.sum(sizes, axis=0))

@@ -55,12 +55,26 @@ class Ball(AbstractRadius):
         return shape[0] + 1, shape[1]
 
     def chart(self, vectors: Vectors, unit: Array) -> Array:
+        """A point of the unit sphere in one more dimension, above each vector over its radius.
+
+        Returns
+        -------
+        Array
+            (n + 1, C), in units.
+        """
         scaled = times(vectors, 1 / self.radius)
         return times(
             jnp.concatenate([scaled, rest_of(lengths_sq(scaled), len(vectors))[None, :]]), unit
         )
 
     def point(self, coordinates: Array, unit: Array) -> Vectors:
+        """The shadow of that point, times the radius.
+
+        Returns
+        -------
+        Vectors
+            (n, C), in the ball for all coordinates but 0.
+        """
         return times(coordinates[:-1], self.radius / jnp.sqrt(lengths_sq(coordinates)))
 
     def project(self, vectors: Vectors) -> Vectors:
@@ -71,9 +85,23 @@ class Ball(AbstractRadius):
         return times(vectors, INSIDE * self.radius / jnp.sqrt(lengths_sq(vectors)))
 
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
+        """The larger of what is wanted and the decay: a ball pushes inwards only.
+
+        Returns
+        -------
+        PerVector
+            (C,), > 0.
+        """
         return jnp.maximum(jnp.maximum(wanted, decay), jnp.finfo(wanted.dtype).tiny)
 
     def exact_curvature(self, wanted, decay):
+        """The larger of what is wanted and the decay.
+
+        Returns
+        -------
+        list
+            C fractions.
+        """
         return list(map(max, wanted, decay))
 
     def enclose(self, vectors):

@@ -51,9 +51,26 @@ class AbstractDomain(AbstractNamed):
     movable: ClassVar[bool] = False
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
-        """The domain for vectors of this shape (n, C), parameters in their dtype.
+        """The domain for vectors of this shape, parameters in their dtype.
 
-        `ValueError` where they do not fit.
+        Parameters
+        ----------
+        name
+            Of the factor, for messages.
+        shape
+            (n, C), of the vectors as columns.
+        masses
+            (C,), of the vectors.
+
+        Returns
+        -------
+        AbstractDomain
+            With its parameters checked.
+
+        Raises
+        ------
+        ValueError
+            Where its parameters do not fit the vectors.
         """
         return self
 
@@ -74,9 +91,17 @@ class AbstractDomain(AbstractNamed):
     # what solvers ask
 
     def unit(self, decay: PerVector, share: PerVector) -> Array:
-        """What coordinates are measured in, from decay and share of the samples.
+        """What coordinates are measured in.
 
-        a number, or one for each vector.
+        Parameters
+        ----------
+        decay, share
+            Of the vectors (C,): decay, and share of the samples.
+
+        Returns
+        -------
+        Array
+            A number, or one for each vector.
         """
         return jnp.sqrt(decay)
 
@@ -85,15 +110,54 @@ class AbstractDomain(AbstractNamed):
         return shape
 
     def chart(self, vectors: Vectors, unit: Array) -> Array:
-        """Coordinates of a point."""
+        """Coordinates of a point.
+
+        Parameters
+        ----------
+        vectors
+            (n, C), in the domain.
+        unit
+            From `unit`.
+
+        Returns
+        -------
+        Array
+            Of whatever shape `point` takes.
+        """
         return times(vectors, unit)
 
     def point(self, coordinates: Array, unit: Array) -> Vectors:
-        """The point of coordinates; smooth, and defined for all coordinates but 0."""
+        """The point of coordinates; smooth, and defined for all coordinates but 0.
+
+        Parameters
+        ----------
+        coordinates
+            Of the shape that `chart` gives.
+        unit
+            From `unit`.
+
+        Returns
+        -------
+        Vectors
+            (n, C), in the domain.
+        """
         return times(coordinates, 1 / unit)
 
     def retract(self, coordinates: Array, unit: Array) -> Array:
-        """The coordinates that stand for the same point and have the natural size."""
+        """The coordinates that stand for the same point and have the natural size.
+
+        Parameters
+        ----------
+        coordinates
+            Of the shape that `chart` gives.
+        unit
+            From `unit`.
+
+        Returns
+        -------
+        Array
+            Of that shape.
+        """
         return coordinates
 
     def redundant(self, number: int) -> int:
@@ -132,13 +196,35 @@ class AbstractDomain(AbstractNamed):
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
         """Multipliers that the domain allows.
 
-        Those of a `movable` domain are >= `wanted` and as near as may be.
+        Parameters
+        ----------
+        wanted
+            (C,), those that a certificate would like.
+        decay
+            Of the vectors.
+
+        Returns
+        -------
+        PerVector
+            (C,). Those of a `movable` domain are >= `wanted` and as near as may be.
         """
         return jnp.broadcast_to(decay, wanted.shape)
 
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
-        r"""The least c with $\tfrac12\sum\lambda\|x\|^2 \ge \tfrac12\sum b\|x\|^2 - c$ on the
-        domain."""
+        r"""The least c with $\tfrac12\sum\lambda\|x\|^2 \ge \tfrac12\sum b\|x\|^2 - c$ there.
+
+        Parameters
+        ----------
+        curvature
+            b (C,), from `curvature`.
+        decay
+            λ, of the vectors.
+
+        Returns
+        -------
+        Float[Array, ""]
+            c, the least for all points of the domain; not always >= 0.
+        """
         return jnp.zeros((), curvature.dtype)
 
     def facing(self, slope: Vectors) -> Vectors:
@@ -152,21 +238,54 @@ class AbstractDomain(AbstractNamed):
         return gram
 
     def linear(self, vectors: Vectors, slope: Vectors) -> tuple[Vectors, Float[Array, ""]] | None:
-        r"""L and c with $\langle L, x\rangle = c$ on the domain, for the multiplier of a linear
-        constraint at a point.
+        r"""L and c with $\langle L, x\rangle = c$ on the domain.
 
-        `slope` is the gradient of the objective there. None without linear constraints.
+        For the multiplier of a linear constraint at a point.
+
+        Parameters
+        ----------
+        vectors
+            The point (n, C).
+        slope
+            The gradient of the objective there (n, C).
+
+        Returns
+        -------
+        tuple[Vectors, Float[Array, ""]] | None
+            None without linear constraints.
         """
         return None
 
     # what proofs ask
 
     def exact_curvature(self, wanted: Exactly, decay: Exactly) -> list[Any]:
-        """Multipliers that the domain allows, near those wanted, in exact fractions."""
+        """Multipliers that the domain allows, near those wanted, in exact fractions.
+
+        Parameters
+        ----------
+        wanted, decay
+            C fractions each.
+
+        Returns
+        -------
+        list[Any]
+            C fractions.
+        """
         return list(decay)
 
     def exact_allowance(self, curvature: Exactly, decay: Exactly) -> Any:
-        """`allowance` of these multipliers, exactly."""
+        """`allowance` of these multipliers, exactly.
+
+        Parameters
+        ----------
+        curvature, decay
+            C fractions each.
+
+        Returns
+        -------
+        Any
+            A fraction.
+        """
         return 0
 
     def enclose(self, vectors: Sequence[Exactly]) -> list[list[Any]]:

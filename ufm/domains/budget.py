@@ -61,6 +61,18 @@ class Budget(AbstractDomain):
         return self._shown_fields()
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
+        """With weights for these vectors, the masses where it goes by them.
+
+        Returns
+        -------
+        AbstractDomain
+            Energy and weights in the dtype of the masses.
+
+        Raises
+        ------
+        ValueError
+            For weights of another shape or parameters of another dtype.
+        """
         require_dtype(f"{name}.energy", self.energy, masses.dtype)
         # those of the labels that it is fitted to now, whatever it was fitted to before
         weights = masses if self.by_mass or self.weights is None else self.weights
@@ -90,21 +102,49 @@ class Budget(AbstractDomain):
         return "keep within `energy`"
 
     def unit(self, decay: PerVector, share: PerVector) -> Array:
+        """One: the energy is the only scale.
+
+        Returns
+        -------
+        Array
+            A number.
+        """
         return jnp.ones((), share.dtype)
 
     def coordinate_shape(self, shape: tuple[int, int]) -> tuple[int, ...]:
         return (shape[0] * shape[1] + 1,)
 
     def chart(self, vectors: Vectors, unit: Array) -> Array:
+        """A point of the unit sphere above all vectors together, weighted and over the budget.
+
+        Returns
+        -------
+        Array
+            (n C + 1,).
+        """
         scaled = times(vectors, self._roots()).ravel()
         return jnp.append(scaled, rest_of(jnp.sum(scaled**2), len(scaled)))
 
     def point(self, coordinates: Array, unit: Array) -> Vectors:
+        """The shadow of that point as vectors.
+
+        Returns
+        -------
+        Vectors
+            (n, C), within the budget for all coordinates but 0.
+        """
         assert self.weights is not None
         vectors = coordinates[:-1].reshape(-1, len(self.weights))
         return times(vectors, 1 / (self._roots() * jnp.sqrt(jnp.sum(coordinates**2))))
 
     def retract(self, coordinates: Array, unit: Array) -> Array:
+        """The coordinates over their length.
+
+        Returns
+        -------
+        Array
+            (n C + 1,), of length 1.
+        """
         return coordinates / jnp.sqrt(jnp.sum(coordinates**2))
 
     def redundant(self, number: int) -> int:
@@ -129,6 +169,13 @@ class Budget(AbstractDomain):
         return float(np.sqrt(float(self.energy) / weights.sum())) if alike else None
 
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
+        r"""$\lambda + \mu v$, with one multiplier $\mu > 0$ for all.
+
+        Returns
+        -------
+        PerVector
+            (C,), >= `wanted`.
+        """
         assert self.weights is not None
         # one multiplier μ >= 0 for all: b = λ + μ v
         multiplier = jnp.maximum(
@@ -137,15 +184,36 @@ class Budget(AbstractDomain):
         return decay + multiplier * self.weights
 
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
+        r"""$\mu E/2$.
+
+        Returns
+        -------
+        Float[Array, ""]
+            What the budget allows the multiplier to cost.
+        """
         assert self.weights is not None
         return 0.5 * self.energy * jnp.max((curvature - decay) / self.weights)
 
     def exact_curvature(self, wanted, decay):
+        r"""$\lambda + \mu v$ with an exact $\mu$.
+
+        Returns
+        -------
+        list
+            C fractions.
+        """
         weights = fractions(self.weights)
         multiplier = self._exact_multiplier(wanted, decay)
         return [lam + multiplier * v for lam, v in zip(decay, weights, strict=True)]
 
     def exact_allowance(self, curvature, decay):
+        r"""$\mu E/2$, exactly.
+
+        Returns
+        -------
+        Any
+            A fraction.
+        """
         return fractions(self.energy) * self._exact_multiplier(curvature, decay) / 2
 
     def _exact_multiplier(self, curvature, decay) -> Any:

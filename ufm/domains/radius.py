@@ -27,6 +27,18 @@ class AbstractRadius(AbstractDomain):
     radius: Float[Array, "*C"] = eqx.field(converter=lambda radius: positive("radius", radius))
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
+        """With its radius in the dtype of the masses.
+
+        Returns
+        -------
+        AbstractDomain
+            Of the same kind.
+
+        Raises
+        ------
+        ValueError
+            For a radius that is neither a number nor one for each vector, or of another dtype.
+        """
         radius, wanted = (
             self.radius,
             f"`{name}.radius` must be a number, or have shape ({shape[1]},), one for each vector",
@@ -36,9 +48,23 @@ class AbstractRadius(AbstractDomain):
         return eqx.tree_at(lambda domain: domain.radius, self, radius.astype(masses.dtype))
 
     def unit(self, decay: PerVector, share: PerVector) -> Array:
+        """The root of each vector's share of the samples.
+
+        Returns
+        -------
+        Array
+            (C,).
+        """
         return jnp.sqrt(share)
 
     def retract(self, coordinates: Array, unit: Array) -> Array:
+        """Each column scaled to the length of its unit.
+
+        Returns
+        -------
+        Array
+            Of the same shape.
+        """
         return times(coordinates, unit / jnp.sqrt(lengths_sq(coordinates)))
 
     def redundant(self, number: int) -> int:
@@ -52,9 +78,23 @@ class AbstractRadius(AbstractDomain):
         return float(radius[0]) if np.ptp(radius) == 0 else None
 
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
+        r"""$\tfrac12\sum (b - \lambda) r^2$.
+
+        Returns
+        -------
+        Float[Array, ""]
+            >= 0 on a ball, of either sign on a sphere.
+        """
         return 0.5 * jnp.sum((curvature - decay) * self.radius**2)
 
     def exact_allowance(self, curvature, decay):
+        r"""$\tfrac12\sum (b - \lambda) r^2$, exactly.
+
+        Returns
+        -------
+        Any
+            A fraction.
+        """
         terms = zip(curvature, decay, self._exact_radii(len(curvature)), strict=True)
         return sum((b - lam) * radius**2 for b, lam, radius in terms) / 2
 

@@ -36,18 +36,46 @@ class Sphere(AbstractRadius):
         return "have vectors of length `radius`"
 
     def chart(self, vectors: Vectors, unit: Array) -> Array:
+        """The vectors themselves, at the length of their unit.
+
+        Returns
+        -------
+        Array
+            (n, C).
+        """
         return self.retract(vectors, unit)
 
     def point(self, coordinates: Array, unit: Array) -> Vectors:
+        """Each column scaled to the radius.
+
+        Returns
+        -------
+        Vectors
+            (n, C), on the sphere for all coordinates but 0.
+        """
         return times(coordinates, self.radius / jnp.sqrt(lengths_sq(coordinates)))
 
     def project(self, vectors: Vectors) -> Vectors:
         return times(vectors, self.radius / jnp.sqrt(lengths_sq(vectors)))
 
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
+        """What is wanted: a sphere pushes either way.
+
+        Returns
+        -------
+        PerVector
+            (C,), > 0.
+        """
         return jnp.maximum(wanted, jnp.finfo(wanted.dtype).tiny)
 
     def exact_curvature(self, wanted, decay):
+        """What is wanted.
+
+        Returns
+        -------
+        list
+            C fractions.
+        """
         return list(wanted)
 
     def enclose(self, vectors):

@@ -133,7 +133,21 @@ class Code:
 def gegenbauer(degree: int, dim: int, t: np.ndarray) -> np.ndarray:
     r"""$C_0(t),\dots,C_n(t)$ with $C_l(1) = 1$, orthogonal under $(1-t^2)^{(d-3)/2}$.
 
-    Returns shape (n + 1, len(t)). For d = 2 they are the Chebyshev polynomials $\cos(l\arccos t)$.
+    For d = 2 they are the Chebyshev polynomials $\cos(l\arccos t)$.
+
+    Parameters
+    ----------
+    degree
+        n.
+    dim
+        d >= 2.
+    t
+        (T,), in [−1, 1].
+
+    Returns
+    -------
+    np.ndarray
+        (n + 1, T).
     """
     values = np.empty((degree + 1, len(t)))
     values[0], values[1:2] = 1.0, t

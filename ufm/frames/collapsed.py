@@ -53,13 +53,30 @@ def simplex_etf(
     $F = m\sqrt{K/(K-1)}\,Q E$ with $E$ (K − 1, K) an orthonormal basis of the vectors that sum to
     zero and $Q^\top Q = I$, so that $F^\top F = \tfrac{m^2 K}{K-1} P$.
 
-    `num_classes`: K >= 2. `multiplier`: the length m > 0, possibly traced. `dim`: the dimension d
-    >= K − 1 to embed into; without it the result is the symmetric K x K matrix
-    $m\sqrt{K/(K-1)}\,P$, whose rows are an ETF as well. `key`: rotates by a random orthonormal
-    basis, uniform (Haar); without it the first K − 1 coordinates carry the frame. `dtype`: the
-    default float unless given. Returns columns; transpose for a classifier.
+    Parameters
+    ----------
+    num_classes
+        K >= 2.
+    multiplier
+        The length m > 0, possibly traced.
+    dim
+        The dimension d >= K − 1 to embed into; without it the result is the symmetric K x K matrix
+        $m\sqrt{K/(K-1)}\,P$, whose rows are an ETF as well.
+    key
+        Rotates by a random orthonormal basis, uniform (Haar); without it the first K − 1
+        coordinates carry the frame.
+    dtype
+        The default float unless given.
 
-    Raises `ValueError` for K < 2, d < K − 1 and a multiplier that is not positive.
+    Returns
+    -------
+    Float[Array, "d K"]
+        Columns; transpose for a classifier.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, d < K − 1 and a multiplier that is not positive.
     """
     K, dtype = checked_count(num_classes), float_dtype(dtype)
     require_positive("multiplier", multiplier, shape=())
@@ -79,10 +96,24 @@ def orthogonal_frame(
 ) -> Float[Array, "d K"]:
     r"""K orthogonal vectors of one length m: $F^\top F = m^2 I$.
 
-    Arguments as for `simplex_etf`, but d >= K; without `dim` the result is m I, unless `key`
-    rotates it.
+    Parameters
+    ----------
+    num_classes, multiplier, dtype
+        As for `simplex_etf`.
+    dim
+        d >= K; without it the result is m I, unless `key` rotates it.
+    key
+        Rotates by a random orthonormal basis, uniform (Haar).
 
-    Raises `ValueError` for K < 2, d < K and a multiplier that is not positive.
+    Returns
+    -------
+    Float[Array, "d K"]
+        Columns.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, d < K and a multiplier that is not positive.
     """
     K = checked_count(num_classes)
     require_positive("multiplier", multiplier, shape=())
@@ -98,10 +129,26 @@ def general_orthogonal_frame(
 
     $F^\top F = \mathrm{diag}(a_k^2)$, the shape of imbalanced bias-free optima.
 
-    `lengths` (K,): a_k >= 0, not all zero (a zero is a collapsed class), possibly traced. `dim`: d
-    >= K, K unless given. `key`: as for `simplex_etf`. `dtype`: the default float unless given.
+    Parameters
+    ----------
+    lengths
+        (K,), a_k >= 0, not all zero (a zero is a collapsed class), possibly traced.
+    dim
+        d >= K, K unless given.
+    key
+        As for `simplex_etf`.
+    dtype
+        The default float unless given.
 
-    Raises `ValueError` for K < 2, d < K, and lengths that are negative, not finite or all zero.
+    Returns
+    -------
+    Float[Array, "d K"]
+        Columns.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, d < K, and lengths that are negative, not finite or all zero.
     """
     dtype = float_dtype(dtype)
     checked_lengths(lengths)
@@ -117,7 +164,24 @@ def random_orthonormal(
 ) -> Float[Array, "rows columns"]:
     r"""Q with $Q^\top Q = I$, uniform over all such matrices.
 
-    Raises `ValueError` for fewer rows than columns.
+    Parameters
+    ----------
+    rows, columns
+        Shape, rows >= columns >= 1.
+    key
+        A `jax.random.key`.
+    dtype
+        The default float unless given.
+
+    Returns
+    -------
+    Float[Array, "rows columns"]
+        Orthonormal columns.
+
+    Raises
+    ------
+    ValueError
+        For fewer rows than columns.
     """
     columns = require_whole("columns", columns)
     rows = require_whole("rows", rows, least=columns)

@@ -155,7 +155,24 @@ class _Search:
         self.point, self.best, self.stage, self.num_steps = point, best, stage, num_steps
 
     def lower(self, sharpness: float, steps: int) -> Iterator[tuple[int, float]]:
-        """One stage of L-BFGS; after every step how many it has taken, and the coherence."""
+        """One stage of L-BFGS.
+
+        Parameters
+        ----------
+        sharpness
+            Of the smooth coherence that is lowered.
+        steps
+            At most so many.
+
+        Returns
+        -------
+        Iterator[tuple[int, float]]
+            After every step how many it has taken, and the least coherence so far.
+
+        Notes
+        -----
+        A stage is done before its point is kept: an interrupted one starts again.
+        """
         X, pairs = self.point, _Pairs()
         value, height, slope = smooth_coherence(X, sharpness)
         # (a stage is done before its point is kept: an interrupted one starts again)
@@ -184,13 +201,33 @@ class _Pairs:
         self.pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
 
     def take(self, step: np.ndarray, change: np.ndarray) -> None:
+        """Remember a step, unless its curvature is negative or rounding and so no metric.
+
+        Parameters
+        ----------
+        step, change
+            What was added to the point, and what the gradient changed by.
+        """
         curvature = _dot(step, change)
         # curvature that is negative, or rounding, is no metric
         if curvature > 1e-10 * math.sqrt(_dot(step, step) * _dot(change, change)):
             self.pairs = [*self.pairs[1 - _MEMORY :], (step, change, curvature)]
 
     def direction(self, gradient: np.ndarray, length: float) -> np.ndarray:
-        """Downhill, by the two loops of Nocedal 1980; of this length while nothing is known."""
+        """Downhill, by the two loops of Nocedal 1980.
+
+        Parameters
+        ----------
+        gradient
+            Where the step begins.
+        length
+            Of the direction while nothing is known.
+
+        Returns
+        -------
+        np.ndarray
+            Of the shape of the gradient.
+        """
         q, shares = -gradient, []
         for step, change, curvature in reversed(self.pairs):
             shares.append(_dot(step, q) / curvature)

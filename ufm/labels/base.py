@@ -113,7 +113,20 @@ class AbstractLabels(eqx.Module):
         return None
 
     def columns(self, start: Int[Array, ""], size: int) -> Float[Array, "K size"]:
-        """The targets of `size` columns from `start` on, written out. Runs inside `jit`."""
+        """The targets of `size` columns from `start` on, written out. Runs inside `jit`.
+
+        Parameters
+        ----------
+        start
+            The first column, possibly traced.
+        size
+            How many.
+
+        Returns
+        -------
+        Float[Array, "K size"]
+            The targets.
+        """
         return jax.lax.dynamic_slice_in_dim(self.targets, start, size, axis=1)
 
     @property
@@ -181,7 +194,19 @@ class AbstractLabels(eqx.Module):
 def require_columns(labels: AbstractLabels, of: str, dtype) -> None:
     """`ValueError` unless masses and weights are positive, one for each column of `of`.
 
-    In its dtype.
+    Parameters
+    ----------
+    labels
+        What is asked.
+    of
+        The name of the array of C columns that says how many there are.
+    dtype
+        Which masses and weights must have.
+
+    Raises
+    ------
+    ValueError
+        Naming the array, what it must be, and what it is.
     """
     C = getattr(labels, of).shape[-1]
     for name, array in (("masses", labels.masses), ("weights", labels.weights)):
@@ -200,9 +225,21 @@ def require_columns(labels: AbstractLabels, of: str, dtype) -> None:
 
 
 def chunk_of(at_once: int | None, shape: tuple[int, int], width: int) -> int | None:
-    """Columns at a time of a matrix of this shape, which nobody has to hold.
+    """Columns at a time of a matrix which nobody has to hold.
 
-    As many as asked for; unless asked, all where they fit.
+    Parameters
+    ----------
+    at_once
+        As many as asked for, or None.
+    shape
+        (K, C) of the matrix.
+    width
+        Columns at a time where none were asked for and the matrix does not fit.
+
+    Returns
+    -------
+    int | None
+        At most C; None for all at once.
     """
     K, C = shape
     if at_once is None:

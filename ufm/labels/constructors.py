@@ -29,19 +29,35 @@ from ufm.labels.sparse import SparseLabels
 def one_hot(
     class_counts, *, class_weights=None, collapsed: bool = False, sparse=None, dtype=None
 ) -> Labels | SparseLabels:
-    r"""One-hot labels, grouped by class.
+    """One-hot labels, grouped by class.
 
-    `class_counts` (K,): samples of each class, n_k. `collapsed=False` gives N columns of mass 1
-    (what a theorem about within-class collapse must be run on), `collapsed=True` gives K columns of
-    masses n_k (what one solves at scale; same optimum for a loss convex in the logits). Collapsed
-    counts may be traced and need not be whole numbers. `class_weights` (K,) > 0: how much a sample
-    of a class counts in the loss, $1/n_k$ for a class-balanced one; may be traced. `sparse`:
-    whether to hold the class of each column in place of a K × C matrix; where that would have more
-    than 2²⁴ numbers unless given. Nothing else depends on it. `dtype`: the default float unless
-    given.
+    Parameters
+    ----------
+    class_counts
+        (K,), samples of each class, n_k.
+    class_weights
+        (K,) > 0, how much a sample of a class counts in the loss, $1/n_k$ for a class-balanced one;
+        may be traced.
+    collapsed
+        False gives N columns of mass 1 (what a theorem about within-class collapse must be run on),
+        True gives K columns of masses n_k (what one solves at scale; same optimum for a loss convex
+        in the logits). Collapsed counts may be traced and need not be whole numbers.
+    sparse
+        Whether to hold the class of each column in place of a K × C matrix; where that would have
+        more than 2²⁴ numbers unless given. Nothing else depends on it.
+    dtype
+        The default float unless given.
 
-    Raises `ValueError` for K < 2, counts or weights that are not positive, and counts that are not
-    whole numbers where columns are counted.
+    Returns
+    -------
+    Labels | SparseLabels
+        In the order of the classes.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, counts or weights that are not positive, and counts that are not whole numbers
+        where columns are counted.
     """
     return _by_class(class_counts, class_weights, collapsed, sparse, float_dtype(dtype), None)
 
@@ -51,10 +67,22 @@ def smoothed(
 ) -> Labels | SparseLabels:
     r"""One-hot labels with label smoothing, $q = (1-s)\,e_k + s/K$.
 
-    `class_counts` (K,), `class_weights` (K,), `collapsed`, `sparse`, `dtype`: as for `one_hot`.
-    `smoothing` s in [0, 1), which may be traced; 0 is one-hot.
+    Parameters
+    ----------
+    class_counts, class_weights, collapsed, sparse, dtype
+        As for `one_hot`.
+    smoothing
+        s in [0, 1), which may be traced; 0 is one-hot.
 
-    Raises `ValueError` for a smoothing outside [0, 1), and as `one_hot` does.
+    Returns
+    -------
+    Labels | SparseLabels
+        In the order of the classes.
+
+    Raises
+    ------
+    ValueError
+        For a smoothing outside [0, 1), and as `one_hot` does.
     """
     require_smoothing(smoothing)
     dtype = float_dtype(dtype)
@@ -124,8 +152,26 @@ def require_smoothing(smoothing) -> None:
 def soft(targets, masses=None, *, weights=None, dtype=None) -> Labels:
     """Any soft labels.
 
-    `targets` (K, C), `masses` (C,), ones unless given, and loss `weights` (C,) or None. Raises as
-    `Labels` does.
+    Parameters
+    ----------
+    targets
+        (K, C), one column each.
+    masses
+        (C,) > 0, ones unless given.
+    weights
+        (C,) > 0, of the columns in the loss, or None.
+    dtype
+        The default float unless given.
+
+    Returns
+    -------
+    Labels
+        Held as a matrix.
+
+    Raises
+    ------
+    ValueError
+        For what is not numbers, and as `Labels` does.
     """
     dtype = float_dtype(dtype)
     for name, given in (("targets", targets), ("masses", masses), ("weights", weights)):
@@ -151,13 +197,35 @@ def sparse_soft(
     weights=None,
     dtype=None,
 ) -> SparseLabels:
-    """Soft labels with few entries a column, such as the tokens seen to follow each context, and
-    how often.
+    """Soft labels with few entries a column.
 
-    `index`, `entries` (R, C): classes of the entries and their probabilities; fill columns up with
-    entries of 0. `masses` (C,): ones unless given. `background`: a float, or one per column (C,),
-    that every class gets besides. `weights` (C,): of the columns in the loss, or None. For
-    cross-entropy each column must sum to one. Raises as `SparseLabels` does.
+    Such as the tokens seen to follow each context, and how often.
+
+    Parameters
+    ----------
+    index, entries
+        (R, C), classes of the entries and their probabilities; fill columns up with entries of 0.
+    masses
+        (C,), ones unless given.
+    num_classes
+        K >= 2.
+    background
+        A float, or one per column (C,), that every class gets besides.
+    weights
+        (C,), of the columns in the loss, or None.
+    dtype
+        The default float unless given.
+
+    Returns
+    -------
+    SparseLabels
+        For cross-entropy each column must sum to one.
+
+    Raises
+    ------
+    ValueError
+        For an index that holds no whole numbers from 0 to K − 1, shapes that do not agree, and as
+        `SparseLabels` does.
     """
     dtype = float_dtype(dtype)
     given = require_real("index", index, ndim=2)

@@ -53,15 +53,36 @@ def mixup(
     column per node λ (ascending) of mass $2\pi_i\pi_j w_\lambda$: the law is symmetric, so (j, i, 1
     − λ) is the same label.
 
-    `num_classes`: K >= 2. `alpha` > 0 on the host, or one of the limits: 0 (λ is 0 or 1: one-hot
-    labels with masses π) and `math.inf` (λ = 1/2). `nodes` >= 2: of the rule; optima have boundary
-    layers in λ, see `ufm.laws.mixup_quadrature_error` for what that costs. Nodes whose weight is
-    below the square of the rounding are left out. `class_counts` (K,) > 0: $\pi_k = n_k/N$; equal
-    without it. `dtype`: the default float unless given.
+    Parameters
+    ----------
+    num_classes
+        K >= 2.
+    alpha
+        > 0 on the host, or one of the limits: 0 (λ is 0 or 1: one-hot labels with masses π) and
+        `math.inf` (λ = 1/2).
+    nodes
+        >= 2, of the rule; optima have boundary layers in λ, see `ufm.laws.mixup_quadrature_error`
+        for what that costs. Nodes whose weight is below the square of the rounding are left out.
+    class_counts
+        (K,) > 0: $\pi_k = n_k/N$; equal without it.
+    dtype
+        The default float unless given.
 
-    Returns labels whose masses sum to one. Raises `ValueError` for K < 2, a negative alpha, fewer
-    than two nodes and counts that are not K positive numbers. Source: Zhang et al. 2018 (mixup);
-    the expectation form of the unconstrained features model is derived here.
+    Returns
+    -------
+    AbstractLabels
+        Whose masses sum to one; held as pairs of classes where the matrix would be large.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, a negative alpha, fewer than two nodes and counts that are not K positive
+        numbers.
+
+    Notes
+    -----
+    Source: Zhang et al. 2018 (mixup); the expectation form of the unconstrained features model is
+    derived here.
     """
     dtype = float_dtype(dtype)
     K = require_whole("num_classes", num_classes, least=2)
@@ -100,14 +121,34 @@ def sampled_mixup(
 ) -> AbstractLabels:
     r"""Labels of a finite batch of mixup.
 
-    `draws` independent pairs of classes and $\lambda\sim\mathrm{Beta}(\alpha,\alpha)$.
+    Independent pairs of classes and $\lambda\sim\mathrm{Beta}(\alpha,\alpha)$.
 
-    `class_counts` (K,) > 0: classes are drawn with probability $n_k/N$. `alpha`: as for `mixup`.
-    `draws` >= 1: columns, each of mass 1/draws, in the order drawn and not merged. `key`: a
-    `jax.random.key`. `dtype`: the default float unless given.
+    Parameters
+    ----------
+    class_counts
+        (K,) > 0: classes are drawn with probability $n_k/N$.
+    alpha
+        As for `mixup`.
+    draws
+        >= 1, columns, each of mass 1/draws, in the order drawn and not merged.
+    key
+        A `jax.random.key`.
+    dtype
+        The default float unless given.
 
-    Raises `ValueError` for K < 2, counts that are not positive, a negative alpha, and fewer than
-    one draw. As the number of draws grows the optimum tends to that of `mixup` with error of order
+    Returns
+    -------
+    AbstractLabels
+        Held as pairs of classes where the matrix would be large.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, counts that are not positive, a negative alpha, and fewer than one draw.
+
+    Notes
+    -----
+    As the number of draws grows the optimum tends to that of `mixup` with error of order
     draws^(-1/2).
     """
     dtype = float_dtype(dtype)

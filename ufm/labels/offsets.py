@@ -91,7 +91,13 @@ class OffsetLabels(AbstractLabels):
         return self.labels.weights
 
     def columns(self, start: Int[Array, ""], size: int) -> Float[Array, "K size"]:
-        """The targets of `size` columns from `start` on."""
+        """The targets of `size` columns from `start` on.
+
+        Returns
+        -------
+        Float[Array, "K size"]
+            The targets.
+        """
         return self.labels.columns(start, size)
 
     @property

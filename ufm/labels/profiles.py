@@ -12,10 +12,22 @@ def step_counts(
 ) -> tuple[int, ...]:
     """Class counts of a step profile.
 
-    `num_majority` classes of `majority` samples, then `num_minority` of `minority`.
+    Parameters
+    ----------
+    num_majority, num_minority
+        Classes of each kind, >= 0, two at least in all.
+    majority, minority
+        Samples of each class, >= 1.
 
-    Raises `ValueError` for a negative number of classes, fewer than two classes in all, or counts
-    below 1.
+    Returns
+    -------
+    tuple[int, ...]
+        (K,), the majority first.
+
+    Raises
+    ------
+    ValueError
+        For a negative number of classes, fewer than two classes in all, or counts below 1.
     """
     for name, number in (("num_majority", num_majority), ("num_minority", num_minority)):
         require_whole(name, number, least=0, most=LONGEST_LIST)
@@ -29,10 +41,26 @@ def step_counts(
 
 
 def exponential_counts(num_classes: int, *, largest: int, ratio: float) -> tuple[int, ...]:
-    r"""Class counts of an exponential long tail, $n_k = n_1 r^{-(k-1)/(K-1)}$ rounded, from
-    `largest` down to `largest / ratio`.
+    """Class counts of an exponential long tail, $n_k = n_1 r^{-(k-1)/(K-1)}$ rounded.
 
-    Raises `ValueError` for K < 2, a ratio below 1, or a tail that rounds to no sample.
+    Parameters
+    ----------
+    num_classes
+        K >= 2.
+    largest
+        $n_1$ >= 1.
+    ratio
+        r >= 1, of the largest count to the smallest.
+
+    Returns
+    -------
+    tuple[int, ...]
+        (K,), from `largest` down to `largest / ratio`.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, a ratio below 1, or a tail that rounds to no sample.
     """
     num_classes = require_whole("num_classes", num_classes, least=2, most=LONGEST_LIST)
     largest = require_whole("largest", largest)

@@ -80,7 +80,13 @@ class AbstractSparseLabels(AbstractLabels):
         return jnp.asarray(written)
 
     def columns(self, start: Int[Array, ""], size: int) -> Float[Array, "K size"]:
-        """The targets of `size` columns from `start` on, written out. Runs inside `jit`."""
+        """The targets of `size` columns from `start` on, written out. Runs inside `jit`.
+
+        Returns
+        -------
+        Float[Array, "K size"]
+            The targets.
+        """
         index = jax.lax.dynamic_slice_in_dim(self.index, start, size, axis=1)
         entries = jax.lax.dynamic_slice_in_dim(self.entries, start, size, axis=1)
         background = jax.lax.dynamic_slice_in_dim(self.background, start, size)

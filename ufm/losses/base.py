@@ -67,10 +67,19 @@ class AbstractLoss(AbstractNamed):
     ) -> AbstractRows | None:
         r"""Its derivatives for rows of logits under one classifier, where they have a structure.
 
-        Else None.
+        Parameters
+        ----------
+        root
+            $S = (WW^\top)^{1/2}$ (K, K).
+        scale
+            The mean of $S^2$ over the contrasts.
+        gamma
+            Decay of a feature.
 
-        `root`: $S = (WW^\top)^{1/2}$. `scale`: the mean of $S^2$ over the contrasts. `gamma`: decay
-        of a feature.
+        Returns
+        -------
+        AbstractRows | None
+            None where there is no structure; then they are found by differentiation.
         """
         return None
 
@@ -83,7 +92,23 @@ class AbstractLoss(AbstractNamed):
     def conjugate(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        r"""$\ell^*(u; q) = \sup_z u^\top z - \ell(z; q)$, $+\infty$ outside its domain."""
+        r"""$\ell^*(u; q) = \sup_z u^\top z - \ell(z; q)$.
+
+        Parameters
+        ----------
+        dual, targets
+            u and q, one sample a column (K, ...).
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample; $+\infty$ outside its domain.
+
+        Raises
+        ------
+        ValueError
+            Unless the loss has one.
+        """
         raise self._missing("conjugate", "a conjugate")
 
     def best_bias(
@@ -94,7 +119,22 @@ class AbstractLoss(AbstractNamed):
     ) -> Float[Array, " K"]:
         r"""$\arg\min_b \sum_c \omega_c\,\ell(z_c + b; q_c)$.
 
-        Any one of them where a shift of all logits costs nothing.
+        Parameters
+        ----------
+        logits, targets
+            (K, C), without the bias.
+        column_weights
+            $\omega$ (C,).
+
+        Returns
+        -------
+        Float[Array, " K"]
+            Any minimiser where a shift of all logits costs nothing.
+
+        Raises
+        ------
+        ValueError
+            Unless the loss has one.
         """
         raise self._missing("best_bias", "its best bias")
 
@@ -106,17 +146,38 @@ class AbstractLoss(AbstractNamed):
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
         r"""What `centred` needs to make $\sum_c\omega_c u_c$ vanish.
 
-        Arrays, from that sum and the mean target.
+        Parameters
+        ----------
+        mean_dual
+            That sum (K,), for the gradients as they are.
+        mean_target
+            $\sum_c\omega_c q_c$ (K,).
+
+        Returns
+        -------
+        Any
+            Arrays, passed to `centred` for every column.
         """
         return mean_dual
 
     def centred(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
     ) -> Float[Array, "K ..."]:
-        r"""Dual columns, gradients of the loss, changed so that $\sum_c\omega_c u_c = 0$, as a free
-        bias asks.
+        r"""Dual columns changed so that $\sum_c\omega_c u_c = 0$, as a free bias asks.
 
         The mean is subtracted; a loss whose conjugate is infinite somewhere has a better way.
+
+        Parameters
+        ----------
+        dual, targets
+            Gradients of the loss and targets, one sample a column (K, ...).
+        centring
+            From `centring`.
+
+        Returns
+        -------
+        Float[Array, "K ..."]
+            Within the domain of the conjugate.
         """
         return dual - per_class(centring, beside=dual)
 
@@ -140,8 +201,20 @@ class AbstractLoss(AbstractNamed):
     ) -> Float[Array, ...]:
         """What rounding can amount to in the loss of every sample, for exact logits.
 
-        The default is that of a loss whose terms are of the size of logits and their squares; a
-        loss that loses fewer digits says so, and its small values are certified more sharply.
+        Parameters
+        ----------
+        logits, targets
+            One sample a column (K, ...).
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+
+        Notes
+        -----
+        The default is that of a loss whose terms are of the size of logits and their squares; one
+        that loses fewer digits says so, and its small values are certified more sharply.
         """
         size = jnp.sum(jnp.abs(logits) * (1 + jnp.abs(targets)) + targets**2, axis=0)
         return _generous(len(targets), logits.dtype) * (1 + jnp.abs(self(logits, targets)) + size)
@@ -149,8 +222,18 @@ class AbstractLoss(AbstractNamed):
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """What rounding can amount to in the conjugate at `dual`, or at a point of its domain
-        within rounding of it."""
+        """What rounding can amount to in the conjugate of every sample.
+
+        Parameters
+        ----------
+        dual, targets
+            One sample a column (K, ...); `dual` in the domain, or within rounding of it.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         size = jnp.sum(dual**2 + jnp.abs(targets * dual), axis=0)
         conjugate = jnp.abs(self.conjugate(dual, targets))
         return _generous(len(targets), dual.dtype) * (1 + conjugate + size)
@@ -158,8 +241,18 @@ class AbstractLoss(AbstractNamed):
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, "K C"]:
-        """How `centred` spreads the change of a row of `dual` over the columns, up to a factor a
-        row; entries >= 0."""
+        """How `centred` spreads the change of a row over the columns.
+
+        Parameters
+        ----------
+        dual, targets
+            (K, C), as for `centred`.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0, up to a factor a row.
+        """
         return jnp.ones_like(dual)
 
     def dual_scale(
@@ -171,9 +264,26 @@ class AbstractLoss(AbstractNamed):
         limit: Float[Array, ""],
         quadratic: Float[Array, ""],
     ) -> Float[Array, ""]:
-        r"""A good t in [0, `limit`] for $-\sum_c \omega_c \ell^*(t u_c; q_c) - \tfrac12
-        t^2\,$`quadratic`, with u = `dual` a gradient.
+        r"""A good t for $-\sum_c \omega_c \ell^*(t u_c; q_c) - \tfrac12 t^2\,$`quadratic`.
 
+        Parameters
+        ----------
+        dual, targets
+            u and q (K, C), where u is a gradient of the loss.
+        column_weights
+            $\omega$ (C,).
+        limit
+            $t_{\max}$.
+        quadratic
+            >= 0.
+
+        Returns
+        -------
+        Float[Array, ""]
+            In [0, `limit`].
+
+        Notes
+        -----
         $\min(1, t_{\max})$ serves every convex loss: t <= 1 stays inside the domain, and at a
         stationary point the slope of the bound at t = 1 is $\lambda_W\|W\|^2 \ge 0$, so that by
         concavity no smaller t is better there.
@@ -181,14 +291,45 @@ class AbstractLoss(AbstractNamed):
         return jnp.minimum(1, limit)
 
     def enclose(self, logits: list, target: list) -> Any:
-        """Loss of one column as a ball: `logits` K balls (`flint.arb`), `target` K `flint.fmpq`.
+        """Loss of one column as a ball, for `ufm.prove`.
 
-        For `ufm.prove`, with `enclose_conjugate`: a loss that has neither raises `ValueError`.
+        Parameters
+        ----------
+        logits
+            K balls (`flint.arb`).
+        target
+            K numbers (`flint.fmpq`).
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+
+        Raises
+        ------
+        ValueError
+            Unless the loss has both this and `enclose_conjugate`.
         """
         raise self._without_enclosure()
 
     def enclose_conjugate(self, dual: list, target: list) -> Any:
-        r"""Conjugate of one column as a ball, $+\infty$ outside its domain; of K `flint.fmpq`."""
+        r"""Conjugate of one column as a ball, for `ufm.prove`.
+
+        Parameters
+        ----------
+        dual, target
+            K numbers each (`flint.fmpq`).
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value, $+\infty$ outside the domain.
+
+        Raises
+        ------
+        ValueError
+            Unless the loss has both this and `enclose`.
+        """
         raise self._without_enclosure()
 
     def share_scale(self, num_classes: int) -> Float[Array, " K"] | None:
@@ -223,8 +364,22 @@ def _generous(num_classes: int, dtype) -> float:
 
 
 def require_loss(loss: AbstractLoss, shape: tuple[int, ...], dtype) -> None:
-    """`ValueError` unless `loss` is a loss that gives one number for each column of logits (K,
-    C)."""
+    """`ValueError` unless `loss` gives one number for each column of logits.
+
+    Parameters
+    ----------
+    loss
+        What is asked.
+    shape
+        (K, C), of the logits.
+    dtype
+        Of the logits.
+
+    Raises
+    ------
+    ValueError
+        For what is no loss, and for an answer of another shape.
+    """
     require_instance("loss", loss, AbstractLoss, "a loss instance such as ufm.MeanSquaredError()")
     leaves, structure = jax.tree.flatten(loss)
     forms = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
@@ -254,7 +409,20 @@ def _answer_of(structure, forms, shape: tuple[int, ...], dtype: np.dtype):
 def loss_and_dual(
     loss: AbstractLoss, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
 ) -> tuple[Float[Array, ...], Float[Array, "K ..."]]:
-    """Loss of every sample, and its gradient in the logits. Runs inside `jit`."""
+    """Loss of every sample, and its gradient in the logits. Runs inside `jit`.
+
+    Parameters
+    ----------
+    loss
+        A loss.
+    logits, targets
+        One sample a column (K, ...).
+
+    Returns
+    -------
+    tuple[Float[Array, ...], Float[Array, "K ..."]]
+        Losses, and gradients of the shape of the logits.
+    """
     losses, pull = jax.vjp(lambda logits: loss(logits, targets), logits)
     return losses, pull(jnp.ones_like(losses))[0]
 
@@ -278,6 +446,28 @@ def per_class(parameter: Array, *, beside: Array) -> Array:
 
 
 def parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:
-    """A (possibly traced) parameter of a loss as a float array."""
+    """A (possibly traced) parameter of a loss as a float array.
+
+    Parameters
+    ----------
+    name
+        For the message.
+    value
+        What the user gave.
+    check
+        From `ufm/_validate.py`; called with name, value and shape.
+    shape
+        Which it must have.
+
+    Returns
+    -------
+    Array
+        Of the default float dtype.
+
+    Raises
+    ------
+    ValueError
+        As `check` does.
+    """
     check(name, value, shape=shape)
     return jnp.asarray(value, float_dtype())

@@ -57,12 +57,36 @@ def _times_log(share) -> Ball:
 
 
 def squared_error(logits: Sequence[Ball], wanted: Exactly, weights: Exactly) -> Ball:
-    r"""$\tfrac12\sum_k w_k (z_k - q_k)^2$."""
+    r"""$\tfrac12\sum_k w_k (z_k - q_k)^2$.
+
+    Parameters
+    ----------
+    logits
+        z, K balls.
+    wanted, weights
+        q and w, K exact numbers each.
+
+    Returns
+    -------
+    Ball
+        Holds the value.
+    """
     return sum(w * (z - q) ** 2 for z, q, w in zip(logits, wanted, weights, strict=True)) / 2
 
 
 def squared_error_conjugate(dual: Exactly, wanted: Exactly, weights: Exactly) -> Ball:
-    r"""$\sum_k u_k^2/(2 w_k) + q_k u_k$, and $+\infty$ unless all weights are positive."""
+    r"""$\sum_k u_k^2/(2 w_k) + q_k u_k$.
+
+    Parameters
+    ----------
+    dual, wanted, weights
+        u, q and w, K exact numbers each.
+
+    Returns
+    -------
+    Ball
+        Holds the value; $+\infty$ unless all weights are positive.
+    """
     from flint import arb
 
     if min(weights) <= 0:

@@ -96,7 +96,13 @@ class OffsetLoss(AbstractLoss):
     def conjugate(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, " C"]:
-        r"""$\ell^*(u) - \iota^\top u$, and +∞ unless $u_k = 0$ for classes that are dropped."""
+        r"""$\ell^*(u) - \iota^\top u$, and +∞ unless $u_k = 0$ for classes that are dropped.
+
+        Returns
+        -------
+        Float[Array, " C"]
+            Of every sample; $+\infty$ outside its domain.
+        """
         inner = self.loss.conjugate(dual, targets) - jnp.sum(self._finite * dual, axis=0)
         return jnp.where(jnp.any(~self._kept & (dual != 0), axis=0), jnp.inf, inner)
 
@@ -106,23 +112,47 @@ class OffsetLoss(AbstractLoss):
         targets: Float[Array, "K C"],
         column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        """That of the loss at the logits that it sees."""
+        """That of the loss at the logits that it sees.
+
+        Returns
+        -------
+        Float[Array, " K"]
+            Any minimiser where a shift of all logits costs nothing.
+        """
         return self.loss.best_bias(self.seen(logits), targets, column_weights)
 
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
-        """That of the loss."""
+        """That of the loss.
+
+        Returns
+        -------
+        Any
+            Arrays, passed to `centred` for every column.
+        """
         return self.loss.centring(mean_dual, mean_target)
 
     def centred(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"], centring: Any
     ) -> Float[Array, "K C"]:
-        """That of the loss, whose conjugate is finite where this one is."""
+        """That of the loss, whose conjugate is finite where this one is.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Within the domain of the conjugate.
+        """
         return self.loss.centred(dual, targets, centring)
 
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, "K C"]:
-        """That of the loss."""
+        """That of the loss.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0, up to a factor a row.
+        """
         return self.loss.centring_pattern(dual, targets)
 
     def check_targets(self, labels: AbstractLabels) -> None:
@@ -136,7 +166,13 @@ class OffsetLoss(AbstractLoss):
     def value_error(
         self, logits: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, " C"]:
-        """That of the loss, and of the sum with the offsets."""
+        """That of the loss, and of the sum with the offsets.
+
+        Returns
+        -------
+        Float[Array, " C"]
+            Of every sample, >= 0.
+        """
         seen = self.seen(logits)
         _, dual = loss_and_dual(self.loss, seen, targets)
         moved = jnp.where(self._kept, jnp.abs(logits) + jnp.abs(self._finite), 0)
@@ -146,7 +182,13 @@ class OffsetLoss(AbstractLoss):
     def conjugate_error(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, " C"]:
-        """That of the loss, and of the sum over the offsets."""
+        """That of the loss, and of the sum over the offsets.
+
+        Returns
+        -------
+        Float[Array, " C"]
+            Of every sample, >= 0.
+        """
         terms = jnp.sum(jnp.abs(self._finite * dual), axis=0)
         inner = self.loss.conjugate_error(dual, targets)
         return inner + (len(targets) + 4) * unit_roundoff(dual.dtype) * terms
@@ -160,7 +202,13 @@ class OffsetLoss(AbstractLoss):
         limit: Float[Array, ""],
         quadratic: Float[Array, ""],
     ) -> Float[Array, ""]:
-        """What serves every convex loss: a better one of the loss alone need not be better here."""
+        """What serves every convex loss: a better one of the loss alone need not be better here.
+
+        Returns
+        -------
+        Float[Array, ""]
+            In [0, `limit`].
+        """
         return jnp.minimum(1, limit)
 
     def _shift(self) -> list[Any]:
@@ -170,7 +218,13 @@ class OffsetLoss(AbstractLoss):
         return [x if kept else None for x, kept in zip(exact, offsets[:, 0] > -np.inf, strict=True)]
 
     def enclose(self, logits: list, target: list) -> Any:
-        """Loss of one column in balls."""
+        """Loss of one column in balls.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+        """
         seen = [
             flint().arb("-inf") if shift is None else z + shift
             for z, shift in zip(logits, self._shift(), strict=True)
@@ -178,7 +232,13 @@ class OffsetLoss(AbstractLoss):
         return self.loss.enclose(seen, target)
 
     def enclose_conjugate(self, dual: list, target: list) -> Any:
-        """Conjugate of one column as a ball."""
+        r"""Conjugate of one column as a ball.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value, $+\infty$ outside the domain.
+        """
         pairs = list(zip(self._shift(), dual, strict=True))
         if any(shift is None and u != 0 for shift, u in pairs):
             return flint().arb("inf")

@@ -37,6 +37,30 @@ class Points:
 
     @classmethod
     def random(cls, loss: AbstractLoss, K: int, key, targets) -> Points:
+        """Random points of many sizes, at which a loss is asked.
+
+        Parameters
+        ----------
+        loss
+            What is asked.
+        K
+            Number of classes.
+        key
+            A `jax.random.key`.
+        targets
+            (K, T) of the user's, used in turn; None mixes vertices, points inside the simplex, and
+            both.
+
+        Returns
+        -------
+        Points
+            Of the default float dtype.
+
+        Raises
+        ------
+        ValueError
+            For targets of another shape.
+        """
         keys, number = jax.random.split(key, 5), _SAMPLES * len(_SIZES)
         dtype = float_dtype()
         size = jnp.repeat(jnp.asarray(_SIZES, dtype), _SAMPLES)[None, :]

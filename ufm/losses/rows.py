@@ -42,20 +42,71 @@ class AbstractRows(eqx.Module):
 
     @abstractmethod
     def at(self, logits: Rows, targets: Rows) -> Here:
-        """Value, negative gradient and memory."""
+        """Value, negative gradient and memory.
+
+        Parameters
+        ----------
+        logits, targets
+            One sample a row (B, K).
+
+        Returns
+        -------
+        Here
+            Values (B,), residuals (B, K), and what `curve` and `precondition` are given.
+        """
 
     @abstractmethod
     def curve(self, memory: Any, rows: Rows) -> Rows:
-        """The Hessian in the logits times `rows`."""
+        """The Hessian in the logits times `rows`.
+
+        Parameters
+        ----------
+        memory
+            From `at`.
+        rows
+            (B, K).
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
 
     @abstractmethod
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        """A symmetric positive approximation of $(S\\,\\nabla^2\\ell\\,S + \\gamma)^{-1}$ times
-        `rows`."""
+        r"""A symmetric positive approximation of $(S\,\nabla^2\ell\,S + \gamma)^{-1}$ times `rows`.
+
+        Parameters
+        ----------
+        memory
+            From `at`.
+        rows
+            (B, K).
+        gamma
+            Decay of a feature.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
 
     @abstractmethod
     def start(self, targets: Rows, gamma) -> Rows:
-        """Logits to start from."""
+        """Logits to start from.
+
+        Parameters
+        ----------
+        targets
+            (B, K).
+        gamma
+            Decay of a feature.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
 
 
 class EntropyRows(AbstractRows):
@@ -68,6 +119,13 @@ class EntropyRows(AbstractRows):
     scale: Float[Array, ""]
 
     def at(self, logits: Rows, targets: Rows) -> Here:
+        """Value, q − p and p.
+
+        Returns
+        -------
+        Here
+            The residuals sum to what the targets exceed one by.
+        """
         top = jnp.max(logits, axis=1, keepdims=True)
         exponentials = jnp.exp(logits - top)
         total = jnp.sum(exponentials, axis=1, keepdims=True)
@@ -83,13 +141,25 @@ class EntropyRows(AbstractRows):
         return Here((jnp.log(total) - gain - excess * top)[:, 0], residual, p)
 
     def curve(self, memory: Any, rows: Rows) -> Rows:
+        r"""$(\mathrm{diag}\,p - pp^\top)$ times the rows.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
         p = memory
         return p * (rows - jnp.sum(p * rows, axis=1, keepdims=True))
 
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        """$(a(\\mathrm{diag}\\,p - pp^\\top) + \\gamma)^{-1}$ by Sherman & Morrison.
+        r"""$(a(\mathrm{diag}\,p - pp^\top) + \gamma)^{-1}$ by Sherman & Morrison.
 
         Exact for a simplex ETF.
+
+        Returns
+        -------
+        Rows
+            (B, K).
         """
         diagonal = self.scale * memory + gamma
         share = memory / diagonal
@@ -98,6 +168,13 @@ class EntropyRows(AbstractRows):
         return rows / diagonal + share * (self.scale * along / (gamma * shares))
 
     def start(self, targets: Rows, gamma) -> Rows:
+        """Logits close to the solution under a simplex ETF.
+
+        Returns
+        -------
+        Rows
+            (B, K), from `entropy_start`.
+        """
         return entropy_start(targets, gamma / self.scale)
 
 
@@ -110,16 +187,44 @@ class SquaredRows(AbstractRows):
     inverse: Float[Array, "K K"]
 
     def at(self, logits: Rows, targets: Rows) -> Here:
+        """Value and q − z, with nothing to remember.
+
+        Returns
+        -------
+        Here
+            Values (B,) and residuals (B, K).
+        """
         residual = targets - logits
         return Here(0.5 * jnp.sum(residual**2, axis=1), residual, ())
 
     def curve(self, memory: Any, rows: Rows) -> Rows:
+        """The rows themselves.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
         return rows
 
     def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
+        """The exact inverse times the rows.
+
+        Returns
+        -------
+        Rows
+            (B, K).
+        """
         return rows @ self.inverse
 
     def start(self, targets: Rows, gamma) -> Rows:
+        """Zeros.
+
+        Returns
+        -------
+        Rows
+            (B, K): the first step is exact.
+        """
         return jnp.zeros_like(targets)
 
 

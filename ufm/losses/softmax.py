@@ -162,12 +162,23 @@ class CrossEntropy(AbstractLoss):
     def rows(
         self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]
     ) -> AbstractRows:
-        """The Hessian is that of the softmax, explicit under a simplex ETF."""
+        """The Hessian is that of the softmax, explicit under a simplex ETF.
+
+        Returns
+        -------
+        AbstractRows
+            None where there is no structure; then they are found by differentiation.
+        """
         return EntropyRows(scale)
 
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
-        """The share that each class loses of its probability, and how what was lost is given
-        out."""
+        """The share that each class loses of its probability, and how what was lost is given out.
+
+        Returns
+        -------
+        Any
+            Two arrays (K,), passed to `centred` for every column.
+        """
         predicted, short = mean_target + mean_dual, jnp.maximum(-mean_dual, 0)
         missing = jnp.sum(short)
         share = short / jnp.where(missing > 0, missing, 1)
@@ -177,7 +188,13 @@ class CrossEntropy(AbstractLoss):
     def centred(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
     ) -> Float[Array, "K ..."]:
-        """Probability moved from classes predicted too often to those predicted too rarely."""
+        """Probability moved from classes predicted too often to those predicted too rarely.
+
+        Returns
+        -------
+        Float[Array, "K ..."]
+            Within the domain of the conjugate.
+        """
         taken, given = (per_class(part, beside=dual) for part in centring)
         moved = taken * (targets + dual)
         out = dual - moved + given * jnp.sum(moved, axis=0, keepdims=True)
@@ -188,7 +205,13 @@ class CrossEntropy(AbstractLoss):
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, "K C"]:
-        """The probabilities themselves, of which each class gives a share."""
+        """The probabilities themselves, of which each class gives a share.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0, up to a factor a row.
+        """
         return jnp.maximum(targets + dual, 0)
 
     def check_targets(self, labels: AbstractLabels) -> None:
@@ -218,6 +241,11 @@ class CrossEntropy(AbstractLoss):
 
         A logit that lies b below the largest is known to b eps there, so that $e^{-b}$ is off by as
         much of itself; and $\sum_k b_k e^{-b_k} \le S\log(K/S)$ with S the sum of these.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
         """
         loss, K = self(logits, targets), len(targets)
         below = jnp.log(K) - jnp.log(jnp.clip(loss, jnp.finfo(loss.dtype).tiny, K))
@@ -226,8 +254,13 @@ class CrossEntropy(AbstractLoss):
     def conjugate(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        r"""$\sum_k a_k \log a_k$ with $a = q + u$ where that lies on the simplex, else
-        $+\infty$."""
+        r"""$\sum_k a_k \log a_k$ with $a = q + u$ on the simplex.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample; $+\infty$ where a lies off the simplex by more than rounding.
+        """
         point, log_point, _ = _point(dual, targets)
         # rounding of a point that lies on the simplex exactly: K terms of size eps
         slack = 32 * len(targets) * unit_roundoff(point.dtype)
@@ -239,7 +272,13 @@ class CrossEntropy(AbstractLoss):
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """Rounding of a log a, of a itself, and of the entries' sum, which is zero exactly."""
+        """Rounding of a log a, of a itself, and of the entries' sum, which is zero exactly.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         point, log_point, largest = _point(dual, targets)
         # the largest entry makes up for what the others do not sum to
         shaken = jnp.sum(jnp.abs(dual), axis=0) * (1 - largest)
@@ -253,8 +292,13 @@ class CrossEntropy(AbstractLoss):
         targets: Float[Array, "K C"],
         column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        """Newton with backtracking from b = 0, in the K-dimensional bias, until rounding stops
-        it."""
+        """Newton with backtracking from b = 0, in the K-dimensional bias, until rounding stops it.
+
+        Returns
+        -------
+        Float[Array, " K"]
+            Any minimiser, as a shift of all logits costs nothing.
+        """
         K = logits.shape[0]
         eps = jnp.finfo(logits.dtype).eps
 
@@ -309,11 +353,23 @@ class CrossEntropy(AbstractLoss):
         return jax.lax.while_loop(running, newton, start)[0].bias
 
     def enclose(self, logits: list, target: list) -> Any:
-        """Loss of one column in balls."""
+        """Loss of one column in balls.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+        """
         return enclosures.cross_entropy(logits, target)
 
     def enclose_conjugate(self, dual: list, target: list) -> Any:
-        """Conjugate of one column as a ball."""
+        r"""Conjugate of one column as a ball.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value, $+\infty$ outside the domain.
+        """
         return enclosures.cross_entropy_conjugate(dual, target)
 
     def share_scale(self, num_classes: int) -> Float[Array, " K"]:
@@ -439,21 +495,39 @@ class AdjustedCrossEntropy(AbstractLoss):
         return CrossEntropy() if plain else self
 
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
-        """That of cross-entropy, whose dual columns are u/Δ."""
+        """That of cross-entropy, whose dual columns are u/Δ.
+
+        Returns
+        -------
+        Any
+            Arrays, passed to `centred` for every column.
+        """
         scale, _ = self._at(mean_dual)
         return CrossEntropy().centring(mean_dual / scale, mean_target)
 
     def centred(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
     ) -> Float[Array, "K ..."]:
-        """That of cross-entropy, at u/Δ."""
+        """That of cross-entropy, at u/Δ.
+
+        Returns
+        -------
+        Float[Array, "K ..."]
+            Within the domain of the conjugate.
+        """
         scale, _ = self._at(dual)
         return scale * CrossEntropy().centred(dual / scale, targets, centring)
 
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, "K C"]:
-        """That of cross-entropy, at u/Δ."""
+        """That of cross-entropy, at u/Δ.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0, up to a factor a row.
+        """
         scale, _ = self._at(dual)
         return CrossEntropy().centring_pattern(dual / scale, targets)
 
@@ -483,7 +557,13 @@ class AdjustedCrossEntropy(AbstractLoss):
     def value_error(
         self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """That of cross-entropy, and of the adjusted logits."""
+        """That of cross-entropy, and of the adjusted logits.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         scale, shift = self._at(logits)
         adjusted = scale * logits + shift
         moved = jnp.abs(scale * logits) + jnp.abs(shift)
@@ -494,7 +574,13 @@ class AdjustedCrossEntropy(AbstractLoss):
     def conjugate(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        r"""That of cross-entropy at $u/\Delta$, less $\iota^\top u/\Delta$."""
+        r"""That of cross-entropy at $u/\Delta$, less $\iota^\top u/\Delta$.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample; $+\infty$ outside its domain.
+        """
         scale, shift = self._at(dual)
         inner = CrossEntropy().conjugate(dual / scale, targets)
         return inner - jnp.sum(shift * dual / scale, axis=0)
@@ -502,7 +588,13 @@ class AdjustedCrossEntropy(AbstractLoss):
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """That of cross-entropy at u/Δ, and of the sum over the shifts."""
+        """That of cross-entropy at u/Δ, and of the sum over the shifts.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         scale, shift = self._at(dual)
         terms = jnp.sum(jnp.abs(shift * dual / scale), axis=0)
         unit = unit_roundoff(dual.dtype)
@@ -515,19 +607,37 @@ class AdjustedCrossEntropy(AbstractLoss):
         targets: Float[Array, "K C"],
         column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        """That of cross-entropy for the adjusted logits, over Δ."""
+        """That of cross-entropy for the adjusted logits, over Δ.
+
+        Returns
+        -------
+        Float[Array, " K"]
+            Any minimiser where a shift of all logits costs nothing.
+        """
         scale, shift = self._at(logits)
         adjusted = scale * logits + shift
         return CrossEntropy().best_bias(adjusted, targets, column_weights) / scale[:, 0]
 
     def enclose(self, logits: list, target: list) -> Any:
-        """Loss of one column in balls."""
+        """Loss of one column in balls.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+        """
         scale, shift = map(enclosures.exact, (self.multiplicative, self.additive))
         adjusted = [d * z + s for d, z, s in zip(scale, logits, shift, strict=True)]
         return enclosures.cross_entropy(adjusted, target)
 
     def enclose_conjugate(self, dual: list, target: list) -> Any:
-        """Conjugate of one column as a ball."""
+        r"""Conjugate of one column as a ball.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value, $+\infty$ outside the domain.
+        """
         scale, shift = map(enclosures.exact, (self.multiplicative, self.additive))
         shares = [u / d for u, d in zip(dual, scale, strict=True)]
         linear = sum(s * u for s, u in zip(shift, shares, strict=True))

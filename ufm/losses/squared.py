@@ -30,7 +30,13 @@ class MeanSquaredError(AbstractLoss):
     def conjugate(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        r"""$\tfrac12\|u\|^2 + q^\top u$."""
+        r"""$\tfrac12\|u\|^2 + q^\top u$.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample; finite everywhere.
+        """
         return jnp.sum(0.5 * dual**2 + targets * dual, axis=0)
 
     def value_error(
@@ -39,13 +45,24 @@ class MeanSquaredError(AbstractLoss):
         """A few eps of the loss.
 
         It is a sum of squares, and a difference of numbers is known to eps of itself.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
         """
         return (len(targets) + 4) * unit_roundoff(logits.dtype) * self(logits, targets)
 
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """A few eps of its terms."""
+        """A few eps of its terms.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         terms = jnp.sum(0.5 * dual**2 + jnp.abs(targets * dual), axis=0)
         return (len(targets) + 4) * unit_roundoff(dual.dtype) * terms
 
@@ -55,13 +72,25 @@ class MeanSquaredError(AbstractLoss):
         targets: Float[Array, "K C"],
         column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        """The weighted mean of the residuals."""
+        """The weighted mean of the residuals.
+
+        Returns
+        -------
+        Float[Array, " K"]
+            The only minimiser.
+        """
         return (targets - logits) @ column_weights
 
     def rows(
         self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]
     ) -> AbstractRows:
-        """The Hessian is the identity."""
+        """The Hessian is the identity.
+
+        Returns
+        -------
+        AbstractRows
+            None where there is no structure; then they are found by differentiation.
+        """
         identity = jnp.eye(len(root), dtype=root.dtype)
         return SquaredRows(jnp.linalg.inv(root @ root + gamma * identity))
 
@@ -74,17 +103,35 @@ class MeanSquaredError(AbstractLoss):
         limit: Float[Array, ""],
         quadratic: Float[Array, ""],
     ) -> Float[Array, ""]:
-        """The best t exactly: the bound is a parabola in t."""
+        """The best t exactly: the bound is a parabola in t.
+
+        Returns
+        -------
+        Float[Array, ""]
+            In [0, `limit`].
+        """
         slope = -jnp.sum((targets * dual) @ column_weights)
         curvature = jnp.sum(dual**2 @ column_weights) + quadratic
         return jnp.clip(slope / jnp.where(curvature > 0, curvature, 1), 0, limit)
 
     def enclose(self, logits: list, target: list) -> Any:
-        """Loss of one column in balls."""
+        """Loss of one column in balls.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+        """
         return enclosures.squared_error(logits, target, [1] * len(target))
 
     def enclose_conjugate(self, dual: list, target: list) -> Any:
-        """Conjugate of one column as a ball."""
+        """Conjugate of one column as a ball.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+        """
         return enclosures.squared_error_conjugate(dual, target, [1] * len(target))
 
 
@@ -131,8 +178,13 @@ class RescaledSquaredError(AbstractLoss):
     def conjugate(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$, $+\infty$ where a weight is not
-        positive."""
+        r"""$\tfrac12\sum_j u_j^2/(1 + (k-1)q_j) + M q^\top u$.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample; $+\infty$ where a weight is not positive.
+        """
         weights, wanted = self._rescaled(targets)
         convex = weights > 0
         terms = 0.5 * dual**2 / jnp.where(convex, weights, 1) + wanted * dual
@@ -157,7 +209,13 @@ class RescaledSquaredError(AbstractLoss):
     def value_error(
         self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """A few eps of the loss, and of the targets M q where logits come close to them."""
+        """A few eps of the loss, and of the targets M q where logits come close to them.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         weights, wanted = self._rescaled(targets)
         moved = jnp.sum(jnp.abs(weights * (logits - wanted) * wanted), axis=0)
         terms = 2 * jnp.abs(self(logits, targets)) + moved
@@ -166,7 +224,13 @@ class RescaledSquaredError(AbstractLoss):
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """A few eps of its terms."""
+        """A few eps of its terms.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         weights, wanted = self._rescaled(targets)
         terms = jnp.sum(dual**2 / jnp.abs(weights) + jnp.abs(wanted * dual), axis=0)
         return (len(targets) + 8) * unit_roundoff(dual.dtype) * terms
@@ -177,16 +241,34 @@ class RescaledSquaredError(AbstractLoss):
         targets: Float[Array, "K C"],
         column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        """The mean of the residuals, weighted row by row."""
+        """The mean of the residuals, weighted row by row.
+
+        Returns
+        -------
+        Float[Array, " K"]
+            The only minimiser where the loss is convex.
+        """
         weights, wanted = self._rescaled(targets)
         return (weights * (wanted - logits)) @ column_weights / (weights @ column_weights)
 
     def enclose(self, logits: list, target: list) -> Any:
-        """Loss of one column in balls."""
+        """Loss of one column in balls.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+        """
         return enclosures.squared_error(logits, *self._exactly(target))
 
     def enclose_conjugate(self, dual: list, target: list) -> Any:
-        """Conjugate of one column as a ball."""
+        r"""Conjugate of one column as a ball.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value, $+\infty$ outside the domain.
+        """
         return enclosures.squared_error_conjugate(dual, *self._exactly(target))
 
     def _exactly(self, target: list) -> tuple[list, list]:

@@ -86,7 +86,13 @@ class Activated(AbstractMap):
         self.parameter = None if value is None else jnp.asarray(value)
 
     def fitted(self, num_columns: int, dtype) -> Activated:
-        """With its parameter in the dtype of the problem."""
+        """With its parameter in the dtype of the problem.
+
+        Returns
+        -------
+        Activated
+            With its parameters checked and in that dtype.
+        """
         if self.parameter is None or self.parameter.dtype == dtype:
             return self
         return Activated(self.activation, jnp.asarray(self.parameter, dtype))
@@ -110,7 +116,20 @@ class Activated(AbstractMap):
     def layers(
         self, weights: Weights, features: Float[Array, "d C"]
     ) -> tuple[Float[Array, "_ C"], ...]:
-        """What enters every factor, W_1 first: H, σ(W_1 H) and so on."""
+        """What enters every factor, W_1 first: H, σ(W_1 H) and so on.
+
+        Parameters
+        ----------
+        weights
+            (W_M, …, W_1).
+        features
+            H (d, C).
+
+        Returns
+        -------
+        tuple[Float[Array, "_ C"], ...]
+            M matrices.
+        """
         entering = [features]
         for W in reversed(weights[1:]):
             entering.append(self.act(W @ entering[-1]))
@@ -119,14 +138,39 @@ class Activated(AbstractMap):
     def preactivations(
         self, weights: Weights, features: Float[Array, "d C"]
     ) -> tuple[Float[Array, "_ C"], ...]:
-        """What enters every activation, W_1 H first."""
+        """What enters every activation, W_1 H first.
+
+        Parameters
+        ----------
+        weights
+            (W_M, …, W_1).
+        features
+            H (d, C).
+
+        Returns
+        -------
+        tuple[Float[Array, "_ C"], ...]
+            M − 1 matrices.
+        """
         entering = self.layers(weights, features)
         return tuple(W @ H for W, H in zip(reversed(weights[1:]), entering, strict=False))
 
     def logits(self, weights: Weights, features: Float[Array, "d C"]) -> Float[Array, "K C"]:
-        """The last factor times what enters it."""
+        """The last factor times what enters it.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            The logits.
+        """
         return weights[0] @ self.layers(weights, features)[-1]
 
     def head(self, weights: Weights, features: Float[Array, "d C"]):
-        """The last factor, and what enters it."""
+        """The last factor, and what enters it.
+
+        Returns
+        -------
+        tuple[Float[Array, "K d"], Float[Array, "d C"]]
+            Whose product is the logits.
+        """
         return weights[0], self.layers(weights, features)[-1]

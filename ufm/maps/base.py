@@ -32,12 +32,43 @@ class AbstractMap(AbstractNamed):
         return False
 
     def fitted(self, num_columns: int, dtype) -> AbstractMap:
-        """The map for a problem of so many columns; `ValueError` where its parts do not fit."""
+        """The map for a problem of so many columns.
+
+        Parameters
+        ----------
+        num_columns
+            C.
+        dtype
+            Of the problem.
+
+        Returns
+        -------
+        AbstractMap
+            With its parameters checked and in that dtype.
+
+        Raises
+        ------
+        ValueError
+            Where its parts do not fit.
+        """
         return self
 
     @abstractmethod
     def logits(self, weights: Weights, features: Float[Array, "d C"]) -> Float[Array, "K C"]:
-        """Z without the bias. Runs inside `jit`."""
+        """Z without the bias. Runs inside `jit`.
+
+        Parameters
+        ----------
+        weights
+            (W_M, …, W_1).
+        features
+            H (d, C).
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            The logits.
+        """
 
     def of_sizes(self, sizes: Float[Array, "K C"]) -> Float[Array, "K C"]:
         """Of a linear map, the logits from the product with the absolute values of the map's
@@ -55,7 +86,20 @@ class AbstractMap(AbstractNamed):
     def head(
         self, weights: Weights, features: Float[Array, "d C"]
     ) -> tuple[Float[Array, "K d"], Float[Array, "d C"]]:
-        """The last linear layer and what enters it: what metrics call classifier and features."""
+        """The last linear layer and what enters it: what metrics call classifier and features.
+
+        Parameters
+        ----------
+        weights
+            (W_M, …, W_1).
+        features
+            H (d, C).
+
+        Returns
+        -------
+        tuple[Float[Array, "K d"], Float[Array, "d C"]]
+            Whose product is the logits.
+        """
         return product_of(weights), features
 
 

@@ -17,5 +17,11 @@ class Product(AbstractMap):
     identity: ClassVar[bool] = True
 
     def logits(self, weights: Weights, features: Float[Array, "d C"]) -> Float[Array, "K C"]:
-        """The product, that of the weights first: K <= C makes that the cheap order."""
+        """The product, that of the weights first: K <= C makes that the cheap order.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            The logits.
+        """
         return product_of(weights) @ features

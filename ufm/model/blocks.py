@@ -94,7 +94,20 @@ class Blocks(eqx.Module):
             yield self.bias
 
     def apply(self, function: Callable[[Block, Array], Array], values: Params) -> Params:
-        """A function of every block and its value, or its coordinates."""
+        """A function of every block and its value, or its coordinates.
+
+        Parameters
+        ----------
+        function
+            From a block and an array to an array.
+        values
+            One array for each block, in the places of `Params`.
+
+        Returns
+        -------
+        Params
+            What the function gives, in the same places.
+        """
         bias = (
             None if self.bias is None or values.bias is None else function(self.bias, values.bias)
         )

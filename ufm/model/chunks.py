@@ -32,8 +32,24 @@ class Chunk(NamedTuple):
 
 
 def over_chunks(problem: Problem, params: Params, body, carry):
-    """Fold `body(chunk, carry)` over all columns, `problem.chunk` at a time. Runs inside `jit`.
+    """Fold a body over all columns, `problem.chunk` at a time. Runs inside `jit`.
 
+    Parameters
+    ----------
+    problem, params
+        A plain problem, and the point at which logits are made.
+    body
+        From a `Chunk` and a carry to the next carry.
+    carry
+        The first.
+
+    Returns
+    -------
+    tree
+        The last carry.
+
+    Notes
+    -----
     The last chunk reaches back over columns that were met before rather than past the end; `new` is
     0 on those.
     """

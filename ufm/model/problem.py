@@ -495,7 +495,22 @@ def _checked_widths(widths) -> tuple[int, ...]:
 
 
 def require_factors(name: str, weights, depth: int) -> None:
-    """A tuple or list of M factors."""
+    """A tuple or list of M factors.
+
+    Parameters
+    ----------
+    name
+        For the message.
+    weights
+        What the user gave.
+    depth
+        M.
+
+    Raises
+    ------
+    ValueError
+        For another kind or number.
+    """
     several = isinstance(weights, tuple | list)
     wanted = f"`{name}` must hold the M = {depth} factors (W_M, …, W_1)"
     require(several, wanted, Shown(weights))
@@ -503,7 +518,27 @@ def require_factors(name: str, weights, depth: int) -> None:
 
 
 def checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
-    """A finite array of this shape, in the problem's dtype."""
+    """A finite array of this shape, in the problem's dtype.
+
+    Parameters
+    ----------
+    name
+        For the message.
+    value
+        What the user gave.
+    shape, dtype
+        Which it must have.
+
+    Returns
+    -------
+    Array
+        Itself where it is one already.
+
+    Raises
+    ------
+    ValueError
+        For another shape or dtype, and for numbers that are not finite.
+    """
     require_finite(name, value, shape=shape)
     require_dtype(name, value, dtype)
     made = isinstance(value, jax.Array) and value.dtype == dtype and not value.weak_type

@@ -26,7 +26,24 @@ from ufm.model.problem import Problem, checked_array, require_factors
 def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
     """`params` as arrays of the problem's dtype.
 
-    `ValueError` naming the first part whose shape, dtype, values or signs do not fit.
+    Parameters
+    ----------
+    problem
+        Gives shapes, dtype and domains.
+    params
+        A point of the user's.
+    name
+        Of the argument, for messages.
+
+    Returns
+    -------
+    Params
+        Itself where nothing had to be changed.
+
+    Raises
+    ------
+    ValueError
+        Naming the first part whose shape, dtype, values or signs do not fit.
     """
     given, dtype = _parts(problem, params, name), problem.dtype
     parts = [checked_array(part, value, shape, dtype) for part, value, shape in given]

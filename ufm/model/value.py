@@ -68,6 +68,18 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
         of_bias = 2 * unit * jnp.abs(params.bias)
 
     def of_columns(features, logits, targets):
+        """What rounding can amount to in the loss of columns.
+
+        Parameters
+        ----------
+        features, logits, targets
+            (d, C), (K, C) and (K, C).
+
+        Returns
+        -------
+        Array
+            (C,), >= 0.
+        """
         losses, dual = loss_and_dual(problem.loss, logits, targets)
         sizes = jnp.abs(dual)
         # by so many roundings of rows_k columns_c, and of |b_k|, is z_kc off: no array of its own
