@@ -33,10 +33,22 @@ class Agreement:
         self._half = 0.5 * np.einsum("ij,ij->i", self._means, self._means)
 
     def update(self, features, labels) -> None:
-        """Take a batch in; arguments and errors as for `Stream.update`.
+        """Take a batch in.
 
-        Samples of classes that are left out do not count. Classes whose scores are equal are all
-        the largest: a sample agrees where any class is the largest of both.
+        Parameters
+        ----------
+        features, labels
+            As for `Stream.update`. Samples of classes that are left out do not count.
+
+        Raises
+        ------
+        ValueError
+            As `Stream.update` does.
+
+        Notes
+        -----
+        Classes whose scores are equal are all the largest: a sample agrees where any class is the
+        largest of both.
         """
         d = self._means.shape[1]
         rows, index = checked_batch(features, labels, len(self._kept), d)

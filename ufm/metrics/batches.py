@@ -13,7 +13,25 @@ _LARGEST = 1e100
 
 
 def checked_batch(features, labels, num_classes: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features as rows (C, d), not copied, and their classes (C,); `ValueError` by name."""
+    """Features as rows, not copied, and their classes.
+
+    Parameters
+    ----------
+    features, labels
+        (d, C) and (C,), of a user.
+    num_classes, dim
+        V and d.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
+        (C, d) and (C,).
+
+    Raises
+    ------
+    ValueError
+        For other shapes, classes out of range, and features that are not finite or beyond 1e100.
+    """
     columns = np.asarray(require_real("features", features, ndim=2))
     C = columns.shape[1]
     words = f"`features` must have shape (d, C) with d = {dim}"
@@ -32,7 +50,25 @@ def checked_batch(features, labels, num_classes: int, dim: int) -> tuple[np.ndar
 
 
 def checked_classifier(classifier, num_classes: int, dim: int) -> np.ndarray:
-    """A classifier (V, d) in float64; `ValueError` by name."""
+    """A classifier in float64.
+
+    Parameters
+    ----------
+    classifier
+        (V, d), of a user.
+    num_classes, dim
+        V and d.
+
+    Returns
+    -------
+    np.ndarray
+        (V, d).
+
+    Raises
+    ------
+    ValueError
+        For another shape, and for numbers that are not finite or too large.
+    """
     shape = (num_classes, dim)
     W = np.asarray(require_real("classifier", classifier, ndim=2), np.float64)
     require(W.shape == shape, f"`classifier` must have shape (V, d) = {shape}", W.shape)

@@ -22,16 +22,34 @@ def nc3_self_duality(
     centre: bool = False,
     ratios=None,
 ) -> Float[Array, ""]:
-    r"""Distance of the classifier to the class means, $\big\|W/\|W\|_F - A\bar H^\top/\|A\bar
-    H^\top\|_F\big\|_F$.
+    r"""Distance of the classifier to the class means.
 
-    `features`, `labels`, `num_classes` as for `class_means`. `classifier` (K, d): the product W_M …
-    W_1. `centre`: take the global mean off the class means first, for a model with bias. `ratios`
-    (K,): A = diag(ratios), the predicted ratio of row k of W to the mean of class k, up to one
-    common factor; all equal unless given, which is the theory for balanced classes. Returns NaN
-    where W or the means are zero. It is blind to overall scale.
+    $\big\|W/\|W\|_F - A\bar H^\top/\|A\bar H^\top\|_F\big\|_F$.
 
-    Raises `ValueError` as `class_means` does, and for a classifier or ratios of the wrong shape.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+    classifier
+        (K, d), the product W_M … W_1.
+    centre
+        Take the global mean off the class means first, for a model with bias.
+    ratios
+        (K,): A = diag(ratios), the predicted ratio of row k of W to the mean of class k, up to one
+        common factor; all equal unless given, which is the theory for balanced classes.
+
+    Returns
+    -------
+    Float[Array, ""]
+        Blind to overall scale; NaN where W or the means are zero.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does, and for a classifier or ratios of the wrong shape.
+
+    Notes
+    -----
     Source: Papyan, Han & Donoho 2020 (centred); the metrics of Dang et al. 2023 (not centred, and
     with ratios when imbalanced).
     """
@@ -48,16 +66,31 @@ def nc3_self_duality(
 def nc3_product(
     features, labels, classifier, *, target, num_classes: int | None = None, centre: bool = False
 ) -> Float[Array, ""]:
-    r"""Distance of the logits of the class means to a shape, $\big\|W\bar H/\|W\bar H\|_F -
-    T/\|T\|_F\big\|_F$.
+    r"""Distance of the logits of the class means to a shape.
 
-    Arguments as for `nc3_self_duality`. `target` (K, K): the shape T up to scale, such as
-    `centring_matrix(K)` (with `centre`, for a model with bias), the identity (balanced, no bias) or
-    a diagonal (imbalanced, no bias). Returns NaN where W H̄ or the target is zero. It is blind to
-    overall scale.
+    $\big\|W\bar H/\|W\bar H\|_F - T/\|T\|_F\big\|_F$.
 
-    Raises `ValueError` as `nc3_self_duality` does, and for a target that is not (K, K). Source: the
-    metrics of Dang et al. 2023.
+    Parameters
+    ----------
+    features, labels, classifier, num_classes, centre
+        As for `nc3_self_duality`.
+    target
+        (K, K), the shape T up to scale, such as `centring_matrix(K)` (with `centre`, for a model
+        with bias), the identity (balanced, no bias) or a diagonal (imbalanced, no bias).
+
+    Returns
+    -------
+    Float[Array, ""]
+        Blind to overall scale; NaN where W H̄ or the target is zero.
+
+    Raises
+    ------
+    ValueError
+        As `nc3_self_duality` does, and for a target that is not (K, K).
+
+    Notes
+    -----
+    Source: the metrics of Dang et al. 2023.
     """
     require_flag("centre", centre)
     m, W, _ = last_layer(features, labels, classifier, num_classes=num_classes)
@@ -67,16 +100,33 @@ def nc3_product(
 def nc4_agreement(
     features, labels, classifier, bias=None, *, num_classes: int | None = None, tolerance=0.0
 ) -> Float[Array, ""]:
-    r"""The fraction of samples for which $\arg\max_k (W h + b)_k$ is the class of the nearest class
-    mean.
+    r"""The share of samples that the classifier and the nearest class mean put in one class.
 
-    `features`, `labels`, `num_classes` as for `class_means`; the labels define the means, and their
-    masses weigh the columns. `classifier` (K, d), `bias` (K,) or None. `tolerance`: logits closer
-    than this times their spread over all samples count as tied, and so do squared distances to
-    class means; a sample agrees when any class is both among its largest logits and among its
-    nearest means. At 0 only exact ties are ties.
+    $\arg\max_k (W h + b)_k = \arg\min_k \|h - \bar h_k\|$.
 
-    Raises `ValueError` as `class_means` does, and for a classifier or bias of the wrong shape.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`; the labels define the means, and their masses weigh the columns.
+    classifier, bias
+        (K, d), and (K,) or None.
+    tolerance
+        Logits closer than this times their spread over all samples count as tied, and so do squared
+        distances to class means; a sample agrees when any class is both among its largest logits
+        and among its nearest means. At 0 only exact ties are ties.
+
+    Returns
+    -------
+    Float[Array, ""]
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does, and for a classifier or bias of the wrong shape.
+
+    Notes
+    -----
     Source: Papyan, Han & Donoho 2020.
     """
     require_nonnegative("tolerance", tolerance, shape=())
@@ -85,7 +135,23 @@ def nc4_agreement(
 
 
 def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
-    """`nc4_agreement` of computed moments and checked arrays."""
+    """`nc4_agreement` of computed moments and checked arrays.
+
+    Parameters
+    ----------
+    m
+        Moments of the features.
+    W, bias
+        (K, d), and (K,) or None.
+    tolerance
+        As for `nc4_agreement`.
+
+    Returns
+    -------
+    Float[Array, ""]
+        In [0, 1], without a derivative: a share of samples is constant but for jumps. NaN where
+        logits or distances are not finite.
+    """
     # a share of samples, constant but for jumps
     m, W, bias = lax.stop_gradient((m, W, bias))
     logits = W / unit(W) @ m.features
@@ -105,10 +171,26 @@ def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
 def last_layer(
     features, labels, classifier, bias=None, *, num_classes: int | None = None, floor=0.0
 ):
-    """Moments, classifier (K, d) and bias (K,) or None of arrays from a user, as wide as the
-    widest.
+    """Moments, classifier and bias of arrays from a user, as wide as the widest.
 
-    `ValueError` as `class_means` and for a classifier or bias of the wrong shape.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+    classifier, bias
+        (K, d), and (K,) or None.
+    floor
+        A length that counts as zero whatever the size of the features.
+
+    Returns
+    -------
+    tuple
+        `Moments`, (K, d), and (K,) or None.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does, and for a classifier or bias of the wrong shape.
     """
     features, W, b = at_one_width(
         as_floats("features", features, ndim=2),

@@ -93,7 +93,22 @@ class Moments(eqx.Module):
 def moments(features, labels, *, num_classes: int | None = None, floor=0.0) -> Moments:
     """The moments of arrays from a user.
 
-    `floor` is a length that counts as zero whatever the size of the features.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+    floor
+        A length that counts as zero whatever the size of the features.
+
+    Returns
+    -------
+    Moments
+        In units in which nothing over- or underflows.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does.
     """
     features, index, masses, K = checked_columns(features, labels, num_classes)
     return moments_of(features, index, masses, K, jnp.asarray(floor, features.dtype))
@@ -101,7 +116,22 @@ def moments(features, labels, *, num_classes: int | None = None, floor=0.0) -> M
 
 @eqx.filter_jit
 def moments_of(features, index, masses, num_classes: int, floor) -> Moments:
-    """The moments of checked arrays."""
+    """The moments of checked arrays.
+
+    Parameters
+    ----------
+    features, index, masses
+        (d, C), the class of each column (C,), and its mass (C,).
+    num_classes
+        K.
+    floor
+        A length that counts as zero.
+
+    Returns
+    -------
+    Moments
+        In units in which nothing over- or underflows.
+    """
     scale = unit(features)
     features, masses = features / scale, masses / unit(masses)
     counts = jax.ops.segment_sum(masses, index, num_classes)
@@ -127,15 +157,31 @@ def moments_of(features, index, masses, num_classes: int, floor) -> Moments:
 def class_means(features, labels, *, num_classes: int | None = None) -> Float[Array, "d K"]:
     r"""The mean feature of each class, $\bar h_k = \sum_{c\in k} m_c h_c / \sum_{c\in k} m_c$.
 
-    `features` (d, C): one column per sample, or per group of samples that share a feature.
-    `labels`: `Labels`, whose class is the largest entry of each target and whose masses count the
-    samples of a column, or integers (C,) in [0, K), each one sample; then `num_classes` K is
-    required. These arguments are the same for every function of features and labels here. Half
-    precision is widened to the default float, and the answer is in that.
+    Parameters
+    ----------
+    features
+        (d, C), one column per sample, or per group of samples that share a feature.
+    labels
+        `Labels`, whose class is the largest entry of each target and whose masses count the samples
+        of a column, or integers (C,) in [0, K), each one sample.
+    num_classes
+        K, required with integers. These arguments are the same for every function of features and
+        labels here.
 
-    Raises `ValueError` for shapes that disagree, labels out of range, a class with no sample, and
-    float64 arrays while JAX has float64 switched off. Traced labels are not checked; a class with
-    no sample then has a NaN mean.
+    Returns
+    -------
+    Float[Array, "d K"]
+        Half precision is widened to the default float, and the answer is in that.
+
+    Raises
+    ------
+    ValueError
+        For shapes that disagree, labels out of range, a class with no sample, and float64 arrays
+        while JAX has float64 switched off.
+
+    Notes
+    -----
+    Traced labels are not checked; a class with no sample then has a NaN mean.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.means * m.scale
@@ -146,8 +192,24 @@ def global_mean(features, labels, *, num_classes: int | None = None) -> Float[Ar
 
     With imbalanced classes not the mean of the class means.
 
-    Arguments and errors as for `class_means`. Source: the metrics of Dang et al. 2023, whose code
-    uses the sample mean there too.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+
+    Returns
+    -------
+    Float[Array, " d"]
+        $h_G$.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does.
+
+    Notes
+    -----
+    Source: the metrics of Dang et al. 2023, whose code uses the sample mean there too.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.grand * m.scale
@@ -158,8 +220,20 @@ def within_class_cov(features, labels, *, num_classes: int | None = None) -> Flo
 
     Every sample weighs the same.
 
-    Arguments and errors as for `class_means`. Exactly zero for collapsed labels, one column per
-    class.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+
+    Returns
+    -------
+    Float[Array, "d d"]
+        Exactly zero for collapsed labels, one column per class.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.squared((m.deviations * m.masses[None, :]) @ m.deviations.T / jnp.sum(m.counts))
@@ -170,8 +244,20 @@ def between_class_cov(features, labels, *, num_classes: int | None = None) -> Fl
 
     Every class weighs the same, around the sample mean.
 
-    Arguments and errors as for `class_means`. For imbalanced classes $\Sigma_W + \Sigma_B$ is
-    therefore not the total covariance.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+
+    Returns
+    -------
+    Float[Array, "d d"]
+        For imbalanced classes $\Sigma_W + \Sigma_B$ is therefore not the total covariance.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does.
     """
     m = moments(features, labels, num_classes=num_classes)
     return m.squared(m.centred @ m.centred.T / m.num_classes)
@@ -180,10 +266,24 @@ def between_class_cov(features, labels, *, num_classes: int | None = None) -> Fl
 def class_gram(
     features, labels, *, num_classes: int | None = None, centre: bool = False
 ) -> Float[Array, "K K"]:
-    r"""$\bar H^\top \bar H$ of the class means, or with `centre` of the class means less the global
-    mean.
+    r"""$\bar H^\top \bar H$ of the class means.
 
-    Arguments and errors as for `class_means`.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+    centre
+        Take the global mean off the class means first.
+
+    Returns
+    -------
+    Float[Array, "K K"]
+        Symmetric.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does.
     """
     require_flag("centre", centre)
     m = moments(features, labels, num_classes=num_classes)
@@ -191,7 +291,23 @@ def class_gram(
 
 
 def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, Array, Array, int]:
-    """Features, class of each column, its mass, and K; `ValueError` as `class_means` promises."""
+    """Features, class of each column, its mass, and K.
+
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+
+    Returns
+    -------
+    tuple[Array, Array, Array, int]
+        (d, C), (C,), (C,) and K.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` promises.
+    """
     features = as_floats("features", features, ndim=2)
     C = features.shape[1]
     if isinstance(labels, AbstractLabels):

@@ -57,7 +57,15 @@ class LogSum:
     sum: float = 0.0
 
     def add(self, top: float, total: float) -> None:
-        """Take in `total` times exp(`top`)."""
+        """Take in `total` times exp(`top`).
+
+        Parameters
+        ----------
+        top
+            The logarithm of the largest term.
+        total
+            The sum of the terms over that one.
+        """
         largest = max(self.top, top)
         if largest == -np.inf:
             return
@@ -98,9 +106,24 @@ class Pairs:
 
 
 def pairs_of(vectors: np.ndarray, variances: np.ndarray, floor: float, *, tile=_TILE) -> Pairs:
-    """All pairs of the rows of `vectors` (V, d), of which none is zero, in O(V d) memory.
+    """All pairs of the rows of a matrix, in O(V d) memory.
 
-    `variances` (V,); `floor`: vectors no further apart than this coincide.
+    Parameters
+    ----------
+    vectors
+        (V, d). One at zero has no direction, but it has distances.
+    variances
+        (V,), within each class.
+    floor
+        Vectors no further apart than this coincide.
+    tile
+        Rows of one block; blocks are joined in order, so that the sums are the same however many
+        threads there are.
+
+    Returns
+    -------
+    Pairs
+        Of every two distinct rows.
     """
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     # a vector at the centre has no direction, but it has distances

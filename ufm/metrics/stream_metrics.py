@@ -97,7 +97,24 @@ class StreamMetrics:
 
 
 def measured(counts, means, squares, *, classifier, by_samples, left_out) -> StreamMetrics:
-    """The metrics of classes kept, from their counts (V,), means (V, d), sums of squares (V,)."""
+    """The metrics of the classes that are kept.
+
+    Parameters
+    ----------
+    counts, means, squares
+        (V,), (V, d) and sums of squared deviations (V,).
+    classifier
+        (V, d), or None.
+    by_samples
+        Whether the global mean weighs classes by counts.
+    left_out
+        How many classes were seen too rarely, and how many never.
+
+    Returns
+    -------
+    StreamMetrics
+        NaN for what the classes do not determine.
+    """
     d = means.shape[1]
     total = float(counts.sum())
     grand = means.T @ (counts / total) if by_samples else means.mean(axis=0)

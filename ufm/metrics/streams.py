@@ -51,9 +51,18 @@ class Stream:
     def update(self, features, labels) -> None:
         """Take a batch in.
 
-        `features` (d, C), real numbers, and their classes `labels` (C,), whole numbers in [0, V).
-        Raises `ValueError` for other shapes, classes out of range, and features that are not finite
-        or beyond 1e100; then nothing is taken in.
+        Parameters
+        ----------
+        features
+            (d, C), real numbers.
+        labels
+            Their classes (C,), whole numbers in [0, V).
+
+        Raises
+        ------
+        ValueError
+            For other shapes, classes out of range, and features that are not finite or beyond
+            1e100; then nothing is taken in.
         """
         rows, index = checked_batch(features, labels, self.num_classes, self.dim)
         for block in blocks(len(rows), _AT_ONCE // self.dim):
@@ -87,17 +96,31 @@ class Stream:
         return classes
 
     def finish(self, classifier=None, *, least: int = 2, global_mean="classes") -> StreamMetrics:
-        r"""All metrics of what was seen.
+        """All metrics of what was seen.
 
         Those of `ufm.metrics` on the samples of the classes that are kept, in O(V d) memory.
 
-        `classifier` (V, d): for NC3, else NaN. `least`: classes with fewer samples are left out, of
-        the global mean too, and counted; a class seen once has variance 0 and says nothing of NC1.
-        `global_mean`: "classes", the mean of the class means kept (Wu & Papyan 2024), or "samples",
-        weighed by counts, as everywhere else in `ufm.metrics`. With Zipf counts they are far apart.
+        Parameters
+        ----------
+        classifier
+            (V, d), for NC3, else NaN.
+        least
+            Classes with fewer samples are left out, of the global mean too, and counted; a class
+            seen once has variance 0 and says nothing of NC1.
+        global_mean
+            "classes", the mean of the class means kept (Wu & Papyan 2024), or "samples", weighed by
+            counts, as everywhere else in `ufm.metrics`. With Zipf counts they are far apart.
 
-        Raises `ValueError` where fewer than two classes are left, and for a classifier that is not
-        (V, d) or not finite.
+        Returns
+        -------
+        StreamMetrics
+            On the host, in float64.
+
+        Raises
+        ------
+        ValueError
+            Where fewer than two classes are left, and for a classifier that is not (V, d) or not
+            finite.
         """
         classes = self.kept(least)
         require_choice("global_mean", global_mean, ("classes", "samples"))
@@ -117,10 +140,24 @@ class Stream:
     def agreement(self, classifier, bias=None, *, least: int = 2) -> Agreement:
         r"""A second pass, for NC4: `update` it with the same batches.
 
-        The share of samples for which $\arg\max_v (W h + b)_v = \arg\min_v \|h - \mu_v\|$, over
-        classes with `least` samples and their samples. `classifier` (V, d), `bias` (V,) or None.
+        The share of samples for which $\arg\max_v (W h + b)_v = \arg\min_v \|h - \mu_v\|$.
 
-        Raises `ValueError` as `finish` does, and for a bias of the wrong shape.
+        Parameters
+        ----------
+        classifier, bias
+            (V, d), and (V,) or None.
+        least
+            Classes with fewer samples are left out, and their samples.
+
+        Returns
+        -------
+        Agreement
+            With nothing counted yet.
+
+        Raises
+        ------
+        ValueError
+            As `finish` does, and for a bias of the wrong shape.
         """
         classes = self.kept(least)
         rows = checked_classifier(classifier, *self.means.shape)[classes]

@@ -82,7 +82,25 @@ class Metrics(eqx.Module):
 
 
 def measure(solution: Solution, *, tolerance=None, rcond=None) -> Metrics:
-    """All metrics of a solution: those of `measure_params` at its problem and its params."""
+    """All metrics of a solution: those of `measure_params` at its problem and its params.
+
+    Parameters
+    ----------
+    solution
+        From `minimise`, `search` or `fit_features`.
+    tolerance, rcond
+        As for `measure_params`.
+
+    Returns
+    -------
+    Metrics
+        Arrays; runs inside no `jit`, as a solution is looked at on the host.
+
+    Raises
+    ------
+    ValueError
+        For what is no solution, and as `measure_params` does.
+    """
     require_instance("solution", solution, Solution)
     return measure_params(solution.problem, solution.params, tolerance=tolerance, rcond=rcond)
 
@@ -92,15 +110,32 @@ def measure_params(problem: Problem, params: Params, *, tolerance=None, rcond=No
 
     Runs inside `jit` and `vmap`, so a flow can observe it.
 
-    `tolerance`: what counts as zero, the root of machine epsilon unless given. Features or a factor
-    are at zero when their share of the decay is: $\sqrt{\lambda}\,\|\cdot\| \le$ `tolerance`
-    $\sqrt{2f}$ with f the objective, which bounds every such share. Where λ = 0, or f is beyond the
-    largest number, only rounding counts. The same tolerance makes ties of `nc4_agreement`. `rcond`:
-    that of `nc1_pinv`.
+    Parameters
+    ----------
+    problem, params
+        The point, and the problem that it is one of.
+    tolerance
+        What counts as zero, the root of machine epsilon unless given. Features or a factor are at
+        zero when their share of the decay is: $\sqrt{\lambda}\,\|\cdot\| \le$ `tolerance`
+        $\sqrt{2f}$ with f the objective, which bounds every such share. Where λ = 0, or f is beyond
+        the largest number, only rounding counts. The same tolerance makes ties of `nc4_agreement`.
+    rcond
+        That of `nc1_pinv`.
 
-    Returns `Metrics`. Raises `ValueError` for a negative tolerance and for params that do not fit
-    the problem. Exactly at a collapse threshold a minimiser stops at about the cube root of its own
-    tolerance from zero: such a point is not flagged, and its metrics are noise.
+    Returns
+    -------
+    Metrics
+        NaN where features or a factor are at zero and a metric has no value.
+
+    Raises
+    ------
+    ValueError
+        For a negative tolerance and for params that do not fit the problem.
+
+    Notes
+    -----
+    Exactly at a collapse threshold a minimiser stops at about the cube root of its own tolerance
+    from zero: such a point is not flagged, and its metrics are noise.
     """
     require_instance("problem", problem, Problem)
     require_shapes(problem, params)
@@ -127,13 +162,30 @@ def measure_features(
 ) -> Metrics:
     """All metrics of the last layer of any network.
 
-    `features` (d, C), `labels`, `num_classes` as for `class_means`; `classifier` (K, d); `bias`
-    (K,) or None. `rcond` as for `nc1_pinv`. `feature_floor`, `classifier_floor`: a class mean, or a
-    row of the classifier, no longer than this counts as zero; rounding noise always does.
-    `tolerance`: that of `nc4_agreement`.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+    classifier, bias
+        (K, d), and (K,) or None.
+    rcond
+        As for `nc1_pinv`.
+    feature_floor, classifier_floor
+        A class mean, or a row of the classifier, no longer than this counts as zero; rounding noise
+        always does.
+    tolerance
+        That of `nc4_agreement`.
 
-    Returns `Metrics`. Raises `ValueError` as `class_means` does, for a classifier or bias of the
-    wrong shape, and for negative tolerances.
+    Returns
+    -------
+    Metrics
+        Those of the last layer.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does, for a classifier or bias of the wrong shape, and for negative
+        tolerances.
     """
     for name, value in (
         ("feature_floor", feature_floor),

@@ -17,16 +17,33 @@ from ufm.metrics.moments import Moments, moments
 def nc1_pinv(features, labels, *, num_classes: int | None = None, rcond=None) -> Float[Array, ""]:
     r"""$\tfrac1K \mathrm{tr}(\Sigma_W \Sigma_B^+)$, the NC1 that most papers plot.
 
-    `features`, `labels`, `num_classes` as for `class_means`. `rcond`: eigenvalues of $\Sigma_B$ up
-    to `rcond` times the largest count as zero in the pseudo-inverse; d times machine epsilon unless
-    given, which is SciPy's default and what the code of Dang et al. 2023 uses; that of Hong & Ling
-    uses 1e-10. Returns NaN where the class means coincide. Computed from singular values of the
-    class means, so that the null direction of $\Sigma_B$ (the means, weighted by their counts, sum
-    to zero) stays far below any `rcond`.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+    rcond
+        Eigenvalues of $\Sigma_B$ up to `rcond` times the largest count as zero in the
+        pseudo-inverse; d times machine epsilon unless given, which is SciPy's default and what the
+        code of Dang et al. 2023 uses; that of Hong & Ling uses 1e-10.
 
-    Raises `ValueError` as `class_means` does, and for a negative `rcond`. Source: Papyan, Han &
-    Donoho 2020, with the covariances of `within_class_cov` and `between_class_cov`. It says nothing
-    of variability outside the span of the class means; see `nc1_trace_ratio`.
+    Returns
+    -------
+    Float[Array, ""]
+        NaN where the class means coincide.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does, and for a negative `rcond`.
+
+    Notes
+    -----
+    Computed from singular values of the class means, so that the null direction of $\Sigma_B$ (the
+    means, weighted by their counts, sum to zero) stays far below any `rcond`. It says nothing of
+    variability outside the span of the class means; see `nc1_trace_ratio`.
+
+    Source: Papyan, Han & Donoho 2020, with the covariances of `within_class_cov` and
+    `between_class_cov`.
     """
     if rcond is not None:
         require_nonnegative("rcond", rcond, shape=())
@@ -34,11 +51,27 @@ def nc1_pinv(features, labels, *, num_classes: int | None = None, rcond=None) ->
 
 
 def nc1_trace_ratio(features, labels, *, num_classes: int | None = None) -> Float[Array, ""]:
-    r"""$\mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B$, the variant for which theorems about flows
-    and perturbations hold.
+    r"""$\mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B$.
 
-    Arguments and errors as for `class_means`. Returns NaN where the class means coincide.
+    The variant for which theorems about flows and perturbations hold.
 
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
+
+    Returns
+    -------
+    Float[Array, ""]
+        NaN where the class means coincide.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does.
+
+    Notes
+    -----
     Source: Tirer, Huang & Niles-Weed 2023, equation (3).
     """
     return nc1_trace_ratio_of(moments(features, labels, num_classes=num_classes))
@@ -47,11 +80,26 @@ def nc1_trace_ratio(features, labels, *, num_classes: int | None = None) -> Floa
 def cdnv(features, labels, *, num_classes: int | None = None) -> Float[Array, ""]:
     r"""Class-distance normalised variance.
 
-    The mean over pairs $k \ne l$ of $(v_k + v_l) / (2\|\bar h_k - \bar h_l\|^2)$.
+    The mean over pairs $k \ne l$ of $(v_k + v_l) / (2\|\bar h_k - \bar h_l\|^2)$, with $v_k$ the
+    mean squared deviation within class k.
 
-    $v_k$ is the mean squared deviation within class k. Arguments and errors as for `class_means`.
-    Returns NaN where any two class means coincide, as they do for two collapsed minority classes.
+    Parameters
+    ----------
+    features, labels, num_classes
+        As for `class_means`.
 
+    Returns
+    -------
+    Float[Array, ""]
+        NaN where any two class means coincide, as they do for two collapsed minority classes.
+
+    Raises
+    ------
+    ValueError
+        As `class_means` does.
+
+    Notes
+    -----
     Source: Galanti, György & Hutter 2021.
     """
     return cdnv_of(moments(features, labels, num_classes=num_classes))

@@ -28,13 +28,27 @@ from ufm.optima.inversion import Floats
 
 
 def strength(num_classes: int, *, multiplier, decay) -> Floats:
-    r"""$s = \mu/a = \mu(K-1)/(K m^2)$ of a simplex ETF whose rows have length m = `multiplier`, at
-    decay μ = `decay`.
+    r"""$s = \mu/a = \mu(K-1)/(K m^2)$ of a simplex ETF. Arrays broadcast.
 
-    For a `Problem` μ is `lambda_H` times the total mass of its labels (1 for `ufm.mixup`). Arrays
-    broadcast.
+    Parameters
+    ----------
+    num_classes
+        K >= 2.
+    multiplier
+        m > 0, the length of the rows of the classifier.
+    decay
+        μ > 0. For a `Problem` it is `lambda_H` times the total mass of its labels (1 for
+        `ufm.mixup`).
 
-    Raises `ValueError` for K < 2 and arguments that are not positive.
+    Returns
+    -------
+    Floats
+        s > 0, of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        For K < 2 and arguments that are not positive.
     """
     K = require_whole("num_classes", num_classes, least=2)
     require_positive("multiplier", multiplier)
@@ -88,7 +102,25 @@ class Channel:
 
     @classmethod
     def solved(cls, K: int, lam: Floats, s: Floats) -> Channel:
-        """`channel` of checked numbers; there may be no λ."""
+        """`channel` of checked numbers; there may be no λ.
+
+        Parameters
+        ----------
+        K
+            Number of classes.
+        lam, s
+            λ in [0, 1] and s > 0, of shapes that broadcast.
+
+        Returns
+        -------
+        Channel
+            To a few roundings.
+
+        Notes
+        -----
+        u <= λ/s, so t <= 1/(K s), and the gaps at that t bound t from below; K t − u_i − u_j is
+        increasing and concave in t (u is convex), so Newton's method ascends from there.
+        """
         lam, s = (np.array(part) for part in np.broadcast_arrays(lam, s))
         loads = lam / s, (1 - lam) / s
         # u <= λ/s, so t <= 1/(K s), and the gaps at that t bound t from below; K t − u_i − u_j is
@@ -161,11 +193,18 @@ class Channel:
         )
 
     def features(self, first, second) -> Floats:
-        r"""$h = (u_i w_i + u_j w_j)/a$ for classifier rows $w_i, w_j$ (d,) of equal length.
+        """$h = (u_i w_i + u_j w_j)/a$.
 
-        The shape of λ, then d.
+        Parameters
+        ----------
+        first, second
+            Classifier rows $w_i, w_j$ (d,), two of a simplex ETF; their length m gives $a =
+            m^2K/(K-1)$.
 
-        The rows must be two of a simplex ETF; their length m gives $a = m^2K/(K-1)$.
+        Returns
+        -------
+        Floats
+            The shape of λ, then d.
         """
         first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
         a = 0.5 * (first @ first + second @ second) * self.num_classes / (self.num_classes - 1)
@@ -177,14 +216,28 @@ def channel(num_classes: int, lam, *, strength) -> Channel:
 
     The three equations at the top of this module.
 
-    `num_classes`: K >= 2. `lam`: λ in [0, 1], `strength`: s > 0 (see `strength`), any shapes that
-    broadcast. At λ = 1 it is the pure class of `same_class_gap`, and at λ = 1/2 both gaps are
-    equal. For K = 2 there is no other class: t only fixes the gauge $z_i + z_j = 0$. Relative error
-    of gaps and t of a few roundings for all λ and s; λ within rounding of 1 is better passed as 1 −
-    λ, swapped.
+    Parameters
+    ----------
+    num_classes
+        K >= 2. For K = 2 there is no other class: t only fixes the gauge $z_i + z_j = 0$.
+    lam
+        λ in [0, 1]. Within rounding of 1 it is better passed as 1 − λ, swapped.
+    strength
+        s > 0 (see `strength`), of a shape that broadcasts with λ.
 
-    Returns a `Channel`. Raises `ValueError` for K < 2, λ outside [0, 1] and s <= 0.
+    Returns
+    -------
+    Channel
+        Relative error of gaps and t of a few roundings for all λ and s. At λ = 1 it is the pure
+        class of `same_class_gap`, and at λ = 1/2 both gaps are equal.
 
+    Raises
+    ------
+    ValueError
+        For K < 2, λ outside [0, 1] and s <= 0.
+
+    Notes
+    -----
     Source: derived here; Fisher, Meng & Papyan 2024 derive the optimal features for a simplex ETF.
     Does not hold for a classifier that is not a simplex ETF (see `ufm.solvers.fit_features`), nor
     with a bias that is not constant over classes.

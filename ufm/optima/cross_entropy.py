@@ -13,9 +13,21 @@ from ufm.optima.facts import Facts
 
 
 def etf_scale(num_classes: int, strength: float, *, smoothing: float = 0.0) -> float:
-    r"""$a = \log(1/(s/K + c) - K + 1)_+$ with $c = \sqrt{n\lambda_W\lambda_H}$ = `strength`.
+    r"""$a = \log(1/(s/K + c) - K + 1)_+$; the optimal logits are $a(I - J/K)$.
 
-    The optimal logits are $a(I - J/K)$.
+    Parameters
+    ----------
+    num_classes
+        K.
+    strength
+        $c = \sqrt{n\lambda_W\lambda_H}$.
+    smoothing
+        s, of the labels.
+
+    Returns
+    -------
+    float
+        a >= 0, without cancellation near the threshold K c = 1 − s.
     """
     floor = smoothing / num_classes + strength
     # 1/floor − K, without cancellation near the threshold K c = 1 − s
@@ -26,6 +38,22 @@ def etf_value(scale: float, num_classes: int, strength: float, *, smoothing: flo
     r"""$\log(1 + (K-1)e^{-a}) + (s/K + c)(K-1)a$.
 
     The objective at logits $a(I - J/K)$ with balanced factors, optimal a or not.
+
+    Parameters
+    ----------
+    scale
+        a >= 0.
+    num_classes
+        K.
+    strength
+        $c = \sqrt{n\lambda_W\lambda_H}$.
+    smoothing
+        s, of the labels.
+
+    Returns
+    -------
+    float
+        The value.
     """
     K = num_classes
     return float(np.log1p((K - 1) * np.exp(-scale)) + (smoothing / K + strength) * (K - 1) * scale)
@@ -73,8 +101,20 @@ def zero_strength(class_counts, *, bias: str | None = None) -> float:
 
 
 def gradient_norm(targets: np.ndarray, masses: np.ndarray, probabilities: np.ndarray) -> float:
-    """N times the spectral norm of the gradient at Z = 0, for targets (K, K) and masses (K,) of the
-    classes."""
+    r"""N times the spectral norm of the gradient at Z = 0.
+
+    Parameters
+    ----------
+    targets, masses
+        Of the classes, (K, K) and (K,).
+    probabilities
+        (K,), those at Z = 0.
+
+    Returns
+    -------
+    float
+        Beyond $N\sqrt{\lambda_W\lambda_H}$ the optimum is not zero.
+    """
     return float(np.linalg.norm((probabilities[:, None] - targets) * np.sqrt(masses), 2))
 
 

@@ -252,7 +252,20 @@ class _Setting:
         return self.Lambda * self.n ** (1 / (self.depth + 1))
 
     def scale_problem(self, kind: str, size: int) -> ScaleProblem:
-        """The scalar problem of a block among K classes."""
+        """The scalar problem of a block among K classes.
+
+        Parameters
+        ----------
+        kind
+            "simplex", "circle" or "single".
+        size
+            Classes of the block.
+
+        Returns
+        -------
+        ScaleProblem
+            In the scale of the block's logits.
+        """
         row = template(kind, size)[0]
         gaps = np.append(row[0] - row[1:], np.ones(self.K - size))
         singular = {
@@ -269,7 +282,20 @@ class _Setting:
         )
 
     def block(self, kind: str, size: int) -> Block | None:
-        """The block at its best nonzero stationary scale, None where there is none."""
+        """The block at its best nonzero stationary scale.
+
+        Parameters
+        ----------
+        kind
+            "simplex", "circle", "single" or "zero".
+        size
+            Classes of the block.
+
+        Returns
+        -------
+        Block | None
+            None where there is no such scale.
+        """
         if kind == "zero":
             return Block(kind, size, 0.0, (), size / self.K * float(np.log(self.K)), 0.0, 0.0)
         scale = self.scale_problem(kind, size)
@@ -281,7 +307,20 @@ class _Setting:
         )
 
     def candidate(self, name: str, parts) -> DeepCandidate | None:
-        """The direct sum of blocks, None where a block has no scale or the widths no room."""
+        """The direct sum of blocks.
+
+        Parameters
+        ----------
+        name
+            Of the candidate.
+        parts
+            Pairs of kind and size.
+
+        Returns
+        -------
+        DeepCandidate | None
+            None where a block has no scale or the widths no room.
+        """
         solved = {part: self.block(*part) for part in set(parts)}
         blocks = [solved[part] for part in parts]
         if any(block is None for block in blocks):

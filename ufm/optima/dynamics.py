@@ -58,10 +58,30 @@ def imbalance(initial, ts, *, decay) -> Floats:
 
     Any loss of the logits, any depth, any bias.
 
-    $\Delta = W_{m+1}^\top W_{m+1} - W_m W_m^\top$, or $W_1^\top W_1 - H\,\mathrm{diag}(m) H^\top$,
-    `initial` (d, d) at time 0. `ts` (T,) and `decay` λ >= 0 in one normalisation, either. Returns
-    (T, d, d). With learning rates $\eta$ per factor the law holds for $W^\top W/\eta_W -
-    HH^\top/\eta_H$ and $\lambda = \eta_W\lambda_W = \eta_H\lambda_H$.
+    Parameters
+    ----------
+    initial
+        (d, d), at time 0: $\Delta = W_{m+1}^\top W_{m+1} - W_m W_m^\top$, or $W_1^\top W_1 -
+        H\,\mathrm{diag}(m) H^\top$.
+    ts
+        (T,), in the normalisation of `decay`, whichever that is.
+    decay
+        λ >= 0.
+
+    Returns
+    -------
+    Floats
+        (T, d, d).
+
+    Raises
+    ------
+    ValueError
+        For a negative decay, and for numbers that are not finite.
+
+    Notes
+    -----
+    With learning rates $\eta$ per factor the law holds for $W^\top W/\eta_W - HH^\top/\eta_H$ and
+    $\lambda = \eta_W\lambda_W = \eta_H\lambda_H$.
 
     Holds when both factors decay at the same rate; not for $\eta_W\lambda_W \ne \eta_H\lambda_H$,
     nor with an anchor, nor for discrete gradient descent.
@@ -79,11 +99,33 @@ def imbalance(initial, ts, *, decay) -> Floats:
 def saxe_mode(ts, *, target, start, decay=0.0) -> Floats:
     r"""Singular value of the logits along a balanced direction, one layer.
 
-    $\dot u = 2u(s - \lambda - u)$.
+    $\dot u = 2u(s - \lambda - u)$, $u(t) = a\,/\,(1 + (a/u_0 - 1)e^{-2at})$ with $a = s - \lambda$
+    of any sign.
 
-    $u(t) = a\,/\,(1 + (a/u_0 - 1)e^{-2at})$ with $a = s - \lambda$ of any sign. `ts` (T,) in sum
-    time; `target` s >= 0, `start` u_0 >= 0, `decay` λ >= 0 on both factors, in the sum
-    normalisation. Returns (T,). Source: Saxe, McClelland & Ganguli 2014 (λ = 0).
+    Parameters
+    ----------
+    ts
+        (T,), in sum time.
+    target
+        s >= 0.
+    start
+        u_0 >= 0.
+    decay
+        λ >= 0 on both factors, in the sum normalisation.
+
+    Returns
+    -------
+    Floats
+        (T,).
+
+    Raises
+    ------
+    ValueError
+        For a negative target, start or decay.
+
+    Notes
+    -----
+    Source: Saxe, McClelland & Ganguli 2014 (λ = 0).
     """
     _check_mode(target, start, decay)
     ts, a = _times(ts), target - decay
@@ -99,11 +141,33 @@ def saxe_mode_unbalanced(ts, *, target, start, imbalance) -> Floats:
 
     $\dot u = (s-u)\sqrt{4u^2+k^2}$.
 
-    $k = a^2 - b^2$ (`imbalance`) is conserved. $p = (a+b)^2$ obeys a Riccati equation with the
-    fixed points $p_\pm = 2s \pm Q$, $Q = \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto
-    e^{-Qt}$, and $u = (p - k^2/p)/4$. `ts` (T,) in sum time; `target` s >= 0; `start` u_0, which
-    may be negative unless k = 0. Returns (T,). Source: Saxe, McClelland & Ganguli 2014, in explicit
-    form; k = 0 gives `saxe_mode`.
+    Parameters
+    ----------
+    ts
+        (T,), in sum time.
+    target
+        s >= 0.
+    start
+        u_0, which may be negative unless k = 0.
+    imbalance
+        $k = a^2 - b^2$, which is conserved.
+
+    Returns
+    -------
+    Floats
+        (T,), to full relative precision from tiny starts; k = 0 gives `saxe_mode`.
+
+    Raises
+    ------
+    ValueError
+        For a negative target, a negative start at k = 0, and numbers that are not finite.
+
+    Notes
+    -----
+    $p = (a+b)^2$ obeys a Riccati equation with the fixed points $p_\pm = 2s \pm Q$, $Q =
+    \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto e^{-Qt}$, and $u = (p - k^2/p)/4$.
+
+    Source: Saxe, McClelland & Ganguli 2014, in explicit form.
     """
     require_nonnegative("target", target, shape=())
     require_finite("start", start, shape=())
@@ -131,10 +195,33 @@ def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
 
     $\dot u = (M+1)\,[u^{2M/(M+1)}(s-u) - \lambda u]$.
 
-    `ts` (T,) in sum time; `target` s > 0, `start` u_0 >= 0, `depth` M the number of weight factors
-    (M + 1 with the features), `decay` λ >= 0 on all factors, in the sum normalisation. Returns
-    (T,), from quadrature of dt/du inverted to rounding; M = 1 is `saxe_mode`. Source: derived;
-    without decay the balanced deep linear networks of Saxe, McClelland & Ganguli 2014.
+    Parameters
+    ----------
+    ts
+        (T,), in sum time.
+    target
+        s > 0.
+    start
+        u_0 >= 0.
+    depth
+        M, the number of weight factors (M + 1 with the features).
+    decay
+        λ >= 0 on all factors, in the sum normalisation.
+
+    Returns
+    -------
+    Floats
+        (T,), from quadrature of dt/du inverted to rounding; M = 1 is `saxe_mode`.
+
+    Raises
+    ------
+    ValueError
+        For a target that is not positive, a negative start or decay, and a depth below 1.
+
+    Notes
+    -----
+    Source: derived; without decay the balanced deep linear networks of Saxe, McClelland & Ganguli
+    2014.
     """
     _check_mode(target, start, decay)
     require_positive("target", target)
@@ -147,10 +234,29 @@ def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floa
 
     Squared error, balanced classes, bias at 1/K, no decay.
 
+    Parameters
+    ----------
+    classifier, class_means
+        (K, d) and (d, K), at time 0.
+    ts
+        (T,), in sum time.
+    samples_per_class
+        n.
+
+    Returns
+    -------
+    tuple[Floats, Floats]
+        W (T, K, d) and the class means (T, d, K).
+
+    Raises
+    ------
+    ValueError
+        For shapes that are not transposed, and numbers that are not finite.
+
+    Notes
+    -----
     $PW \pm \sqrt n\,P\bar H^\top$ grow and decay as $e^{\pm\sqrt n t}$ with $P = I - \mathbf
-    1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the mean of all features stand still. `classifier`
-    (K, d) and `class_means` (d, K) at time 0, `ts` (T,) in sum time, `samples_per_class` n. Returns
-    W (T, K, d) and the class means (T, d, K).
+    1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the mean of all features stand still.
 
     First order in the size ε of the start: the relative error is $O(\varepsilon^2 e^{2\sqrt n t})$.
     Source: Mixon, Parshall & Pi 2020 (cited by content).
@@ -178,10 +284,31 @@ def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
 
     Squared error, balanced classes, no decay.
 
+    Parameters
+    ----------
+    initial
+        (K, K), W Wᵀ at time 0.
+    ts
+        (T,), in sum time.
+    samples_per_class
+        n.
+
+    Returns
+    -------
+    Floats
+        (T, K, K); the limit is $\sqrt n$ times the projector on the range of S(0).
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is not symmetric, or has an eigenvalue below 0, as W Wᵀ has none.
+
+    Notes
+    -----
     $\dot S = 2\sqrt n\,S - 2S^2$: the eigenvectors of S stand still and the eigenvalues are
-    logistic, $\sqrt n/(1 + (\sqrt n/s_0 - 1)e^{-2\sqrt n t})$. `initial` (K, K) is W Wᵀ at time 0,
-    `ts` (T,) in sum time, `samples_per_class` n. Returns (T, K, K); the limit is $\sqrt n$ times
-    the projector on the range of S(0). Source: Mixon, Parshall & Pi 2020 (cited by content).
+    logistic, $\sqrt n/(1 + (\sqrt n/s_0 - 1)e^{-2\sqrt n t})$.
+
+    Source: Mixon, Parshall & Pi 2020 (cited by content).
     """
     require_positive("samples_per_class", samples_per_class, shape=())
     require_finite("initial", initial, ndim=2)
@@ -202,14 +329,35 @@ def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
 
 
 def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
-    r"""Singular values of $\Sigma_W^{-1/2}\bar M$ in the renormalised flow of squared error on the
-    central path, no decay.
+    r"""Singular values of $\Sigma_W^{-1/2}\bar M$ in the renormalised flow on the central path.
 
-    $\dot\omega = \omega/(n(C+\omega^2)^2)$, that is $n[C^2\ln\omega + C\omega^2 + \omega^4/4] = t +
-    \text{const}$. `start` (C − 1,) positive: all singular values of the centred class means after
-    whitening, their number fixing C. `ts` (T,) is the time of the *mean* loss, the library's;
-    `samples_per_class` n. Returns (T, C − 1). Source: Han, Papyan & Donoho 2022; the constants are
-    derived. Needs a within-class covariance of full rank and d >= C − 1.
+    Squared error, no decay: $\dot\omega = \omega/(n(C+\omega^2)^2)$, that is $n[C^2\ln\omega +
+    C\omega^2 + \omega^4/4] = t + \text{const}$.
+
+    Parameters
+    ----------
+    start
+        (C − 1,), positive: all singular values of the centred class means after whitening, their
+        number fixing C.
+    ts
+        (T,), the time of the *mean* loss, the library's.
+    samples_per_class
+        n.
+
+    Returns
+    -------
+    Floats
+        (T, C − 1).
+
+    Raises
+    ------
+    ValueError
+        For a start or n that is not positive.
+
+    Notes
+    -----
+    Needs a within-class covariance of full rank and d >= C − 1. Source: Han, Papyan & Donoho 2022;
+    the constants are derived.
     """
     require_positive("start", start)
     require_positive("samples_per_class", samples_per_class, shape=())
@@ -237,17 +385,43 @@ def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
 
 
 def cross_entropy_gap(ts, *, start, num_classes, samples_per_class, depth=1, decay=0.0) -> Floats:
-    r"""The margin ξ between the logit of the class and the others, on the symmetric configuration
-    $Z = \xi\,(P \otimes \mathbf 1_n^\top)$.
+    r"""The margin ξ between the logit of the class and the others, from a symmetric start.
 
+    On the symmetric configuration $Z = \xi\,(P \otimes \mathbf 1_n^\top)$.
+
+    Parameters
+    ----------
+    ts
+        (T,), in sum time.
+    start
+        ξ_0 >= 0.
+    num_classes
+        K.
+    samples_per_class
+        n.
+    depth
+        M weight factors.
+    decay
+        λ >= 0 on all factors, in the sum normalisation.
+
+    Returns
+    -------
+    Floats
+        (T,).
+
+    Raises
+    ------
+    ValueError
+        For K < 2, a negative start or decay, n <= 0 and a depth below 1.
+
+    Notes
+    -----
     Balanced factors whose logits are $Z$ stay on that manifold, and $u = \sqrt n\,\xi$ obeys $\dot
     u = (M+1)[u^{2M/(M+1)}\sqrt n K/(K-1+e^\xi) - \lambda u]$. For one layer without decay this is
     the exponential-integral law $(K-1)\ln\xi + \mathrm{Ei}(\xi) = 2\sqrt n K t + \text{const}$;
     with decay λ it relaxes to $\xi^* = \ln(\sqrt n K/\lambda - (K-1))$.
 
-    `ts` (T,) in sum time, `start` ξ_0 >= 0, `num_classes` K, `samples_per_class` n, `depth` M
-    weight factors, `decay` λ >= 0 on all factors, in the sum normalisation. Returns (T,). Source:
-    derived; for one layer the symmetric case of Ji et al. 2021.
+    Source: derived; for one layer the symmetric case of Ji et al. 2021.
     """
     _check_mode(0.0, start, decay)
     depth = require_whole("depth", depth)
@@ -270,11 +444,32 @@ def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
 
     $\dot\xi = aK/(e^\xi + K - 1)$.
 
+    Parameters
+    ----------
+    ts
+        (T,), in the time of the sum loss.
+    num_classes
+        K.
+    squared_scale
+        a > 0: $WW^\top = aP$.
+    start
+        ξ_0, of a feature whose logits agree on all wrong classes.
+
+    Returns
+    -------
+    Floats
+        (T,).
+
+    Raises
+    ------
+    ValueError
+        For K < 2, a scale that is not positive and a start that is not finite.
+
+    Notes
+    -----
     $e^\xi + (K-1)\xi = aKt + \text{const}$, that is $\xi = \tfrac{c}{K-1} -
     W_0\!\big(\tfrac{e^{c/(K-1)}}{K-1}\big)$ with $c = aKt + e^{\xi_0} + (K-1)\xi_0$ and the Lambert
-    function $W_0$. `squared_scale` a > 0: $WW^\top = aP$. `ts` (T,) in the time of the sum loss;
-    `num_classes` K; `start` ξ_0, of a feature whose logits agree on all wrong classes. Returns
-    (T,). Source: derived.
+    function $W_0$. Source: derived.
     """
     require_whole("num_classes", num_classes, least=2)
     require_positive("squared_scale", squared_scale, shape=())

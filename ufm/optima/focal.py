@@ -56,9 +56,27 @@ class FocalThresholds:
 
 
 def focal_scale(num_classes: int, strength: float, *, gamma: float) -> FocalScale:
-    r"""Every stationary scale for $\sqrt{n\lambda_W\lambda_H}$ = `strength` > 0, to rounding.
+    r"""Every stationary scale, to rounding.
 
-    Raises `ValueError` for K < 2, a strength that is not positive or a negative γ.
+    Parameters
+    ----------
+    num_classes
+        K >= 2.
+    strength
+        $\sqrt{n\lambda_W\lambda_H}$ > 0.
+    gamma
+        γ >= 0, of the focal loss.
+
+    Returns
+    -------
+    FocalScale
+        The optimal scale and its value, both nonzero stationary scales where there are any, and
+        whether zero ties with the larger.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, a strength that is not positive or a negative γ.
     """
     _require(num_classes, gamma)
     require_positive("strength", strength, shape=())

@@ -152,7 +152,22 @@ def balanced(facts: Facts, purpose: str = "") -> Hypothesis:
 
 
 def room(facts: Facts, rank: int, words: str | None = None) -> Hypothesis:
-    """Widths that the optimum fits in."""
+    """Widths that the optimum fits in.
+
+    Parameters
+    ----------
+    facts
+        Of the problem.
+    rank
+        Which every width must reach.
+    words
+        What it needs, instead of the usual sentence.
+
+    Returns
+    -------
+    Hypothesis
+        Whether it holds, and what the problem has.
+    """
     holds, got = min(facts.widths) >= rank, f"d={facts.feature_dim}, K={facts.K}"
     return Hypothesis("width", holds, words or f"d >= {rank}, the rank of the convex optimum", got)
 

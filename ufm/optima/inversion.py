@@ -29,11 +29,27 @@ def invert_increasing(
 ) -> Floats:
     """x with `function(x) = values`, entry by entry.
 
-    Newton's method, halving the bracket [`low`, `high`] wherever that is not faster.
+    Newton's method, halving the bracket wherever that is not faster.
 
+    Parameters
+    ----------
+    function, slope
+        An increasing function of arrays, and its derivative.
+    values
+        What it is to reach.
+    low, high
+        A bracket, broadcast to the shape of `values`.
+
+    Returns
+    -------
+    Floats
+        Of the shape of `values`, until no entry moves by more than rounding.
+
+    Notes
+    -----
     A step is Newton's when it stays inside the bracket and is at most half as long as the one
     before (far out on an exponential Newton's steps have constant length); else the bracket is
-    halved. It ends when no entry moves by more than rounding.
+    halved.
     """
     low, high = (np.array(np.broadcast_to(edge, values.shape), dtype=float) for edge in (low, high))
     x, last = 0.5 * (low + high), high - low

@@ -111,12 +111,29 @@ def mixup_optimum(
 
     Cross-entropy, one layer, no bias, d >= K − 1.
 
-    Arguments as for `ufm.mixup` and a `Problem` with its labels, whose masses sum to one; `nodes`
-    of the quadrature in λ.
+    Parameters
+    ----------
+    num_classes, alpha
+        As for `ufm.mixup`.
+    lambda_W, lambda_H
+        λ > 0 of a `Problem` with its labels, whose masses sum to one.
+    nodes
+        Of the quadrature in λ.
 
-    Returns a `MixupOptimum`. Raises `ValueError` for K < 2, a negative alpha, and λ that are not
-    positive. Source: derived here; Fisher, Meng & Papyan 2024 assume a simplex ETF. See
-    `solve_mixture` for other laws of λ. Does not hold for imbalanced classes.
+    Returns
+    -------
+    MixupOptimum
+        Zero beyond the threshold.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, a negative alpha, and λ that are not positive.
+
+    Notes
+    -----
+    Source: derived here; Fisher, Meng & Papyan 2024 assume a simplex ETF. See `solve_mixture` for
+    other laws of λ. Does not hold for imbalanced classes.
     """
     num_classes = require_whole("num_classes", num_classes, least=2)
     nodes = require_nodes(nodes)
@@ -135,16 +152,38 @@ def mixup_optimum(
 def solve_mixture(
     num_classes: int, lam, weights, *, same_weight: float, lambda_W: float, decay: float
 ) -> MixupOptimum:
-    r"""The global optimum where every pair of classes shares one law of λ, symmetric under λ ↔ 1 −
-    λ, and all pure classes weigh the same.
+    r"""The global optimum where every pair of classes shares one law of λ.
 
-    `lam`, `weights` (R,): nodes and their weights summed over all pairs; `same_weight`: weight of
-    all pure classes together; the weights and it sum to one. `decay`: μ, `lambda_H` times the total
-    mass. Solves $s^2\,\mathbb E\|z\|^2 = (K-1)\lambda_W\mu$ for s; the left side increases from 0
-    to $\mathbb E\|q\|^2 - 1/K$, so beyond `zero_decay` only W = 0 is left.
+    Symmetric under λ ↔ 1 − λ, and all pure classes weigh the same.
 
-    Returns a `MixupOptimum`. Raises `ValueError` for λ outside [0, 1], negative weights or a sum
-    other than one, and decay that is not positive.
+    Parameters
+    ----------
+    num_classes
+        K >= 2.
+    lam, weights
+        (R,), nodes and their weights summed over all pairs.
+    same_weight
+        Weight of all pure classes together; the weights and it sum to one.
+    lambda_W
+        > 0, of the classifier.
+    decay
+        μ > 0, `lambda_H` times the total mass.
+
+    Returns
+    -------
+    MixupOptimum
+        Its strength is infinite where only W = 0 is left.
+
+    Raises
+    ------
+    ValueError
+        For λ outside [0, 1], negative weights or a sum other than one, and decay that is not
+        positive.
+
+    Notes
+    -----
+    Solves $s^2\,\mathbb E\|z\|^2 = (K-1)\lambda_W\mu$ for s; the left side increases from 0 to
+    $\mathbb E\|q\|^2 - 1/K$, so beyond `zero_decay` only W = 0 is left.
     """
     require_whole("num_classes", num_classes, least=2)
     require_positive("lambda_W", lambda_W, shape=())
@@ -210,13 +249,30 @@ def mixup_threshold(num_classes: int, alpha: float) -> float:
 def mixup_quadrature_error(
     num_classes: int, alpha: float, *, nodes: int, lambda_W: float, lambda_H: float
 ) -> dict[str, float]:
-    r"""What the quadrature in λ costs.
+    """What the quadrature in λ costs.
 
-    Relative change of `value` and `multiplier` of the optimum from `nodes` to four times as many.
+    Parameters
+    ----------
+    num_classes, alpha, lambda_W, lambda_H
+        As for `mixup_optimum`.
+    nodes
+        Of the rule that is judged.
 
+    Returns
+    -------
+    dict[str, float]
+        Relative change of `value` and `multiplier` of the optimum from `nodes` to four times as
+        many. NaN for the multiplier where the optimum is zero.
+
+    Raises
+    ------
+    ValueError
+        As `mixup_optimum` does, and for more nodes than can be had four times.
+
+    Notes
+    -----
     The optimal residual as a function of λ has layers of width about s at 0 and 1, which the rule
-    must resolve; there the convergence is algebraic until the layers are resolved. Arguments as for
-    `mixup_optimum`. NaN for the multiplier where the optimum is zero.
+    must resolve; there the convergence is algebraic until the layers are resolved.
     """
     nodes = require_nodes(nodes, most=MOST_NODES // 4)
     coarse, fine = (
@@ -232,15 +288,32 @@ def mixup_quadrature_error(
 def squared_error_mixup_spectrum(
     num_classes: int, alpha: float, *, lambda_W: float, lambda_H: float
 ) -> tuple[float, float]:
-    r"""Eigenvalues of $WW^\top$ at the optimum of balanced mixup with squared error, no bias, d >=
-    K: on the contrasts, and on **1**.
+    r"""Eigenvalues of $WW^\top$ at the optimum of balanced mixup with squared error.
 
-    $\sqrt{\mu/\lambda_W}\,(\sqrt{e} - \sqrt{\lambda_W\mu})_+$ with $e = \rho/K$ (K − 1 times) and
-    $e = 1/K$ (once), the eigenvalues of $\mathbb E[qq^\top]$; so the classifier is no simplex ETF,
-    and mixup shrinks the contrasts only. Features are linear in the label: $h = \lambda h_i +
-    (1-\lambda) h_j$ exactly, for any W.
+    No bias, d >= K: $\sqrt{\mu/\lambda_W}\,(\sqrt{e} - \sqrt{\lambda_W\mu})_+$ with $e = \rho/K$ (K
+    − 1 times) and $e = 1/K$ (once), the eigenvalues of $\mathbb E[qq^\top]$.
 
-    Raises `ValueError` for λ that are not positive. Source: derived here.
+    Parameters
+    ----------
+    num_classes, alpha
+        As for `ufm.mixup`.
+    lambda_W, lambda_H
+        λ > 0; the masses sum to one, so that μ is `lambda_H`.
+
+    Returns
+    -------
+    tuple[float, float]
+        On the contrasts, and on **1**.
+
+    Raises
+    ------
+    ValueError
+        For λ that are not positive.
+
+    Notes
+    -----
+    So the classifier is no simplex ETF, and mixup shrinks the contrasts only. Features are linear
+    in the label: $h = \lambda h_i + (1-\lambda) h_j$ exactly, for any W. Source: derived here.
     """
     num_classes = require_whole("num_classes", num_classes, least=2)
     require_positive("lambda_W", lambda_W, shape=())
@@ -259,13 +332,31 @@ def manifold_mixup_optimum(
 
     Free features $h_k$ for pure classes, $\lambda h_i + (1-\lambda) h_j$ for mixtures.
 
-    The optimal class logits are $\zeta P$, where ζ minimises the convex $\varphi(\zeta) = \mathbb
-    E[\log\textstyle\sum_k e^{\zeta q_k} - \zeta\|q\|^2] + \sqrt{\lambda_W\mu/K}\,(K-1)\,\zeta$, and
-    the features of mixtures lie on the straight segments between those of the classes. The decay of
-    the features is $\tfrac\mu2\cdot\tfrac1K\sum_k\|h_k\|^2$, μ = `lambda_H`.
+    Parameters
+    ----------
+    num_classes, alpha, nodes
+        As for `mixup_optimum`.
+    lambda_W, lambda_H
+        λ > 0. The decay of the features is $\tfrac\mu2\cdot\tfrac1K\sum_k\|h_k\|^2$, μ =
+        `lambda_H`.
 
-    Returns ζ and the value φ(ζ). Raises `ValueError` as `mixup_optimum` does. Source: derived here.
-    Needs d >= K − 1.
+    Returns
+    -------
+    tuple[float, float]
+        ζ and the value φ(ζ); the optimal class logits are $\zeta P$, and the features of mixtures
+        lie on the straight segments between those of the classes.
+
+    Raises
+    ------
+    ValueError
+        As `mixup_optimum` does.
+
+    Notes
+    -----
+    ζ minimises the convex $\varphi(\zeta) = \mathbb E[\log\textstyle\sum_k e^{\zeta q_k} -
+    \zeta\|q\|^2] + \sqrt{\lambda_W\mu/K}\,(K-1)\,\zeta$.
+
+    Source: derived here. Needs d >= K − 1.
     """
     K = require_whole("num_classes", num_classes, least=2)
     nodes = require_nodes(nodes)

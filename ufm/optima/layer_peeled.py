@@ -46,17 +46,36 @@ class MergedMinority:
 def minority_collapse_ratio(
     num_majority: int, num_minority: int, *, weight_energy: float, feature_energy: float
 ) -> float:
-    r"""$R_0$: in the layer-peeled model minority classes share one classifier row and one feature
-    iff $n_A/n_B\ge R_0$.
+    r"""$R_0$, from which on minority classes coincide in the layer-peeled model.
 
-    `num_majority` k_A, `num_minority` k_B >= 2 classes. `weight_energy` E_W, `feature_energy` E_H >
-    0: the bounds on the mean square of classifier rows and class means; only their product matters.
+    They share one classifier row and one feature iff $n_A/n_B\ge R_0$.
+
+    Parameters
+    ----------
+    num_majority, num_minority
+        k_A, k_B >= 2 classes.
+    weight_energy, feature_energy
+        E_W, E_H > 0: the bounds on the mean square of classifier rows and class means; only their
+        product matters.
+
+    Returns
+    -------
+    float
+        Grows exponentially in $\sqrt{E_WE_H}$.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two classes in a group, energies <= 0, or bounds so wide that $R_0$ exceeds
+        1e13.
+
+    Notes
+    -----
     $R_0$ solves $R(1 - p_{own} + p_{other}) = 1$ with the probabilities of a majority sample where
-    minority columns coincide; it grows exponentially in $\sqrt{E_WE_H}$.
+    minority columns coincide.
 
-    Raises `ValueError` for fewer than two classes in a group, energies <= 0, or bounds so wide that
-    $R_0$ exceeds 1e13. Source: derived; Fang, He, Long & Su 2021 show the limit $n_A/n_B\to\infty$.
-    Needs d >= K; with penalties the threshold is another one.
+    Source: derived; Fang, He, Long & Su 2021 show the limit $n_A/n_B\to\infty$. Needs d >= K; with
+    penalties the threshold is another one.
     """
     for name, value in (("weight_energy", weight_energy), ("feature_energy", feature_energy)):
         require_positive(name, value, shape=())
@@ -86,13 +105,29 @@ def minority_collapse_ratio(
 
 
 def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> MergedMinority:
-    r"""The point at which minority classes merge when $n_A/n_B$ = `ratio` >= 1.
+    r"""The point at which minority classes merge. Three unknowns, by Newton's method to rounding.
 
-    Three unknowns, by Newton's method to rounding.
+    Parameters
+    ----------
+    num_majority, num_minority
+        k_A, k_B >= 2 classes.
+    ratio
+        $n_A/n_B$ >= 1.
 
+    Returns
+    -------
+    MergedMinority
+        With the bound τ for which `ratio` is the threshold.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two classes in a group and a ratio below 1.
+
+    Notes
+    -----
     Minimises $k_AR\,\mathrm{CE}_A(a,d) + k_B\,\mathrm{CE}_B(c) + (k_A-1)a + s$, $s =
-    \sqrt{K(k_Bd^2+k_Ac^2)}$; the last two terms are the nuclear norm, and their value is the bound
-    τ for which `ratio` is the threshold.
+    \sqrt{K(k_Bd^2+k_Ac^2)}$; the last two terms are the nuclear norm, and their value is τ.
     """
     k_A, k_B = num_majority, num_minority
     _require_clusters(k_A, k_B)

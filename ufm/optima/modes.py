@@ -27,7 +27,19 @@ class Drive(abc.ABC):
 
     @abc.abstractmethod
     def difference(self, limit: float, delta):
-        """G(limit + δ) − G(limit) without cancellation for small δ."""
+        """G(limit + δ) − G(limit) without cancellation for small δ.
+
+        Parameters
+        ----------
+        limit, delta
+            Logarithms of a factor's singular value: where the mode ends, and how far it is from
+            there.
+
+        Returns
+        -------
+        Floats
+            Of the shape of δ.
+        """
 
     @abc.abstractmethod
     def slope_sign(self, x: float) -> float:
@@ -48,6 +60,13 @@ class SquaredErrorDrive(Drive):
         return self.target - np.exp((self.depth + 1) * x), (self.depth - 1) * x
 
     def difference(self, limit, delta):
+        """The difference of $s e^{(M-1)x} - e^{2Mx}$, term by term.
+
+        Returns
+        -------
+        Floats
+            Of the shape of δ.
+        """
         M = self.depth
         return self.target * np.exp((M - 1) * limit) * np.expm1((M - 1) * delta) - np.exp(
             2 * M * limit
@@ -74,6 +93,13 @@ class CrossEntropyDrive(Drive):
         )
 
     def difference(self, limit, delta):
+        """The difference of a product, as that of its logarithm.
+
+        Returns
+        -------
+        Floats
+            Of the shape of δ.
+        """
         gap = self._gap(limit)
         share = 1 / (1 + (self.K - 1) * np.exp(-gap))
         moved = share * np.expm1(gap * np.expm1((self.depth + 1) * delta))
@@ -84,9 +110,24 @@ class CrossEntropyDrive(Drive):
         return (self.depth - 1) - (self.depth + 1) * gap / (1 + (self.K - 1) * np.exp(-gap))
 
     def free(self, ts: Floats, start: float) -> Floats:
-        r"""ξ(t) without decay, from $\int (K-1+e^\xi)\,\xi^{-p}d\xi = (M+1)\,n^{p/2} K t$, $p =
-        2M/(M+1)$.
+        r"""ξ(t) without decay.
 
+        From $\int (K-1+e^\xi)\,\xi^{-p}d\xi = (M+1)\,n^{p/2} K t$, $p = 2M/(M+1)$.
+
+        Parameters
+        ----------
+        ts
+            (T,), in sum time.
+        start
+            ξ_0 > 0.
+
+        Returns
+        -------
+        Floats
+            (T,).
+
+        Notes
+        -----
         The integral is $K A + \sum_{j\ge1} \xi^{j+1-p}/(j!\,(j+1-p))$ with A = ln ξ for p = 1
         (which makes it (K − 1) ln ξ + Ei(ξ) up to a constant) and $\xi^{1-p}/(1-p)$ else: all terms
         of the series are positive, so it is accurate at every ξ.
@@ -118,7 +159,24 @@ class CrossEntropyDrive(Drive):
 
 
 def relaxed(drive: Drive, ts: Floats, start: float, decay: float) -> Floats:
-    """u(t) from u(0) = `start` under a drive and a decay."""
+    """u(t) under a drive and a decay.
+
+    Parameters
+    ----------
+    drive
+        What pushes the mode.
+    ts
+        (T,), in sum time.
+    start
+        u(0) >= 0.
+    decay
+        λ >= 0 on all factors.
+
+    Returns
+    -------
+    Floats
+        (T,).
+    """
     power = drive.depth + 1
     if start == 0:
         return np.zeros_like(ts)

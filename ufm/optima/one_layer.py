@@ -29,14 +29,35 @@ def product_optimum(
     unique: bool = True,
     ratio: float | None = None,
 ) -> Optimum:
-    """The optimum of a one-layer problem whose class-level product W H̄ (K, K) is given, one column
-    a class.
+    """The optimum of a one-layer problem whose class-level product W H̄ is given.
 
-    `value`: the objective. `bias` (K,): of a problem that has one. `regime`, `source`, `unique`: as
-    in `Optimum`; `loss`: its name. `ratio`: of the squared singular values of W to those of the
-    product; what decay makes it unless given.
+    Parameters
+    ----------
+    facts
+        Of the problem.
+    product
+        (K, K), one column a class.
+    value
+        The objective there.
+    regime, source, unique
+        As in `Optimum`.
+    loss
+        Its name.
+    bias
+        (K,), of a problem that has one.
+    ratio
+        Of the squared singular values of W to those of the product; what decay makes it unless
+        given.
 
-    Raises `NoClosedForm` when the rank of the product exceeds d.
+    Returns
+    -------
+    Optimum
+        With balanced factors.
+
+    Raises
+    ------
+    NoClosedForm
+        When the rank of the product exceeds d.
     """
     K, masses = facts.K, facts.classes.masses
     ratio = float(np.sqrt(facts.lambda_H / facts.lambda_W[0])) if ratio is None else ratio
@@ -63,8 +84,22 @@ def product_optimum(
 
 
 def sizes_of(yardstick: dict, *, logits: float, lambda_H: float) -> dict[str, float]:
-    """Sizes of quantities whose prediction may be zero, from those of a point with factors of
-    natural size."""
+    """Sizes of quantities whose prediction may be zero.
+
+    Parameters
+    ----------
+    yardstick
+        The quantities of a point with factors of natural size.
+    logits
+        The size of logits, which have no natural one under a log loss.
+    lambda_H
+        Decay of the features, for the balance.
+
+    Returns
+    -------
+    dict[str, float]
+        By the names that `compare` knows.
+    """
     factors = yardstick["factor_singular_values"]
     sizes = {
         name: float(np.linalg.norm(yardstick[name]))

@@ -103,8 +103,21 @@ class Spectrum:
         return float(np.dot(self.loss_weight * self.mu, share) / (2 * self.masses.sum()))
 
     def quantities(self, fractions, *, left=None, right=None) -> dict:
-        """Every gauge-free quantity of the balanced point with these fractions, as fields of
-        `Optimum`."""
+        """Every gauge-free quantity of the balanced point with these fractions.
+
+        Parameters
+        ----------
+        fractions
+            (J,), of each direction of the target.
+        left, right
+            (K, J) and (C', J), other singular vectors than the spectrum's, where a tie leaves a
+            choice.
+
+        Returns
+        -------
+        dict
+            Fields of `Optimum`.
+        """
         left = self.left if left is None else left
         right = self.right if right is None else right
         f, M = np.asarray(fractions, dtype=np.float64), self.depth

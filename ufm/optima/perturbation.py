@@ -33,8 +33,25 @@ from ufm.optima.inversion import Floats
 def library_parameters(
     *, num_classes, samples_per_class, lambda_W, lambda_H, beta=None
 ) -> dict[str, float]:
-    """The paper's λ_W, λ_H, β as the arguments `lambda_W`, `lambda_H` and (where given) `beta` of
-    the library's `Problem`."""
+    """The paper's λ_W, λ_H, β as arguments of the library's `Problem`.
+
+    Parameters
+    ----------
+    num_classes, samples_per_class
+        K and n.
+    lambda_W, lambda_H, beta
+        In the paper's normalisation; β may be left out.
+
+    Returns
+    -------
+    dict[str, float]
+        `lambda_W`, `lambda_H` and (where given) `beta`.
+
+    Raises
+    ------
+    ValueError
+        For K < 2, n <= 0, and strengths below 0.
+    """
     N = _samples(num_classes, samples_per_class, lambda_W, lambda_H, beta)
     scaled = {"lambda_W": lambda_W / num_classes, "lambda_H": lambda_H / N}
     return scaled if beta is None else {**scaled, "beta": beta / N}
@@ -43,7 +60,25 @@ def library_parameters(
 def paper_parameters(
     *, num_classes, samples_per_class, lambda_W, lambda_H, beta=None
 ) -> dict[str, float]:
-    """Inverse of `library_parameters`."""
+    """Inverse of `library_parameters`.
+
+    Parameters
+    ----------
+    num_classes, samples_per_class
+        K and n.
+    lambda_W, lambda_H, beta
+        In the library's normalisation; β may be left out.
+
+    Returns
+    -------
+    dict[str, float]
+        `lambda_W`, `lambda_H` and (where given) `beta`, the paper's.
+
+    Raises
+    ------
+    ValueError
+        As `library_parameters` does.
+    """
     N = _samples(num_classes, samples_per_class, lambda_W, lambda_H, beta)
     scaled = {"lambda_W": lambda_W * num_classes, "lambda_H": lambda_H * N}
     return scaled if beta is None else {**scaled, "beta": beta * N}
@@ -52,10 +87,22 @@ def paper_parameters(
 def collapsed_minimiser(frame, *, lambda_W, lambda_H) -> tuple[Floats, Floats]:
     """A minimiser without a pull.
 
-    `frame` (d, K) with orthonormal columns gives the classifier (K, d) and the class means (d, K).
+    Parameters
+    ----------
+    frame
+        (d, K), with orthonormal columns.
+    lambda_W, lambda_H
+        In the paper's normalisation.
 
-    Raises `ValueError` for c >= 1, where all minimisers are zero, and for columns that are not
-    orthonormal.
+    Returns
+    -------
+    tuple[Floats, Floats]
+        The classifier (K, d) and the class means (d, K).
+
+    Raises
+    ------
+    ValueError
+        For c >= 1, where all minimisers are zero, and for columns that are not orthonormal.
     """
     c, r = _strengths(lambda_W, lambda_H)
     require_finite("frame", frame, ndim=2)
@@ -93,13 +140,32 @@ PIECES = (
 
 
 def curvatures(*, num_classes, samples_per_class, feature_dim, lambda_W, lambda_H) -> Gains:
-    r"""Eigenvalues of the Hessian of $Kn\,\mathcal L(H)$ at collapse, $\mathcal L(H) = \min_W f$
-    without a pull: r, λ_H, 4λ_H(1 − c), 0, 0.
+    r"""Eigenvalues of the Hessian of $Kn\,\mathcal L(H)$ at collapse.
 
-    They are the local rates at which the flow $\dot H = -Kn\nabla\mathcal L$ on the central path
-    collapses; in the library's time, that of f itself, divide by Kn. Returns `Gains` over the
-    pieces `PIECES`. Raises `ValueError` for c >= 1 or d < K. Source: derived; the first two pieces
-    underlie Theorem 4.2.
+    With $\mathcal L(H) = \min_W f$ without a pull: r, λ_H, 4λ_H(1 − c), 0, 0.
+
+    Parameters
+    ----------
+    num_classes, samples_per_class, feature_dim
+        K, n and d.
+    lambda_W, lambda_H
+        In the paper's normalisation.
+
+    Returns
+    -------
+    Gains
+        Over the pieces `PIECES`. They are the local rates at which the flow $\dot H = -Kn\nabla
+        \mathcal L$ on the central path collapses; in the library's time, that of f itself, divide
+        by Kn.
+
+    Raises
+    ------
+    ValueError
+        For c >= 1 or d < K.
+
+    Notes
+    -----
+    Source: derived; the first two pieces underlie Theorem 4.2 of Tirer, Huang & Niles-Weed 2023.
     """
     c, r = _strengths(lambda_W, lambda_H)
     K, n, d = _sizes(num_classes, samples_per_class, feature_dim)
@@ -123,9 +189,26 @@ def gains(*, num_classes, samples_per_class, feature_dim, lambda_W, lambda_H, be
 
     $\beta/(\beta + \text{curvature})$ on each piece.
 
-    Returns `Gains` over `PIECES`; the multiplicities add up to dKn. Raises `ValueError` for c >= 1,
-    d < K, β <= 0. Source: derived; Theorem 4.2 of Tirer, Huang & Niles-Weed 2023 to leading order
-    in 1/β.
+    Parameters
+    ----------
+    num_classes, samples_per_class, feature_dim
+        K, n and d.
+    lambda_W, lambda_H, beta
+        In the paper's normalisation, β > 0.
+
+    Returns
+    -------
+    Gains
+        Over `PIECES`; the multiplicities add up to dKn.
+
+    Raises
+    ------
+    ValueError
+        For c >= 1, d < K, β <= 0.
+
+    Notes
+    -----
+    Source: derived; Theorem 4.2 of Tirer, Huang & Niles-Weed 2023 to leading order in 1/β.
     """
     require_positive("beta", beta, shape=())
     bent = curvatures(
@@ -147,9 +230,27 @@ def diagonal_block_gains(
 
     Exact for every β.
 
-    The staircase: 1 (d − K times), (1 + g)/2 (K − 1), g (once), β/(β + λ_H) ((d − K)(n − 1)), β/(β
-    + r) (K(n − 1)), with $g = \beta/(\beta + 4\lambda_H(1-c))$. Raises as `gains`. Source: derived;
-    leading order in Theorem 4.2.
+    Parameters
+    ----------
+    num_classes, samples_per_class, feature_dim
+        K, n and d.
+    lambda_W, lambda_H, beta
+        In the paper's normalisation, β > 0.
+
+    Returns
+    -------
+    Gains
+        The staircase: 1 (d − K times), (1 + g)/2 (K − 1), g (once), β/(β + λ_H) ((d − K)(n − 1)),
+        β/(β + r) (K(n − 1)), with $g = \beta/(\beta + 4\lambda_H(1-c))$.
+
+    Raises
+    ------
+    ValueError
+        As `gains` does.
+
+    Notes
+    -----
+    Source: derived; leading order in Theorem 4.2 of Tirer, Huang & Niles-Weed 2023.
     """
     K, n, d = _sizes(num_classes, samples_per_class, feature_dim)
     inside, outside, g, _, _ = gains(
@@ -178,8 +279,24 @@ def cross_talk(*, lambda_W, lambda_H, beta) -> float:
 
     $(1 - g)/2$ with $g = \beta/(\beta + 4\lambda_H(1-c))$, for every β.
 
-    Increasing, then decreasing in λ_H, largest at c = 2/3. Raises as `gains`. Source: derived;
-    leading order in Theorem 4.2.
+    Parameters
+    ----------
+    lambda_W, lambda_H, beta
+        In the paper's normalisation, β > 0.
+
+    Returns
+    -------
+    float
+        Increasing, then decreasing in λ_H, largest at c = 2/3.
+
+    Raises
+    ------
+    ValueError
+        As `gains` does.
+
+    Notes
+    -----
+    Source: derived; leading order in Theorem 4.2 of Tirer, Huang & Niles-Weed 2023.
     """
     c, _ = _strengths(lambda_W, lambda_H)
     require_positive("beta", beta, shape=())
@@ -192,7 +309,23 @@ def leading_order(*, lambda_W, lambda_H, beta) -> dict[str, float]:
 
     Extreme singular values of $F_{kk}$ and the largest of $F_{kk'}$.
 
-    1, $1 - r/\beta$ and $2\lambda_H(1-c)/\beta$, each up to $O(\beta^{-2})$. Raises as `gains`.
+    Parameters
+    ----------
+    lambda_W, lambda_H, beta
+        In the paper's normalisation, β > 0.
+
+    Returns
+    -------
+    dict[str, float]
+        1, $1 - r/\beta$ and $2\lambda_H(1-c)/\beta$, each up to $O(\beta^{-2})$.
+
+    Raises
+    ------
+    ValueError
+        As `gains` does.
+
+    Notes
+    -----
     Source: Tirer, Huang & Niles-Weed 2023, Theorem 4.2. The smallest one needs r >= λ_H (λ_W <=
     1/λ_H, true for c <= 1) and r >= 4λ_H(1 − c), which is 4c(1 − c) <= 1 and always true.
     """
@@ -208,7 +341,24 @@ def leading_order(*, lambda_W, lambda_H, beta) -> dict[str, float]:
 def scatter_attenuation(*, num_classes, feature_dim, lambda_W, lambda_H, beta) -> float:
     r"""Tr Σ_W of dH over that of isotropic noise dH_0.
 
-    $\tfrac Kd g_{in}^2 + (1 - \tfrac Kd)\,g_{out}^2$. Raises as `gains`.
+    $\tfrac Kd g_{in}^2 + (1 - \tfrac Kd)\,g_{out}^2$.
+
+    Parameters
+    ----------
+    num_classes, feature_dim
+        K and d.
+    lambda_W, lambda_H, beta
+        In the paper's normalisation, β > 0.
+
+    Returns
+    -------
+    float
+        In (0, 1).
+
+    Raises
+    ------
+    ValueError
+        As `gains` does.
     """
     K, _, d = _sizes(num_classes, 1, feature_dim)
     inside, outside = gains(
@@ -227,13 +377,33 @@ def scatter_attenuation(*, num_classes, feature_dim, lambda_W, lambda_H, beta) -
 
 
 def response(classifier, features, targets, *, lambda_W, lambda_H, beta) -> Floats:
-    r"""The matrix F of $\mathrm{vec}(dH) = F\,\mathrm{vec}(dH_0)$ at a nondegenerate minimiser (W,
-    H) of f; columns of H stacked (dN, dN).
+    r"""The matrix F of $\mathrm{vec}(dH) = F\,\mathrm{vec}(dH_0)$ at a nondegenerate minimiser.
 
-    $F = \tfrac{\beta}{Kn}(\nabla_{HH} - \nabla_{HW}\nabla_{WW}^{-1}\nabla_{WH})^{-1}$. `classifier`
-    (K, d), `features` (d, N), `targets` (K, N) balanced; λ and β in the paper's normalisation. For
-    small problems: it inverts a dN × dN matrix. Source: Tirer, Huang & Niles-Weed 2023, Theorem
-    4.1.
+    $F = \tfrac{\beta}{Kn}(\nabla_{HH} - \nabla_{HW}\nabla_{WW}^{-1}\nabla_{WH})^{-1}$, columns of H
+    stacked.
+
+    Parameters
+    ----------
+    classifier, features
+        W (K, d) and H (d, N), the minimiser.
+    targets
+        (K, N), balanced.
+    lambda_W, lambda_H, beta
+        In the paper's normalisation; λ_W and β > 0.
+
+    Returns
+    -------
+    Floats
+        (dN, dN). For small problems: it inverts a matrix of that size.
+
+    Raises
+    ------
+    ValueError
+        For shapes that disagree, and strengths that are not positive (λ_H: negative).
+
+    Notes
+    -----
+    Source: Tirer, Huang & Niles-Weed 2023, Theorem 4.1.
     """
     for name, value in (("classifier", classifier), ("features", features), ("targets", targets)):
         require_finite(name, value, ndim=2)
@@ -265,8 +435,28 @@ def reduced_loss(features, targets, *, lambda_W, lambda_H) -> float:
     $Kn\,\mathcal L(H) = \tfrac{n\lambda_W}{2}\mathrm{Tr}(YGY^\top) + \tfrac{\lambda_H}{2}\|H\|^2$
     with $G = (H^\top H + n\lambda_W I)^{-1}$.
 
-    `features` (d, N), `targets` (K, N) balanced one-hot. Source: derived from Eq. 4 of Tirer, Huang
-    & Niles-Weed 2023.
+    Parameters
+    ----------
+    features
+        H (d, N).
+    targets
+        Y (K, N), balanced one-hot.
+    lambda_W, lambda_H
+        In the paper's normalisation.
+
+    Returns
+    -------
+    float
+        $Kn\,\mathcal L(H)$.
+
+    Raises
+    ------
+    ValueError
+        For shapes that disagree, and strengths out of range.
+
+    Notes
+    -----
+    Source: derived from Eq. 4 of Tirer, Huang & Niles-Weed 2023.
     """
     H, Y = _matrices(features, targets, lambda_W, lambda_H)
     ridge, G = _resolvent(H, Y, lambda_W)
@@ -276,7 +466,20 @@ def reduced_loss(features, targets, *, lambda_W, lambda_H) -> float:
 def reduced_velocity(features, targets, *, lambda_W, lambda_H) -> Floats:
     r"""The flow on the central path, $-Kn\nabla\mathcal L = n\lambda_W HGY^\top YG - \lambda_H H$.
 
-    Otherwise as `reduced_loss`.
+    Parameters
+    ----------
+    features, targets, lambda_W, lambda_H
+        As for `reduced_loss`.
+
+    Returns
+    -------
+    Floats
+        (d, N).
+
+    Raises
+    ------
+    ValueError
+        As `reduced_loss` does.
     """
     H, Y = _matrices(features, targets, lambda_W, lambda_H)
     ridge, G = _resolvent(H, Y, lambda_W)

@@ -126,7 +126,22 @@ class CodeNumbers:
 
 
 def code_numbers(kind: str, size: int, depth: int) -> CodeNumbers:
-    """The code of pairs, of a triangular graph or of a polygon."""
+    """The code of pairs, of a triangular graph or of a polygon.
+
+    Parameters
+    ----------
+    kind
+        "pairs", "triangular", or else a polygon.
+    size
+        Vectors of the code.
+    depth
+        L.
+
+    Returns
+    -------
+    CodeNumbers
+        K, L, q, γ and μ.
+    """
     if kind == "pairs":
         return CodeNumbers(size, depth, size // 2, 0.0, 1.0)
     if kind == "triangular":

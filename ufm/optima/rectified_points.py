@@ -91,7 +91,22 @@ def rectified_point(
 
 
 def unit_factors(kind: str, size: int, depth: int) -> Factors:
-    """H, W_1, …, W_L of a block with output I, every squared norm equal to its complexity."""
+    """H, W_1, …, W_L of a block with output I, every squared norm equal to its complexity.
+
+    Parameters
+    ----------
+    kind
+        "collapse", "triple", or a code's.
+    size
+        Classes of the block.
+    depth
+        L.
+
+    Returns
+    -------
+    Factors
+        L + 1 matrices.
+    """
     if kind == "collapse":
         return [np.eye(size) for _ in range(depth + 1)]
     features, inner, last = (

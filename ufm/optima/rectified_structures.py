@@ -182,7 +182,22 @@ def _alone(blocks: Blocks) -> int:
 
 
 def complexity_of(kind: str, size: int, depth: int) -> float:
-    """κ of a block."""
+    """κ of a block.
+
+    Parameters
+    ----------
+    kind
+        "collapse", "triple", or a code's.
+    size
+        Classes of the block.
+    depth
+        L.
+
+    Returns
+    -------
+    float
+        κ; of collapse it is `size`.
+    """
     if kind == "collapse":
         return float(size)
     return (

@@ -91,7 +91,22 @@ def solve_scalar(loads, depth: int) -> ScalarSolution:
 
 
 def scalar_value(fraction, *, loads, depth: int) -> np.ndarray:
-    r"""$\varphi(f)$ at any fraction, stationary or not; 1 at $f = 0$."""
+    r"""$\varphi(f)$ at any fraction, stationary or not; 1 at $f = 0$.
+
+    Parameters
+    ----------
+    fraction
+        f, of any shape.
+    loads
+        t, of a shape that broadcasts with it.
+    depth
+        M.
+
+    Returns
+    -------
+    np.ndarray
+        $(1-f)^2 + (M+1)(t/M)^{M/(M+1)}f^{2/(M+1)}$.
+    """
     f = np.asarray(fraction, dtype=np.float64)
     a = (np.asarray(loads) / depth) ** (depth / (depth + 1))
     return (1 - f) ** 2 + (depth + 1) * a * f ** (2 / (depth + 1))

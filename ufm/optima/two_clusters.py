@@ -216,7 +216,20 @@ class _Reduced:
         return gradient, second - np.einsum("i,ik,il->kl", self.weights, means, means)
 
     def held(self, name: str, x) -> bool:
-        """Whether block `name`, zero at x, is best left there: the slope is within its price."""
+        """Whether a block, zero at x, is best left there: the slope is within its price.
+
+        Parameters
+        ----------
+        name
+            Of the block.
+        x
+            (4,), where it is asked.
+
+        Returns
+        -------
+        bool
+            a, e >= 0 only feel a push upwards.
+        """
         gradient = self.fit_derivatives(x)[0][list(_BLOCKS[name])]
         push = -gradient / self.prices[name]
         # a, e >= 0 only feel a push upwards
@@ -239,7 +252,17 @@ class _Reduced:
     def newton(self, x: np.ndarray, free: frozenset[str]) -> np.ndarray:
         """Damped Newton on the smooth part of F where every free block is nonzero.
 
-        Blocks that are zero in x are moved off first.
+        Parameters
+        ----------
+        x
+            (4,), where to start; free blocks that are zero there are moved off first.
+        free
+            The names of the blocks that move.
+
+        Returns
+        -------
+        np.ndarray
+            (4,); a block stays on its own side of zero.
         """
         index = [i for name in _BLOCKS if name in free for i in _BLOCKS[name]]
         x = self._released(x, free)

@@ -148,6 +148,20 @@ def _common_law(facts: Facts) -> tuple[list[Hypothesis], _Law | None]:
     asked: list[Hypothesis] = []
 
     def holds(name: str, holds: bool, needs: str, got: str) -> bool:
+        """Ask for one hypothesis, and write it down.
+
+        Parameters
+        ----------
+        name, needs, got
+            In words: what is asked, what it needs, and what the problem has.
+        holds
+            Whether it holds.
+
+        Returns
+        -------
+        bool
+            The same.
+        """
         asked.append(Hypothesis(name, bool(holds), needs, got))
         return bool(holds)
 

@@ -99,13 +99,31 @@ class NonnegativeCrossEntropy(AbstractForm):
 
 
 def nonnegative_margins(class_counts, *, lambda_W: float, lambda_H: float) -> np.ndarray:
-    r"""$M_k = \log\big((K-1)(\sqrt{Kn_k/(K-1)}/(N\sqrt{\lambda_W\lambda_H}) - 1)\big)_+$.
+    r"""Own logit of class k less the others.
 
-    Own logit of class k less the others.
+    $M_k = \log\big((K-1)(\sqrt{Kn_k/(K-1)}/(N\sqrt{\lambda_W\lambda_H}) - 1)\big)_+$.
 
-    `class_counts` (K,), λ as in the objective. Zero, that is a class whose features vanish, iff
-    $n_k \le N^2\lambda_W\lambda_H K/(K-1)$: a factor K/(K − 1) more than for free features. Source:
-    Dang et al. 2024, for nonnegative features, no bias and d >= K.
+    Parameters
+    ----------
+    class_counts
+        (K,), n_k.
+    lambda_W, lambda_H
+        λ > 0, as in the objective.
+
+    Returns
+    -------
+    np.ndarray
+        (K,). Zero, that is a class whose features vanish, iff $n_k \le N^2\lambda_W\lambda_H
+        K/(K-1)$: a factor K/(K − 1) more than for free features.
+
+    Raises
+    ------
+    ValueError
+        For counts or λ that are not positive.
+
+    Notes
+    -----
+    Source: Dang et al. 2024, for nonnegative features, no bias and d >= K.
     """
     counts = host_counts(class_counts)
     require_positive("lambda_W", lambda_W, shape=())
