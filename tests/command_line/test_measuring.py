@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.commands import as_a_user
 from ufm import __main__ as command
@@ -29,10 +31,13 @@ CUTS = [20, 21, 60]
 def files(tmp_path, monkeypatch):
     """Four shards in each form, a classifier and a bias; the working folder has them."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("npz", "npy", "labels"):
+    for folder in ("npz", "npy", "labels", "tensors", "half"):
         (tmp_path / folder).mkdir()
     for number, (rows, labels) in enumerate(zip(np.split(F, CUTS), np.split(Y, CUTS), strict=True)):
         np.savez(f"npz/{number}.npz", features=rows, labels=labels)
+        save_file({"features": rows, "labels": labels}, f"tensors/{number}.safetensors")
+        halves = rows.astype(jnp.bfloat16)
+        save_file({"x": halves, "y": labels}, f"half/{number}.safetensors")
         np.save(f"npy/{number}.npy", rows)
         np.save(f"labels/{number}.npy", labels)
     np.save("all.npy", Y)
@@ -54,6 +59,7 @@ def found() -> dict:
     "words",
     [
         pytest.param(("npz",), id="npz"),
+        pytest.param(("tensors",), id="safetensors"),
         pytest.param(("npy", "--labels", "labels"), id="npy-and-a-folder"),
         pytest.param(("npy", "--labels", "all.npy"), id="npy-and-one-file"),
     ],
@@ -167,6 +173,21 @@ def test_a_killed_process_is_resumed(files):
     assert found()["metrics"]["cdnv"] == stream.finish(W).cdnv
 
 
+def test_features_of_half_precision_are_widened(files):
+    """bfloat16, which NumPy has no word for, under names of the user's."""
+    assert run("half", "--features", "x", "--labels", "y", "--num-classes", "6") == 0
+    stream = metrics.stream(V, D)
+    for rows, labels in zip(np.split(F, CUTS), np.split(Y, CUTS), strict=True):
+        stream.update(rows.astype(jnp.bfloat16).astype(np.float32).T, labels)
+    assert found()["metrics"]["cdnv"] == stream.finish().cdnv
+
+
+def test_tensors_without_their_library(files, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert run("tensors", "--num-classes", "6") == 2
+    assert "the extra `ufm[files]`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("spoil", "words", "named"),
     [
@@ -209,6 +230,18 @@ def test_a_killed_process_is_resumed(files):
             ("npz", "--num-classes", "6", "--labels", "y"),
             "must hold an array 'y'; it has; got features, labels",
             id="no-such-array",
+        ),
+        pytest.param(
+            None,
+            ("tensors", "--num-classes", "6", "--features", "x"),
+            "0.safetensors must hold an array 'x'; it has; got features, labels",
+            id="no-such-tensor",
+        ),
+        pytest.param(
+            lambda: os.truncate("tensors/1.safetensors", 60),
+            ("tensors", "--num-classes", "6"),
+            "1.safetensors: not a .safetensors file",
+            id="half-a-file-of-tensors",
         ),
         pytest.param(
             lambda: np.savez("npz/2.npz", features=F[:9, :3], labels=Y[:9]),

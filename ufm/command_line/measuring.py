@@ -27,25 +27,25 @@ def add_measure(commands) -> None:
     command = commands.add_parser(
         "measure",
         help="measure features in files",
-        description="Metrics of neural collapse of the features in the .npz or .npy files of a "
-        "folder: one pass over them, and a second one for NC4 where there is a classifier. What is "
-        "held is O(V d).",
+        description="Metrics of neural collapse of the features in the .npz, .safetensors or "
+        ".npy files of a folder: one pass over them, and a second one for NC4 where there is a "
+        "classifier. What is held is O(V d).",
     )
     add = command.add_argument
     add(
         "folder",
         metavar="FOLDER",
         type=path_argument,
-        help="shards, in the order of their names: .npz files of features (N, d) and labels (N,), "
-        "or .npy files of features; or one such file",
+        help="shards, in the order of their names: .npz or .safetensors files of features (N, d) "
+        "and labels (N,), or .npy files of features; or one such file",
     )
     add(
         "--labels",
         default="labels",
         type=path_argument,
         metavar="NAME",
-        help="array of the labels in each .npz file (default: labels); for .npy files a folder of "
-        "files with the same names, or one .npy file for all rows",
+        help="array of the labels in each .npz or .safetensors file (default: labels); for .npy "
+        "files a folder of files with the same names, or one .npy file for all rows",
     )
     add("--features", default="features", metavar="NAME", help="likewise (default: features)")
     add(

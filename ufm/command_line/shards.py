@@ -1,7 +1,9 @@
-"""Features in many files: `.npz` with both arrays each, or `.npy` with labels beside them."""
+"""Features in many files: `.npz` or `.safetensors` with both arrays, or `.npy` with labels beside
+them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +16,14 @@ from ufm._validate import require
 
 # Numbers of features that are read at a time (64 MiB in float64).
 AT_ONCE = 2**23
+# Files that hold features and labels by name, and files of one array.
+NAMED, SINGLE = (".npz", ".safetensors"), ".npy"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file. `features`, `labels`: names of arrays in it, where it is an `.npz` file; else
-    `labels` is a `.npy` file, of whose entries those from `first` on are of this one."""
+    """One file. `features`, `labels`: names of arrays in it, where it holds several; else `labels`
+    is a `.npy` file, of whose entries those from `first` on are of this one."""
 
     path: Path
     features: str
@@ -40,24 +44,55 @@ class Shard:
         return _mapped(self.path) if isinstance(self.labels, Path) else self._array(self.features)
 
     def _array(self, name: str) -> np.ndarray:
-        with opened(self.path) as archive:
+        reader = opened if self.path.suffix == ".npz" else _tensors
+        with reader(self.path) as archive:
             words = f"{self.path} must hold an array {name!r}; it has"
             require(name in archive.names, words, ", ".join(archive.names) or "none")
             return archive.read(name)
 
 
+class _Tensors:
+    """A `.safetensors` file that is open: what `ufm._files.Archive` is for `.npz`."""
+
+    def __init__(self, tensors):
+        self._tensors = tensors
+        self.names = tuple(sorted(tensors.keys()))
+
+    def read(self, name: str) -> np.ndarray:
+        """An array; bfloat16, for which NumPy has no word, as float32."""
+        array = self._tensors.get_tensor(name)
+        return array if array.dtype.kind in "biuf" else array.astype(np.float32)
+
+
+@contextlib.contextmanager
+def _tensors(path: Path) -> Iterator[_Tensors]:
+    try:
+        import safetensors
+    except ImportError as error:
+        raise ImportError(
+            f"{path} needs the library safetensors, the extra `ufm[files]`"
+        ) from error
+    try:
+        with safetensors.safe_open(path, framework="numpy") as tensors:
+            yield _Tensors(tensors)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: not a .safetensors file: {error}") from error
+
+
 def shards_of(folder: str, features: str, labels: str) -> list[Shard]:
     """The shards of a folder, or one file, in the order of their names.
 
-    `.npz` files hold `features` and `labels` by these names; of `.npy` files `labels` is a folder
-    with files of the same names, or one file for all. `ValueError` where there are none.
+    `.npz` and `.safetensors` files hold `features` and `labels` by these names; of `.npy` files
+    `labels` is a folder with files of the same names, or one file for all. `ValueError` where there
+    are none.
     """
     root = Path(folder)
     paths = sorted(root.iterdir()) if root.is_dir() else [root]
-    kind = next((kind for kind in (".npz", ".npy") if any(p.suffix == kind for p in paths)), None)
-    require(kind, "FOLDER must hold .npz or .npy files", folder)
+    kinds = (*NAMED, SINGLE)
+    kind = next((kind for kind in kinds if any(p.suffix == kind for p in paths)), None)
+    require(kind, f"FOLDER must hold files of one kind, {', '.join(kinds)}", folder)
     paths = [path for path in paths if path.suffix == kind]
-    if kind == ".npz":
+    if kind in NAMED:
         return [Shard(path, features, labels) for path in paths]
     beside = Path(labels)
     words = "--labels must be a folder of .npy files, or one, beside features in .npy files"
