@@ -69,9 +69,7 @@ def _tensors(path: Path) -> Iterator[_Tensors]:
     try:
         import safetensors
     except ImportError as error:
-        raise ImportError(
-            f"{path} needs the library safetensors, the extra `ufm[files]`"
-        ) from error
+        raise ValueError(f"{path} needs the library safetensors, the extra `ufm[files]`") from error
     try:
         with safetensors.safe_open(path, framework="numpy") as tensors:
             yield _Tensors(tensors)
