@@ -306,6 +306,13 @@ ROWS: dict[str, dict[str, Argument]] = {
         "weights": optional(only(np.ones(3))),
         "dtype": dtype,
     },
+    "labels.federated": {
+        "client_counts": only(np.array([[2.0, 1.0, 0.0], [1.0, 0.0, 3.0]]))
+        | {"shorter": "one client"},
+        "weighting": only("samples"),
+        "balanced": flag(False),
+        "dtype": dtype,
+    },
     "labels.OffsetLabels": {"labels": labels, "offsets": array(np.ones((3, 3)))},
     "labels.with_offsets": {"labels": labels, "offsets": array(np.ones((3, 3)))},
     "labels.written_out": {"labels": labels},
@@ -390,6 +397,12 @@ ROWS: dict[str, dict[str, Argument]] = {
         "masses": optional(only(np.ones(3))),
         "tolerance": weight(1e-9),
         "max_steps": budget,
+    },
+    "laws.balanced_softmax_logits": {
+        "class_counts": only(np.array([5, 3, 0, 2]))
+        | {name: "other clients" for name in ("shorter", "deeper", "cube")},
+        "strength": number(0.1),
+        "length": optional(only(None)),
     },
     "laws.mixup_threshold": {"num_classes": classes, "alpha": alpha},
     "laws.manifold_mixup_optimum": {"num_classes": classes, "alpha": alpha, **decay, **nodes},

@@ -3,6 +3,7 @@
 from ufm.labels.base import AbstractLabels
 from ufm.labels.constructors import collapse, one_hot, smoothed, soft, sparse_soft
 from ufm.labels.dense import Labels, written_out
+from ufm.labels.federation import federated
 from ufm.labels.mixtures import (
     MixedPairs,
     beta_quadrature,
@@ -30,6 +31,7 @@ __all__ = [
     "beta_quadrature",
     "collapse",
     "exponential_counts",
+    "federated",
     "mixed_pairs",
     "mixing_moment",
     "mixup",

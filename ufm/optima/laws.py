@@ -5,6 +5,7 @@
 have more in `ufm.channels` and `ufm.perturbation`.
 """
 
+from ufm.optima.balanced_softmax import balanced_softmax_logits
 from ufm.optima.cross_entropy import zero_strength
 from ufm.optima.deep_cross_entropy import DeepCandidate, EtfBranch, deep_candidates, etf_branch
 from ufm.optima.dynamics import (
@@ -53,6 +54,7 @@ __all__ = [
     "RectifiedScale",
     "RectifiedStructure",
     "balanced_gram",
+    "balanced_softmax_logits",
     "code_complexity",
     "cross_entropy_gap",
     "deep_candidates",
