@@ -1,0 +1,108 @@
+"""The pages of the documentation: what they show is what is printed, and made pages are as made."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import ufm
+from docs.site import support
+from docs.site.__main__ import KEPT, start
+from docs.site.api import as_markdown, namespaces, pages, public_names
+from docs.site.theorems import page as page_of_theorems
+from theory_checks.engine.catalogue import load
+
+# (another program in place of the one that was optimised differs in rounding, which is not shown)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+_BLOCK = re.compile(r"^```(python)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)")
+SHOWN = ("certificates", "your_network", "writing_a_loss", "writing_a_domain")
+
+
+def without_rounding(text: str) -> list[str]:
+    """Lines without numbers of the size of rounding, and the others to six digits."""
+    text = re.sub(r"\d+(\.\d+)?e-1\d", "~0", text)
+    return [" ".join(line.split()) for line in re.sub(r"(\d\.\d{6})\d+", r"\1", text).splitlines()]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_page_shows_what_its_code_prints(name, tmp_path, monkeypatch):
+    """`docs/site/fill.py` writes what is printed into a page."""
+    from docs.site.fill import shown
+
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    found = list(shown(text))
+    assert found
+    for printed, page in found:
+        assert without_rounding(printed) == without_rounding(page)
+
+
+def test_what_can_be_put_in_is_what_the_library_says():
+    """`python -m docs.site --write` makes the page anew."""
+    assert KEPT.read_text(encoding="utf-8") == support.page()
+
+
+def test_a_cell_says_what_the_library_does(key):
+    """Solved, certified and predicted, or refused in the words of the page."""
+    answer = support.ask(lambda: support.problem_of(ufm.CrossEntropy(), ufm.one_hot([10] * 4)))
+    assert (answer.letters, answer.words.partition(".")[0]) == ("S C F", "simplex ETF")
+    deep = support.problem_of(ufm.CrossEntropy(), ufm.one_hot([10] * 4), widths=(8, 8))
+    answer = support.ask(lambda: deep)
+    assert answer.letters == "S"
+    assert "what works: ufm.minimise, ufm.search" in answer.words
+    with pytest.raises(ValueError, match="must have one entry"):
+        ufm.certify(deep, ufm.solvers.random_start(deep, key=key))
+    answer = support.ask(
+        lambda: support.problem_of(ufm.CrossEntropy(), ufm.one_hot([4, 4]), lambda_H=-1.0)
+    )
+    assert answer == support.Answer(
+        False, False, False, "no such problem: `lambda_H` must be finite and >= 0"
+    )
+
+
+def test_every_public_name_is_on_its_page():
+    made = pages()
+    for name, module in namespaces().items():
+        headings = re.findall(r"^## (\w+)$", made[f"{name}.md"], re.MULTILINE)
+        assert headings == public_names(module)
+    assert len(public_names(ufm)) >= 35
+
+
+def test_sections_of_docstrings_become_lists():
+    parameters = "Parameters\n----------\nx\n    What it is,\n    in $x$."
+    text = f"Do it.\n\n{parameters}\n\nRaises\n------\nE\n    No."
+    assert as_markdown(text) == (
+        "Do it.\n\n\n**Parameters**\n\n- `x`: What it is, in $x$.\n\n**Raises**\n\n- `E`: No.\n"
+    )
+
+
+def test_every_check_is_on_the_page_of_theorems():
+    page = page_of_theorems(DOCS / "references.bib")
+    assert re.findall(r"^### `(.*)`$", page, re.MULTILINE) == [c.key for c in load().matching()]
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
+def test_links_between_pages_lead_somewhere(path):
+    for link in _LINK.findall(path.read_text(encoding="utf-8")):
+        assert (DOCS / link).exists(), link
+
+
+def test_the_first_page_holds_the_example_and_no_path_of_the_tree():
+    assert "ufm.closed_form(problem)" in start()
+    assert "](docs/" not in start()
+
+
+def test_no_printed_output_is_lost():
+    """A page without output would pass as well."""
+    text = "```python\nprint(1)\n```\n\n```\n2\n```\n"
+    from docs.site.fill import shown
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert list(shown(text)) == [("1\n", "2\n")]
