@@ -11,9 +11,9 @@ from theory_checks.engine.registry import Check
 
 _HEAD = """# Theorems
 
-{number} statements of {papers} papers, from the registry of `theory_checks`. `ufm-checks run -k K`
-checks one, from random starts, inside its hypotheses, on their boundary and outside, where it must
-fail. The words are ours unless quoted.
+{number} statements of {papers} papers, from the registry. `ufm-checks run -k KEY` checks one: from
+random starts, inside its hypotheses, on their boundary and outside, where it must fail. The words
+are ours unless quoted.
 """
 
 
