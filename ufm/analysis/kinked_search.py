@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm.model import Params, Problem
+from ufm.model import Params, Problem, objective
 from ufm.optima.facts import Facts
 from ufm.optima.optimum import NoClosedForm
 from ufm.optima.rectified_points import rectified_point
@@ -43,6 +43,8 @@ class Descents:
         self.problem, self.key, self.starts = problem, key, starts
         self.found: list[tuple[float, np.ndarray]] = []
         self.structures = _structures(problem)
+        zero = np.zeros(sum(block.size for block in problem.blocks))
+        self.keep(float(objective(problem, to_params(problem, jnp.asarray(zero)))), zero)
 
     def plan(self) -> Iterator[str]:
         """What each batch starts at: half of the random ones come last but for the hops."""

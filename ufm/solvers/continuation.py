@@ -69,10 +69,11 @@ def minimise_rectified(
     Returns
     -------
     Solution
-        Of the problem itself, ReLU unsmoothed: the best, with the `values` and `codes` of all
-        starts. `kinks` says what the point is: a local minimum, a saddle, or not decided. CONVERGED
-        where gradient and multipliers meet to 1e-10 (`grad_norm`, relative). Ctrl-C returns the
-        best so far, result INTERRUPTED; before a batch of starts has ended it raises
+        Of the problem itself, ReLU unsmoothed: the best, or zero if that is lower, with the
+        `values` and `codes` of all starts. `kinks` says what the point is: a local minimum, a
+        saddle, or not decided. CONVERGED where gradient and multipliers meet to 1e-10
+        (`grad_norm`, relative). Ctrl-C returns the best so far, result INTERRUPTED; before a batch
+        of starts has ended it raises
         `KeyboardInterrupt`.
 
     Raises
@@ -195,11 +196,15 @@ def settled(problem: Problem, params: Params) -> tuple[Params, Kinks]:
 
 
 def _finished(problem: Problem, ends, values, stopped: bool) -> Solution:
-    """The best of the ends, on its kinks, with the values of all."""
+    """The best of the ends, or zero if that is lower, on its kinks, with the values of all."""
     best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
     params = to_params(problem, jnp.asarray(ends[best], problem.dtype))
     solution = solution_on_kinks(problem, *settled(problem, params))
     values = jnp.asarray(values, problem.dtype).at[best].set(solution.value)
+    # under strong decay descents stop at local minima above zero
+    zero = to_params(problem, jnp.zeros_like(ends[best], problem.dtype))
+    if not float(solution.value) <= float(objective(problem, zero)):
+        solution = solution_on_kinks(problem, *settled(problem, zero))
     codes = jnp.full(len(values), int(Result.STALLED)).at[best].set(solution.code)
     code = jnp.asarray(int(Result.INTERRUPTED)) if stopped else solution.code
     return dataclasses.replace(solution, values=values, codes=codes, code=code)

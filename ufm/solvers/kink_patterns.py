@@ -17,6 +17,8 @@ from ufm.solvers.coordinates import to_flat, to_params
 
 # A unit with weights below this share of the largest unit's has none, in decay-weighted squares.
 _DEAD = 1e-5
+# … or below that share of this one of 2 f, which all weights together do not exceed.
+_SMALL = 1e-3
 # Two units are one that is split where the cosines of their weights, in and out, are so near 1.
 _PARALLEL = 1e-6
 # Singular values below this, relatively, are those of a symmetry, which Newton does not move along.
@@ -69,12 +71,14 @@ def pattern_of(problem: Problem, flat: np.ndarray, width: float) -> Pattern:
     indices = list(reversed(indices_of(problem)))
     params = to_params(problem, jnp.asarray(flat, problem.dtype))
     assert isinstance(problem.map, Activated)
+    # (of zero no unit is larger than another)
+    natural = _SMALL * 2 * float(objective_at(problem, params))
     passing, kinks, dead = [], [], []
     live = np.ones(len(flat), bool)
     for layer, X in enumerate(problem.map.preactivations(params.weights, params.features)):
         X, into, out = np.asarray(X), indices[layer], indices[layer + 1]
         sizes = np.sum(flat[into] ** 2, axis=1) + np.sum(flat[out] ** 2, axis=0)
-        none = sizes <= _DEAD * max(float(sizes.max()), 1e-300)
+        none = sizes <= _DEAD * max(float(sizes.max()), natural)
         live[into[none].ravel()] = False
         live[out[:, none].ravel()] = False
         on = (np.abs(X) <= width * max(float(np.max(np.abs(X))), 1e-300)) & ~none[:, None]
@@ -142,7 +146,9 @@ class Model:
         self.slope, self.curved = slope[live], curved[np.ix_(live, live)]
         self.before, self.behind = before, np.concatenate([u.ravel() for u in behind])
         self.at, self.jacobian = at, jacobian[at][:, live]
-        self.size = max(float(np.linalg.norm(flat)), np.finfo(np.float64).tiny)
+        params = to_params(problem, jnp.asarray(flat))
+        natural = float(np.sqrt(2 * abs(float(objective_at(problem, params)))))
+        self.size = max(float(np.linalg.norm(flat)), natural)
 
     @property
     def residual(self) -> float:
