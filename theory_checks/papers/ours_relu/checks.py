@@ -5,7 +5,7 @@ from __future__ import annotations
 import ufm
 from theory_checks.engine.measure import VALUE
 from theory_checks.engine.registry import Case, Claim, Setting, check
-from theory_checks.formulas.rectified import network, threshold, value
+from theory_checks.formulas.rectified import below_collapse as collapse_beaten
 from theory_checks.papers.ours_relu.formulas import (
     beside,
     complexity,
@@ -135,15 +135,4 @@ def below_collapse(case: Case):
         "collapse": float,
     }
     kappa = sum(kappas[kind](size) for kind, size in best.blocks)
-    strengths = [share * threshold(K, L) for share in _SHARES]
-    measured = [float(ufm.model.objective(*network(best, Lam))) for Lam in strengths]
-    collapsed = [value(K, Lam, L) for Lam in strengths]
-    yield Claim(
-        "value at the point",
-        measured,
-        [value(kappa, Lam, L) for Lam in strengths],
-        VALUE,
-        witness=True,
-    )
-    lower = [float(a < b * (1 - 1e-9)) for a, b in zip(measured, collapsed, strict=True)]
-    yield Claim("lower than collapse", lower, [1.0] * len(lower), VALUE)
+    yield from collapse_beaten(best, kappa, _SHARES)

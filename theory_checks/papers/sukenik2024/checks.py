@@ -9,7 +9,7 @@ import numpy as np
 import ufm
 from theory_checks.engine.measure import VALUE
 from theory_checks.engine.registry import Case, Claim, Setting, check
-from theory_checks.formulas.rectified import network, threshold, value
+from theory_checks.formulas.rectified import below_collapse, network, threshold
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 # singular values below this, relative to the largest, are rounding
@@ -66,16 +66,7 @@ def low_rank(case: Case):
     # (the six edges of the complete graph on four vertices are three opposite pairs)
     block = (("pairs" if r == 4 else "triangular", K),)
     structure = next(s for s in ufm.laws.rectified_structures(K, L) if s.blocks == block)
-    lower = []
-    for share in _SHARES:
-        Lam = share * threshold(K, L)
-        measured = float(ufm.model.objective(*network(structure, Lam)))
-        predicted = value(least(r, L), Lam, L)
-        yield Claim(
-            f"value at {share:g} of the threshold", measured, predicted, VALUE, witness=True
-        )
-        lower.append(float(measured < value(K, Lam, L) * (1 - 1e-9)))
-    yield Claim("lower than collapse", lower, [1.0] * len(lower), VALUE)
+    yield from below_collapse(structure, least(r, L), _SHARES)
     # (a scale changes no rank)
     _, point = network(structure, _SHARES[0] * threshold(K, L))
     entering = np.asarray(point.features)
