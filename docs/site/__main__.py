@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.resources
-import json
 import os
 import shutil
 import subprocess
@@ -74,7 +73,6 @@ def stage(source: Path) -> None:
     # a font for formulas, which few machines have
     shutil.copy(importlib.resources.files("ziamath") / "fonts" / FONT, source / "_static")
     (source / "start.md").write_text(start(), encoding="utf-8")
-    (source / "benchmarks.md").write_text(benchmarks(), encoding="utf-8")
     made = theorems.page(DOCS / "references.bib")
     (source / "theorems.md").write_text(made, encoding="utf-8")
     for name, text in api.pages().items():
@@ -88,17 +86,6 @@ def start() -> str:
     for name in ("CHANGELOG.md", "CITATION.cff"):
         first = first.replace(f"[{name}]({name})", f"`{name}`")
     return first.replace("# ufm\n", "# Start\n", 1).replace("](docs/", "](")
-
-
-def benchmarks() -> str:
-    """Every row of the last run of the benchmarks."""
-    from tests.benchmarks.presentation import RESULTS, markdown
-
-    document = json.loads((RESULTS / "cpu.json").read_text(encoding="utf-8"))
-    return (
-        "# Benchmarks\n\nMade by `python -m tests.benchmarks`: both sides of a row have the same "
-        f"start, accuracy and threads.\n\n{markdown(document)}\n"
-    )
 
 
 def gallery(notebooks: list[Path], target: Path, *, small: bool) -> None:

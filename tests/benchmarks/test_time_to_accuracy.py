@@ -93,11 +93,13 @@ def test_a_run_makes_a_table_and_a_figure(tmp_path):
     document = json.loads(target.read_text(encoding="utf-8"))
     table = presentation.markdown(document)
     assert table.count("to 1e-06") == len(contestants)
+    chosen = presentation.markdown(document, presentation.CHOSEN)
+    assert set(chosen.splitlines()) < set(table.splitlines())
     presentation.figure(document).savefig(tmp_path / "figure.png")
     readme = f"before {presentation.BEGIN} old {presentation.END} after"
     assert (
         presentation.in_readme(readme, document)
-        == f"before {presentation.BEGIN}\n{table}\n{presentation.END} after"
+        == f"before {presentation.BEGIN}\n{chosen}\n{presentation.END} after"
     )
 
 
@@ -105,3 +107,17 @@ def test_the_readme_shows_the_results_on_record():
     document = json.loads((presentation.RESULTS / "cpu.json").read_text(encoding="utf-8"))
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
     assert presentation.in_readme(readme, document) == readme
+    page = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+    assert presentation.page(document) == page.read_text(encoding="utf-8")
+
+
+def test_every_row_of_the_readme_is_there_and_wins():
+    document = json.loads((presentation.RESULTS / "cpu.json").read_text(encoding="utf-8"))
+    rows = {
+        (row["name"], row["rival_name"]): row
+        for group in document.values()
+        for row in group["rows"]
+    }
+    assert len(presentation.CHOSEN) <= 12
+    for name in presentation.CHOSEN:
+        assert rows[name]["ratio"] > 1, name
