@@ -266,6 +266,24 @@ def _rows(
         size: str,
         tolerance: float = tolerances.array,
     ) -> Row:
+        """The row of an array: what is compared is its norm, what is judged the distance.
+
+        Parameters
+        ----------
+        quantity
+            Its name.
+        array, predicted
+            Of one shape.
+        size
+            Under which name its natural size stands, for a prediction of zero.
+        tolerance
+            On the distance relative to the larger of norm and size.
+
+        Returns
+        -------
+        Row
+            With the error.
+        """
         norm = float(np.linalg.norm(predicted))
         scale = max(norm, optimum.sizes.get(size, 0.0)) or 1.0
         error = float(np.linalg.norm(array - predicted)) / scale

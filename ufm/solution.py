@@ -104,7 +104,20 @@ class Solution(eqx.Module):
     kinks: Any = None
 
     def proved(self, certificate: AbstractCertificate, code: Int[Array, ""]) -> Solution:
-        """The same with its certificate, and how it ended with that."""
+        """The same with its certificate, and how it ended with that.
+
+        Parameters
+        ----------
+        certificate
+            Of its point.
+        code
+            A code of `Result`.
+
+        Returns
+        -------
+        Solution
+            Another one.
+        """
         return dataclasses.replace(self, certificate=certificate, code=code)
 
     @property

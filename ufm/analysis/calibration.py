@@ -85,18 +85,31 @@ def reliability(
     $\mathrm{conf}_b = \mathbb E[p_{\hat k}\mid p_{\hat k}\in b]$ and $\mathrm{acc}_b = \mathbb
     E[y_{\hat k}\mid p_{\hat k}\in b]$, each column counted by its mass.
 
-    `probabilities` (K, C): columns that sum to 1, such as `jax.nn.softmax(solution.logits,
-    axis=0)`. `labels`: `Labels` whose targets are distributions, one column for each of
-    `probabilities`: one-hot for points of a known class, soft for mixed points, and those of
-    `drawn_labels` for a finite sample. `bins`: how many bins of equal width, or their increasing
-    edges from 0 to 1 (B + 1,). Of equal largest probabilities the first class counts as predicted.
+    Parameters
+    ----------
+    probabilities
+        (K, C), columns that sum to 1, such as `jax.nn.softmax(solution.logits, axis=0)`.
+    labels
+        `Labels` whose targets are distributions, one column for each of `probabilities`: one-hot
+        for points of a known class, soft for mixed points, and those of `drawn_labels` for a finite
+        sample.
+    bins
+        How many bins of equal width, or their increasing edges from 0 to 1 (B + 1,). Of equal
+        largest probabilities the first class counts as predicted.
 
-    Returns a `Reliability`; `.ece` is the expected calibration error. Runs inside `jit` and `vmap`
-    (`bins` fixed).
+    Returns
+    -------
+    Reliability
+        `.ece` is the expected calibration error. Runs inside `jit` and `vmap` (`bins` fixed).
 
-    Raises `ValueError` for shapes that disagree, columns that are no distributions, and edges that
-    do not increase from 0 to 1.
+    Raises
+    ------
+    ValueError
+        For shapes that disagree, columns that are no distributions, and edges that do not increase
+        from 0 to 1.
 
+    Notes
+    -----
     A bin averages over its points, so an ECE of 0 does not say that p equals y: `deviation` does,
     for the predicted class.
     """
@@ -141,11 +154,27 @@ def drawn_labels(labels: AbstractLabels, *, key: PRNGKeyArray, draws: int = 1) -
 
     For every column the frequencies of the classes among labels drawn from its target.
 
-    `labels`: `Labels` whose targets are distributions. `key`: a `jax.random.key`. `draws`: labels
-    drawn for each column. Returns `Labels` of the same shape and masses, one-hot for `draws=1`.
+    Parameters
+    ----------
+    labels
+        `Labels` whose targets are distributions.
+    key
+        A `jax.random.key`.
+    draws
+        Labels drawn for each column.
 
-    Raises `ValueError` for targets that are no distributions and `draws` < 1.
+    Returns
+    -------
+    Labels
+        Of the same shape and masses, one-hot for `draws=1`.
 
+    Raises
+    ------
+    ValueError
+        For targets that are no distributions and `draws` < 1.
+
+    Notes
+    -----
     The ECE of a finite sample is larger than that of its law, because noise in the accuracy of a
     bin counts as a gap.
     """

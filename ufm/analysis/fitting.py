@@ -93,27 +93,42 @@ class FittedDecay:
 def fit_decay(
     features, labels: AbstractLabels, classifier, bias=None, *, loss: AbstractLoss
 ) -> FittedDecay:
-    r"""Fit $\lambda_W$ and $\lambda_H$ to the last layer of any network by least squares on the
-    equations of a stationary point.
+    r"""Fit $\lambda_W$ and $\lambda_H$ to the last layer of any network.
 
-    With $G = \partial(\text{mean loss})/\partial Z$ those are $G H^\top + \lambda_W W = 0$ and
-    $W^\top g_c + \lambda_H m_c h_c = 0$ for each column. Least squares, every sample of a column
-    counting once, gives $$\lambda_W = -\frac{\langle G, WH\rangle}{\|W\|^2},\qquad \lambda_H =
-    -\frac{\langle G, WH\rangle}{\sum_c m_c\|h_c\|^2},$$ so that $\lambda_W\|W\|^2 = \lambda_H\sum_c
-    m_c\|h_c\|^2$, the balance of every stationary point, holds by itself.
+    Least squares on the equations of a stationary point. With $G = \partial(\text{mean
+    loss})/\partial Z$ those are $G H^\top + \lambda_W W = 0$ and $W^\top g_c + \lambda_H m_c h_c =
+    0$ for each column. Every sample of a column counting once, it gives $$\lambda_W =
+    -\frac{\langle G, WH\rangle}{\|W\|^2},\qquad \lambda_H = -\frac{\langle G, WH\rangle}{\sum_c
+    m_c\|h_c\|^2},$$ so that $\lambda_W\|W\|^2 = \lambda_H\sum_c m_c\|h_c\|^2$, the balance of every
+    stationary point, holds by itself.
 
-    `features` (d, C), `labels`: as `ufm.load_features` returns them. `classifier` (K, d). `bias`
-    (K,) or None: a bias is taken as free of decay. `loss`: the loss that the network was trained
-    with.
+    Parameters
+    ----------
+    features, labels
+        (d, C) and `Labels`, as `ufm.load_features` returns them.
+    classifier
+        (K, d).
+    bias
+        (K,) or None: a bias is taken as free of decay.
+    loss
+        The loss that the network was trained with.
 
-    Returns a `FittedDecay`. A network trained to the end with decay λ on its last layer gives back
-    $\lambda_W = \lambda$ to the accuracy of its training; its $\lambda_H$ is an effective one, what
-    the layers below charge for features of this size.
+    Returns
+    -------
+    FittedDecay
+        A network trained to the end with decay λ on its last layer gives back $\lambda_W = \lambda$
+        to the accuracy of its training; its $\lambda_H$ is an effective one, what the layers below
+        charge for features of this size.
 
-    Raises `ValueError` for shapes and dtypes that do not fit, features or a classifier at zero, and
-    $\langle G, WH\rangle \ge 0$: where the loss does not fall as the logits grow, no decay > 0
-    holds the point.
+    Raises
+    ------
+    ValueError
+        For shapes and dtypes that do not fit, features or a classifier at zero, and $\langle G,
+        WH\rangle \ge 0$: where the loss does not fall as the logits grow, no decay > 0 holds the
+        point.
 
+    Notes
+    -----
     Source: derived. It does not hold for a network with several linear layers after the features
     (pass their product, and $\lambda_W$ is an effective one too), nor for a last layer without
     decay, which has no stationary point.

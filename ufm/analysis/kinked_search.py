@@ -59,7 +59,20 @@ class Descents:
             yield "beside"
 
     def run(self, index: int, kind: str) -> tuple[list[str], np.ndarray]:
-        """The origins of a batch and the values that it ends at."""
+        """One batch of descents.
+
+        Parameters
+        ----------
+        index
+            Which batch: the draws of its starts depend on it alone.
+        kind
+            Of its starts, a word of the plan.
+
+        Returns
+        -------
+        tuple[list[str], np.ndarray]
+            The origins and the values that they end at.
+        """
         rng = np.random.default_rng(_seed(self.key, index))
         begin = getattr(self, f"_{kind}")
         names, flats = zip(*(begin(index, i, rng) for i in range(BATCH)), strict=True)
@@ -72,7 +85,15 @@ class Descents:
         return list(names), np.asarray(values)
 
     def keep(self, value: float, flat: np.ndarray) -> None:
-        """Among the best, unless it is there already or none of them."""
+        """Put a point among the best, unless it is there already or none of them.
+
+        Parameters
+        ----------
+        value
+            The objective; nothing is kept where it is not finite.
+        flat
+            The point, in the coordinates of the solvers.
+        """
         if not np.isfinite(value):
             return
         for i, (old, _) in enumerate(self.found):

@@ -40,19 +40,35 @@ def load_features(
         start = ufm.flows.start_from_features(problem, loaded.features)
         trajectory = ufm.flow(problem, ts=ts, start=start)
 
-    `features`, `labels`: keys of the arrays in the file, as `np.savez(path, features=F, labels=y)`
-    writes them: F of shape (N, d), one sample a row, real numbers; y of shape (N,), whole numbers
-    0, …, K − 1. `num_classes`: K, if the file must have just that many. `dtype`: the default float
-    unless given; half-precision features are widened. Objects are never unpickled. For class means
-    see `ufm.labels.collapse`.
+    Parameters
+    ----------
+    path
+        Of the file.
+    features, labels
+        Keys of the arrays in the file, as `np.savez(path, features=F, labels=y)` writes them: F of
+        shape (N, d), one sample a row, real numbers; y of shape (N,), whole numbers 0, …, K − 1.
+    num_classes
+        K, if the file must have just that many.
+    dtype
+        The default float unless given; half-precision features are widened.
 
-    Returns `LoadedFeatures` (features, labels, order): the library's columns, (d, N), grouped by
-    class as `one_hot` groups them and otherwise in the order of the file; column c is row
-    `order[c]`.
+    Returns
+    -------
+    LoadedFeatures
+        (features, labels, order): the library's columns, (d, N), grouped by class as `one_hot`
+        groups them and otherwise in the order of the file; column c is row `order[c]`.
 
-    Raises `ValueError` for a file that is not .npz, missing keys, other shapes, numbers that are
-    not finite, labels that are not whole, fewer than two classes, and a class without a sample;
-    `FileNotFoundError` where there is no file.
+    Raises
+    ------
+    ValueError
+        For a file that is not .npz, missing keys, other shapes, numbers that are not finite, labels
+        that are not whole, fewer than two classes, and a class without a sample.
+    FileNotFoundError
+        Where there is no file.
+
+    Notes
+    -----
+    Objects are never unpickled. For class means see `ufm.labels.collapse`.
     """
     dtype = float_dtype(dtype)
     path = require_path("path", path)

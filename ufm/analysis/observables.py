@@ -101,13 +101,32 @@ def factor_spectra(problem: Problem, params: Params) -> Float[Array, "M+1 r"]:
 def imbalance(
     problem: Problem, params: Params, *, rates: dict | None = None
 ) -> tuple[Float[Array, "_ _"], ...]:
-    r"""The imbalance of neighbouring factors, $W_{m+1}^\top W_{m+1} - W_m W_m^\top$, outermost pair
-    first.
+    r"""The imbalance of neighbouring factors, outermost pair first.
 
-    The last is $W_1^\top W_1 - H\,\mathrm{diag}(m)\,H^\top$. Gradient flow multiplies each by
-    $e^{-2\lambda t}$ where the two λ are equal, for any loss, and so conserves it for λ = 0.
-    `rates`, the dict of `flow`, divides each product by the rate of its factor, which is what is
-    conserved then, at λ = 0 only. Returns M matrices.
+    $W_{m+1}^\top W_{m+1} - W_m W_m^\top$; the last is $W_1^\top W_1 - H\,\mathrm{diag}(m)\,H^\top$.
+
+    Parameters
+    ----------
+    problem, params
+        A point, and the problem that it is one of.
+    rates
+        The dict of `flow`. Each product is divided by the rate of its factor, which is what is
+        conserved then, at λ = 0 only.
+
+    Returns
+    -------
+    tuple[Float[Array, "_ _"], ...]
+        M matrices.
+
+    Raises
+    ------
+    ValueError
+        For rates of other parts, or that are not positive.
+
+    Notes
+    -----
+    Gradient flow multiplies each by $e^{-2\lambda t}$ where the two λ are equal, for any loss, and
+    so conserves it for λ = 0.
     """
     rates = {} if rates is None else rates
     require_instance("rates", rates, Mapping, "a dict from part to learning rate")

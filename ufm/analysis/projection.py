@@ -58,24 +58,37 @@ class Projection(eqx.Module):
 def three_class_projection(
     classifier: Float[Array, "K d"] | Float[np.ndarray, "K d"], *, classes=(0, 1, 2), tolerance=1e-5
 ) -> Projection:
-    r"""The projection onto the plane of three classifiers, turned so that an ETF becomes an upright
-    equilateral triangle.
+    r"""The projection onto the plane of three classifiers.
 
-    With $\mu_g$ the mean of the three rows and $W_3 - \mathbf 1\mu_g^\top = U S V^\top$, a point
-    goes to $x = A\,U V^\top (h - \mu_g)$,
+    Turned so that an ETF becomes an upright equilateral triangle: with $\mu_g$ the mean of the
+    three rows and $W_3 - \mathbf 1\mu_g^\top = U S V^\top$, a point goes to $x = A\,U V^\top (h -
+    \mu_g)$,
 
     $$A = \sqrt 2\begin{pmatrix}1/2 & -1/2 & 0\\ 0 & 0 & \sqrt3/2\end{pmatrix}\big(I_3 -
-    \tfrac13\mathbf 1\mathbf 1^\top\big),\qquad
-      A A^\top = I_2.$$
+    \tfrac13\mathbf 1\mathbf 1^\top\big),\qquad A A^\top = I_2.$$
 
-    `classifier` (K, d), K >= 3. `classes`: three different classes, which go to the lower right,
-    the lower left and the top. `tolerance`: singular values up to this part of the largest count as
-    zero. Returns a `Projection`, an orthogonal one (no stretching), to be called on features (d,
-    C). Runs inside `jit`.
+    Parameters
+    ----------
+    classifier
+        (K, d), K >= 3.
+    classes
+        Three different classes, which go to the lower right, the lower left and the top.
+    tolerance
+        Singular values up to this part of the largest count as zero.
 
-    Raises `ValueError` for K < 3, classes that are not three different ones of the K, and a
-    tolerance that is not positive.
+    Returns
+    -------
+    Projection
+        An orthogonal one (no stretching), to be called on features (d, C). Runs inside `jit`.
 
+    Raises
+    ------
+    ValueError
+        For K < 3, classes that are not three different ones of the K, and a tolerance that is not
+        positive.
+
+    Notes
+    -----
     Source: the projection of Fisher, Meng & Papyan 2024. It subtracts the mean of the three
     *classifiers*, not of the features, which shows unless that mean is orthogonal to the plane, as
     it is for a global ETF. Three classifiers on one line span no plane: everything falls on a line

@@ -43,13 +43,28 @@ def start_from_logits(
 
     $Z\,\mathrm{diag}(\sqrt m) = U S V^\top$ spread evenly over the factors, plus noise.
 
-    Factor m has the singular values $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$, the cheapest way to
-    have this product; hidden bases are random. `logits`: (K, C), or (K, K) for one column a class,
-    which then serves every column by its target. `noise`: root mean square singular value of a
-    Gaussian matrix added to each factor, relative to the factor's largest. Directions beyond the
-    narrowest width are left out. A bias is 0.
+    Parameters
+    ----------
+    problem
+        With decay on every factor, nothing frozen, no anchor.
+    logits
+        (K, C), or (K, K) for one column a class, which then serves every column by its target.
+    key
+        A `jax.random.key`, for hidden bases and noise.
+    noise
+        Root mean square singular value of a Gaussian matrix added to each factor, relative to the
+        factor's largest.
 
-    Raises `ValueError` for logits that do not fit, λ = 0, frozen weights, an anchor.
+    Returns
+    -------
+    Params
+        Factor m has the singular values $\sqrt{\Lambda/\lambda_m}\,s^{1/(M+1)}$, the cheapest way
+        to have this product. Directions beyond the narrowest width are left out. A bias is 0.
+
+    Raises
+    ------
+    ValueError
+        For logits that do not fit, λ = 0, frozen weights, an anchor.
     """
     check_free(problem)
     require_product(problem, "a start from logits")
@@ -102,7 +117,22 @@ def random_kind(problem: Problem, i: int) -> tuple[str, tuple[int | None, float]
 
 
 def start_of(problem: Problem, kind, *, key: PRNGKeyArray) -> Params:
-    """The start that a line of the plan describes."""
+    """The start that a line of the plan describes.
+
+    Parameters
+    ----------
+    problem
+        What is searched.
+    kind
+        Logits; a rank, or None, and a scale; or to be led to bounds.
+    key
+        A `jax.random.key`.
+
+    Returns
+    -------
+    Params
+        A point of the problem.
+    """
     if isinstance(kind, _Led):
         return _led(problem, random_start(problem, key=key))
     if not isinstance(kind, tuple):
@@ -160,7 +190,27 @@ def _generator(key: PRNGKeyArray) -> np.random.Generator:
 
 
 def column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
-    """Logits (K, C) by column, from those or from (K, K) by class."""
+    """Logits by column.
+
+    Parameters
+    ----------
+    problem
+        Gives K, C and targets.
+    logits
+        (K, C), or (K, K) by class.
+    name
+        Of the argument, for messages.
+
+    Returns
+    -------
+    np.ndarray
+        (K, C), in float64.
+
+    Raises
+    ------
+    ValueError
+        For another shape, and for numbers that are not finite.
+    """
     targets = np.asarray(problem.labels.targets, dtype=np.float64)
     K, C = targets.shape
     require_finite(name, logits)

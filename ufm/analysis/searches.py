@@ -115,26 +115,49 @@ def search(
     resume: BestKnown | None = None,
     progress: bool | None = None,
 ) -> BestKnown:
-    r"""The best solution known of a problem, from many starts; Newton's method from each.
+    """The best solution known of a problem, from many starts; Newton's method from each.
 
-    `key`: a `jax.random.key`. `starts`: how many random starts; every second one has full rank,
-    at 0.35 to 2 times the problem's natural scale, the others have rank 1, 2, … in turn. With one
-    layer, vectors of bounded length and a loss of the exponential kind there are none of low
-    rank, and every fourth is led to those lengths from lengths with logits up to 1. `logits`:
-    name → (K, K) class logits, or (K, C), to start at as well. `truncate`: for M >= 2, take
-    directions away from the best solution, weakest first, and keep what is lower, until nothing
-    is. With ReLU layers (and decay alone) descents are those of `ufm.solvers.Smoothing`, 32
-    together, each of `starts` random ones beside one near the structures of
-    `ufm.laws.rectified_structures`, where these speak of the problem, and four beside the best
-    points so far, disturbed; the best are finished on their kinks. `resume`: an earlier result of
-    the same problem, key and `logits`, interrupted or not: its
-    starts are not repeated, so that `starts` may be raised.
+    Parameters
+    ----------
+    problem
+        With decay on every factor, nothing frozen, no anchor.
+    key
+        A `jax.random.key`.
+    starts
+        How many random starts; every second one has full rank, at 0.35 to 2 times the problem's
+        natural scale, the others have rank 1, 2, … in turn. With one layer, vectors of bounded
+        length and a loss of the exponential kind there are none of low rank, and every fourth is
+        led to those lengths from lengths with logits up to 1.
+    logits
+        Name → (K, K) class logits, or (K, C), to start at as well.
+    truncate
+        For M >= 2, take directions away from the best solution, weakest first, and keep what is
+        lower, until nothing is.
+    resume
+        An earlier result of the same problem, key and `logits`, interrupted or not: its starts are
+        not repeated, so that `starts` may be raised.
+    progress
+        As for `minimise`.
 
-    Returns a `BestKnown`. Ctrl-C returns what was found, `finished` False; before the first start
-    has ended it raises `KeyboardInterrupt`.
+    Returns
+    -------
+    BestKnown
+        Ctrl-C returns what was found, `finished` False.
 
-    Raises `ValueError` for λ = 0, frozen weights, an anchor, starts < 1, and logits that do not
-    fit.
+    Raises
+    ------
+    ValueError
+        For λ = 0, frozen weights, an anchor, starts < 1, logits that do not fit, and logits with
+        ReLU layers, which have many points with any.
+    KeyboardInterrupt
+        On Ctrl-C before the first start has ended.
+
+    Notes
+    -----
+    With ReLU layers (and decay alone) descents are those of `ufm.solvers.Smoothing`, 32 together,
+    each of `starts` random ones beside one near the structures of `ufm.laws.rectified_structures`,
+    where these speak of the problem, and four beside the best points so far, disturbed; the best
+    are finished on their kinks.
     """
     check_free(problem)
     if is_traced(problem):

@@ -22,7 +22,20 @@ LONGEST = 10**7
 
 
 def require(condition, key: str, wanted: str, value) -> None:
-    """`ValueError` naming key and value unless the condition holds."""
+    """`ValueError` naming key and value unless the condition holds.
+
+    Parameters
+    ----------
+    condition
+        What must hold.
+    key, wanted, value
+        For the message: which setting, what it must be, and what came.
+
+    Raises
+    ------
+    ValueError
+        "`key` must be wanted; got value".
+    """
     if not condition:
         raise ValueError(f"`{key}` must be {wanted}; got {value!r}")
 
@@ -39,12 +52,45 @@ def is_number(value) -> bool:
 
 
 def is_whole(value, least: int, most: int = LARGEST) -> bool:
-    """An int from `least` to `most`, and no bool."""
+    """Whether a value is an int within bounds, and no bool.
+
+    Parameters
+    ----------
+    value
+        Anything.
+    least, most
+        The bounds, both allowed.
+
+    Returns
+    -------
+    bool
+        True for such an int.
+    """
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def whole(value, key: str, *, least: int, most: int = LARGEST) -> int:
-    """An int from `least` to `most`; `ValueError` naming the key otherwise."""
+    """An int within bounds.
+
+    Parameters
+    ----------
+    value
+        What the user gave.
+    key
+        Which setting.
+    least, most
+        The bounds, both allowed.
+
+    Returns
+    -------
+    int
+        The value.
+
+    Raises
+    ------
+    ValueError
+        Naming the key, for anything else.
+    """
     huge = isinstance(value, int) and value > most
     require(
         is_whole(value, least, most),
@@ -284,9 +330,34 @@ def problem_of(
     activation=None,
     **parameters,
 ):
-    """The `Problem` of checked settings, with `parameters` of the loss; numbers may be traced.
+    """The `Problem` of checked settings; numbers may be traced.
 
-    Raises as `Problem` and `loss_of` do.
+    Parameters
+    ----------
+    class_counts, lambda_W, lambda_H
+        As `one_hot` and `Problem` take them.
+    loss
+        Its name.
+    widths
+        As for `Problem`; (K,) unless given.
+    bias, features, classifier, activation
+        As for `Problem`.
+    smoothing
+        Of the labels.
+    columns
+        "collapsed" or "full".
+    parameters
+        Of the loss.
+
+    Returns
+    -------
+    Problem
+        With its labels.
+
+    Raises
+    ------
+    ValueError
+        As `Problem` and `loss_of` do.
     """
     from ufm.labels import one_hot, smoothed
     from ufm.model import Problem

@@ -80,9 +80,25 @@ def _tensors(path: Path) -> Iterator[_Tensors]:
 def shards_of(folder: str, features: str, labels: str) -> list[Shard]:
     """The shards of a folder, or one file, in the order of their names.
 
-    `.npz` and `.safetensors` files hold `features` and `labels` by these names; of `.npy` files
-    `labels` is a folder with files of the same names, or one file for all. `ValueError` where there
-    are none.
+    Parameters
+    ----------
+    folder
+        Holds `.npz`, `.safetensors` or `.npy` files, or is one.
+    features
+        The name of the array in `.npz` and `.safetensors` files.
+    labels
+        The name of theirs; beside `.npy` files a folder with files of the same names, or one file
+        for all.
+
+    Returns
+    -------
+    list[Shard]
+        Not read yet.
+
+    Raises
+    ------
+    ValueError
+        Where there are no files, or labels that do not fit them.
     """
     root = Path(folder)
     paths = sorted(root.iterdir()) if root.is_dir() else [root]
@@ -109,10 +125,28 @@ def shards_of(folder: str, features: str, labels: str) -> list[Shard]:
 def batches_of(
     shards: list[Shard], dim: int, skip: int
 ) -> Iterator[tuple[str, float, np.ndarray, np.ndarray]]:
-    """Where it is, how many shards are done after it, features (d, B) and labels (B,).
+    """Batches of every shard but the first few.
 
-    Of every batch but the first `skip`. Their limits depend on sizes alone, so that they are the
-    same in another run.
+    Their limits depend on sizes alone, so that they are the same in another run.
+
+    Parameters
+    ----------
+    shards
+        In their order.
+    dim
+        d.
+    skip
+        Batches to leave out, taken in before.
+
+    Returns
+    -------
+    Iterator[tuple[str, float, np.ndarray, np.ndarray]]
+        Where it is, how many shards are done after it, features (d, B) and labels (B,).
+
+    Raises
+    ------
+    ValueError
+        For features and labels of other shapes.
     """
     size = max(AT_ONCE // dim, 1)
     for number, shard in enumerate(shards):

@@ -156,6 +156,22 @@ def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     )
 
     def value_of(name: str, value, key: str):
+        """A checked value of what is swept.
+
+        Parameters
+        ----------
+        name
+            What is swept.
+        value
+            One of its values.
+        key
+            Where it stands in the file, for messages.
+
+        Returns
+        -------
+        Any
+            Floats where they can be swept without compiling anew.
+        """
         if name == "seed":
             return seed_of(value, key)
         if name == RATIO:
@@ -193,9 +209,26 @@ def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
 
 
 def range_of(table: Mapping[str, Any], key: str, *, seeds: bool = False) -> list:
-    """The values of { from, to, points, scale }; whole numbers from end to end.
+    """The values of { from, to, points, scale }.
 
-    Raises `ValueError` naming key and value.
+    Parameters
+    ----------
+    table
+        As it stands in the file.
+    key
+        Where it stands, for messages.
+    seeds
+        Whether they are whole numbers from end to end.
+
+    Returns
+    -------
+    list
+        Both ends exactly as they were given.
+
+    Raises
+    ------
+    ValueError
+        Naming key and value.
     """
     names = {"from", "to"} if seeds else {"from", "to", "points", "scale"}
     require(set(table) <= names, key, f"made of {', '.join(sorted(names))}", dict(table))

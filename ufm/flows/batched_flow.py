@@ -72,23 +72,41 @@ def flow_batch(
     devices: Sequence[Any] | None = None,
     progress: bool | None = None,
 ) -> Trajectory:
-    r"""Many flows in one call: over seeds, λ, targets, masses, anything but shapes.
+    """Many flows in one call: over seeds, λ, targets, masses, anything but shapes.
 
     Each is the flow of `flow`, with steps of its own.
 
-    `problems`: B problems of equal shapes, or one for all. `keys` (B,): random starts, as from
-    `jax.random.split`; instead of them `starts`, B points, or a `Params` whose leaves are stacked.
-    `max_steps`: of each flow. `threads`: on a CPU, that many blocks of flows run at a time; as many
-    as there are cores unless given. `devices`: what the flows are shared out to; those of this
-    process unless given, on a CPU the first of them. The rest as for `flow`, the same for all;
-    there is no `polish`.
+    Parameters
+    ----------
+    problems
+        B problems of equal shapes, or one for all.
+    ts, path, rates, observables, keep_params, rtol, atol, step, steady, integrator
+        As for `flow`, the same for all.
+    keys
+        (B,), random starts, as from `jax.random.split`.
+    starts
+        Instead of them B points, or a `Params` whose leaves are stacked.
+    max_steps
+        Of each flow.
+    threads
+        On a CPU, that many blocks of flows run at a time; as many as there are cores unless given.
+    devices
+        What the flows are shared out to; those of this process unless given, on a CPU the first of
+        them.
+    progress
+        As for `minimise`.
 
-    Returns a `Trajectory` whose every leaf has a leading axis B: `results` tells how each flow
-    ended, `run(i)` is one of them. Ctrl-C returns the flows that are finished; the others are NaN
-    and INTERRUPTED, and their `final` is their start.
+    Returns
+    -------
+    Trajectory
+        Every leaf has a leading axis B: `results` tells how each flow ended, `run(i)` is one of
+        them. There is no `polish`. Ctrl-C returns the flows that are finished; the others are NaN
+        and INTERRUPTED, and their `final` is their start.
 
-    Raises `ValueError` as `flow` does, and for problems of different shapes or numbers that
-    disagree.
+    Raises
+    ------
+    ValueError
+        As `flow` does, and for problems of different shapes or numbers that disagree.
     """
     times = checked_times(ts)
     problem, points, number = _checked_batch(problems, keys, starts)
@@ -167,6 +185,20 @@ def _shared_block(devices: tuple[Any, ...]) -> Callable:
     """
 
     def program(chosen, velocity, start, instants, settings, options):
+        """A block of flows shared out to the devices.
+
+        Parameters
+        ----------
+        chosen, start
+            Problems and starts, lanes first.
+        velocity, instants, settings, options
+            The same for all.
+
+        Returns
+        -------
+        tuple
+            What `integrate_block` gives.
+        """
         block = functools.partial(integrate_block, options=options)
         return shared_out(block, devices, (SHARED, SAME, SHARED, SAME, SAME))(
             chosen, velocity, start, instants, settings

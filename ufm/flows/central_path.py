@@ -31,9 +31,23 @@ class CentralVelocity(AbstractVelocity):
     rate: Float[Array, ""] | None = None
 
     def state_of(self, problem: Problem, params: Params) -> Features:
+        """The features; weights and bias of the start are ignored.
+
+        Returns
+        -------
+        Features
+            (d, C).
+        """
         return params.features
 
     def params_of(self, problem: Problem, state: Features) -> Params:
+        """The features with the best weights and bias for them.
+
+        Returns
+        -------
+        Params
+            By ridge regression.
+        """
         return best_classifier(problem, state)
 
     def __call__(self, problem: Problem, state: Features) -> Features:
@@ -41,6 +55,13 @@ class CentralVelocity(AbstractVelocity):
         return velocity if self.rate is None else self.rate * velocity
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
+        """The problem itself.
+
+        Returns
+        -------
+        Problem
+            The path ends at a stationary point of it.
+        """
         return problem
 
 
@@ -55,6 +76,13 @@ class RenormalisedVelocity(AbstractVelocity):
     rate: Float[Array, ""] | None = None
 
     def state_of(self, problem: Problem, params: Params) -> Features:
+        r"""$\Sigma_W^{-1/2} H$.
+
+        Returns
+        -------
+        Features
+            (d, C); NaN where the within-class covariance has no inverse root.
+        """
         deviations = _deviations(problem, params.features)
         spread = (deviations * problem.labels.mass_shares[None, :]) @ deviations.T
         values, vectors = jnp.linalg.eigh(spread)
@@ -64,6 +92,13 @@ class RenormalisedVelocity(AbstractVelocity):
         return (vectors * roots[None, :]) @ vectors.T @ params.features
 
     def params_of(self, problem: Problem, state: Features) -> Params:
+        """The renormalised features with the best weights and bias for them.
+
+        Returns
+        -------
+        Params
+            By ridge regression.
+        """
         return best_classifier(problem, state)
 
     def __call__(self, problem: Problem, state: Features) -> Features:
@@ -76,6 +111,18 @@ class RenormalisedVelocity(AbstractVelocity):
         return velocity if self.rate is None else self.rate * velocity
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
+        """No problem: renormalised features grow for ever.
+
+        Returns
+        -------
+        Problem
+            Never.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
         require(
             False,
             "`polish` cannot be used with path='renormalised', whose features grow for ever",
@@ -120,15 +167,31 @@ def best_classifier(problem: Problem, features: Features) -> Params:
 def start_from_features(
     problem: Problem, features: Features, *, key: PRNGKeyArray | None = None
 ) -> Params:
-    r"""A start for `flow` or `minimise` at given features (d_1, C), such as those of a trained
-    network from `load_features`.
+    """A start for `flow` or `minimise` at given features.
 
-    Without `key` weights and bias are the best ones for these features (ridge regression), which
-    needs squared error and M = 1. With `key` the weights are random, scaled as in `random_start`,
-    and the bias is zero; any loss, any depth. Frozen weights stay.
+    Such as those of a trained network from `load_features`.
 
-    Raises `ValueError` for features of the wrong shape, dtype or not finite, and without `key` for
-    another loss or M > 1.
+    Parameters
+    ----------
+    problem
+        Any; without `key` one with squared error and M = 1.
+    features
+        (d_1, C).
+    key
+        A `jax.random.key`. With it the weights are random, scaled as in `random_start`, and the
+        bias is zero; without it weights and bias are the best ones for these features (ridge
+        regression).
+
+    Returns
+    -------
+    Params
+        Frozen weights stay.
+
+    Raises
+    ------
+    ValueError
+        For features of the wrong shape, dtype or not finite, and without `key` for another loss or
+        M > 1.
     """
     require_instance("problem", problem, Problem)
     require_finite("features", features, shape=(problem.feature_dim, problem.labels.num_columns))
@@ -168,7 +231,22 @@ def check_path(problem: Problem, path: str) -> None:
 
 
 def check_state(problem: Problem, velocity: AbstractVelocity, state) -> None:
-    """`ValueError` where no classifier is best, or no features are renormalised, at the start."""
+    """Refuse a start where no classifier is best, or no features are renormalised.
+
+    Parameters
+    ----------
+    problem
+        What flows.
+    velocity
+        One of this module.
+    state
+        That of the start.
+
+    Raises
+    ------
+    ValueError
+        For a within-class covariance that is singular, or a best classifier that is not determined.
+    """
     if isinstance(velocity, RenormalisedVelocity):
         require(
             np.all(np.isfinite(state)),

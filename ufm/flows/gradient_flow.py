@@ -53,8 +53,7 @@ def flow(
     max_steps: int = 1_000_000,
     progress: bool | None = None,
 ) -> Trajectory:
-    r"""Integrate a flow of the objective f from time 0, with adaptive steps, and report it at given
-    times.
+    r"""Integrate a flow of the objective f from time 0, and report it at given times.
 
     $$\dot W_m = -\eta_m\,\partial f/\partial W_m,\qquad \dot b = -\eta_b\,\partial f/\partial
     b,\qquad
@@ -64,42 +63,72 @@ def flow(
     the same flow from the same start. Frozen factors stay. λ = 0 is allowed. The loss in f is a
     mean over samples: a paper whose loss is the sum has a clock N times faster.
 
-    `ts` (T,): increasing times >= 0, linear, logarithmic or any other (`np.linspace`,
-    `np.geomspace`). Start from `start`, or at random from `key`. `rates`: a dict with the learning
-    rates η of "weights" (a float, or one per factor, W_M first), "features" and "bias"; 1 where
-    nothing is said, 0 freezes. So {"weights": 0, "bias": 0} is the flow of the features alone.
+    Parameters
+    ----------
+    problem
+        What flows.
+    ts
+        (T,), increasing times >= 0, linear, logarithmic or any other (`np.linspace`,
+        `np.geomspace`).
+    key
+        A `jax.random.key`, to start at random.
+    start
+        Or the point to start from.
+    path
+        "gradient", the above. "central": squared error, M = 1; features flow as above while W and b
+        are always the best ones for them (ridge regression; the limit of infinite rates), and the
+        weights of the start are ignored. In this clock the published central path, $\dot H =
+        -N\,\partial f/\partial h$, has `rates={"features": N}`. "renormalised": the central path of
+        $X = \Sigma_W^{-1/2}H$ for λ = 0 and a free bias, projected so that the within-class
+        covariance of X stays the identity; it begins at the renormalised features of the start.
+    rates
+        A dict with the learning rates η of "weights" (a float, or one per factor, W_M first),
+        "features" and "bias"; 1 where nothing is said, 0 freezes. So {"weights": 0, "bias": 0} is
+        the flow of the features alone.
+    observables
+        Name → function(problem, params) → array (or pytree of arrays; flags and counts become
+        floats), evaluated at `ts` only; `ufm.observables` has ready-made ones. Pass the same
+        function objects again to reuse the compiled code.
+    keep_params
+        If False no state is stored, so that memory is what the observables need.
+    polish
+        Once steady, let Newton take the end to the minimum; needs λ > 0.
+    rtol, atol
+        Of the integrator for one step, 1e-9 and 1e-12 in float64 unless given; the error of a
+        trajectory is about ten times that, so 1e-12 and 1e-14 keep it below 1e-10.
+    step
+        Constant steps of this size instead of adaptive ones.
+    steady
+        Stop once the norm of the velocity is below this; unless given, once the way still to go,
+        estimated as ‖v‖²/‖dv/dt‖, is within three tolerances, where only the integrator's own noise
+        is left, so that the rows after it are off by up to that times the condition number; 0 never
+        stops. (A start within a tolerance of a saddle counts as steady too.)
+    integrator
+        "euler", "heun", "bosh3", "tsit5", "dopri5", "dopri8" (at the default tolerances as fast as
+        Tsit5 and 4 times closer to the conserved quantities), or an explicit diffrax solver.
+    max_steps
+        Of the integrator, for each tenth of `ts`.
+    progress
+        As for `minimise`.
 
-    `path`: "gradient", the above. "central": squared error, M = 1; features flow as above while W
-    and b are always the best ones for them (ridge regression; the limit of infinite rates), and the
-    weights of the start are ignored. In this clock the published central path, $\dot H =
-    -N\,\partial f/\partial h$, has `rates={"features": N}`. "renormalised": the central path of $X
-    = \Sigma_W^{-1/2}H$ for λ = 0 and a free bias, projected so that the within-class covariance of
-    X stays the identity; it begins at the renormalised features of the start.
+    Returns
+    -------
+    Trajectory
+        `result` is REACHED_END, STEADY_STATE (later rows repeat the steady state), POLISHED (the
+        same, and `final` is the point that Newton found from there; `polish` has its `Solution`),
+        or MAX_STEPS, TOLERANCE_NOT_MET, DIVERGED, INTERRUPTED (rows not reached are NaN, and
+        `final` is the last point reached).
 
-    `observables`: name → function(problem, params) → array (or pytree of arrays; flags and counts
-    become floats), evaluated at `ts` only; `ufm.observables` has ready-made ones. With
-    `keep_params=False` no state is stored, so that memory is what the observables need. Pass the
-    same function objects again to reuse the compiled code. `rtol`, `atol`: of the integrator for
-    one step, 1e-9 and 1e-12 in float64 unless given; the error of a trajectory is about ten times
-    that, so 1e-12 and 1e-14 keep it below 1e-10. `steady`: stop once the norm of the velocity is
-    below this; unless given, once the way still to go, estimated as ‖v‖²/‖dv/dt‖, is within three
-    tolerances, where only the integrator's own noise is left, so that the rows after it are off by
-    up to that times the condition number; 0 never stops. (A start within a tolerance of a saddle
-    counts as steady too.) `polish`: once steady, let Newton take the end to the minimum; needs λ >
-    0. `integrator`: "euler", "heun", "bosh3", "tsit5", "dopri5", "dopri8" (at the default
-    tolerances as fast as Tsit5 and 4 times closer to the conserved quantities), or an explicit
-    diffrax solver. `step`: constant steps of this size instead of adaptive ones. `max_steps`: of
-    the integrator, for each tenth of `ts`.
+    Raises
+    ------
+    ValueError
+        For times that do not increase from >= 0, neither or both of `key` and `start`, tolerances
+        or steps <= 0, relative tolerances that the dtype cannot resolve, implicit integrators,
+        rates for what is not free, and a path that the problem does not have.
 
-    Returns a `Trajectory`; `result` is REACHED_END, STEADY_STATE (later rows repeat the steady
-    state), POLISHED (the same, and `final` is the point that Newton found from there; `polish` has
-    its `Solution`), or MAX_STEPS, TOLERANCE_NOT_MET, DIVERGED, INTERRUPTED (rows not reached are
-    NaN, and `final` is the last point reached).
-
-    Raises `ValueError` for times that do not increase from >= 0, neither or both of `key` and
-    `start`, tolerances or steps <= 0, relative tolerances that the dtype cannot resolve, implicit
-    integrators, rates for what is not free, and a path that the problem does not have. Sources of
-    the paths: Tirer, Huang & Niles-Weed 2023; Han, Papyan & Donoho 2022.
+    Notes
+    -----
+    Sources of the paths: Tirer, Huang & Niles-Weed 2023; Han, Papyan & Donoho 2022.
     """
     require_instance("problem", problem, Problem)
     times = checked_times(ts)
@@ -168,7 +197,25 @@ def flow(
 
 
 def velocity_of(problem: Problem, path: str, rates: Mapping | None) -> AbstractVelocity:
-    """The vector field of a path; `ValueError` where the problem has no such path."""
+    """The vector field of a path.
+
+    Parameters
+    ----------
+    problem
+        What flows.
+    path, rates
+        As for `flow`.
+
+    Returns
+    -------
+    AbstractVelocity
+        With its rates as arrays.
+
+    Raises
+    ------
+    ValueError
+        Where the problem has no such path, and for rates of what is not free.
+    """
     require_choice("path", path, _PATHS)
     if path == "gradient":
         return GradientVelocity(checked_rates(problem, rates))

@@ -58,7 +58,25 @@ class Options(NamedTuple):
 def checked_settings(
     problem: Problem, *, rtol, atol, steady, step, integrator
 ) -> tuple[Settings, diffrax.AbstractSolver]:
-    """Tolerances and method as the user gave them, or their defaults."""
+    """Tolerances and method as the user gave them, or their defaults.
+
+    Parameters
+    ----------
+    problem
+        Gives the dtype.
+    rtol, atol, steady, step, integrator
+        As for `flow`.
+
+    Returns
+    -------
+    tuple[Settings, diffrax.AbstractSolver]
+        The numbers, which are traced, and the method.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range, tolerances that the dtype cannot resolve, implicit integrators.
+    """
     double = problem.dtype == np.float64
     rtol = (1e-9 if double else 1e-5) if rtol is None else rtol
     atol = (1e-12 if double else 1e-7) if atol is None else atol
@@ -85,7 +103,24 @@ def checked_settings(
 def checked_options(method, observables, keep_params, max_steps, steady, progress) -> Options:
     """What the compiled code is made for, as the user gave it.
 
-    `progress` is looked at, and kept by nobody here.
+    Parameters
+    ----------
+    method
+        From `checked_settings`.
+    observables, keep_params, max_steps, steady
+        As for `flow`.
+    progress
+        Is looked at, and kept by nobody here.
+
+    Returns
+    -------
+    Options
+        Hashable.
+
+    Raises
+    ------
+    ValueError
+        For observables that are no functions, flags that are none, steps < 1.
     """
     require_flag("keep_params", keep_params)
     require_flag("progress", progress, optional=True)
@@ -116,18 +151,55 @@ def integrate(
     settings: Settings,
     options: Options,
 ):
-    """Rows at `times`, the state at the end, a result code and the number of steps.
+    """Rows at given times, the end, and how it came to it. Runs inside `jit` and `vmap`.
 
-    Runs inside `jit` and `vmap`.
+    Parameters
+    ----------
+    problem, velocity
+        What flows, and how.
+    began, state
+        Time and state at the beginning.
+    times
+        (L,), increasing, >= `began`.
+    settings, options
+        From `checked_settings` and `checked_options`.
 
-    Rows that were not reached are NaN, or the steady state once that is reached.
+    Returns
+    -------
+    tuple
+        Rows, of which those that were not reached are NaN, or the steady state once that is
+        reached; the state at the end; a code of `Result`; the number of steps.
     """
 
     def derivative(t, state, args):
+        """The velocity, as diffrax asks for it.
+
+        Parameters
+        ----------
+        t, state, args
+            Time, which it does not depend on, the state, and (problem, velocity).
+
+        Returns
+        -------
+        tree
+            Of the structure of the state.
+        """
         problem, velocity = args
         return velocity(problem, state)
 
     def record(t, state, args):
+        """The row of a state; flags and counts become floats, so that rows not reached can be NaN.
+
+        Parameters
+        ----------
+        t, state, args
+            As for `derivative`.
+
+        Returns
+        -------
+        dict
+            As by `recorded`.
+        """
         problem, velocity = args
         row = recorded(
             problem, velocity.params_of(problem, state), options.observables, options.keep_params
@@ -141,6 +213,20 @@ def integrate(
         )
 
     def is_steady(t, state, args, **kwargs):
+        """Whether the way still to go is within the tolerance, or the velocity within the user's.
+
+        Parameters
+        ----------
+        t, state, args
+            As for `derivative`.
+        kwargs
+            What else diffrax passes.
+
+        Returns
+        -------
+        Bool[Array, ""]
+            False where the velocity is not finite.
+        """
         if settings.steady is not None:
             return speed(derivative(t, state, args)) < settings.steady
         tolerance = settings.atol * np.sqrt(
@@ -206,7 +292,18 @@ def integrate_piece(
     settings: Settings,
     options: Options,
 ):
-    """`integrate`, compiled."""
+    """`integrate`, compiled.
+
+    Parameters
+    ----------
+    problem, velocity, began, state, times, settings, options
+        As for `integrate`.
+
+    Returns
+    -------
+    tuple
+        As by `integrate`.
+    """
     return integrate(problem, velocity, began, state, times, settings, options)
 
 
@@ -219,9 +316,19 @@ def integrate_block(
     settings: Settings,
     options: Options,
 ):
-    """`integrate` from time 0 for a block of flows in lockstep, from starts.
+    """`integrate` from time 0 for a block of flows in lockstep, compiled.
 
-    With the points at the end in place of states.
+    Parameters
+    ----------
+    problems, starts
+        Stacked, B of each.
+    velocity, times, settings, options
+        As for `integrate`, the same for all.
+
+    Returns
+    -------
+    tuple
+        As by `integrate`, with a leading axis B, and points at the end in place of states.
     """
 
     def one(problem: Problem, start: Params):

@@ -44,11 +44,35 @@ class Controller(diffrax.AbstractStepSizeController):
         return self
 
     def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
+        """The first step, as the usual control has it.
+
+        Parameters
+        ----------
+        terms, t0, t1, y0, dt0, args, func, error_order
+            As diffrax passes them.
+
+        Returns
+        -------
+        tuple
+            The end of the first step, and the state of the control.
+        """
         return self._inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
 
     def adapt_step_size(
         self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
     ):
+        """The next step of the usual control, or a failure where rounding of the time loses it.
+
+        Parameters
+        ----------
+        t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
+            As diffrax passes them.
+
+        Returns
+        -------
+        tuple
+            As diffrax wants it; its result is `dt_min_reached` on failure.
+        """
         keep, next_t0, next_t1, jump, state, result = self._inner.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
         )

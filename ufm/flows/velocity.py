@@ -23,11 +23,37 @@ class AbstractVelocity(eqx.Module):
 
     @abstractmethod
     def state_of(self, problem: Problem, params: Params) -> Any:
-        """The state that a start has."""
+        """The state that a start has.
+
+        Parameters
+        ----------
+        problem
+            What flows.
+        params
+            The start.
+
+        Returns
+        -------
+        Any
+            A tree of arrays.
+        """
 
     @abstractmethod
     def params_of(self, problem: Problem, state: Any) -> Params:
-        """The point that a state stands for."""
+        """The point that a state stands for.
+
+        Parameters
+        ----------
+        problem
+            What flows.
+        state
+            Of the structure that `state_of` gives.
+
+        Returns
+        -------
+        Params
+            A point of the problem.
+        """
 
     @abstractmethod
     def __call__(self, problem: Problem, state: Any) -> Any:
@@ -35,9 +61,24 @@ class AbstractVelocity(eqx.Module):
 
     @abstractmethod
     def polishable(self, problem: Problem, params: Params) -> Problem:
-        """The problem whose minimisation `params` the velocity leads to.
+        """The problem whose minimisation a point is led to by the velocity.
 
-        `ValueError` where there is none.
+        Parameters
+        ----------
+        problem
+            What flows.
+        params
+            The point.
+
+        Returns
+        -------
+        Problem
+            Itself, or the same with more of it frozen.
+
+        Raises
+        ------
+        ValueError
+            Where there is none.
         """
 
 
@@ -55,9 +96,23 @@ class GradientVelocity(AbstractVelocity):
     # the state is the tuple of free factors: diffrax refuses a pytree with an empty part, the
     # weights where they are frozen
     def state_of(self, problem: Problem, params: Params) -> tuple[Array, ...]:
+        """The free factors of a start.
+
+        Returns
+        -------
+        tuple[Array, ...]
+            Weights, features, bias.
+        """
         return tuple(jax.tree.leaves(problem.free_part(params)))
 
     def params_of(self, problem: Problem, state: tuple[Array, ...]) -> Params:
+        """The point of these free factors, moved back where the integrator has left a domain.
+
+        Returns
+        -------
+        Params
+            With frozen factors as they are.
+        """
         number = 0 if problem.frozen else problem.depth
         free = Params(
             weights=state[:number],
@@ -78,6 +133,18 @@ class GradientVelocity(AbstractVelocity):
         )
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
+        """The problem, with its weights frozen where their rates are zero.
+
+        Returns
+        -------
+        Problem
+            Itself where no rate is zero.
+
+        Raises
+        ------
+        ValueError
+            For rates that freeze some weights only, features or a bias.
+        """
         if self.rates is None:
             return problem
         frozen = [float(rate) == 0 for rate in self.rates.weights]

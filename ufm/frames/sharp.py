@@ -119,6 +119,11 @@ def derived_code(code: Code, product: float, *, name: str | None = None) -> Code
     name
         Of the new code, made from that of the old one unless given.
 
+    Returns
+    -------
+    Code
+        In d − 1 dimensions.
+
     Raises
     ------
     ValueError

@@ -36,11 +36,30 @@ def trajectory(
 ) -> Axes:
     """Quantities along flows and scripts.
 
-    Measured `curves` as markers on thin lines, exact `laws` as lines behind them.
+    Measured curves as markers on thin lines, exact laws as lines behind them.
 
-    `curves`, `laws`: label → (times (T,), values (T,)). A law with the label of a curve shares its
-    colour and its entry in the legend. For a discrete method times are steps × step size, as
-    `Trajectory.ts` has them. NaN, which marks rows that were not reached, leaves a gap.
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    curves, laws
+        Label → (times (T,), values (T,)). A law with the label of a curve shares its colour and its
+        entry in the legend. For a discrete method times are steps × step size, as `Trajectory.ts`
+        has them. NaN, which marks rows that were not reached, leaves a gap.
+    xlabel, ylabel
+        Of the axes.
+    log_x, log_y
+        Whether an axis is logarithmic.
+
+    Returns
+    -------
+    Axes
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For times and values of different lengths.
     """
     laws = laws or {}
     colours = _colours([*curves, *laws])
@@ -86,11 +105,33 @@ def errors(
     dtype=np.float64,
     log_x=False,
 ) -> Axes:
-    """Errors on a logarithmic axis, with the machine precision of `dtype` and the claimed
-    `tolerance` marked.
+    """Errors on a logarithmic axis, with the machine precision marked.
 
-    `curves`: label → (abscissae (T,), errors >= 0 (T,)). An error of exactly zero is drawn at a
-    tenth of the machine precision.
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    curves
+        Label → (abscissae (T,), errors >= 0 (T,)). An error of exactly zero is drawn at a tenth of
+        the machine precision.
+    xlabel, ylabel
+        Of the axes.
+    tolerance
+        The claimed one, marked too.
+    dtype
+        Whose precision it is.
+    log_x
+        Whether the abscissae are logarithmic.
+
+    Returns
+    -------
+    Axes
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For errors below 0, and sequences of different lengths.
     """
     eps = float(np.finfo(dtype).eps)
     colours = _colours(curves)
@@ -118,9 +159,19 @@ def staircase(
 ) -> Axes:
     """Singular values of a block $F_{kk}$ of the perturbation map, largest first.
 
-    Exact `spectra` as steps, `measured` as markers.
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    spectra
+        The exact ones, as steps: label → singular values (p,), in any order.
+    measured
+        As markers, likewise.
 
-    Both: label → singular values (p,), in any order.
+    Returns
+    -------
+    Axes
+        The same.
     """
     measured = measured or {}
     colours = _colours([*spectra, *measured])
@@ -165,13 +216,33 @@ def hyperparameters(
 ) -> Axes:
     r"""How λ_W or λ_H sets the answer of collapsed features to a change of their anchor.
 
-    Attenuation and cross-talk, exact for every β.
+    Attenuation and cross-talk, exact for every β. Attenuation is 1 minus the gain: $r/(\beta+r)$
+    for within-class noise in the span of the class means, $\lambda_H/(\beta+\lambda_H)$ off it,
+    $1-g$ for stretching a mean; cross-talk is $(1-g)/2$.
 
-    Attenuation is 1 minus the gain: $r/(\beta+r)$ for within-class noise in the span of the class
-    means, $\lambda_H/(\beta+\lambda_H)$ off it, $1-g$ for stretching a mean; cross-talk is
-    $(1-g)/2$. `vary`: "lambda_H" or "lambda_W", drawn from 1/1000 of the end of collapse,
-    $\lambda_W\lambda_H = 1$, up to it, the other one held. λ and β in the normalisation of Tirer,
-    Huang & Niles-Weed 2023; see `ufm/optima/perturbation.py`.
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    vary
+        "lambda_H" or "lambda_W", drawn from 1/1000 of the end of collapse, $\lambda_W\lambda_H =
+        1$, up to it, the other one held.
+    num_classes, feature_dim
+        K and d.
+    lambda_W, lambda_H, beta
+        In the normalisation of Tirer, Huang & Niles-Weed 2023; see `ufm/optima/perturbation.py`.
+    num_points
+        Along the axis.
+
+    Returns
+    -------
+    Axes
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For another word, and as `ufm.perturbation.gains` does.
     """
     require(vary in ("lambda_H", "lambda_W"), '`vary` must be "lambda_H" or "lambda_W"', vary)
     held = lambda_W if vary == "lambda_H" else lambda_H
@@ -214,20 +285,40 @@ def vectors(
     floor=0.0,
     align=True,
 ) -> Axes3D:
-    r"""Classifier rows, class means and the like as arrows in space.
+    """Classifier rows, class means and the like as arrows in space.
 
-    a colour and a number for each class, a dash for each family.
+    A colour and a number for each class, a dash for each family.
 
-    `ax`: made with `projection="3d"`. `families`: label → vectors (d, K), one column a class, for
-    all of one d and K. `samples`: label → (features (d, C), class of each column (C,)), drawn as
-    dots. Lengths are in units of the longest vector of their own family, or of the family whose
-    label the samples share, since $(aW, H/a)$ are the same logits. A family no longer than `floor`
-    is drawn as zero.
+    Parameters
+    ----------
+    ax
+        Made with `projection="3d"`.
+    families
+        Label → vectors (d, K), one column a class, for all of one d and K.
+    samples
+        Label → (features (d, C), class of each column (C,)), drawn as dots.
+    floor
+        A family no longer than this is drawn as zero.
+    align
+        Turn (and mirror) the picture as close as it goes to a fixed simplex, so that it does not
+        jump from one solution to the next: nothing else than this is arbitrary in it. Without, the
+        first three coordinates of d <= 3 are as they are.
 
-    For d > 3 the picture is the projection on the three leading directions of all families
-    together. With `align` it is turned (and mirrored) as close as it goes to a fixed simplex, so
-    that it does not jump from one solution to the next: nothing else than this is arbitrary in it.
-    Without, the first three coordinates of d <= 3 are as they are.
+    Returns
+    -------
+    Axes3D
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For shapes that disagree.
+
+    Notes
+    -----
+    Lengths are in units of the longest vector of their own family, or of the family whose label the
+    samples share, since $(aW, H/a)$ are the same logits. For d > 3 the picture is the projection on
+    the three leading directions of all families together.
     """
     samples = samples or {}
     arrays = {label: np.asarray(columns, dtype=float) for label, columns in families.items()}
@@ -325,9 +416,29 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
 
     Up to eight classes with the numbers in it.
 
-    `matrix` (K, K); entries below a millionth of the limit are written as 0. `names`: of the
-    classes, 1, …, K unless given. `limit`: the end of the colour scale, which is symmetric about 0;
-    the largest entry unless given. Two matrices that are to be compared need one.
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    matrix
+        (K, K); entries below a millionth of the limit are written as 0.
+    title
+        Above it.
+    names
+        Of the classes, 1, …, K unless given.
+    limit
+        The end of the colour scale, which is symmetric about 0; the largest entry unless given. Two
+        matrices that are to be compared need one.
+
+    Returns
+    -------
+    Axes
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is not square, and another number of names.
     """
     matrix = np.asarray(matrix, dtype=float)
     require(

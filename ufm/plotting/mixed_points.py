@@ -21,14 +21,31 @@ def three_class_scatter(
 ) -> Axes:
     r"""Mixed points in the plane of three classes.
 
-    Same-class mixtures red, different-class mixtures blue, both black at λ = ½.
+    Same-class mixtures red, different-class mixtures blue, both black at λ = ½: the red or blue of
+    a point is $2|\lambda - \frac12|$, as in Fisher, Meng & Papyan 2024.
 
-    `points` (2, C): from `ufm.analysis.three_class_projection`. `lam` (C,): λ. `same` (C,): whether
-    both classes are one. `classifier` (2, 3): the projected classifiers, drawn as rays. `curves`:
-    label → (2, T), lines of theory behind the points, with a gap where NaN. The red or blue of a
-    point is $2|\lambda - \frac12|$, as in Fisher, Meng & Papyan 2024.
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    points
+        (2, C), from `ufm.analysis.three_class_projection`.
+    lam, same
+        (C,) each: λ, and whether both classes are one.
+    classifier
+        (2, 3), the projected classifiers, drawn as rays.
+    curves
+        Label → (2, T), lines of theory behind the points, with a gap where NaN.
 
-    Raises `ValueError` for shapes that disagree.
+    Returns
+    -------
+    Axes
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For shapes that disagree.
     """
     points, lam, same = (
         np.asarray(points, dtype=float),
@@ -103,11 +120,26 @@ def reliability(ax: Axes, curves: Series) -> Axes:
 
 
 def channel_width(ax: Axes, curves: Series, *, laws: Series | None = None) -> Axes:
-    r"""Widths of channels against $\mathrm{logit}\,\lambda$, with the diagonal $u_i - u_j =
-    \mathrm{logit}\,\lambda$ of vanishing decay.
+    r"""Widths of channels against $\mathrm{logit}\,\lambda$.
 
-    `curves`, `laws`: label → (λ (C,), $u_i - u_j$ (C,)), each drawn in the order of λ. Raises
-    `ValueError` for a λ outside (0, 1).
+    With the diagonal $u_i - u_j = \mathrm{logit}\,\lambda$ of vanishing decay.
+
+    Parameters
+    ----------
+    ax
+        Where to draw.
+    curves, laws
+        Label → (λ (C,), $u_i - u_j$ (C,)), each drawn in the order of λ.
+
+    Returns
+    -------
+    Axes
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For a λ outside (0, 1).
     """
     curves, laws = (
         {label: _by_logit(label, *pair) for label, pair in series.items()}

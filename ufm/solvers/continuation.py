@@ -149,8 +149,22 @@ def require_rectified(problem: Problem, of_what: str) -> None:
 
 
 def rectified_start(problem: Problem, key: PRNGKeyArray, index: int) -> Params:
-    """A random start whose factors make up for the half of its input that a ReLU drops, at the
-    index-th of the scales in turn."""
+    """A random start whose factors make up for the half of its input that a ReLU drops.
+
+    Parameters
+    ----------
+    problem
+        With ReLU layers.
+    key
+        A `jax.random.key`.
+    index
+        Which of the scales, in turn.
+
+    Returns
+    -------
+    Params
+        A point of the problem.
+    """
     start, scale = random_start(problem, key=key), _SCALES[index % len(_SCALES)]
     larger = scale * math.sqrt(2)
     weights = tuple(larger * W for W in start.weights)
@@ -158,7 +172,21 @@ def rectified_start(problem: Problem, key: PRNGKeyArray, index: int) -> Params:
 
 
 def solution_on_kinks(problem: Problem, params: Params, kinks: Kinks) -> Solution:
-    """A point on its kinks as a solution."""
+    """A point on its kinks as a solution.
+
+    Parameters
+    ----------
+    problem, params
+        The point.
+    kinks
+        What it is.
+
+    Returns
+    -------
+    Solution
+        CONVERGED where the residual on the kinks is that of a stationary point, else STALLED; no
+        steps are counted.
+    """
     flat, value = to_flat(problem, params), objective(problem, params)
     state = State.fresh(flat, value, jnp.zeros_like(flat), memory=())
     ended = Result.CONVERGED if kinks.residual <= _STATIONARY else Result.STALLED

@@ -64,7 +64,20 @@ class _Product(NamedTuple):
         return _Product(self.U[:, :number], self.s[:number], self.Vt[:number])
 
     def beside(self, other: _Product, size: float) -> _Product:
-        """With the directions of another one, times a size."""
+        """With the directions of another one, times a size.
+
+        Parameters
+        ----------
+        other
+            Another product, of the same shape.
+        size
+            Multiplies its singular values.
+
+        Returns
+        -------
+        _Product
+            With the directions of both.
+        """
         U, Vt = np.hstack([self.U, other.U]), np.vstack([self.Vt, other.Vt])
         return _Product(U, np.concatenate([self.s, size * other.s]), Vt)
 

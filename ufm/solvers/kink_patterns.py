@@ -38,7 +38,20 @@ class Pattern:
 
 
 def pruned(problem: Problem, params: Params, width: float) -> tuple[np.ndarray, Pattern]:
-    """The point with dead units at exactly 0 and split units made one, and its pattern."""
+    """The point with dead units at exactly 0 and split units made one, and its pattern.
+
+    Parameters
+    ----------
+    problem, params
+        The point.
+    width
+        Preactivations below this share of the largest of their layer are kinks.
+
+    Returns
+    -------
+    tuple[np.ndarray, Pattern]
+        Flat, in the coordinates of the solvers, and its pattern.
+    """
     flat = np.array(to_flat(problem, params), dtype=np.float64)
     indices = list(reversed(indices_of(problem)))
     for into, out in itertools.pairwise(indices):
@@ -66,7 +79,20 @@ def _merge(flat: np.ndarray, into: np.ndarray, out: np.ndarray) -> None:
 
 
 def pattern_of(problem: Problem, flat: np.ndarray, width: float) -> Pattern:
-    """Dead units, kinks below a share of the largest entry of their layer, and signs."""
+    """Dead units, kinks and signs of a point.
+
+    Parameters
+    ----------
+    problem, flat
+        The point, in the coordinates of the solvers.
+    width
+        Preactivations below this share of the largest of their layer are kinks.
+
+    Returns
+    -------
+    Pattern
+        From the features on.
+    """
     # from the features on
     indices = list(reversed(indices_of(problem)))
     params = to_params(problem, jnp.asarray(flat, problem.dtype))
@@ -158,7 +184,20 @@ class Model:
 
 
 def multiplied(problem: Problem, flat, pattern: Pattern) -> tuple[Model, np.ndarray]:
-    """The derivatives at a point with the multipliers that leave the least of its gradient."""
+    """The derivatives at a point with the multipliers that leave the least of its gradient.
+
+    Parameters
+    ----------
+    problem, flat
+        The point, in the coordinates of the solvers.
+    pattern
+        Its kinks, one multiplier each.
+
+    Returns
+    -------
+    tuple[Model, np.ndarray]
+        The derivatives, and the multipliers, by least squares.
+    """
     number = int(sum(np.sum(kink) for kink in pattern.kinks))
     model = Model(problem, flat, pattern, np.zeros(number))
     multipliers = np.linalg.lstsq(model.jacobian.T, -model.slope, rcond=SYMMETRIC)[0]

@@ -30,8 +30,23 @@ class Pull(NamedTuple):
 
 
 def pulls_of(problem: Problem, params: Params, pattern, multipliers, model: Model) -> list[Pull]:
-    r"""Of each layer with dead units the largest $\|\Delta\sigma(H^\top w)\|/\|w\|$, over the root
-    of both decays: above 1 a unit comes to life, and the value falls."""
+    r"""What would bring dead units to life, of each layer that has some.
+
+    The largest $\|\Delta\sigma(H^\top w)\|/\|w\|$, over the root of both decays: above 1 a unit
+    comes to life, and the value falls.
+
+    Parameters
+    ----------
+    problem, params
+        The point.
+    pattern, multipliers, model
+        Its kinks, their multipliers and the derivatives there.
+
+    Returns
+    -------
+    list[Pull]
+        Bound, what is reached, and along which directions.
+    """
     if not any(dead.any() for dead in pattern.dead):
         return []
     slopes = np.concatenate([keep.ravel() for keep in pattern.passing]) * model.behind

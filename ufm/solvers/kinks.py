@@ -108,7 +108,20 @@ def onto_kinks(problem: Problem, params: Params) -> tuple[Params, Kinks]:
 
 
 def kinks_of(problem: Problem, params: Params, *, width: float = 1e-9) -> Kinks:
-    """What a point is, of which preactivations below `width` (relative) are taken for kinks."""
+    """What a point is on its kinks.
+
+    Parameters
+    ----------
+    problem, params
+        The point, of a problem with ReLU layers.
+    width
+        Preactivations below this share of the largest of their layer are taken for kinks.
+
+    Returns
+    -------
+    Kinks
+        Its kind, residual, margins and curvatures.
+    """
     flat = np.asarray(to_flat(problem, params), dtype=np.float64)
     return _judged(problem, flat, pattern_of(problem, flat, width))
 

@@ -91,16 +91,42 @@ class Smoothing(AbstractSolver):
         return not domain.constrained
 
     def init(self, problem: Problem, flat: Flat) -> State:
+        """The state after the start was evaluated, at the first width.
+
+        Returns
+        -------
+        State
+            One evaluation later than `launch`.
+        """
         return self.step(problem, self.launch(problem, flat))
 
     def launch(self, problem: Problem, flat: Flat) -> State:
-        """A state in which nothing was evaluated."""
+        """A state in which nothing was evaluated.
+
+        Returns
+        -------
+        State
+            At the first width.
+
+        Raises
+        ------
+        ValueError
+            For a map without kinks.
+        """
         _require_kinks(problem)
         one, zero = jnp.ones((), flat.dtype), jnp.asarray(0)
         memory = _fresh(flat[:, None], self.memory_size)
         return State(flat, one, jnp.zeros_like(flat), one, memory, zero, zero, jnp.asarray(False))
 
     def step(self, problem: Problem, state: State) -> State:
+        """One evaluation, and the next width where the gradient is small enough at this one.
+
+        Returns
+        -------
+        State
+            Its gradient norm is 1 until the end, as the gradient is that of another model until
+            then.
+        """
         stacked = jax.tree.map(lambda leaf: leaf[None], problem)
         lanes = _step(self, stacked, state.memory)
         ended = lanes.stage[0] >= len(self.stages)
@@ -122,9 +148,23 @@ class Smoothing(AbstractSolver):
     def lanes(
         self, problems: Problem, flats: Float[Array, "L n"], tolerance, number
     ) -> LaneResults:
-        """Every lane of stacked problems at once; those past `number` are left alone.
+        """Every lane of stacked problems at once. Runs inside `jit`.
 
-        Runs inside `jit`.
+        Parameters
+        ----------
+        problems
+            L problems of one structure.
+        flats
+            (L, n), their starts.
+        tolerance
+            On the relative gradient norm.
+        number
+            Lanes past this are left alone.
+
+        Returns
+        -------
+        LaneResults
+            With a leading axis L.
         """
         _require_kinks(problems)
         live = jnp.arange(flats.shape[0]) < number
@@ -171,8 +211,24 @@ class _Lanes(NamedTuple):
 def descend_lanes(
     solver: Smoothing, problems: Problem, x: Lanes, live: Bool[Array, " B"]
 ) -> tuple[_Lanes, Int[Array, " B"]]:
-    """Through all stages from flat points in the last axis, and how many evaluations each lane
-    took. Runs inside `jit`."""
+    """Through all stages from flat points. Runs inside `jit`.
+
+    Parameters
+    ----------
+    solver
+        Its numbers.
+    problems
+        Stacked.
+    x
+        (n, B), lanes last.
+    live
+        (B,), which lanes move.
+
+    Returns
+    -------
+    tuple[_Lanes, Int[Array, " B"]]
+        Where every lane stands, and how many evaluations it took.
+    """
     state, count = _fresh(x, solver.memory_size), len(solver.stages)
     state = state._replace(stage=jnp.where(live, 0, count))
 
@@ -217,6 +273,20 @@ def _evaluate(problems: Problem, x: Lanes, width, share):
     """Values and gradients under ReLU of a width and a share of the decay."""
 
     def one(problem, flat, width, share):
+        """The smoothed objective of one lane, with a share of its decay.
+
+        Parameters
+        ----------
+        problem, flat
+            The point, in the coordinates of the solvers.
+        width, share
+            Of the smoothing, and of the decay.
+
+        Returns
+        -------
+        Float[Array, ""]
+            The value.
+        """
         smooth = eqx.tree_at(lambda p: p.map, problem, problem.map.rounded(width))
         return flat_objective(smooth, flat) - 0.5 * (1 - share) * jnp.sum(flat**2)
 
@@ -312,7 +382,22 @@ def _direction(s: _Lanes, x: Lanes, gradient: Lanes):
 def smoothed(
     solver: Smoothing, problem: Problem, flats: Float[Array, "S n"]
 ) -> tuple[Float[Array, "S n"], Float[Array, " S"]]:
-    """Where the starts of one problem get to, and the values of the problem there."""
+    """Where the starts of one problem get to.
+
+    Parameters
+    ----------
+    solver
+        Its numbers.
+    problem
+        With ReLU layers.
+    flats
+        (S, n), the starts.
+
+    Returns
+    -------
+    tuple[Float[Array, "S n"], Float[Array, " S"]]
+        The ends, and the values of the problem there, unsmoothed.
+    """
     problems = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(flats), *leaf.shape)), problem)
     state, _ = descend_lanes(solver, problems, flats.T, jnp.ones(len(flats), bool))
     return state.x.T, jax.vmap(lambda flat: flat_objective(problem, flat))(state.x.T)

@@ -26,12 +26,17 @@ def spread(
     Parameters
     ----------
     problem
-        λ > 0 on every factor, every width at least r
+        λ > 0 on every factor, every width at least r.
     U, s, Vt
-        the singular value decomposition of the product
+        The singular value decomposition of the product.
     hidden
-        orthonormal bases of the hidden spaces, outermost first; the first r unit vectors unless
-        given
+        Orthonormal bases of the hidden spaces, outermost first; the first r unit vectors unless
+        given.
+
+    Returns
+    -------
+    list[Float[np.ndarray, "_ _"]]
+        M + 1 matrices, X the last.
     """
     if hidden is None:
         hidden = [np.eye(d, len(s)) for d in reversed(problem.widths)]

@@ -63,7 +63,22 @@ def certifiable(problem: Problem) -> bool:
 
 
 def measured(problems: Problem, params: Params, *, report: Report, platform: str) -> dict:
-    """Certificates, metrics and whatever is kept, of stacked problems and points."""
+    """Certificates, metrics and whatever is kept, of stacked problems and points.
+
+    Parameters
+    ----------
+    problems, params
+        Stacked.
+    report
+        What is asked for.
+    platform
+        "cpu" or another, for the layout of lanes.
+
+    Returns
+    -------
+    dict
+        Name → array with a leading axis of lanes.
+    """
 
     def numbers(problem: Problem, params: Params) -> dict:
         out = {}

@@ -23,9 +23,21 @@ _ABOUT = ("lane", "seconds")
 
 
 def dataset_of(manifest: Mapping[str, Any], chunks: Mapping[int, Arrays], missing: Result):
-    """`chunks`: number → results and their lanes.
+    """The results of a sweep with its dimensions.
 
-    Lanes of chunks that are not there are NaN (0 for counts), their code is `missing`.
+    Parameters
+    ----------
+    manifest
+        What describes the sweep.
+    chunks
+        Number → results and their lanes.
+    missing
+        The code of lanes of chunks that are not there; else they are NaN (0 for counts).
+
+    Returns
+    -------
+    xarray.Dataset
+        With the swept names as coordinates.
     """
     import xarray
 

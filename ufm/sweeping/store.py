@@ -52,7 +52,22 @@ class Store:
     def enter(cls, path, manifest: Mapping[str, Any]) -> Store:
         """Begin a store with this manifest, or join the one that is there.
 
-        `ValueError` where that belongs to another sweep.
+        Parameters
+        ----------
+        path
+            A folder, or where one can be made.
+        manifest
+            What describes the sweep.
+
+        Returns
+        -------
+        Store
+            With the manifest of its first call.
+
+        Raises
+        ------
+        ValueError
+            Where the store belongs to another sweep, or is none.
         """
         path = Path(path)
         require(not path.exists() or path.is_dir(), "`store` must be a folder, or not exist", path)
@@ -74,7 +89,25 @@ class Store:
 
     @classmethod
     def open(cls, path, *, name: str = "store") -> Store:
-        """A store that is there; `ValueError` where there is none, or one of another format."""
+        """A store that is there.
+
+        Parameters
+        ----------
+        path
+            Its folder.
+        name
+            Of the argument, for messages.
+
+        Returns
+        -------
+        Store
+            Read only by what one does with it.
+
+        Raises
+        ------
+        ValueError
+            Where there is none, or one of another format.
+        """
         file = Path(path) / "manifest.json"
         require(file.is_file(), f"`{name}` must be the folder of a sweep", path)
         text = file.read_text(encoding="utf-8", errors="replace")
@@ -114,7 +147,15 @@ class Store:
         return arrays
 
     def write(self, chunk: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep the results of a chunk."""
+        """Keep the results of a chunk, whole or not at all.
+
+        Parameters
+        ----------
+        chunk
+            Its number.
+        arrays
+            Name → results of its lanes.
+        """
         about = self._about(chunk)
         fault = self._fault(chunk, about, arrays)
         assert fault is None, fault

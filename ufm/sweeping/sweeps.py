@@ -82,49 +82,79 @@ def sweep(
     threads: int | None = None,
     progress: bool | None = None,
 ) -> xarray.Dataset:
-    r"""Minimise, or flow, every problem of a grid.
+    """Minimise, or flow, every problem of a grid.
 
     Over λ, counts, β, smoothing, seeds, and over K, d, depth or losses.
 
-    `make`: a function from the swept names, as keyword arguments, to a `Problem`; or a problem, of
-    which `over` may name the fields lambda_W, lambda_H, lambda_b, beta, anchor, targets, masses and
-    offsets; or a list of problems, one more dimension, "problem", in front. `over`: a dict from
-    name to values, a grid; or a list of dicts of equal names, whose one dimension is "point".
-    "seed" (whole numbers >= 0) is the random start and not passed to `make`: the lane with seed s
-    starts from
-    `jax.random.fold_in(key, s)`, 0 where no seed is swept. Floats and arrays of numbers are traced,
-    in one call of `make`, where it can be; everything else (whole numbers, words, losses, None) is
-    passed as it is, and problems of equal shapes are solved together. A lane ends where its start
-    leads: a deep product may keep the wrong directions there, which `minimise` goes on from, so
-    sweep several seeds and take the least value.
+    Parameters
+    ----------
+    make
+        A function from the swept names, as keyword arguments, to a `Problem`; or a problem, of
+        which `over` may name the fields lambda_W, lambda_H, lambda_b, beta, anchor, targets, masses
+        and offsets; or a list of problems, one more dimension, "problem", in front.
+    over
+        A dict from name to values, a grid; or a list of dicts of equal names, whose one dimension
+        is "point". "seed" (whole numbers >= 0) is the random start and not passed to `make`: the
+        lane with seed s starts from `jax.random.fold_in(key, s)`, 0 where no seed is swept.
+    key
+        A `jax.random.key`.
+    solver, tolerance
+        As for `minimise`.
+    ts
+        (T,), flow to these times instead, …
+    flow
+        … with these options of `flow_batch` (rtol, path, observables, …).
+    certificates
+        None gives them wherever there can be one.
+    metrics
+        Those of `Metrics` that are one number.
+    keep
+        "params", "logits".
+    store
+        A folder that keeps each chunk once it is done, whole or not at all; see the notes.
+    memory
+        Bytes that the lanes in flight may take; a chunk is as many lanes as that allows, …
+    chunk
+        … at most so many.
+    devices
+        Those of this process unless given, each with its share of a chunk.
+    threads
+        Chunks at a time on a CPU that is one device; the number of cores unless given.
+    progress
+        As for `minimise`.
 
-    `solver`, `tolerance`: as for `minimise`. `ts` (T,): flow to these times instead, with the
-    options `flow` of `flow_batch` (rtol, path, observables, …). `certificates`: None gives them
-    wherever there can be one. `metrics`: those of `Metrics` that are one number. `keep`: "params",
-    "logits". `memory`: bytes that the lanes in flight may take; a chunk is as many lanes as that
-    allows, at most `chunk`. `devices`: those of this process unless given, each with its share of a
-    chunk. `threads`: chunks at a time on a CPU that is one device; the number of cores unless
-    given. `progress`: as for `minimise`.
+    Returns
+    -------
+    xarray.Dataset
+        With the swept names as dimensions: `value`, `code` (a `Result` each), `num_steps`,
+        `grad_norm`, `num_evaluations`, `lower_bound` and `gap` (NaN where there is no certificate),
+        metrics, whatever is kept (NaN beyond a lane's own shape); for a flow `trajectory` (the
+        objective at `t`) and scalar observables. A lane that fails says so in `code`; the others do
+        not notice. attrs: `complete`, `done`, `stored` (done before, by earlier calls), `failed`,
+        `seconds`, versions. After Ctrl-C `complete` is 0 and the lanes left are INTERRUPTED.
 
-    `store`: a folder that keeps each chunk once it is done, whole or not at all. The same call
-    again goes on where it was stopped, however it was (the definition must be the same, to the last
-    bit, and so must ufm's version and the dtype; the chunks stay those of the first call). Any
-    number of processes may make the same call over one store: they share the chunks, and each
-    returns the whole. So a scheduler's job array needs the same script in every job and a shared
-    folder with file locks; jobs may end early or come late. Under `jax.distributed` the processes
-    split the chunks and exchange the results at the end.
+    Raises
+    ------
+    ValueError
+        For what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, a store of
+        another sweep, and a file of a store that holds anything but the results of its own lanes,
+        to the last bit.
 
-    Returns an `xarray.Dataset` with the swept names as dimensions: `value`, `code` (a `Result`
-    each), `num_steps`, `grad_norm`, `num_evaluations`, `lower_bound` and `gap` (NaN where there is
-    no certificate), metrics, whatever is kept (NaN beyond a lane's own shape); for a flow
-    `trajectory` (the objective at `t`) and scalar observables. A lane that fails says so in `code`;
-    the others do not notice. attrs: `complete`, `done`, `stored` (done before, by
-    earlier calls), `failed`, `seconds`, versions. After Ctrl-C
-    `complete` is 0 and the lanes left are INTERRUPTED.
+    Notes
+    -----
+    Floats and arrays of numbers are traced, in one call of `make`, where it can be; everything else
+    (whole numbers, words, losses, None) is passed as it is, and problems of equal shapes are solved
+    together.
 
-    Raises `ValueError` for what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, a
-    store of another sweep, and a file of a store that holds anything but the results of its own
-    lanes, to the last bit.
+    A lane ends where its start leads: a deep product may keep the wrong directions there, which
+    `minimise` goes on from, so sweep several seeds and take the least value.
+
+    The same call over a store again goes on where it was stopped, however it was (the definition
+    must be the same, to the last bit, and so must ufm's version and the dtype; the chunks stay
+    those of the first call). Any number of processes may make the same call over one store: they
+    share the chunks, and each returns the whole. So a scheduler's job array needs the same script
+    in every job and a shared folder with file locks; jobs may end early or come late. Under
+    `jax.distributed` the processes split the chunks and exchange the results at the end.
 
     With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have
     no larger rank. On a CPU, small ones are solved by the lanes of `ufm/solvers/newton/lanes.py`,
