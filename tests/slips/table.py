@@ -361,6 +361,10 @@ ROWS: dict[str, dict[str, Argument]] = {
         "weights": optional(only((1.0, 2.0))) | {"shorter": "another number of vectors"},
     },
     "losses.RescaledSquaredError": {"length": number(1.0), "weight": number(1.0)},
+    "losses.Sum": {
+        "losses": only((ufm.CrossEntropy(), ufm.MeanSquaredError())),
+        "weights": optional(only((1.0, 0.5))),
+    },
     "model.objective": of_point,
     "enable_compilation_cache": {
         "folder": optional(only("programs")) | {"words": "a new folder"},

@@ -6,6 +6,7 @@ from ufm.losses.focal import Focal
 from ufm.losses.inspection import LossReport, check_loss
 from ufm.losses.softmax import AdjustedCrossEntropy, CrossEntropy
 from ufm.losses.squared import MeanSquaredError, RescaledSquaredError
+from ufm.losses.sums import Sum
 
 __all__ = [
     "AbstractLoss",
@@ -15,5 +16,6 @@ __all__ = [
     "LossReport",
     "MeanSquaredError",
     "RescaledSquaredError",
+    "Sum",
     "check_loss",
 ]

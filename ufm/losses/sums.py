@@ -1,0 +1,331 @@
+r"""A weighted sum of losses of the same logits and target.
+
+The conjugate of a sum is the least sum of conjugates over all ways to share the dual point,
+$\ell^*(u) = \min\{\sum_i w_i\ell_i^*(v_i/w_i) : \sum_i v_i = u\}$, attained at $v_i =
+w_i\nabla\ell_i(z)$ where $\nabla\ell(z) = u$. That z is found by Newton, column by column; any
+shares give an upper bound of the conjugate, so that what certificates make of one that was not
+found to rounding is still a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ufm._validate import Shown, concrete, require, require_instance, require_positive
+from ufm.labels import AbstractLabels
+from ufm.losses import enclosures
+from ufm.losses.base import AbstractLoss, loss_and_dual, one_number, parameter, per_class
+from ufm.losses.softmax import CrossEntropy
+
+_STEPS = 100
+# parts of a Newton step that are tried where the whole of it does not halve the residual
+_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3)
+# how much of the shares at z is kept where rounding, or the edge of a domain, forbids all of it
+_KEPT = (1.0, 1 - 1e-12, 1 - 1e-8, 1 - 1e-4, 0.9, 0.5, 0.0)
+
+
+class Sum(AbstractLoss):
+    r"""$\sum_i w_i\,\ell_i(z, q)$, such as hard and soft labels at two temperatures.
+
+    Parameters
+    ----------
+    losses
+        A tuple of losses.
+    weights
+        $w_i > 0$, one a loss; ones unless given. May be traced.
+
+    Raises
+    ------
+    ValueError
+        For no loss, what is no loss, and weights that are not positive or of another number.
+
+    Notes
+    -----
+    All losses see one target. Two cross-entropies of different targets and temperatures are of this
+    form too, as cross-entropy is linear in the target: $\alpha\,\mathrm{CE}(z, y) +
+    (1-\alpha)T^2\,\mathrm{CE}(z/T, q)$ is the sum of both at the target $(\alpha y +
+    (1-\alpha)Tq)/(\alpha + (1-\alpha)T)$. It is convex, and has a conjugate, if all losses have
+    one. It is not offered by the command line.
+    """
+
+    losses: tuple[AbstractLoss, ...]
+    weights: Float[Array, " n"]
+
+    # whether all parts are so
+    convex: ClassVar[Any] = property(lambda self: all(part.convex for part in self.losses))
+    shift_invariant: ClassVar[Any] = property(
+        lambda self: all(part.shift_invariant for part in self.losses)
+    )
+    exponential: ClassVar[Any] = property(
+        lambda self: all(part.exponential for part in self.losses)
+    )
+    needs_every_class: ClassVar[Any] = property(
+        lambda self: all(part.needs_every_class for part in self.losses)
+    )
+
+    def __init__(self, losses: Sequence[AbstractLoss], weights=None):
+        some = isinstance(losses, tuple | list) and len(losses) > 0
+        require(some, "`losses` must be a tuple of losses", Shown(losses))
+        for part in losses:
+            require_instance("losses", part, AbstractLoss, "losses such as ufm.CrossEntropy()")
+        given = np.ones(len(losses)) if weights is None else weights
+        self.losses = tuple(losses)
+        self.weights = parameter("weights", given, require_positive, (len(losses),))
+
+    def __str__(self) -> str:
+        """The parts with their weights."""
+        weights = concrete(self.weights)
+        factors = ["?"] * len(self.losses) if weights is None else [f"{w:g}" for w in weights]
+        parts = (f"{w} {part}" for w, part in zip(factors, self.losses, strict=True))
+        return f"Sum({' + '.join(parts)})"
+
+    def canonical(self) -> AbstractLoss:
+        """The loss itself where it is one alone, of weight 1."""
+        weights = concrete(self.weights)
+        alone = len(self.losses) == 1 and weights is not None and bool(np.all(weights == 1))
+        return self.losses[0].canonical() if alone else self
+
+    def check_targets(self, labels: AbstractLabels) -> None:
+        """Those that all parts take."""
+        for part in self.losses:
+            part.check_targets(labels)
+
+    def convex_at(self, labels: AbstractLabels) -> bool:
+        """Whether all parts are."""
+        return all(part.convex_at(labels) for part in self.losses)
+
+    def __call__(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        """Loss of every sample."""
+        return self._weighted([part(logits, targets) for part in self.losses])
+
+    def value_error(
+        self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        """That of the parts, and of adding them up."""
+        errors = self._weighted([part.value_error(logits, targets) for part in self.losses])
+        sizes = self._weighted([jnp.abs(part(logits, targets)) for part in self.losses])
+        return errors + (len(self.losses) + 1) * float(jnp.finfo(logits.dtype).eps) * sizes
+
+    def _weighted(self, terms: list[Array]) -> Array:
+        return sum(
+            (
+                one_number(w, beside=term) * term
+                for w, term in zip(self.weights, terms, strict=True)
+            ),
+            jnp.zeros_like(terms[0]),
+        )
+
+    def share_scale(self, num_classes: int) -> Float[Array, " K"] | None:
+        """The weighted sum of those of the parts; None where a part has none."""
+        total = jnp.zeros(num_classes, self.weights.dtype)
+        for weight, part in zip(self.weights, self.losses, strict=True):
+            scale = part.share_scale(num_classes)
+            if scale is None:
+                return None
+            total = total + weight * scale
+        return total
+
+    # the dual point and its shares
+    # ----------------------------------------------------------------------
+
+    def conjugate(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        """The sum of conjugates at the shares of the dual point, the best of several."""
+        require(self.convex, "`losses` must be convex in the logits for a conjugate", self)
+        pulls = _pulls(self, dual, targets)
+        sums = [self._conjugates(shares, targets) for shares in self._shares(dual, pulls)]
+        # (one that is not finite is no bound, and NaN is not finite)
+        return jnp.min(jnp.stack([jnp.where(jnp.isfinite(s), s, jnp.inf) for s in sums]), axis=0)
+
+    def _shares(self, dual: Array, pulls: list[Array]) -> list[list[Array]]:
+        """Ways to write u/w as one point for each part."""
+        scales, n = [part.share_scale(len(dual)) for part in self.losses], len(self.losses)
+        weights = [one_number(w, beside=dual) for w in self.weights]
+        whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
+        if any(s is None for s in scales):
+            # a part whose conjugate is finite everywhere takes what is left
+            free = next(i for i in range(n) if scales[i] is None)
+            left = pulls[free] + (dual - whole) / weights[free]
+            return [[left if i == free else pulls[i] for i in range(n)]]
+        total = per_class(jnp.asarray(self.share_scale(len(dual))), beside=dual)
+        ways = []
+        for kept in _KEPT:
+            rest = (dual - kept * whole) / total
+            ways.append(
+                [
+                    kept * v + per_class(jnp.asarray(s), beside=dual) * rest
+                    for v, s in zip(pulls, scales, strict=True)
+                ]
+            )
+        return ways
+
+    def _conjugates(self, shares: list[Array], targets: Array) -> Array:
+        pairs = zip(self.losses, shares, strict=True)
+        return self._weighted([part.conjugate(v, targets) for part, v in pairs])
+
+    # a bias
+    # ----------------------------------------------------------------------
+
+    def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
+        """That of cross-entropy where all parts are of its kind."""
+        scale = self.share_scale(len(mean_dual))
+        if scale is None:
+            return mean_dual
+        return CrossEntropy().centring(mean_dual / scale, mean_target)
+
+    def centred(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
+    ) -> Float[Array, "K ..."]:
+        """That of cross-entropy where all parts are of its kind."""
+        scale = self.share_scale(len(dual))
+        if scale is None:
+            return super().centred(dual, targets, centring)
+        total = per_class(scale, beside=dual)
+        return total * CrossEntropy().centred(dual / total, targets, centring)
+
+    def centring_pattern(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, "K C"]:
+        """That of cross-entropy where all parts are of its kind."""
+        scale = self.share_scale(len(dual))
+        if scale is None:
+            return super().centring_pattern(dual, targets)
+        return CrossEntropy().centring_pattern(dual / per_class(scale, beside=dual), targets)
+
+    def best_bias(
+        self,
+        logits: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+    ) -> Float[Array, " K"]:
+        """Newton in the K-dimensional bias, from b = 0."""
+
+        def gradient(bias):
+            return loss_and_dual(self, logits + bias[:, None], targets)[1] @ column_weights
+
+        def value(bias):
+            return jnp.dot(column_weights, self(logits + bias[:, None], targets))
+
+        return _newton(value, gradient, jnp.zeros(len(logits), logits.dtype))
+
+    # balls
+    # ----------------------------------------------------------------------
+
+    def enclose(self, logits: list, target: list) -> Any:
+        """Loss of one column in balls."""
+        weights = enclosures.exact(self.weights)
+        pairs = zip(weights, self.losses, strict=True)
+        return sum(w * part.enclose(logits, target) for w, part in pairs)
+
+    def enclose_conjugate(self, dual: list, target: list) -> Any:
+        """An upper bound of the conjugate of one column as a ball, from shares that add up
+        exactly."""
+        weights, n = enclosures.exact(self.weights), len(self.losses)
+        u, q = (jnp.asarray([int(x.p) / int(x.q) for x in each]) for each in (dual, target))
+        pulls = [enclosures.exact(pull) for pull in _compiled_pulls(self, u, q)]
+        scales = [part.share_scale(len(target)) for part in self.losses]
+        shares = []
+        for pull, scale in zip(pulls, scales, strict=True):
+            shares.append(pull if scale is None else _summing_to_zero(pull, scale, target))
+        total: Any = None
+        # whichever part may take what is left, the first whose conjugate is finite there
+        for free in sorted(range(n), key=lambda i: scales[i] is not None):
+            left = [
+                (x - sum(weights[i] * shares[i][k] for i in range(n) if i != free)) / weights[free]
+                for k, x in enumerate(dual)
+            ]
+            points = [left if i == free else shares[i] for i in range(n)]
+            terms = zip(weights, self.losses, points, strict=True)
+            total = sum(w * part.enclose_conjugate(point, target) for w, part, point in terms)
+            if total.is_finite():
+                break
+        return total
+
+
+def _summing_to_zero(pull: list, scale: Array, target: list) -> list:
+    """v with Σ v/Δ = 0 exactly: the class of the largest point makes up for rounding."""
+    exact = enclosures.exact(scale)
+    inner = [v / d for v, d in zip(pull, exact, strict=True)]
+    largest = max(range(len(inner)), key=lambda k: inner[k] + target[k])
+    inner[largest] -= sum(inner)
+    return [d * v for v, d in zip(inner, exact, strict=True)]
+
+
+def _pulls(
+    loss: Sum, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+) -> list[Float[Array, "K ..."]]:
+    """∇ℓ_i(z) of the parts where ∇ℓ(z) = u in every column, or as near to it as Newton comes."""
+
+    def value(logits):
+        return loss(logits, targets) - jnp.sum(dual * logits, axis=0)
+
+    def gradient(logits):
+        return loss_and_dual(loss, logits, targets)[1] - dual
+
+    logits = _newton(value, gradient, jnp.zeros_like(dual))
+    return [loss_and_dual(part, logits, targets)[1] for part in loss.losses]
+
+
+# a proof asks column by column
+_compiled_pulls = eqx.filter_jit(_pulls)
+
+
+def _newton(
+    value: Callable[[Array], Array],
+    gradient: Callable[[Array], Array],
+    start: Float[Array, "K ..."],
+) -> Float[Array, "K ..."]:
+    """The minimum of a convex function of each column, until rounding stops it."""
+    K, eps = len(start), float(jnp.finfo(start.dtype).eps)
+    axes = (1,) * (start.ndim - 1)
+    units = jnp.eye(K, dtype=start.dtype)
+
+    def norm(columns):
+        return jnp.sqrt(jnp.sum(columns**2, axis=0))
+
+    def step_of(point, slope):
+
+        def along(unit):
+            return jax.jvp(gradient, (point,), (jnp.broadcast_to(unit, point.shape),))[1]
+
+        hessian = jnp.moveaxis(jax.lax.map(along, units.reshape(K, K, *axes)), (0, 1), (-2, -1))
+        trace = jnp.trace(hessian, axis1=-2, axis2=-1)
+        # flat directions have no slope either
+        ridge = (
+            eps * trace + 1e-3 * jnp.minimum(norm(slope), trace) ** 2 + jnp.finfo(start.dtype).tiny
+        )
+        ridged = hessian + ridge[..., None, None] * units.reshape(*axes, K, K)
+        solved = jnp.linalg.solve(ridged, jnp.moveaxis(slope, 0, -1)[..., None])[..., 0]
+        return -jnp.moveaxis(solved, -1, 0)
+
+    def body(state):
+        point, slope, steps, _ = state
+        step = step_of(point, slope)
+        whole = point + step
+        after = gradient(whole)
+        halves = norm(after) <= 0.5 * norm(slope)
+        tried = jnp.stack([point + t * step for t in _LENGTHS])
+        values = jnp.stack([value(each) for each in tried])
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        best = jnp.argmin(values, axis=0)
+        picked = jnp.take_along_axis(tried, best[None, None], axis=0)[0]
+        lower = jnp.min(values, axis=0) < value(point)
+        moved = jnp.where(halves[None], whole, jnp.where(lower[None], picked, point))
+        return moved, gradient(moved), steps + 1, jnp.any(halves | lower)
+
+    def running(state):
+        _, slope, steps, moving = state
+        return moving & (steps < _STEPS) & (jnp.max(norm(slope)) > eps / 4)
+
+    first = (start, gradient(start), jnp.asarray(0), jnp.asarray(True))
+    return jax.lax.while_loop(running, body, first)[0]
