@@ -104,13 +104,25 @@ class Sum(AbstractLoss):
     def __call__(
         self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """Loss of every sample."""
+        """Loss of every sample.
+
+        Returns
+        -------
+        Float[Array, ...]
+            The weighted sum over the parts.
+        """
         return self._weighted([part(logits, targets) for part in self.losses])
 
     def value_error(
         self, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """That of the parts, and of adding them up."""
+        """That of the parts, and of adding them up.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
         errors = self._weighted([part.value_error(logits, targets) for part in self.losses])
         sizes = self._weighted([jnp.abs(part(logits, targets)) for part in self.losses])
         return errors + (len(self.losses) + 1) * float(jnp.finfo(logits.dtype).eps) * sizes
@@ -140,7 +152,13 @@ class Sum(AbstractLoss):
     def conjugate(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """The sum of conjugates at the shares of the dual point, the best of several."""
+        """The sum of conjugates at the shares of the dual point, the best of several.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, to rounding; never below the conjugate by more.
+        """
         require(self.convex, "`losses` must be convex in the logits for a conjugate", self)
         pulls = _pulls(self, dual, targets)
         sums = [self._conjugates(shares, targets) for shares in self._shares(dual, pulls)]
@@ -177,7 +195,13 @@ class Sum(AbstractLoss):
     # ----------------------------------------------------------------------
 
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
-        """That of cross-entropy where all parts are of its kind."""
+        """That of cross-entropy where all parts are of its kind.
+
+        Returns
+        -------
+        Any
+            What `centred` takes.
+        """
         scale = self.share_scale(len(mean_dual))
         if scale is None:
             return mean_dual
@@ -186,7 +210,13 @@ class Sum(AbstractLoss):
     def centred(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
     ) -> Float[Array, "K ..."]:
-        """That of cross-entropy where all parts are of its kind."""
+        """That of cross-entropy where all parts are of its kind.
+
+        Returns
+        -------
+        Float[Array, "K ..."]
+            With a weighted sum of zero.
+        """
         scale = self.share_scale(len(dual))
         if scale is None:
             return super().centred(dual, targets, centring)
@@ -196,7 +226,13 @@ class Sum(AbstractLoss):
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, "K C"]:
-        """That of cross-entropy where all parts are of its kind."""
+        """That of cross-entropy where all parts are of its kind.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0.
+        """
         scale = self.share_scale(len(dual))
         if scale is None:
             return super().centring_pattern(dual, targets)
@@ -208,7 +244,13 @@ class Sum(AbstractLoss):
         targets: Float[Array, "K C"],
         column_weights: Float[Array, " C"],
     ) -> Float[Array, " K"]:
-        """Newton in the K-dimensional bias, from b = 0."""
+        """Newton in the K-dimensional bias, from b = 0.
+
+        Returns
+        -------
+        Float[Array, " K"]
+            A minimiser to rounding.
+        """
 
         def gradient(bias):
             return loss_and_dual(self, logits + bias[:, None], targets)[1] @ column_weights
@@ -222,14 +264,26 @@ class Sum(AbstractLoss):
     # ----------------------------------------------------------------------
 
     def enclose(self, logits: list, target: list) -> Any:
-        """Loss of one column in balls."""
+        """Loss of one column in balls.
+
+        Returns
+        -------
+        Any
+            A `flint.arb` that holds the value.
+        """
         weights = enclosures.exact(self.weights)
         pairs = zip(weights, self.losses, strict=True)
         return sum(w * part.enclose(logits, target) for w, part in pairs)
 
     def enclose_conjugate(self, dual: list, target: list) -> Any:
         """An upper bound of the conjugate of one column as a ball, from shares that add up
-        exactly."""
+        exactly.
+
+        Returns
+        -------
+        Any
+            A `flint.arb`, infinite where no finite bound is found.
+        """
         weights, n = enclosures.exact(self.weights), len(self.losses)
         u, q = (jnp.asarray([int(x.p) / int(x.q) for x in each]) for each in (dual, target))
         pulls = [enclosures.exact(pull) for pull in _compiled_pulls(self, u, q)]
