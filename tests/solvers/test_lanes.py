@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 import ufm
+from ufm.solvers.lanes import minimise_lanes, start_lanes
+from ufm.solvers.newton.lanes import WIDTH
 from ufm.sweeping.sweeps import sweep
 
 DECAYS = (1e-4, 1e-3, 1e-2, 3e-2)
@@ -49,3 +53,25 @@ def test_a_lane_has_the_path_of_newton(max_steps, key):
     np.testing.assert_allclose(
         lanes["value"], [[float(s.value) for s in row] for row in singles], rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("abreast", [0, 60])
+def test_every_layout_has_the_same_lanes(abreast, key):
+    """What an accelerator may choose between, on more lanes than go abreast, some left alone."""
+    labels = [ufm.one_hot((9, 3, n % 4 + 1), collapsed=True) for n in range(70)]
+    problems = [
+        make(lam).replace(labels=one) for lam, one in zip(DECAYS * 18, labels, strict=False)
+    ]
+    stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *problems)
+    solver, tolerance = ufm.solvers.Newton(), np.asarray(1e-12)
+    small, flats = start_lanes(stacked, jax.random.split(key, 70), solver=solver)
+
+    @functools.partial(jax.jit, static_argnames="abreast")
+    def solved(small, flats, abreast):
+        return minimise_lanes(
+            small, flats, tolerance, 67, solver=solver, platform="cpu", abreast=abreast
+        )
+
+    wanted, found = (solved(small, flats, n) for n in (WIDTH, abreast))
+    np.testing.assert_allclose(found.value[:67], wanted.value[:67], rtol=1e-12)
+    assert np.all(found.code[:67] == int(ufm.Result.CONVERGED))

@@ -19,7 +19,7 @@ from ufm.solvers.loop import advance, code_of
 from ufm.solvers.narrowing import narrowed
 from ufm.solvers.narrowing import widened as _widened
 from ufm.solvers.newton import Newton
-from ufm.solvers.newton.lanes import LaneResults, newton_lanes
+from ufm.solvers.newton.lanes import WIDTH, LaneResults, newton_lanes
 from ufm.solvers.one_layer import is_plain
 from ufm.solvers.smoothing import Smoothing
 from ufm.solvers.solver import AbstractSolver, State
@@ -28,6 +28,8 @@ from ufm.solvers.start import random_starts
 # Products are sums of at most so many terms, written out: more compile slowly, and have enough work
 # of their own.
 _LARGEST = 24
+# Lanes abreast that are tried on an accelerator.
+_WIDE = (2048, 16384)
 
 
 def start_lanes(
@@ -56,6 +58,20 @@ def start_lanes(
     return small, jax.vmap(lambda p, k: random_starts(p, k, 1)[0])(small, keys)
 
 
+def layouts(problem: Problem, solver: AbstractSolver, platform: str) -> tuple[int, ...]:
+    """The ways in which lanes of a problem as it is solved can be minimised on a platform.
+
+    Each a number of lanes that go abreast in a queue, or 0 for every lane by itself. On a CPU one
+    is known to be the fastest; elsewhere several have to be tried.
+    """
+    labels = problem.labels
+    queued = isinstance(solver, Newton) and is_plain(problem)
+    queued = queued and max(labels.num_classes, labels.num_columns) <= _LARGEST
+    if platform == "cpu":
+        return (WIDTH,) if queued else (0,)
+    return (0, *_WIDE) if queued else (0,)
+
+
 def minimise_lanes(
     small: Problem,
     flats: Float[Array, "L n"],
@@ -64,6 +80,7 @@ def minimise_lanes(
     *,
     solver: AbstractSolver,
     platform: str,
+    abreast: int,
 ) -> LaneResults:
     """The first `number` of what `start_lanes` made; the others stay where they are.
 
@@ -81,7 +98,9 @@ def minimise_lanes(
     solver
         What solves them.
     platform
-        "cpu" or another: lanes-last is for plain problems on a CPU.
+        "cpu" or another.
+    abreast
+        One of `layouts`.
 
     Returns
     -------
@@ -90,14 +109,9 @@ def minimise_lanes(
     """
     if isinstance(solver, Smoothing):
         return solver.lanes(small, flats, tolerance, number)
-    one = jax.tree.map(lambda leaf: leaf[0], small)
-    if (
-        platform == "cpu"
-        and isinstance(solver, Newton)
-        and is_plain(one)
-        and max(one.labels.num_classes, one.labels.num_columns) <= _LARGEST
-    ):
-        return newton_lanes(small, flats, tolerance, number, solver=solver)
+    if abreast:
+        assert isinstance(solver, Newton)
+        return newton_lanes(small, flats, tolerance, number, solver=solver, width=abreast)
     return _each(small, flats, tolerance, number, solver, platform)
 
 

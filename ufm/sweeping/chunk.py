@@ -17,13 +17,14 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ufm.batch.executor import SAME, SHARED, shared_out
+from ufm.batch.fastest import fastest
 from ufm.batch.layout import over_lanes
 from ufm.certificates.bound import certify
 from ufm.flows import flow_batch
 from ufm.metrics import Metrics, measure_params
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result, Trajectory
-from ufm.solvers.lanes import minimise_lanes, start_lanes, widened
+from ufm.solvers.lanes import layouts, minimise_lanes, start_lanes, widened
 from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver
 
@@ -113,10 +114,25 @@ def _start(problems: Problem, key: PRNGKeyArray, seeds, *, solver: AbstractSolve
 
 
 def _solve(
-    small: Problem, flats, tolerance, number, *, solver: AbstractSolver, platform: str
+    small: Problem,
+    flats,
+    tolerance,
+    number,
+    *,
+    solver: AbstractSolver,
+    platform: str,
+    abreast: int,
 ) -> LaneResults:
     # `number` (1,) is the share of this device
-    return minimise_lanes(small, flats, tolerance, number[0], solver=solver, platform=platform)
+    return minimise_lanes(
+        small,
+        flats,
+        tolerance,
+        number[0],
+        solver=solver,
+        platform=platform,
+        abreast=abreast,
+    )
 
 
 def _finish(
@@ -131,18 +147,29 @@ def _finish(
     } | measured(problems, widened(problems, small, found.flat), report=report, platform=platform)
 
 
-def _programs(devices: tuple[Any, ...], solver: AbstractSolver, report: Report):
-    """The compiled parts of a chunk.
+# The parts of a chunk. Each is compiled as a simple program, and what does not depend on the report
+# once for all reports.
 
-    Each is compiled as a simple program, and what does not depend on the report once for all
-    reports.
-    """
+
+def _starting(devices: tuple[Any, ...], solver: AbstractSolver):
+    return _program(_start, devices, (SHARED, SAME, SHARED), solver=solver)
+
+
+def _solving(devices: tuple[Any, ...], solver: AbstractSolver, abreast: int):
     platform = devices[0].platform
-    return (
-        _program(_start, devices, (SHARED, SAME, SHARED), solver=solver),
-        _program(_solve, devices, (SHARED, SHARED, SAME, SHARED), solver=solver, platform=platform),
-        _program(_finish, devices, (SHARED, SHARED, SHARED), report=report, platform=platform),
+    return _program(
+        _solve,
+        devices,
+        (SHARED, SHARED, SAME, SHARED),
+        solver=solver,
+        platform=platform,
+        abreast=abreast,
     )
+
+
+def _finishing(devices: tuple[Any, ...], report: Report):
+    platform = devices[0].platform
+    return _program(_finish, devices, (SHARED, SHARED, SHARED), report=report, platform=platform)
 
 
 @functools.lru_cache(maxsize=96)
@@ -175,12 +202,23 @@ class Minimise:
         seeds = np.append(seeds, np.uint32(0)) if number == 0 else seeds
         counts = np.clip(number - share * np.arange(parts), 0, share)
         problems = jax.tree.map(lambda leaf: np.asarray(leaf)[place], problems)
-        start, solve, finish = _programs(self.devices, self.solver, self.report)
+        start, finish = (
+            _starting(self.devices, self.solver),
+            _finishing(self.devices, self.report),
+        )
         with jax.default_device(self.devices[0]):
             small, flats = jax.block_until_ready(start(problems, self.key, seeds[place]))
-            found = jax.block_until_ready(
-                solve(small, flats, np.asarray(self.tolerance, flats.dtype), counts)
-            )
+            tolerance = np.asarray(self.tolerance, flats.dtype)
+
+            def solved(abreast: int) -> LaneResults:
+                solve = _solving(self.devices, self.solver, abreast)
+                return jax.block_until_ready(solve(small, flats, tolerance, counts))
+
+            one = jax.tree.map(lambda leaf: leaf[0], small)
+            ways = layouts(one, self.solver, self.devices[0].platform)
+            kind = (self.devices, self.solver, self.width, jax.tree.structure(one))
+            shapes = tuple(leaf.shape for leaf in jax.tree.leaves(one))
+            found = solved(fastest(ways, solved, kind=(*kind, shapes)))
             out = finish(problems, small, found)
             return {name: np.asarray(array)[:number] for name, array in jax.device_get(out).items()}
 

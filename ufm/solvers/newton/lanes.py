@@ -303,6 +303,11 @@ def newton_lanes(
         # a place past the end of the queue is idle
         return (outer.code != Result.RUNNING) & (outer.lane < ends)
 
+    def successor(outer: _Outer, lane) -> _Outer:
+        """The numbers of a place that is given to a lane of the queue, or to none."""
+        code = jnp.where(lane < number, int(Result.RUNNING), int(Result.INTERRUPTED))
+        return outer._replace(steps=-jnp.ones_like(outer.value), code=code, lane=lane)
+
     def exchange(carry):
         """Keep what came of one finished lane, and give its place to the next of the queue."""
         columns, s, out, upcoming = carry
@@ -310,17 +315,29 @@ def newton_lanes(
         outer = _Outer(*_lane(s.outer, place))
         found = jnp.concatenate([_lane(s.x, place), jnp.stack(outer)])
         out = out.at[outer.lane.astype(int)].set(found)
-        code = jnp.where(upcoming < number, int(Result.RUNNING), int(Result.INTERRUPTED))
-        fresh = outer._replace(steps=-jnp.ones((), dtype), code=code, lane=upcoming)
-        rows = jnp.stack(_floats(fresh))
+        rows = jnp.stack(_floats(successor(outer, upcoming)))
         s = s._replace(x=_put(s.x, place, starts[upcoming]), outer=_put(s.outer, place, rows))
         return _put(columns, place, queue[upcoming]), s, out, upcoming + 1
+
+    def exchange_all(carry):
+        """The same of every finished lane at once, for thousands abreast."""
+        columns, s, out, upcoming = carry
+        done, outer = finished(s), s.numbers
+        found = jnp.concatenate([s.x, s.outer]).T
+        out = out.at[jnp.where(done, outer.lane.astype(int), L)].set(found, mode="drop")
+        lane = upcoming + jnp.cumsum(done) - 1
+        rows = _rows(select(done, _floats(successor(outer, lane)), outer))
+        held = jnp.minimum(lane, L - 1)
+        s = s._replace(x=select(done, starts[held].T, s.x), outer=rows)
+        return select(done, queue[held].T, columns), s, out, upcoming + jnp.sum(done)
+
+    exchanged = exchange if width <= WIDTH else exchange_all
 
     def body(carry):
         columns, s, out, upcoming = carry
         s = newton_round(solver, unpack(columns), s, tolerance)
         carry = columns, s, out, upcoming
-        return jax.lax.while_loop(lambda carry: jnp.any(finished(carry[1])), exchange, carry)
+        return jax.lax.while_loop(lambda carry: jnp.any(finished(carry[1])), exchanged, carry)
 
     def unfinished(carry):
         return jnp.any(carry[1].numbers.code == Result.RUNNING)
