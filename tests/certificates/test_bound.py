@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ufm.domains
 import ufm.losses.base
 import ufm.losses.softmax
 import ufm.losses.squared
@@ -172,6 +173,21 @@ def test_every_term_of_the_rounding(coarse, loss, bias, columns, size):
     np.testing.assert_allclose(certificate.spectral_ratio, ratio, rtol=1e-12)
     np.testing.assert_allclose(certificate.bias_residual, residual, rtol=1e-10, atol=1e-15)
     np.testing.assert_allclose(certificate.rounding, slow_rounding(problem, params), rtol=1e-10)
+
+
+@pytest.mark.parametrize("rest", [-3.0, 2.0])
+def test_the_rounding_of_what_is_added_to_the_conjugates(coarse, monkeypatch, rest):
+    problem, params = drawn(MSE, None, 4)
+    problem = problem.replace(features=ufm.domains.Ball(100.0))
+    real = bound.lifted
+
+    def lower(rest, slack):
+        added = {"rest": jnp.asarray(rest), "slack": jnp.asarray(slack)}
+        monkeypatch.setattr(bound, "lifted", lambda *args: real(*args)._replace(**added))
+        return float(bound._certify.__wrapped__(problem, params).lower_bound)
+
+    wanted = rest - 4 * UNIT * abs(rest) - 0.25
+    np.testing.assert_allclose(lower(rest, 0.25) - lower(0.0, 0.0), wanted, rtol=1e-10)
 
 
 def test_more_than_the_gradient(coarse):

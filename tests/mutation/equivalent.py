@@ -108,6 +108,15 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         _GRAM,
     ),
+    (
+        "ufm/losses/focal.py",
+        "Focal.__call__",
+        "const+1",
+        "2",
+        "(3)",
+        1,
+        "a floor far below the rounding of 1 - p, for the second derivative alone",
+    ),
 )
 
 REASONS = {entry[:6]: entry[6] for entry in EQUIVALENT}
