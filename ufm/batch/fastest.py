@@ -12,10 +12,21 @@ _CHOSEN: dict[Hashable, Any] = {}
 
 
 def fastest(ways: Sequence[Way], run: Callable[[Way], object], *, kind: Hashable) -> Way:
-    """The way whose `run(way)` takes least time; each runs twice, the first time to compile.
+    """The way that takes least time.
 
-    Where there is one way nothing runs. `kind`: what the times depend on; a choice is made once for
-    each.
+    Parameters
+    ----------
+    ways
+        One or more; where there is one nothing runs.
+    run
+        Does the work in a way, twice, the first time to compile.
+    kind
+        What the times depend on; a choice is made once for each.
+
+    Returns
+    -------
+    Way
+        One of `ways`.
     """
     if len(ways) == 1:
         return ways[0]

@@ -61,8 +61,21 @@ def start_lanes(
 def layouts(problem: Problem, solver: AbstractSolver, platform: str) -> tuple[int, ...]:
     """The ways in which lanes of a problem as it is solved can be minimised on a platform.
 
-    Each a number of lanes that go abreast in a queue, or 0 for every lane by itself. On a CPU one
-    is known to be the fastest; elsewhere several have to be tried.
+    On a CPU one is known to be the fastest; elsewhere several have to be tried.
+
+    Parameters
+    ----------
+    problem
+        One of the lanes.
+    solver
+        What solves it.
+    platform
+        JAX's name: "cpu" or another.
+
+    Returns
+    -------
+    tuple[int, ...]
+        For each way the number of lanes that go abreast in a queue, 0 for every lane by itself.
     """
     labels = problem.labels
     queued = isinstance(solver, Newton) and is_plain(problem)
