@@ -1,0 +1,301 @@
+"""Class-dependent losses: their max-margin limits, a kernel that forbids an ETF, and two that give
+one."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+import ufm
+from theory_checks.engine.claims import worst_of
+from theory_checks.engine.counterexamples import MARGIN, Refutation
+from theory_checks.engine.measure import GEOMETRY, VALUE, Point, matrix_claim, solve
+from theory_checks.engine.registry import Case, Claim, Record, Setting, Verdict, check
+from theory_checks.formulas.etf_classifier import EtfClassifier
+from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.roots import bisect
+from theory_checks.papers.behnia2023.formulas import (
+    LabelTemperature,
+    dual,
+    grams,
+    logits,
+    margins,
+    temperatures,
+)
+
+_INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
+_STEP, _TAIL = (10, 10, 1, 1), (8, 4, 2, 1)
+
+
+def adjusted(class_counts, *, delta, decay, iota=None, dim=4, collapsed=True):
+    """Class-dependent temperatures and shifts."""
+    loss = ufm.losses.AdjustedCrossEntropy(multiplicative=np.asarray(delta), additive=iota)
+    labels = ufm.one_hot(class_counts, collapsed=collapsed)
+    return ufm.Problem(labels, loss=loss, widths=(dim,), lambda_W=decay, lambda_H=decay)
+
+
+# the limit
+# ----------------------------------------------------------------------
+
+
+def _limit(name, setting, counts, gamma, *, iota=None, decays=(1e-2, 1e-3, 1e-4, 1e-5)):
+    parameters = {
+        "class_counts": counts,
+        "delta": tuple(temperatures(counts, gamma)),
+        "decay": decays[0],
+        "iota": iota,
+    }
+    return Case(name, setting, parameters, build=adjusted, options={"decays": decays})
+
+
+def limit_regime(case: Case) -> Setting:
+    """Any counts, δ > 0 and shifts, d >= K − 1, decays that span a factor of 1000 and end at 1e-5
+    or below."""
+    decays = case.options["decays"]
+    return Setting.all_of(max(decays) >= 999 * min(decays), min(decays) <= 1.001e-5)
+
+
+def _distance(matrix: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.linalg.norm(matrix / np.linalg.norm(matrix) - wanted / np.linalg.norm(wanted)))
+
+
+@check(
+    key="behnia2023/svm-limit",
+    formula=(
+        r"\lambda\to0:\ Z\to\Pi_u\Delta^{-1},\ u\propto\tfrac1\delta,\quad WW^\top\propto(\Pi_u\,"
+        r"\mathrm{diag}(n_k/\delta_k^2)\,\Pi_u)^{1/2},\quad\text{whatever the shifts}"
+    ),
+    source="derived: optimal for all n and δ, all constraints active",
+    regime=limit_regime,
+    cases=(
+        _limit("CDT, γ=1/2, a tail", _INSIDE, _TAIL, 0.5),
+        _limit("CDT, γ=1, a step", _INSIDE, _STEP, 1.0),
+        _limit("logit adjustment", _INSIDE, _TAIL, 0.0, iota=tuple(np.log(_TAIL))),
+        _limit("decay that does not vanish", _OUTSIDE, _TAIL, 0.5, decays=(0.1, 0.09, 0.08, 0.07)),
+    ),
+)
+def svm_limit(case: Case):
+    """As the decay vanishes, class-dependent temperatures tend to the closed form of a max-margin
+    problem, like 1/log(1/λ); shifts of the logits leave no trace there."""
+    counts, delta = case.parameters["class_counts"], np.array(case.parameters["delta"])
+    wanted = {"logits": logits(delta)}
+    wanted |= dict(zip(("W Wᵀ", "H̄ᵀ H̄"), grams(counts, delta), strict=True))
+    yield from _optimal(counts, delta)
+    distances: dict[str, list[float]] = {name: [] for name in wanted}
+    gaps, decays = [], np.asarray(case.options["decays"])
+    for decay in decays:
+        parameters = {**case.parameters, "decay": decay}
+        point = Point.of(solve(Case(case.id, case.setting, parameters, case.build)))
+        gaps.append(point.certificate_claim())
+        found = (
+            point.linear_logits,
+            point.classifier @ point.classifier.T,
+            point.class_means.T @ point.class_means,
+        )
+        for name, matrix in zip(wanted, found, strict=True):
+            distances[name].append(_distance(matrix, wanted[name]))
+    yield worst_of(gaps)
+    logs, ones = np.log(1 / decays), np.ones(len(decays) - 1)
+    for name, values in distances.items():
+        yield Claim(f"{name}: the distance falls", np.diff(values) < 0, ones, GEOMETRY)
+        rates = np.asarray(values) * logs
+        settled = abs(rates[-1] / rates[-2] - 1) < 0.25
+        yield Claim(f"{name}: distance times log(1/λ) settles", settled, 1.0, GEOMETRY)
+
+
+def _optimal(counts, delta: np.ndarray):
+    """The closed form is feasible, and a dual point has its value."""
+    n = np.asarray(counts, dtype=np.float64)
+    Z, (beta, B) = logits(delta), dual(counts, delta)
+    nuclear = float(np.linalg.svd(Z * np.sqrt(n))[1].sum())
+    gaps = margins(Z, delta)
+    yield Claim("all constraints are active", gaps, np.ones(len(gaps)), GEOMETRY, witness=True)
+    yield Claim("multipliers are not negative", min(0.0, beta.min()), 0.0, GEOMETRY, witness=True)
+    own = delta * beta.sum(axis=0)
+    yield Claim("the dual point fits", np.diag(B), own, GEOMETRY, scale=own.max(), witness=True)
+    norm = float(np.linalg.norm(B / np.sqrt(n), 2))
+    yield Claim("the dual norm", norm, 1.0, GEOMETRY, witness=True)
+    total = float(beta.sum())
+    yield Claim("no duality gap", total, nuclear, VALUE, scale=nuclear, witness=True)
+
+
+# no ETF
+# ----------------------------------------------------------------------
+
+
+def _never(name, setting, counts, delta, *, decay=3e-3, full=False):
+    parameters = {"class_counts": counts, "delta": tuple(delta), "decay": decay}
+    return Case(name, setting, parameters, build=adjusted, full=full)
+
+
+def never_regime(case: Case) -> Setting:
+    """δ_k = (n_k/n_max)^γ with some γ >= 0, any counts, learned W, d >= K − 1."""
+    p = case.parameters
+    shares, delta = np.array(p["class_counts"]) / max(p["class_counts"]), np.array(p["delta"])
+    uneven = shares < 1
+    if not uneven.any():
+        return Setting.all_of(bool(np.all(delta == 1)))
+    powers = np.log(delta[uneven]) / np.log(shares[uneven])
+    return Setting.all_of(
+        bool(np.ptp(powers) < 1e-9 and powers.min() > -1e-9 and np.all(delta[~uneven] == 1))
+    )
+
+
+def _lengths(case: Case, gamma: float) -> float:
+    """‖w‖² of the smallest class over that of the largest, less 1."""
+    counts = case.parameters["class_counts"]
+    problem = adjusted(counts, delta=temperatures(counts, gamma), decay=case.parameters["decay"])
+    found = ufm.minimise(problem, key=case.key, progress=False)
+    lengths = np.sum(np.asarray(found.params.classifier) ** 2, axis=1)
+    return float(lengths[-1] / lengths[0] - 1)
+
+
+@check(
+    key="behnia2023/temperatures-for-an-etf",
+    formula=r"\Delta = (n_k/n_{\max})^\gamma:\quad WW^\top\propto I - \tfrac1K\mathbf{11}^\top",
+    source=(
+        "what one might read in class-dependent temperatures that are tuned to symmetry (Ye et al. "
+        "2020; Behnia et al. 2023)"
+    ),
+    regime=never_regime,
+    expected=Verdict.REFUTED,
+    cases=(
+        _never("equal counts", _INSIDE, (4, 4, 4, 4), (1.0,) * 4),
+        *(
+            _never(f"step 10/1, γ={g:g}", _INSIDE, _STEP, temperatures(_STEP, g), full=g == 1)
+            for g in (0.5, 0.75, 1.0)
+        ),
+        _never("a tail, γ=0.25", _INSIDE, _TAIL, temperatures(_TAIL, 0.25), full=True),
+        _never("other temperatures, equal counts", _OUTSIDE, (4, 4, 4, 4), (1.0, 0.9, 0.5, 0.3)),
+    ),
+)
+def temperatures_for_an_etf(case: Case):
+    """Class-dependent temperatures make the classifier a simplex ETF.
+
+    Refuted for unequal counts: 1/δ lies in the kernel of W Wᵀ at every decay, and the minimum is
+    below the value of every ETF. Lengths can be made equal, at a γ found by bisection; angles
+    cannot.
+    """
+    point, counts = Point.of(solve(case)), case.parameters["class_counts"]
+    K, delta = len(counts), np.array(case.parameters["delta"])
+    etf = EtfClassifier.of(case.problem)
+    claimed, gram = etf.value(), point.classifier @ point.classifier.T
+    size = point.weight_size()
+    yield point.certificate_claim()
+    kernel = gram @ (1 / delta)
+    yield Claim(
+        "1/δ is in the kernel",
+        kernel,
+        np.zeros(K),
+        GEOMETRY,
+        scale=float(np.trace(gram)),
+        witness=True,
+    )
+    yield point.value_claim(claimed, name="least value of an ETF")
+    yield matrix_claim("W Wᵀ is an ETF", gram, np.trace(gram) / (K - 1) * contrast(K), size=size)
+    lengths = np.sqrt(np.diag(gram))
+    yield Record(
+        "rows",
+        {
+            "n": np.array(counts, dtype=float),
+            "length": lengths,
+            "cosine to the next": (gram / np.outer(lengths, lengths))[
+                np.arange(K), np.arange(1, K + 1) % K
+            ],
+        },
+    )
+    lower = Refutation.at(
+        "the minimum",
+        claimed,
+        case.problem,
+        point.params,
+        least=functools.partial(EtfClassifier.least, etf),
+    )
+    yield Claim(
+        "value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True
+    )
+    if case.setting is _INSIDE and point.value < claimed * (1 - MARGIN):
+        if counts == _STEP:
+            gamma = float(bisect(lambda g: _lengths(case, float(g)), 0.0, 1.5, steps=24))
+            problem = adjusted(
+                counts, delta=temperatures(counts, gamma), decay=case.parameters["decay"]
+            )
+            W = np.asarray(ufm.minimise(problem, key=case.key, progress=False).params.classifier)
+            minority = float(W[2] @ W[3] / np.linalg.norm(W[2]) / np.linalg.norm(W[3]))
+            off = bool(abs(minority + 1 / (K - 1)) > 0.1)
+            yield Claim("equal lengths, other angles", off, 1.0, GEOMETRY, witness=True)
+            yield Record(
+                "equal lengths",
+                {"gamma": np.array([gamma]), "minority cosine": np.array([minority])},
+            )
+        yield lower
+
+
+# the temperature of a label
+# ----------------------------------------------------------------------
+
+
+def tempered(class_counts, *, t, decay, class_weights=None, dim=4):
+    """CE(t_y z), full columns."""
+    labels = ufm.one_hot(class_counts, class_weights=class_weights)
+    loss = LabelTemperature(np.asarray(t, dtype=np.float64))
+    return ufm.Problem(labels, loss=loss, widths=(dim,), lambda_W=decay, lambda_H=decay)
+
+
+def _label(name, setting, counts, power, *, weighted=True, decay=0.02, full=False):
+    n = np.asarray(counts, dtype=np.float64)
+    parameters = {
+        "class_counts": counts,
+        "t": tuple(n**power),
+        "decay": decay,
+        "class_weights": tuple(1 / n) if weighted else None,
+    }
+    options = {"power": power, "weighted": weighted}
+    return Case(name, setting, parameters, build=tempered, options=options, full=full)
+
+
+def label_regime(case: Case) -> Setting:
+    """t_k = √n_k, loss weights 1/n_k, d >= K − 1, K √(λ_W λ_H) < 1."""
+    counts = case.parameters["class_counts"]
+    unequal = len(set(counts)) > 1
+    symmetric = case.options["power"] == 0.5 and case.options["weighted"]
+    load = len(counts) * case.parameters["decay"]
+    return Setting.all_of(symmetric or not unequal, Setting.below(load, 1.0))
+
+
+@check(
+    key="behnia2023/label-temperature",
+    formula=(
+        r"\mathrm{CE}(\sqrt{n_y}\,z),\ \text{weights } \tfrac1{n_y}:\quad \sqrt{n_y}\,z_y = "
+        r"a(e_y-\tfrac1K\mathbf 1),\ WW^\top\propto P,\quad \tfrac1{K-1+e^a} = "
+        r"\sqrt{\lambda_W\lambda_H}"
+    ),
+    source="derived: h → h/t makes it cross-entropy with masses n/t²",
+    regime=label_regime,
+    cases=(
+        _label("a step", _INSIDE, (6, 6, 2, 1), 0.5),
+        _label("a tail, weak decay", _INSIDE, (8, 4, 2, 1), 0.5, decay=1e-4),
+        _label("where it is zero", _BOUNDARY, (6, 6, 2, 1), 0.5, decay=0.25),
+        _label("t = n", _OUTSIDE, (6, 6, 2, 1), 1.0),
+        _label("without weights", _OUTSIDE, (6, 6, 2, 1), 0.5, weighted=False),
+    ),
+)
+def label_temperature(case: Case):
+    """A temperature of the label, the root of its count, with weights inverse to it, gives an exact
+    simplex ETF at every decay and imbalance."""
+    point, p = Point.of(solve(case)), case.parameters
+    K, t = len(p["class_counts"]), np.array(p["t"])
+    a = max(float(np.log(1 / p["decay"] - K + 1)), 0.0)
+    yield point.certificate_claim()
+    Z = point.linear_logits
+    Z = Z - Z.mean(axis=0)
+    yield Claim("t_y z_y", Z * t, a * contrast(K), GEOMETRY)
+    gram = point.classifier @ point.classifier.T
+    size = point.weight_size()
+    # W Wᵀ = √(λ_H/λ_W) a P
+    yield matrix_claim("W Wᵀ", gram, a * contrast(K), size=size)
+    value = float(np.log1p((K - 1) * np.exp(-a))) + p["decay"] * (K - 1) * a
+    yield Claim("value", point.value, value, VALUE, scale=value)
+    if case.setting is not _OUTSIDE:
+        yield point.collapse_claim()

@@ -1,0 +1,86 @@
+r"""The max-margin limit of class-dependent temperatures.
+
+$\min\|ZD^{1/2}\|_*$ subject to $\delta_yz_y - \delta_cz_c\ge1$.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+import ufm
+
+
+def temperatures(counts, gamma: float) -> np.ndarray:
+    """δ_k = (n_k/n_max)^γ."""
+    n = np.asarray(counts, dtype=np.float64)
+    return (n / n.max()) ** gamma
+
+
+def projector(delta: np.ndarray) -> np.ndarray:
+    """Π_u, u ∝ 1/δ."""
+    u = 1 / delta
+    return np.eye(len(u)) - np.outer(u, u) / (u @ u)
+
+
+def logits(delta: np.ndarray) -> np.ndarray:
+    """Z* = Π_u Δ⁻¹ (K, K)."""
+    return projector(delta) / delta
+
+
+def _root(matrix: np.ndarray, power: float) -> np.ndarray:
+    """A power of a positive semidefinite matrix of rank K − 1."""
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.where(values > 1e-12 * values.max(), values, 0)
+    powers = np.where(values > 0, np.where(values > 0, values, 1) ** power, 0)
+    return (vectors * powers) @ vectors.T
+
+
+def grams(counts, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """W Wᵀ and the Gram of the class means, each up to scale."""
+    n = np.asarray(counts, dtype=np.float64)
+    P, A = projector(delta), logits(delta) * np.sqrt(n)
+    classifier = _root(P * (n / delta**2) @ P, 0.5)
+    means = _root(A.T @ A, 0.5) / np.sqrt(np.outer(n, n))
+    return classifier, means
+
+
+def dual(counts, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """β (K, K), multipliers that the polar factor of Z D^{1/2} gives, and B, it times D^{1/2}."""
+    n = np.asarray(counts, dtype=np.float64)
+    U, _, V = np.linalg.svd(logits(delta) * np.sqrt(n))
+    polar = U[:, :-1] @ V[:-1]
+    B = polar * np.sqrt(n)
+    beta = -B / delta[:, None]
+    np.fill_diagonal(beta, 0)
+    return beta, B
+
+
+def margins(Z: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """δ_y z_y − δ_c z_c of every pair, the diagonal left out."""
+    scaled = delta[:, None] * Z
+    gaps = np.diag(scaled)[None, :] - scaled
+    return gaps[~np.eye(len(delta), dtype=bool)]
+
+
+class LabelTemperature(ufm.losses.AbstractLoss):
+    r"""$\mathrm{CE}(t_yz, e_y)$: a temperature of the true class, for one-hot targets."""
+
+    name: ClassVar[str] = "label-temperature"
+    shift_invariant: ClassVar[bool] = True
+    temperature: jnp.ndarray
+
+    def __init__(self, temperature):
+        self.temperature = jnp.asarray(temperature)
+
+    def _of(self, targets):
+        t = self.temperature.reshape(-1, *(1,) * (targets.ndim - 1))
+        return jnp.sum(t * targets, axis=0)[None]
+
+    def __call__(self, logits, targets):
+        return ufm.CrossEntropy()(self._of(targets) * logits, targets)
+
+    def conjugate(self, dual, targets):
+        return ufm.CrossEntropy().conjugate(dual / self._of(targets), targets)
