@@ -17,8 +17,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ufm._command import add_version, path_argument, run, started_as
+from ufm._completion import add_completion
 from ufm._version import __version__
 from ufm.command_line import catalogue, measuring, settings
+
+
+def _words() -> dict[str, tuple[str, ...]]:
+    """What the options take whose values are checked later."""
+    return {
+        "--loss": tuple(catalogue.losses()),
+        "--features": tuple(catalogue.domains()),
+        "--classifier": tuple(catalogue.domains()),
+        "--solver": settings.SOLVERS,
+    }
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "input, 130 interrupted.",
     )
     add_version(top)
+    add_completion(top, "ufm", _words)
     commands = top.add_subparsers(dest="command", required=True)
     solve = commands.add_parser(
         "solve",

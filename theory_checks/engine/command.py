@@ -182,7 +182,7 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
     slow = sum(case.full for check in checks for case in check.cases)
     if slow and not options.full and options.command in ("run", "report"):
         pattern = f" -k {shlex.quote(options.pattern)}" if options.pattern else ""
-        found.append((f"run{pattern} --full", f"{slow} slow cases more"))
+        found.append((f"run{pattern} --full", f"{slow} slow case{'s' if slow > 1 else ''} more"))
     if options.command == "run":
         found.append(("all --out DIR", "a page with the papers' figures"))
     width = max((len(command) for command, _ in found), default=0)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ufm._command import add_version, path_argument, started_as
+from ufm._completion import add_completion
 
+_OF_THE_TOP = ("-h", "--help", "--version", "--completion")
 _COMMANDS = ("run", "report", "figures", "all", "list")
 
 
 def parsed(argv: list[str]) -> argparse.Namespace:
     """The options, every one of them whatever the command; without a command `run` is meant."""
-    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
+    if not argv or (argv[0].startswith("-") and argv[0].partition("=")[0] not in _OF_THE_TOP):
         argv = ["run", *argv]
     return parser().parse_args(argv)
 
@@ -19,6 +22,13 @@ def parsed(argv: list[str]) -> argparse.Namespace:
 def typed_as() -> str:
     """The command as it was typed, which messages repeat."""
     return started_as("ufm-checks", module="theory_checks")
+
+
+def _words() -> dict[str, tuple[str, ...]]:
+    """The papers, by their folders, which `-k` picks."""
+    papers = Path(__file__).parents[1] / "papers"
+    found = (path.name for path in papers.iterdir() if (path / "__init__.py").exists())
+    return {"-k": tuple(sorted(found))}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         " fails or was not decided, 2 bad input, 130 interrupted.",
     )
     add_version(top)
+    add_completion(top, "ufm-checks", _words)
     # what the commands that lack an option have in its place
     top.set_defaults(
         out=None,
