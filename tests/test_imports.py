@@ -24,6 +24,7 @@ FLOORS = (
         "ufm._progress",
         "ufm._validate",
         "ufm._command",
+        "ufm._completion",
         "ufm._files",
         "ufm._roots",
         "ufm._exact",
@@ -120,7 +121,7 @@ COMMANDS = (
     "theory_checks.engine.options",
     "theory_checks.engine.printing",
 )
-COMMAND_ROOMS = ("ufm._command", "ufm._progress")
+COMMAND_ROOMS = ("ufm._command", "ufm._completion", "ufm._progress")
 # … a proof is made of the balls of the library's own …
 PROOFS, PROOF_ROOMS = (
     (
