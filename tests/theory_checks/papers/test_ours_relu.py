@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 
 import ufm
-from theory_checks.formulas.rectified import threshold, value
+from theory_checks.formulas.rectified import rectified_problem, threshold, value
+from theory_checks.papers.ours_relu import points
 from theory_checks.papers.ours_relu.formulas import (
     beside,
     complexity,
     distance_to_identity,
     fractions,
+    identity,
     least_pairs,
     least_triple,
     output,
     pairs,
+    product,
     squares,
     triple,
 )
@@ -60,3 +63,42 @@ def test_formulas_are_those_of_the_library(L):
     found = ufm.laws.rectified_scale(3.0, strength=Lam, depth=L)
     assert value(3.0, Lam, L) == pytest.approx(found.value, rel=1e-13)
     assert threshold(3.0, L) == pytest.approx(found.threshold, rel=1e-13)
+
+
+def test_saved_points_are_read_back_as_they_were_written(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    factors = [
+        rng.standard_normal((4, 3)),
+        rng.standard_normal((4, 4)),
+        rng.standard_normal((3, 4)),
+    ]
+    monkeypatch.setattr(points, "_FILE", tmp_path / "points.json")
+    points.save([points.as_data(3, 2, "0.0123", factors, 0.5)])
+    (point,) = points.load()
+    assert (point.classes, point.depth, point.width, point.ratio) == (3, 2, 4, 0.5)
+    assert point.strength == Fraction(123, 10_000)
+    for exact, factor in zip(point.network, factors, strict=True):
+        np.testing.assert_allclose(np.array(exact, dtype=np.float64), factor, atol=1e-10)
+    # its value is that of the library
+    H, *weights = (np.array(factor, dtype=np.float64) for factor in point.network)
+    problem = rectified_problem(3, 2, 0.0123, width=4)
+    at = ufm.Params(tuple(reversed(weights)), H)
+    assert float(point.value) == pytest.approx(float(ufm.model.objective(problem, at)), rel=1e-14)
+
+
+@pytest.mark.parametrize(("K", "L", "share"), [(3, 4, "0.3"), (10, 3, "0.9"), (2, 6, "0.01")])
+def test_collapse_is_bounded_from_below(K, L, share):
+    strength = Fraction(share) * Fraction(threshold(K, L))
+    bound = points.collapse_at_least(K, L, strength)
+    least = value(K, float(strength), L)
+    assert float(bound) == pytest.approx(least, rel=1e-13)
+    # a fraction lower than the objective at any scale
+    for x in np.linspace(0.3, 1, 15):
+        t = Fraction(float(x))
+        at = (t ** (L + 1) - 1) ** 2 / 2 + Fraction(L + 1, 2) * strength * K * t**2
+        assert bound < at
+
+
+def test_the_inverse_is_exact():
+    matrix = fractions([[0, 2, 1], [3, 1, 0], [1, 0, 5]], over=7)
+    assert product(matrix, points.inverse(matrix)) == identity(3)
