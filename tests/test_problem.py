@@ -624,3 +624,18 @@ def test_single_precision_stays_single():
     )
     assert ufm.model.objective(problem, given).dtype == SINGLE
     assert problem.lambda_W.dtype == problem.lambda_H.dtype == problem.lambda_b.dtype == SINGLE
+
+
+def test_replacing_the_activation_replaces_the_map():
+    problem = ufm.Problem(
+        ufm.one_hot((2, 2)), loss=ufm.CrossEntropy(), widths=(2, 3), lambda_W=0.1, lambda_H=0.1
+    )
+    relu = problem.replace(activation="relu")
+    assert relu.map == ufm.maps.Activated("relu")
+    assert relu.replace(lambda_H=0.2).map == relu.map
+    assert relu.replace(activation="tanh").map == ufm.maps.Activated("tanh")
+    assert relu.replace(activation=None).map == problem.map
+    with pytest.raises(ValueError, match="`activation` must not be given together with `map`"):
+        problem.replace(activation="relu", map=relu.map)
+    with pytest.raises(ValueError, match=r"`changes` must be among .*activation; got \['slope'\]"):
+        problem.replace(slope=1.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ufm.domains
+import ufm.losses.adjusted
 import ufm.losses.base
 import ufm.losses.softmax
 import ufm.losses.squared
@@ -24,6 +25,7 @@ MODULES = (
     spectral,
     ufm.model.value,
     ufm.losses.base,
+    ufm.losses.adjusted,
     ufm.losses.softmax,
     ufm.losses.squared,
 )

@@ -194,7 +194,7 @@ class _Line:
         """
         K, C = self.labels.num_classes, self.labels.num_columns
         flat = self.problem.loss.flat_direction(K) is not None
-        return min(K - flat, C - (self.problem.bias == "free"))
+        return min(K - flat, C - self.problem.free_bias)
 
     def at(self, strength: float) -> Problem:
         """The problem at a strength, with equal decay of both factors."""
@@ -244,7 +244,7 @@ class _Line:
 def _lifted_dual(problem: Problem, params: Params) -> Array:
     """[ω_c u_c / √m_c] at the best bias."""
     labels, loss, logits = problem.labels, problem.loss, params.logits
-    if problem.bias == "free":
+    if problem.free_bias:
         logits = logits + loss.best_bias(logits, labels.targets, labels.column_weights)[:, None]
     _, dual = loss_and_dual(loss, logits, labels.targets)
     return dual * (labels.column_weights / jnp.sqrt(labels.masses))[None, :]

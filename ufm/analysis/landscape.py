@@ -186,7 +186,7 @@ def _second_order(problem: Problem, flat):
 def _gauge_zeros(problem: Problem, rank: int) -> int:
     """Dimension of the orbit of a stationary point of this rank under the symmetries."""
     direction = problem.loss.flat_direction(problem.labels.num_classes)
-    shift = int(problem.bias == "free" and direction is not None)
+    shift = int(problem.free_bias and direction is not None)
     # coordinates in which only the direction counts
     shift += sum(block.redundant for block in problem.blocks)
     if problem.frozen:

@@ -132,7 +132,7 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
         f"`problem.widths` must have one entry, as {only}: {why}",
         f"M={problem.depth}",
     )
-    require_bound(problem.loss, free_bias=solved_bias and problem.bias == "free")
+    require_bound(problem.loss, free_bias=solved_bias and problem.free_bias)
     # of the class, see `with_canonical_loss`
     convex = type(problem.loss).convex_at(problem.loss, problem.labels)
     require(convex, "`problem.loss` must be convex in the logits for a certificate", problem.loss)
@@ -144,7 +144,7 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
     )
     require(few, words, number)
     words = "`problem.labels.offsets` must be finite for a certificate with a free bias"
-    require(problem.bias != "free" or not problem.labels.drops, words, "-inf")
+    require(not problem.free_bias or not problem.labels.drops, words, "-inf")
     require_decay(problem, "a certificate")
 
 
@@ -159,7 +159,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
 
     gradient, bias_residual = dual, jnp.zeros_like(value)
     pattern = None
-    if problem.bias == "free":
+    if problem.free_bias:
         size = _rms(logits, weights) + _rms(labels.targets, weights)
         mean = dual @ weights
         bias_residual = jnp.sqrt(jnp.sum(mean**2)) / jnp.where(size > 0, size, 1)
@@ -192,7 +192,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
 
 def with_best_bias(problem: Problem, params: Params) -> Params:
     """`params` with a free bias at its best for W H as they are. Runs inside `jit`."""
-    if problem.bias != "free":
+    if not problem.free_bias:
         return params
     labels = problem.labels
     bias = problem.loss.best_bias(problem.logits(params), labels.targets, labels.column_weights)

@@ -59,7 +59,7 @@ class Data:
             column=column,
             total=sum(column),
             scale=None if scale is None else fractions(scale),
-            free_bias=problem.bias == "free",
+            free_bias=problem.free_bias,
         )
 
     @functools.cached_property

@@ -235,7 +235,7 @@ def _bound(
 ) -> Ball:
     """D(u); `ValueError` where u violates a constraint, or a conjugate contradicts its loss."""
     mean = dual.mean()
-    centred = problem.bias != "free" or not any(mean)
+    centred = not problem.free_bias or not any(mean)
     require(centred, "a free bias needs dual logits whose mean is zero exactly", mean)
     conjugates = []
     for loss, u, q, z, value in zip(losses, dual.columns(), targets, logits, values, strict=True):

@@ -44,7 +44,7 @@ def propose(problem: Problem, params: Params) -> Proposal:
     labels, loss = problem.labels, problem.loss
     params = with_best_bias(problem, params)
     losses, dual = loss_and_dual(loss, params.logits, labels.targets)
-    if problem.bias == "free":
+    if problem.free_bias:
         # what solving for the bias left; taken away after singular values are set, it would show
         dual = centred_dual(problem, dual)
     nothing = jnp.zeros_like(dual)

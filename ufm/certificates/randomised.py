@@ -250,7 +250,7 @@ def _dual(problem: Problem, fix: _Fix, chunk: Chunk) -> Float[Array, "K S"]:
     """
     _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
     return (
-        dual if problem.bias != "free" else problem.loss.centred(dual, chunk.targets, fix.centring)
+        dual if not problem.free_bias else problem.loss.centred(dual, chunk.targets, fix.centring)
     )
 
 
@@ -266,7 +266,7 @@ def _fix(problem: Problem, params: Params) -> tuple[_Fix, Float[Array, ""]]:
         return mean + dual @ weights, wanted + chunk.targets @ weights
 
     mean, wanted = over_chunks(problem, params, body, (zero, zero))
-    if problem.bias != "free":
+    if not problem.free_bias:
         return _Fix(None, mean), jnp.zeros((), problem.dtype)
     labels = problem.labels
     size = jnp.sqrt(jnp.dot(labels.mass_shares, labels.squares))
@@ -414,7 +414,7 @@ def _shape(problem: Problem, params: Params, fix: _Fix) -> _Shape:
         sizes = jnp.abs(dual) * share[None, :]
         pattern = (
             problem.loss.centring_pattern(dual, chunk.targets)
-            if problem.bias == "free"
+            if problem.free_bias
             else jnp.zeros_like(dual)
         )
         return _Shape(
@@ -465,7 +465,7 @@ def _bound(problem: Problem, params: Params, fix: _Fix, norm: Float[Array, ""]):
 
     # what is left of the mean of a free bias shakes the norm by no more than its share of each row
     left = jnp.abs(shape.mean) + unit * (many + 8) * shape.spread
-    left = left if problem.bias == "free" else jnp.zeros_like(left)
+    left = left if problem.free_bias else jnp.zeros_like(left)
     pattern = jnp.where(shape.pattern > 0, shape.pattern, 1)
     above = above + 2 * jnp.dot(left, jnp.sqrt(shape.reach) / pattern)
     # what is no number goes on to the bound
@@ -477,7 +477,7 @@ def _bound(problem: Problem, params: Params, fix: _Fix, norm: Float[Array, ""]):
     if problem.lambda_b is not None:
         lower = lower - 0.5 * jnp.sum(sums.mean**2) / problem.lambda_b
         slack = slack + jnp.dot(hidden, jnp.abs(sums.mean) + hidden) / problem.lambda_b
-    if problem.bias == "free":
+    if problem.free_bias:
         steep = 2 * shape.logits + jnp.log(K) + 2 - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
         slack = slack + steep * jnp.sum(jnp.abs(sums.mean) + hidden)
     rounding = objective_error(problem, params)

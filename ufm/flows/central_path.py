@@ -215,9 +215,7 @@ def check_path(problem: Problem, path: str) -> None:
         "weights",
     )
     if path == "renormalised":
-        require(
-            problem.bias == "free", "`bias` must be 'free' for path='renormalised'", problem.bias
-        )
+        require(problem.free_bias, "`bias` must be 'free' for path='renormalised'", problem.bias)
         require(
             problem.anchor is None, "`anchor` must be None for path='renormalised'", "an anchor"
         )
@@ -279,7 +277,7 @@ def _require_determined(problem: Problem, features: Features) -> None:
     if problem.frozen or float(problem.lambda_W[0]) > 0:
         return
     weighted = np.asarray(features) * np.sqrt(np.asarray(problem.labels.column_weights))
-    if problem.bias == "free":
+    if problem.free_bias:
         weighted = weighted - np.outer(
             weighted @ np.sqrt(problem.labels.column_weights),
             np.sqrt(problem.labels.column_weights),

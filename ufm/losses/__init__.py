@@ -1,10 +1,11 @@
 """Losses of samples, as functions of their logits, with their convex conjugates."""
 
+from ufm.losses.adjusted import AdjustedCrossEntropy
 from ufm.losses.base import AbstractLoss
 from ufm.losses.base import loss_and_dual as loss_and_dual
 from ufm.losses.focal import Focal
 from ufm.losses.inspection import LossReport, check_loss
-from ufm.losses.softmax import AdjustedCrossEntropy, CrossEntropy
+from ufm.losses.softmax import CrossEntropy
 from ufm.losses.squared import MeanSquaredError, RescaledSquaredError
 from ufm.losses.sums import Sum
 

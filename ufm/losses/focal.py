@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from ufm._validate import concrete, require_nonnegative
 from ufm.losses.base import AbstractLoss, one_number, parameter
-from ufm.losses.softmax import CrossEntropy, log_probabilities
+from ufm.losses.softmax import CrossEntropy
+from ufm.losses.stable import log_probabilities
 
 
 class Focal(AbstractLoss):

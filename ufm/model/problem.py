@@ -15,30 +15,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import (
-    Shown,
-    as_array,
-    concrete,
-    is_traced,
-    require,
-    require_dtype,
-    require_finite,
-    require_instance,
-    require_nonnegative,
-    require_positive,
-    require_whole,
-)
+from ufm._validate import concrete, require
 from ufm.domains import AbstractDomain, Real
 from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
-from ufm.losses.base import require_loss
 from ufm.losses.offset import OffsetLoss
-from ufm.maps import AbstractMap, Activated, Product
+from ufm.maps import AbstractMap, Product
+from ufm.model.arguments import (
+    checked_anchor,
+    checked_bias,
+    checked_decays,
+    checked_factors,
+    checked_map,
+    checked_widths,
+    require_domains,
+    require_sample_loss,
+    require_targets,
+)
 from ufm.model.blocks import Block, Blocks
 from ufm.model.params import Params
 from ufm.model.plain import arguments_of, as_document
@@ -104,96 +101,28 @@ class Problem(eqx.Module):
         activation: str | None = None,
         map: AbstractMap = _PRODUCT,
     ):
-        require_instance(
-            "labels", labels, AbstractLabels, "ufm.Labels; see ufm.one_hot and ufm.soft"
-        )
-        require_loss(loss, (labels.num_classes, labels.num_columns), labels.dtype)
-        for name, domain in (("features", features), ("classifier", classifier)):
-            require_instance(
-                name, domain, AbstractDomain, "a domain such as ufm.domains.Sphere(1.0)"
-            )
-        require_instance("map", map, AbstractMap, 'a map such as ufm.maps.Activated("relu")')
-        if activation is not None:
-            words = "`activation` must not be given together with `map`, which has its own"
-            require(map.identity, words, map)
-            map = Activated(activation)
-        loss.check_targets(labels)
-        words = "`labels.offsets` must be finite for this loss, which has to see every class"
-        require(loss.drops_classes or not labels.drops, words, f"-inf and {loss}")
-        dtype = labels.dtype
+        require_sample_loss(labels, loss)
+        require_domains(features=features, classifier=classifier)
+        map = checked_map(map, activation)
+        require_targets(labels, loss)
+        dtype, (K, C) = labels.dtype, (labels.num_classes, labels.num_columns)
         self.labels = labels
         self.bare_loss = loss
-        self.widths = _checked_widths(widths)
-        M = len(self.widths)
-        require_nonnegative("lambda_W", lambda_W)
-        several = f"`lambda_W` must be a float or one float per factor (M = {M})"
-        require(np.shape(lambda_W) in ((), (M,)), several, Shown(lambda_W))
-        require_dtype("lambda_W", lambda_W, dtype)
-        require_nonnegative("lambda_H", lambda_H, shape=())
-        require_dtype("lambda_H", lambda_H, dtype)
-        self.lambda_W = (
-            jnp.broadcast_to(jnp.asarray(lambda_W, dtype), (M,))
-            if is_traced(lambda_W)
-            else jnp.asarray(np.broadcast_to(np.asarray(lambda_W, dtype), (M,)))
-        )
-        self.lambda_H = as_array(lambda_H, dtype)
-        if not isinstance(bias, int | float | np.generic | np.ndarray | jax.Array) or isinstance(
-            bias, bool
-        ):
-            free = isinstance(bias, str) and bias == "free"
-            require(
-                free or bias is None, '`bias` must be None, "free" or a penalty > 0', Shown(bias)
-            )
-            self.bias, self.lambda_b = "free" if free else None, None
-        else:
-            require_positive(
-                "bias", bias, ' as a penalty (an unpenalised bias is "free")', shape=()
-            )
-            require_dtype("bias", bias, dtype)
-            self.bias, self.lambda_b = "penalised", as_array(bias, dtype)
-        together = "`anchor` and `beta` must be given together"
-        require(
-            (anchor is None) == (beta is None),
-            together,
-            f"only {'`anchor`' if beta is None else '`beta`'}",
-        )
-        if anchor is None:
-            self.anchor = self.beta = None
-        else:
-            assert beta is not None
-            require_positive("beta", beta, shape=())
-            require_dtype("beta", beta, dtype)
-            self.anchor = checked_array(
-                "anchor", anchor, (self.widths[0], labels.num_columns), dtype
-            )
-            self.beta = as_array(beta, dtype)
-        K, outermost = labels.num_classes, self.weight_shapes[0][1]
-        self.features = features.fitted(
-            "features", (self.feature_dim, labels.num_columns), labels.masses
-        )
+        self.widths = checked_widths(widths)
+        self.lambda_W, self.lambda_H = checked_decays(lambda_W, lambda_H, len(self.widths), dtype)
+        self.bias, self.lambda_b = checked_bias(bias, dtype)
+        self.anchor, self.beta = checked_anchor(anchor, beta, (self.widths[0], C), dtype)
+        self.features = features.fitted("features", (self.feature_dim, C), labels.masses)
         # (an array of ones takes longer to make than all that is checked)
         self.classifier = (
-            classifier.fitted("classifier", (outermost, K), jnp.ones(K, dtype))
+            classifier.fitted("classifier", (self.weight_shapes[0][1], K), jnp.ones(K, dtype))
             if classifier.constrained
             else classifier
         )
-        unbound = not classifier.constrained or fixed_weights is None
-        require(
-            unbound,
-            "`classifier` must not be given together with `fixed_weights`, which leave it no "
-            "freedom",
-            classifier,
-        )
-        self.map = map.fitted(labels.num_columns, dtype)
+        self.map = map.fitted(C, dtype)
         words = "`map` must be the product of the factors where labels are too large for all logits"
         require(self.map.identity or self.chunk is None, words, map)
-        self.fixed_weights = None
-        if fixed_weights is not None:
-            require_factors("fixed_weights", fixed_weights, M)
-            self.fixed_weights = tuple(
-                checked_array(f"fixed_weights[{i}]", W, shape, dtype)
-                for i, (W, shape) in enumerate(zip(fixed_weights, self.weight_shapes, strict=True))
-            )
+        self.fixed_weights = checked_factors(fixed_weights, self.weight_shapes, classifier, dtype)
 
     def __str__(self) -> str:
         """One line: classes, columns, loss, widths, decay, and what else there is."""
@@ -221,11 +150,19 @@ class Problem(eqx.Module):
     def replace(self, **changes: Any) -> Problem:
         """The problem with other arguments of the constructor, which checks them.
 
-        The rest stays.
+        The rest stays. An `activation` takes the place of the map, unless a `map` is given too.
+
+        Raises
+        ------
+        ValueError
+            For what is no argument, and as the constructor does.
         """
         given = self._given()
-        strange = [name for name in changes if name not in given]
-        require(not strange, f"`changes` must be among {', '.join(given)}", strange)
+        strange = [name for name in changes if name not in (*given, "activation")]
+        words = f"`changes` must be among {', '.join((*given, 'activation'))}"
+        require(not strange, words, strange)
+        if "activation" in changes:
+            given["map"] = _PRODUCT
         return Problem(**{**given, **changes})
 
     def to_dict(self) -> dict[str, Any]:
@@ -447,6 +384,11 @@ class Problem(eqx.Module):
         return self.bias is not None
 
     @property
+    def free_bias(self) -> bool:
+        """Whether the bias is free of decay, so that residuals sum to 0 at a stationary point."""
+        return self.bias == "free"
+
+    @property
     def dtype(self) -> np.dtype:
         """The float dtype of everything in the problem."""
         return self.labels.dtype
@@ -486,60 +428,3 @@ def with_canonical_loss(problem):
     loss = problem.bare_loss
     simplest = type(loss).canonical(loss)
     return problem if simplest is loss else eqx.tree_at(lambda p: p.bare_loss, problem, simplest)
-
-
-def _checked_widths(widths) -> tuple[int, ...]:
-    several = isinstance(widths, tuple | list) and len(widths) >= 1
-    require(several, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", Shown(widths))
-    return tuple(require_whole(f"widths[{i}]", d) for i, d in enumerate(widths))
-
-
-def require_factors(name: str, weights, depth: int) -> None:
-    """A tuple or list of M factors.
-
-    Parameters
-    ----------
-    name
-        For the message.
-    weights
-        What the user gave.
-    depth
-        M.
-
-    Raises
-    ------
-    ValueError
-        For another kind or number.
-    """
-    several = isinstance(weights, tuple | list)
-    wanted = f"`{name}` must hold the M = {depth} factors (W_M, …, W_1)"
-    require(several, wanted, Shown(weights))
-    require(len(weights) == depth, wanted, len(weights))
-
-
-def checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
-    """A finite array of this shape, in the problem's dtype.
-
-    Parameters
-    ----------
-    name
-        For the message.
-    value
-        What the user gave.
-    shape, dtype
-        Which it must have.
-
-    Returns
-    -------
-    Array
-        Itself where it is one already.
-
-    Raises
-    ------
-    ValueError
-        For another shape or dtype, and for numbers that are not finite.
-    """
-    require_finite(name, value, shape=shape)
-    require_dtype(name, value, dtype)
-    made = isinstance(value, jax.Array) and value.dtype == dtype and not value.weak_type
-    return value if made else as_array(value, dtype)

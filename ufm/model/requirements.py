@@ -19,8 +19,9 @@ from ufm._validate import (
     require_real,
 )
 from ufm.domains import AbstractDomain
+from ufm.model.arguments import checked_array, require_factors
 from ufm.model.params import Params
-from ufm.model.problem import Problem, checked_array, require_factors
+from ufm.model.problem import Problem
 
 
 def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
@@ -120,7 +121,7 @@ def require_minimum(problem: Problem, purpose: str) -> None:
     Λ > 0 on free factors, and no bias that is best at −∞.
     """
     require_decay(problem, purpose)
-    if problem.bias == "free" and problem.loss.needs_every_class:
+    if problem.free_bias and problem.loss.needs_every_class:
         absent = problem.labels.absent_classes
         words = (
             f"`labels` must give every class some target for {purpose} with a free bias: the "

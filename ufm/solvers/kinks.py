@@ -274,7 +274,7 @@ def _symmetries(problem: Problem, params: Params) -> int:
     values = np.linalg.svd(np.asarray(params.features), compute_uv=False)
     r, d = int(np.sum(values > 1e-6 * max(values[0], 1e-300))), problem.feature_dim
     direction = problem.loss.flat_direction(problem.labels.num_classes)
-    shift = int(problem.bias == "free" and direction is not None)
+    shift = int(problem.free_bias and direction is not None)
     return r * (d - r) + r * (r - 1) // 2 + shift
 
 

@@ -91,7 +91,7 @@ def _best_bias(problem: Problem, product: Float[Array, "K C"]) -> Float[Array, "
     """A free bias at its best for a product W H, a penalised one at 0, None without one."""
     if not problem.has_bias:
         return None
-    if problem.bias != "free":
+    if not problem.free_bias:
         return jnp.zeros(len(product), product.dtype)
     labels = problem.labels
     return problem.loss.best_bias(product, labels.targets, labels.column_weights)
