@@ -30,7 +30,8 @@ class Refutation:
     point and its problem as NumPy arrays, all that the objective depends on: W_1, …, W_M, H (d, C),
     b (K,), targets (K, C), masses (C,), lambda_W (M,) in the order of W_1, …, W_M, lambda_H,
     lambda_b; where not all of them are 1, also the loss `weights` (C,) and what the logits are
-    multiplied by, `multiplicative` (K,).
+    multiplied by, `multiplicative` (K,), and what labels add to them, `offsets` (K, C), −∞ for a
+    class that a column drops. Weights that are fixed have λ_W = 0.
 
     `least`: a number that no point of the claimed kind is below, computed in balls when a proof
     asks for it; None where nobody knows one. With a proof, `upper` is the upper end of the value at
@@ -64,6 +65,8 @@ class Refutation:
             arrays["weights"] = problem.labels.weights
         if np.any(scale != 1):
             arrays["multiplicative"] = scale
+        if problem.labels.offsets is not None:
+            arrays["offsets"] = problem.labels.offsets
         return cls(
             name,
             float(claimed),
@@ -81,10 +84,14 @@ class Refutation:
         a = self.arrays
         weights = [a[f"W_{m}"] for m in range(1, len(a["lambda_W"]) + 1)]
         Z = functools.reduce(lambda below, W: W @ below, weights, a["H"]) + a["b"][:, None]
-        Z = Z * a.get("multiplicative", np.ones(len(Z)))[:, None]
+        Z = Z * a.get("multiplicative", np.ones(len(Z)))[:, None] + a.get("offsets", 0.0)
         samples = a["masses"] * a.get("weights", 1.0)
         top = Z.max(axis=0)
-        losses = top + np.log(np.exp(Z - top[None, :]).sum(axis=0)) - (a["targets"] * Z).sum(axis=0)
+        losses = (
+            top
+            + np.log(np.exp(Z - top[None, :]).sum(axis=0))
+            - (a["targets"] * np.where(a["targets"] != 0, Z, 0)).sum(axis=0)
+        )
         decay = sum(lam * np.sum(W**2) for lam, W in zip(a["lambda_W"], weights, strict=True))
         decay += a["lambda_H"] * np.dot(a["masses"], np.sum(a["H"] ** 2, axis=0)) + a[
             "lambda_b"

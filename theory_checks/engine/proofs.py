@@ -112,6 +112,11 @@ def value_above(arrays: Mapping[str, np.ndarray]) -> float:
             [s * (z + b) for s, z, b in zip(scale, column, bias, strict=True)]
             for column in Z.transpose().tolist()
         ]
+        if "offsets" in a:
+            # (exact where they are finite; an infinite one takes its class out)
+            shifts = [[flint().arb(x) for x in column] for column in a["offsets"].T]
+            pairs = zip(logits, shifts, strict=True)
+            logits = [[z + x for z, x in zip(*pair, strict=True)] for pair in pairs]
         weights = fractions(a.get("weights", np.ones(len(masses))))
         samples = [m * w for m, w in zip(masses, weights, strict=True)]
         columns = zip(samples, logits, fractions(a["targets"].T), strict=True)

@@ -5,6 +5,7 @@ The file, the ten lines that read it, and when the verdict is given.
 
 import dataclasses
 import inspect
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 import ufm
 from theory_checks.engine import command, files, runner
 from theory_checks.engine.counterexamples import Refutation, file_name
+from theory_checks.engine.proofs import value_above
 from theory_checks.engine.registry import Case, Claim, Registry, Setting, Verdict
 from theory_checks.papers import dang2023_cross_entropy
 
@@ -193,3 +195,20 @@ def test_file_names_are_plain():
         file_name("paper/what", "K=8, M=3, λ=0.03", "a point of rank 3")
         == "paper-what-k-8-m-3-0.03-a-point-of-rank-3.npz"
     )
+
+
+def test_offsets_and_fixed_weights_are_in_the_file():
+    shifts = np.array([[0.3, -np.inf, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.5]])
+    labels = ufm.labels.with_offsets(ufm.one_hot((3, 2, 1), collapsed=True), shifts)
+    rng = np.random.default_rng(0)
+    W, H = rng.normal(size=(3, 4)), rng.normal(size=(4, 3))
+    problem = ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(4,), lambda_W=0.0, lambda_H=0.1, fixed_weights=(W,)
+    )
+    params = ufm.Params((jax.numpy.asarray(W),), jax.numpy.asarray(H), None)
+    found = Refutation.at("a point", 1.0, problem, params)
+    value = float(ufm.model.objective(problem, params))
+    assert found.value == pytest.approx(value, rel=1e-14)
+    assert value_above(found.arrays) == pytest.approx(value, rel=1e-14)
+    with np.load(io.BytesIO(found.as_npz()), allow_pickle=False) as file:
+        assert np.array_equal(file["offsets"], shifts)
