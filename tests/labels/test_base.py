@@ -211,9 +211,15 @@ REFUSED = (
         r"`dtype` must be float32 or float64; got the class int",
     ),
     (
-        "targets-one-row",
-        lambda: ufm.soft([[1.0, 1.0]]),
-        r"`targets` must have K >= 2 rows, one per class; got 1",
+        "one-row-of-classes",
+        lambda: ufm.Problem(
+            ufm.soft([[1.0, 1.0]]),
+            loss=ufm.CrossEntropy(),
+            widths=(2,),
+            lambda_W=0.1,
+            lambda_H=0.1,
+        ),
+        r"`labels` must have K >= 2 classes for cross-entropy; got 1",
     ),
     (
         "targets-no-column",

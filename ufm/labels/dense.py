@@ -19,7 +19,7 @@ class Labels(AbstractLabels):
     unless given; only their ratios matter. The decay of features goes by mass alone, and so do
     class means and counts.
 
-    Raises `ValueError` for K < 2, no column, shapes that disagree, targets that are not finite,
+    Raises `ValueError` for no class, no column, shapes that disagree, targets that are not finite,
     masses or weights that are not positive.
     """
 
@@ -31,7 +31,7 @@ class Labels(AbstractLabels):
         require_array("targets", self.targets)
         require(self.targets.ndim == 2, "`targets` must have shape (K, C)", self.targets.shape)
         K, C = self.targets.shape
-        require(K >= 2, "`targets` must have K >= 2 rows, one per class", K)
+        require(K >= 1, "`targets` must have a row for each class", K)
         require(C >= 1, "`targets` must have at least one column", C)
         require_finite("targets", self.targets)
         require_columns(self, "targets", self.targets.dtype)

@@ -88,7 +88,10 @@ class CrossEntropy(AbstractLoss):
         return jnp.maximum(targets + dual, 0)
 
     def check_targets(self, labels: AbstractLabels) -> None:
-        """`ValueError` for entries below 0 and columns that do not sum to one (no minimum)."""
+        """`ValueError` for one class, entries below 0 and columns that do not sum to one (no
+        minimum)."""
+        words = "`labels` must have K >= 2 classes for cross-entropy"
+        require(labels.num_classes >= 2, words, labels.num_classes)
         numbers, sums = labels.numbers(), labels.sums()
         if numbers is None or sums is None:
             return

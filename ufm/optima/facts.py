@@ -225,6 +225,8 @@ class Facts:
 
         0 for one-hot ones.
         """
+        if self.K < 2:
+            return None
         targets = self.classes.targets
         off, own = targets[~np.eye(self.K, dtype=bool)], np.diag(targets)
         alike = max(np.ptp(off), np.ptp(own)) <= self.rounding and self.one_target_per_class
