@@ -71,6 +71,7 @@ RECORDS = (
     "forms.Facts",
     "forms.Hypothesis",
     "frames.Code",
+    "frames.SparseETF",
     "frames.EquiangularBasis",
     "labels.MixedPairs",
     "labels.NextTokens",
@@ -430,6 +431,15 @@ ROWS: dict[str, dict[str, Argument]] = {
         "vectors": observed(FEATURES) | {"shorter": "another dimension"},
         "frame": observed(np.eye(2, 6)) | {"shorter": "another dimension"},
     },
+    "frames.sparse_etf": {
+        "num_classes": classes,
+        "dim": count | {"huge": "many rows"},
+        "density": number(0.8),
+        "key": key(),
+        "draws": count,
+    },
+    "frames.haar_etf": {"num_classes": only(4)},
+    "frames.difference_etf": {"num_classes": classes},
     "frames.nearest_etf": {"vectors": observed(np.eye(3)) | {"shorter": "another dimension"}},
     "certificates.code_bound": {
         "code": only(ufm.frames.polygon(4)),

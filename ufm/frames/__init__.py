@@ -29,20 +29,24 @@ from ufm.frames.sharp import (
     sharp_codes,
     simplex,
 )
+from ufm.frames.sparse import SparseETF, difference_etf, haar_etf, sparse_etf
 
 __all__ = [
     "Code",
     "EquiangularBasis",
+    "SparseETF",
     "cell_24",
     "centring_matrix",
     "coherence",
     "derived_code",
+    "difference_etf",
     "equiangular_552",
     "equiangular_basis",
     "frame_distance",
     "general_orthogonal_frame",
     "gosset_polytope",
     "gram_distance",
+    "haar_etf",
     "half_cube",
     "icosahedron",
     "leech_4600",
@@ -58,5 +62,6 @@ __all__ = [
     "sharp_codes",
     "simplex",
     "simplex_etf",
+    "sparse_etf",
     "welch_bound",
 ]
