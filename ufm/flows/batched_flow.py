@@ -40,7 +40,7 @@ from ufm.flows.integrate import (
 )
 from ufm.model import Params, Problem, check_params, require_decay, require_smooth
 from ufm.solution import Result, Trajectory
-from ufm.solvers.first_order import Observables
+from ufm.solvers.descent import Observables
 from ufm.solvers.start import random_start
 
 # Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all

@@ -24,7 +24,7 @@ from ufm.flows.integrate import (
 from ufm.flows.velocity import AbstractVelocity, GradientVelocity, checked_rates
 from ufm.model import Params, Problem, require_minimum, require_smooth
 from ufm.solution import Result, Solution, Trajectory
-from ufm.solvers.first_order import Observables, starting_point
+from ufm.solvers.descent import Observables, starting_point
 from ufm.solvers.loop import minimise
 
 # Times are integrated in at most this many pieces, between which progress is shown and Ctrl-C is

@@ -28,7 +28,7 @@ from ufm.flows.integrators import Controller, integrator_of
 from ufm.flows.velocity import AbstractVelocity, speed
 from ufm.model import Params, Problem
 from ufm.solution import Result
-from ufm.solvers.first_order import checked_observables, recorded
+from ufm.solvers.descent import checked_observables, recorded
 
 # At rest an explicit integrator steps at the edge of its stability and keeps its own noise, a
 # distance of up to about one tolerance from the steady state: within this many tolerances nothing

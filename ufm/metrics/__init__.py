@@ -4,6 +4,13 @@ Of features that do not fit into memory, `stream` has them in one pass.
 """
 
 from ufm.metrics.agreement import Agreement
+from ufm.metrics.covariances import (
+    between_class_cov,
+    class_gram,
+    class_means,
+    global_mean,
+    within_class_cov,
+)
 from ufm.metrics.duality import nc3_product, nc3_self_duality, nc4_agreement
 from ufm.metrics.geometry import (
     Angles,
@@ -15,13 +22,6 @@ from ufm.metrics.geometry import (
 )
 from ufm.metrics.geometry import (
     vector_norms as vector_norms,
-)
-from ufm.metrics.moments import (
-    between_class_cov,
-    class_gram,
-    class_means,
-    global_mean,
-    within_class_cov,
 )
 from ufm.metrics.stream_metrics import StreamMetrics
 from ufm.metrics.streams import Stream, load_stream, stream

@@ -3,20 +3,12 @@
 Functions draw data on an `ax` and return it; figures are the caller's.
 """
 
-from ufm.plotting.charts import (
-    COLOURS,
-    DASHES,
-    MARKERS,
-    errors,
-    gram,
-    hyperparameters,
-    png,
-    staircase,
-    trajectory,
-    vectors,
-)
+from ufm.plotting.charts import errors, gram, png, trajectory
 from ufm.plotting.mixed_points import channel_width, reliability, three_class_scatter
+from ufm.plotting.perturbation import hyperparameters, staircase
 from ufm.plotting.phases import phase
+from ufm.plotting.spatial import vectors
+from ufm.plotting.style import COLOURS, DASHES, MARKERS
 
 __all__ = [
     "COLOURS",

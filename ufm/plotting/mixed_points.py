@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ufm._validate import require
-from ufm.plotting.charts import Series, trajectory
+from ufm.plotting.charts import trajectory
+from ufm.plotting.style import Series
 
 _REFERENCE = {"color": "0.45", "linewidth": 0.9, "zorder": 1}
 

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.patches import Patch
 
 from ufm._validate import Shown, require, require_instance
-from ufm.plotting.charts import COLOURS, DASHES
+from ufm.plotting.style import COLOURS, DASHES
 from ufm.solution import Result
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """The measurement: minimisers and first-order recipes. Nothing here may import `ufm.optima`."""
 
 from ufm.solvers.continuation import minimise_rectified
-from ufm.solvers.first_order import Adam, GradientDescent, Momentum, descend
+from ufm.solvers.descent import descend
+from ufm.solvers.first_order import Adam, GradientDescent, Momentum
 from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.loop import minimise

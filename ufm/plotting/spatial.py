@@ -1,0 +1,196 @@
+"""Vectors in space, on the `ax` of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from mpl_toolkits.mplot3d.axes3d import Axes3D
+
+from ufm._validate import require
+from ufm.frames import simplex_etf
+from ufm.plotting.style import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+)
+
+
+def vectors(
+    ax: Axes3D,
+    families: Mapping[str, np.ndarray],
+    *,
+    samples: Mapping[str, tuple] | None = None,
+    floor=0.0,
+    align=True,
+) -> Axes3D:
+    """Classifier rows, class means and the like as arrows in space.
+
+    A colour and a number for each class, a dash for each family.
+
+    Parameters
+    ----------
+    ax
+        Made with `projection="3d"`.
+    families
+        Label → vectors (d, K), one column a class, for all of one d and K.
+    samples
+        Label → (features (d, C), class of each column (C,)), drawn as dots.
+    floor
+        A family no longer than this is drawn as zero.
+    align
+        Turn (and mirror) the picture as close as it goes to a fixed simplex, so that it does not
+        jump from one solution to the next: nothing else than this is arbitrary in it. Without, the
+        first three coordinates of d <= 3 are as they are.
+
+    Returns
+    -------
+    Axes3D
+        The same.
+
+    Raises
+    ------
+    ValueError
+        For shapes that disagree.
+
+    Notes
+    -----
+    Lengths are in units of the longest vector of their own family, or of the family whose label the
+    samples share, since $(aW, H/a)$ are the same logits. For d > 3 the picture is the projection on
+    the three leading directions of all families together.
+    """
+    samples = samples or {}
+    arrays = {label: np.asarray(columns, dtype=float) for label, columns in families.items()}
+    dots = {
+        label: (np.asarray(columns, dtype=float), np.asarray(index))
+        for label, (columns, index) in samples.items()
+    }
+    shapes = {array.shape for array in arrays.values()}
+    require(
+        len(shapes) == 1 and all(len(shape) == 2 for shape in shapes),
+        "`families` must hold matrices (d, K) of one shape",
+        shapes,
+    )
+    ((d, K),) = shapes
+    for label, (columns, index) in dots.items():
+        require(
+            columns.ndim == 2 and len(columns) == d,
+            f"`samples[{label!r}]` must have features (d, C), d = {d}",
+            columns.shape,
+        )
+        require(
+            index.shape == columns.shape[1:],
+            f"`samples[{label!r}]` must have one class for each column",
+            index.shape,
+        )
+    units = {
+        label: _longest(array, floor)
+        for label, array in ({label: c for label, (c, _) in dots.items()} | arrays).items()
+    }
+    arrays = {label: array / units[label] for label, array in arrays.items()}
+    dots = {label: (columns / units[label], index) for label, (columns, index) in dots.items()}
+    view = _view(np.concatenate(list(arrays.values()), axis=1), K, align=align)
+
+    for label, (columns, index) in dots.items():
+        x, y, z = view @ columns
+        ax.scatter(
+            x,
+            y,
+            z,
+            c=[COLOURS[k % len(COLOURS)] for k in index],
+            s=9,
+            alpha=0.6,
+            linewidths=0,
+            label=label,
+            depthshade=False,
+        )
+    for i, (label, array) in enumerate(arrays.items()):
+        marker, dash = MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]
+        for k, (x, y, z) in enumerate((view @ array).T):
+            colour = COLOURS[k % len(COLOURS)]
+            # the mark is hollow but for the first family, so that two tips in one place are both
+            # seen
+            ax.plot((0, x), (0, y), (0, z), color=colour, linestyle=dash, linewidth=2.2 - 0.5 * i)
+            size = 6 + 4 * i
+            ax.plot(
+                (x,),
+                (y,),
+                (z,),
+                color=colour,
+                marker=marker,
+                markersize=size,
+                markerfacecolor=colour if i == 0 else "none",
+            )
+        ax.plot(
+            (),
+            (),
+            (),
+            color="0.3",
+            linestyle=dash,
+            marker=marker,
+            markerfacecolor="0.3" if i == 0 else "none",
+            label=label,
+        )
+    _number_classes(ax, [view @ array for array in arrays.values()])
+    # three great circles of the unit sphere, which tell near from far
+    angle = np.linspace(0, 2 * np.pi, 61)
+    cos, sin, zero = np.cos(angle), np.sin(angle), np.zeros_like(angle)
+    for circle in ((cos, sin, zero), (zero, cos, sin), (sin, zero, cos)):
+        ax.plot(*circle, color="0.85", linewidth=0.6, zorder=0)
+    ax.set(xlim=(-0.7, 0.7), ylim=(-0.7, 0.7), zlim=(-0.7, 0.7))
+    ax.set_box_aspect((1, 1, 1))
+    ax.set_axis_off()
+    # the classes' colours would be the first sample's alone in the legend
+    shown = [
+        (h, name)
+        for h, name in zip(*ax.get_legend_handles_labels(), strict=True)
+        if name not in dots or name not in arrays
+    ]
+    ax.legend(*zip(*shown, strict=True), fontsize="small", edgecolor="none", loc="upper left")
+    return ax
+
+
+def _longest(array: np.ndarray, floor: float) -> float:
+    """Length of the longest column, or infinity where that is no more than `floor`."""
+    length = float(np.max(np.linalg.norm(array, axis=0), initial=0.0))
+    return length if length > floor else np.inf
+
+
+def _number_classes(ax: Axes3D, families: list[np.ndarray]) -> None:
+    """The number of each class, beyond the tips of all families.
+
+    Classes that have become one share a place.
+    """
+    places: list[tuple[np.ndarray, list[int]]] = []
+    for k, tip in enumerate(families[0].T):
+        far = max(np.linalg.norm(vectors[:, k]) for vectors in families) + 0.15
+        place = far * tip / (np.linalg.norm(tip) or 1.0)
+        near = [classes for other, classes in places if np.linalg.norm(other - place) < 0.1]
+        if near:
+            near[0].append(k)
+        else:
+            places.append((place, [k]))
+    for (x, y, z), classes in places:
+        names = ", ".join(str(k + 1) for k in classes)
+        ax.text(x, y, z, names, color=COLOURS[classes[0] % len(COLOURS)], ha="center", va="center")
+
+
+def _view(columns: np.ndarray, num_classes: int, *, align: bool) -> np.ndarray:
+    """(3, d): from R^d to the space that is drawn."""
+    d = len(columns)
+    if d <= 3 and not align:
+        return np.eye(3, d)
+    basis = np.eye(d) if d <= 3 else np.linalg.svd(columns, full_matrices=False)[0][:, :3].T
+    flat = np.pad(basis, ((0, 3 - len(basis)), (0, 0)))
+    if not align:
+        return flat
+    # for three classes the axes, which are as good for an orthogonal frame as for a simplex
+    reference = (
+        np.eye(3)
+        if num_classes == 3
+        else np.asarray(simplex_etf(num_classes, dim=max(num_classes - 1, 3)))[:3]
+    )
+    left, _, right = np.linalg.svd(
+        np.tile(reference, columns.shape[1] // num_classes) @ (flat @ columns).T
+    )
+    return left @ right @ flat

@@ -1,0 +1,86 @@
+"""What every picture shares: colours, dashes, markers, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ufm._validate import require
+
+# Okabe & Ito's colours, told apart by every common kind of colour vision and, with the line styles
+# below, in grey
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+REFERENCE = {"color": "0.45", "linewidth": 0.9}
+
+Series = Mapping[str, tuple]
+
+
+def colours_of(labels) -> dict[str, str]:
+    """One colour a label, in order of appearance."""
+    return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(labels))}
+
+
+def checked_pair(label: str, ts, values) -> tuple[np.ndarray, np.ndarray]:
+    """Abscissae and values of a curve as arrays.
+
+    Parameters
+    ----------
+    label
+        For the message.
+    ts, values
+        (T,) each.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
+        In float64.
+
+    Raises
+    ------
+    ValueError
+        For two shapes, or one that is not (T,).
+    """
+    ts, values = np.asarray(ts, dtype=float), np.asarray(values, dtype=float)
+    require(
+        ts.ndim == 1 and values.shape == ts.shape,
+        f"the times and values of {label!r} must be two arrays of one shape (T,)",
+        (ts.shape, values.shape),
+    )
+    return ts, values
+
+
+def finished(
+    ax: Axes, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False
+) -> Axes:
+    """The one style: labels, scales, a light grid, no box, and a legend where there are several.
+
+    Parameters
+    ----------
+    ax
+        With everything drawn.
+    xlabel, ylabel
+        Of the axes.
+    log_x, log_y
+        Whether an axis is logarithmic.
+
+    Returns
+    -------
+    Axes
+        The same.
+    """
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    if log_x:
+        ax.set_xscale("log")
+    if log_y:
+        ax.set_yscale("log")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(True, color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    if len(ax.get_legend_handles_labels()[0]) > 1:
+        ax.legend(fontsize="small", edgecolor="none", framealpha=0.85)
+    return ax
