@@ -433,8 +433,8 @@ ROWS: dict[str, dict[str, Argument]] = {
     },
     "frames.sparse_etf": {
         "num_classes": classes,
-        "dim": count | {"huge": "many rows"},
-        "density": number(0.8),
+        "dim": count,
+        "density": only(0.8),
         "key": key(),
         "draws": count,
     },
