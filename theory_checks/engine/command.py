@@ -39,6 +39,8 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
         return _rendered_again(options)
     options.typed = f"{typed_as()} {shlex.join(argv)}".rstrip()
     configure = None
+    if options.command == "problem":
+        return _problem(registry, options)
     if options.command != "list":
         quick = options.command in ("run", "report") and not options.full
         configure = functools.partial(configure_jax, cache=not options.no_cache, quick=quick)
@@ -60,6 +62,23 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
         print(listing.shown(checks, registry.papers, form=options.format))
         return 0
     return _run(registry, checks, options, configure=configure)
+
+
+def _problem(registry, options: argparse.Namespace) -> int:
+    """The problem of a case, in double precision as every check solves it."""
+    from theory_checks.engine import rebuild
+
+    configure_jax(cache=True, quick=True)
+    if registry is None:
+        from theory_checks.engine.catalogue import load
+
+        registry = load()
+    try:
+        print(rebuild.shown(registry, options.key, options.case))
+    except ValueError as error:
+        print(f"problem: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:

@@ -162,6 +162,12 @@ def typeset(formula: str) -> str:
         return Markup("<code>{}</code>").format(formula)
 
 
+def _started(document: Mapping[str, Any]) -> str:
+    """How the command was typed that made the rows: the script, or Python with the module."""
+    typed = (document.get("command") or "").split()
+    return "ufm-checks" if typed[:1] == ["ufm-checks"] else "python -m theory_checks"
+
+
 def _theorem(
     check: Mapping[str, Any], document: Mapping[str, Any], formulas: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -174,7 +180,8 @@ def _theorem(
     cases = [_case(row, i) for i, row in enumerate(rows, start=1)]
     shown = _shown(cases)
     gaps = [row["certificate_gap"] for row in rows if row["certificate_gap"] is not None]
-    command = f"python -m theory_checks run -k {key}" + (
+    started = _started(document)
+    command = f"{started} run -k {key}" + (
         " --full" if any(row.get("full") for row in rows) else ""
     )
     return {
@@ -183,6 +190,7 @@ def _theorem(
         "name": key.partition("/")[2],
         "anchor": anchor("theorem", key),
         "check": check,
+        "started": started,
         "formula": formulas[check["formula"]],
         "words": " ".join(
             (

@@ -9,7 +9,7 @@ from ufm._command import add_version, path_argument, started_as
 from ufm._completion import add_completion
 
 _OF_THE_TOP = ("-h", "--help", "--version", "--completion")
-_COMMANDS = ("run", "report", "figures", "all", "list")
+_COMMANDS = ("run", "report", "figures", "all", "list", "problem")
 
 
 def parsed(argv: list[str]) -> argparse.Namespace:
@@ -88,12 +88,20 @@ _ABOUT = {
     "all": "run the checks and what the figures show, each once, and write the page and the "
     "figures",
     "list": "list the checks",
+    "problem": "print the problem of a case, for ufm.Problem.from_dict",
 }
 
 
 def _add_output(made: dict[str, argparse.ArgumentParser]) -> None:
     """Where things are written and in which form; folders are made if need be."""
-    run, report, figures, everything, listed = (made[name] for name in _COMMANDS)
+    run, report, figures, everything, listed, problem = (made[name] for name in _COMMANDS)
+    problem.add_argument("key", metavar="KEY", help="a check, as `list` names it")
+    problem.add_argument(
+        "case",
+        metavar="CASE",
+        nargs="?",
+        help="its name, as the report has it (the first case unless given)",
+    )
     run.add_argument(
         "--json", metavar="FILE", type=path_argument, help="write the rows to FILE as well"
     )

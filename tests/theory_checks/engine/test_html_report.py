@@ -291,6 +291,19 @@ def test_unfinished_run_says_so(page, rows):
     assert "Interrupted" not in html_report.render(as_document(*rows))
 
 
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("ufm-checks report --out DIR", "ufm-checks run -k good/holding"),
+        ("python -m theory_checks all --out DIR", "python -m theory_checks run -k good/holding"),
+        (None, "python -m theory_checks run -k good/holding"),
+    ],
+)
+def test_the_command_is_named_as_it_was_typed(rows, typed, named):
+    document = as_document(*rows) | {"command": typed}
+    assert f"<code>{named}" in html_report.render(document)
+
+
 def test_theorem_has_its_words_formula_command_and_numbers(page):
     shown = article(page, "holding")
     assert "All of it holds, in code, for λW ≤ 1." in shown.text
