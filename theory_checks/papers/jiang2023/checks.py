@@ -6,7 +6,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.measure import GEOMETRY, Point, solve
-from theory_checks.engine.registry import Case, Claim, Setting, check
+from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.bounded import bounded_problem, self_dual_claim
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
@@ -50,6 +50,14 @@ def largest_margin(number: int, dim: int) -> float:
     return 1 - float(np.cos(2 * np.pi / number)) if dim == 2 else 1.0
 
 
+# one code at a high, a moderate and a low temperature
+SEVEN = (
+    _case("K = 7, d = 3, β = 1", _OUTSIDE, 7, 3, 1.0),
+    _case("K = 7, d = 3", _OUTSIDE, 7, 3, 10.0),
+    _case("K = 7, d = 3, β = 30", _OUTSIDE, 7, 3, _COLD, full=True),
+)
+
+
 @check(
     key="jiang2023/softmax-codes",
     formula=(
@@ -63,7 +71,7 @@ def largest_margin(number: int, dim: int) -> float:
         _case("orthoplex, K = 6, d = 3", _INSIDE, 6, 3, 10.0),
         _case("orthoplex, K = 6, d = 3, β = 1", _INSIDE, 6, 3, 1.0),
         _case("polygon, K = 7", _INSIDE, 7, 2, 10.0, full=True),
-        _case("K = 7, d = 3", _OUTSIDE, 7, 3, 10.0),
+        *SEVEN,
     ),
 )
 def softmax_codes(case: Case):
@@ -81,6 +89,12 @@ def softmax_codes(case: Case):
         yield point.value_claim(float(np.log1p(code.multiplicities @ gaps)), name="loss")
     if p["num_classes"] <= p["width"] + 1:
         yield point.certificate_claim()
+    rows, features = point.classifier.T, point.class_means / p["beta"]
+    if len(rows) == 3:
+        columns = {
+            f"{x}{i}": part[i] for x, part in (("w", rows), ("h", features)) for i in (0, 1, 2)
+        }
+        yield Record("rows and features", columns)
 
 
 def dual_regime(case: Case) -> Setting:

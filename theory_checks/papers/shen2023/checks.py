@@ -10,7 +10,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.measure import VALUE, Point, solve
-from theory_checks.engine.registry import Case, Claim, Setting, check
+from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.bounded import simplex_loss
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
@@ -20,8 +20,8 @@ _FOUND = 1e-6
 
 
 @functools.cache
-def _basis(N: int, d: int) -> ufm.frames.EquiangularBasis:
-    return ufm.frames.equiangular_basis(N, d, key=jax.random.key(0), progress=False)
+def _basis(N: int, d: int, steps: int = 300) -> ufm.frames.EquiangularBasis:
+    return ufm.frames.equiangular_basis(N, d, key=jax.random.key(0), steps=steps, progress=False)
 
 
 def _sizes(N: int, d: int, setting: Setting) -> Case:
@@ -45,18 +45,22 @@ def tight_regime(case: Case) -> Setting:
     return Setting.all_of(few <= 0, *(math.sqrt(root) % 2 == 1 for root in roots))
 
 
+# in as many dimensions as each, fewer and more vectors are looked for too
+CURVES = _sizes(6, 3, _INSIDE), _sizes(12, 6, _OUTSIDE)
+
+
 @check(
     key="shen2023/coherence",
     formula=r"\min_{\|w\|=1}\max_{j\ne k}|w_j\cdot w_k| = \sqrt{\tfrac{N-d}{d(N-1)}}",
     source="Welch 1974 (recalled), for the bases that Shen et al. 2023 search for",
     regime=tight_regime,
     cases=(
-        _sizes(6, 3, _INSIDE),
+        CURVES[0],
         _sizes(28, 7, _INSIDE),
         _sizes(5, 4, _BOUNDARY),
         _sizes(5, 3, _OUTSIDE),
         _sizes(7, 3, _OUTSIDE),
-        _sizes(12, 6, _OUTSIDE),
+        CURVES[1],
     ),
 )
 def coherence(case: Case):
@@ -68,6 +72,21 @@ def coherence(case: Case):
     yield Claim("below the bounds of Welch and Levenshtein", below, 0.0, VALUE, witness=True)
     welch = math.sqrt((N - d) / (d * (N - 1)))
     yield Claim("coherence", basis.coherence, welch, _FOUND, welch)
+    if any(case.id == curve.id for curve in CURVES):
+        yield Record("coherence over N", _curve(d))
+
+
+def _curve(d: int) -> dict[str, np.ndarray]:
+    """What is found, and the bounds, up to where Levenshtein's speaks."""
+    most = d * (d + 1) // 2
+    numbers = np.unique(np.linspace(d + 1, most + max(3, most // 2), 14).astype(int))
+    found = [_basis(int(N), d, 60) for N in numbers]
+    return {
+        "N": numbers,
+        "coherence": np.array([basis.coherence for basis in found]),
+        "Welch": np.array([basis.welch for basis in found]),
+        "Levenshtein": np.array([basis.levenshtein for basis in found]),
+    }
 
 
 # as a classifier
