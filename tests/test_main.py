@@ -21,6 +21,7 @@ import ufm
 from tests.commands import as_a_user, help_without
 from ufm import __main__ as command
 from ufm.command_line import catalogue
+from ufm.command_line.printing import plain
 from ufm.command_line.settings import checked, counts_of, problem_of
 from ufm.command_line.spec import range_of, read_spec, spec_of
 
@@ -276,7 +277,7 @@ def test_an_interrupted_solution_is_shown(capsys, monkeypatch):
 
 
 def test_what_is_not_finite_is_null_in_json():
-    assert command._plain({"gap": np.array([np.inf, 1.0, np.nan]), "n": np.int64(3)}) == {
+    assert plain({"gap": np.array([np.inf, 1.0, np.nan]), "n": np.int64(3)}) == {
         "gap": [None, 1.0, None],
         "n": 3,
     }
