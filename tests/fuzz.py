@@ -4,8 +4,8 @@
     python -m tests.fuzz --number 2000 --seed 7 --json FILE
 
 Decay from 1e-12 to 1e3, long tails, one-hot, smoothed, soft and centred targets, every bias and
-convex loss. Each problem is solved from a random start and certified at the solution, at a random
-point and at the origin. Faults:
+convex loss, sums of losses, offsets of logits and dropped classes. Each problem is solved from a
+random start and certified at the solution, at a random point and at the origin. Faults:
 
 - `bound`: a lower bound above the objective at any of the points, recomputed in extended precision;
 - `gap`: a negative gap, a gap that is no number, or a certificate called invalid;
@@ -35,14 +35,19 @@ import numpy as np
 
 import ufm
 
-# (loss, bias, K, d, C): the shapes compiled, 36 of them; everything else about a problem is drawn
+# (loss, bias, K, d, C): the shapes compiled, 40 of them; everything else about a problem is drawn
 LOSSES = ("squared", "rescaled", "entropy", "adjusted")
 SIZES = ((2, 3, 2), (4, 4, 7), (10, 9, 10))
-SHAPES = tuple(
-    (loss, bias, *size) for loss in LOSSES for bias in (None, "free", "penalised") for size in SIZES
+BIASES = (None, "free", "penalised")
+SHAPES = (
+    *((loss, bias, *size) for loss in LOSSES for bias in BIASES for size in SIZES),
+    ("offset", None, *SIZES[1]),
+    ("offset", "free", *SIZES[1]),
+    ("sum", None, *SIZES[0]),
+    ("sum", "penalised", *SIZES[1]),
 )
 # the sample that the test-suite runs: every loss and kind of bias, few programs
-SAMPLE = (2, 10, 16, 21, 24)
+SAMPLE = (2, 10, 16, 21, 24, 37, 38)
 # relative rounding that a prediction may carry: its formulas are sums of a few terms >= 0
 PREDICTED = 1e-13
 _LEAST, _LARGEST = -12.0, 3.0
@@ -60,26 +65,33 @@ class Draw:
     lambda_b: float
     multiplicative: np.ndarray
     additive: np.ndarray
+    offsets: np.ndarray
 
     @property
     def loss(self):
         kind = self.shape[0]
+        if kind == "sum":
+            parts = (ufm.CrossEntropy(), ufm.MeanSquaredError())
+            return ufm.losses.Sum(parts, weights=self.multiplicative[:2])
         if kind == "squared":
             return ufm.MeanSquaredError()
         if kind == "rescaled":
             return ufm.losses.RescaledSquaredError(
                 length=float(self.multiplicative[0]), weight=float(1 + self.multiplicative[1])
             )
-        if kind == "entropy":
+        if kind in ("entropy", "offset"):
             return ufm.CrossEntropy()
         return ufm.losses.AdjustedCrossEntropy(
             multiplicative=self.multiplicative, additive=self.additive
         )
 
     def problem(self) -> ufm.Problem:
-        _, bias, _, d, _ = self.shape
+        kind, bias, _, d, _ = self.shape
+        labels = ufm.soft(self.targets, self.masses)
+        if kind == "offset":
+            labels = ufm.labels.with_offsets(labels, self.offsets)
         return ufm.Problem(
-            ufm.soft(self.targets, self.masses),
+            labels,
             loss=self.loss,
             widths=(d,),
             lambda_W=self.lambda_W,
@@ -92,21 +104,33 @@ def draw(seed: int, index: int, shapes=SHAPES) -> Draw:
     """Problem `index` of a run."""
     rng = np.random.default_rng([seed, index])
     shape = shapes[index % len(shapes)]
-    kind, _, K, _, C = shape
+    kind, bias, K, _, C = shape
     overall, ratio = rng.uniform(_LEAST, _LARGEST), rng.choice([0.0, rng.uniform(-3, 3)])
     # a tail whose ratio is log-uniform, or equal masses
     tail = rng.choice([0.0, rng.uniform(0, 4)])
     masses = np.maximum(np.rint(10 ** (tail * rng.uniform(size=C)) * rng.choice([1, 10])), 1)
+    targets = _targets(rng, kind, K, C)
     return Draw(
         shape=shape,
-        targets=_targets(rng, kind, K, C),
+        targets=targets,
         masses=masses,
         lambda_W=10 ** (overall + ratio / 2),
         lambda_H=10 ** (overall - ratio / 2),
         lambda_b=10 ** rng.uniform(-6, 3),
         multiplicative=10 ** rng.uniform(-0.7, 0.7, size=K),
         additive=rng.normal(size=K) * rng.choice([0.0, 1.0, 5.0]),
+        offsets=_offsets(rng, targets, dropping=bias != "free"),
     )
+
+
+def _offsets(rng, targets: np.ndarray, *, dropping: bool) -> np.ndarray:
+    """Offsets (K, C) of every size; classes that a column has no target for may be dropped.
+
+    Not with a free bias, where `certify` refuses them.
+    """
+    offsets = rng.normal(size=targets.shape) * rng.choice([0.0, 1.0, 30.0])
+    dropped = (targets == 0) & (rng.uniform(size=targets.shape) < rng.choice([0.0, 0.3]))
+    return np.where(dropped & dropping, -np.inf, offsets)
 
 
 def _targets(rng, kind: str, K: int, C: int) -> np.ndarray:
@@ -140,28 +164,37 @@ def exact_value(drawn: Draw, params: ufm.Params) -> np.longdouble:
     b = np.zeros(len(q), wide) if params.bias is None else np.asarray(params.bias).astype(wide)
     Z = Z + b[:, None]
     kind, bias = drawn.shape[:2]
-    if kind in ("entropy", "adjusted"):
-        if kind == "adjusted":
-            Z = (
-                drawn.multiplicative.astype(wide)[:, None] * Z
-                + drawn.additive.astype(wide)[:, None]
-            )
-        below = Z.max(axis=0) - Z
-        first = Z.argmax(axis=0)
-        others = np.exp(-below)
-        others[first, np.arange(Z.shape[1])] = 0
-        losses = q.sum(axis=0) * np.log1p(others.sum(axis=0)) + (q * below).sum(axis=0)
+    if kind == "adjusted":
+        Z = drawn.multiplicative.astype(wide)[:, None] * Z + drawn.additive.astype(wide)[:, None]
+    elif kind == "offset":
+        Z = Z + drawn.offsets.astype(wide)
+    if kind in ("entropy", "adjusted", "offset"):
+        losses = _entropies(Z, q)
     else:
         length, weight = (
             (drawn.multiplicative[0], 1 + drawn.multiplicative[1]) if kind == "rescaled" else (1, 1)
         )
         losses = ((1 + (wide(weight) - 1) * q) * (Z - wide(length) * q) ** 2).sum(axis=0) / 2
+    if kind == "sum":
+        first, second = drawn.multiplicative[:2].astype(wide)
+        losses = first * _entropies(Z, q) + second * losses
     decay = (
         wide(drawn.lambda_W) * (W**2).sum() + wide(drawn.lambda_H) * (m * (H**2).sum(axis=0)).sum()
     )
     if bias == "penalised":
         decay += wide(drawn.lambda_b) * (b**2).sum()
     return (m * losses).sum() / m.sum() + decay / 2
+
+
+def _entropies(Z, q):
+    """Cross-entropy of every column, without cancellation."""
+    below = Z.max(axis=0) - Z
+    first = Z.argmax(axis=0)
+    others = np.exp(-below)
+    others[first, np.arange(Z.shape[1])] = 0
+    # (a class that is dropped is infinitely far below)
+    linear = np.where(q == 0, 0, q * np.where(q == 0, 0, below)).sum(axis=0)
+    return q.sum(axis=0) * np.log1p(others.sum(axis=0)) + linear
 
 
 def faults(drawn: Draw, key) -> tuple[list[str], str]:
@@ -172,7 +205,10 @@ def faults(drawn: Draw, key) -> tuple[list[str], str]:
     except ValueError as refusal:
         # with a free bias and a class that no target holds there is no minimiser, and every bound
         # is below 0
-        absent = drawn.shape[0] in ("entropy", "adjusted") and not drawn.targets.any(axis=1).all()
+        absent = (
+            drawn.shape[0] in ("entropy", "adjusted", "offset")
+            and not drawn.targets.any(axis=1).all()
+        )
         good = absent and drawn.shape[1] == "free" and "not attained" in str(refusal)
         return [] if good else [f"ended: {refusal}"], "refused, the infimum is not attained"
     if not np.isfinite(float(solution.value)):

@@ -26,7 +26,8 @@ def test_nothing_false_is_printed(shape):
 # in the last bit, where the compiler had computed it twice
 @pytest.mark.parametrize("index", [710, 786])
 def test_ties_in_the_last_bit(index):
-    drawn = fuzz.draw(0, index)
+    # of the shapes that there were then
+    drawn = fuzz.draw(0, index, fuzz.SHAPES[:36])
     found, _ = fuzz.faults(drawn, jax.random.key(index))
     assert not found
 
