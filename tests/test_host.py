@@ -105,3 +105,22 @@ FUNCTIONS = {
 def test_any_function_is_what_jax_makes_of_it(name):
     x = jnp.asarray(MATRIX)
     alike(small_on_host(FUNCTIONS[name])(x), jax.jit(FUNCTIONS[name])(x))
+
+
+def test_a_loop_that_takes_too_long_is_compiled(monkeypatch):
+    monkeypatch.setattr(program, "_SECONDS", 0.05)
+    done, run = [], program._Program.__call__
+    monkeypatch.setattr(
+        program._Program, "__call__", lambda self, *arrays: done.append(1) or run(self, *arrays)
+    )
+    count = small_on_host(
+        lambda end: jax.lax.while_loop(lambda n: n < end, lambda n: n + 1.0, jnp.zeros(()))
+    )
+    assert float(count(jnp.asarray(10.0))) == 10
+    # a program, and two of each turn of its loop
+    assert len(done) >= 1 + 2 * 10
+    assert float(count(jnp.asarray(1e6))) == 1e6
+    assert len(done) < 10**6
+    before = len(done)
+    assert float(count(jnp.asarray(20.0))) == 20
+    assert len(done) == before

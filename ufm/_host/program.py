@@ -7,6 +7,8 @@ do it. The function is traced as `jax.jit` traces it, so there is one text of th
 from __future__ import annotations
 
 import functools
+import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,8 +36,21 @@ _KEPT = 64
 # Entries of all arrays together, and of the largest that is made: above, XLA's fused loops are
 # worth waiting for.
 _LARGEST = 2**14
-# Calls after which NumPy has taken as long as XLA takes to compile.
-_MANY = 64
+# Calls, or seconds of them, after which NumPy has taken as long as XLA takes to compile.
+_MANY, _SECONDS = 64, 0.4
+
+
+class _TooLong(Exception):
+    """A loop that XLA would have compiled and done by now."""
+
+
+class _Patience(threading.local):
+    """When a loop is given up, in processor seconds of the thread."""
+
+    ends = float("inf")
+
+
+_PATIENCE = _Patience()
 
 
 class _Program:
@@ -162,6 +177,8 @@ def _while(*, cond_nconsts, cond_jaxpr, body_nconsts, body_jaxpr):
         fixed, carry = rest[:body_nconsts], rest[body_nconsts:]
         while goes_on(*consts, *carry)[0]:
             carry = body(*fixed, *carry)
+            if time.thread_time() > _PATIENCE.ends:
+                raise _TooLong
         return carry
 
     return operation
@@ -223,24 +240,34 @@ def small_on_host(function: Callable) -> Callable:
         programs.move_to_end(name)
         kept = programs[name]
         kept.calls += 1
-        if kept.program is None or kept.calls > _MANY:
+        if kept.program is None or kept.calls > _MANY or kept.seconds > _SECONDS:
             return compiled(*arguments)
-        with np.errstate(all="ignore"):
-            found = kept.program(*map(np.asarray, leaves))
+        began = time.thread_time()
+        _PATIENCE.ends = began + _SECONDS
+        try:
+            with np.errstate(all="ignore"):
+                found = kept.program(*map(np.asarray, leaves))
+        except _TooLong:
+            found = None
+        finally:
+            kept.seconds += time.thread_time() - began
+        if found is None:
+            return compiled(*arguments)
         return jax.tree.unflatten(kept.shape, [jax.numpy.asarray(array) for array in found])
 
     return call
 
 
 class _Kept:
-    """A traced function, its program (None where it makes large arrays), and how often it ran."""
+    """A traced function, its program (None where it makes large arrays), and how much that ran."""
 
     def __init__(self, traced):
         # held, so that no other gets its id
         self.jaxpr = traced.jaxpr
         small = _largest(self.jaxpr.jaxpr) <= _LARGEST
         self.program = _Program(self.jaxpr) if small else None
-        self.shape, self.calls = jax.tree.structure(traced.out_info), 0
+        self.shape = jax.tree.structure(traced.out_info)
+        self.calls, self.seconds = 0, 0.0
 
 
 def _largest(jaxpr) -> int:
