@@ -1,7 +1,7 @@
 """`python -m tests.mutation [ROOM…]`: which single changes of the formulas do the tests not notice?
 
     python -m tests.mutation optima --sample 50 --seed 1    # fifty of them, at random
-    python -m tests.mutation ufm/comparison.py              # every one of a file
+    python -m tests.mutation ufm/comparison/judging.py              # every one of a file
     python -m tests.mutation losses -k sign: --list         # what would be tried of one kind
 
 A ROOM is a file, or a room of `ufm`; without one, those whose formulas must be right. A mutant (an
