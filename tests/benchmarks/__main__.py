@@ -50,6 +50,7 @@ GROUPS = {
     "fixed-classifier": Group("fixed_classifier", THREADS),
     "proofs": Group("proofs", THREADS),
     "spheres": Group("spheres", THREADS),
+    "metrics": Group("metrics", THREADS),
     "large": Group("large", ALL_CORES),
     "sweeps": Group("sweeps", ALL_CORES),
     "gpu": Group("gpu", {}),

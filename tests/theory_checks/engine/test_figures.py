@@ -12,6 +12,7 @@ import re
 import numpy as np
 import pytest
 
+import ufm
 from theory_checks.engine import catalogue, figures, html_report, page_figures, registry, runner
 from theory_checks.engine.document import as_document
 from theory_checks.engine.figures import style
@@ -88,6 +89,17 @@ PLANTED = {
         "loss": _FALLS,
         "bound": _FALLS / 2,
         "condition": T + 0.5,
+    },
+    "rows and features": {
+        f"{x}{i}": row
+        for x in "wh"
+        for i, row in enumerate(ufm.frames.icosahedron().vectors.T.astype(float))
+    },
+    "coherence over N": {
+        "N": np.arange(4, 16),
+        "coherence": T + 0.3,
+        "Welch": T / 2 + 0.2,
+        "Levenshtein": np.where(T > 0.5, T, 0),
     },
     "phases": {"R": T + 1, "s": T + 0.3, "phase": np.arange(12) % 4},
     "thresholds": {"R": T + 1, "merge": T + 1, "vanish": T + 2, "zero": T + 3},
