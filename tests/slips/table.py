@@ -257,6 +257,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "weights": optional(only(np.ones(4))),
         "dtype": dtype,
     },
+    "labels.contrastive": {"class_counts": counts, "dtype": dtype},
     "labels.pick_all": {
         "label_sets": only(((0,), (0, 1), (2,))),
         "counts": optional(only((2, 1, 3))),
@@ -356,6 +357,7 @@ ROWS: dict[str, dict[str, Argument]] = {
     "losses.Focal": {"gamma": weight(2.0)},
     "domains.Ball": {"radius": number(2.0)},
     "maps.Activated": {"activation": only("leaky_relu"), "parameter": optional(weight(0.1))},
+    "maps.Tied": {"temperature": number(0.5), "nonnegative": flag(False)},
     "domains.Sphere": {"radius": number(2.0)},
     "domains.Budget": {
         "energy": number(2.0),

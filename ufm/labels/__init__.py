@@ -2,6 +2,7 @@
 
 from ufm.labels.base import AbstractLabels
 from ufm.labels.constructors import collapse, one_hot, smoothed, soft, sparse_soft
+from ufm.labels.contrastive_labels import contrastive
 from ufm.labels.dense import Labels, written_out
 from ufm.labels.federation import federated
 from ufm.labels.mixtures import (
@@ -30,6 +31,7 @@ __all__ = [
     "SparseLabels",
     "beta_quadrature",
     "collapse",
+    "contrastive",
     "exponential_counts",
     "federated",
     "mixed_pairs",

@@ -3,5 +3,6 @@
 from ufm.maps.activated import Activated
 from ufm.maps.base import AbstractMap
 from ufm.maps.product import Product
+from ufm.maps.tied import Tied
 
-__all__ = ["AbstractMap", "Activated", "Product"]
+__all__ = ["AbstractMap", "Activated", "Product", "Tied"]
