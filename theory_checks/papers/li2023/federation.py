@@ -142,7 +142,7 @@ def _round():
             def step(_, h):
                 p = jax.nn.softmax(W @ h)
                 slope = W.T @ (p - target) + decay * h
-                curved = (W.T * p) @ W - jnp.outer(W.T @ p, W.T @ p) + decay * jnp.eye(d)
+                curved = (W.T * p[None, :]) @ W - jnp.outer(W.T @ p, W.T @ p) + decay * jnp.eye(d)
                 move = jnp.linalg.solve(curved, slope)
                 # short where the softmax is far from quadratic
                 return h - move / (1 + jnp.maximum(jnp.max(jnp.abs(W @ move)) - 1, 0))

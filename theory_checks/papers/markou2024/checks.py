@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
 import ufm
@@ -95,6 +96,6 @@ def nearest(case: Case):
     frames = np.array([end @ P for end in (best, *others)])
     yield Claim("frames found", frames, np.broadcast_to(U @ P, frames.shape), GEOMETRY)
     if delta == 0 and case.setting is _INSIDE:
-        near = np.asarray(ufm.frames.nearest_etf(H))
+        near = np.asarray(ufm.frames.nearest_etf(jnp.asarray(H)))
         near = near * np.sqrt(K - 1) / np.linalg.norm(near)
         yield Claim("ufm.frames.nearest_etf", near, U @ P, GEOMETRY, witness=True)
