@@ -53,6 +53,7 @@ GROUPS = {
     "metrics": Group("metrics", THREADS),
     "large": Group("large", ALL_CORES),
     "sweeps": Group("sweeps", ALL_CORES),
+    "rectified": Group("rectified", ALL_CORES),
     "gpu": Group("gpu", {}),
 }
 # run where it is named: elsewhere there is nothing to time

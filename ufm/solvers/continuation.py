@@ -60,7 +60,7 @@ def minimise_rectified(
     key
         A `jax.random.key`, for random starts; or
     start
-        a point to go on from, as it is but for the last hundredth of ε.
+        a point to go on from, as it is but for the last tenth of ε.
     starts
         How many random starts.
     progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -82,7 +83,7 @@ def test_saved_points_are_read_back_as_they_were_written(tmp_path, monkeypatch):
     # its value is that of the library
     H, *weights = (np.array(factor, dtype=np.float64) for factor in point.network)
     problem = rectified_problem(3, 2, 0.0123, width=4)
-    at = ufm.Params(tuple(reversed(weights)), H)
+    at = ufm.Params(tuple(jnp.asarray(W) for W in reversed(weights)), jnp.asarray(H))
     assert float(point.value) == pytest.approx(float(ufm.model.objective(problem, at)), rel=1e-14)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
 import ufm
@@ -71,7 +72,8 @@ def best_known(case: Case):
     yield Claim("value over that of collapse", ratio, point.ratio, 1e-8, witness=True)
     H, *weights = (np.array(factor, dtype=np.float64) for factor in point.network)
     problem = rectified_problem(K, L, Lam, width=point.width)
-    Z = np.asarray(problem.logits(ufm.Params(tuple(reversed(weights)), H)))
+    params = ufm.Params(tuple(jnp.asarray(W) for W in reversed(weights)), jnp.asarray(H))
+    Z = np.asarray(problem.logits(params))
     yield Claim("output", Z, np.array(output(point.network), dtype=np.float64), VALUE, witness=True)
     structure = next(s for s in ufm.laws.rectified_structures(K, L) if s.realised)
     best = ufm.laws.rectified_scale(structure.complexity, strength=Lam, depth=L).value
