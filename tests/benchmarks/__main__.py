@@ -48,6 +48,7 @@ GROUPS = {
     "scaling": Group("scaling", THREADS),
     "start-up": Group("start_up", THREADS),
     "fixed-classifier": Group("fixed_classifier", THREADS),
+    "federated": Group("federated", THREADS),
     "proofs": Group("proofs", THREADS),
     "spheres": Group("spheres", THREADS),
     "metrics": Group("metrics", THREADS),
