@@ -145,6 +145,21 @@ def test_it_concludes_from_what_decay_explains(solution):
     assert abs(float(explained[1]) - 100 * noisy.explained_H) < 0.06
 
 
+def test_next_tokens_that_are_never_the_likeliest():
+    """They are no class of a column, but rows of the classifier all the same."""
+    counts = np.array([[6, 1, 3], [5, 2, 0], [1, 0, 9], [7, 2, 2]])
+    contexts, tokens = np.indices(counts.shape).reshape(2, -1)
+    labels = ufm.labels.next_token(contexts, tokens, counts.ravel()).labels
+    assert 1 not in np.asarray(labels.class_index)
+    problem = ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=LAMBDA_W, lambda_H=LAMBDA_H
+    )
+    params = ufm.minimise(problem, key=jax.random.key(0)).params
+    found = fit_decay(params.features, labels, params.classifier, loss=ufm.CrossEntropy())
+    assert found.lambda_W == pytest.approx(LAMBDA_W, rel=EXACT)
+    assert found.lambda_H == pytest.approx(LAMBDA_H, rel=EXACT)
+
+
 LABELS = ufm.one_hot((2, 1))
 H, W = np.array([[1.0, 1.0, -1.0]]), np.array([[1.0], [-1.0]])
 

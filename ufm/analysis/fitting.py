@@ -16,7 +16,6 @@ from ufm._numerics import norm, unit
 from ufm._validate import as_floats, require, require_finite, require_instance
 from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
-from ufm.metrics.duality import last_layer
 from ufm.model import Params, Problem, check_params, fit
 
 # A hundredth of a squared gradient: what noise within classes of a tenth of their distance leaves.
@@ -144,7 +143,14 @@ def fit_decay(
         as_floats("classifier", classifier, ndim=2, working=dtype),
         None if bias is None else as_floats("bias", bias, ndim=1, working=dtype),
     ]
-    last_layer(given[0], labels, given[1], given[2])
+    # a class that is the likeliest of no column, as words of a text are, has no mean but a row
+    (d, C), K = given[0].shape, labels.num_classes
+    words = f"`labels` must have {C} columns, like `features`"
+    require(labels.num_columns == C, words, labels.num_columns)
+    words = f"`classifier` must have shape (K, d) = {(K, d)}, d that of `features`"
+    require(given[1].shape == (K, d), words, given[1].shape)
+    if bias is not None:
+        require(given[2].shape == (K,), f"`bias` must have shape ({K},)", given[2].shape)
     params, widths = Params((given[1],), given[0], given[2]), (len(given[0]),)
     model = Problem(
         labels,
