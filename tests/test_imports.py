@@ -128,6 +128,7 @@ PROOFS, PROOF_ROOMS = (
         "theory_checks.engine.proofs",
         "theory_checks.formulas.etf_bound",
         "theory_checks.formulas.etf_classifier",
+        "theory_checks.papers.behnia2023.formulas",
     ),
     ("ufm._exact", "ufm.certificates.balls"),
 )

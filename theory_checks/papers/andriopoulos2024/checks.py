@@ -102,7 +102,7 @@ def regime(case: Case) -> Setting:
         ),
         _case("d = 2 directions that survive", _INSIDE, 0.7, widths=(2,), full=True),
         _case("an eigenvalue at c", _BOUNDARY, 1.0),
-        _case("d = 2 < 3 directions", _OUTSIDE, 0.05, widths=(2,)),
+        _case("d = 1 < 3 directions", _OUTSIDE, 0.05, widths=(1,)),
         _case("nonnegative features", _OUTSIDE, 0.05, domain="Nonnegative"),
         _case("no bias", _OUTSIDE, 0.05, bias=None),
     ),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ufm
+from ufm._exact import fractions
 
 
 def temperatures(counts, gamma: float) -> np.ndarray:
@@ -84,3 +85,20 @@ class LabelTemperature(ufm.losses.AbstractLoss):
 
     def conjugate(self, dual, targets):
         return ufm.CrossEntropy().conjugate(dual / self._of(targets), targets)
+
+    def _exactly(self, target):
+        """t_y as an exact fraction."""
+        given = [q * t for q, t in zip(target, fractions(self.temperature), strict=True)]
+        return sum(given)
+
+    def enclose(self, logits, target):
+        t = self._exactly(target)
+        return ufm.CrossEntropy().enclose([t * z for z in logits], target)
+
+    def enclose_conjugate(self, dual, target):
+        t = self._exactly(target)
+        return ufm.CrossEntropy().enclose_conjugate([u / t for u in dual], target)
+
+    def share_scale(self, num_classes):
+        # of the largest temperature the domain holds those of the others
+        return jnp.full(num_classes, jnp.max(self.temperature))

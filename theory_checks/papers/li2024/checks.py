@@ -207,6 +207,17 @@ def _row_lengths(case: Case, first: float) -> float:
     return float((lengths[0] - lengths[2]) / lengths[0])
 
 
+SINGLES = (
+    _pairs("pairs balanced", _INSIDE),
+    _pairs("pair {0, 1} a hundred times as often, λ=1e-3", _INSIDE, first=500),
+    _pairs(
+        "pair {0, 1} a hundred times as often, λ=1e-5", _INSIDE, first=500, lam=_WEAK, full=True
+    ),
+    _pairs("pair {0, 1} twice as often", _INSIDE, first=10, full=True),
+    _pairs("singles unbalanced", _OUTSIDE, singles=(400, 100, 100, 100, 50)),
+)
+
+
 @check(
     key="li2024/balanced-singles",
     formula=(
@@ -216,15 +227,7 @@ def _row_lengths(case: Case, first: float) -> float:
     source="Li et al. 2024, multi-label collapse with imbalanced pairs (recalled)",
     regime=singles_regime,
     expected=Verdict.REFUTED,
-    cases=(
-        _pairs("pairs balanced", _INSIDE),
-        _pairs("pair {0, 1} a hundred times as often, λ=1e-3", _INSIDE, first=500),
-        _pairs(
-            "pair {0, 1} a hundred times as often, λ=1e-5", _INSIDE, first=500, lam=_WEAK, full=True
-        ),
-        _pairs("pair {0, 1} twice as often", _INSIDE, first=10, full=True),
-        _pairs("singles unbalanced", _OUTSIDE, singles=(400, 100, 100, 100, 50)),
-    ),
+    cases=SINGLES,
 )
 def balanced_singles(case: Case):
     """Equal counts of the single labels suffice for a simplex ETF and for tag-wise averages.
@@ -246,6 +249,9 @@ def balanced_singles(case: Case):
     yield Claim("degrees off the tag-wise average", found, np.zeros(len(found)), GEOMETRY)
     pairs = np.array([S for S in sets if len(S) == 2])
     yield Record("angles", {"i": pairs[:, 0], "j": pairs[:, 1], "degrees": found})
+    certified = float(ufm.certify(case.problem, point.params).lower_bound)
+    values = {"claimed": claimed, "found": point.value, "certified": certified}
+    yield Record("values", {name: np.array([value]) for name, value in values.items()})
     lower = Refutation.at(
         "the minimum",
         claimed,
