@@ -21,6 +21,7 @@ PICTURES = {
     "4_watch_collapse": (4, 0),
     "5_is_my_theorem_true": (1, 0),
     "6_your_own_network": (1, 0),
+    "7_language_model": (1, 0),
 }
 
 # what the notebook must have printed, each a claim of its text
@@ -36,6 +37,7 @@ PRINTED = {
         "1 holds",
     ),
     "6_your_own_network": ("lambda_W 0.002,", "global minimum"),
+    "7_language_model": ("no model has a loss below", "num_kept", "global minimum"),
 }
 notebooks = pytest.mark.parametrize(
     "path", [pytest.param(path, id=path.stem) for path in NOTEBOOKS]
