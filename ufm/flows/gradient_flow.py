@@ -3,6 +3,7 @@ r"""`flow`: gradient flow as an instrument, for when and how training gets where
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import diffrax
 import jax
@@ -141,45 +142,18 @@ def flow(
     require_smooth(problem, "a flow")
     params = starting_point(problem, key, start)
     target = _polish_target(problem, velocity, params) if polish else None
-    began, state = jnp.zeros((), problem.dtype), velocity.state_of(problem, params)
+    state = velocity.state_of(problem, params)
     if path != "gradient":
         check_state(problem, velocity, state)
 
-    length = -(-len(times) // _PIECES)
-    # the last piece is filled up by repeating the last time: all pieces share one compilation
-    pieces = np.append(times, np.full(-len(times) % length, times[-1])).reshape(-1, length)
-    rows, steps, code = [], 0, Result.REACHED_END
     bar = Progress("flow", total=float(times[-1]), show=progress)
-    try:
-        for piece in pieces:
-            piece = jnp.asarray(piece, problem.dtype)
-            out = integrate_piece(problem, velocity, began, state, piece, settings, options)
-            saved, state, code, taken = jax.block_until_ready(out)
-            rows.append(jax.device_get(saved))
-            steps, began, code = steps + int(taken), piece[-1], Result(int(code))
-            bar.update(float(began))
-            if code is not Result.REACHED_END:
-                break
-    except KeyboardInterrupt:
-        code = Result.INTERRUPTED
-        if not rows:
-            rows.append(
-                blank_rows(
-                    jax.eval_shape(
-                        lambda: integrate_piece(
-                            problem, velocity, began, state, piece, settings, options
-                        )[0]
-                    )
-                )
-            )
-    bar.close()
-    rest = (
-        jax.tree.map(lambda leaf: np.broadcast_to(leaf[-1:], leaf.shape), rows[-1])
-        if code is Result.STEADY_STATE
-        else blank_rows(rows[-1])
+    stacked, state, code, steps = _in_pieces(
+        times,
+        state,
+        problem.dtype,
+        bar,
+        lambda *args: integrate_piece(problem, velocity, *args, settings, options),
     )
-    rows += [rest] * (len(pieces) - len(rows))
-    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[: len(times)]), *rows)
     final, polished = velocity.params_of(problem, state), None
     if target is not None and code is Result.STEADY_STATE:
         final, polished, code = _polish(target, final, progress)
@@ -194,6 +168,44 @@ def flow(
         num_steps=jnp.asarray(steps),
         polish=polished,
     )
+
+
+def _in_pieces(
+    times: np.ndarray, state, dtype, bar: Progress, integrate
+) -> tuple[dict, Any, Result, int]:
+    """Rows at all times, the state at the end, how it ended, and the steps, a tenth at a time.
+
+    `integrate`: from a time, a state and the next times to what `integrate_piece` gives. Ctrl-C
+    keeps the last piece.
+    """
+    length = -(-len(times) // _PIECES)
+    # the last piece is filled up by repeating the last time: all pieces share one compilation
+    pieces = np.append(times, np.full(-len(times) % length, times[-1])).reshape(-1, length)
+    rows, steps, code = [], 0, Result.REACHED_END
+    began = jnp.zeros((), dtype)
+    try:
+        for piece in pieces:
+            piece = jnp.asarray(piece, dtype)
+            saved, state, code, taken = jax.block_until_ready(integrate(began, state, piece))
+            rows.append(jax.device_get(saved))
+            steps, began, code = steps + int(taken), piece[-1], Result(int(code))
+            bar.update(float(began))
+            if code is not Result.REACHED_END:
+                break
+    except KeyboardInterrupt:
+        code = Result.INTERRUPTED
+        if not rows:
+            shapes = jax.eval_shape(lambda: integrate(began, state, jnp.asarray(pieces[0], dtype)))
+            rows.append(blank_rows(shapes[0]))
+    bar.close()
+    rest = (
+        jax.tree.map(lambda leaf: np.broadcast_to(leaf[-1:], leaf.shape), rows[-1])
+        if code is Result.STEADY_STATE
+        else blank_rows(rows[-1])
+    )
+    rows += [rest] * (len(pieces) - len(rows))
+    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[: len(times)]), *rows)
+    return stacked, state, code, steps
 
 
 def velocity_of(problem: Problem, path: str, rates: Mapping | None) -> AbstractVelocity:

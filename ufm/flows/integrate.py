@@ -171,82 +171,12 @@ def integrate(
         reached; the state at the end; a code of `Result`; the number of steps.
     """
 
-    def derivative(t, state, args):
-        """The velocity, as diffrax asks for it.
-
-        Parameters
-        ----------
-        t, state, args
-            Time, which it does not depend on, the state, and (problem, velocity).
-
-        Returns
-        -------
-        tree
-            Of the structure of the state.
-        """
-        problem, velocity = args
-        return velocity(problem, state)
-
-    def record(t, state, args):
-        """The row of a state; flags and counts become floats, so that rows not reached can be NaN.
-
-        Parameters
-        ----------
-        t, state, args
-            As for `derivative`.
-
-        Returns
-        -------
-        dict
-            As by `recorded`.
-        """
-        problem, velocity = args
-        row = recorded(
-            problem, velocity.params_of(problem, state), options.observables, options.keep_params
-        )
-        # flags and counts become floats, so that rows which were not reached can be NaN
-        return jax.tree.map(
-            lambda leaf: (
-                leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.astype(problem.dtype)
-            ),
-            row,
-        )
-
-    def is_steady(t, state, args, **kwargs):
-        """Whether the way still to go is within the tolerance, or the velocity within the user's.
-
-        Parameters
-        ----------
-        t, state, args
-            As for `derivative`.
-        kwargs
-            What else diffrax passes.
-
-        Returns
-        -------
-        Bool[Array, ""]
-            False where the velocity is not finite.
-        """
-        if settings.steady is not None:
-            return speed(derivative(t, state, args)) < settings.steady
-        tolerance = settings.atol * np.sqrt(
-            sum(leaf.size for leaf in jax.tree.leaves(state))
-        ) + settings.rtol * speed(state)
-        v = derivative(t, state, args)
-        _, acceleration = jax.jvp(lambda state: derivative(t, state, args), (state,), (v,))
-        # ‖v‖²/‖v̇‖ is the way still to go where one mode dies out exponentially; in noise v̇ is
-        # that of the fastest mode, which makes this the amplitude of the noise. It does not depend
-        # on the clock, and where growth is logarithmic it stays as large as the point.
-        going = speed(v) ** 2
-        # (infinity would be no more than infinity, and divergence a steady state)
-        return (going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)) & jnp.isfinite(going)
-
-    args = (problem, velocity)
+    args, record = (problem, velocity), _recording(options)
     # a stretch of no length (ts = [0.0]) would be refused: give it room, and read only its
     # beginning
     end = jnp.where(times[-1] > began, times[-1], began + 1)
     solved = diffrax.diffeqsolve(
-        diffrax.ODETerm(derivative),
+        diffrax.ODETerm(_derivative),
         options.method,
         t0=began,
         t1=end,
@@ -259,7 +189,7 @@ def integrate(
         stepsize_controller=diffrax.ConstantStepSize()
         if settings.step is not None
         else Controller(settings.rtol, settings.atol),
-        event=diffrax.Event(is_steady) if options.stops else None,
+        event=diffrax.Event(_stopping(settings)) if options.stops else None,
         max_steps=options.max_steps,
         # the loop that keeps no history for differentiation
         adjoint=diffrax.ForwardMode(),
@@ -280,6 +210,77 @@ def integrate(
     )
     saved = jax.tree.map(lambda rest, leaf: jnp.where(at_rest, rest, leaf), if_steady, saved)
     return saved, final, _code(solved.result, at_rest, final), solved.stats["num_steps"]
+
+
+def _derivative(t, state, args):
+    problem, velocity = args
+    return velocity(problem, state)
+
+
+def _recording(options: Options):
+    """The row of a state, as diffrax asks for it."""
+
+    def record(t, state, args):
+        """The row of a state; flags and counts become floats.
+
+        Parameters
+        ----------
+        t, state, args
+            Time, which it does not depend on, the state, and (problem, velocity).
+
+        Returns
+        -------
+        dict
+            As by `recorded`.
+        """
+        problem, velocity = args
+        row = recorded(
+            problem, velocity.params_of(problem, state), options.observables, options.keep_params
+        )
+        # flags and counts become floats, so that rows which were not reached can be NaN
+        return jax.tree.map(
+            lambda leaf: (
+                leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.astype(problem.dtype)
+            ),
+            row,
+        )
+
+    return record
+
+
+def _stopping(settings: Settings):
+    """Whether a state is steady, as diffrax asks for it."""
+
+    def is_steady(t, state, args, **kwargs):
+        """Whether the way still to go is within the tolerance, or the velocity within the user's.
+
+        Parameters
+        ----------
+        t, state, args
+            As for `record`.
+        kwargs
+            What else diffrax passes.
+
+        Returns
+        -------
+        Bool[Array, ""]
+            False where the velocity is not finite.
+        """
+        if settings.steady is not None:
+            return speed(_derivative(t, state, args)) < settings.steady
+        tolerance = settings.atol * np.sqrt(
+            sum(leaf.size for leaf in jax.tree.leaves(state))
+        ) + settings.rtol * speed(state)
+        v = _derivative(t, state, args)
+        _, acceleration = jax.jvp(lambda state: _derivative(t, state, args), (state,), (v,))
+        # ‖v‖²/‖v̇‖ is the way still to go where one mode dies out exponentially; in noise v̇ is
+        # that of the fastest mode, which makes this the amplitude of the noise. It does not depend
+        # on the clock, and where growth is logarithmic it stays as large as the point.
+        going = speed(v) ** 2
+        # (infinity would be no more than infinity, and divergence a steady state)
+        return (going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)) & jnp.isfinite(going)
+
+    return is_steady
 
 
 @functools.partial(jax.jit, static_argnames="options")
