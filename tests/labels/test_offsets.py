@@ -262,3 +262,24 @@ def test_what_cannot_drop_a_class():
     for proof in (ufm.certify, ufm.prove):
         with pytest.raises(ValueError, match="finite for a certificate with a free bias"):
             proof(problem, params)
+
+
+@pytest.mark.parametrize("offsets", [SHIFTS, DROPPED], ids=["finite", "dropped"])
+def test_an_optimum_is_differentiated_in_them(offsets):
+    problem = problem_of(ONE_HOT, offsets)
+    solution = ufm.minimise(problem, key=KEY, progress=False)
+
+    def least(shift):
+        labels = with_offsets(ONE_HOT, shift)
+        return ufm.minimise(problem.replace(labels=labels), key=KEY, progress=False).value
+
+    _, dual = loss_and_dual(problem.loss, solution.logits, ONE_HOT.targets)
+    wanted = dual * ONE_HOT.column_weights[None, :]
+    assert_allclose(jax.grad(least)(jnp.asarray(offsets)), wanted, atol=1e-12)
+
+
+def test_a_bound_by_random_vectors():
+    problem = PROBLEMS["bias"]
+    params = ufm.minimise(problem, key=KEY, progress=False).params
+    how = ufm.certificates.Randomised(jax.random.key(1))
+    assert ufm.certify(problem, params, randomised=how).gap < 1e-10

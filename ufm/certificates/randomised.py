@@ -478,7 +478,16 @@ def _bound(problem: Problem, params: Params, fix: _Fix, norm: Float[Array, ""]):
         lower = lower - 0.5 * jnp.sum(sums.mean**2) / problem.lambda_b
         slack = slack + jnp.dot(hidden, jnp.abs(sums.mean) + hidden) / problem.lambda_b
     if problem.free_bias:
-        steep = 2 * shape.logits + jnp.log(K) + 2 - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
+        # (the logits of shares that t changes are less the offsets)
+        shifts = problem.labels.offsets
+        added = 0.0 if shifts is None else 2 * jnp.max(jnp.abs(shifts))
+        steep = (
+            2 * shape.logits
+            + added
+            + jnp.log(K)
+            + 2
+            - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
+        )
         slack = slack + steep * jnp.sum(jnp.abs(sums.mean) + hidden)
     rounding = objective_error(problem, params)
     return objective(problem, params), rounding, lower - slack, mu
