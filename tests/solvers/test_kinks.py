@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ufm
+from ufm.solvers.kink_patterns import least_squares
 from ufm.solvers.kink_pulls import strongest
 from ufm.solvers.kinks import kinks_of, onto_kinks
 
@@ -132,3 +133,18 @@ def test_the_strongest_pull(rank):
         assert reached == pytest.approx(bound, rel=1e-12)
         assert best > 0.95 * bound
     assert reached >= 0.9 * best
+
+
+def test_a_decomposition_that_fails_is_no_exception(monkeypatch, key):
+    """Far from any point on kinks the linear systems of Newton's method can be of any size."""
+    problem = soft_problem(0, ufm.MeanSquaredError())
+    point = ufm.solvers.random_start(problem, key=key)
+
+    def fail(*args, **kwargs):
+        raise np.linalg.LinAlgError("SVD did not converge in Linear Least Squares")
+
+    monkeypatch.setattr(np.linalg, "lstsq", fail)
+    back, kinks = onto_kinks(problem, point)
+    assert kinks.kind == "not stationary"
+    assert back is point
+    assert least_squares(np.full((2, 3), np.inf), np.ones(2)).tolist() == [0, 0, 0]

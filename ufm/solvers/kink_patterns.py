@@ -183,6 +183,17 @@ class Model:
         return float(np.linalg.norm(missed)) / self.size
 
 
+def least_squares(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The shortest solution, symmetries left alone; zero where numbers are not finite or the
+    decomposition fails, so that far from any point on kinks Newton's method merely stays."""
+    if np.isfinite(matrix).all() and np.isfinite(right).all():
+        try:
+            return np.linalg.lstsq(matrix, right, rcond=SYMMETRIC)[0]
+        except np.linalg.LinAlgError:
+            pass
+    return np.zeros(matrix.shape[1])
+
+
 def multiplied(problem: Problem, flat, pattern: Pattern) -> tuple[Model, np.ndarray]:
     """The derivatives at a point with the multipliers that leave the least of its gradient.
 
@@ -200,7 +211,7 @@ def multiplied(problem: Problem, flat, pattern: Pattern) -> tuple[Model, np.ndar
     """
     number = int(sum(np.sum(kink) for kink in pattern.kinks))
     model = Model(problem, flat, pattern, np.zeros(number))
-    multipliers = np.linalg.lstsq(model.jacobian.T, -model.slope, rcond=SYMMETRIC)[0]
+    multipliers = least_squares(model.jacobian.T, -model.slope)
     return Model(problem, flat, pattern, multipliers), multipliers
 
 

@@ -21,6 +21,7 @@ from ufm.solvers.kink_patterns import (
     SYMMETRIC,
     Model,
     Pattern,
+    least_squares,
     like,
     multiplied,
     objective_at,
@@ -99,6 +100,8 @@ def onto_kinks(problem: Problem, params: Params) -> tuple[Params, Kinks]:
             if changed is None:
                 break
             pattern = changed
+        if not np.isfinite(flat).all():
+            continue
         point = to_params(problem, jnp.asarray(flat, problem.dtype))
         if fits and float(objective_at(problem, point)) <= start * (1 + _ROUNDING):
             kinks = _judged(problem, flat, pattern)
@@ -139,7 +142,9 @@ def _newton(problem: Problem, flat, pattern: Pattern):
             [[model.curved, model.jacobian.T], [model.jacobian, np.zeros((number, number))]]
         )
         missed = np.concatenate([model.slope, model.before[model.at]])
-        step = np.linalg.lstsq(system, -missed, rcond=SYMMETRIC)[0]
+        step = least_squares(system, -missed)
+        if not step.any():
+            break
         # far away the linear model reaches no further than the point is long
         step *= min(1.0, 0.3 * model.size / max(float(np.linalg.norm(step[:n])), 1e-300))
         flat = flat.copy()
@@ -252,7 +257,7 @@ def _along_kinks(problem: Problem, flat, pattern: Pattern, direction):
         for _ in range(_BACK):
             model = Model(problem, moved, pattern, none)
             left = -model.before[model.at]
-            moved[pattern.live] += np.linalg.lstsq(model.jacobian, left, rcond=SYMMETRIC)[0]
+            moved[pattern.live] += least_squares(model.jacobian, left)
         return moved
 
     return trial
