@@ -3,7 +3,7 @@ and beside the best points it has found.
 
 Descents agree and are all wrong: on four classes behind six matrices ten of sixteen random starts
 end at one value, 7 % above the best. What helped is to go on from the best points, disturbed by a
-twentieth to a half of their size: a descent from there ends lower in one of ten to thirty.
+twentieth to three fifths of their size.
 """
 
 from __future__ import annotations
