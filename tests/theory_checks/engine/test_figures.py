@@ -103,6 +103,13 @@ PLANTED = {
     },
     "phases": {"R": T + 1, "s": T + 0.3, "phase": np.arange(12) % 4},
     "thresholds": {"R": T + 1, "merge": T + 1, "vanish": T + 2, "zero": T + 3},
+    "angles": {"i": np.arange(10) % 4, "j": np.arange(10) % 4 + 1, "degrees": T[:10]},
+    "rows": {"n": np.ones(4), "length": np.ones(4), "cosine to the next": -np.ones(4) / 3},
+    "ETF and found": {
+        "claimed": np.ones(1),
+        "found": np.array([0.9]),
+        "certified": np.array([0.9]),
+    },
     "gap of": {"step": np.arange(12), "products": np.arange(12), "gap": _FALLS, "excess": _FALLS},
 }
 

@@ -209,7 +209,7 @@ def temperatures_for_an_etf(case: Case):
     )
     certified = float(ufm.certify(case.problem, point.params).lower_bound)
     values = {"claimed": claimed, "found": point.value, "certified": certified}
-    yield Record("values", {name: np.array([value]) for name, value in values.items()})
+    yield Record("ETF and found", {name: np.array([value]) for name, value in values.items()})
     lower = Refutation.at(
         "the minimum",
         claimed,

@@ -14,7 +14,7 @@ _SHOWN = tuple(case for case in TEMPERATURES if case.id.startswith("step"))
 _GAMMAS = (0.5, 0.75, 1.0)
 
 
-@figure("behnia2023/temperatures", Need(_KEY, _SHOWN, ("rows", "values")))
+@figure("behnia2023/temperatures", Need(_KEY, _SHOWN, ("rows", "ETF and found")))
 def class_temperatures(data: Data) -> Figure:
     """Class-dependent temperatures $(n_k/n_{max})^\\gamma$ on two classes of ten samples and two of
     one: length of a minority row over that of a majority row, cosine between the minority rows, and
@@ -37,7 +37,7 @@ def class_temperatures(data: Data) -> Figure:
         ax.axhline(etf, color="0.45", linewidth=0.8, linestyle=":", label="simplex ETF")
         ax.set(xlabel=r"$\gamma$", ylabel=name)
     right = axes[0, 2]
-    values = [data.one(_KEY, case).record("values") for case in _SHOWN]
+    values = [data.one(_KEY, case).record("ETF and found") for case in _SHOWN]
     for name, marker, size, colour in (
         ("found", "o", 4, COLOURS[1]),
         ("certified", "_", 12, COLOURS[2]),

@@ -251,7 +251,7 @@ def balanced_singles(case: Case):
     yield Record("angles", {"i": pairs[:, 0], "j": pairs[:, 1], "degrees": found})
     certified = float(ufm.certify(case.problem, point.params).lower_bound)
     values = {"claimed": claimed, "found": point.value, "certified": certified}
-    yield Record("values", {name: np.array([value]) for name, value in values.items()})
+    yield Record("ETF and found", {name: np.array([value]) for name, value in values.items()})
     lower = Refutation.at(
         "the minimum",
         claimed,

@@ -18,7 +18,7 @@ _NAMES = (
 )
 
 
-@figure("li2024/balanced-singles", Need(_KEY, _SHOWN, ("angles", "values")))
+@figure("li2024/balanced-singles", Need(_KEY, _SHOWN, ("angles", "ETF and found")))
 def balanced_singles(data: Data) -> Figure:
     """Five classes with 100 samples each alone, and one pair more frequent than the others: angle
     between the feature of a pair and the sum of its classes' features, and the value found, with
@@ -42,7 +42,7 @@ def balanced_singles(data: Data) -> Figure:
     left.axhline(0, color=COLOURS[0], linewidth=1, label="predicted")
     left.set_xticks(range(10), pairs)
     left.set(xlabel="pair of classes", ylabel="degrees off $h_i + h_j$")
-    rows = [data.one(_KEY, case).record("values") for case in _SHOWN]
+    rows = [data.one(_KEY, case).record("ETF and found") for case in _SHOWN]
     for name, marker, size, colour in (
         ("found", "o", 5, COLOURS[1]),
         ("certified", "_", 12, COLOURS[2]),
