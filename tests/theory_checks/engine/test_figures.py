@@ -104,7 +104,11 @@ PLANTED = {
     "phases": {"R": T + 1, "s": T + 0.3, "phase": np.arange(12) % 4},
     "thresholds": {"R": T + 1, "merge": T + 1, "vanish": T + 2, "zero": T + 3},
     "angles": {"i": np.arange(10) % 4, "j": np.arange(10) % 4 + 1, "degrees": T[:10]},
-    "rows": {"n": np.ones(4), "length": np.ones(4), "cosine to the next": -np.ones(4) / 3},
+    "lengths and cosines": {
+        "n": np.ones(4),
+        "length": np.ones(4),
+        "cosine to the next": -np.ones(4) / 3,
+    },
     "ETF and found": {
         "claimed": np.ones(1),
         "found": np.array([0.9]),

@@ -198,7 +198,7 @@ def temperatures_for_an_etf(case: Case):
     yield matrix_claim("W Wᵀ is an ETF", gram, np.trace(gram) / (K - 1) * contrast(K), size=size)
     lengths = np.sqrt(np.diag(gram))
     yield Record(
-        "rows",
+        "lengths and cosines",
         {
             "n": np.array(counts, dtype=float),
             "length": lengths,

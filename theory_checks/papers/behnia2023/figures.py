@@ -14,7 +14,7 @@ _SHOWN = tuple(case for case in TEMPERATURES if case.id.startswith("step"))
 _GAMMAS = (0.5, 0.75, 1.0)
 
 
-@figure("behnia2023/temperatures", Need(_KEY, _SHOWN, ("rows", "ETF and found")))
+@figure("behnia2023/temperatures", Need(_KEY, _SHOWN, ("lengths and cosines", "ETF and found")))
 def class_temperatures(data: Data) -> Figure:
     """Class-dependent temperatures $(n_k/n_{max})^\\gamma$ on two classes of ten samples and two of
     one: length of a minority row over that of a majority row, cosine between the minority rows, and
@@ -23,7 +23,7 @@ def class_temperatures(data: Data) -> Figure:
     Solid lines are the limit of vanishing decay, marks what minimisers end at for λ = 1e-5.
     """
     drawn, axes = canvas(1, 3, width=TEXT, height=2.4)
-    rows = [data.one(_KEY, case).record("rows") for case in _SHOWN]
+    rows = [data.one(_KEY, case).record("lengths and cosines") for case in _SHOWN]
     grid = np.linspace(0, 1.2, 61)
     limit = np.array([limit_rows(_STEP, float(gamma)) for gamma in grid])
     measured = (

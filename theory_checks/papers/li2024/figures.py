@@ -31,7 +31,7 @@ def balanced_singles(data: Data) -> Figure:
     for i, case in enumerate(_SHOWN):
         angles = data.one(_KEY, case).record("angles")
         left.plot(
-            range(10),
+            range(len(angles["degrees"])),
             angles["degrees"],
             MARKERS[i],
             color=COLOURS[i + 1],
@@ -40,7 +40,7 @@ def balanced_singles(data: Data) -> Figure:
         )
     pairs = [f"{int(i)}{int(j)}" for i, j in zip(angles["i"], angles["j"], strict=True)]
     left.axhline(0, color=COLOURS[0], linewidth=1, label="predicted")
-    left.set_xticks(range(10), pairs)
+    left.set_xticks(range(len(pairs)), pairs)
     left.set(xlabel="pair of classes", ylabel="degrees off $h_i + h_j$")
     rows = [data.one(_KEY, case).record("ETF and found") for case in _SHOWN]
     for name, marker, size, colour in (
