@@ -15,7 +15,7 @@ import pytest
 import ufm
 from theory_checks.engine import catalogue, figures, html_report, page_figures, registry, runner
 from theory_checks.engine.document import as_document
-from theory_checks.engine.figures import style
+from theory_checks.engine.figures import captions, legibility, style
 from theory_checks.engine.figures.data import Data, Source, by_case
 from theory_checks.engine.files import write_json
 from theory_checks.engine.registry import Record
@@ -118,6 +118,34 @@ PLANTED = {
 }
 
 
+_STRUCTURES = {name: T + 0.5 for name in ("triple", "pairs", "triangular", "polygon", "best sum")}
+# features and what enters two ReLUs lie in the plane
+_BLOCK = np.indices((5, 3, 3)).reshape(3, -1)
+_BLOCK = _BLOCK[:, (_BLOCK[0] > 2) | (_BLOCK[1] < 2)]
+PLANTED |= {
+    "ratios": {"K": 3 + np.arange(12) % 4, "L": 3 + np.arange(12) % 3, "best known": T + 0.5}
+    | _STRUCTURES,
+    "over depth": {"L": np.arange(3, 15), **_STRUCTURES},
+    "over classes": {"K": np.arange(3, 15), **_STRUCTURES},
+    "layers": dict(zip(("layer", "unit", "class"), _BLOCK, strict=True))
+    | {"entry": np.random.default_rng(0).uniform(-1, 1, _BLOCK.shape[1])},
+}
+PLANTED["rows"] = {
+    "count": np.geomspace(1, 100, 4),
+    "length": np.ones(4),
+    "degrees": np.linspace(0, 1, 4),
+}
+
+
+def _sparse(case):
+    """The record of one sparse frame."""
+    return {
+        "d": np.array([case.parameters["d"]]),
+        "density": np.array([0.4]),
+        "error": np.array([0.1]),
+    }
+
+
 def _values(case):
     """The record of one point (K, M) of the map."""
     K, M = len(case.parameters["class_counts"]), len(case.parameters["widths"])
@@ -136,20 +164,53 @@ def _values(case):
     }
 
 
+class Asked(dict):
+    """Columns that come into being as a figure asks for them."""
+
+    def __missing__(self, name):
+        self[name] = T + 1
+        return self[name]
+
+
+def asked(entry) -> dict[tuple[str, str], Asked]:
+    """What a figure asks of the records that nobody planted, by case and name."""
+    found: dict[tuple[str, str], Asked] = {}
+    sources = []
+    for need in entry.needs:
+        for case in need.cases:
+            names = {f"{name}; and how it ends": _planted(name, case) for name in need.records}
+            records = {
+                name: Asked() if columns is None else dict(columns)
+                for name, columns in names.items()
+            }
+            found |= {(case.id, n): c for n, c in records.items() if isinstance(c, Asked)}
+            plain = {"check": need.check, "case": case.id, "records": []}
+            source = Source.of({**plain, "parameters": dict(case.parameters)})
+            sources.append(dataclasses.replace(source, records=records))
+    if found:
+        with style.applied():
+            entry.draw(Data(entry.key, entry.caption, tuple(sources)))
+    return found
+
+
+def _planted(name: str, case) -> dict | None:
+    if name in ("values", "sparse"):
+        return _values(case) if name == "values" else _sparse(case)
+    return next((c for start, c in PLANTED.items() if name.startswith(start)), None)
+
+
 def planted(entry) -> list[runner.Row]:
     """Rows with the records that a figure needs, without a run."""
-    rows = {}
+    rows, others = {}, asked(entry)
     for need in entry.needs:
         check = REGISTRY.checks[need.check]
         for case in need.cases:
             records = []
             for name in need.records:
-                columns = (
-                    _values(case)
-                    if name == "values"
-                    else next(c for start, c in PLANTED.items() if name.startswith(start))
+                full, columns = f"{name}; and how it ends", _planted(name, case)
+                records.append(
+                    Record(full, columns or dict(others[case.id, full]) or {"unasked": T})
                 )
-                records.append(Record(f"{name}; and how it ends", columns))
             assert (check.key, case.id) not in rows, (
                 f"{entry.key} needs {case.id} twice: `Data.one` would find the first only"
             )
@@ -171,10 +232,16 @@ def test_renders_and_renders_again_from_its_data(key, tmp_path):
     again.mkdir()
     written, lacking = figures.make([key], out=first, rows=planted(entry), formats=["pdf"])
     assert not lacking
-    assert written == [str(first / f"{entry.stem}.{kind}") for kind in ("pdf", "npz")]
+    kinds = ("pdf", "txt", "tex", "npz")
+    assert written == [str(first / f"{entry.stem}.{kind}") for kind in kinds]
     figures.redraw(first / f"{entry.stem}.npz", out=again, formats=["pdf"])
     pdf = files(first)[f"{entry.stem}.pdf"]
-    assert files(again) == {f"{entry.stem}.pdf": pdf}
+    kept = files(first)
+    assert files(again) == {n: kept[n] for n in kept if not n.endswith(".npz")}
+    assert kept[f"{entry.stem}.txt"].decode() == f"{entry.description}\n"
+    caption = kept[f"{entry.stem}.tex"].decode("ascii")
+    assert caption.startswith(r"\caption{")
+    assert caption.count("$") % 2 == 0
     assert b"/Type3" not in pdf
     assert b"/FontFile2" in pdf, "no font is embedded"
     width, height = (
@@ -184,13 +251,50 @@ def test_renders_and_renders_again_from_its_data(key, tmp_path):
     assert height < 5
 
 
+@pytest.mark.parametrize("key", FIGURES)
+def test_a_reviewer_finds_no_fault(key):
+    """Print of six points or more, no text on another, none beyond the edge."""
+    entry = FIGURES[key]
+    with style.applied():
+        drawn = entry.draw(entry.data(by_case(planted(entry))))
+        assert legibility.faults(drawn) == []
+
+
+def test_faults_are_found():
+    with style.applied():
+        drawn, axes = style.canvas(width=style.COLUMN, height=2)
+        axes[0, 0].text(0.5, 0.5, "one")
+        axes[0, 0].text(0.52, 0.5, "other", fontsize=5)
+        axes[0, 0].text(2, 0.5, "outside", clip_on=False)
+        found = legibility.faults(drawn)
+    assert [fault.partition("'")[2].partition("'")[0] for fault in found] == [
+        "other",
+        "one",
+        "outside",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("λ_W = √2 & 5 %", r"$\lambda_{W}$ = $\surd$2 \& 5 \%"),
+        ("n_A / n_B", "$n_{A}$ / $n_{B}$"),
+        ("of H̄ᵀ H̄", r"of $\bar H^{\top}$ $\bar H$"),
+        ("an_option", r"an\_option"),
+    ],
+)
+def test_captions_are_latex(words, found):
+    assert captions.latex(words) == found
+
+
 def test_every_format_is_the_same_for_the_same_data(tmp_path):
     entry = FIGURES["tirer2023/staircase"]
     first, again = tmp_path / "first", tmp_path / "again"
     for folder in (first, again):
         folder.mkdir()
         figures.make([entry.key], out=folder, rows=planted(entry), formats=figures.FORMATS)
-    assert files(first).keys() == {f"{entry.stem}.{kind}" for kind in (*figures.FORMATS, "npz")}
+    kinds = (*figures.FORMATS, "txt", "tex", "npz")
+    assert files(first).keys() == {f"{entry.stem}.{kind}" for kind in kinds}
     assert files(first) == files(again)
 
 
@@ -444,7 +548,8 @@ def test_command_draws_the_rows_of_a_file_and_a_data_file(tmp_path, capsys):
         )
         == 0
     )
-    assert files(out).keys() == {"tirer2023-staircase.svg", "tirer2023-staircase.npz"}
+    kinds = ("svg", "npz", "txt", "tex")
+    assert files(out).keys() == {f"tirer2023-staircase.{kind}" for kind in kinds}
     again = tmp_path / "again"
     assert (
         command("--from", out / "tirer2023-staircase.npz", "--out", again, "--format", "svg") == 0
@@ -479,10 +584,8 @@ def test_command_runs_what_a_figure_needs(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "1 theorem, 2 cases" in shown.out
     assert shown.err == ""
-    assert files(tmp_path).keys() == {
-        "tirer2023-hyperparameters.pdf",
-        "tirer2023-hyperparameters.npz",
-    }
+    kinds = ("pdf", "npz", "txt", "tex")
+    assert files(tmp_path).keys() == {f"tirer2023-hyperparameters.{kind}" for kind in kinds}
 
 
 def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypatch, capsys):
@@ -502,7 +605,7 @@ def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypat
     assert f"1 theorem, {len(cases)} cases" in shown.out
     # of other papers there are no rows
     assert "tirer2023/staircase is not drawn: the rows lack" in shown.err
-    drawn = [f"tirer2023-hyperparameters.{kind}" for kind in ("npz", "pdf", "png")]
+    drawn = [f"tirer2023-hyperparameters.{kind}" for kind in ("npz", "pdf", "png", "tex", "txt")]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == drawn
     assert {path.name for path in tmp_path.iterdir()} == {
         "figures",
@@ -518,5 +621,7 @@ def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypat
 def test_command_makes_all_figures(tmp_path):
     assert command("--out", tmp_path) == 0
     assert files(tmp_path).keys() == {
-        f"{entry.stem}.{kind}" for entry in FIGURES.values() for kind in ("pdf", "png", "npz")
+        f"{entry.stem}.{kind}"
+        for entry in FIGURES.values()
+        for kind in ("pdf", "png", "npz", "txt", "tex")
     }

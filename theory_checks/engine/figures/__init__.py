@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from theory_checks.engine.figures.captions import latex
 from theory_checks.engine.figures.data import Data, by_case
 from theory_checks.engine.figures.registry import Entry, load, needed, wanted
 from theory_checks.engine.figures.style import FORMATS, applied, encoded
@@ -99,9 +100,16 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
 
 
 def _write(entry: Entry, data: Data, folder: str, formats: tuple[str, ...]) -> list[str]:
+    """The files of a figure: its formats, and its caption with what its symbols stand for."""
+    captions = {
+        "txt": f"{entry.description}\n",
+        "tex": f"\\caption{{{latex(entry.description)}}}\n",
+    }
+    for kind, caption in captions.items():
+        write_whole(os.path.join(folder, f"{entry.stem}.{kind}"), caption)
     paths = [os.path.join(folder, f"{entry.stem}.{kind}") for kind in formats]
     with applied():
         drawn = entry.draw(data)
         for path, kind in zip(paths, formats, strict=True):
             write_whole(path, encoded(drawn, kind, title=entry.key, caption=entry.caption))
-    return paths
+    return [*paths, *(os.path.join(folder, f"{entry.stem}.{kind}") for kind in captions)]

@@ -15,7 +15,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from ufm import plotting
 
@@ -29,7 +32,10 @@ __all__ = [
     "REFERENCE",
     "TEXT",
     "Axes",
+    "Bbox",
     "Figure",
+    "FigureCanvasAgg",
+    "Text",
     "applied",
     "canvas",
     "encoded",

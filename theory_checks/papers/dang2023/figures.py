@@ -27,7 +27,12 @@ _ROWS = (
     ("balanced, free bias:\nsimplex ETF", WITH_BIAS),
     ("200/100/50/50, no bias:\ngeneral orth. frame", IMBALANCED),
 )
-_METRICS = (("NC1", "NC1"), ("NC2 W", r"NC2, $W$"), ("NC2 H", r"NC2, $\bar H$"), ("NC3", "NC3"))
+_METRICS = (
+    ("NC1", r"NC1, $\mathrm{Tr}\,\Sigma_W\Sigma_B^+/K$"),
+    ("NC2 W", r"NC2, $W W^\top$"),
+    ("NC2 H", r"NC2, $\bar H^\top\bar H$"),
+    ("NC3", r"NC3, $W\bar H$"),
+)
 
 
 @figure("dang2023/nc-curves", Need(_SCRIPT, (*BALANCED, *WITH_BIAS, *IMBALANCED), (_CURVES,)))
@@ -35,7 +40,9 @@ def nc_curves(data: Data) -> Figure:
     """NC1, NC2 and NC3 along their script (momentum 0.9, step 0.1, K = 4, N = 400, widths 64, λ =
     5e-4) for M linear layers.
 
-    NC2 and NC3 are the distances of the normalised matrices to the closed form.
+    NC1 is Tr(Σ_W Σ_B⁺) / K, with the pseudo-inverse of the between-class covariance. NC2, of W Wᵀ
+    and of H̄ᵀ H̄, and NC3, of W H̄, are distances in the Frobenius norm of the matrices over their
+    norms to those of the closed form.
     """
     drawn, axes = canvas(len(_ROWS), len(_METRICS), height=4.0, sharex=True, sharey=True)
     for row, (title, cases) in zip(axes, _ROWS, strict=True):

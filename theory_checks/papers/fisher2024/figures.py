@@ -56,6 +56,8 @@ def channels(data: Data) -> Figure:
     points.
     """
     drawn, axes = canvas(2, 3, width=TEXT, height=4.0)
+    # (the labels of axes of equal units reach beyond the room that the layout keeps for them)
+    drawn.set_layout_engine("constrained", w_pad=0.08)
     panels = [(f"fixed ETF, {title}", _FIXED, case) for case, title in _LABELS.items()] + list(
         _OTHERS
     )

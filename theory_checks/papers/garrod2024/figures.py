@@ -45,7 +45,7 @@ def table(data: Data) -> dict[str, np.ndarray]:
 @figure("garrod2024/etf-against-low-rank", *NEEDS)
 def etf_against_low_rank(data: Data) -> Figure:
     """Loss of the structures in closed form and of the best point found, relative to that of the
-    simplex ETF, for L = 1, 2, 3, 5 layers."""
+    simplex ETF, for M = 1, 2, 3, 5 linear layers."""
     values = table(data)
     drawn, axes = canvas(1, len(_DEPTHS), height=2.0, sharex=True, sharey=True)
     for ax, M in zip(axes[0], _DEPTHS, strict=True):
@@ -63,7 +63,7 @@ def etf_against_low_rank(data: Data) -> Figure:
                 label=label,
                 zorder=4 if best else 3,
             )
-        ax.set_title(rf"$L = {M}$")
+        ax.set_title(rf"$M = {M}$")
         ax.set_xlabel("classes $K$")
         ax.set_ylim(0.5, 1.5)
     axes[0, 0].set_ylabel(rf"loss / loss of the ETF, $\lambda = {MAP_DECAY}$")
@@ -99,7 +99,7 @@ def etf_beaten(data: Data) -> Figure:
         name = "other" if best < closed * (1 - 1e-6) else _STRUCTURES.get(structure, "sum")
         colour = "white" if below > 17 else "black"
         ax.text(j, i + 0.15, f"{rank:.0f}", ha="center", va="center", color=colour)
-        ax.text(j, i - 0.25, name, ha="center", va="center", color=colour, fontsize=5.5)
+        ax.text(j, i - 0.25, name, ha="center", va="center", color=colour, fontsize=6)
     image = ax.imshow(percent, cmap="cividis_r", vmin=0, aspect="auto", origin="lower")
     ax.set_xticks(range(len(Ks)), [str(K) for K in Ks])
     ax.set_yticks(range(len(Ms)), [str(M) for M in Ms])

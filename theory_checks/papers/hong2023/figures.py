@@ -16,7 +16,12 @@ _SHAPES = ("o", "s", "^", "x")
 @figure("ours/phase-diagram", Need(_PHASES, MAPS, ("phases", "thresholds")))
 def phase_diagram(data: Data) -> Figure:
     """Phases of minority collapse under cross-entropy: measured at the minimum (markers),
-    thresholds in closed form (lines)."""
+    thresholds in closed form (lines).
+
+    R is the ratio of the counts of a majority and a minority class, n_A / n_B, and s the decay in
+    units of the threshold of balanced classes of n_B samples, N √(λ_W λ_H / n_B). Minority classes
+    merge at s = 1 and vanish at s = s₂(R); at s = √R everything is zero.
+    """
     drawn, axes = canvas(1, 2, height=2.9, sharey=True)
     for ax, case in zip(axes[0], MAPS, strict=True):
         k_A, k_B = case.options["classes"]

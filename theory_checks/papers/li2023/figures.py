@@ -50,9 +50,9 @@ def balanced_softmax(data: Data) -> Figure:
             range(len(rows)), share, marker, color=colour, label=label, markersize=5 + 4 * i
         )
     middle.axhline(1, color=COLOURS[0], linewidth=1, label="features along rows")
-    middle.set_xticks(range(len(rows)), _NAMES, rotation=35, ha="right", fontsize="x-small")
+    middle.set_xticks(range(len(rows)), _NAMES, rotation=35, ha="right", fontsize=6)
     middle.set(ylabel="value, of the least along rows", ylim=(0.6, 1.3))
-    middle.legend(loc="upper right", fontsize="x-small")
+    middle.legend(loc="upper right", fontsize=6)
 
     for i, case in enumerate(AVERAGED[1:]):
         record = data.one(_AVERAGING, case).record("averaging")
@@ -73,6 +73,6 @@ def balanced_softmax(data: Data) -> Figure:
     right.set_xticks([], minor=True)
     right.set_yticks([2e-3, 4e-3, 8e-3], ["0.002", "0.004", "0.008"])
     right.set_yticks([], minor=True)
-    right.legend(fontsize="x-small")
+    right.legend(fontsize=6)
     letter(axes)
     return drawn

@@ -50,11 +50,11 @@ def balanced_singles(data: Data) -> Figure:
         below = [100 * (1 - float(row[name][0] / row["claimed"][0])) for row in rows]
         right.plot(range(len(rows)), below, marker, color=colour, markersize=size, label=name)
     right.axhline(0, color=COLOURS[0], linewidth=1, label="simplex ETF")
-    right.set_xticks(range(len(rows)), _NAMES, fontsize="x-small", rotation=20)
+    right.set_xticks(range(len(rows)), _NAMES, fontsize=6, rotation=20)
     right.set(ylabel="% below the least of an ETF")
     right.set_yscale("symlog", linthresh=1e-3)
     right.set_ylim(-1e-3, 30)
-    right.legend(loc="upper left", fontsize="x-small")
+    right.legend(loc="upper left", fontsize=6)
     letter(axes)
     drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return drawn

@@ -63,19 +63,19 @@ def against_collapse(data: Data) -> Figure:
     found = _ratios(data)
     by_classes = {s.parameters["K"]: s.record("over depth") for s in data.of(_FOUND)}
     classes = [K for K in (3, 4, 6) if K in by_classes]
-    drawn, axes = canvas(1, len(classes) + 1, width=TEXT + 1.5, height=2.7, sharey=True)
+    drawn, axes = canvas(1, len(classes) + 1, width=TEXT, height=2.7, sharey=True)
     for ax, K in zip(axes[0], classes, strict=False):
         _curves(ax, by_classes[K], "L")
         _best(ax, found, "L", found["K"] == K)
-        ax.set(title=rf"$K = {K}$", xlabel="weight matrices $L$", xticks=range(3, 11))
+        ax.set(title=rf"$K = {K}$", xlabel="weight matrices $M$", xticks=range(3, 11))
     last = axes[0, -1]
     four = next(s for s in data.of(_FOUND) if s.parameters["L"] == 4)
     _curves(last, four.record("over classes"), "K")
     _best(last, found, "K", found["L"] == 4)
-    last.set(title="$L = 4$", xlabel="classes $K$", xticks=range(3, 13))
+    last.set(title="$M = 4$", xlabel="classes $K$", xticks=range(3, 13))
     # (polygons of many classes are far above)
     axes[0, 0].set_ylim(0.75, 1.15)
-    axes[0, 0].set_ylabel(rf"value / value of collapse, {SHARE:g} of the threshold")
+    axes[0, 0].set_ylabel(f"value / that of collapse,\n{SHARE:g} of the threshold")
     handles = {
         label: handle
         for ax in axes[0]
@@ -103,7 +103,7 @@ def triple_layers(data: Data) -> Figure:
     leaves it, of rank 3."""
     record = data.one(_TUNED, TRIPLE_CASE[0]).record("layers")
     layers = [_matrix(record, layer) for layer in range(5)]
-    drawn, axes = canvas(1, 5, width=TEXT + 1.5, height=1.75)
+    drawn, axes = canvas(1, 5, width=TEXT, height=1.75)
     titles = ("features $H_1$", "$M_2 = W_1 H_1$", "$M_3 = W_2H_2$")
     size = 1.15 * max(float(np.abs(layer).max()) for layer in layers[:3])
     for ax, title, layer in zip(axes[0], titles, layers, strict=False):
@@ -158,7 +158,7 @@ def ranks(data: Data) -> Figure:
             linestyle=DASHES[i % len(DASHES)],
             marker=MARKERS[i % len(MARKERS)],
             markerfacecolor="white",
-            label=f"$K = {K}$, $L = {source.parameters['L']}$",
+            label=f"$K = {K}$, $M = {source.parameters['L']}$",
         )
     ax.set(xlabel="layer $l$ of $M_{l+1} = W_lH_l$", ylabel="rank (moved apart)")
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -28,7 +28,11 @@ _GAINS = "tirer2023/gain-spectrum"
 @figure("tirer2023/staircase", Need(_GAINS, STAIRS, ("staircase",)))
 def staircase(data: Data) -> Figure:
     """Singular values of a diagonal block of the first-order map: exact steps, measured markers; K
-    = 4, n = d = 10, β = 100, λ_W = √2."""
+    = 4, n = d = 10, β = 100, λ_W = √2.
+
+    F is the map from a small change of the anchor to that of the features at the optimum, F_kk its
+    block from the samples of a class to those of the same class.
+    """
     drawn, axes = canvas(width=COLUMN, height=2.3)
     laws, measured = {}, {}
     for case in STAIRS:
@@ -72,7 +76,11 @@ def _path_label(case: Case) -> str:
 @figure("tirer2023/central-path", Need(_PATH, PATHS, ("NC1",)))
 def central_path(data: Data) -> Figure:
     """On the central path NC1 and the rescaled within-class scatter fall, and the rescaled
-    between-class scatter grows."""
+    between-class scatter grows.
+
+    NC1 is the ratio of the traces of the within-class and the between-class covariance, Σ_W and
+    Σ_B. The panels have scales of their own, that of the middle one is linear.
+    """
     drawn, axes = canvas(1, 3, height=2.1, sharex=True)
     records = {_path_label(case): data.one(_PATH, case).record("NC1") for case in PATHS}
     for ax, (name, title) in zip(axes[0], _TRACES, strict=True):

@@ -28,7 +28,12 @@ _METHODS = (*FIVE_METHODS.options["step sizes"], *FIVE_METHODS.options["second o
 )
 def certificate_gap(data: Data) -> Figure:
     """Certified relative gap to the global optimum along five methods from one start, by steps and
-    by gradients and Hessian products."""
+    by gradients and Hessian products, for ten classes of 100 samples, cross-entropy, a free bias, d
+    = 16, λ_W = 5e-4, λ_H = 5e-6.
+
+    The gap is that of ufm.certify, (value − lower bound) / value, at each point; no optimum is
+    known to it.
+    """
     drawn, axes = canvas(1, 2, height=2.5, sharey=True)
     source = data.one(_GAPS, FIVE_METHODS)
     for ax, (name, label) in zip(

@@ -50,6 +50,6 @@ def sparse_and_renormalised(data: Data) -> Figure:
         right.semilogx(share[order], record["degrees"][order], **style)
     middle.set(xlabel=r"$n_k/n_{\max}$", ylabel=r"$\|w_k\|$, of the mean")
     right.set(xlabel=r"$n_k/n_{\max}$", ylabel=r"degrees between $w_k$ and $v_k$")
-    middle.legend(fontsize="x-small")
+    middle.legend(fontsize=6)
     letter(axes)
     return drawn

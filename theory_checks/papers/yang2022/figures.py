@@ -28,9 +28,9 @@ def ties(data: Data) -> Figure:
         ax.semilogy(places + 0.18 * (i - 1), ratios, label=shape, markersize=5, **style)
     ax.axhline(1, color="0.45", linewidth=0.8, linestyle=":")
     names = ["λ=0.02", "λ=0.1", "threshold", "λ=0.5", "cross-entropy"]
-    ax.set_xticks(places, names, rotation=25, ha="right", fontsize="x-small")
+    ax.set_xticks(places, names, rotation=25, ha="right", fontsize=6)
     ax.set_yticks([1, 2, 4], ["1", "2", "4"])
     ax.set_yticks([], minor=True)
     ax.set_ylabel("value over the least found")
-    ax.legend(fontsize="x-small")
+    ax.legend(fontsize=6)
     return drawn
