@@ -88,7 +88,12 @@ def frames(data: Data) -> Figure:
     for ax, (title, check, case) in zip(axes[0], _FRAMES, strict=True):
         source = data.one(check, case)
         plotting.vectors(
-            ax, {labels[name]: np.array([source.record(name)[x] for x in "xyz"]) for name in _SPACE}
+            ax,
+            # in the order, and so with the markers, of the notebooks
+            {
+                labels[name]: np.array([source.record(name)[x] for x in "xyz"])
+                for name in reversed(_SPACE)
+            },
         )
         ax.set_title(title, pad=14)
         for line in ax.lines:
