@@ -4,8 +4,13 @@
 report again.
 """
 
-import lazy_loader
+__all__ = ["problem_of_row"]
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"engine.rebuild": ["problem_of_row"]}
-)
+
+def __getattr__(name: str):
+    # imported when it is asked for: the command line prints its help without JAX
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from theory_checks.engine.rebuild import problem_of_row
+
+    return problem_of_row
