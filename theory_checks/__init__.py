@@ -4,6 +4,11 @@
 report again.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from theory_checks.engine.rebuild import problem_of_row
+
 __all__ = ["problem_of_row"]
 
 
