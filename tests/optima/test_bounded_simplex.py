@@ -69,7 +69,7 @@ def test_by_hand():
         ),
         pytest.param(
             make((1,) * 7, d=3, features=Sphere(2.0), classifier=Sphere(1.0)),
-            "needs d >= 6",
+            "needs d >= 6.*code_bound.*linear_programming_bound",
             id="narrow",
         ),
         pytest.param(

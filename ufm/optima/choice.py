@@ -83,12 +83,19 @@ def what_works(facts: Facts) -> tuple[str, ...]:
     linear = facts.map == "linear"
     bounded = (facts.M == 1 or frozen) and facts.loss.convex and linear
     certified = bounded and facts.unconstrained and not frozen and not facts.anchored
+    spheres = facts.features == facts.classifier_domain == "sphere" and facts.M == 1 and linear
+    codes = spheres and facts.loss.name == "cross-entropy" and facts.feature_dim + 1 < facts.K
     deep = linear and facts.M > 1 and facts.loss.name == "cross-entropy" and facts.balanced and free
     given = (
         ("ufm.minimise", True),
         ("ufm.search", not certified and not frozen and free),
         ("ufm.certify and ufm.thresholds", certified),
         ("ufm.certify", bounded and not certified),
+        (
+            "ufm.certificates.code_bound of a sharp code in ufm.frames and "
+            "ufm.certificates.linear_programming_bound of any K, d and β",
+            codes,
+        ),
         (
             "ufm.laws.etf_branch and ufm.laws.deep_candidates",
             deep and not frozen and not facts.anchored,
