@@ -22,7 +22,9 @@ from pathlib import Path
 
 from tests.benchmarks.__main__ import THREADS
 
-os.environ.update(THREADS)
+# (imported, it leaves the process as it is)
+if __name__ == "__main__":
+    os.environ.update(THREADS)
 
 import jax
 import numpy as np

@@ -38,7 +38,7 @@ def etf_regime(case: Case) -> Setting:
 @check(
     key="li2023/closed-form",
     formula=(
-        r"z_k=-W_0(n_k\tau_y),\quad z_y=\sum_{k\ne y}W_0(n_k\tau_y),\quad"
+        r"z_k=-W_0(n_k\tau_y),\quad z_y=\sum_{k\ne y}W_0(n_k\tau_y),\quad "
         r"s\,(S+n_y\tau e^S)=1\ \text{or}\ S^2+\sum_{k\ne y}W_0(n_k\tau)^2=a\beta^2"
     ),
     source=_DERIVED,
