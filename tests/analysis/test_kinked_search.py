@@ -11,6 +11,7 @@ from ufm.analysis import kinked_search
 from ufm.analysis.kinked_search import BATCH, Descents
 
 
+@pytest.mark.slow
 def test_reaches_the_best_known_point_of_three_classes(key):
     problem, _, collapsed = rectified(3, 4, 5)
     found = ufm.search(problem, key=key, starts=1)
