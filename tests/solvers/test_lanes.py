@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import ufm
+from ufm.batch.fastest import fastest
 from ufm.solvers.lanes import minimise_lanes, start_lanes
 from ufm.solvers.newton.lanes import WIDTH
+from ufm.sweeping import chunk
 from ufm.sweeping.sweeps import sweep
 
 DECAYS = (1e-4, 1e-3, 1e-2, 3e-2)
@@ -75,3 +77,23 @@ def test_every_layout_has_the_same_lanes(abreast, key):
     wanted, found = (solved(small, flats, n) for n in (WIDTH, abreast))
     np.testing.assert_allclose(found.value[:67], wanted.value[:67], rtol=1e-12)
     assert np.all(found.code[:67] == int(ufm.Result.CONVERGED))
+
+
+def test_a_sweep_times_its_layouts_where_there_are_several(monkeypatch, key):
+    """As on an accelerator."""
+    kinds = []
+
+    def noted(ways, run, *, kind):
+        kinds.append(kind)
+        return fastest(ways, run, kind=kind)
+
+    monkeypatch.setattr(chunk, "layouts", lambda *about: (0, WIDTH))
+    monkeypatch.setattr(chunk, "fastest", noted)
+    over = {"lam": DECAYS, "seed": range(4)}
+    data = sweep(make, over, key=key, metrics=(), chunk=8, threads=1, progress=False)
+    monkeypatch.undo()
+    # one choice for both chunks, and none by the empty one that compiles
+    assert len(kinds) == 2
+    assert len(set(kinds)) == 1
+    wanted = sweep(make, over, key=key, metrics=(), threads=1, progress=False)
+    np.testing.assert_allclose(data["value"], wanted["value"], rtol=1e-12)

@@ -202,10 +202,8 @@ class Minimise:
         seeds = np.append(seeds, np.uint32(0)) if number == 0 else seeds
         counts = np.clip(number - share * np.arange(parts), 0, share)
         problems = jax.tree.map(lambda leaf: np.asarray(leaf)[place], problems)
-        start, finish = (
-            _starting(self.devices, self.solver),
-            _finishing(self.devices, self.report),
-        )
+        start = _starting(self.devices, self.solver)
+        finish = _finishing(self.devices, self.report)
         with jax.default_device(self.devices[0]):
             small, flats = jax.block_until_ready(start(problems, self.key, seeds[place]))
             tolerance = np.asarray(self.tolerance, flats.dtype)
@@ -214,13 +212,24 @@ class Minimise:
                 solve = _solving(self.devices, self.solver, abreast)
                 return jax.block_until_ready(solve(small, flats, tolerance, counts))
 
-            one = jax.tree.map(lambda leaf: leaf[0], small)
-            ways = layouts(one, self.solver, self.devices[0].platform)
-            kind = (self.devices, self.solver, self.width, jax.tree.structure(one))
-            shapes = tuple(leaf.shape for leaf in jax.tree.leaves(one))
-            found = solved(fastest(ways, solved, kind=(*kind, shapes)))
+            found = solved(self._abreast(small, solved, number))
             out = finish(problems, small, found)
             return {name: np.asarray(array)[:number] for name, array in jax.device_get(out).items()}
+
+    def _abreast(self, small: Problem, solved: Callable[[int], LaneResults], number: int) -> int:
+        """The layout of the lanes, from shapes alone, or where there are several by trying them.
+
+        Of no lanes they are only compiled.
+        """
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), small)
+        ways = layouts(one, self.solver, self.devices[0].platform)
+        if number == 0:
+            for way in ways[1:]:
+                solved(way)
+            return ways[0]
+        leaves, structure = jax.tree.flatten(one)
+        kind = (self.devices, self.solver, self.width, structure, tuple(x.shape for x in leaves))
+        return fastest(ways, solved, kind=kind)
 
 
 @dataclass(frozen=True)
