@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 
-from tests.benchmarks.harness import Row, Timing
+from tests.benchmarks.harness import Row, Timing, first_call, median_turns
 
 # Problems of a sweep, flows, words and d of a large gradient, tokens of a stream.
 SIZES = {"sweep": 1_000_000, "flows": 20_000, "words": 32_000, "d": 512, "tokens": 2_000_000}
@@ -74,17 +74,10 @@ def _timed(sizes: dict[str, int], repeats: int, share: int, accelerated: bool) -
     seconds, notes = {}, {}
 
     def add(name: str, call: Callable[[], object], *, times: float = 1.0) -> float:
-        began = time.perf_counter()
-        call()
-        notes[name] = {"first call s": time.perf_counter() - began}
-        turns = []
-        for _ in range(repeats):
-            wall, cpu = time.perf_counter(), time.process_time()
-            call()
-            turns.append((time.perf_counter() - wall, time.process_time() - cpu))
-        walls, cpus = zip(*turns, strict=True)
-        seconds[name] = times * statistics.median(walls), times * statistics.median(cpus)
-        return statistics.median(walls)
+        notes[name] = {"first call s": first_call(call)}
+        (timing,) = median_turns([[call]], repeats=repeats)
+        seconds[name] = astuple(timing.times(times))
+        return timing.wall
 
     least = 30
     number = max(sizes["sweep"] // share, least)

@@ -27,6 +27,10 @@ class Timing:
     wall: float
     cpu: float
 
+    def times(self, factor: float) -> Timing:
+        """Of so many runs, or of a share of one."""
+        return Timing(self.wall * factor, self.cpu * factor)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -73,6 +77,13 @@ def time_turns(
     for calls in contestants:
         for call in calls:
             call()
+    return median_turns(contestants, repeats=repeats)
+
+
+def median_turns(
+    contestants: Sequence[Sequence[Callable[[], object]]], *, repeats: int
+) -> list[Timing]:
+    """The same of calls that have run before."""
     samples: list[list[tuple[float, float]]] = [[] for _ in contestants]
     for _ in range(repeats):
         for seed_calls in zip(*contestants, strict=True):

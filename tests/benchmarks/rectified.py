@@ -16,7 +16,8 @@ import scipy.optimize
 
 import ufm
 from tests.benchmarks.flows import CORES, limited_cores
-from tests.benchmarks.harness import Row, Timing
+from tests.benchmarks.harness import Row, median_turns
+from theory_checks.formulas.rectified import rectified_problem
 from ufm.solvers.coordinates import to_flat
 
 K, L = 4, 4
@@ -43,14 +44,7 @@ _DIGIT = 1e-6
 def problem(classes: int, depth: int, share: float, *, width: int) -> ufm.Problem:
     """At a share of the strength at which zero is as good as collapse."""
     Lam = share * ufm.laws.rectified_scale(classes, strength=1.0, depth=depth).threshold
-    return ufm.Problem(
-        ufm.one_hot((1,) * classes),
-        loss=ufm.MeanSquaredError(),
-        widths=(width,) * depth,
-        lambda_W=Lam,
-        lambda_H=Lam,
-        activation="relu",
-    )
+    return rectified_problem(classes, depth, Lam, width=width)
 
 
 def smoothed_objective(
@@ -150,24 +144,13 @@ def _rows(*, repeats: int, number: int = NUMBER, rivals: int = RIVALS) -> list[R
             decays[:: number // rivals], ends, collapsed[:: number // rivals], strict=True
         )
     ]
-    walls, cpus = [], []
-    for _ in range(repeats):
-        turn = []
-        for call, problems in ((ours, number), (theirs, rivals)):
-            wall, cpu = time.perf_counter(), time.process_time()
-            call()
-            turn.append(
-                ((time.perf_counter() - wall) / problems, (time.process_time() - cpu) / problems)
-            )
-        walls.append([turn[0][0], turn[1][0]])
-        cpus.append([turn[0][1], turn[1][1]])
-    wall, cpu = np.median(walls, axis=0), np.median(cpus, axis=0)
+    mine, other = median_turns([[ours], [theirs]], repeats=repeats)
     return [
         Row(
             f"sweep of {number} ReLU problems, K = {K}, L = {L}",
             "scipy L-BFGS-B loop",
-            Timing(wall=float(wall[0]), cpu=float(cpu[0])),
-            Timing(wall=float(wall[1]), cpu=float(cpu[1])),
+            mine.times(1 / number),
+            other.times(1 / rivals),
             required=REQUIRED,
             notes={
                 "problems": number,

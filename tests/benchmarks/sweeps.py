@@ -12,7 +12,7 @@ import numpy as np
 
 import ufm
 from tests.benchmarks.flows import CORES, limited_cores
-from tests.benchmarks.harness import Row, Timing
+from tests.benchmarks.harness import Row, Timing, median_turns
 from tests.benchmarks.long_tail_rival import LongTailCrossEntropy, budget_for, lbfgs
 
 K, D, LARGEST = 10, 64, 100
@@ -84,18 +84,7 @@ def _rows(*, repeats: int, starts: int, steps: int) -> list[Row]:
         for rival, x0, budget, _ in settings:
             lbfgs(rival, x0, budget)
 
-    walls, cpus = [], []
-    for _ in range(repeats):
-        turn = []
-        for call, problems in ((ours, number), (theirs, RIVALS)):
-            wall, cpu = time.perf_counter(), time.process_time()
-            call()
-            turn.append(
-                ((time.perf_counter() - wall) / problems, (time.process_time() - cpu) / problems)
-            )
-        walls.append([turn[0][0], turn[1][0]])
-        cpus.append([turn[0][1], turn[1][1]])
-    wall, cpu = np.median(walls, axis=0), np.median(cpus, axis=0)
+    mine, other = median_turns([[ours], [theirs]], repeats=repeats)
     notes = {
         "problems": number,
         "first call s": first,
@@ -113,15 +102,15 @@ def _rows(*, repeats: int, starts: int, steps: int) -> list[Row]:
         Row(
             "sweep of long tails, gap 1e-8",
             "scipy L-BFGS-B loop",
-            Timing(wall=float(wall[0]), cpu=float(cpu[0])),
-            Timing(wall=float(wall[1]), cpu=float(cpu[1])),
+            mine.times(1 / number),
+            other.times(1 / RIVALS),
             required=REQUIRED,
             notes=notes,
         ),
         Row(
             "sweep of long tails, gap 1e-8",
             f"momentum, {steps} steps",
-            Timing(wall=float(wall[0]), cpu=float(cpu[0])),
+            mine.times(1 / number),
             Timing(wall=momentum, cpu=momentum),
             required=REQUIRED_MOMENTUM,
             notes={"gap that momentum reaches": reached},

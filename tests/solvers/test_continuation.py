@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import ufm
+from theory_checks.formulas.rectified import rectified_problem
 from ufm.solvers import continuation
 
 _SHARE = 0.3
@@ -16,14 +17,7 @@ def rectified(K, L, width):
     """A problem at .3 of the strength at which collapse is no better than zero, and the value of
     collapse there."""
     Lam = _SHARE * ufm.laws.rectified_scale(K, strength=1.0, depth=L).threshold
-    problem = ufm.Problem(
-        ufm.one_hot((1,) * K),
-        loss=ufm.MeanSquaredError(),
-        widths=(width,) * L,
-        lambda_W=Lam,
-        lambda_H=Lam,
-        activation="relu",
-    )
+    problem = rectified_problem(K, L, Lam, width=width)
     return problem, Lam, ufm.laws.rectified_scale(K, strength=Lam, depth=L).value
 
 
