@@ -12,7 +12,7 @@ import operator
 import numpy as np
 
 import ufm
-from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim
+from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
 from theory_checks.engine.registry import BOUNDARY_WIDTH, Case, NotConverged
 
 # Relative. The error of a value is quadratic in the gradient (1e-12), so what is left is rounding.
@@ -169,6 +169,18 @@ class Point:
     def value_claim(self, predicted: float, *, name: str = "value", witness: bool = False) -> Claim:
         """The objective, relative."""
         return Claim(name, self.value, predicted, VALUE, scale=abs(predicted), witness=witness)
+
+    def plain_claim(self, value: float) -> Claim:
+        """The objective, evaluated again from what is saved of the point."""
+        return Claim(
+            "value in plain NumPy", value, self.value, VALUE, scale=self.value, witness=True
+        )
+
+    def bracket_record(self, claimed: float, *, name: str) -> Record:
+        """A claimed value beside the one found and the bound below."""
+        certified = float(ufm.certify(self.problem, self.params).lower_bound)
+        values = {"claimed": claimed, "found": self.value, "certified": certified}
+        return Record(name, {which: np.array([value]) for which, value in values.items()})
 
     def closed_form_claim(self) -> Claim:
         """The value of the library's own closed form.

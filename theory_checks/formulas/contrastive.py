@@ -40,6 +40,14 @@ def contrastive_problem(class_counts, *, dim, kind, temperature=1.0, decay=0.0):
     )
 
 
+def contrastive_case(
+    name, setting, counts, dim, *, kind, starts, temperature=1.0, full=False
+) -> Case:
+    """A case without decay."""
+    parameters = {"class_counts": counts, "dim": dim, "kind": kind, "temperature": temperature}
+    return Case(name, setting, parameters, build=contrastive_problem, starts=starts, full=full)
+
+
 def embedded(problem: ufm.Problem, params: ufm.Params) -> np.ndarray:
     """X (d, N)."""
     return np.asarray(problem.head(params).features)

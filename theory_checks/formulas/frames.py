@@ -8,3 +8,8 @@ import numpy as np
 def contrast(K: int) -> np.ndarray:
     """S = I − 11ᵀ/K, the Gram of a simplex ETF up to scale."""
     return np.eye(K) - np.full((K, K), 1 / K)
+
+
+def directions_apart(a: np.ndarray, b: np.ndarray) -> float:
+    """The distance of two arrays of one shape, each over its norm."""
+    return float(np.linalg.norm(a / np.linalg.norm(a) - b / np.linalg.norm(b)))

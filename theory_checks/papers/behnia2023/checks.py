@@ -13,7 +13,7 @@ from theory_checks.engine.counterexamples import MARGIN, Refutation
 from theory_checks.engine.measure import GEOMETRY, VALUE, Point, matrix_claim, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, Verdict, check
 from theory_checks.formulas.etf_classifier import EtfClassifier
-from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.frames import contrast, directions_apart
 from theory_checks.formulas.roots import bisect
 from theory_checks.papers.behnia2023.formulas import (
     LabelTemperature,
@@ -56,10 +56,6 @@ def limit_regime(case: Case) -> Setting:
     return Setting.all_of(max(decays) >= 999 * min(decays), min(decays) <= 1.001e-5)
 
 
-def _distance(matrix: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.linalg.norm(matrix / np.linalg.norm(matrix) - wanted / np.linalg.norm(wanted)))
-
-
 @check(
     key="behnia2023/svm-limit",
     formula=(
@@ -94,7 +90,7 @@ def svm_limit(case: Case):
             point.class_means.T @ point.class_means,
         )
         for name, matrix in zip(wanted, found, strict=True):
-            distances[name].append(_distance(matrix, wanted[name]))
+            distances[name].append(directions_apart(matrix, wanted[name]))
     yield worst_of(gaps)
     logs, ones = np.log(1 / decays), np.ones(len(decays) - 1)
     for name, values in distances.items():
@@ -207,9 +203,7 @@ def temperatures_for_an_etf(case: Case):
             ],
         },
     )
-    certified = float(ufm.certify(case.problem, point.params).lower_bound)
-    values = {"claimed": claimed, "found": point.value, "certified": certified}
-    yield Record("ETF and found", {name: np.array([value]) for name, value in values.items()})
+    yield point.bracket_record(claimed, name="ETF and found")
     lower = Refutation.at(
         "the minimum",
         claimed,
@@ -217,9 +211,7 @@ def temperatures_for_an_etf(case: Case):
         point.params,
         least=functools.partial(EtfClassifier.least, etf),
     )
-    yield Claim(
-        "value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True
-    )
+    yield point.plain_claim(lower.value)
     if case.setting is _INSIDE and point.value < claimed * (1 - MARGIN):
         if counts == _STEP:
             gamma = float(bisect(lambda g: limit_rows(counts, float(g))[0] - 1, 0.3, 1.5))

@@ -111,9 +111,7 @@ def etf_is_optimal(case: Case):
     lower = Refutation.at(
         f"a point of rank {found.rank}", claimed, problem, found.best.params, least=least
     )
-    yield Claim(
-        "value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True
-    )
+    yield point.plain_claim(lower.value)
     if s.balanced and point.value < claimed * (1 - MARGIN):
         yield lower
 

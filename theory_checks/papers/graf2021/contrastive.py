@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from theory_checks.engine.measure import GEOMETRY, Point, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.contrastive import (
     bound_claim,
-    contrastive_problem,
+    contrastive_case,
     embedded,
     of_samples,
     written_claim,
@@ -16,16 +18,7 @@ from theory_checks.formulas.contrastive import (
 from theory_checks.formulas.frames import contrast
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
-
-
-def _case(name, setting, counts, dim, *, kind="sphere", temperature=1.0, full=False) -> Case:
-    parameters = {
-        "class_counts": counts,
-        "dim": dim,
-        "kind": kind,
-        "temperature": temperature,
-    }
-    return Case(name, setting, parameters, build=contrastive_problem, starts=4, full=full)
+_case = functools.partial(contrastive_case, kind="sphere", starts=4)
 
 
 def regime(case: Case) -> Setting:

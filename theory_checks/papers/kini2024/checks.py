@@ -3,12 +3,15 @@ imbalance, and lengths that decay tells apart."""
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from theory_checks.engine.measure import GEOMETRY, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.contrastive import (
     bound_claim,
+    contrastive_case,
     contrastive_problem,
     embedded,
     loss_of,
@@ -17,16 +20,7 @@ from theory_checks.formulas.contrastive import (
 )
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
-
-
-def _case(name, setting, counts, dim, *, kind="nonnegative sphere", temperature=1.0, full=False):
-    parameters = {
-        "class_counts": counts,
-        "dim": dim,
-        "kind": kind,
-        "temperature": temperature,
-    }
-    return Case(name, setting, parameters, build=contrastive_problem, starts=8, full=full)
+_case = functools.partial(contrastive_case, kind="nonnegative sphere", starts=8)
 
 
 def regime(case: Case) -> Setting:

@@ -112,9 +112,7 @@ def aligned(case: Case):
         point.params,
         least=functools.partial(aligned_least, case.problem),
     )
-    yield Claim(
-        "value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True
-    )
+    yield point.plain_claim(lower.value)
     yield Record(
         "aligned and found",
         {

@@ -249,9 +249,7 @@ def balanced_singles(case: Case):
     yield Claim("degrees off the tag-wise average", found, np.zeros(len(found)), GEOMETRY)
     pairs = np.array([S for S in sets if len(S) == 2])
     yield Record("angles", {"i": pairs[:, 0], "j": pairs[:, 1], "degrees": found})
-    certified = float(ufm.certify(case.problem, point.params).lower_bound)
-    values = {"claimed": claimed, "found": point.value, "certified": certified}
-    yield Record("ETF and found", {name: np.array([value]) for name, value in values.items()})
+    yield point.bracket_record(claimed, name="ETF and found")
     lower = Refutation.at(
         "the minimum",
         claimed,
@@ -259,9 +257,7 @@ def balanced_singles(case: Case):
         point.params,
         least=functools.partial(EtfClassifier.least, etf),
     )
-    yield Claim(
-        "value in plain NumPy", lower.value, point.value, VALUE, scale=point.value, witness=True
-    )
+    yield point.plain_claim(lower.value)
     if case.setting is _INSIDE and point.value < claimed * (1 - MARGIN):
         root = bisect(lambda first: _row_lengths(case, float(first)), 0.5, 60.0, steps=30)
         common = p["counts"][2, 3]

@@ -7,7 +7,7 @@ import numpy as np
 from theory_checks.engine.claims import Claim, worst_of
 from theory_checks.engine.measure import GEOMETRY, Point, Setup, matrix_claim, solve
 from theory_checks.engine.registry import Case, Setting, check, one_hot_problem
-from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.frames import contrast, directions_apart
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 _STEP, _TAIL = (6, 6, 6, 2, 2), (9, 6, 4, 2, 1)
@@ -150,10 +150,6 @@ def limit_regime(case: Case) -> Setting:
     return Setting.all_of(case.parameters.get("bias") is None, len(set(counts)) > 1, vanishing)
 
 
-def _distance(matrix: np.ndarray, limit: np.ndarray) -> float:
-    return float(np.linalg.norm(matrix / np.linalg.norm(matrix) - limit / np.linalg.norm(limit)))
-
-
 @check(
     key="thrampoulidis2022/seli-limit",
     formula=(
@@ -191,7 +187,7 @@ def seli_limit(case: Case):
             point.class_means.T @ point.class_means,
         )
         for name, matrix in zip(targets, matrices, strict=True):
-            distances[name].append(_distance(matrix, targets[name]))
+            distances[name].append(directions_apart(matrix, targets[name]))
     yield worst_of(gaps)
     logs = np.log(sum(counts) / decays)
     ones = np.ones(len(decays) - 1)

@@ -10,6 +10,7 @@ import ufm
 from theory_checks.engine.claims import Claim, worst_of
 from theory_checks.engine.measure import GEOMETRY, Point, solve
 from theory_checks.engine.registry import Case, Setting, check
+from theory_checks.formulas.frames import directions_apart
 from theory_checks.papers.zhao2024.formulas import (
     Design,
     label_matrix,
@@ -252,5 +253,4 @@ def subspace_collapse(case: Case):
 
 
 def _one_less_cosine(a: np.ndarray, b: np.ndarray) -> float:
-    apart = a / np.linalg.norm(a) - b / np.linalg.norm(b)
-    return float(apart @ apart) / 2
+    return directions_apart(a, b) ** 2 / 2
