@@ -25,6 +25,7 @@ from ufm.model import (
     require_whole_logits,
 )
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
+from ufm.solvers.directions import number_in_use
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
 _MAX_SIZE = 5000
@@ -34,10 +35,6 @@ _ZERO = 1e-10
 # A gradient of this relative size moves the zeros of a symmetry by as much, which the bound below
 # allows for.
 _STATIONARY = 1e-8
-# A singular value of the product below this part of the natural size is a direction that is not in
-# use: in a converged deep solution those are the products of M + 1 factors of 1e-12 each, for one
-# layer of two.
-_UNUSED = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +168,7 @@ def product_rank(problem: Problem, params: Params) -> int:
     targets = (
         np.asarray(problem.labels.targets) * np.sqrt(np.asarray(problem.labels.masses))[None, :]
     )
-    # the targets keep a collapsed point from being measured by its rounding
-    return int(np.sum(values > _UNUSED * max(values[0], 1e-3 * np.linalg.norm(targets, 2))))
+    return number_in_use(values, float(np.linalg.norm(targets, 2)))
 
 
 @jax.jit

@@ -30,8 +30,31 @@ _LOWER = 1e-9
 _SIZES = (0.5, 0.65, 0.8, 0.95, 2.0, 4.0, 8.0)
 # Of so many directions and logits at once products are made.
 _MOST_DIRECTIONS, _MOST_LOGITS = 16, 2**20
-# Singular values below this share of the first are directions that are not there.
+# A singular value of the product below this part of the natural size is a direction that is not in
+# use: in a converged deep solution those are the products of M + 1 factors of 1e-12 each, for one
+# layer of two.
 _UNUSED = 1e-6
+
+
+def number_in_use(values: np.ndarray, size: float) -> int:
+    """How many directions a product has: those above 1e-6 of the first.
+
+    Or of a thousandth of the targets' size if that is larger, which keeps a collapsed point from
+    being measured by its rounding.
+
+    Parameters
+    ----------
+    values
+        Its singular values, largest first.
+    size
+        Of the targets.
+
+    Returns
+    -------
+    int
+        From 0 to all of them.
+    """
+    return int(np.sum(values > _UNUSED * max(values[0], 1e-3 * size)))
 
 
 def has_directions(problem: Problem) -> bool:
@@ -89,7 +112,7 @@ def better_directions(problem: Problem, params: Params) -> Params | None:
     """
     look = _Look(*map(np.asarray, _look(problem, params)))
     point = _Product(*np.linalg.svd(look.product, full_matrices=False))
-    used = int(np.sum(point.s > _UNUSED * max(point.s[0], 1e-3 * float(look.typical))))
+    used = number_in_use(point.s, float(look.typical))
     point = point.first(used)
     more = _further(problem, look, point)
     products = [point.first(rank) for rank in _ranks(used)]
