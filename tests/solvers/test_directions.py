@@ -9,6 +9,7 @@ import pytest
 
 import ufm
 from ufm.model import objective
+from ufm.solvers import directions
 from ufm.solvers.directions import better_directions, has_directions
 from ufm.solvers.spreading import spread
 
@@ -76,6 +77,18 @@ def test_goes_to_a_lower_point(sizes, options):
     else:
         solution = ufm.minimise(one, start=point)
         assert better_directions(one, solution.params) is None
+
+
+def test_looks_at_some_products_at_a_time(monkeypatch):
+    one = problem([9, 4, 4], 2, 2e-3)
+    point = balanced(one, [0, 1, 1])
+    wanted = better_directions(one, point)
+    # nine logits each, two at a time
+    monkeypatch.setattr(directions, "_MOST_LOGITS", 20)
+    found = better_directions(one, point)
+    assert wanted is not None
+    assert found is not None
+    np.testing.assert_array_equal(found.features, wanted.features)
 
 
 def test_drops_what_decay_has_made_too_dear():

@@ -28,7 +28,7 @@ _LOWER = 1e-9
 # Sizes of further directions in units of N times the pull of the loss there, which is the step of
 # squared error; a softmax loss wants more.
 _SIZES = (0.5, 0.65, 0.8, 0.95, 2.0, 4.0, 8.0)
-# Of so many directions and logits at once products are made.
+# Of so many directions products are made, and of so many logits at once.
 _MOST_DIRECTIONS, _MOST_LOGITS = 16, 2**20
 # A singular value of the product below this part of the natural size is a direction that is not in
 # use: in a converged deep solution those are the products of M + 1 factors of 1e-12 each, for one
@@ -151,14 +151,18 @@ def _further(problem: Problem, look: _Look, point: _Product) -> _Product:
 
 def _values(problem: Problem, params: Params, look: _Look, products: list[_Product]) -> np.ndarray:
     """The objective at each product, spread evenly over the factors, less what the bias costs."""
-    logits = np.stack([(U * s) @ Vt for U, s, Vt in products]) / look.roots
-    # as many as any other point asks for, so that one program is made
-    most = 1 << (len(logits) - 1).bit_length()
-    logits = np.concatenate([logits, np.repeat(logits[-1:], most - len(logits), axis=0)])
-    fits = np.asarray(_fits(problem, params.bias, logits))[: len(products)]
+    # as many at once as any other point asks for, so that one program is made
+    most = 1 << (len(products) - 1).bit_length()
+    most = max(1, min(most, _MOST_LOGITS // look.product.size))
+    fits = []
+    for at in range(0, len(products), most):
+        some = products[at : at + most]
+        logits = np.stack([(U * s) @ Vt for U, s, Vt in some]) / look.roots
+        logits = np.concatenate([logits, np.repeat(logits[-1:], most - len(some), axis=0)])
+        fits.append(np.asarray(_fits(problem, params.bias, logits))[: len(some)])
     power = 2 / (problem.depth + 1)
     decay = 0.5 * (problem.depth + 1) * float(look.Lambda)
-    return fits + decay * np.array([np.sum(s**power) for _, s, _ in products])
+    return np.concatenate(fits) + decay * np.array([np.sum(s**power) for _, s, _ in products])
 
 
 @small_on_host
