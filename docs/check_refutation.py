@@ -73,8 +73,8 @@ def verify(arrays):
     """The two ends of a file, if they hold."""
     iv.prec = 200
     claim({"upper", "claimed_lower"} <= set(arrays), "no ends: it was written without --prove")
-    finite = all(np.isfinite(array).all() for array in arrays.values())
-    claim(finite, "numbers that are not finite")
+    claim(all(np.isfinite(array).all() for array in arrays.values()), "numbers that are not finite")
+    claim({"weights", "multiplicative", "offsets"}.isdisjoint(arrays), "a loss of another kind")
     c = {name: np.vectorize(Fraction, otypes=[object])(array) for name, array in arrays.items()}
     c |= {name: array.item() for name, array in c.items() if array.ndim == 0}
     K, M, q = len(c["targets"]), len(c["lambda_W"]), c["targets"]
