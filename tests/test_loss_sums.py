@@ -1,11 +1,14 @@
 """Sums of losses: their values, and a conjugate that nobody has in closed form."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import ufm
+from tests.certificates.problems import checker
 from ufm.losses import AdjustedCrossEntropy, Sum
 
 T, ALPHA = 4.0, 0.3
@@ -53,6 +56,12 @@ def test_a_minimum_is_proved(key):
     )
     enclosure = ufm.prove(problem, ufm.minimise(problem, key=key).params)
     assert enclosure.relative_width < 1e-13
+    # it is written down with its parts, and the reader's checker does not take it for another one
+    written = json.loads(json.dumps(enclosure.to_dict()))
+    parts = [part["name"] for part in written["problem"]["loss"]["losses"]]
+    assert parts == ["CrossEntropy", "AdjustedCrossEntropy"]
+    with pytest.raises(KeyError, match="Sum"):
+        checker().verify(written)
 
 
 def test_parts_of_a_sum():

@@ -32,6 +32,7 @@ from ufm.certificates.dual_point import Data, DualPoint
 from ufm.certificates.exact_lift import Place, least
 from ufm.certificates.proposal import Proposal, propose
 from ufm.domains import AbstractDomain
+from ufm.losses import AbstractLoss
 from ufm.model import (
     Params,
     Problem,
@@ -99,10 +100,7 @@ class Enclosure:
             "lower": self.lower,
             "upper": self.upper,
             "problem": {
-                "loss": {
-                    "name": type(problem.bare_loss).__name__,
-                    **_parameters(problem.bare_loss),
-                },
+                "loss": _described_loss(problem.bare_loss),
                 "targets": _plain(labels.targets),
                 "offsets": _offsets(labels.offsets),
                 "masses": _plain(labels.masses),
@@ -281,7 +279,20 @@ def _offsets(offsets) -> list[list[float | None]] | None:
 def _parameters(part) -> dict[str, Any]:
     """The numbers of a loss or a domain, by name."""
     fields = [f.name for f in dataclasses.fields(part) if not f.metadata.get("static")]
-    return {name: _plain(getattr(part, name)) for name in fields}
+    values = {name: getattr(part, name) for name in fields}
+    return {
+        name: [_described_loss(each) for each in value] if _losses(value) else _plain(value)
+        for name, value in values.items()
+    }
+
+
+def _losses(value) -> bool:
+    """Whether a parameter holds losses that another one is made of."""
+    return isinstance(value, tuple) and all(isinstance(each, AbstractLoss) for each in value)
+
+
+def _described_loss(loss: AbstractLoss) -> dict[str, Any]:
+    return {"name": type(loss).__name__, **_parameters(loss)}
 
 
 def _described(domain: AbstractDomain) -> dict[str, Any]:
