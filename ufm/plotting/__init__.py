@@ -4,6 +4,7 @@ Functions draw data on an `ax` and return it; figures are the caller's.
 """
 
 from ufm.plotting.charts import errors, gram, png, trajectory
+from ufm.plotting.live import Live
 from ufm.plotting.mixed_points import channel_width, reliability, three_class_scatter
 from ufm.plotting.perturbation import hyperparameters, staircase
 from ufm.plotting.phases import phase
@@ -14,6 +15,7 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "MARKERS",
+    "Live",
     "channel_width",
     "errors",
     "gram",

@@ -11,14 +11,22 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ufm._validate import require
-from ufm.plotting.charts import trajectory
-from ufm.plotting.style import Series
+from ufm.plotting.artists import Artists
+from ufm.plotting.charts import measured_and_exact, trajectory
+from ufm.plotting.style import Series, finished
 
 _REFERENCE = {"color": "0.45", "linewidth": 0.9, "zorder": 1}
 
 
 def three_class_scatter(
-    ax: Axes, points, *, lam, same, classifier=None, curves: Mapping[str, np.ndarray] | None = None
+    ax: Axes,
+    points,
+    *,
+    lam,
+    same,
+    classifier=None,
+    curves: Mapping[str, np.ndarray] | None = None,
+    live=False,
 ) -> Axes:
     r"""Mixed points in the plane of three classes.
 
@@ -37,6 +45,8 @@ def three_class_scatter(
         (2, 3), the projected classifiers, drawn as rays.
     curves
         Label → (2, T), lines of theory behind the points, with a gap where NaN.
+    live
+        Move what the last live call has drawn on `ax`, as in `trajectory`.
 
     Returns
     -------
@@ -60,6 +70,7 @@ def three_class_scatter(
         f"`lam` and `same` must have shape ({C},), one for each point",
         (lam.shape, same.shape),
     )
+    artists = Artists(ax, live=live)
     if classifier is not None:
         corners = np.asarray(classifier, dtype=float)
         require(
@@ -70,7 +81,8 @@ def three_class_scatter(
         rays = np.stack([0 * corners, corners, np.full_like(corners, np.nan)], axis=-1).reshape(
             2, 9
         )
-        ax.plot(
+        artists.line(
+            "classifier",
             *rays,
             color="black",
             linewidth=0.9,
@@ -89,20 +101,26 @@ def three_class_scatter(
             colours = np.zeros((int(chosen.sum()), 3))
             colours[:, channel] = strength[chosen]
             size = 10 if marker == "o" else 26
-            ax.scatter(
+            artists.dots(
+                label,
                 *points[:, chosen],
                 s=size,
                 c=colours,
                 marker=marker,
                 linewidths=0,
-                label=label,
                 zorder=3,
             )
+            # in the legend the full colour, not that of some point
+            key = {"marker": marker, "markersize": size**0.5, "markeredgewidth": 0}
+            full = tuple(float(channel == c) for c in range(3))
+            artists.line(f"{label} key", (), (), color=full, linestyle="none", label=label, **key)
     # room for the legend beside the triangle
-    ax.margins(0.2)
-    ax.set_aspect("equal", adjustable="datalim")
+    if not artists.again:
+        ax.margins(0.2)
+        ax.set_aspect("equal", adjustable="datalim")
     laws = {label: tuple(np.asarray(curve, dtype=float)) for label, curve in (curves or {}).items()}
-    return trajectory(ax, {}, laws=laws, xlabel="$x_1$", ylabel="$x_2$")
+    measured_and_exact(artists, {}, laws)
+    return finished(ax, "$x_1$", "$x_2$", artists=artists)
 
 
 def reliability(ax: Axes, curves: Series) -> Axes:
@@ -120,7 +138,7 @@ def reliability(ax: Axes, curves: Series) -> Axes:
     return trajectory(ax, curves, xlabel="confidence", ylabel="accuracy")
 
 
-def channel_width(ax: Axes, curves: Series, *, laws: Series | None = None) -> Axes:
+def channel_width(ax: Axes, curves: Series, *, laws: Series | None = None, live=False) -> Axes:
     r"""Widths of channels against $\mathrm{logit}\,\lambda$.
 
     With the diagonal $u_i - u_j = \mathrm{logit}\,\lambda$ of vanishing decay.
@@ -131,6 +149,8 @@ def channel_width(ax: Axes, curves: Series, *, laws: Series | None = None) -> Ax
         Where to draw.
     curves, laws
         Label → (λ (C,), $u_i - u_j$ (C,)), each drawn in the order of λ.
+    live
+        Move what the last live call has drawn on `ax`, as in `trajectory`.
 
     Returns
     -------
@@ -147,10 +167,10 @@ def channel_width(ax: Axes, curves: Series, *, laws: Series | None = None) -> Ax
         for series in (curves, laws or {})
     )
     ends = [xs[i] for xs, _ in (*curves.values(), *laws.values()) for i in (0, -1)]
-    ax.plot([min(ends), max(ends)], [min(ends), max(ends)], label="no decay", **_REFERENCE)
-    return trajectory(
-        ax, curves, laws=laws, xlabel=r"$\mathrm{logit}\,\lambda$", ylabel="$u_i - u_j$"
-    )
+    artists, diagonal = Artists(ax, live=live), [min(ends), max(ends)]
+    artists.line("diagonal", diagonal, diagonal, label="no decay", **_REFERENCE)
+    measured_and_exact(artists, curves, laws)
+    return finished(ax, r"$\mathrm{logit}\,\lambda$", "$u_i - u_j$", artists=artists)
 
 
 def _by_logit(label: str, lam, values) -> tuple[np.ndarray, np.ndarray]:

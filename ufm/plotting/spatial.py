@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.lines import Line2D
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from ufm._validate import require
 from ufm.frames import simplex_etf
-from ufm.plotting.style import (
-    COLOURS,
-    DASHES,
-    MARKERS,
-)
+from ufm.plotting.artists import Artists
+from ufm.plotting.style import COLOURS, DASHES, MARKERS
 
 
 def vectors(
@@ -23,6 +21,7 @@ def vectors(
     samples: Mapping[str, tuple] | None = None,
     floor=0.0,
     align=True,
+    live=False,
 ) -> Axes3D:
     """Classifier rows, class means and the like as arrows in space.
 
@@ -42,6 +41,8 @@ def vectors(
         Turn (and mirror) the picture as close as it goes to a fixed simplex, so that it does not
         jump from one solution to the next: nothing else than this is arbitrary in it. Without, the
         first three coordinates of d <= 3 are as they are.
+    live
+        Move what the last live call has drawn on `ax`, as in `trajectory`.
 
     Returns
     -------
@@ -91,12 +92,11 @@ def vectors(
     dots = {label: (columns / units[label], index) for label, (columns, index) in dots.items()}
     view = _view(np.concatenate(list(arrays.values()), axis=1), K, align=align)
 
+    artists = Artists(ax, live=live)
     for label, (columns, index) in dots.items():
-        x, y, z = view @ columns
-        ax.scatter(
-            x,
-            y,
-            z,
+        artists.dots(
+            f"samples {label}",
+            *(view @ columns),
             c=[COLOURS[k % len(COLOURS)] for k in index],
             s=9,
             alpha=0.6,
@@ -104,35 +104,56 @@ def vectors(
             label=label,
             depthshade=False,
         )
-    for i, (label, array) in enumerate(arrays.items()):
-        marker, dash = MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]
-        for k, (x, y, z) in enumerate((view @ array).T):
-            colour = COLOURS[k % len(COLOURS)]
-            # the mark is hollow but for the first family, so that two tips in one place are both
-            # seen
-            ax.plot((0, x), (0, y), (0, z), color=colour, linestyle=dash, linewidth=2.2 - 0.5 * i)
-            size = 6 + 4 * i
-            ax.plot(
-                (x,),
-                (y,),
-                (z,),
-                color=colour,
-                marker=marker,
-                markersize=size,
-                markerfacecolor=colour if i == 0 else "none",
-            )
-        ax.plot(
-            (),
-            (),
-            (),
-            color="0.3",
+    drawn = {label: view @ array for label, array in arrays.items()}
+    keys = [_arrows(artists, i, label, array) for i, (label, array) in enumerate(drawn.items())]
+    _number_classes(artists, list(drawn.values()))
+    if not artists.again:
+        _sphere(ax)
+    artists.finish()
+    # the classes' colours would be the first sample's alone in the legend
+    of_samples = [
+        handle
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
+        if name in dots and name not in arrays
+    ]
+    artists.legend([*of_samples, *keys], fontsize="small", edgecolor="none", loc="upper left")
+    return ax
+
+
+def _arrows(artists: Artists, i: int, label: str, array: np.ndarray) -> Line2D:
+    """The vectors (3, K) of the i-th family from the origin to their marks; its legend's key."""
+    marker, dash = MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]
+    for k, (x, y, z) in enumerate(array.T):
+        colour = COLOURS[k % len(COLOURS)]
+        artists.line(
+            f"{label} {k}",
+            *((0, x), (0, y), (0, z)),
+            color=colour,
             linestyle=dash,
-            marker=marker,
-            markerfacecolor="0.3" if i == 0 else "none",
-            label=label,
+            linewidth=2.2 - 0.5 * i,
         )
-    _number_classes(ax, [view @ array for array in arrays.values()])
-    # three great circles of the unit sphere, which tell near from far
+        # the mark is hollow but for the first family, so that two tips in one place are both seen
+        artists.line(
+            f"{label} {k} tip",
+            *((x,), (y,), (z,)),
+            color=colour,
+            marker=marker,
+            markersize=6 + 4 * i,
+            markerfacecolor=colour if i == 0 else "none",
+        )
+    return artists.line(
+        f"{label} key",
+        *((), (), ()),
+        color="0.3",
+        linestyle=dash,
+        marker=marker,
+        markerfacecolor="0.3" if i == 0 else "none",
+        label=label,
+    )
+
+
+def _sphere(ax: Axes3D) -> None:
+    """Three great circles of the unit sphere, which tell near from far, in place of axes."""
     angle = np.linspace(0, 2 * np.pi, 61)
     cos, sin, zero = np.cos(angle), np.sin(angle), np.zeros_like(angle)
     for circle in ((cos, sin, zero), (zero, cos, sin), (sin, zero, cos)):
@@ -140,14 +161,6 @@ def vectors(
     ax.set(xlim=(-0.7, 0.7), ylim=(-0.7, 0.7), zlim=(-0.7, 0.7))
     ax.set_box_aspect((1, 1, 1))
     ax.set_axis_off()
-    # the classes' colours would be the first sample's alone in the legend
-    shown = [
-        (h, name)
-        for h, name in zip(*ax.get_legend_handles_labels(), strict=True)
-        if name not in dots or name not in arrays
-    ]
-    ax.legend(*zip(*shown, strict=True), fontsize="small", edgecolor="none", loc="upper left")
-    return ax
 
 
 def _longest(array: np.ndarray, floor: float) -> float:
@@ -156,7 +169,7 @@ def _longest(array: np.ndarray, floor: float) -> float:
     return length if length > floor else np.inf
 
 
-def _number_classes(ax: Axes3D, families: list[np.ndarray]) -> None:
+def _number_classes(artists: Artists, families: list[np.ndarray]) -> None:
     """The number of each class, beyond the tips of all families.
 
     Classes that have become one share a place.
@@ -170,9 +183,10 @@ def _number_classes(ax: Axes3D, families: list[np.ndarray]) -> None:
             near[0].append(k)
         else:
             places.append((place, [k]))
-    for (x, y, z), classes in places:
-        names = ", ".join(str(k + 1) for k in classes)
-        ax.text(x, y, z, names, color=COLOURS[classes[0] % len(COLOURS)], ha="center", va="center")
+    for place, classes in places:
+        names, colour = ", ".join(str(k + 1) for k in classes), COLOURS[classes[0] % len(COLOURS)]
+        name = f"number {classes[0]}"
+        artists.words(name, tuple(place), names, color=colour, ha="center", va="center")
 
 
 def _view(columns: np.ndarray, num_classes: int, *, align: bool) -> np.ndarray:

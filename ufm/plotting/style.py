@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ufm._validate import require
+from ufm.plotting.artists import Artists
 
 # Okabe & Ito's colours, told apart by every common kind of colour vision and, with the line styles
 # below, in grey
@@ -54,7 +55,13 @@ def checked_pair(label: str, ts, values) -> tuple[np.ndarray, np.ndarray]:
 
 
 def finished(
-    ax: Axes, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False
+    ax: Axes,
+    xlabel: str,
+    ylabel: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    artists: Artists | None = None,
 ) -> Axes:
     """The one style: labels, scales, a light grid, no box, and a legend where there are several.
 
@@ -66,21 +73,27 @@ def finished(
         Of the axes.
     log_x, log_y
         Whether an axis is logarithmic.
+    artists
+        Whose legend is kept where it looks as before, and whose axes are styled once.
 
     Returns
     -------
     Axes
         The same.
     """
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
-    if log_x:
-        ax.set_xscale("log")
-    if log_y:
-        ax.set_yscale("log")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(True, color="0.9", linewidth=0.6)
-    ax.set_axisbelow(True)
-    if len(ax.get_legend_handles_labels()[0]) > 1:
-        ax.legend(fontsize="small", edgecolor="none", framealpha=0.85)
+    artists = Artists(ax) if artists is None else artists
+    if not artists.again:
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        if log_x:
+            ax.set_xscale("log")
+        if log_y:
+            ax.set_yscale("log")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(True, color="0.9", linewidth=0.6)
+        ax.set_axisbelow(True)
+    artists.finish()
+    handles = ax.get_legend_handles_labels()[0]
+    if len(handles) > 1:
+        artists.legend(handles, fontsize="small", edgecolor="none", framealpha=0.85)
     return ax
