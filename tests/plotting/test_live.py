@@ -80,7 +80,7 @@ def test_a_moved_picture_is_the_one_that_is_drawn_afresh(draw, projection):
     for seed in range(5):
         draw(live, seed, live=True)
         fresh = axes_of(projection)
-        draw(fresh, seed)
+        draw(fresh, seed, live=True)
         np.testing.assert_array_equal(pixels(live), pixels(fresh))
 
 
@@ -179,3 +179,12 @@ def test_png_of_a_moved_picture_needs_no_pyplot():
     lengths(ax, 1, live=True)
     assert plotting.png(ax.figure)[:4] == b"\x89PNG"
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("chart", ["trajectory", "three_class_scatter", "channel_width"])
+def test_the_legend_of_a_live_chart_is_off_the_data(chart):
+    draw, projection = CHARTS[chart]
+    ax = axes_of(projection)
+    draw(ax, 1, live=True)
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1

@@ -41,7 +41,7 @@ class Artists:
         self._old = {name: artist for name, artist in drawn.items() if artist in there}
         self._new: dict[str, Artist] = {}
         self._dots: list[np.ndarray] = []
-        self._live, self.again = live, bool(self._old)
+        self.live, self.again = live, bool(self._old)
 
     def line(self, name: str, *data, **style) -> Line2D:
         """A line through points, whose coordinates come one array each."""
@@ -86,7 +86,7 @@ class Artists:
         """Remove what was not drawn this time, and fit the axes to what was."""
         for artist in self._old.values():
             artist.remove()
-        if self._live:
+        if self.live:
             _DRAWN[self.ax] = WeakValueDictionary(self._new)
         if self.again and self.ax.name != "3d":
             # the limits of what has been moved; of dots they are not asked for
@@ -101,7 +101,7 @@ class Artists:
         if self.again and looks == _LEGENDS.get(self.ax):
             return
         self.ax.legend(handles, [str(handle.get_label()) for handle in handles], **style)
-        if self._live:
+        if self.live:
             _LEGENDS[self.ax] = looks
 
 

@@ -95,5 +95,8 @@ def finished(
     artists.finish()
     handles = ax.get_legend_handles_labels()[0]
     if len(handles) > 1:
-        artists.legend(handles, fontsize="small", edgecolor="none", framealpha=0.85)
+        # a live legend stays where no data can come
+        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2}
+        place = above if artists.live else {"framealpha": 0.85}
+        artists.legend(handles, fontsize="small", edgecolor="none", **place)
     return ax
