@@ -54,6 +54,7 @@ GROUPS = {
     "metrics": Group("metrics", THREADS),
     "large": Group("large", ALL_CORES),
     "sweeps": Group("sweeps", ALL_CORES),
+    "notebooks": Group("notebooks", ALL_CORES),
     "rectified": Group("rectified", ALL_CORES),
     "gpu": Group("gpu", {}),
 }
