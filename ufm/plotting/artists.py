@@ -44,7 +44,22 @@ class Artists:
         self.live, self.again = live, bool(self._old)
 
     def line(self, name: str, *data, **style) -> Line2D:
-        """A line through points, whose coordinates come one array each."""
+        """A line through points.
+
+        Parameters
+        ----------
+        name
+            Of it, among those of this axes.
+        *data
+            Its coordinates, one array each.
+        **style
+            As `plot` takes it.
+
+        Returns
+        -------
+        Line2D
+            New, or the one of this name, moved.
+        """
         old = self._old.pop(name, None)
         if old is None:
             (line,) = self.ax.plot(*data, **style)
@@ -58,7 +73,17 @@ class Artists:
         return line
 
     def dots(self, name: str, *data, **style) -> None:
-        """Dots, each with its colour."""
+        """Dots, each with its colour.
+
+        Parameters
+        ----------
+        name
+            Of them, among those of this axes.
+        *data
+            Their coordinates, one array each.
+        **style
+            As `scatter` takes it.
+        """
         # in space there is no public way to move them
         old = self._old.pop(name, None) if len(data) == 2 else None
         if old is None:
@@ -70,7 +95,19 @@ class Artists:
             self._new[name] = old
 
     def words(self, name: str, place: tuple, text: str, **style) -> None:
-        """A text at a place."""
+        """A text at a place.
+
+        Parameters
+        ----------
+        name
+            Of it, among those of this axes.
+        place
+            Its coordinates.
+        text
+            What it says.
+        **style
+            As `text` takes it.
+        """
         old = self._old.pop(name, None)
         if old is None:
             # (an axes in space takes three coordinates, which its class in the plane does not say)
@@ -96,7 +133,15 @@ class Artists:
             self.ax.autoscale_view()
 
     def legend(self, handles: list[Artist], **style) -> None:
-        """A legend of the handles, made anew only where one of them looks otherwise than before."""
+        """A legend, made anew only where one of its handles looks otherwise than before.
+
+        Parameters
+        ----------
+        handles
+            Artists with labels.
+        **style
+            As `legend` takes it.
+        """
         looks = [_look(handle) for handle in handles]
         if self.again and looks == _LEGENDS.get(self.ax):
             return
