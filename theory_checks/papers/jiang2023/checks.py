@@ -8,6 +8,7 @@ import ufm
 from theory_checks.engine.measure import GEOMETRY, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.bounded import bounded_problem, self_dual_claim
+from theory_checks.formulas.frames import largest_margin
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 # An inverse temperature that stands for infinity: of seven vectors in three dimensions features are
@@ -40,14 +41,6 @@ def code_regime(case: Case) -> Setting:
     """Spheres, equal class counts; K <= d + 1, d = 2 or K = 2 d, where the softmax code is a sharp
     code."""
     return Setting.all_of(_code(case) is not None)
-
-
-def largest_margin(number: int, dim: int) -> float:
-    """Of a softmax code, where it is known; of an orthoplex elsewhere, which has at most 2 d
-    vectors."""
-    if number <= dim + 1:
-        return number / (number - 1)
-    return 1 - float(np.cos(2 * np.pi / number)) if dim == 2 else 1.0
 
 
 # one code at a high, a moderate and a low temperature
