@@ -1,5 +1,5 @@
 """Where a search of a model with ReLU layers starts: at random, near structures that theory knows,
-and beside the best points it has found.
+near sums of what searches of fewer classes find, and beside the best points it has found.
 
 Descents agree and are all wrong: on four classes behind six matrices ten of sixteen random starts
 end at one value, 7 % above the best. What helped is to go on from the best points, disturbed by a
@@ -8,13 +8,15 @@ twentieth to three fifths of their size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm.analysis.kinked_blocks import Group, composable, composed, group_of, smaller
 from ufm.model import Params, Problem, objective
 from ufm.optima.facts import Facts
 from ufm.optima.optimum import NoClosedForm
@@ -34,13 +36,22 @@ _NEAR, _BESIDE = (0.0, 0.05, 0.1, 0.2), (0.05, 0.1, 0.2, 0.4, 0.6)
 # Values before the finish on kinks that agree to this are one point, of which so many are kept.
 _SAME, _KEPT = 1e-5, 8
 _STRUCTURES = 12
+# Points of a smaller problem that sums are made of.
+_GROUPS = 4
 
 
 class Descents:
     """Descents of one problem, a batch at a time, and the best points that they found."""
 
-    def __init__(self, problem: Problem, key: PRNGKeyArray, starts: int):
-        self.problem, self.key, self.starts = problem, key, starts
+    def __init__(
+        self,
+        problem: Problem,
+        key: PRNGKeyArray,
+        starts: int,
+        groups: Sequence[Group] | None = None,
+    ):
+        """`groups`: what is known of fewer classes; searched for unless given."""
+        self.problem, self.key, self.starts, self.given = problem, key, starts, groups
         self.found: list[tuple[float, np.ndarray]] = []
         self.structures = _structures(problem)
         zero = np.zeros(sum(block.size for block in problem.blocks))
@@ -53,6 +64,8 @@ class Descents:
             yield "random"
             if self.structures:
                 yield "structure"
+            if composable(self.problem):
+                yield "sum"
             for _ in range(_HOPS if i else _HOPS // 2):
                 yield "beside"
         for _ in range(_HOPS - _HOPS // 2):
@@ -112,6 +125,35 @@ class Descents:
         name, flat = self.structures[i % number]
         noise = _NEAR[(i // number + index) % len(_NEAR)]
         return f"near {name}", _disturbed(flat, noise, rng)
+
+    def _sum(self, index: int, i: int, rng) -> tuple[str, np.ndarray]:
+        name, flat = self.sums[i % len(self.sums)]
+        noise = _NEAR[(i // len(self.sums) + index) % len(_NEAR)]
+        return f"near {name}", _disturbed(flat, noise, rng)
+
+    @functools.cached_property
+    def groups(self) -> list[Group]:
+        """The best points of fewer classes, each of the searches that begins with those before."""
+        if self.given is not None:
+            return list(self.given)
+        found: list[Group] = []
+        for problem in smaller(self.problem):
+            k = problem.labels.num_classes
+            part = Descents(problem, jax.random.fold_in(self.key, 1_000_000 + k), 1, found)
+            for index, kind in enumerate(part.plan()):
+                part.run(index, kind)
+            found += [group_of(problem, *point) for point in part.found[:_GROUPS]]
+        return found
+
+    @functools.cached_property
+    def sums(self) -> list[tuple[str, np.ndarray]]:
+        """Points made of those of fewer classes, which are kept as they are, too."""
+        sums = []
+        for name, point in composed(self.problem, self.groups):
+            flat = np.asarray(to_flat(self.problem, point))
+            self.keep(float(objective(self.problem, point)), flat)
+            sums.append((f"{name} classes side by side", flat))
+        return sums
 
     def _beside(self, index: int, i: int, rng) -> tuple[str, np.ndarray]:
         place = min(int(rng.exponential(2.0)), len(self.found) - 1)

@@ -27,6 +27,7 @@ from ufm._validate import (
     require_key,
     require_whole,
 )
+from ufm.analysis.kinked_blocks import class_groups, ranks_of_layers
 from ufm.analysis.kinked_search import BATCH, Descents
 from ufm.analysis.landscape import product_rank, product_spectrum
 from ufm.analysis.search_starts import (
@@ -101,6 +102,8 @@ class BestKnown:
             lines.append(
                 f"  value {float(solution.value):.12g}, rank {rank}, reached {times} times"
             )
+            if self.problem.kinked:
+                lines[-1] += f", {_structure(self.problem, solution.params)}"
         return "\n".join(lines)
 
 
@@ -156,8 +159,9 @@ def search(
     -----
     With ReLU layers (and decay alone) descents are those of `ufm.solvers.Smoothing`, 32 together,
     each of `starts` random ones beside one near the structures of `ufm.laws.rectified_structures`,
-    where these speak of the problem, and four beside the best points so far, disturbed; the best
-    are finished on their kinks.
+    where these speak of the problem, one near sums of what such searches find on fewer classes
+    (squared error, M >= 4), and four beside the best points so far, disturbed; the best are
+    finished on their kinks.
     """
     check_free(problem)
     if is_traced(problem):
@@ -259,6 +263,13 @@ def _on_kinks(
     return BestKnown(
         problem, tuple(pool.solutions), tuple(origins), np.array(values), unknown, unknown, finished
     )
+
+
+def _structure(problem: Problem, params: Params) -> str:
+    """What a point of a model with ReLU layers looks like."""
+    sizes = " + ".join(str(len(group)) for group in class_groups(problem, params))
+    layers = " ".join(map(str, ranks_of_layers(problem, params)))
+    return f"groups of {sizes}, ranks {layers}"
 
 
 class _Pool:
