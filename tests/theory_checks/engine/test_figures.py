@@ -275,6 +275,22 @@ def test_faults_are_found():
 
 
 @pytest.mark.parametrize(
+    ("end", "found"), [(1.0, ["the legend of panel 1 lies on 'curve'"]), (0.2, [])]
+)
+def test_a_legend_on_data_is_found(end, found):
+    """A curve into the upper right corner, where the legend is, or below it; a reference line
+    there is none."""
+    with style.applied():
+        drawn, axes = style.canvas(width=style.COLUMN, height=2)
+        ax = axes[0, 0]
+        ax.plot([0, 1, np.nan], [0, end, np.nan], label="curve")
+        ax.axhline(0.9, label="reference")
+        ax.set_ylim(0, 1)
+        ax.legend(loc="upper right")
+        assert legibility.covered(drawn) == found
+
+
+@pytest.mark.parametrize(
     ("words", "found"),
     [
         ("λ_W = √2 & 5 %", r"$\lambda_{W}$ = $\surd$2 \& 5 \%"),

@@ -1,11 +1,16 @@
-"""What a reviewer would send a figure back for: small print, type on type, type beyond the edge."""
+"""What a reviewer would send a figure back for.
+
+Small print, type on type, type beyond the edge; and, of a figure of real data, legends on it.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 
-from theory_checks.engine.figures.style import Bbox, Figure, FigureCanvasAgg, Text
+import numpy as np
+
+from theory_checks.engine.figures.style import Bbox, Figure, FigureCanvasAgg, Line2D, Text
 
 # points, at the size of print: below it publishers refuse
 LEAST = 6.0
@@ -41,6 +46,49 @@ def faults(figure: Figure) -> list[str]:
         if not (edge.contains(box.x0, box.y0) and edge.contains(box.x1, box.y1))
     ]
     return found
+
+
+def covered(figure: Figure) -> list[str]:
+    """Legends that lie on what is drawn.
+
+    `figure`: as it will be saved, of real data: planted ones lie anywhere.
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    point = figure.dpi / 72
+    found = []
+    for i, axes in enumerate(figure.axes):
+        legend = axes.get_legend()
+        if legend is None or axes.name == "3d":
+            continue
+        box = legend.get_window_extent(canvas.get_renderer()).padded(-_SHARED * point)
+        shown = [line for line in axes.get_lines() if line.get_visible()]
+        # (others are marks across the whole axes)
+        lines = [line for line in shown if line.get_transform() == axes.transData]
+        under = [str(line.get_label()) for line in lines if _meets(line, box)]
+        for dots in axes.collections:
+            places = axes.transData.transform(np.asarray(dots.get_offsets(), dtype=float))
+            if np.any(_inside(places, box)):
+                under.append(str(dots.get_label()))
+        found += [f"the legend of panel {i + 1} lies on {name!r}" for name in under]
+    return found
+
+
+def _meets(line: Line2D, box: Bbox) -> bool:
+    """Whether a curve or one of its marks is in the box."""
+    path = line.get_transform().transform_path(line.get_path())
+    if line.get_linestyle() != "None" and path.cleaned(remove_nans=True).intersects_bbox(
+        box, filled=False
+    ):
+        return True
+    return line.get_marker() not in ("", "None", None) and bool(
+        np.any(_inside(np.asarray(path.vertices), box))
+    )
+
+
+def _inside(places: np.ndarray, box: Bbox) -> np.ndarray:
+    x, y = places[..., 0], places[..., 1]
+    return (x > box.x0) & (x < box.x1) & (y > box.y0) & (y < box.y1)
 
 
 def _texts(figure: Figure) -> Iterator[Text]:

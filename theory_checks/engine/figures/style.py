@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -35,6 +36,7 @@ __all__ = [
     "Bbox",
     "Figure",
     "FigureCanvasAgg",
+    "Line2D",
     "Text",
     "applied",
     "canvas",
