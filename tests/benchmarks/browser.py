@@ -18,6 +18,12 @@ from pathlib import Path
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0
+_SETTINGS = {
+    # all cells are on the page, seen or not
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    # nothing is fetched, and nobody is asked
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
 
 
 def missing() -> list[str]:
@@ -58,11 +64,10 @@ def ended(command: list[str], **settings) -> Iterator[subprocess.Popen]:
 def jupyterlab(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     """The address of a JupyterLab of its own settings, which shows the folder."""
     home = folder.parent / "jupyter"
-    settings = home / "settings" / "@jupyterlab" / "notebook-extension"
-    settings.mkdir(parents=True)
-    # all cells are on the page, seen or not
-    text = json.dumps({"windowingMode": "none"})
-    (settings / "tracker.jupyterlab-settings").write_text(text, encoding="utf-8")
+    for name, values in _SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -147,6 +152,8 @@ def chromium(profile: Path, width: int, height: int) -> Iterator[Page]:
         try:
             size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             page.ask("Emulation.setDeviceMetricsOverride", **size)
+            # (JupyterLab's commands are for what has the focus)
+            page.ask("Emulation.setFocusEmulationEnabled", enabled=True)
             yield page
         finally:
             page.close()

@@ -98,7 +98,9 @@ def look(name: str, label: str, scratch: Path, *, moves: int, shot: Path | None 
     ):
         page.ask("Page.navigate", url=f"{address}/lab/tree/{name}.ipynb")
         page.wait_for("window.jupyterapp && jupyterapp.restored.then(() => true)")
-        page.wait_for("jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status")
+        panel = '[...jupyterapp.shell.widgets("main")][0]'
+        page.wait_for(f"{panel}?.sessionContext?.session?.kernel?.status === 'idle'")
+        page.evaluate(f"jupyterapp.shell.activateById({panel}.id)")
         page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
         watch = _WATCH.format(label=label)
         page.wait_for(watch)
