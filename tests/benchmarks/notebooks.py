@@ -39,14 +39,19 @@ _WATCH = """
   }}
   const box = part => (({{x, y, width, height}}) => [x, y, width, height])(
     part.getBoundingClientRect());
-  return [box(row.querySelector(".noUi-base")), box(row.querySelector(".noUi-handle")), box(image)];
+  const whole = [image.naturalWidth, image.naturalHeight];
+  const parts = [row.querySelector(".noUi-base"), row.querySelector(".noUi-handle"), image];
+  return [...parts.map(box), whole];
 }})()
 """
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a browser showed: seconds of each move, pictures and lateness of a drag, pixels."""
+    """What a browser showed: seconds of each move, pictures and lateness of a drag, pixels.
+
+    `cut`: the part of the picture that is not shown, for its shape is not that of its place.
+    """
 
     seconds: list[float]
     drag_events: int
@@ -54,6 +59,7 @@ class Seen:
     drag_late: float
     slider: float
     picture: float
+    cut: float
 
 
 def rows(*, repeats: int) -> list[Row]:
@@ -70,6 +76,8 @@ def _row(name: str, label: str, repeats: int) -> Row:
         seen = look(name, label, Path(scratch), moves=8 * repeats)
     if seen.slider < LEAST_PIXELS:
         raise AssertionError(f"{name}: the slider is squeezed to {seen.slider:.0f} px")
+    if seen.cut > 0.02:
+        raise AssertionError(f"{name}: {seen.cut:.0%} of the picture is cut off")
     median = statistics.median(seen.seconds)
     notes = {
         "worst s": max(seen.seconds),
@@ -105,7 +113,7 @@ def look(name: str, label: str, scratch: Path, *, moves: int, shot: Path | None 
         watch = _WATCH.format(label=label)
         page.wait_for(watch)
         time.sleep(1.0)  # for what is still moving on the page
-        track, handle, image = page.evaluate(watch)
+        track, handle, image, whole = page.evaluate(watch)
         if shot is not None:
             shot.write_bytes(page.picture())
         x, y = (handle[i] + handle[i + 2] / 2 for i in (0, 1))
@@ -114,7 +122,9 @@ def look(name: str, label: str, scratch: Path, *, moves: int, shot: Path | None 
         seconds = _one_by_one(page, y, ends, moves)
         drag = _drag(page, y, ends)
         page.mouse("mouseReleased", ends[1], y)
-    return Seen(seconds, *drag, slider=track[2], picture=image[2])
+    shape, wanted = image[2] / image[3], whole[0] / whole[1]
+    cut = 1 - min(shape, wanted) / max(shape, wanted)
+    return Seen(seconds, *drag, slider=track[2], picture=image[2], cut=cut)
 
 
 def _one_by_one(page: browser.Page, y: float, ends: tuple[float, float], moves: int) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.benchmarks import browser, notebooks
@@ -23,7 +25,7 @@ def test_what_is_missing_is_found(monkeypatch):
     assert browser.missing() == []
 
 
-SEEN = notebooks.Seen([0.04, 0.06, 0.3], 60, 9, 0.05, slider=180.0, picture=800.0)
+SEEN = notebooks.Seen([0.04, 0.06, 0.3], 60, 9, 0.05, slider=180.0, picture=800.0, cut=0.0)
 
 
 def test_a_row_is_the_median_beside_what_was_promised(monkeypatch):
@@ -37,11 +39,18 @@ def test_a_row_is_the_median_beside_what_was_promised(monkeypatch):
     assert first.met
 
 
-def test_a_squeezed_slider_is_an_error(monkeypatch):
-    squeezed = notebooks.Seen([0.01], 60, 9, 0.05, slider=30.0, picture=1200.0)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"slider": 30.0}, "the slider is squeezed to 30 px"),
+        ({"cut": 0.2}, "20% of the picture is cut off"),
+    ],
+)
+def test_what_is_not_seen_whole_is_an_error(monkeypatch, change, message):
+    seen = dataclasses.replace(SEEN, **change)
     monkeypatch.setattr(browser, "missing", lambda: [])
-    monkeypatch.setattr(notebooks, "look", lambda *given, moves: squeezed)
-    with pytest.raises(AssertionError, match="the slider is squeezed to 30 px"):
+    monkeypatch.setattr(notebooks, "look", lambda *given, moves: seen)
+    with pytest.raises(AssertionError, match=message):
         notebooks.rows(repeats=1)
 
 
