@@ -60,6 +60,8 @@ def _entry(name: str, value) -> Iterator[str]:
     try:
         signature = re.sub(r" at 0x[0-9a-f]+", "", str(inspect.signature(value)))
         signature = re.sub(r"<class '([\w.]+)'>", r"\1", signature)
+        # (annotations are strings in the modules of today)
+        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)
     except (TypeError, ValueError):
         signature = "(…)"
     call = f"{name}{signature}"

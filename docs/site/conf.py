@@ -31,6 +31,8 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 # formulas in the names of papers and in docstrings are ours, and so is the wish for a word on each
 suppress_warnings = ["myst.header", "myst.xref_missing"]
+# a block without a language is what something prints
+highlight_language = "none"
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 

@@ -27,7 +27,10 @@ def store(source: Path, target: Path, *, root: Path) -> int:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), before]))
     os.environ.pop("MPLBACKEND", None)
-    client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": source.parent}})
+    # a kernel's word on its own connection is none on the notebook
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    place = {"metadata": {"path": source.parent}}
+    client = NotebookClient(notebook, timeout=1200, resources=place, extra_arguments=quiet)
     client.execute()
     models = notebook.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
     pictures = 0

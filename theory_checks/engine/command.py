@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
     # several threads turned small factorisations a hundred times slower; NumPy reads this once,
     # when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if options.command == "figures":
+    if options.command in ("figures", "all"):
         from theory_checks.engine.figures.command import problem_with
 
         if problem := problem_with(options):
@@ -98,7 +98,8 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     look = printing.look_of(
         sys.stdout, verbose=options.verbose, records=options.records, prove=options.prove
     )
-    form = "plain" if options.command == "figures" else options.format
+    # of the others it is the format of files
+    form = options.format if options.command in ("run", "list") else "plain"
     printer = printing.Printer(plan, registry.papers, look, form=form)
     rows, finished, run = _carried_out(
         registry, checks, plan, printer, options, full=full, configure=configure

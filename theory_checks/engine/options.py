@@ -141,12 +141,13 @@ def _add_output(made: dict[str, argparse.ArgumentParser]) -> None:
         nargs="*",
         help="papers, or single figures such as ours/phase-diagram (all unless given)",
     )
-    figures.add_argument(
-        "--format",
-        metavar="LIST",
-        default="pdf,png",
-        help="formats of the files: pdf, png, svg (pdf,png unless given)",
-    )
+    for command, whose in ((figures, "files"), (everything, "figures")):
+        command.add_argument(
+            "--format",
+            metavar="LIST",
+            default="pdf,png",
+            help=f"formats of the {whose}: pdf, png, svg (pdf,png unless given)",
+        )
     figures.add_argument(
         "--from",
         metavar="FILE",

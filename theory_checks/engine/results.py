@@ -78,6 +78,16 @@ def write_page(
     ]
 
 
+def _asked_for(options: argparse.Namespace, rows: Sequence[Row]) -> Sequence[str]:
+    """The figures to draw: of a run of a part, those that show something of it."""
+    from theory_checks.engine import figures
+
+    run = {row.check.key for row in rows}
+    entries = figures.wanted(options.names)
+    part = [entry for entry in entries if run & {need.check for need in entry.needs}]
+    return [entry.key for entry in (part if options.pattern else entries)]
+
+
 def write(
     options: argparse.Namespace,
     rows: Sequence[Row],
@@ -106,12 +116,12 @@ def write(
         )
         # from the document, as those of the page: the same numbers to the last bit, which is how
         # the page knows its files
-        told, lacking = command.draw(
-            folder,
-            document["rows"],
-            names=options.names,
-            formats=getattr(options, "formats", ("pdf", "png")),
-        )
+        names = _asked_for(options, rows)
+        told = ["figures: none shows anything of this part"]
+        if names:
+            told, lacking = command.draw(
+                folder, document["rows"], names=names, formats=options.formats
+            )
         lines += told
     if options.command in ("report", "all"):
         paths = write_page(options.out, rows, document)

@@ -633,6 +633,36 @@ def test_all_runs_each_case_once_and_writes_page_and_figures(tmp_path, monkeypat
     assert f"python -m theory_checks all --out {tmp_path} --no-cache" in page
 
 
+def test_all_of_a_part_draws_what_shows_it_and_complains_of_nothing_else(tmp_path, capsys):
+    from theory_checks.engine.command import main
+
+    given = ["all", "-k", "tirer2023/hyperparameters", "--format", "svg", "--no-cache"]
+    assert main([*given, "--jobs", "1", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+    drawn = [f"tirer2023-hyperparameters.{kind}" for kind in ("npz", "svg", "tex", "txt")]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == drawn
+
+
+def test_all_of_a_part_that_no_figure_shows_draws_none(tmp_path, monkeypatch, capsys):
+    from theory_checks.engine.command import main
+
+    monkeypatch.setattr(figures, "needed", lambda names: {})
+    monkeypatch.setattr(figures, "wanted", lambda names=(): [])
+    given = ["all", "-k", "tirer2023/hyperparameters", "--no-cache", "--jobs", "1"]
+    assert main([*given, "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert "figures: none shows anything of this part" in shown.out
+    assert shown.err == ""
+
+
+def test_all_refuses_a_format_before_it_runs(tmp_path, capsys):
+    from theory_checks.engine.command import main
+
+    assert main(["all", "--format", "gif", "--out", str(tmp_path / "new")]) == 2
+    assert "`formats` must be among pdf, png, svg; got gif" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
 def test_command_makes_all_figures(tmp_path):
     assert command("--out", tmp_path) == 0
