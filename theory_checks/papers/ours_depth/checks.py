@@ -140,12 +140,12 @@ def regime(case: Case) -> Setting:
     ),
 )
 def away_from_codes(case: Case):
-    """With more classes than dimensions and without decay flows of one layer come near the softmax
-    code, and the deeper the chain, the further below its margin they are at one time and the less
-    of the smallest direction is left: medians over 16 random starts.
+    """With more classes than dimensions and without decay, the deeper a linear chain is, the
+    further its last layer is below the softmax code's margin at one time, and the less is left of
+    the smallest direction of its logits: medians over 16 random starts.
 
-    That flows get there at all is not claimed, nor how far they are when time goes to infinity,
-    which they approach like 1/ln t. From the code itself they stay at it, whatever the depth.
+    How far they are when time goes to infinity is not claimed: margins move like 1/ln t. From the
+    code itself they stay at it, whatever the depth.
     """
     p = case.parameters
     best = largest_margin(p["K"], p["d"])
