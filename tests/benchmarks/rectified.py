@@ -1,13 +1,7 @@
-"""A hundred ReLU problems in one sweep against a loop over scipy on the same smoothed objective.
-
-`python -m tests.benchmarks.rectified --searches N`: how often N calls of `ufm.search` end at or
-below the best values that were known before it; exit 1 where fewer than nine in ten do.
-"""
+"""A hundred ReLU problems in one sweep against a loop over scipy on the same smoothed objective."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 
 import jax
@@ -25,20 +19,6 @@ SHARE = 0.3
 NUMBER, RIVALS = 100, 20
 REQUIRED = 20.0
 SHARES = np.linspace(0.2, 0.4, NUMBER)
-# K, L, width, the value over that of collapse that was known (a triple after descent and sums of
-# it, and starts of a prototype), and in how many of its starts the prototype reached it
-KNOWN = (
-    (3, 4, 5, 0.977422, "0 of 16"),
-    (3, 5, 5, 0.918409, "1 of 16"),
-    (4, 4, 6, 0.983066, "1 of 16"),
-    (4, 5, 6, 0.938807, "5 of 16"),
-    (4, 6, 6, 0.906444, "0 of 16"),
-    (5, 4, 7, 0.986453, "4 of 16"),
-    (6, 4, 8, 0.936014, "1 of 24"),
-)
-STARTS = 32
-# the last digit of what was known
-_DIGIT = 1e-6
 
 
 def problem(classes: int, depth: int, share: float, *, width: int) -> ufm.Problem:
@@ -164,54 +144,3 @@ def _rows(*, repeats: int, number: int = NUMBER, rivals: int = RIVALS) -> list[R
             },
         )
     ]
-
-
-def search_table(calls: int) -> tuple[str, bool]:
-    """How many searches end at what was known or below, in Markdown, and whether there are
-    enough."""
-    lines = [
-        "| K | L | width | known | searches there or below | least | prototype's starts "
-        "| seconds, median and most |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    enough = True
-    for classes, depth, width, known, before in KNOWN:
-        collapsed = ufm.laws.rectified_scale(
-            classes,
-            strength=float(problem(classes, depth, SHARE, width=width).lambda_H),
-            depth=depth,
-        ).value
-        ratios, seconds = [], []
-        for seed in range(calls):
-            began = time.perf_counter()
-            found = ufm.search(
-                problem(classes, depth, SHARE, width=width),
-                key=jax.random.key(seed),
-                starts=STARTS,
-                progress=False,
-            )
-            seconds.append(time.perf_counter() - began)
-            ratios.append(found.value / collapsed)
-        hits = int(np.sum(np.array(ratios) <= known + _DIGIT))
-        enough &= hits >= 0.9 * calls
-        lines.append(
-            f"| {classes} | {depth} | {width} | {known} | {hits} of {calls} | {min(ratios):.6f} "
-            f"| {before} | {np.median(seconds):.0f}, {max(seconds):.0f} |"
-        )
-        print(lines[-1], flush=True)
-    return "\n".join(lines), enough
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print how often searches succeed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.rectified")
-    parser.add_argument("--searches", type=int, default=10, help="calls each (default 10)")
-    options = parser.parse_args(arguments)
-    jax.config.update("jax_enable_x64", True)
-    lines, enough = search_table(options.searches)
-    print(lines)
-    return int(not enough)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
