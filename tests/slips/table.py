@@ -630,7 +630,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "key": key(),
         "noise": weight(1e-3),
     },
-    "solvers.Newton": trust_region,
+    "solvers.Newton": {**trust_region, "single_from": budget},
     "solvers.ProjectedNewton": {
         **trust_region,
         "faces": budget,

@@ -129,6 +129,12 @@ def _join(x: _Point):
     return jnp.concatenate([leaf.reshape(-1, *B) for leaf in jax.tree.leaves(x)])
 
 
+def bias_free_logits(lanes: OneLayer, flat) -> Float[Array, "K C *B"]:
+    """The logits of every lane at flat vectors (n, L), without the bias."""
+    x = _split(lanes, flat)
+    return _product(x.classifier, x.features, "nn") * lanes.logit_scale[None]
+
+
 def _logits(lanes: OneLayer, x: _Point):
     logits = _product(x.classifier, x.features, "nn") * lanes.logit_scale[None]
     if x.bias is None or lanes.bias_scale is None:

@@ -18,7 +18,7 @@ from ufm.domains import AbstractDomain
 from ufm.model import Problem
 from ufm.solvers.coordinates import Flat, bounds, flat_objective, merit_size, retract
 from ufm.solvers.newton.rules import AbstractTrustRegion, Trust
-from ufm.solvers.newton.single import steihaug
+from ufm.solvers.newton.steihaug import steihaug
 from ufm.solvers.solver import State
 
 

@@ -9,14 +9,19 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from ufm._validate import require_whole
 from ufm.model import Problem
 from ufm.solvers.coordinates import Flat, relative_size
 from ufm.solvers.merit import AbstractMerit, merit_of
-from ufm.solvers.newton.rules import AbstractTrustRegion, Trust, follow, stride
+from ufm.solvers.newton.bias import curvature_units, with_better_bias
+from ufm.solvers.newton.rounded import SINGLE, Rounding, rounded_or_exact
+from ufm.solvers.newton.rules import AbstractTrustRegion, Trust
+from ufm.solvers.newton.steihaug import Subproblem, steihaug
 from ufm.solvers.solver import State
 
 
@@ -49,6 +54,11 @@ class Newton(AbstractTrustRegion):
         Least and largest share of the gradient that a conjugate-gradient solve may leave; between
         them it is the root of the relative gradient norm. A floor of 1e-2: tighter solves cost more
         products than the outer steps they save.
+    single_from
+        From so many unknowns on, the conjugate gradients of a plain one-layer problem in double
+        precision are done in single; values and gradients never are. A solve that came to nothing,
+        and one after a step that was not worth it, is done in double. And each step of a free bias
+        is followed by some of its own, the product held.
 
     Raises
     ------
@@ -64,6 +74,11 @@ class Newton(AbstractTrustRegion):
     ----------
     Steihaug 1983; Nocedal & Wright, Numerical Optimization, algorithms 4.1 and 7.2.
     """
+
+    single_from: int = eqx.field(static=True, default=100_000, kw_only=True)
+
+    def __check_init__(self):
+        require_whole("single_from", self.single_from)
 
     def init(self, problem: Problem, flat: Flat) -> State:
         """The state after the start was evaluated.
@@ -95,12 +110,15 @@ class Newton(AbstractTrustRegion):
         """
         zero = jnp.asarray(0)
         one = jnp.ones((), flat.dtype)
+        merit = merit_of(problem)
+        large = flat.dtype != SINGLE and flat.size >= self.single_from
+        rounding = Rounding.fresh() if large and merit.rounded(SINGLE) is not None else None
         return State(
             flat=flat,
             value=one,
             gradient=jnp.zeros_like(flat),
             grad_norm=one,
-            memory=_Memory(Trust(one, one, zero), 0 * one, merit_of(problem).unknown()),
+            memory=_Memory(Trust(one, one, zero), 0 * one, merit.unknown(), rounding),
             num_steps=zero,
             num_evaluations=zero,
             stalled=jnp.asarray(False),
@@ -109,19 +127,39 @@ class Newton(AbstractTrustRegion):
     def stepper(self, problem: Problem) -> Callable[[State], State]:
         return functools.partial(self._step, merit_of(problem))
 
+    def _subproblem(self, merit: AbstractMerit, state: State) -> Subproblem:
+        """The solve of a step, in single precision where the state holds a word about that."""
+        trust, gradient_sq, known, rounding = state.memory
+        short = None if rounding is None else merit.rounded(SINGLE)
+        if short is None or rounding is None:
+            return steihaug(
+                self,
+                merit.hessian(state.flat, known),
+                state.gradient,
+                radius=trust.radius,
+                relative=state.grad_norm,
+                gradient_sq=gradient_sq,
+            )
+        units = curvature_units(merit.one_layer, state.flat, known)
+
+        place = state.flat, known, units, state.grad_norm
+        sub = rounded_or_exact(
+            functools.partial(_scaled_solve, self, short, place),
+            functools.partial(_scaled_solve, self, merit, place),
+            units * state.gradient,
+            trust.radius,
+            rounding.next,
+        )
+        return sub._replace(step=units * sub.step, curved_step=sub.curved_step / units)
+
     def _step(self, merit: AbstractMerit, state: State) -> State:
-        old, (trust, gradient_sq, known) = state.gradient, state.memory
+        old, (trust, gradient_sq, known, rounding) = state.gradient, state.memory
         fresh, relative = state.num_evaluations == 0, state.grad_norm
         # of a fresh state the gradient is 0, and no product is needed to solve for that
-        sub = steihaug(
-            self,
-            merit.hessian(state.flat, known),
-            old,
-            radius=trust.radius,
-            relative=relative,
-            gradient_sq=gradient_sq,
-        )
+        sub = self._subproblem(merit, state)
         trial = merit.retract(state.flat + sub.step)
+        if rounding is not None:
+            trial = with_better_bias(self, merit.one_layer, trial, relative)
         there = merit.evaluate(trial)
         # every inner product in one
         vectors = jnp.stack([old, there.gradient, sub.step, sub.curved_step])
@@ -132,7 +170,7 @@ class Newton(AbstractTrustRegion):
             size=merit.size(state.value),
             predicted=-(products[0, 2] + 0.5 * products[2, 3]),
             by_gradients=-0.5 * (products[0, 2] + products[1, 2]),
-            length=jnp.sqrt(products[2, 2]),
+            length=jnp.sqrt(products[2, 2]) if sub.length is None else sub.length,
             far=sub.on_boundary,
             grad_norm=relative,
         )
@@ -141,6 +179,11 @@ class Newton(AbstractTrustRegion):
             _where(fresh, self.first_trust(there.size_sq, there.value), verdict.trust),
             jnp.where(accepted, products[1, 1], gradient_sq),
             _where(accepted, there.known, known),
+            None
+            if rounding is None
+            else rounding.after(
+                sub, ~fresh & (verdict.trust.radius < trust.radius), products[1, 1], gradient_sq
+            ),
         )
         here = there.value, relative_size(products[1, 1], there.size_sq, there.value)
         value, grad_norm = _where(accepted, here, (state.value, relative))
@@ -157,72 +200,27 @@ class Newton(AbstractTrustRegion):
         )
 
 
+def _scaled_solve(solver: Newton, merit: AbstractMerit, place, gradient, radius) -> Subproblem:
+    """Conjugate gradients in the dtype of a gradient that is in scaled units, as is the step."""
+    cast = jax.tree.map(lambda leaf: leaf.astype(gradient.dtype), place)
+    flat, known, units, relative = cast
+    hessian = merit.hessian(flat, known)
+    return steihaug(
+        solver,
+        lambda direction: units * hessian(units * direction),
+        gradient,
+        radius=radius,
+        relative=relative,
+    )
+
+
 class _Memory(NamedTuple):
     trust: Trust
     gradient_sq: Float[Array, ""]
     known: Any
+    # None where no solve is in single precision
+    rounding: Rounding | None
 
 
 def _where(flag, new, old):
     return jax.tree.map(lambda a, b: jnp.where(flag, a, b), new, old)
-
-
-class Subproblem(NamedTuple):
-    """The step, H times it, whether it ends on the boundary, and the products that it cost."""
-
-    step: Flat
-    curved_step: Flat
-    on_boundary: Bool[Array, ""]
-    products: Int[Array, ""]
-
-
-def steihaug(
-    solver: AbstractTrustRegion,
-    hessian: Callable[[Flat], Flat],
-    gradient: Flat,
-    *,
-    radius: Array,
-    relative: Array,
-    gradient_sq: Array | None = None,
-) -> Subproblem:
-    """Minimise gᵀp + pᵀHp/2 over ‖p‖ <= radius by conjugate gradients.
-
-    Parameters
-    ----------
-    solver
-        The rules.
-    hessian
-        From a direction (n,) to H times it.
-    gradient
-        g (n,).
-    radius
-        Of the trust region.
-    relative
-        The relative gradient norm, for the forcing term.
-    gradient_sq
-        gᵀg, where it is known.
-
-    Returns
-    -------
-    Subproblem
-        The step p, H p, whether p is on the boundary, and the products that it took.
-    """
-    if gradient_sq is None:
-        gradient_sq = jnp.dot(gradient, gradient)
-
-    def body(carry):
-        cg, step, residual, direction = carry
-        curved = hessian(direction)
-        length, leaves = stride(cg, jnp.dot(direction, curved), radius)
-        residual = residual + length * curved
-        turn, cg = follow(cg, length, leaves, jnp.dot(residual, residual))
-        return cg, step + length * direction, residual, turn * direction - residual
-
-    def unfinished(carry):
-        return solver.unfinished(carry[0])
-
-    cg = solver.begin(gradient_sq, relative)
-    start = (cg, jnp.zeros_like(gradient), gradient, -gradient)
-    cg, step, residual, _ = jax.lax.while_loop(unfinished, body, start)
-    # the residual is g + H p
-    return Subproblem(step, residual - gradient, cg.on_boundary, cg.products)
