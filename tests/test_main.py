@@ -392,21 +392,39 @@ class Steep(ufm.losses.AbstractLoss):
 
 
 @pytest.mark.parametrize(
-    "place",
+    ("place", "message"),
     [
-        "tests.test_main:Nothing",
-        "tests.test_main:SPEC",
-        "tests.nowhere:Steep",
-        "test main:Steep",
-        "Steep",
+        ("tests.test_main:Nothing", "AbstractLoss; tests.test_main has nothing of this name"),
+        ("tests.test_main:SPEC", "AbstractLoss; tests.test_main has '"),
+        ("tests.nowhere:Steep", "cannot be imported: No module named 'tests.nowhere'"),
+        (
+            "test main:Steep",
+            "must be one of 'cross-entropy', .*\"package.module:Class\" of a loss;",
+        ),
+        ("Steep", "must be one of 'cross-entropy', .*\"package.module:Class\" of a loss; got"),
     ],
 )
-def test_a_place_without_a_loss_is_refused(place):
-    with pytest.raises(
-        ValueError,
-        match=r"`loss` must be one of 'cross-entropy', .*\"package.module:Class\" of a loss; got",
-    ):
+def test_a_place_without_a_loss_is_refused(place, message):
+    with pytest.raises(ValueError, match=f"`loss`.* {message}"):
         checked({"loss": place}, "")
+
+
+def test_a_loss_beside_which_the_command_is_run_is_found(tmp_path):
+    """By the installed command too, which does not look there by itself."""
+    source = inspect.getsource(Steep)
+    text = f"import jax.numpy as jnp\nimport ufm\n\n\n{source}"
+    (tmp_path / "steep_here.py").write_text(text, encoding="utf-8")
+    code = (
+        "import sys; sys.path = [p for p in sys.path if p]; "
+        "from ufm.command_line.settings import checked; "
+        "print(checked({'loss': 'steep_here:Steep', 'slope': 2.0}, '')['slope'])"
+    )
+    root = pathlib.Path(__file__).parents[1]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.stdout == "2.0\n", done.stderr
 
 
 def test_every_loss_of_the_library_can_be_asked_for():

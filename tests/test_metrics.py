@@ -425,6 +425,20 @@ def test_agreement_by_hand():
 # --- what the metrics must not depend on ---
 
 
+def test_a_classifier_says_how_many_classes_there_are():
+    rng = np.random.default_rng(0)
+    features, index, W = (
+        rng.standard_normal((5, 12)),
+        np.arange(12) % 3,
+        rng.standard_normal((3, 5)),
+    )
+    assert_same_metrics(
+        measure_features(features, index, W), measure_features(features, index, W, num_classes=3)
+    )
+    with pytest.raises(ValueError, match=r"`labels` must .*one column a sample: pass `features.T`"):
+        measure_features(features.T, index, W)
+
+
 def test_collapsed_columns_equal_repeated_samples():
     """Masses stand for samples, also with several columns a class."""
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from docs.site.__main__ import KEPT, start
 from docs.site.api import as_markdown, namespaces, pages, public_names
 from docs.site.theorems import page as page_of_theorems
 from theory_checks.engine.catalogue import load
+from ufm.command_line import spec
 
 # (another program in place of the one that was optimised differs in rounding, which is not shown)
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 _BLOCK = re.compile(r"^```(python)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)")
 SHOWN = ("certificates", "your_network", "writing_a_loss", "writing_a_domain")
@@ -65,6 +68,15 @@ def test_a_cell_says_what_the_library_does(key):
     assert answer == support.Answer(
         False, False, False, "no such problem: `lambda_H` must be finite and >= 0"
     )
+
+
+def test_the_page_of_sweeps_shows_the_file_and_the_format():
+    """The specification beside it, and what the command's help prints."""
+    text = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert first == (ROOT / "docs" / "phase.toml").read_text(encoding="utf-8")
+    form = re.findall(r"^(?: {4}.*)?\n", spec.__doc__ or "", re.MULTILINE)
+    assert second.strip() == textwrap.dedent("".join(form)).strip()
 
 
 def test_every_public_name_is_on_its_page():

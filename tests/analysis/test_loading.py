@@ -45,6 +45,11 @@ def test_other_keys_and_dtype(tmp_path):
     assert loaded.features.dtype == loaded.labels.targets.dtype == np.float32
 
 
+def test_it_is_printed_in_a_line(tmp_path):
+    loaded = load_features(write(tmp_path, features=ROWS, labels=CLASSES))
+    assert str(loaded) == "LoadedFeatures: 10 samples of 3 classes (2, 4, 4), d = 4, float64"
+
+
 def test_an_anchor_and_a_start_for_flow_and_minimise(tmp_path):
     features, labels, _ = load_features(write(tmp_path, features=ROWS, labels=CLASSES))
     problem = ufm.Problem(

@@ -36,6 +36,7 @@ def cells(ax) -> list[np.ndarray]:
 def test_the_seed_of_the_lowest_value_is_drawn_and_whole_numbers_are_phases(ax):
     assert plotting.phase(ax, sweep_of(), x="ratio", y="lambda_H", field="rank") is ax
     assert legend(ax) == ["0", "1", "2", "5"]
+    assert ax.get_legend().get_title().get_text() == "rank of the logits"
     best = np.asarray([[5, 1, 2], [0, 1, 2]])
     for phase, layer in zip((0, 1, 2, 5), cells(ax), strict=True):
         np.testing.assert_array_equal(np.isfinite(layer), best == phase)
@@ -52,6 +53,7 @@ def test_regions_are_intervals_with_both_ends(ax):
         ax, sweep_of(), x="ratio", y="lambda_H", field="rank", regions=regions, lines=bounds
     )
     assert legend(ax) == ["few", "many", "threshold"]
+    assert ax.get_legend().get_title().get_text() == ""
     few, many = cells(ax)
     np.testing.assert_array_equal(np.isfinite(few), [[0, 1, 0], [1, 1, 0]])
     np.testing.assert_array_equal(np.isfinite(many), [[1, 0, 0], [0, 0, 0]])

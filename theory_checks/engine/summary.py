@@ -197,7 +197,10 @@ def evidence(row: Row) -> list[str]:
     largest = (
         "" if closest is None else f"; the largest error is {closest.error:.1e}, {closest.name}"
     )
-    return [f"no claim of the theorem is clearly missed here, as one must be{largest}"]
+    return [
+        f"no claim of the theorem is clearly missed here, as one must be unless the hypotheses ask "
+        f"too much{largest}"
+    ]
 
 
 def _missed(claim: Claim) -> str:

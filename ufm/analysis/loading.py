@@ -23,6 +23,13 @@ class LoadedFeatures(NamedTuple):
     labels: AbstractLabels
     order: Int[np.ndarray, " N"]
 
+    def __repr__(self) -> str:
+        d, N = self.features.shape
+        counts = np.bincount(np.asarray(self.labels.class_index), minlength=self.labels.num_classes)
+        shown = ", ".join(map(str, counts[:8])) + (", …" if len(counts) > 8 else "")
+        classes = f"{len(counts)} classes ({shown})"
+        return f"LoadedFeatures: {N} samples of {classes}, d = {d}, {self.features.dtype}"
+
 
 def load_features(
     path: str | os.PathLike,

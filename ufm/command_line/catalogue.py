@@ -4,7 +4,8 @@
 
 A class of `ufm/losses/` or `ufm/domains/` with a `name` is one that commands and specifications can
 ask for, and its constructor says by what else. A class from elsewhere goes by
-"package.module:Class"; it is imported when it is asked for.
+"package.module:Class"; it is imported when it is asked for, and a `ValueError` says why it cannot
+be.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +101,18 @@ def _named(name: str, known: dict[str, Entry], base: str) -> Entry | None:
     return _outside(name, module, kind, base)
 
 
+def _imported(name: str, module: str):
+    """The module of "package.module:Class", also from the folder in which the command is run."""
+    # the command `ufm`, unlike `python -m ufm`, does not look there
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f'"{name}" cannot be imported: {error}') from error
+
+
 def _outside(name: str, module: str, kind: str, base: str) -> Entry | None:
     import inspect
 
@@ -105,12 +120,10 @@ def _outside(name: str, module: str, kind: str, base: str) -> Entry | None:
     from ufm.losses import AbstractLoss
 
     wanted = {"AbstractLoss": AbstractLoss, "AbstractDomain": AbstractDomain}[base]
-    try:
-        found = getattr(importlib.import_module(module), kind, None)
-    except ImportError:
-        return None
+    found = getattr(_imported(name, module), kind, None)
     if not (isinstance(found, type) and issubclass(found, wanted)):
-        return None
+        has = "nothing of this name" if found is None else repr(found)
+        raise ValueError(f'"{name}" must be a class derived from {base}; {module} has {has}')
     parameters = inspect.signature(found.__init__).parameters
     names = found.parameters()
     required = tuple(n for n in names if parameters[n].default is inspect.Parameter.empty)

@@ -111,9 +111,9 @@ def measure(options: argparse.Namespace) -> int:
 
     write_whole(out, json.dumps(document, indent=1, allow_nan=False) + "\n")
     shutil.rmtree(state)
-    width = max(map(len, document["metrics"]))
-    for name, value in document["metrics"].items():
-        print(f"{name:<{width}}  {f'{value:.6g}' if isinstance(value, float) else value}")
+    from ufm.metrics.table import stream_table
+
+    print(stream_table(document["metrics"]))
     print(f"written to {out}")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -14,11 +15,15 @@ from ufm.command_line.printing import environment, plain
 
 def add_sweep(commands) -> argparse.ArgumentParser:
     """The command, its arguments and their help."""
+    from ufm.command_line import spec
+
+    form = re.findall(r"^(?: {4}.*)?\n", spec.__doc__ or "", re.MULTILINE)
     command = commands.add_parser(
         "sweep",
         help="run a sweep into a store",
-        description="Solve the problems of SPEC.toml into a store, which ufm.open_sweep reads. "
-        "ufm/command_line/spec.py has the format.",
+        description="Solve the problems of SPEC.toml into a store, which ufm.open_sweep reads.",
+        epilog="the format of SPEC.toml:\n\n" + "".join(form).strip("\n"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
         "spec", metavar="SPEC.toml", type=path_argument, help="what is shared, and what is swept"

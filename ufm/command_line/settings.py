@@ -229,8 +229,17 @@ def _loss(value, key):
     words = (
         f'one of {", ".join(map(repr, catalogue.losses()))}, or "package.module:Class" of a loss'
     )
-    require(isinstance(value, str) and catalogue.loss_entry(value) is not None, key, words, value)
+    require(isinstance(value, str), key, words, value)
+    require(_entry(catalogue.loss_entry, value, key) is not None, key, words, value)
     return value
+
+
+def _entry(find: Callable, name: str, key: str):
+    """What the catalogue has of that name; a class that it cannot take is named with the key."""
+    try:
+        return find(name)
+    except ValueError as error:
+        raise ValueError(f"`{key}`: {error}") from error
 
 
 def activation_of(value, key: str = "activation"):
@@ -250,7 +259,7 @@ def domain_of(value, key: str = "features"):
     )
     require(isinstance(value, str), key, wanted, value)
     name, *given = value.split(",")
-    entry = catalogue.domain_entry(name)
+    entry = _entry(catalogue.domain_entry, name, key)
     if entry is None:
         raise ValueError(f"`{key}` must be {wanted}; got {value!r}")
     numbers = {}
@@ -311,7 +320,7 @@ def checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def checks_for(loss) -> dict[str, Callable[[Any, str], Any]]:
     """`SETTINGS`, and the parameters of a loss from outside the library."""
-    entry = catalogue.loss_entry(loss) if isinstance(loss, str) else None
+    entry = _entry(catalogue.loss_entry, loss, "loss") if isinstance(loss, str) else None
     return SETTINGS if entry is None else dict.fromkeys(entry.parameters, _parameter) | SETTINGS
 
 
@@ -390,7 +399,7 @@ def loss_of(name: str, parameters: Mapping[str, Any]):
 
     `ValueError` for a parameter that it needs and lacks, or that it does not have.
     """
-    entry = catalogue.loss_entry(name)
+    entry = _entry(catalogue.loss_entry, name, "loss")
     assert entry is not None
     owners = catalogue.loss_parameters()
     for key in dict.fromkeys((*entry.required, *parameters)):

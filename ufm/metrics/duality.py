@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ufm._numerics import unit
 from ufm._validate import as_floats, at_one_width, require, require_flag, require_nonnegative
 from ufm.frames import gram_distance
+from ufm.labels import AbstractLabels
 from ufm.metrics.moments import Moments, moments
 
 
@@ -176,7 +177,8 @@ def last_layer(
     Parameters
     ----------
     features, labels, num_classes
-        As for `class_means`.
+        As for `class_means`; of whole numbers there are as many classes as the classifier has rows
+        unless `num_classes` says otherwise.
     classifier, bias
         (K, d), and (K,) or None.
     floor
@@ -197,6 +199,8 @@ def last_layer(
         as_floats("classifier", classifier, ndim=2),
         None if bias is None else as_floats("bias", bias, ndim=1),
     )
+    if num_classes is None and not isinstance(labels, AbstractLabels):
+        num_classes = len(W)
     m = moments(features, labels, num_classes=num_classes, floor=floor)
     shape = (m.num_classes, features.shape[0])
     require(

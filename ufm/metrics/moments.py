@@ -197,9 +197,11 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
             "`labels` must be ufm.Labels or integers",
             index.dtype,
         )
-        require(
-            len(index) == C, f"`labels` must have length {C}, the columns of `features`", len(index)
-        )
+        # a table of samples has them as its rows
+        turned = len(index) == len(features) != C
+        words = f"`labels` must have length {C}, the columns of `features`"
+        hint = " (one column a sample: pass `features.T`)" if turned else ""
+        require(len(index) == C, words + hint, len(index))
         require(
             K <= C,
             f"`num_classes` must be at most {C}, the columns of `features`: each class needs a "

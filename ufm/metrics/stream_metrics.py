@@ -11,6 +11,7 @@ import numpy as np
 
 from ufm.metrics.batches import blocks
 from ufm.metrics.pairs import Running, pairs_of, running
+from ufm.metrics.table import stream_table
 
 # A length below this many rounding errors of the features is zero.
 _NOISE = 16.0
@@ -88,12 +89,7 @@ class StreamMetrics:
         return {**named, "etf_excess": self.etf_excess}
 
     def __str__(self) -> str:
-        numbers = self.numbers()
-        width = max(len(name) for name in numbers)
-        cells = (f"{n}" if isinstance(n, int) else f"{n:.3e}" for n in numbers.values())
-        return "\n".join(
-            f"{name:<{width}}  {cell}" for name, cell in zip(numbers, cells, strict=True)
-        )
+        return stream_table(self.numbers())
 
 
 def measured(counts, means, squares, *, classifier, by_samples, left_out) -> StreamMetrics:

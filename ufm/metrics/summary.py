@@ -165,7 +165,8 @@ def measure_features(
     Parameters
     ----------
     features, labels, num_classes
-        As for `class_means`.
+        As for `class_means`; of whole numbers there are as many classes as the classifier has rows
+        unless `num_classes` says otherwise.
     classifier, bias
         (K, d), and (K,) or None.
     rcond

@@ -93,6 +93,7 @@ def phase(
     xs, ys = (np.asarray(dataset[dim].values, dtype=float) for dim in (x, y))
     where = (_edges(xs), _edges(ys))
     name = field if isinstance(field, str) else str(field.name or "")
+    whole = regions is None
     if regions is None:
         regions = _whole(values[solved])
     if regions is None:
@@ -102,8 +103,10 @@ def phase(
         figure = ax.get_figure()
         assert figure is not None
         figure.colorbar(mesh, ax=ax, label=_SYMBOLS.get(name, name))
-        handles = []
+        handles, title = [], None
     else:
+        # (regions of one's own have names that speak)
+        title = _SYMBOLS.get(name, name) if whole else None
         handles = _draw_regions(ax, where, values, solved, regions)
     if not solved.all():
         grey = np.where(solved, np.nan, 1.0)
@@ -117,6 +120,8 @@ def phase(
         # (below the axes: no cell is free of data)
         ax.legend(
             handles=handles,
+            title=title,
+            title_fontsize="small",
             loc="upper center",
             bbox_to_anchor=(0.5, -0.2),
             ncols=2,
