@@ -132,3 +132,22 @@ def test_smoothing_is_a_solver(key):
         ufm.minimise(problem.replace(map=ufm.maps.Product()), key=key, solver=solver)
     with pytest.raises(ValueError, match=r"`accuracy` must lie in \(0, 1\)"):
         dataclasses.replace(solver, accuracy=2.0)
+
+
+def test_a_leaky_relu_is_finished_on_its_kinks(key):
+    """Three classes behind three matrices: better than collapse, which is open to it as well."""
+    problem, Lam, collapsed = rectified(3, 3, 4)
+    leaky = problem.replace(map=ufm.maps.Activated("leaky_relu", 0.1))
+    found = ufm.solvers.minimise_rectified(leaky, key=key, starts=3, progress=False)
+    assert found.result is ufm.Result.CONVERGED
+    assert found.kinks.residual < 1e-10
+    weights, features = ufm.laws.rectified_point(
+        ufm.laws.rectified_structures(3, 3)[0], lambda_W=Lam, lambda_H=Lam, width=4
+    )
+    point = ufm.Params(tuple(map(jnp.asarray, weights)), jnp.asarray(features))
+    # (activations of collapse are nonnegative: what leaks is none)
+    assert float(ufm.model.objective(leaky, point)) == pytest.approx(collapsed, rel=1e-12)
+    assert float(found.value) <= collapsed * (1 + 1e-12)
+    steep = problem.replace(map=ufm.maps.Activated("leaky_relu", 1.5))
+    with pytest.raises(ValueError, match="must have a slope below 1 below zero"):
+        ufm.solvers.minimise_rectified(steep, key=key)

@@ -13,7 +13,7 @@ from ufm.solvers.kink_pulls import strongest
 from ufm.solvers.kinks import kinks_of, onto_kinks
 
 
-def soft_problem(seed, loss, *, bias=None):
+def soft_problem(seed, loss, *, bias=None, map=None):
     targets = np.random.default_rng(seed).dirichlet(np.ones(3), size=4).T
     return ufm.Problem(
         ufm.soft(targets),
@@ -22,7 +22,7 @@ def soft_problem(seed, loss, *, bias=None):
         lambda_W=0.01,
         lambda_H=0.01,
         bias=bias,
-        activation="relu",
+        map=map or ufm.maps.Activated("relu"),
     )
 
 
@@ -49,11 +49,21 @@ def values_beside(problem, params, *, step, number=400, seed=0):
     return np.asarray(jax.jit(jax.vmap(value))(point[None] + steps)) - float(value(point))
 
 
-@pytest.mark.parametrize("loss", [ufm.MeanSquaredError(), ufm.CrossEntropy()], ids=str)
-def test_a_minimum_is_one(loss):
+LEAKY = ufm.maps.Activated("leaky_relu", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "map", "first"),
+    [
+        pytest.param(ufm.MeanSquaredError(), None, 6, id="squared-error"),
+        pytest.param(ufm.CrossEntropy(), None, 6, id="cross-entropy"),
+        pytest.param(ufm.MeanSquaredError(), LEAKY, 10, id="squared-error-leaky"),
+    ],
+)
+def test_a_minimum_is_one(loss, map, first):
     # (which local minimum a start ends in is rounding's: the first on kinks is looked at)
-    for seed in (6, 3, *range(8, 20)):
-        problem = soft_problem(seed, loss, bias="free")
+    for seed in (first, 3, *range(8, 20)):
+        problem = soft_problem(seed, loss, bias="free", map=map)
         found = ufm.solvers.minimise_rectified(
             problem, key=jax.random.key(seed), starts=4, progress=False
         )
@@ -116,16 +126,21 @@ def test_a_dead_unit_that_is_pulled_to_life():
     assert float(below.value) <= float(ufm.model.objective(problem, lone))
 
 
+@pytest.mark.parametrize("leak", [0.0, 0.3])
 @pytest.mark.parametrize("rank", [1, 2, 4])
-def test_the_strongest_pull(rank):
+def test_the_strongest_pull(rank, leak):
     rng = np.random.default_rng(rank)
     entering = rng.standard_normal((4, rank)) @ rng.standard_normal((rank, 5))
     slopes = rng.standard_normal((3, 5))
-    bound, w = strongest(slopes, entering)
-    reached = np.linalg.norm(slopes @ np.maximum(entering.T @ w, 0))
+    bound, w = strongest(slopes, entering, leak)
+
+    def act(x):
+        return np.maximum(x, leak * x)
+
+    reached = np.linalg.norm(slopes @ act(entering.T @ w))
     tried = rng.standard_normal((20_000, 4))
     tried /= np.linalg.norm(tried, axis=1, keepdims=True)
-    best = np.linalg.norm(np.maximum(tried @ entering, 0) @ slopes.T, axis=1).max()
+    best = np.linalg.norm(act(tried @ entering) @ slopes.T, axis=1).max()
     assert np.linalg.norm(w) == pytest.approx(1)
     assert best <= bound * (1 + 1e-12)
     if rank <= 2:

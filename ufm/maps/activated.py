@@ -23,6 +23,12 @@ def _rounded(x: Array, width: Array) -> Array:
     return (x + root) / 2
 
 
+def _rounded_leaky(x: Array, numbers: Array) -> Array:
+    """The same between the asymptotes of leaky relu, of a slope and a width."""
+    slope, width = numbers
+    return slope * x + (1 - slope) * _rounded(x, width)
+
+
 # of a number and the one parameter that some have
 _ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "relu": lambda x, _: jax.nn.relu(x),
@@ -35,6 +41,9 @@ _ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
 # the parameter and what it is unless given
 _PARAMETER = {"leaky_relu": 0.01, "smooth_relu": 0.1}
 ACTIVATIONS = tuple(_ACTIVATIONS)
+# what `rounded` makes of leaky relu, and nobody asks for
+_ROUNDED_LEAKY = "smooth_leaky_relu"
+_ACTIVATIONS[_ROUNDED_LEAKY] = _rounded_leaky
 
 
 class Activated(AbstractMap):
@@ -98,15 +107,19 @@ class Activated(AbstractMap):
         return Activated(self.activation, jnp.asarray(self.parameter, dtype))
 
     @property
-    def kinked(self) -> bool:
-        """Whether it is relu, the one of these with solvers for its kinks."""
-        return self.activation == "relu"
+    def leak(self) -> float | Array | None:
+        """0 of relu, the slope of leaky relu, None of the smooth ones."""
+        return {"relu": 0.0, "leaky_relu": self.parameter}.get(self.activation)
 
     def rounded(self, width) -> Activated:
-        """relu smoothed to a width, which may be traced; relu itself at width 0. Unchecked."""
-        other = object.__new__(Activated)
-        object.__setattr__(other, "activation", "smooth_relu")
-        object.__setattr__(other, "parameter", width)
+        """relu, leaky or not, smoothed to a width, which may be traced; itself at width 0.
+        Unchecked."""
+        other, name, parameter = object.__new__(Activated), "smooth_relu", width
+        if self.activation == "leaky_relu":
+            assert self.parameter is not None
+            name, parameter = _ROUNDED_LEAKY, jnp.stack([self.parameter, width])
+        object.__setattr__(other, "activation", name)
+        object.__setattr__(other, "parameter", parameter)
         return other
 
     def act(self, preactivations: Float[Array, "d C"]) -> Float[Array, "d C"]:

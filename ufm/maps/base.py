@@ -27,9 +27,15 @@ class AbstractMap(AbstractNamed):
     identity: ClassVar[bool] = False
 
     @property
+    def leak(self) -> float | Array | None:
+        """The slope below zero where the slope above it is 1, with a kink between them on which
+        minima lie; None without such a kink."""
+        return None
+
+    @property
     def kinked(self) -> bool:
         """Whether logits have kinks where an entry passes zero, so that minima lie on them."""
-        return False
+        return self.leak is not None
 
     def fitted(self, num_columns: int, dtype) -> AbstractMap:
         """The map for a problem of so many columns.

@@ -244,7 +244,7 @@ class Problem(eqx.Module):
 
     @property
     def kinked(self) -> bool:
-        """Whether a ReLU stands between factors, so that minima lie on kinks."""
+        """Whether a ReLU, leaky or not, stands between factors, so that minima lie on kinks."""
         return self.map.kinked and self.depth > 1
 
     @property

@@ -94,7 +94,7 @@ class Facts:
             lambda_b=None if problem.lambda_b is None else float(np.asarray(problem.lambda_b)),
             bias=problem.bias,
             map=problem.map.name,
-            kinked=problem.kinked,
+            kinked=problem.kinked and (leak := problem.map.leak) is not None and float(leak) == 0,
             features=problem.features.name,
             classifier_domain=problem.classifier.name,
             feature_length=problem.features.common_length(labels.masses),

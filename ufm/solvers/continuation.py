@@ -23,6 +23,7 @@ from ufm._validate import (
 from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution
 from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.kink_patterns import leak_of
 from ufm.solvers.kinks import Kinks, onto_kinks
 from ufm.solvers.smoothing import Smoothing, smoothed
 from ufm.solvers.solver import State
@@ -48,7 +49,8 @@ def minimise_rectified(
 ) -> Solution:
     r"""Minimise an objective with ReLU between layers, by continuation and finish on its kinks.
 
-    ReLU is replaced by $\tfrac12(x+\sqrt{x^2+4\epsilon^2})$ and ε led to 0 (see
+    ReLU, leaky or not, is replaced by a branch of a hyperbola between its asymptotes, of
+    $\tfrac12(x+\sqrt{x^2+4\epsilon^2})$ where it does not leak, and ε led to 0 (see
     `ufm.solvers.Smoothing`); random starts go through a tenth of the decay first. Then Newton's
     method, with the signs of preactivations held and those at 0 as constraints, finds the point on
     the kinks, and its multipliers.
@@ -56,7 +58,7 @@ def minimise_rectified(
     Parameters
     ----------
     problem
-        With `activation="relu"`.
+        With `activation="relu"`, or "leaky_relu" of a slope below 1.
     key
         A `jax.random.key`, for random starts; or
     start
@@ -79,7 +81,8 @@ def minimise_rectified(
     Raises
     ------
     ValueError
-        For another map, a domain, frozen weights, an anchor, λ = 0, and a start that does not fit.
+        For another map or slope, a domain, frozen weights, an anchor, λ = 0, and a start that does
+        not fit.
 
     Notes
     -----
@@ -138,8 +141,10 @@ def _size(flats: np.ndarray) -> int:
 
 def require_rectified(problem: Problem, of_what: str) -> None:
     """`ValueError` unless it is a model with ReLU between layers and decay alone."""
-    words = f'`problem.map` must be that of activation="relu", between two factors, for {of_what}'
+    words = f"`problem.map` must be that of relu or leaky_relu between two factors, for {of_what}"
     require(problem.kinked, words, problem)
+    leak = leak_of(problem)
+    require(leak < 1, f"`problem.map` must have a slope below 1 below zero, for {of_what}", leak)
     require_minimum(problem, "a minimiser")
     for name, domain in problem.domains.items():
         words = f"`problem.{name}` must be unconstrained for {of_what}"

@@ -29,7 +29,8 @@ Layers = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """Which entries pass their ReLU, which lie on its kink, and which flat variables are free."""
+    """The slopes of all entries, which lie on a kink (slope 0), and which flat variables are
+    free."""
 
     passing: Layers
     kinks: Layers
@@ -110,8 +111,15 @@ def pattern_of(problem: Problem, flat: np.ndarray, width: float) -> Pattern:
         on = (np.abs(X) <= width * max(float(np.max(np.abs(X))), 1e-300)) & ~none[:, None]
         dead.append(none)
         kinks.append(on)
-        passing.append(((X > 0) & ~on & ~none[:, None]).astype(np.float64))
+        slopes = np.where(X > 0, 1.0, leak_of(problem))
+        passing.append(np.where(on | none[:, None], 0.0, slopes))
     return Pattern(tuple(passing), tuple(kinks), live, tuple(dead))
+
+
+def leak_of(problem: Problem) -> float:
+    """The slope of the activation below zero; 0 of relu."""
+    assert problem.map.leak is not None
+    return float(problem.map.leak)
 
 
 def indices_of(problem: Problem) -> list[np.ndarray]:

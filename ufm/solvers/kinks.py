@@ -3,9 +3,10 @@ r"""ReLU models on their kinks: Newton's method to a point there, and what kind 
 At a minimum preactivations of hidden units are exactly 0, and the objective has only one-sided
 derivatives. With the signs of the others held, and these zeros as constraints $M_k = 0$ with
 multipliers $\nu_k$, it is a smooth problem: its stationary points are those of the model where
-$0\le\nu_k\le u_k$, with u_k the derivative behind the ReLU, since a step with $m_k =
-\langle\nabla M_k, dx\rangle$ raises the objective by $\sum_k u_k\max(m_k,0) - \nu_k m_k$. A unit
-whose weights are all 0 adds second-order terms of its own, which are asked apart.
+$s u_k\le\nu_k\le u_k$, with u_k the derivative behind the ReLU and s the slope below its kink (0,
+unless it is leaky), since a step with $m_k = \langle\nabla M_k, dx\rangle$ raises the objective by
+$\sum_k u_k\sigma(m_k) - \nu_k m_k$. A unit whose weights are all 0 adds second-order terms of its
+own, which are asked apart.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ufm.solvers.kink_patterns import (
     SYMMETRIC,
     Model,
     Pattern,
+    leak_of,
     least_squares,
     like,
     multiplied,
@@ -50,7 +52,7 @@ class Kinks:
     by second order and strict multipliers) or "not stationary". `residual`: the relative norm of
     the gradient with multipliers and of what is left at the kinks. `number`: kinks of live units,
     but for those with a multiplier at a bound. `dead`: hidden units without weights. `margin`: the
-    least of ν and u − ν, relative to the largest u; above 0 where every one-sided derivative is.
+    least of ν − su and u − ν, over the largest u; above 0 where every one-sided derivative is.
     `curvatures`: of the Lagrangian along the kinks, ascending, in decay-weighted coordinates.
     `symmetric`: how many zeros of them symmetry explains. `dead_margin`: 1 − the pull on a dead
     unit over the decay that holds it, at least; 1 without dead units. It is 0 at best, where a dead
@@ -95,7 +97,7 @@ def onto_kinks(problem: Problem, params: Params) -> tuple[Params, Kinks]:
         fits = False
         for _ in range(_ROUNDS):
             flat, multipliers, model = _newton(problem, flat, pattern)
-            changed = _repaired(model, multipliers, pattern)
+            changed = _repaired(model, multipliers, pattern, leak_of(problem))
             fits = changed is None
             if changed is None:
                 break
@@ -153,11 +155,12 @@ def _newton(problem: Problem, flat, pattern: Pattern):
     return flat, multipliers, Model(problem, flat, pattern, multipliers)
 
 
-def _repaired(model: Model, multipliers, pattern: Pattern) -> Pattern | None:
+def _repaired(model: Model, multipliers, pattern: Pattern, leak: float) -> Pattern | None:
     """Without kinks that are left downhill, with those that were crossed; None where all fits."""
     passing = np.concatenate([keep.ravel() for keep in pattern.passing])
     behind, size = model.behind[model.at], np.max(np.abs(model.behind), initial=1e-300)
-    left, crossed = multipliers < -_ROUNDING * size, multipliers > behind + _ROUNDING * size
+    left = multipliers < leak * behind - _ROUNDING * size
+    crossed = multipliers > behind + _ROUNDING * size
     largest = np.max(np.abs(model.before), initial=1e-300)
     live = np.concatenate(
         [
@@ -165,12 +168,13 @@ def _repaired(model: Model, multipliers, pattern: Pattern) -> Pattern | None:
             for dead, kink in zip(pattern.dead, pattern.kinks, strict=True)
         ]
     )
-    wrong = live & ~model.at & (model.before * np.where(passing > 0, 1, -1) < -_ROUNDING * largest)
+    wrong = live & ~model.at & (model.before * np.where(passing == 1, 1, -1) < -_ROUNDING * largest)
     if not (left.any() or crossed.any() or wrong.any()):
         return None
     kinks, passing = model.at.copy(), passing.copy()
     where = np.flatnonzero(model.at)
     kinks[where[left | crossed]] = False
+    passing[where[left]] = leak
     passing[where[crossed]] = 1.0
     kinks[wrong], passing[wrong] = True, 0.0
     return Pattern(
@@ -182,12 +186,14 @@ def _judged(problem: Problem, flat, pattern: Pattern) -> Kinks:
     """The verdict on a point of a pattern."""
     model, multipliers = multiplied(problem, flat, pattern)
     size = np.max(np.abs(model.behind), initial=1e-300)
-    strict = _without_weak(model, multipliers, pattern, _ROUNDING * size)
+    leak = leak_of(problem)
+    strict = _without_weak(model, multipliers, pattern, leak, _ROUNDING * size)
     if strict is not None:
         pattern = strict
         model, multipliers = multiplied(problem, flat, pattern)
     behind = model.behind[model.at]
-    margin = float(np.min(np.minimum(multipliers, behind - multipliers), initial=size)) / size
+    inside = np.minimum(multipliers - leak * behind, behind - multipliers)
+    margin = float(np.min(inside, initial=size)) / size
     along = _along(model.jacobian)
     curvatures, directions = np.linalg.eigh(along.T @ model.curved @ along)
     params = to_params(problem, jnp.asarray(flat, problem.dtype))
@@ -215,20 +221,24 @@ def _judged(problem: Problem, flat, pattern: Pattern) -> Kinks:
     return replace(kinks, kind="minimum") if settled else kinks
 
 
-def _without_weak(model: Model, multipliers, pattern: Pattern, least: float) -> Pattern | None:
+def _without_weak(
+    model: Model, multipliers, pattern: Pattern, leak: float, least: float
+) -> Pattern | None:
     """Without kinks whose multiplier is at one bound, u > 0 away from the other.
 
     The objective is at least that of the model in which such an entry is on its side of the kink,
     so what is a minimum of that is one.
     """
     behind = model.behind[model.at]
-    off = (np.abs(multipliers) <= least) & (behind > least)
-    on = (np.abs(behind - multipliers) <= least) & (behind > least)
+    apart = (1 - leak) * behind > least
+    off = (np.abs(multipliers - leak * behind) <= least) & apart
+    on = (np.abs(behind - multipliers) <= least) & apart
     if not (off.any() or on.any()):
         return None
     where, kinks = np.flatnonzero(model.at), model.at.copy()
     passing = np.concatenate([keep.ravel() for keep in pattern.passing])
     kinks[where[off | on]] = False
+    passing[where[off]] = leak
     passing[where[on]] = 1.0
     return Pattern(
         like(passing, pattern.passing), like(kinks, pattern.kinks), pattern.live, pattern.dead
