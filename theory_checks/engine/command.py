@@ -84,6 +84,10 @@ def _problem(registry, options: argparse.Namespace) -> int:
 def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     from theory_checks.engine import printing, proofs, results, runner
 
+    checks, options.absent = proofs.possible(checks)
+    if not checks:
+        print(proofs.left_out(options.absent), file=sys.stderr)
+        return 2
     checks, full = _chosen(checks, options)
     plan = runner.planned(checks, full=full)
     if not plan:
@@ -114,6 +118,8 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
         print(written.text, end="")
     for line in written.lacking:
         print(line, file=sys.stderr)
+    if options.absent:
+        print(proofs.left_out(options.absent), file=sys.stderr)
     if not finished:
         print(f"interrupted: {len(rows)} of {len(plan)} cases done", file=sys.stderr)
         return 130

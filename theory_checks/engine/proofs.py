@@ -13,6 +13,7 @@ import numpy as np
 
 from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim
 from theory_checks.engine.counterexamples import Refutation
+from theory_checks.engine.registry import Check
 
 # Relative width of an enclosure that proves a case. It is of second order in the gradient, of which
 # a solve leaves 1e-12, so that what is left is the rounding of the ends and of a dual norm, K eps.
@@ -49,6 +50,18 @@ def without_library() -> str | None:
     except ImportError as error:
         return str(error)
     return None
+
+
+def possible(checks: Iterable[Check]) -> tuple[list[Check], list[Check]]:
+    """The checks that can run here, and those that need the library and have none."""
+    checks, lacking = list(checks), without_library() is not None
+    absent = [check for check in checks if lacking and check.extra == "proofs"]
+    return [check for check in checks if check not in absent], absent
+
+
+def left_out(absent: Iterable[Check]) -> str:
+    """What was not run, and what to install for it."""
+    return f"left out without the extra `ufm[proofs]`: {', '.join(c.key for c in absent)}"
 
 
 def proofs_of(claims: Iterable[Claim]) -> tuple[Proof, ...]:

@@ -169,7 +169,8 @@ class Check:
     `key` is "paper/what", `formula` is LaTeX, `regime` (case → `Setting`) is the hypotheses as
     code. What stands in code has its words beside it: the first paragraph of the docstring of
     `function` is the statement, that of `regime` the hypotheses. `expected` is the verdict of the
-    last full run, which a test compares: a published theorem that is false says so here.
+    last full run, which a test compares: a published theorem that is false says so here. `extra`:
+    of `ufm`, without which the check cannot run.
     """
 
     key: str
@@ -179,6 +180,7 @@ class Check:
     cases: tuple[Case, ...]
     function: Function
     expected: Verdict = Verdict.HOLDS
+    extra: str = ""
 
     @property
     def paper(self) -> str:
@@ -240,12 +242,17 @@ class Registry:
         regime: Callable[[Case], Setting],
         cases: Iterable[Case],
         expected: Verdict = Verdict.HOLDS,
+        extra: str = "",
     ):
         """Decorator: register `function(case)`, which yields claims and records, as the check
-        `key`."""
+        `key`.
+
+        `extra`: of `ufm`, without which it is left out.
+        """
 
         def register(function: Function) -> Function:
-            entry = Check(key, formula, source, regime, tuple(cases), function, expected)
+            given = (key, formula, source, regime, tuple(cases), function, expected, extra)
+            entry = Check(*given)
             ids = [case.id for case in entry.cases]
             assert entry.paper in self.papers, f"{key}: `paper` must name the paper first"
             assert key not in self.checks, f"{key} is registered twice"

@@ -85,7 +85,7 @@ def _asked_for(options: argparse.Namespace, rows: Sequence[Row]) -> Sequence[str
     run = {row.check.key for row in rows}
     entries = figures.wanted(options.names)
     part = [entry for entry in entries if run & {need.check for need in entry.needs}]
-    return [entry.key for entry in (part if options.pattern else entries)]
+    return [entry.key for entry in (part if options.pattern or options.absent else entries)]
 
 
 def write(

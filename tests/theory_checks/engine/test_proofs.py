@@ -286,3 +286,41 @@ def test_without_the_library_nothing_is_solved(monkeypatch, capsys):
     assert (
         line == "--prove: a proof needs the interval library python-flint, the extra `ufm[proofs]`"
     )
+
+
+def test_what_needs_the_library_is_left_out_by_name(monkeypatch, capsys):
+    """In an installation without extras no theorem is undecided for want of a library."""
+    registry = planted_registry()
+    monkeypatch.setattr(proofs, "without_library", lambda: "there is none")
+    assert command.main(["--no-cache"], registry=registry) == 0
+    shown = capsys.readouterr()
+    assert "1 theorem, 1 case: 1 holds" in shown.out
+    assert shown.err == "left out without the extra `ufm[proofs]`: paper/exact\n"
+    assert command.main(["-k", "exact", "--no-cache"], registry=registry) == 2
+    monkeypatch.setattr(proofs, "without_library", lambda: None)
+    assert command.main(["--no-cache"], registry=registry) == 0
+    assert "2 theorems, 2 cases" in capsys.readouterr().out
+
+
+def planted_registry() -> Registry:
+    """Two checks that hold, of which one asks for exact arithmetic."""
+
+    def regime(case):
+        """Always."""
+        return Setting.INSIDE
+
+    def plain(case):
+        """It holds."""
+        yield Claim("one", 1.0, 1.0, tolerance=1e-7)
+
+    def exact(case):
+        """It holds exactly."""
+        yield from plain(case)
+
+    registry = Registry()
+    registry.paper("paper", "A paper")
+    for function, extra in ((plain, ""), (exact, "proofs")):
+        given = {"formula": "a", "source": "b", "regime": regime, "extra": extra}
+        case = Case("case", Setting.INSIDE, {}, build=lambda: None)
+        registry.check(key=f"paper/{function.__name__}", cases=[case], **given)(function)
+    return registry

@@ -95,6 +95,7 @@ ICOSAHEDRON = (
 
 @check(
     key="ours_codes/self-dual",
+    extra="proofs",
     formula=(
         r"\tfrac1K\sum_k\log\sum_je^{\beta(w_j-w_k)\cdot w_k}\ \ge\ \log\Big(1+\sum_{j\ne "
         r"k}e^{\beta(x_j\cdot x_k-1)}\Big)"
@@ -130,6 +131,7 @@ def self_dual(case: Case):
 
 @check(
     key="ours_codes/all-features",
+    extra="proofs",
     formula=r"\min_{\|w\|=1,\,\|h\|\le1}L(W,H) = \log\big(1+(2d-2)e^{-\beta}+e^{-2\beta}\big)",
     source="theorem B, ours, at the orthoplex K = 2d",
     regime=regime_B,
