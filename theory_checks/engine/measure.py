@@ -22,6 +22,9 @@ VALUE = 1e-12
 # is quartic in the factors: singular values of the factors go with the cube root of the gradient,
 # 1e-4, the logits with its square, 1e-8, which is still inside.
 GEOMETRY = 1e-7
+# The same where the condition number is that of a problem away from its thresholds: a hundred
+# gradients.
+EXACT = 1e-10
 # Relative duality gap, first order in the gradient.
 CERTIFICATE = 1e-10
 
@@ -223,11 +226,10 @@ class Point:
         """Logits of every column, bias included. Targets are 0 and 1, so the error is absolute."""
         return Claim("logits", self.logits, class_logits[:, self.class_index], GEOMETRY)
 
-    def weight_gram_claim(self, predicted: np.ndarray) -> Claim:
+    def weight_gram_claim(self, predicted: np.ndarray, *, tolerance: float = GEOMETRY) -> Claim:
         """W Wᵀ of the product of all factors."""
-        return matrix_claim(
-            "W Wᵀ", self.classifier @ self.classifier.T, predicted, size=self.weight_size()
-        )
+        gram, size = self.classifier @ self.classifier.T, self.weight_size()
+        return matrix_claim("W Wᵀ", gram, predicted, size=size, tolerance=tolerance)
 
     def feature_gram_claim(self, predicted: np.ndarray) -> Claim:
         """Gram of the class means."""
@@ -241,7 +243,13 @@ class Point:
 
 
 def matrix_claim(
-    name: str, measured: np.ndarray, predicted: np.ndarray, *, size: float, like=None
+    name: str,
+    measured: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    size: float,
+    like=None,
+    tolerance: float = GEOMETRY,
 ) -> Claim:
     """A matrix, relative to the largest entry of `like` (the prediction unless given), or to `size`
     where that is zero to rounding.
@@ -254,7 +262,7 @@ def matrix_claim(
         name,
         measured,
         predicted,
-        GEOMETRY,
+        tolerance,
         scale=largest if largest > BOUNDARY_WIDTH * size else size,
     )
 

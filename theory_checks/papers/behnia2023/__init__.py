@@ -2,10 +2,11 @@ r"""Behnia, Kini, Vakilian & Thrampoulidis 2023, the implicit geometry of losses
 classes.
 
 Only the abstract was seen. Logit adjustment $\mathrm{CE}(z + \iota)$ is of Menon et al. 2021, a
-class-dependent temperature $\mathrm{CE}(\Delta\circ z)$ (CDT) of Ye et al. 2020, and a shift of the
-true class's logit alone of Cao et al. 2019; both of the first are `AdjustedCrossEntropy`. The
-temperature of a label, $\mathrm{CE}(t_yz)$, is a loss of its own here. Objectives are those of
-`ufm`: the mean loss and λ/2 decays, of the features per sample.
+class-dependent temperature $\mathrm{CE}(\Delta\circ z)$ (CDT) of Ye et al. 2020, both
+`AdjustedCrossEntropy`; a margin of the true class alone is of Cao et al. 2019 (recalled, with
+margins in proportion to $n^{-1/4}$), an offset of the labels. The temperature of a label,
+$\mathrm{CE}(t_yz)$, is a loss of its own here. Objectives are those of `ufm`: the mean loss and λ/2
+decays, of the features per sample.
 """
 
 from theory_checks.engine.registry import paper

@@ -1,5 +1,4 @@
-"""Class-dependent losses: their max-margin limits, a kernel that forbids an ETF, and two that give
-one."""
+"""Class-dependent losses: their max-margin limits, and a kernel that forbids an ETF."""
 
 from __future__ import annotations
 
@@ -10,28 +9,30 @@ import numpy as np
 import ufm
 from theory_checks.engine.claims import worst_of
 from theory_checks.engine.counterexamples import MARGIN, Refutation
-from theory_checks.engine.measure import GEOMETRY, VALUE, Point, matrix_claim, solve
+from theory_checks.engine.measure import EXACT, GEOMETRY, VALUE, Point, matrix_claim, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, Verdict, check
 from theory_checks.formulas.etf_classifier import EtfClassifier
 from theory_checks.formulas.frames import contrast, directions_apart
 from theory_checks.formulas.roots import bisect
 from theory_checks.papers.behnia2023.formulas import (
-    LabelTemperature,
     dual,
     grams,
     logits,
     margins,
+    quartic_margins,
     temperatures,
 )
 
-_INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
+_INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _STEP, _TAIL = (10, 10, 1, 1), (8, 4, 2, 1)
 
 
-def adjusted(class_counts, *, delta, decay, iota=None, dim=4, collapsed=True):
-    """Class-dependent temperatures and shifts."""
+def adjusted(class_counts, *, delta, decay, iota=None, margins=None, dim=4, collapsed=True):
+    """Class-dependent temperatures and shifts; margins m_y shift the true class alone."""
     loss = ufm.losses.AdjustedCrossEntropy(multiplicative=np.asarray(delta), additive=iota)
     labels = ufm.one_hot(class_counts, collapsed=collapsed)
+    if margins is not None:
+        labels = ufm.labels.with_offsets(labels, -np.diag(np.asarray(margins)))
     return ufm.Problem(labels, loss=loss, widths=(dim,), lambda_W=decay, lambda_H=decay)
 
 
@@ -39,12 +40,12 @@ def adjusted(class_counts, *, delta, decay, iota=None, dim=4, collapsed=True):
 # ----------------------------------------------------------------------
 
 
-def _limit(name, setting, counts, gamma, *, iota=None, decays=(1e-2, 1e-3, 1e-4, 1e-5)):
+def _limit(name, setting, counts, gamma, *, decays=(1e-2, 1e-3, 1e-4, 1e-5), **shifts):
     parameters = {
         "class_counts": counts,
         "delta": tuple(temperatures(counts, gamma)),
         "decay": decays[0],
-        "iota": iota,
+        **shifts,
     }
     return Case(name, setting, parameters, build=adjusted, options={"decays": decays})
 
@@ -68,12 +69,16 @@ def limit_regime(case: Case) -> Setting:
         _limit("CDT, γ=1/2, a tail", _INSIDE, _TAIL, 0.5),
         _limit("CDT, γ=1, a step", _INSIDE, _STEP, 1.0),
         _limit("logit adjustment", _INSIDE, _TAIL, 0.0, iota=tuple(np.log(_TAIL))),
+        _limit(
+            "margins 1/n^{1/4}", _INSIDE, _TAIL, 0.0, margins=tuple(quartic_margins(_TAIL, 0.5))
+        ),
         _limit("decay that does not vanish", _OUTSIDE, _TAIL, 0.5, decays=(0.1, 0.09, 0.08, 0.07)),
     ),
 )
 def svm_limit(case: Case):
     """As the decay vanishes, class-dependent temperatures tend to the closed form of a max-margin
-    problem, like 1/log(1/λ); shifts of the logits leave no trace there."""
+    problem, like 1/log(1/λ); shifts of the logits, and margins of the true class, leave no trace
+    there."""
     counts, delta = case.parameters["class_counts"], np.array(case.parameters["delta"])
     wanted = {"logits": logits(delta)}
     wanted |= dict(zip(("W Wᵀ", "H̄ᵀ H̄"), grams(counts, delta), strict=True))
@@ -144,6 +149,21 @@ def limit_rows(counts, gamma: float) -> tuple[float, float]:
     gram, _ = grams(counts, temperatures(counts, gamma))
     lengths = np.sqrt(np.diag(gram))
     return float(lengths[-1] / lengths[0]), float(gram[-2, -1] / lengths[-2] / lengths[-1])
+
+
+def _equal_count(case: Case) -> float:
+    """The count of the rare classes at which rows sum to zero, by bisection of what is found."""
+    p = case.parameters
+    gamma = np.log(p["delta"][-1]) / np.log(p["class_counts"][-1] / p["class_counts"][0])
+
+    def sums(rare: float) -> float:
+        counts = (*p["class_counts"][:2], float(rare), float(rare))
+        problem = adjusted(counts, delta=temperatures(counts, gamma), decay=p["decay"])
+        W = np.asarray(ufm.minimise(problem, key=case.key, progress=False).params.classifier)
+        total = W @ W.sum(axis=0)
+        return float(total[-1] - total[0])
+
+    return float(bisect(sums, 3.0, 40.0, steps=45))
 
 
 TEMPERATURES = (
@@ -218,77 +238,11 @@ def temperatures_for_an_etf(case: Case):
             minority = limit_rows(counts, gamma)[1]
             other = abs(minority + 1 / (K - 1)) > 0.1
             yield Claim("equal lengths have other angles", other, 1.0, GEOMETRY, witness=True)
+            often, equal = counts[0], _equal_count(case)
+            name = "count of the rare classes at which it is an ETF"
+            yield Claim(name, equal, often, EXACT, scale=often, witness=True)
             yield Record(
                 "equal lengths in the limit",
                 {"gamma": np.array([gamma]), "minority cosine": np.array([minority])},
             )
         yield lower
-
-
-# the temperature of a label
-# ----------------------------------------------------------------------
-
-
-def tempered(class_counts, *, t, decay, class_weights=None, dim=4):
-    """CE(t_y z), full columns."""
-    labels = ufm.one_hot(class_counts, class_weights=class_weights)
-    loss = LabelTemperature(np.asarray(t, dtype=np.float64))
-    return ufm.Problem(labels, loss=loss, widths=(dim,), lambda_W=decay, lambda_H=decay)
-
-
-def _label(name, setting, counts, power, *, weighted=True, decay=0.02, full=False):
-    n = np.asarray(counts, dtype=np.float64)
-    parameters = {
-        "class_counts": counts,
-        "t": tuple(n**power),
-        "decay": decay,
-        "class_weights": tuple(1 / n) if weighted else None,
-    }
-    options = {"power": power, "weighted": weighted}
-    return Case(name, setting, parameters, build=tempered, options=options, full=full)
-
-
-def label_regime(case: Case) -> Setting:
-    """t_k = √n_k, loss weights 1/n_k, d >= K − 1, K √(λ_W λ_H) < 1."""
-    counts = case.parameters["class_counts"]
-    unequal = len(set(counts)) > 1
-    symmetric = case.options["power"] == 0.5 and case.options["weighted"]
-    load = len(counts) * case.parameters["decay"]
-    return Setting.all_of(symmetric or not unequal, Setting.below(load, 1.0))
-
-
-@check(
-    key="behnia2023/label-temperature",
-    formula=(
-        r"\mathrm{CE}(\sqrt{n_y}\,z),\ \text{weights } \tfrac1{n_y}:\quad \sqrt{n_y}\,z_y = "
-        r"a(e_y-\tfrac1K\mathbf 1),\ WW^\top\propto P,\quad \tfrac1{K-1+e^a} = "
-        r"\sqrt{\lambda_W\lambda_H}"
-    ),
-    source="derived: h → h/t makes it cross-entropy with masses n/t²",
-    regime=label_regime,
-    cases=(
-        _label("a step", _INSIDE, (6, 6, 2, 1), 0.5),
-        _label("a tail, weak decay", _INSIDE, (8, 4, 2, 1), 0.5, decay=1e-4),
-        _label("where it is zero", _BOUNDARY, (6, 6, 2, 1), 0.5, decay=0.25),
-        _label("t = n", _OUTSIDE, (6, 6, 2, 1), 1.0),
-        _label("without weights", _OUTSIDE, (6, 6, 2, 1), 0.5, weighted=False),
-    ),
-)
-def label_temperature(case: Case):
-    """A temperature of the label, the root of its count, with weights inverse to it, gives an exact
-    simplex ETF at every decay and imbalance."""
-    point, p = Point.of(solve(case)), case.parameters
-    K, t = len(p["class_counts"]), np.array(p["t"])
-    a = max(float(np.log(1 / p["decay"] - K + 1)), 0.0)
-    yield point.certificate_claim()
-    Z = point.linear_logits
-    Z = Z - Z.mean(axis=0)
-    yield Claim("t_y z_y", Z * t, a * contrast(K), GEOMETRY)
-    gram = point.classifier @ point.classifier.T
-    size = point.weight_size()
-    # W Wᵀ = √(λ_H/λ_W) a P
-    yield matrix_claim("W Wᵀ", gram, a * contrast(K), size=size)
-    value = float(np.log1p((K - 1) * np.exp(-a))) + p["decay"] * (K - 1) * a
-    yield Claim("value", point.value, value, VALUE, scale=value)
-    if case.setting is not _OUTSIDE:
-        yield point.collapse_claim()

@@ -102,3 +102,33 @@ class LabelTemperature(ufm.losses.AbstractLoss):
     def share_scale(self, num_classes):
         # of the largest temperature the domain holds those of the others
         return jnp.full(num_classes, jnp.max(self.temperature))
+
+
+# margins of the true class
+# ----------------------------------------------------------------------
+
+
+def with_margins(class_counts, *, margins, decay, dim=4):
+    """CE(z − m_y e_y): an offset of the true class of every column."""
+    labels = ufm.one_hot(class_counts, collapsed=True)
+    labels = ufm.labels.with_offsets(labels, -np.diag(np.asarray(margins, dtype=np.float64)))
+    return ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(dim,), lambda_W=decay, lambda_H=decay
+    )
+
+
+def inner_shares(counts, decay: float) -> np.ndarray:
+    """K √n_y/(N λ) − K + 1: the exponential of z_y − z_k − m_y at the simplex."""
+    n = np.asarray(counts, dtype=np.float64)
+    return len(n) * np.sqrt(n) / (n.sum() * decay) - len(n) + 1
+
+
+def simplex_margins(counts, alpha: float, decay: float) -> np.ndarray:
+    """The margins with which the minimum is a simplex with W Wᵀ = α P."""
+    return alpha / np.sqrt(np.asarray(counts, float)) - np.log(inner_shares(counts, decay))
+
+
+def quartic_margins(counts, largest: float) -> np.ndarray:
+    """Those of Cao et al. 2019: m_y ∝ 1/n_y^{1/4}, here with the largest of them given."""
+    n = np.asarray(counts, dtype=np.float64)
+    return largest * (n.min() / n) ** 0.25
