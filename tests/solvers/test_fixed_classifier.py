@@ -246,15 +246,26 @@ def test_what_is_refused(problem, options, message):
         fit_features(problem_of(np.eye(3), etf(3), **({"decay": 0.1} | problem)), **options)
 
 
-def test_unequal_loss_weights_are_refused():
-    labels = ufm.one_hot((3, 2), class_weights=(1.0, 2.0))
+@pytest.mark.parametrize("loss", [ufm.CrossEntropy(), ufm.MeanSquaredError()])
+@pytest.mark.parametrize("W", [etf(5, multiplier=2.0), _random(5, 6)], ids=["etf", "gaussian"])
+@pytest.mark.parametrize("anchored", [False, True])
+def test_loss_weights_are_decays_of_their_columns(loss, W, anchored):
+    """Each column alone, at its own decay."""
+    rng = np.random.default_rng(4)
+    targets, masses = rng.dirichlet(np.full(5, 0.5), size=8).T, rng.uniform(1, 3, 8)
+    weights = 10.0 ** np.arange(-4, 4)
+    pull = {"anchor": _random(6, 8), "beta": 0.02} if anchored else {"anchor": None, "beta": None}
+    options = {"loss": loss, "widths": (6,), "lambda_W": 0.1, "fixed_weights": (W,)}
     problem = ufm.Problem(
-        labels,
-        loss=ufm.CrossEntropy(),
-        widths=(3,),
-        lambda_W=0.1,
-        lambda_H=0.1,
-        fixed_weights=(etf(2, dim=3),),
+        ufm.soft(targets, masses, weights=weights), lambda_H=0.01, **options, **pull
     )
-    with pytest.raises(ValueError, match=r"`problem.labels.weights` must be equal"):
-        fit_features(problem)
+    solution = fit_features(problem)
+    assert solution.result is ufm.Result.CONVERGED
+    assert_allclose(solution.value, ufm.model.objective(problem, solution.params), rtol=1e-13)
+    factors = masses / np.asarray(problem.labels.column_weights)
+    for c, factor in enumerate(factors):
+        own = {"anchor": _random(6, 8)[:, [c]], "beta": 0.02 * factor} if anchored else pull
+        column = ufm.Problem(ufm.soft(targets[:, [c]]), lambda_H=0.01 * factor, **options, **own)
+        alone = fit_features(column).params.features[:, 0]
+        found = solution.params.features[:, c]
+        assert_allclose(found, alone, rtol=0, atol=1e-12 * np.abs(alone).max())

@@ -83,7 +83,7 @@ class AbstractRows(eqx.Module):
         rows
             (B, K).
         gamma
-            Decay of a feature.
+            Decay of the feature of each row (B, 1).
 
         Returns
         -------
@@ -100,7 +100,7 @@ class AbstractRows(eqx.Module):
         targets
             (B, K).
         gamma
-            Decay of a feature.
+            Decay of the feature of each row (B, 1).
 
         Returns
         -------
@@ -181,7 +181,7 @@ class EntropyRows(AbstractRows):
 class SquaredRows(AbstractRows):
     """Squared error: the Hessian is the identity.
 
-    `inverse` (K, K): of $WW^\\top + \\gamma$, so the first step is exact.
+    `inverse` (K, K): of $WW^\\top + \\gamma$, so the first step is exact where rows share one γ.
     """
 
     inverse: Float[Array, "K K"]
@@ -240,10 +240,10 @@ def entropy_start(targets: Rows, s) -> Rows:
     K, single = targets.shape[1], jnp.float32
     # far beyond these s the logits are no longer in doubt, or a few more steps away, and single
     # precision would overflow
-    s = jnp.clip(s, 1e-15, 1e15).astype(single)
+    s = jnp.clip(jnp.broadcast_to(s, (len(targets), 1)), 1e-15, 1e15).astype(single)
     q = jnp.maximum(targets.astype(single), 0)
     number = 1 / jnp.sum(q**2, axis=1)
-    share, load = number / K, 1 / (number * s)
+    share, load = number / K, 1 / (number * s[:, 0])
     # above the root of a convex function, so Newton's method descends
     u = jnp.minimum(load, jnp.maximum(1, jnp.log1p(load / share)))
 

@@ -129,7 +129,7 @@ def newton(
     root, inverse_root
         S (K, K) and its (pseudo-)inverse: logits are y S plus the offset.
     gamma
-        The decay of y.
+        The decay of y of each row (B, 1).
     targets, offset
         One row a column of the problem, (B, K).
     max_steps
@@ -150,7 +150,7 @@ def newton(
     small = float(eps) ** 0.5
 
     def value_of(here: Here, y: Rows) -> Float[Array, " B"]:
-        return here.value + 0.5 * gamma * jnp.sum(y**2, axis=1)
+        return here.value + 0.5 * gamma[:, 0] * jnp.sum(y**2, axis=1)
 
     def gradient_of(here: Here, y: Rows) -> Rows:
         return gamma * y - here.residual @ root

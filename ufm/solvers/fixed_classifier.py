@@ -3,8 +3,9 @@ r"""Features for a given classifier.
 Every column is a strictly convex problem of its own, solved to rounding in batches.
 
 With the weights fixed, and no bias to learn, the objective is a sum over columns of
-$\tfrac{m_c}{N}\,[\ell(Wh_c + b, q_c) + \tfrac{N\lambda_H}2\|h_c\|^2 + \tfrac{N\beta}2\|h_c -
-h^0_c\|^2]$, N the total mass: the masses do not matter to the minimisers.
+$\omega_c\,[\ell(Wh_c + b, q_c) + \tfrac{m_c\lambda_H}{2\omega_c}\|h_c\|^2 +
+\tfrac{m_c\beta}{2\omega_c}\|h_c - h^0_c\|^2]$. Where all samples count alike $m_c/\omega_c$ is
+their number, and masses do not matter to the minimisers; a loss weight is a decay of its column.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def fit_features(
     ------
     ValueError
         For weights that are not fixed, a bias without values or the reverse, nonnegative features,
-        a loss that is not convex, features without decay, and loss weights that differ.
+        a loss that is not convex, and features without decay.
     KeyboardInterrupt
         On Ctrl-C.
 
@@ -119,11 +120,6 @@ def fit_features(
         problem.loss,
     )
     require_decay(problem, "fitting features")
-    require(
-        problem.labels.has_equal_weights(),
-        "`problem.labels.weights` must be equal to fit features",
-        problem.labels.weights,
-    )
     K, C = problem.labels.num_classes, problem.labels.num_columns
     wanted = (
         "given, (K,): it is held fixed (ufm.minimise learns it)"
@@ -140,7 +136,8 @@ def fit_features(
     require_flag("progress", progress, optional=True)
 
     on_cpu = jax.default_backend() == "cpu"
-    shared = _prepare(simplest, bias)
+    shared, gammas = _prepare(simplest, bias)
+    gammas = np.asarray(gammas)
     block = min(
         C, max(1, (_BLOCK_ON_CPU if on_cpu else _BLOCK_ELSEWHERE) // max(K, problem.feature_dim))
     )
@@ -160,7 +157,7 @@ def fit_features(
         )
         wanted = jnp.asarray(targets[:, here])
         *arrays, steps, products = _solve(
-            shared, wanted, pulled, shifts, max_steps=max_steps, frame=frame
+            shared, gammas[here], wanted, pulled, shifts, max_steps=max_steps, frame=frame
         )
         features[:, here], losses[here], lengths[here], gradients[here], done[here] = map(
             np.asarray, arrays
@@ -216,8 +213,8 @@ class _Shared(NamedTuple):
     """What all columns have in common.
 
     S and its pseudo-inverse, the isometry from y to features (d, K), the classifier W, its mean
-    square a over the contrasts, γ, the bias, and the part of the pull on the features that goes to
-    the anchor.
+    square a over the contrasts, the bias, and the part of the pull on the features that goes to the
+    anchor.
     """
 
     model: AbstractRows
@@ -226,13 +223,13 @@ class _Shared(NamedTuple):
     lift: Float[Array, "d K"]
     classifier: Float[Array, "K d"]
     scale: Float[Array, ""]
-    gamma: Float[Array, ""]
     bias: Float[Array, " K"]
     share: Float[Array, ""]
 
 
 @jax.jit
-def _prepare(problem: Problem, bias) -> _Shared:
+def _prepare(problem: Problem, bias) -> tuple[_Shared, Float[Array, "C 1"]]:
+    """What the columns share, and the decay γ of each over its weight in the loss."""
     W = functools.reduce(jnp.matmul, problem.fixed_weights or ())
     K = len(W)
     left, values, right = jnp.linalg.svd(W, full_matrices=False)
@@ -242,19 +239,22 @@ def _prepare(problem: Problem, bias) -> _Shared:
     values = jnp.where(kept, values, 0)
     root = (left * values[None, :]) @ left.T
     scale = jnp.sum((W - jnp.mean(W, axis=0, keepdims=True)) ** 2) / (K - 1)
-    decay_of_features = problem.feature_decay
-    gamma = problem.labels.num_samples * decay_of_features
-    return _Shared(
+    labels, decay_of_features = problem.labels, problem.feature_decay
+    gamma = labels.num_samples * decay_of_features
+    gammas = jnp.broadcast_to(gamma, labels.masses.shape)
+    if labels.weights is not None:
+        gammas = decay_of_features * labels.masses / labels.column_weights
+    shared = _Shared(
         model=rows_of(problem.bare_loss, root, scale, gamma),
         root=root,
         inverse_root=(left * inverses[None, :]) @ left.T,
         lift=right.T @ (left * kept.astype(W.dtype)[None, :]).T,
         classifier=W,
         scale=scale,
-        gamma=gamma,
         bias=jnp.zeros(K, W.dtype) if bias is None else bias,
         share=jnp.zeros_like(gamma) if problem.beta is None else problem.beta / decay_of_features,
     )
+    return shared, gammas[:, None]
 
 
 def _frame(problem: Problem, shared: _Shared, targets: np.ndarray) -> bool:
@@ -275,6 +275,7 @@ def _frame(problem: Problem, shared: _Shared, targets: np.ndarray) -> bool:
 @functools.partial(jax.jit, static_argnames=("max_steps", "frame"))
 def _solve(
     shared: _Shared,
+    gammas: Float[Array, "B 1"],
     targets: Float[Array, "K B"],
     anchor: Float[Array, "d B"] | None,
     shifts: Float[Array, "K B"] | None,
@@ -287,8 +288,7 @@ def _solve(
     Steps and matrix products.
     """
     if frame:
-        s = shared.gamma / shared.scale
-        end = frame_newton(targets.T, s, max_steps=max_steps)
+        end = frame_newton(targets.T, gammas / shared.scale, max_steps=max_steps)
         z = end.logits
         square, gap = sums(z**2, end.defect**2)
         features = (shared.classifier.T @ z.T) / shared.scale
@@ -316,7 +316,7 @@ def _solve(
         shared.model,
         shared.root,
         shared.inverse_root,
-        shared.gamma,
+        gammas,
         targets.T,
         offset,
         max_steps=max_steps,

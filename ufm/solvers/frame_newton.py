@@ -55,7 +55,7 @@ def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
     targets
         q (B, K), each row of which sums to one.
     s
-        > 0, the decay γ over the scale a of $WW^\top = aP$.
+        > 0, the decay γ over the scale a of $WW^\top = aP$; (B, 1) where rows differ.
     max_steps
         Newton steps at most.
 
@@ -71,6 +71,7 @@ def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
     """
     K, eps = targets.shape[1], jnp.finfo(targets.dtype).eps
     small = float(eps) ** 0.45
+    s = jnp.broadcast_to(s, (len(targets), 1))
 
     def at(logits: Rows):
         top = jnp.max(logits, axis=1, keepdims=True)
@@ -115,7 +116,7 @@ def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
         # a row that is done takes one more step, of the order of rounding, with the others
         length, there, _ = backtrack(attempt, jnp.ones_like(slope))
         # logits are of size 1/s where s is large
-        size = jnp.max(jnp.abs(direction), axis=1) * (1 + s)
+        size = jnp.max(jnp.abs(direction), axis=1) * (1 + s[:, 0])
         done = state.done | ((size <= small) & (length == 1))
         return _State(*there, done=done, steps=state.steps + 1)
 
