@@ -13,7 +13,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
-from theory_checks.engine.registry import BOUNDARY_WIDTH, Case, NotConverged
+from theory_checks.engine.registry import BOUNDARY_WIDTH, Case, NotConverged, Setting
 
 # Relative. The error of a value is quadratic in the gradient (1e-12), so what is left is rounding.
 VALUE = 1e-12
@@ -22,11 +22,16 @@ VALUE = 1e-12
 # is quartic in the factors: singular values of the factors go with the cube root of the gradient,
 # 1e-4, the logits with its square, 1e-8, which is still inside.
 GEOMETRY = 1e-7
-# The same where the condition number is that of a problem away from its thresholds: a hundred
-# gradients.
+# The same off every threshold, where the condition number is that of the problem: a hundred times
+# the gradient.
 EXACT = 1e-10
 # Relative duality gap, first order in the gradient.
 CERTIFICATE = 1e-10
+
+
+def precision(case: Case) -> float:
+    """EXACT; on a boundary, where minima may be quartic, GEOMETRY."""
+    return GEOMETRY if case.setting is Setting.BOUNDARY else EXACT
 
 
 def solve(case: Case, **options) -> ufm.Solution:
@@ -211,7 +216,7 @@ class Point:
         claims = [self.closed_form_claim()]
         return [*claims, self.certificate_claim()] if self.problem.depth == 1 else claims
 
-    def collapse_claim(self) -> Claim:
+    def collapse_claim(self, *, tolerance: float = GEOMETRY) -> Claim:
         """NC1: every feature equals its class mean.
 
         Relative to the size of the features, or of what decay allows where they vanish.
@@ -220,7 +225,7 @@ class Point:
         size = np.linalg.norm(self.features)
         if not self.problem.features.compact:
             size = max(size, np.sqrt(2 * self.value / float(self.problem.lambda_H)))
-        return Claim("NC1: features equal their class mean", scatter / size, 0.0, GEOMETRY)
+        return Claim("NC1: features equal their class mean", scatter / size, 0.0, tolerance)
 
     def logits_claim(self, class_logits: np.ndarray) -> Claim:
         """Logits of every column, bias included. Targets are 0 and 1, so the error is absolute."""

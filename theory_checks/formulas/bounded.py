@@ -41,22 +41,24 @@ def simplex_loss(num_classes: int, beta: float) -> float:
     return float(np.log1p((K - 1) * np.exp(-beta * K / (K - 1))))
 
 
-def simplex_claims(point: Point, *, rows: float, features: float) -> list[Claim]:
+def simplex_claims(
+    point: Point, *, rows: float, features: float, tolerance: float = GEOMETRY
+) -> list[Claim]:
     """Features collapsed to a simplex of this length, rows to the same one of theirs: NC1 to
     NC3."""
     K, W, H = len(point.classifier), point.classifier, point.class_means
     etf = K / (K - 1) * contrast(K)
     return [
-        point.collapse_claim(),
-        matrix_claim("W Wᵀ", W @ W.T, rows**2 * etf, size=rows**2),
-        matrix_claim("H̄ᵀ H̄", H.T @ H, features**2 * etf, size=features**2),
-        self_dual_claim(point),
+        point.collapse_claim(tolerance=tolerance),
+        matrix_claim("W Wᵀ", W @ W.T, rows**2 * etf, size=rows**2, tolerance=tolerance),
+        matrix_claim("H̄ᵀ H̄", H.T @ H, features**2 * etf, size=features**2, tolerance=tolerance),
+        self_dual_claim(point, tolerance=tolerance),
     ]
 
 
-def self_dual_claim(point: Point) -> Claim:
+def self_dual_claim(point: Point, *, tolerance: float = GEOMETRY) -> Claim:
     """NC3: the row of a class and its mean have one direction; free of rotations."""
     W, H = point.classifier, point.class_means.T
     W, H = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (W, H))
     apart = float(np.max(np.linalg.norm(W - H, axis=1)))
-    return Claim("largest |w_k/|w_k| − h_k/|h_k||", apart, 0.0, GEOMETRY)
+    return Claim("largest |w_k/|w_k| − h_k/|h_k||", apart, 0.0, tolerance)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, Point, matrix_claim, solve
+from theory_checks.engine.measure import EXACT, Point, matrix_claim, precision, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.roots import bisect
 from theory_checks.formulas.squared_error import missing, threshold
@@ -127,7 +127,7 @@ def optimum(case: Case):
         yield point.certificate_claim()
     Z = (axes * (1 - u)) @ axes.T @ Y + samples(p["eigenvalues"]).mean(axis=1, keepdims=True)
     size = float(np.abs(Z).max())
-    yield Claim("predictions", point.logits, Z, GEOMETRY, scale=size)
+    yield Claim("predictions", point.logits, Z, precision(case), scale=size)
     terms = u + t * ((1 - u) / np.where(u > 0, u, 1)) ** (1 / depth)
     value = float(eigenvalues @ terms) / 2
     yield point.value_claim(value)
@@ -135,7 +135,7 @@ def optimum(case: Case):
         wanted = (axes * np.maximum(np.sqrt(eigenvalues) - np.sqrt(p["c"]), 0)) @ axes.T
         decay = float(case.problem.lambda_H) * _SAMPLES / float(case.problem.lambda_W[0])
         factor = np.sqrt(decay)
-        yield point.weight_gram_claim(factor * wanted)
+        yield point.weight_gram_claim(factor * wanted, tolerance=precision(case))
 
 
 # the three kinds of collapse
@@ -186,14 +186,16 @@ def collapse(case: Case):
         yield point.certificate_claim()
     H, W = point.features, point.classifier
     leading = np.linalg.svd(H - H.mean(axis=1, keepdims=True), full_matrices=False)[0][:, :n]
-    yield Claim("NRC1", off_span(H, leading), 0.0, GEOMETRY)
-    yield Claim("NRC2", off_span(H, np.linalg.svd(W.T, full_matrices=False)[0]), 0.0, GEOMETRY)
+    yield Claim("NRC1", off_span(H, leading), 0.0, EXACT)
+    yield Claim("NRC2", off_span(H, np.linalg.svd(W.T, full_matrices=False)[0]), 0.0, EXACT)
     root = axes * np.sqrt(eigenvalues) @ axes.T
     wanted, gram = root - np.sqrt(p["c"]) * np.eye(n), W @ W.T
     wanted = wanted / np.linalg.norm(wanted)
-    yield matrix_claim("NRC3 at γ = c", gram / np.linalg.norm(gram), wanted, size=1.0)
+    yield matrix_claim(
+        "NRC3 at γ = c", gram / np.linalg.norm(gram), wanted, size=1.0, tolerance=precision(case)
+    )
     if n > 1 and case.setting is _INSIDE:
-        yield Claim("γ of NRC3", _best_shift(gram, root), p["c"], GEOMETRY, scale=p["c"])
+        yield Claim("γ of NRC3", _best_shift(gram, root), p["c"], EXACT, scale=p["c"])
 
 
 def _best_shift(gram: np.ndarray, root: np.ndarray) -> float:

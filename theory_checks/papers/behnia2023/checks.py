@@ -9,7 +9,7 @@ import numpy as np
 import ufm
 from theory_checks.engine.claims import worst_of
 from theory_checks.engine.counterexamples import MARGIN, Refutation
-from theory_checks.engine.measure import EXACT, GEOMETRY, VALUE, Point, matrix_claim, solve
+from theory_checks.engine.measure import EXACT, VALUE, Point, matrix_claim, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, Verdict, check
 from theory_checks.formulas.etf_classifier import EtfClassifier
 from theory_checks.formulas.frames import contrast, directions_apart
@@ -99,10 +99,10 @@ def svm_limit(case: Case):
     yield worst_of(gaps)
     logs, ones = np.log(1 / decays), np.ones(len(decays) - 1)
     for name, values in distances.items():
-        yield Claim(f"{name}: the distance falls", np.diff(values) < 0, ones, GEOMETRY)
+        yield Claim(f"{name}: the distance falls", np.diff(values) < 0, ones, EXACT)
         rates = np.asarray(values) * logs
         settled = abs(rates[-1] / rates[-2] - 1) < 0.25
-        yield Claim(f"{name}: distance times log(1/λ) settles", settled, 1.0, GEOMETRY)
+        yield Claim(f"{name}: distance times log(1/λ) settles", settled, 1.0, EXACT)
 
 
 def _optimal(counts, delta: np.ndarray):
@@ -111,12 +111,12 @@ def _optimal(counts, delta: np.ndarray):
     Z, (beta, B) = logits(delta), dual(counts, delta)
     nuclear = float(np.linalg.svd(Z * np.sqrt(n))[1].sum())
     gaps = margins(Z, delta)
-    yield Claim("all constraints are active", gaps, np.ones(len(gaps)), GEOMETRY, witness=True)
-    yield Claim("multipliers are not negative", min(0.0, beta.min()), 0.0, GEOMETRY, witness=True)
+    yield Claim("all constraints are active", gaps, np.ones(len(gaps)), EXACT, witness=True)
+    yield Claim("multipliers are not negative", min(0.0, beta.min()), 0.0, EXACT, witness=True)
     own = delta * beta.sum(axis=0)
-    yield Claim("the dual point fits", np.diag(B), own, GEOMETRY, scale=own.max(), witness=True)
+    yield Claim("the dual point fits", np.diag(B), own, EXACT, scale=own.max(), witness=True)
     norm = float(np.linalg.norm(B / np.sqrt(n), 2))
-    yield Claim("the dual norm", norm, 1.0, GEOMETRY, witness=True)
+    yield Claim("the dual norm", norm, 1.0, EXACT, witness=True)
     total = float(beta.sum())
     yield Claim("no duality gap", total, nuclear, VALUE, scale=nuclear, witness=True)
 
@@ -206,12 +206,14 @@ def temperatures_for_an_etf(case: Case):
         "1/δ is in the kernel",
         kernel,
         np.zeros(K),
-        GEOMETRY,
+        EXACT,
         scale=float(np.trace(gram)),
         witness=True,
     )
     yield point.value_claim(claimed, name="least value of an ETF")
-    yield matrix_claim("W Wᵀ is an ETF", gram, np.trace(gram) / (K - 1) * contrast(K), size=size)
+    yield matrix_claim(
+        "W Wᵀ is an ETF", gram, np.trace(gram) / (K - 1) * contrast(K), size=size, tolerance=EXACT
+    )
     lengths = np.sqrt(np.diag(gram))
     yield Record(
         "lengths and cosines",
@@ -237,7 +239,7 @@ def temperatures_for_an_etf(case: Case):
             gamma = float(bisect(lambda g: limit_rows(counts, float(g))[0] - 1, 0.3, 1.5))
             minority = limit_rows(counts, gamma)[1]
             other = abs(minority + 1 / (K - 1)) > 0.1
-            yield Claim("equal lengths have other angles", other, 1.0, GEOMETRY, witness=True)
+            yield Claim("equal lengths have other angles", other, 1.0, EXACT, witness=True)
             often, equal = counts[0], _equal_count(case)
             name = "count of the rare classes at which it is an ETF"
             yield Claim(name, equal, often, EXACT, scale=often, witness=True)

@@ -6,7 +6,14 @@ from __future__ import annotations
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import EXACT, GEOMETRY, VALUE, Point, matrix_claim, solve
+from theory_checks.engine.measure import (
+    EXACT,
+    VALUE,
+    Point,
+    matrix_claim,
+    precision,
+    solve,
+)
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
@@ -82,8 +89,7 @@ def margins_for_an_etf(case: Case):
     point, p = Point.of(solve(case)), case.parameters
     n, K = np.asarray(p["class_counts"], dtype=np.float64), len(p["class_counts"])
     alpha, _ = _size(n, p["margins"], p["decay"])
-    zero = case.setting is _BOUNDARY
-    tolerance = GEOMETRY if zero else EXACT
+    tolerance = precision(case)
     yield point.certificate_claim()
     logits = point.logits - point.logits.mean(axis=0)
     yield Claim("logits", logits, alpha * contrast(K) / np.sqrt(n), tolerance)
@@ -168,12 +174,12 @@ def label_temperature(case: Case):
     yield point.certificate_claim()
     Z = point.linear_logits
     Z = Z - Z.mean(axis=0)
-    yield Claim("t_y z_y", Z * t, a * contrast(K), GEOMETRY)
+    yield Claim("t_y z_y", Z * t, a * contrast(K), precision(case))
     gram = point.classifier @ point.classifier.T
     size = point.weight_size()
     # W Wᵀ = √(λ_H/λ_W) a P
-    yield matrix_claim("W Wᵀ", gram, a * contrast(K), size=size)
+    yield matrix_claim("W Wᵀ", gram, a * contrast(K), size=size, tolerance=precision(case))
     value = float(np.log1p((K - 1) * np.exp(-a))) + p["decay"] * (K - 1) * a
     yield Claim("value", point.value, value, VALUE, scale=value)
     if case.setting is not _OUTSIDE:
-        yield point.collapse_claim()
+        yield point.collapse_claim(tolerance=EXACT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory_checks.engine.measure import Point, solve
+from theory_checks.engine.measure import EXACT, Point, solve
 from theory_checks.engine.registry import Case, Setting, check
 from theory_checks.formulas.bounded import bounded_problem, simplex_claims
 from theory_checks.formulas.roots import bisect
@@ -69,4 +69,4 @@ def cross_entropy(case: Case):
     yield point.value_claim(float(value))
     if p["width"] >= K - 1:
         yield point.certificate_claim()
-    yield from simplex_claims(point, rows=r / np.sqrt(K), features=rho)
+    yield from simplex_claims(point, rows=r / np.sqrt(K), features=rho, tolerance=EXACT)

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from theory_checks.engine.measure import GEOMETRY, Point, solve
+from theory_checks.engine.measure import EXACT, Point, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.contrastive import (
     bound_claim,
@@ -61,4 +61,4 @@ def supervised_contrastive(case: Case):
     yield point.value_claim(bound, name="the bound over N")
     X = embedded(point.problem, point.params)
     wanted = of_samples(counts, contrast(K) * K / (K - 1))
-    yield Claim("Gram of all samples", X.T @ X, wanted, GEOMETRY)
+    yield Claim("Gram of all samples", X.T @ X, wanted, EXACT)

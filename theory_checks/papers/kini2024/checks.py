@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from theory_checks.engine.measure import GEOMETRY, Point, solve
+from theory_checks.engine.measure import EXACT, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.contrastive import (
     bound_claim,
@@ -70,13 +70,13 @@ def orthogonal_frame(case: Case):
     if p["dim"] >= len(counts):
         yield bound_claim(case, point)
     yield point.value_claim(bound(counts, tau), name="the bound over N")
-    yield Claim("Gram of all samples", X.T @ X, of_samples(counts, np.eye(len(counts))), GEOMETRY)
+    yield Claim("Gram of all samples", X.T @ X, of_samples(counts, np.eye(len(counts))), EXACT)
     # half the length of a class costs something
     index = np.repeat(np.arange(len(counts)), counts)
     for k, n in enumerate(counts):
         shorter = np.where(index[None, :] == k, X / 2, X)
         costs = loss_of(counts, shorter, tau) > point.value + 1e-6
-        yield Claim(f"the length of class {k} of {n} counts", costs, 1.0, GEOMETRY)
+        yield Claim(f"the length of class {k} of {n} counts", costs, 1.0, EXACT)
 
 
 # decay
@@ -131,7 +131,7 @@ def lengths_under_decay(case: Case):
     X, lengths = embedded(point.problem, point.params), squared_lengths(counts, p["decay"])
     yield written_claim(case, point)
     yield bound_claim(case, point)
-    yield Claim("Gram of all samples", X.T @ X, of_samples(counts, np.diag(lengths)), GEOMETRY)
+    yield Claim("Gram of all samples", X.T @ X, of_samples(counts, np.diag(lengths)), EXACT)
     n, N = np.array(counts, dtype=np.float64), sum(counts)
     loss = n @ (np.log((n - 1) * np.exp(lengths) + N - n) - lengths)
     value = float(loss + p["decay"] / 2 * (n @ lengths)) / N

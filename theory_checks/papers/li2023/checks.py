@@ -8,7 +8,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.counterexamples import MARGIN, Refutation
-from theory_checks.engine.measure import GEOMETRY, VALUE, Point, solve
+from theory_checks.engine.measure import EXACT, VALUE, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, Verdict, check
 from theory_checks.formulas.roots import bisect
 from theory_checks.papers.li2023.formulas import (
@@ -21,8 +21,6 @@ from theory_checks.papers.li2023.formulas import (
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _DERIVED = "derived here, for the loss of Li et al. 2023"
-# of closed forms against what minimises
-_EXACT = 1e-10
 _TAIL = (100, 30, 10, 3, 1)
 
 
@@ -63,8 +61,7 @@ def closed_form(case: Case):
     logits; the class's own count only sets that number, and not at all for unit features."""
     point, predicted = Point.of(solve(case)), predicted_logits(**case.parameters)
     logits = point.logits - point.logits.mean(axis=0)
-    tolerance = GEOMETRY if case.parameters.get("decay") is None else _EXACT
-    yield Claim("logits", logits, predicted, tolerance)
+    yield Claim("logits", logits, predicted, EXACT)
     yield point.certificate_claim()
     own = np.sum(np.where(np.asarray(case.problem.labels.targets) > 0, predicted, 0), axis=0)
     others = np.where(np.asarray(case.problem.labels.targets) > 0, -1, predicted).max(axis=0)
@@ -102,7 +99,7 @@ def aligned(case: Case):
     point = Point.of(solve(case))
     labels = np.asarray(case.problem.labels.class_index)
     found, claimed = cosines(point.logits, labels), aligned_value(case.problem)
-    yield Claim("cosine with the own row", found, np.ones_like(found), GEOMETRY)
+    yield Claim("cosine with the own row", found, np.ones_like(found), EXACT)
     yield point.value_claim(claimed, name="least value of aligned features")
     yield point.certificate_claim()
     lower = Refutation.at(
@@ -138,8 +135,8 @@ def _turning(case: Case) -> Claim:
         z = np.asarray(ufm.minimise(problem, key=case.key, progress=False).logits)
         return float(z[1, 0] - z[3, 0])
 
-    root = float(bisect(off, 1.0, 40.0, steps=32))
-    return Claim("count at which it is aligned", root, 9.0, GEOMETRY, scale=9.0, witness=True)
+    root = float(bisect(off, 1.0, 40.0, steps=46))
+    return Claim("count at which it is aligned", root, 9.0, EXACT, scale=9.0, witness=True)
 
 
 def missing_regime(case: Case) -> Setting:
@@ -181,9 +178,9 @@ def missing_class(case: Case):
     K, m = len(counts), int((counts > 0).sum()) - 1
     limit = np.sqrt(K / (K - 1) * m / (m + 1))
     found = cosines(point.logits, np.asarray(case.problem.labels.class_index))
-    yield Claim("cosine with the own row", found, np.full(m + 1, limit), GEOMETRY)
+    yield Claim("cosine with the own row", found, np.full(m + 1, limit), EXACT)
     beyond = max(0.0, float(found.max() - limit))
-    yield Claim("cosine beyond its bound", beyond, 0.0, GEOMETRY, witness=True)
+    yield Claim("cosine beyond its bound", beyond, 0.0, EXACT, witness=True)
     gap = point.certificate_claim()
     yield gap
     columns = {"others": m, "cosine": found.min(), "limit": limit, "gap": gap.error}
@@ -228,12 +225,12 @@ def temperature(case: Case):
         return float(np.sum(pulled * (V @ np.asarray(found.params.features))))
 
     gap = float(ufm.channels.same_class_gap(K, ridge / a))
-    beta = float(bisect(lambda beta: slope(beta) + ridge * beta, 0.05, 12.0, steps=32))
-    yield Claim("β", beta, (K - 1) / K * gap, GEOMETRY)
+    beta = float(bisect(lambda beta: slope(beta) + ridge * beta, 0.05, 12.0, steps=44))
+    yield Claim("β", beta, (K - 1) / K * gap, EXACT)
     z = predicted_logits(counts=counts, beta=beta)
     powers = counts[:, None] * np.exp(z)
     own = np.diag(powers) / powers.sum(axis=0)
     mean = counts / counts.sum() @ (a * (1 - own) / np.diag(z))
-    yield Claim("mean of a s_y", mean, ridge, GEOMETRY, scale=ridge, witness=True)
+    yield Claim("mean of a s_y", mean, ridge, EXACT, scale=ridge, witness=True)
     falls = [slope(b) < 0 for b in (0.5, 2.0, 6.0)]
     yield Claim("the loss falls in β", falls, np.ones(3), VALUE, witness=True)

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, VALUE, NotConverged, Point, solve
+from theory_checks.engine.measure import EXACT, GEOMETRY, VALUE, NotConverged, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
 from theory_checks.papers.li2023.formulas import client_problem, cosines
@@ -59,7 +59,7 @@ def one_optimum(case: Case):
     K, sizes = counts.shape[1], counts.sum(axis=1)
     a = K / (K - 1)
     gap = float(ufm.channels.same_class_gap(K, p["decay"] / a))
-    yield Claim("logits", point.logits, gap * contrast(K)[:, label], GEOMETRY)
+    yield Claim("logits", point.logits, gap * contrast(K)[:, label], EXACT)
     yield point.certificate_claim()
     found = cosines(point.logits, label)
     if not p["balanced"]:
@@ -67,9 +67,9 @@ def one_optimum(case: Case):
         if p.get("weighting") == "uniform":
             own = len(counts) * sizes / sizes.sum()
         gaps = ufm.channels.same_class_gap(K, p["decay"] * own / a)
-        yield Claim("cosine with the row", found, np.ones_like(found), GEOMETRY, witness=True)
+        yield Claim("cosine with the row", found, np.ones_like(found), EXACT, witness=True)
         lengths = np.linalg.norm(point.features, axis=0)
-        yield Claim("lengths", lengths, gaps[client] / np.sqrt(a * a), GEOMETRY, witness=True)
+        yield Claim("lengths", lengths, gaps[client] / np.sqrt(a * a), EXACT, witness=True)
 
 
 def pooled_problem(*, counts, d: int, lam: float) -> ufm.Problem:
@@ -125,7 +125,7 @@ def client_gradients(case: Case):
     S = np.trace(W @ W.T) / (K - 1)
     size = lam**2 * S * K**2
     predicted = size / K**2 * (1 - 2 / K) * K**2 * np.sum((shares - 1 / K) ** 2, axis=1)
-    yield Claim("squared gradients", found, predicted, GEOMETRY, scale=size)
+    yield Claim("squared gradients", found, predicted, EXACT, scale=size)
 
 
 @functools.cache
@@ -235,7 +235,7 @@ def averaging(case: Case):
         errors.append(float(np.linalg.norm(gram - joint)) / size)
         etf = np.trace(gram) / (K - 1) * contrast(K)
         shapes.append(float(np.linalg.norm(gram - etf)) / size)
-    yield Claim("relative error of W Wᵀ", errors, np.zeros(len(errors)), GEOMETRY)
+    yield Claim("relative error of W Wᵀ", errors, np.zeros(len(errors)), EXACT)
     orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
     for order in orders:
         # halving η halves it, but for the next order

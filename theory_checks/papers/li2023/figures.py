@@ -34,11 +34,13 @@ def balanced_softmax(data: Data) -> Figure:
     left.plot(m, np.sqrt(10 / 9 * m / (m + 1)), color=COLOURS[0], label="predicted")
     found = [float(angle["cosine"][0]) for angle in angles]
     others = [float(angle["others"][0]) for angle in angles]
-    left.plot(others, found, "o", color=COLOURS[1], markersize=4, label="found")
+    most = max(float(angle["gap"][0]) for angle in angles)
+    label = f"found, gaps below {10.0 ** np.ceil(np.log10(most)):.0e}"
+    left.plot(others, found, "o", color=COLOURS[1], markersize=4, label=label)
     left.axhline(1, color="0.45", linewidth=0.8, linestyle=":")
     left.set(xlabel="other classes $m$ on the client", ylabel=r"$\cos\angle(h_y, v_y)$")
     left.set_xticks([1, 3, 5, 7, 9])
-    left.legend(loc="lower right")
+    left.legend(loc="lower right", fontsize=6)
 
     rows = [data.one(_ALIGNED, case).record("aligned and found") for case in ALIGNED]
     for i, (name, marker, colour) in enumerate(

@@ -9,11 +9,19 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.counterexamples import MARGIN, Refutation
-from theory_checks.engine.measure import GEOMETRY, VALUE, Point, matrix_claim, solve
+from theory_checks.engine.measure import (
+    EXACT,
+    VALUE,
+    Point,
+    matrix_claim,
+    precision,
+    solve,
+)
 from theory_checks.engine.registry import Case, Claim, Record, Setting, Verdict, check
 from theory_checks.formulas.etf_classifier import EtfClassifier
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
+from theory_checks.formulas.vanishing import vanishing
 from theory_checks.papers.li2024.formulas import Scales, kappa, pick_all_problem, sets_of
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
@@ -91,15 +99,15 @@ def tag_wise_average(case: Case):
         yield point.certificate_claim()
     Z = scales.logits(sets)
     logits = point.logits - point.logits.mean(axis=0)
-    yield Claim("logits", logits, Z[:, column], GEOMETRY)
+    yield Claim("logits", logits, Z[:, column], EXACT)
     S = scales.classifier()
-    yield point.weight_gram_claim(S * contrast(K))
+    yield point.weight_gram_claim(S * contrast(K), tolerance=EXACT)
     if S == 0:
         return
     yield Claim(
         "NC1: features of a set are equal",
         *_columns(point.features, column),
-        GEOMETRY,
+        EXACT,
         scale=float(np.max(np.abs(point.features))),
     )
     first = {at: point.features[:, np.flatnonzero(column == i)[0]] for i, at in enumerate(sets)}
@@ -108,7 +116,7 @@ def tag_wise_average(case: Case):
         gains = np.array([scales.g(len(labels), S) / scales.g(1, S) for labels in sets])
         found = np.stack([first[labels] for labels in sets], axis=1)
         yield Claim(
-            "tag-wise average", found, gains * sums, GEOMETRY, scale=float(np.max(np.abs(found)))
+            "tag-wise average", found, gains * sums, EXACT, scale=float(np.max(np.abs(found)))
         )
 
 
@@ -137,19 +145,20 @@ def zero(case: Case):
     apart."""
     point, scales = Point.of(solve(case)), _scales(case)
     yield point.certificate_claim()
-    yield Claim("logits", point.logits, np.zeros_like(point.logits), GEOMETRY)
-    # the library knows no formula for these labels: it bisects certified ranks
-    found = ufm.thresholds(case.problem, progress=False)
-    counts = case.parameters["counts"]
-    measured = kappa(counts) * found.entries[-1].strength / scales.N
-    yield Claim(
-        "threshold by bisection",
-        measured,
-        scales.threshold,
-        _BISECTED,
-        scale=scales.threshold,
-        witness=True,
-    )
+    yield Claim("logits", point.logits, np.zeros_like(point.logits), precision(case))
+    size = scales.threshold
+    measured = vanishing(lambda lam: _at(case, lam), size / 3, 3 * size)
+    yield Claim("threshold by bisection", measured, size, EXACT, scale=size, witness=True)
+    if case.setting is _INSIDE:
+        # the library knows no formula for these labels: it bisects certified ranks
+        found = ufm.thresholds(case.problem, progress=False).entries[-1].strength
+        found *= kappa(case.parameters["counts"]) / scales.N
+        yield Claim("ufm.thresholds", found, size, _BISECTED, scale=size, witness=True)
+
+
+def _at(case: Case, lam: float) -> ufm.Problem:
+    """The problem with both decays equal."""
+    return pick_all_problem(**{**case.parameters, "lambda_W": lam, "lambda_H": lam})
 
 
 def _columns(features: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -243,10 +252,14 @@ def balanced_singles(case: Case):
     yield point.value_claim(claimed, name="least value of an ETF")
     gram = point.classifier @ point.classifier.T
     yield matrix_claim(
-        "W Wᵀ is an ETF", gram, np.trace(gram) / (K - 1) * contrast(K), size=point.weight_size()
+        "W Wᵀ is an ETF",
+        gram,
+        np.trace(gram) / (K - 1) * contrast(K),
+        size=point.weight_size(),
+        tolerance=EXACT,
     )
     found = angles(point.features, sets)
-    yield Claim("degrees off the tag-wise average", found, np.zeros(len(found)), GEOMETRY)
+    yield Claim("degrees off the tag-wise average", found, np.zeros(len(found)), EXACT)
     pairs = np.array([S for S in sets if len(S) == 2])
     yield Record("angles", {"i": pairs[:, 0], "j": pairs[:, 1], "degrees": found})
     yield point.bracket_record(claimed, name="ETF and found")
@@ -259,13 +272,13 @@ def balanced_singles(case: Case):
     )
     yield point.plain_claim(lower.value)
     if case.setting is _INSIDE and point.value < claimed * (1 - MARGIN):
-        root = bisect(lambda first: _row_lengths(case, float(first)), 0.5, 60.0, steps=30)
+        root = bisect(lambda first: _row_lengths(case, float(first)), 0.5, 60.0, steps=46)
         common = p["counts"][2, 3]
         yield Claim(
             "count of the pair at which rows are equal",
             float(root),
             common,
-            GEOMETRY,
+            EXACT,
             scale=common,
             witness=True,
         )

@@ -2,111 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, VALUE, Point, solve
-from theory_checks.engine.registry import Case, Claim, Setting, check
+from theory_checks.engine.measure import EXACT, VALUE, Point, precision, solve
+from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.roots import bisect
+from theory_checks.papers.wang2023.formulas import Fixed, constant, objective, pulled, rows
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
-# what the pull to the anchor takes of the decay; any positive part of it will do
-_SHARE = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Fixed:
-    """Features of a fixed simplex ETF with rows of length m: K, m, μ per sample, γ, τ."""
-
-    K: int
-    m: float
-    mu: float
-    gamma: float
-    tau: float
-
-    @property
-    def kappa(self) -> float:
-        """What a feature r e_y adds to its own logit over the others, per unit of length."""
-        return self.m * self.K / (self.K - 1)
-
-    def slope(self, r: float) -> float:
-        """f(r): how fast cross-entropy falls with the length."""
-        return self.kappa * (self.K - 1) / (self.K - 1 + np.exp(np.minimum(self.kappa * r, 700)))
-
-    def length(self) -> float:
-        """r: short, pinned at τ, or long."""
-        short = self.root(self.gamma / self.tau)
-        return short if short < self.tau else max(self.tau, self.root(0.0))
-
-    def root(self, pull: float) -> float:
-        """μ r = f(r) + pull."""
-        return float(bisect(lambda r: self.mu * r - self.slope(r) - pull, 0.0, 1e6))
-
-    def value(self, r: float) -> float:
-        """The objective at r e_y, cos = 1 beyond τ."""
-        direction = self.gamma * (1 - min(r, self.tau) / self.tau)
-        return (
-            float(np.log1p((self.K - 1) * np.exp(-self.kappa * r)))
-            + direction
-            + (self.mu * r**2 / 2)
-        )
-
-    @property
-    def pinned(self) -> tuple[float, float]:
-        """The ends of the interval of μ in which the length is τ exactly."""
-        low = self.slope(self.tau) / self.tau
-        return low, low + self.gamma / self.tau**2
-
-
-def rows(K: int, m: float, dim: int) -> np.ndarray:
-    """A simplex ETF with rows of length m (K, d)."""
-    return np.asarray(ufm.simplex_etf(K, multiplier=m, dim=dim, key=jax.random.key(7))).T
-
-
-def pulled(class_counts, *, m, mu, gamma, tau, dim, off=0.0, domain="ball", free=None):
-    """What the loss is up to the length τ, less γ: an anchor, and part of the decay in its place.
-
-    `domain` "real": without the bound on the length. `free`: λ_W of a classifier that is learned.
-    """
-    K, N = len(class_counts), sum(class_counts)
-    E = rows(K, 1.0, dim)
-    # directions that are not those of the rows: turned towards the next class
-    E = E + off * np.roll(E, 1, axis=0)
-    E = E / np.linalg.norm(E, axis=1, keepdims=True)
-    labels = ufm.one_hot(class_counts)
-    beta = _SHARE * mu / N
-    anchor = gamma / (N * tau * beta) * E.T @ np.asarray(labels.targets)
-    fixed = {"lambda_W": 0.0, "fixed_weights": (jnp.asarray(rows(K, m, dim)),)}
-    return ufm.Problem(
-        labels,
-        loss=ufm.CrossEntropy(),
-        widths=(dim,),
-        lambda_H=mu / N - beta,
-        anchor=jnp.asarray(anchor),
-        beta=beta,
-        features=ufm.domains.Ball(tau) if domain == "ball" else ufm.domains.Real(),
-        **(fixed if free is None else {"lambda_W": free}),
-    )
-
-
-def constant(problem: ufm.Problem, gamma: float) -> float:
-    """γ − β/2 ‖h⁰‖²: what the anchored objective leaves out."""
-    h0, beta = np.asarray(problem.anchor), np.asarray(problem.beta)
-    return gamma - float(beta) / 2 * float(np.sum(h0**2))
-
-
-def objective(params: ufm.Params, problem: ufm.Problem, *, mu, gamma, tau, directions) -> float:
-    """Cross-entropy, direction and decay as they are written, in NumPy, without any λ_W."""
-    H, q = np.asarray(params.features), np.asarray(problem.labels.targets)
-    Z = np.asarray(params.classifier) @ H
-    loss = np.log(np.exp(Z - Z.max(axis=0)).sum(axis=0)) + Z.max(axis=0) - np.sum(q * Z, axis=0)
-    lengths = np.linalg.norm(H, axis=0)
-    cosine = np.sum(H * (directions.T @ q), axis=0) / np.maximum(lengths, tau)
-    return float(np.mean(loss + gamma * (1 - cosine) + mu / 2 * lengths**2))
 
 
 def _case(name, setting, mu, *, K=4, m=2.0, gamma=1.0, tau=1.5, off=0.0, full=False) -> Case:
@@ -133,18 +37,38 @@ def regime(case: Case) -> Setting:
     return Setting.all_of(p["off"] == 0, ends)
 
 
-def _leaves(case: Case) -> float:
-    """μ at which the length leaves τ, by bisection of what is measured in a wider ball."""
-    low, high = _fixed(case).pinned
-    wide = {**case.parameters, "domain": "real"}
+def without_direction(case: Case, mu: float) -> ufm.Problem:
+    """What is minimised beyond the length τ but for a term that is at least zero."""
+    problem = case.problem
+    return ufm.Problem(
+        problem.labels,
+        loss=ufm.CrossEntropy(),
+        widths=problem.widths,
+        lambda_W=0.0,
+        lambda_H=mu / sum(case.parameters["class_counts"]),
+        fixed_weights=problem.fixed_weights,
+    )
+
+
+def _leaves(case: Case, build, low: float, high: float) -> float:
+    """μ at which the length of what is found is τ, by bisection; `build` has no bound on it."""
 
     def shorter(mu):
-        problem = pulled(**{**wide, "mu": float(mu)})
-        found = ufm.minimise(problem, key=case.key, progress=False)
+        found = ufm.minimise(build(float(mu)), key=case.key, progress=False)
         length = np.linalg.norm(np.asarray(found.params.features), axis=0).max()
         return case.parameters["tau"] - length
 
-    return float(bisect(shorter, (low + high) / 2, 2 * high, steps=30))
+    return float(bisect(shorter, low, high, steps=42))
+
+
+LENGTHS = (
+    _case("short", _INSIDE, 1.2),
+    _case("pinned", _INSIDE, 0.4),
+    _case("long", _INSIDE, 0.02),
+    _case("the end where it begins to be short", _BOUNDARY, "high"),
+    _case("the end where it begins to be long", _BOUNDARY, "low"),
+    _case("directions that are not the rows'", _OUTSIDE, 1.2, off=0.5),
+)
 
 
 @check(
@@ -156,14 +80,7 @@ def _leaves(case: Case) -> float:
     ),
     source="derived, of the loss of Wang et al. 2023",
     regime=regime,
-    cases=(
-        _case("short", _INSIDE, 1.2),
-        _case("pinned", _INSIDE, 0.4),
-        _case("long", _INSIDE, 0.02),
-        _case("the end where it begins to be short", _BOUNDARY, "high"),
-        _case("the end where it begins to be long", _BOUNDARY, "low"),
-        _case("directions that are not the rows'", _OUTSIDE, 1.2, off=0.5),
-    ),
+    cases=LENGTHS,
 )
 def norm_and_direction(case: Case):
     """The loss lengthens features up to the teacher's length alone: they end below it, at it
@@ -174,47 +91,56 @@ def norm_and_direction(case: Case):
     """
     fixed, p = _fixed(case), case.parameters
     r, tau = fixed.length(), p["tau"]
-    K, N = len(p["class_counts"]), sum(p["class_counts"])
+    K = len(p["class_counts"])
     short = Point.of(solve(case))
     least = short.value + constant(case.problem, p["gamma"])
     yield short.certificate_claim()
-    plain = ufm.Problem(
-        case.problem.labels,
-        loss=ufm.CrossEntropy(),
-        widths=case.problem.widths,
-        lambda_W=0.0,
-        lambda_H=p["mu"] / N,
-        fixed_weights=case.problem.fixed_weights,
-    )
+    plain = without_direction(case, p["mu"])
     beyond = Point.of(ufm.minimise(plain, key=case.key, progress=False))
     longest = float(np.linalg.norm(beyond.features, axis=0).max())
     best = short
     if r > tau:
         best = beyond
         yield best.certificate_claim()
-        yield Claim("beyond is lower", best.value < least, 1.0, GEOMETRY, witness=True)
+        yield Claim("beyond is lower", best.value < least, 1.0, EXACT, witness=True)
         least = best.value
     else:
         # a convex function of the length that is least below τ grows beyond
         over = max(longest - tau, 0.0)
-        yield Claim("nothing beyond is lower", over, 0.0, GEOMETRY, scale=tau, witness=True)
+        yield Claim("nothing beyond is lower", over, 0.0, EXACT, scale=tau, witness=True)
     directions = rows(K, 1.0, p["dim"]) + p["off"] * np.roll(rows(K, 1.0, p["dim"]), 1, axis=0)
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     q = np.asarray(case.problem.labels.targets)
     predicted = r * rows(K, 1.0, p["dim"]).T @ q
-    yield Claim("features", best.features, predicted, GEOMETRY, scale=r)
-    lengths = np.linalg.norm(best.features, axis=0)
     # on the boundary the ball's multiplier vanishes with its constraint
-    tolerance = GEOMETRY if case.setting is _BOUNDARY else 1e-10
+    tolerance = precision(case)
+    yield Claim("features", best.features, predicted, tolerance, scale=r)
+    lengths = np.linalg.norm(best.features, axis=0)
     yield Claim("length", lengths, np.full(len(lengths), r), tolerance, scale=r)
     yield Claim("value", least, fixed.value(r), VALUE, scale=fixed.value(r))
     written = objective(
         best.params, case.problem, mu=p["mu"], gamma=p["gamma"], tau=tau, directions=directions
     )
     yield Claim("as it is written", written, least, VALUE, scale=least, witness=True)
+    yield Record("length", {name: np.array([x]) for name, x in _reach(best, r).items()})
+    low, high = fixed.pinned
     if case.id == "short":
-        end = fixed.pinned[1]
-        yield Claim("μ that ends the interval", _leaves(case), end, GEOMETRY, scale=end)
+        wide = {**p, "domain": "real"}
+        end = _leaves(case, lambda mu: pulled(**{**wide, "mu": mu}), (low + high) / 2, 2 * high)
+        yield Claim("μ that ends the interval", end, high, EXACT, scale=high)
+    if case.id == "long":
+        begin = _leaves(case, lambda mu: without_direction(case, mu), low / 2, (low + high) / 2)
+        yield Claim("μ that begins the interval", begin, low, EXACT, scale=low)
+
+
+def _reach(point: Point, law: float) -> dict[str, float]:
+    """The length that is found, and how far from it the convex bound leaves the least one: a gap
+    is at least half the decay times the square of a column's distance."""
+    length = float(np.linalg.norm(point.features, axis=0).max())
+    certificate = ufm.certify(point.problem, point.params)
+    gap = max(float(certificate.value) - float(certificate.lower_bound), 0.0)
+    reach = float(np.sqrt(2 * gap / float(point.problem.feature_decay)))
+    return {"law": law, "found": length, "reach": reach}
 
 
 # a classifier that is learned
@@ -292,8 +218,8 @@ def learned_classifier(case: Case):
     omega, r = coupled(K, mu=p["mu"], gamma=p["gamma"], tau=p["tau"], lambda_W=p["free"])
     yield point.certificate_claim()
     E, q = rows(K, 1.0, p["dim"]), np.asarray(case.problem.labels.targets)
-    yield Claim("features", point.features, r * E.T @ q, GEOMETRY, scale=r)
-    yield Claim("classifier", point.classifier, omega * E, GEOMETRY, scale=omega)
+    yield Claim("features", point.features, r * E.T @ q, EXACT, scale=r)
+    yield Claim("classifier", point.classifier, omega * E, EXACT, scale=omega)
     a = K / (K - 1)
     value = float(np.log1p((K - 1) * np.exp(-a * omega * r))) + p["gamma"] * (1 - r / p["tau"])
     value += p["mu"] / 2 * r**2 + p["free"] / 2 * K * omega**2

@@ -1,17 +1,14 @@
-"""Distillation by labels: soft ones, a temperature, both at once, and generation after
-generation."""
+"""Distillation by labels: soft ones, a temperature, and both at once."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 import ufm
-from theory_checks.engine.claims import worst_of
-from theory_checks.engine.measure import GEOMETRY, VALUE, Point, solve
-from theory_checks.engine.registry import Case, Claim, Record, Setting, check
+from theory_checks.engine.measure import Point, precision, solve
+from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
 
@@ -147,167 +144,13 @@ def soft_labels(case: Case):
     size = float(np.mean(np.diag(_teacher(case)))) * K / (K - 1)
     a = student_scale(K, o["c"], share, T, size)
     hard = np.repeat(np.eye(K), p["class_counts"], axis=1)
-    yield Claim("logits", logits, a * contrast(K) @ hard, GEOMETRY)
+    yield Claim("logits", logits, a * contrast(K) @ hard, precision(case))
     # where it vanishes it is known to the root of what a minimum is known to
-    tolerance = GEOMETRY if case.setting is _BOUNDARY else 1e-10
-    yield Claim("scale", _projected(logits, hard), a, tolerance, scale=max(1.0, a))
+    tolerance = precision(case)
+    yield Claim("scale", projected(logits, hard), a, tolerance, scale=max(1.0, a))
 
 
-def _projected(logits: np.ndarray, hard: np.ndarray) -> float:
+def projected(logits: np.ndarray, hard: np.ndarray) -> float:
     """The multiple of P that is nearest to the logits."""
     wanted = contrast(len(logits)) @ hard
     return float(np.sum(wanted * logits) / np.sum(wanted**2))
-
-
-# generations
-# ----------------------------------------------------------------------
-
-
-def _first(class_counts, *, dim, lambda_W, lambda_H, loss, targets=None):
-    """A generation: full columns, labels of the last one where given."""
-    labels = ufm.one_hot(class_counts) if targets is None else ufm.soft(targets)
-    return ufm.Problem(labels, loss=loss, widths=(dim,), lambda_W=lambda_W, lambda_H=lambda_H)
-
-
-def _generations(name, setting, loss, *, c0, counts, number, dim=4, full=False):
-    lam = c0 / sum(counts) if loss.least_squares else c0 / (len(counts) * counts[0] ** 0.5)
-    parameters = {"class_counts": counts, "dim": dim, "lambda_W": 2 * lam, "lambda_H": lam / 2}
-    build = functools.partial(_first, loss=loss)
-    options = {"number": number, "c": lam}
-    return Case(name, setting, parameters, build=build, options=options, full=full)
-
-
-def _meets(values) -> Setting | bool:
-    """On the boundary where some number of a generation is 1, at which something dies there."""
-    met = (Setting.below(value, 1.0) is _BOUNDARY for value in values)
-    return _BOUNDARY if any(met) else True
-
-
-def _solved(case: Case) -> list[Point]:
-    """Every generation: each is taught by the outputs of the one before, with no hard label."""
-    points, targets = [], None
-    for _ in range(case.options["number"]):
-        parameters = {**case.parameters, "targets": targets}
-        problem = case.build(**parameters)
-        again = Case(case.id, case.setting, parameters, case.build)
-        point = Point.of(solve(again))
-        points.append(point)
-        squared = problem.loss.least_squares
-        targets = point.logits if squared else softened(point.logits, 1.0)
-    return points
-
-
-def entropy_regime(case: Case) -> Setting:
-    """Cross-entropy, equal counts, d >= K − 1, the same decay in every generation."""
-    p = case.parameters
-    K, loads = len(p["class_counts"]), case.options["c"] * p["class_counts"][0] ** 0.5
-    return Setting.all_of(
-        len(set(p["class_counts"])) == 1,
-        p["dim"] >= K - 1,
-        _meets(g * K * loads for g in range(1, case.options["number"] + 1)),
-    )
-
-
-@check(
-    key="wang2023/generations-cross-entropy",
-    formula=(
-        r"K-1+e^{a_g} = \tfrac1{g\sqrt{n\lambda_W\lambda_H}},\quad Z_g = 0\ \Leftrightarrow\ "
-        r"g\,K\sqrt{n\lambda_W\lambda_H}\ge 1"
-    ),
-    source="derived",
-    regime=entropy_regime,
-    cases=(
-        _generations(
-            "all zero from generation 4",
-            _INSIDE,
-            ufm.CrossEntropy(),
-            c0=0.3,
-            counts=(3,) * 4,
-            number=5,
-        ),
-        _generations(
-            "generation 4 at the threshold",
-            _BOUNDARY,
-            ufm.CrossEntropy(),
-            c0=0.25,
-            counts=(3,) * 4,
-            number=4,
-        ),
-        _generations(
-            "unequal counts", _OUTSIDE, ufm.CrossEntropy(), c0=0.3, counts=(6, 3, 2, 1), number=3
-        ),
-    ),
-)
-def generations_of_cross_entropy(case: Case):
-    """Self-distillation shrinks the logits from generation to generation and ends at zero exactly,
-    at a predicted generation."""
-    K, counts = len(case.parameters["class_counts"]), case.parameters["class_counts"]
-    c = np.sqrt(counts[0] * case.parameters["lambda_W"] * case.parameters["lambda_H"])
-    points = _solved(case)
-    yield worst_of([point.certificate_claim() for point in points])
-    hard = np.repeat(np.eye(K), counts, axis=1)
-    sizes = []
-    for g, point in enumerate(points, start=1):
-        a = float(np.log(max(1 / (g * c) - K + 1, 1.0)))
-        logits = point.logits - point.logits.mean(axis=0)
-        yield Claim(f"logits of generation {g}", logits, a * contrast(K) @ hard, GEOMETRY)
-        sizes.append((g, a, _projected(logits, hard)))
-    g, law, measured = np.array(sizes).T
-    yield Record("generations", {"g": g, "law": law, "measured": measured})
-
-
-def squares_regime(case: Case) -> Setting:
-    """Squared error, no bias, d >= K, any class counts, the same decay in every generation."""
-    p = case.parameters
-    counts, load = p["class_counts"], case.options["c"] * sum(p["class_counts"])
-    loads = (g * load / n**0.5 for g in range(1, case.options["number"] + 1) for n in counts)
-    return Setting.all_of(p["dim"] >= len(counts), _meets(loads))
-
-
-@check(
-    key="wang2023/generations-squared-error",
-    formula=r"\sigma_k(W_gH_g) = (\sqrt{n_k} - g\,N\sqrt{\lambda_W\lambda_H})_+",
-    source="derived",
-    regime=squares_regime,
-    cases=(
-        _generations(
-            "counts 9/4/2/1, all dead from generation 7",
-            _INSIDE,
-            ufm.MeanSquaredError(),
-            c0=0.45,
-            counts=(9, 4, 2, 1),
-            number=7,
-        ),
-        _generations(
-            "a class dies exactly at generation 2",
-            _BOUNDARY,
-            ufm.MeanSquaredError(),
-            c0=0.5,
-            counts=(9, 4, 2, 1),
-            number=2,
-        ),
-        _generations(
-            "d=K-1", _OUTSIDE, ufm.MeanSquaredError(), c0=0.45, counts=(9, 4, 2, 1), number=1, dim=3
-        ),
-    ),
-)
-def generations_of_squared_error(case: Case):
-    """Self-distillation kills classes one by one, the smallest first, at predicted generations."""
-    counts = np.asarray(case.parameters["class_counts"], dtype=np.float64)
-    c = counts.sum() * np.sqrt(case.parameters["lambda_W"] * case.parameters["lambda_H"])
-    points = _solved(case)
-    if case.parameters["dim"] >= len(counts):
-        yield worst_of([point.certificate_claim() for point in points])
-    rows = []
-    for g, point in enumerate(points, start=1):
-        law = np.maximum(np.sqrt(counts) - g * c, 0)
-        found = np.linalg.svd(point.logits)[1]
-        yield Claim(f"singular values of generation {g}", found[: len(counts)], law, GEOMETRY)
-        value = (
-            np.sum(np.minimum(np.sqrt(counts) - (g - 1) * c, c).clip(0) ** 2) / 2 + c * np.sum(law)
-        ) / counts.sum()
-        yield Claim(f"value of generation {g}", point.value, value, VALUE, scale=max(value, 1e-3))
-        rows.append([g, *law, *found[: len(counts)]])
-    columns = np.array(rows).T
-    names = ["g", *(f"law {k}" for k in range(4)), *(f"measured {k}" for k in range(4))]
-    yield Record("generations", dict(zip(names, columns, strict=True)))

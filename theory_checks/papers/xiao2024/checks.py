@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, VALUE, NotConverged, Point, solve
+from theory_checks.engine.measure import EXACT, VALUE, NotConverged, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
 
@@ -110,9 +110,9 @@ def frozen_bias(case: Case):
     K = p["K"]
     s = p["decay"] * (K - 1) / K
     gap = float(ufm.channels.same_class_gap(K, s))
-    yield Claim("logits along the rows", point.logits, gap * contrast(K), GEOMETRY)
+    yield Claim("logits along the rows", point.logits, gap * contrast(K), EXACT)
     tilted = ufm.laws.balanced_softmax_logits(np.exp(p["bias"]), strength=s)
-    yield Claim("logits, balanced softmax of e^b", point.logits, tilted, GEOMETRY, witness=True)
+    yield Claim("logits, balanced softmax of e^b", point.logits, tilted, EXACT, witness=True)
     yield point.certificate_claim()
 
 
@@ -185,8 +185,8 @@ def renormalised_head(case: Case):
     lengths = np.linalg.norm(W, axis=1)
     found = np.sum(W * V, axis=1) / lengths / np.linalg.norm(V, axis=1)
     degrees = np.degrees(np.arccos(np.clip(found, -1, 1)))
-    yield Claim("cosine of row and frame", found, np.ones(K), GEOMETRY)
-    yield Claim("lengths", lengths / lengths.mean(), np.ones(K), GEOMETRY)
+    yield Claim("cosine of row and frame", found, np.ones(K), EXACT)
+    yield Claim("lengths", lengths / lengths.mean(), np.ones(K), EXACT)
     rises = float(np.all(np.diff(lengths[np.argsort(counts, kind="stable")]) >= -1e-9))
     yield Claim("lengths rise with counts", rises, 1.0, VALUE, witness=True)
     yield Record("rows", {"count": counts, "length": lengths, "degrees": degrees})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import CERTIFICATE, GEOMETRY, VALUE, Point, solve
+from theory_checks.engine.claims import worst_of
+from theory_checks.engine.measure import EXACT, VALUE, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.vanishing import vanishing
 from theory_checks.papers.yang2022.formulas import fixed_problem, learned_problem, with_logits
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
@@ -42,10 +44,10 @@ def fixed_frame(case: Case):
     point, counts = Point.of(solve(case)), case.parameters["counts"]
     K, a = len(counts), 1.5**2 * len(counts) / (len(counts) - 1)
     gap = float(ufm.channels.same_class_gap(K, case.parameters.get("decay", 0.1) / a))
-    yield Claim("logits", point.logits, gap * contrast(K), 1e-9, scale=max(gap, 1e-3))
+    yield Claim("logits", point.logits, gap * contrast(K), EXACT, scale=max(gap, 1e-3))
     columns = ufm.solvers.fit_features(case.problem, progress=False)
     exact = np.asarray(columns.logits)
-    yield Claim("logits, column by column", exact, gap * contrast(K), 1e-10, scale=max(gap, 1e-3))
+    yield Claim("logits, column by column", exact, gap * contrast(K), EXACT, scale=max(gap, 1e-3))
     yield point.certificate_claim()
 
 
@@ -72,13 +74,12 @@ def dot_regression(case: Case):
     point, p = Point.of(solve(case)), case.parameters
     K, E, c, mu = len(p["counts"]), 1.5**2, 2.0, p.get("decay", 0.1)
     own = c * E / (E + mu * c)
-    yield Claim("own logits", np.diag(point.logits), np.full(K, own), 1e-10)
+    yield Claim("own logits", np.diag(point.logits), np.full(K, own), EXACT)
     W = point.classifier
     cosines = np.sum(W * point.features.T, axis=1) / np.linalg.norm(W, axis=1)
     cosines = cosines / np.linalg.norm(point.features, axis=0)
-    yield Claim("cosine with the row", cosines, np.ones(K), GEOMETRY, witness=True)
-    gap = float(ufm.certify(case.problem, point.params).gap)
-    yield Claim("gap of the dual bound", gap, 0.0, CERTIFICATE, witness=True)
+    yield Claim("cosine with the row", cosines, np.ones(K), EXACT, witness=True)
+    yield point.certificate_claim()
 
 
 def tie_regime(case: Case) -> Setting:
@@ -111,12 +112,13 @@ TIES = (
 )
 def learned(case: Case):
     """With a learned classifier dot regression selects no frame: logits of a simplex ETF, of an
-    orthogonal frame and of rank one, at chance accuracy, have the same value, which is the least.
+    orthogonal frame and of rank one, at chance accuracy, have the same value, which is the least;
+    a classifier in one dimension reaches it.
 
     So the claim that dot regression gives neural collapse needs the frame to be fixed.
     """
     p, problem = case.parameters, case.problem
-    K, n, lam, c = p["K"], p["n"], p.get("lam", 0.02), p.get("wanted", 2.0)
+    K, lam, c = p["K"], p.get("lam", 0.02), p.get("wanted", 2.0)
     own = max(c * (1 - K * lam), 0.0)
     value = 0.5 * (own - c) ** 2 / c + K * lam * own
     point = Point.of(solve(case))
@@ -125,17 +127,23 @@ def learned(case: Case):
         "orthogonal frame": own * np.eye(K),
         "rank one": own * np.ones((K, K)),
     }
-    gaps = []
+    optimal, values = [point], []
     for name, Z in shapes.items():
         params = with_logits(problem, Z)
-        reached = float(ufm.model.objective(problem, params))
-        yield Claim(f"value of the {name}", reached, value, VALUE, scale=value)
-        # at the same z_kk the duals are the same: one certificate for all
-        gaps.append(float(ufm.certify(problem, params).gap))
-    yield Claim("gaps of all three", gaps, np.zeros(3), 1e-9)
-    yield Claim("least value found", point.value, value, 1e-9, scale=value)
-    found = float(ufm.certify(problem, point.params).gap)
-    yield Claim("gap of what is found", found, 0.0, 1e-9, witness=True)
-    values = [float(ufm.model.objective(problem, with_logits(problem, Z))) for Z in shapes.values()]
-    columns = {"values": values, "gaps": gaps, "found": [point.value] * 3, "n": [n] * 3}
+        values.append(float(ufm.model.objective(problem, params)))
+        yield Claim(f"value of the {name}", values[-1], value, VALUE, scale=value)
+        if case.setting is not _OUTSIDE:
+            optimal.append(Point(problem, params, values[-1]))
+    yield worst_of([at.certificate_claim() for at in optimal])
+    yield Claim("least value found", point.value, value, VALUE, scale=value)
+    # one dimension, and nothing is lost: a classifier of rank one is found too
+    line = learned_problem(**{**p, "dim": 1})
+    thin = ufm.minimise(line, key=case.key, starts=4, progress=False, throw=True)
+    yield Claim("least value found for d = 1", float(thin.value), value, VALUE, scale=value)
+    if case.id == "beyond it":
+        end = vanishing(lambda lam: learned_problem(**{**p, "lam": lam}), 0.01, 1.0)
+        yield Claim("λ at which all vanishes", end, 1 / K, EXACT, scale=1 / K)
+    lower = [float(ufm.certify(problem, at.params).lower_bound) for at in optimal]
+    columns = {"values": values, "found": [point.value], "thin": [float(thin.value)]}
+    columns |= {"lower": [max(lower)], "predicted": [value]}
     yield Record("ties", {name: np.asarray(x, dtype=float) for name, x in columns.items()})

@@ -69,12 +69,12 @@ def fixed_problem(*, counts, rows="etf", loss="dot", length=1.5, wanted=2.0, dec
     )
 
 
-def learned_problem(*, K, n, loss="dot", wanted=2.0, lam=0.02):
+def learned_problem(*, K, n, loss="dot", wanted=2.0, lam=0.02, dim=None):
     """Balanced classes, both factors free."""
     return ufm.Problem(
         ufm.one_hot((float(n),) * K, collapsed=True),
         loss=DotRegression(wanted) if loss == "dot" else ufm.CrossEntropy(),
-        widths=(K,),
+        widths=(K if dim is None else dim,),
         lambda_W=lam,
         lambda_H=lam / n,
     )
