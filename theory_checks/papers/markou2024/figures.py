@@ -26,8 +26,8 @@ def nearest(data: Data) -> Figure:
     which they end are from the polar factor, and how far their values are above the bound by a
     nuclear norm.
 
-    Where a value reaches the bound its frame is the polar factor, unless the matrix that is factored
-    lacks a rank. One descent in ten dimensions stops at a point that is stationary only.
+    Where a value reaches the bound its frame is the polar factor, unless the matrix that is
+    factored lacks a rank. One descent in ten dimensions stops where it is stationary only.
     """
     drawn, axes = canvas(1, 1, width=COLUMN, height=2.4)
     ax = axes[0, 0]
