@@ -22,6 +22,7 @@ PICTURES = {
     "5_is_my_theorem_true": (1, 0),
     "6_your_own_network": (1, 0),
     "7_language_model": (1, 0),
+    "8_recipes": (1, 1),
 }
 
 # what the notebook must have printed, each a claim of its text
@@ -38,6 +39,7 @@ PRINTED = {
     ),
     "6_your_own_network": ("lambda_W 0.002,", "global minimum"),
     "7_language_model": ("no model has a loss below", "num_kept", "global minimum"),
+    "8_recipes": ("FedETF: predicted and found are", "an update takes"),
 }
 notebooks = pytest.mark.parametrize(
     "path", [pytest.param(path, id=path.stem) for path in NOTEBOOKS]

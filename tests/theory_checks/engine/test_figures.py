@@ -134,6 +134,7 @@ PLANTED["rows"] = {
     "count": np.geomspace(1, 100, 4),
     "length": np.ones(4),
     "degrees": np.linspace(0, 1, 4),
+    "gap": np.full(4, 1e-14),
 }
 
 

@@ -6,8 +6,17 @@ import numpy as np
 
 from theory_checks.engine.figures.data import Data, Need
 from theory_checks.engine.figures.registry import figure
-from theory_checks.engine.figures.style import COLOURS, TEXT, Figure, canvas, letter
+from theory_checks.engine.figures.style import (
+    COLOURS,
+    COLUMN,
+    MARKERS,
+    TEXT,
+    Figure,
+    canvas,
+    letter,
+)
 from theory_checks.papers.behnia2023.checks import TEMPERATURES, limit_rows
+from theory_checks.papers.behnia2023.simplex import MARGINS
 
 _KEY, _STEP = "behnia2023/temperatures-for-an-etf", (10, 10, 1, 1)
 _SHOWN = tuple(case for case in TEMPERATURES if case.id.startswith("step"))
@@ -50,4 +59,37 @@ def class_temperatures(data: Data) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     more, names_more = right.get_legend_handles_labels()
     drawn.legend([*handles, more[1]], [*labels, names_more[1]], loc="outside lower center", ncols=4)
+    return drawn
+
+
+_MARGINS = tuple(case for case in MARGINS if case.parameters["class_counts"] == (8, 4, 2, 1))
+_LABELS = ("margins of the closed form", "no margins", "$\\propto n^{-1/4}$", "of twice the decay")
+_TAIL = tuple(case for case in _MARGINS if case.id != "where it is zero")
+
+
+@figure("behnia2023/margins", Need("behnia2023/margins-for-an-etf", _TAIL, ("rows",)))
+def margins(data: Data) -> Figure:
+    """Lengths of the classifier's rows with margins of the true class, on classes of 8, 4, 2 and 1
+    samples: equal, and a simplex, for the margins in closed form at this decay alone.
+
+    Lines are the prediction for those margins, marks what minimisers end at from random starts,
+    each certified to the largest relative gap that is given.
+    """
+    drawn, axes = canvas(1, 1, width=COLUMN, height=2.5)
+    ax = axes[0, 0]
+    # W Wᵀ = 4 P
+    ax.axhline(3**0.5, color=COLOURS[0], label="predicted")
+    for i, case in enumerate(_TAIL):
+        record = data.one("behnia2023/margins-for-an-etf", case).record("rows")
+        style = {"color": COLOURS[i + 1], "marker": MARKERS[i], "linewidth": 0.6, "markersize": 4}
+        ax.semilogx(record["count"], record["length"], label=_LABELS[i], **style)
+    most = max(
+        float(data.one("behnia2023/margins-for-an-etf", case).record("rows")["gap"].max())
+        for case in _TAIL
+    )
+    ax.plot([], [], " ", label=f"gaps below {10.0 ** np.ceil(np.log10(most)):.0e}")
+    ax.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="samples of the class", ylabel=r"$\|w_k\|$", ylim=(0.4, 2.9))
+    ax.legend(loc="lower left", fontsize=6)
     return drawn

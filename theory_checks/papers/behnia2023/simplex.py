@@ -90,7 +90,8 @@ def margins_for_an_etf(case: Case):
     n, K = np.asarray(p["class_counts"], dtype=np.float64), len(p["class_counts"])
     alpha, _ = _size(n, p["margins"], p["decay"])
     tolerance = precision(case)
-    yield point.certificate_claim()
+    gap = point.certificate_claim()
+    yield gap
     logits = point.logits - point.logits.mean(axis=0)
     yield Claim("logits", logits, alpha * contrast(K) / np.sqrt(n), tolerance)
     gram = point.classifier @ point.classifier.T
@@ -99,7 +100,8 @@ def margins_for_an_etf(case: Case):
     losses = np.log1p((K - 1) / inner_shares(n, p["decay"]))
     value = float(n / n.sum() @ losses) + p["decay"] * (K - 1) * alpha
     yield Claim("value", point.value, value, VALUE, scale=value)
-    yield Record("rows", {"count": n, "length": np.sqrt(np.diag(gram))})
+    rows = {"count": n, "length": np.sqrt(np.diag(gram)), "gap": np.full(K, gap.error)}
+    yield Record("rows", rows)
     if case.id == "a tail":
         yield Claim("decay at which rows are equal", _equal(case), 0.02, EXACT, scale=0.02)
 

@@ -54,7 +54,7 @@ def balanced_singles(data: Data) -> Figure:
     right.set(ylabel="% below the least of an ETF")
     right.set_yscale("symlog", linthresh=1e-3)
     right.set_ylim(-1e-3, 30)
-    right.legend(loc="upper left", fontsize=6)
+    right.legend(loc="upper right", fontsize=6)
     letter(axes)
     drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return drawn
