@@ -69,7 +69,7 @@ def lengths_and_generations(data: Data) -> Figure:
     style = {"color": COLOURS[1], "markersize": 4, "linestyle": "none"}
     middle.plot(record["g"], record["measured"], "o", label=label, **style)
     middle.set(xlabel="generation $g$", ylabel="size of the logits $a_g$")
-    middle.set_xticks(record["g"])
+    middle.set_xticks(range(1, 6))
     middle.legend(loc="upper right", fontsize=6)
 
     record = data.one(_SQUARES, SQUARED_ERROR[0]).record("generations")
