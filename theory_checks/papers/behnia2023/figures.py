@@ -90,6 +90,6 @@ def margins(data: Data) -> Figure:
     ax.plot([], [], " ", label=f"gaps below {10.0 ** np.ceil(np.log10(most)):.0e}")
     ax.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
     ax.set_xticks([], minor=True)
-    ax.set(xlabel="samples of the class", ylabel=r"$\|w_k\|$", ylim=(0.4, 3.3))
+    ax.set(xlabel="samples of the class", ylabel=r"$\|w_k\|$", ylim=(0.1, 3.3))
     ax.legend(loc="lower left", fontsize=6)
     return drawn

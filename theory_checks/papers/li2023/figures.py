@@ -75,6 +75,7 @@ def balanced_softmax(data: Data) -> Figure:
     right.set_xticks([], minor=True)
     right.set_yticks([2e-3, 4e-3, 8e-3], ["0.002", "0.004", "0.008"])
     right.set_yticks([], minor=True)
+    right.set(xlim=(0.22, 2.2), ylim=(6e-4, 1.2e-2))
     right.legend(loc="lower right", fontsize=6)
     letter(axes)
     return drawn

@@ -68,7 +68,7 @@ def lengths_and_generations(data: Data) -> Figure:
     label = f"found, {certified(record)}"
     style = {"color": COLOURS[1], "markersize": 4, "linestyle": "none"}
     middle.plot(record["g"], record["measured"], "o", label=label, **style)
-    middle.set(xlabel="generation $g$", ylabel="size of the logits $a_g$")
+    middle.set(xlabel="generation $g$", ylabel="size of the logits $a_g$", ylim=(-0.15, 3.2))
     middle.set_xticks(range(1, 6))
     middle.legend(loc="upper right", fontsize=6)
 
@@ -79,7 +79,7 @@ def lengths_and_generations(data: Data) -> Figure:
         style = {"color": COLOURS[k], "marker": MARKERS[k], "linestyle": "none", "markersize": 4}
         right.plot(record["g"], record[f"measured {k}"], label=f"$n_k = {count}$", **style)
     right.plot([], [], " ", label=certified(record))
-    right.set(xlabel="generation $g$", ylabel=r"singular values of $WH$")
+    right.set(xlabel="generation $g$", ylabel=r"singular values of $WH$", ylim=(-0.2, 4.3))
     right.set_xticks([1, 3, 5, 7])
     right.legend(loc="upper right", fontsize=6)
     letter(axes)
