@@ -474,10 +474,13 @@ def test_specification_is_read(tmp_path):
     assert spec.over["class_counts"][0] == (20.0,) * 5
     np.testing.assert_allclose(spec.over["lambda_H"], [1e-4, 1e-3, 1e-2], rtol=1e-14)
     assert spec.over["seed"] == [0, 1]
-    assert (spec.key, spec.options) == (
+    assert (spec.key, spec.run_by, spec.solver, spec.flow) == (
         7,
-        {"metrics": ("nc1_trace_ratio",), "chunk": 4, "tolerance": 1e-11},
+        {"metrics": ("nc1_trace_ratio",), "chunk": 4},
+        {"tolerance": 1e-11},
+        None,
     )
+    assert spec.method().tolerance == 1e-11
 
 
 MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambda_H": [1.0]}}
@@ -677,7 +680,9 @@ def test_points_and_flows_are_understood():
         }
     )
     assert spec.over == [{"lambda_H": 1.0, "bias": None}, {"lambda_H": 2.0, "bias": 0.5}]
-    assert spec.options == {"ts": [0.0, 1.0, 2.0], "flow": {"rtol": 1e-6}}
+    flow = spec.method()
+    assert (flow.ts, flow.path) == ([0.0, 1.0, 2.0], "gradient")
+    assert flow.integration == ufm.flows.Integration(rtol=1e-6)
 
 
 # sweep

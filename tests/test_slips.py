@@ -138,7 +138,8 @@ def outcome(function: Callable, arguments: dict, argument: str) -> str:
     except FileNotFoundError:
         return "accepted"
     except (TypeError, ValueError) as error:
-        named = re.search(rf"`{argument}[`.\[]", str(error))
+        # (a field is named with its class)
+        named = re.search(rf"`(?:[A-Z]\w+\.)?{argument}[`.\[]", str(error))
         return "named" if named else f"{type(error).__name__} without the argument: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"

@@ -1,6 +1,7 @@
 """The public names: each in one line, imported when it is first asked for (see `__init__.py`)."""
 
 from . import analysis as analysis
+from . import batch as batch
 from . import certificates as certificates
 from . import domains as domains
 from . import flows as flows
@@ -13,6 +14,7 @@ from . import model as model
 from . import optima as optima
 from . import plotting as plotting
 from . import solvers as solvers
+from . import sweeping as sweeping
 from ._compilation import enable_compilation_cache as enable_compilation_cache
 from ._version import __version__ as __version__
 from .analysis import classify as classify

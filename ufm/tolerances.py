@@ -66,20 +66,37 @@ def for_dtype(dtype) -> Tolerances:
     return TOLERANCES[name]
 
 
-def gradient_tolerance(tolerance: float | None, dtype) -> float:
+def gradient_tolerance(tolerance: float | None, dtype, *, name: str = "tolerance") -> float:
     """The relative gradient norm at which a solver stops: as given, or that of the table.
 
-    `ValueError` for what the dtype cannot reach, and for what every point meets.
+    Parameters
+    ----------
+    tolerance
+        What the user gave, or None.
+    dtype
+        Of the problem.
+    name
+        Of the argument, for messages.
+
+    Returns
+    -------
+    float
+        Below 1.
+
+    Raises
+    ------
+    ValueError
+        For what the dtype cannot reach, and for what every point meets.
     """
     if tolerance is None:
         return for_dtype(dtype).gradient
-    require_positive("tolerance", tolerance, shape=())
+    require_positive(name, tolerance, shape=())
     # of a relative norm: from 1 on every point is stationary
-    require(tolerance < 1, "`tolerance` must be < 1", tolerance)
+    require(tolerance < 1, f"`{name}` must be < 1", tolerance)
     rounding = np.finfo(dtype).eps
     require(
         tolerance >= rounding,
-        f"`tolerance` must be >= {rounding:.1e}, what {dtype} can resolve",
+        f"`{name}` must be >= {rounding:.1e}, what {dtype} can resolve",
         tolerance,
     )
     return tolerance

@@ -236,7 +236,7 @@ def test_bad_input(key):
     for call in (
         lambda: ufm.classify(bounded, point),
         lambda: ufm.search(bounded, key=key),
-        lambda: ufm.flows.flow_batch(bounded, ts=[1.0], keys=key[None]),
+        lambda: ufm.flows.flow_batch(bounded, ufm.flows.Flow([1.0]), keys=key[None]),
     ):
         with pytest.raises(
             ValueError,

@@ -70,13 +70,12 @@ def scipy_loop(velocities, points, ts, method: str, tolerances) -> np.ndarray:
 def ours(problems, starts, ts, tolerances) -> ufm.Trajectory:
     return flow_batch(
         problems,
-        ts=ts,
+        ufm.flows.Flow(
+            ts, integration=ufm.flows.Integration(rtol=tolerances[0], atol=tolerances[1], steady=0)
+        ),
         starts=starts,
-        rtol=tolerances[0],
-        atol=tolerances[1],
-        steady=0,
-        threads=CORES,
         progress=False,
+        execution=ufm.batch.Execution(threads=CORES),
     )
 
 

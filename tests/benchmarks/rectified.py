@@ -91,9 +91,9 @@ def _rows(*, repeats: int, number: int = NUMBER, rivals: int = RIVALS) -> list[R
             lambda lam: whole.replace(lambda_W=lam, lambda_H=lam),
             {"lam": decays},
             key=jax.random.key(0),
-            solver=ufm.solvers.Smoothing(),
-            metrics=(),
-            chunk=-(-number // CORES),
+            method=ufm.solvers.Smoothing(),
+            report=ufm.sweeping.Report(metrics=()),
+            execution=ufm.batch.Execution(chunk=-(-number // CORES)),
         )
 
     # the starts of the lanes

@@ -149,7 +149,11 @@ def flow_row(
     def ours(start):
         return jax.block_until_ready(
             ufm.flow(
-                problem, ts=ts, start=start, rtol=1e-9, atol=1e-12, steady=0.0, progress=False
+                problem,
+                ts=ts,
+                start=start,
+                progress=False,
+                integration=ufm.flows.Integration(rtol=1e-9, atol=1e-12, steady=0.0),
             ).params
         )
 

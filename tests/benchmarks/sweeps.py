@@ -64,7 +64,13 @@ def _rows(*, repeats: int, starts: int, steps: int) -> list[Row]:
     number = starts * RIVALS
 
     def ours():
-        return ufm.sweep(make, over, key=jax.random.key(0), tolerance=TOLERANCE, metrics=())
+        return ufm.sweep(
+            make,
+            over,
+            key=jax.random.key(0),
+            method=ufm.sweeping.Minimisation(tolerance=TOLERANCE),
+            report=ufm.sweeping.Report(metrics=()),
+        )
 
     began = time.perf_counter()
     data = ours()

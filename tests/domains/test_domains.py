@@ -274,8 +274,8 @@ def test_paths_of_the_free_model_are_refused_and_frozen_rates_polish():
         problem,
         ts=np.geomspace(0.1, 1e3, 4),
         key=jax.random.key(0),
-        rates={"weights": 0.0},
-        polish=True,
+        path=ufm.flows.Path(rates={"weights": 0.0}),
+        integration=ufm.flows.Integration(polish=True),
     )
     assert run.result is ufm.Result.POLISHED
 

@@ -97,7 +97,12 @@ def test_an_affine_slice_is_a_penalised_bias():
 
 def test_a_flow_stays_in_the_slice_and_a_point_outside_is_named():
     problem = make(features=Pinned(0.7))
-    flow = ufm.flow(problem, ts=np.geomspace(0.1, 1e4, 8), key=jax.random.key(1), polish=True)
+    flow = ufm.flow(
+        problem,
+        ts=np.geomspace(0.1, 1e4, 8),
+        key=jax.random.key(1),
+        integration=ufm.flows.Integration(polish=True),
+    )
     assert flow.result is ufm.Result.POLISHED
     np.testing.assert_allclose(flow.final.features[0], 0.7, rtol=1e-15)
     np.testing.assert_allclose(float(flow.polish.value), float(solved(problem).value), rtol=1e-12)

@@ -35,7 +35,7 @@ def test_equals_single_flows(number):
     lams = np.geomspace(1e-3, 1e-1, number)
     problems = [problem_of(lam) for lam in lams]
     keys = jax.random.split(jax.random.key(1), number)
-    batch = flow_batch(problems, ts=TS, keys=keys, observables={"norm": norm})
+    batch = flow_batch(problems, ufm.flows.Flow(TS, observables={"norm": norm}), keys=keys)
     assert batch.value.shape == (number, len(TS))
     assert batch.results == (ufm.Result.REACHED_END,) * number
     for i in {0, number // 2, number - 1}:
@@ -57,7 +57,12 @@ def test_one_problem_from_many_starts_in_either_form(key):
     starts = [ufm.solvers.random_start(problem, key=k) for k in jax.random.split(key, 3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
     runs = [
-        flow_batch(problem, ts=TS, starts=given, keep_params=False) for given in (starts, stacked)
+        flow_batch(
+            problem,
+            ufm.flows.Flow(TS, observables=ufm.flows.Record(keep_params=False)),
+            starts=given,
+        )
+        for given in (starts, stacked)
     ]
     np.testing.assert_array_equal(runs[0].value, runs[1].value)
     assert runs[0].params is None
@@ -67,7 +72,7 @@ def test_one_problem_from_many_starts_in_either_form(key):
 def test_each_flow_has_a_result_of_its_own(key):
     # a fast problem is at rest before the end, a slow one is not
     problems = [problem_of(lam, loss=ufm.MeanSquaredError(), bias=None) for lam in (0.5, 1e-3)]
-    batch = flow_batch(problems, ts=[0.0, 100.0], keys=jax.random.split(key, 2))
+    batch = flow_batch(problems, ufm.flows.Flow([0.0, 100.0]), keys=jax.random.split(key, 2))
     assert batch.results == (ufm.Result.STEADY_STATE, ufm.Result.REACHED_END)
     assert batch.num_steps[0] != batch.num_steps[1]
     np.testing.assert_allclose(
@@ -80,7 +85,12 @@ def test_each_flow_has_a_result_of_its_own(key):
 def test_threads_change_nothing(key):
     problem, keys = problem_of(1e-2), jax.random.split(key, 40)
     runs = [
-        flow_batch(problem, ts=TS, keys=keys, keep_params=False, threads=threads).value
+        flow_batch(
+            problem,
+            ufm.flows.Flow(TS, observables=ufm.flows.Record(keep_params=False)),
+            keys=keys,
+            execution=ufm.batch.Execution(threads=threads),
+        ).value
         for threads in (1, 3, 3)
     ]
     # the second has found its code compiled, and runs all blocks in threads
@@ -94,7 +104,12 @@ def test_settings_of_one_thread_hold_in_all(key, enable_x64):
     try:
         with enable_x64(True):
             runs = [
-                flow_batch(problem_of(1e-2), ts=TS, keys=jax.random.split(key, 40), threads=2)
+                flow_batch(
+                    problem_of(1e-2),
+                    ufm.flows.Flow(TS),
+                    keys=jax.random.split(key, 40),
+                    execution=ufm.batch.Execution(threads=2),
+                )
                 for _ in range(2)
             ]
             expected = flow(problem_of(1e-2), ts=TS, key=jax.random.split(key, 40)[39]).value
@@ -108,21 +123,20 @@ def test_settings_of_one_thread_hold_in_all(key, enable_x64):
 def test_paths_and_rates_are_shared_by_the_batch(key):
     problems = [problem_of(lam, loss=ufm.MeanSquaredError()) for lam in (1e-2, 2e-2)]
     keys = jax.random.split(key, 2)
-    for more in ({"path": "central"}, {"rates": {"weights": 2.0}}):
-        batch = flow_batch(problems, ts=TS, keys=keys, **more)
+    for path in ("central", ufm.flows.Path(rates={"weights": 2.0})):
+        batch = flow_batch(problems, ufm.flows.Flow(TS, path=path), keys=keys)
         np.testing.assert_allclose(
-            batch.value[1], flow(problems[1], ts=TS, key=keys[1], **more).value, rtol=1e-9
+            batch.value[1], flow(problems[1], ts=TS, key=keys[1], path=path).value, rtol=1e-9
         )
 
 
 def test_batches_share_one_compilation(key):
-    flow_batch(problem_of(1e-2), ts=TS, keys=jax.random.split(key, 32))
+    flow_batch(problem_of(1e-2), ufm.flows.Flow(TS), keys=jax.random.split(key, 32))
     before = batched_flow.integrate_block._cache_size()
     flow_batch(
         [problem_of(2e-2, counts=(3, 2, i + 1)) for i in range(33)],
-        ts=2 * TS,
+        ufm.flows.Flow(2 * TS, integration=ufm.flows.Integration(rtol=1e-6)),
         keys=jax.random.split(key, 33),
-        rtol=1e-6,
     )
     assert batched_flow.integrate_block._cache_size() == before
 
@@ -139,7 +153,9 @@ def test_interrupted_batch_keeps_what_is_finished(finished, key, monkeypatch):
 
     monkeypatch.setattr(batched_flow, "integrate_block", some)
     problem, keys = problem_of(1e-2), jax.random.split(key, 40)
-    batch = flow_batch(problem, ts=TS, keys=keys, threads=1)
+    batch = flow_batch(
+        problem, ufm.flows.Flow(TS), keys=keys, execution=ufm.batch.Execution(threads=1)
+    )
     done = min(32 * finished, 40)
     assert batch.results == (ufm.Result.REACHED_END,) * done + (ufm.Result.INTERRUPTED,) * (
         40 - done
@@ -189,18 +205,6 @@ def test_interrupted_batch_keeps_what_is_finished(finished, key, monkeypatch):
         ),
         pytest.param(
             [problem_of(0.1)],
-            {"keys": 2, "threads": 0},
-            "`threads` must be a whole number >= 1",
-            id="threads",
-        ),
-        pytest.param(
-            [problem_of(0.1)],
-            {"keys": 2, "devices": []},
-            "`devices` must hold at least one",
-            id="devices",
-        ),
-        pytest.param(
-            [problem_of(0.1)],
             {"keys": 2, "path": "central"},
             "`loss` must be MeanSquaredError",
             id="path",
@@ -210,5 +214,39 @@ def test_interrupted_batch_keeps_what_is_finished(finished, key, monkeypatch):
 def test_bad_input(problems, arguments, message, key):
     if "keys" in arguments:
         arguments = arguments | {"keys": jax.random.split(key, arguments["keys"])}
+    followed = ufm.flows.Flow(TS, path=arguments.get("path", "gradient"))
+    arguments = {name: value for name, value in arguments.items() if name != "path"}
     with pytest.raises(ValueError, match=message):
-        flow_batch(problems, ts=TS, **arguments)
+        flow_batch(problems, followed, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param({"ts": [1.0, 0.5]}, "`Flow.ts` must be increasing", id="times"),
+        pytest.param({"path": 3}, "`Flow.path` must be one of", id="path"),
+        pytest.param({"observables": 3}, "`Flow.observables` must be a dict", id="observables"),
+        pytest.param({"integration": 3}, "`Flow.integration` must be a ufm", id="integration"),
+        pytest.param(
+            {"integration": ufm.flows.Integration(polish=True)},
+            "`Integration.polish` is for one flow alone",
+            id="polish",
+        ),
+    ],
+)
+def test_a_bad_flow_is_named_where_it_is_made(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ufm.flows.Flow(**({"ts": TS} | fields))
+
+
+def test_chunks_and_memory_change_nothing_but_the_blocks(key):
+    problem, keys = problem_of(1e-2), jax.random.split(key, 6)
+    plain, *others = (
+        flow_batch(
+            problem, ufm.flows.Flow(TS), keys=keys, execution=ufm.batch.Execution(threads=1, **how)
+        )
+        for how in ({}, {"chunk": 3}, {"memory": 1})
+    )
+    for batch in others:
+        np.testing.assert_allclose(batch.value, plain.value, rtol=1e-9)
+        assert batch.results == plain.results

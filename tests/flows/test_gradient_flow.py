@@ -42,9 +42,8 @@ def test_imbalance_decays_at_twice_lambda(loss, bias, widths, key):
         problem,
         ts=ts,
         start=start,
-        observables={"imbalance": imbalance},
-        keep_params=False,
-        steady=0,
+        observables=ufm.flows.Record({"imbalance": imbalance}, keep_params=False),
+        integration=ufm.flows.Integration(steady=0),
     )
     assert trajectory.result is ufm.Result.REACHED_END
     measured = np.asarray(trajectory.observables["imbalance"])
@@ -92,7 +91,9 @@ def test_full_and_collapsed_labels_flow_alike(key):
 def test_flow_is_the_limit_of_gradient_descent(key):
     problem = problem_of(ufm.CrossEntropy(), counts=(6, 3, 2))
     start = ufm.solvers.random_start(problem, key=key)
-    exact = ufm.flow(problem, ts=[4.0], start=start, steady=0).value[0]
+    exact = ufm.flow(
+        problem, ts=[4.0], start=start, integration=ufm.flows.Integration(steady=0)
+    ).value[0]
     errors = []
     for step in (0.2, 0.1, 0.05):
         trajectory = ufm.solvers.descend(
@@ -159,7 +160,12 @@ def test_time_zero_is_the_start(key):
 
 
 def test_a_spent_budget_is_said_and_padded_with_nan(key):
-    trajectory = ufm.flow(problem_of(), ts=np.linspace(0, 50, 7), key=key, max_steps=3)
+    trajectory = ufm.flow(
+        problem_of(),
+        ts=np.linspace(0, 50, 7),
+        key=key,
+        integration=ufm.flows.Integration(max_steps=3),
+    )
     assert trajectory.result is ufm.Result.MAX_STEPS
     assert np.isfinite(trajectory.value[0])
     assert np.isnan(trajectory.value[-1])
@@ -186,7 +192,12 @@ def test_lanes_share_one_compilation(key):
     ts = np.linspace(0, 3, 4)
     ufm.flow(problem_of(lam=0.1), ts=ts, key=key)
     before = gradient_flow.integrate_piece._cache_size()
-    ufm.flow(problem_of(lam=0.2, counts=(3, 2, 1)), ts=2 * ts, key=jax.random.key(1), rtol=1e-6)
+    ufm.flow(
+        problem_of(lam=0.2, counts=(3, 2, 1)),
+        ts=2 * ts,
+        key=jax.random.key(1),
+        integration=ufm.flows.Integration(rtol=1e-6),
+    )
     assert gradient_flow.integrate_piece._cache_size() == before
 
 
@@ -194,7 +205,12 @@ def test_another_integrator_agrees(key):
     problem = problem_of()
     start = ufm.solvers.random_start(problem, key=key)
     values = [
-        ufm.flow(problem, ts=[1.0, 5.0], start=start, integrator=method).value
+        ufm.flow(
+            problem,
+            ts=[1.0, 5.0],
+            start=start,
+            integration=ufm.flows.Integration(integrator=method),
+        ).value
         for method in (diffrax.Dopri8(), diffrax.Tsit5())
     ]
     np.testing.assert_allclose(values[0], values[1], rtol=1e-8)
@@ -211,10 +227,12 @@ def test_another_integrator_agrees(key):
         ),
         pytest.param({"ts": []}, "`ts` must not be empty", id="no-times"),
         pytest.param(
-            {"ts": [1.0], "rtol": 0.0}, "`rtol` must be finite and > 0; got 0.0", id="rtol"
+            {"ts": [1.0], "path": ufm.flows.Integration()}, "`path` must be one of", id="path"
         ),
         pytest.param(
-            {"ts": [1.0], "steady": -1.0}, "`steady` must be finite and >= 0; got -1.0", id="steady"
+            {"ts": [1.0], "integration": {"rtol": 1e-9}},
+            "`integration` must be a ufm.flows.Integration; got dict",
+            id="integration",
         ),
         pytest.param(
             {"ts": [1.0], "start": 1},
@@ -228,13 +246,44 @@ def test_bad_input(arguments, message, key):
         ufm.flow(problem_of(), key=key, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param({"rtol": 0.0}, "`Integration.rtol` must be finite and > 0; got 0", id="rtol"),
+        pytest.param(
+            {"steady": -1.0}, "`Integration.steady` must be finite and >= 0; got -1.0", id="steady"
+        ),
+        pytest.param({"max_steps": 0}, "`Integration.max_steps` must be a whole", id="max-steps"),
+    ],
+)
+def test_bad_numbers_are_named_where_they_are_made(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ufm.flows.Integration(**fields)
+
+
+@pytest.mark.parametrize("stretches", [1, 12])
+def test_the_budget_is_of_a_whole_flow_and_shared(stretches, key):
+    integration = ufm.flows.Integration(max_steps=40, step=1e-3, integrator="euler", steady=0)
+    ts = np.linspace(1, 50, stretches)
+    found = ufm.flow(problem_of(), ts=ts, key=key, integration=integration)
+    assert found.result is ufm.Result.MAX_STEPS
+    # a stretch that has spent its share is the last
+    assert int(found.num_steps) == -(-40 // len(range(0, stretches, -(-stretches // 10))))
+
+
 @pytest.mark.parametrize("freeze", [False, True])
 def test_polish_ends_at_the_minimum_and_says_so(freeze, key):
     problem = problem_of(lam=0.05, bias="free")
     rates = {"weights": 0.0} if freeze else None
     start = ufm.solvers.random_start(problem, key=key)
     plain, polished = (
-        ufm.flow(problem, ts=[0.0, 1e5], start=start, rates=rates, atol=1e-8, polish=polish)
+        ufm.flow(
+            problem,
+            ts=[0.0, 1e5],
+            start=start,
+            path=ufm.flows.Path(rates=rates),
+            integration=ufm.flows.Integration(atol=1e-8, polish=polish),
+        )
         for polish in (False, True)
     )
     assert plain.result is ufm.Result.STEADY_STATE
@@ -251,7 +300,9 @@ def test_polish_ends_at_the_minimum_and_says_so(freeze, key):
 
 
 def test_polish_waits_for_the_steady_state(key):
-    trajectory = ufm.flow(problem_of(), ts=[1.0], key=key, polish=True)
+    trajectory = ufm.flow(
+        problem_of(), ts=[1.0], key=key, integration=ufm.flows.Integration(polish=True)
+    )
     assert trajectory.result is ufm.Result.REACHED_END
     assert trajectory.polish is None
 
@@ -264,7 +315,9 @@ def test_polish_that_fails_leaves_the_end_of_the_flow(key, monkeypatch):
         lambda problem, start, progress: ufm.minimise(problem, start=start, solver=tired),
     )
     problem = problem_of(lam=0.05)
-    trajectory = ufm.flow(problem, ts=[1e5], key=key, atol=1e-8, polish=True)
+    trajectory = ufm.flow(
+        problem, ts=[1e5], key=key, integration=ufm.flows.Integration(atol=1e-8, polish=True)
+    )
     assert trajectory.polish.result is ufm.Result.MAX_STEPS
     assert trajectory.result is ufm.Result.STEADY_STATE
     np.testing.assert_array_equal(trajectory.final.features, trajectory.params.features[-1])
@@ -274,18 +327,24 @@ def test_the_steady_state_is_found_above_the_noise(key):
     # at the edge of its stability an explicit integrator goes on for ever in its own noise, of a
     # size that the relative tolerance, the clock and the problem all set
     for loss in (ufm.MeanSquaredError(), ufm.CrossEntropy()):
-        for more in (
-            {},
-            {"rates": {"weights": 100.0, "features": 100.0, "bias": 100.0}},
-            {"rtol": 1e-6},
+        for rates, rtol in (
+            (None, None),
+            ({"weights": 100.0, "features": 100.0, "bias": 100.0}, None),
+            (None, 1e-6),
         ):
             problem = problem_of(loss, lam=5e-3, bias="free", counts=(50, 20, 5))
-            trajectory = ufm.flow(problem, ts=[1e6], key=key, max_steps=5000, **more)
+            trajectory = ufm.flow(
+                problem,
+                ts=[1e6],
+                key=key,
+                path=ufm.flows.Path(rates=rates),
+                integration=ufm.flows.Integration(rtol=rtol, max_steps=5000),
+            )
             assert trajectory.result is ufm.Result.STEADY_STATE
             np.testing.assert_allclose(
                 trajectory.value[0],
                 ufm.minimise(problem, key=key).value,
-                rtol=1e-6 if "rtol" in more else 1e-12,
+                rtol=rtol or 1e-12,
             )
 
 
@@ -314,7 +373,10 @@ def test_the_origin_is_steady(key):
 
 def test_a_step_too_long_for_the_method_is_divergence(key):
     trajectory = ufm.flow(
-        problem_of(lam=1.0), ts=[0.0, 1e4], key=key, integrator="euler", step=10.0
+        problem_of(lam=1.0),
+        ts=[0.0, 1e4],
+        key=key,
+        integration=ufm.flows.Integration(step=10.0, integrator="euler"),
     )
     assert trajectory.result is ufm.Result.DIVERGED
 

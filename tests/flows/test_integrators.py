@@ -52,7 +52,8 @@ def logistic(ts):
 
 def error_at_end(**arguments):
     problem, start, basis = growing_modes()
-    trajectory = flow(problem, ts=[END], start=start, steady=0, **arguments)
+    integration = ufm.flows.Integration(steady=0, **arguments)
+    trajectory = flow(problem, ts=[END], start=start, integration=integration)
     assert trajectory.result is ufm.Result.REACHED_END
     W = np.asarray(trajectory.final.weights[0])
     return np.abs(W @ W.T - basis @ np.diag(logistic([END])[0]) @ basis.T).max(), int(
@@ -93,7 +94,12 @@ def test_tolerances_reach_1e_10_also_between_the_steps():
     # rows are interpolated inside the steps; Dopri8 does that to its own order
     problem, start, _ = growing_modes()
     ts = np.linspace(0, 60, 301)
-    trajectory = flow(problem, ts=ts, start=start, rtol=1e-12, atol=1e-14, steady=0)
+    trajectory = flow(
+        problem,
+        ts=ts,
+        start=start,
+        integration=ufm.flows.Integration(rtol=1e-12, atol=1e-14, steady=0),
+    )
     assert int(trajectory.num_steps) < len(ts)
     measured = (
         np.linalg.svd(np.asarray(trajectory.params.weights[0]), compute_uv=False)[:, : K - 1] ** 2
@@ -113,7 +119,12 @@ def test_a_lost_step_is_a_result_not_a_hang():
         lambda_H=0.0,
     )
     start = ufm.Params((1e-9 * np.eye(2),) * 3, 1e-9 * np.eye(2) / np.sqrt(2))
-    trajectory = flow(problem, ts=[1e16, 1e19], start=start, steady=0, atol=1e-20, max_steps=10_000)
+    trajectory = flow(
+        problem,
+        ts=[1e16, 1e19],
+        start=start,
+        integration=ufm.flows.Integration(atol=1e-20, steady=0, max_steps=10_000),
+    )
     assert trajectory.result is ufm.Result.TOLERANCE_NOT_MET
     assert "tolerance" in str(trajectory.result)
     assert np.isfinite(trajectory.value[0])
@@ -125,24 +136,30 @@ def test_a_lost_step_is_a_result_not_a_hang():
     ("arguments", "message"),
     [
         pytest.param(
-            {"integrator": "rk4"}, "`integrator` must be one of euler, heun", id="unknown"
+            {"integrator": "rk4"},
+            "`Integration.integrator` must be one of euler, heun",
+            id="unknown",
         ),
         pytest.param(
-            {"integrator": diffrax.Kvaerno5()}, "`integrator` must be explicit", id="implicit"
+            {"integrator": diffrax.Kvaerno5()},
+            "`Integration.integrator` must be explicit",
+            id="implicit",
         ),
         pytest.param(
             {"integrator": "euler"},
-            "`integrator` must estimate its error unless `step` is given",
+            "`Integration.integrator` must estimate its error unless `step` is given",
             id="euler-adaptive",
         ),
         pytest.param(
-            {"integrator": 5}, "`integrator` must be a name or a diffrax solver", id="number"
+            {"integrator": 5},
+            "`Integration.integrator` must be a name or a diffrax solver",
+            id="number",
         ),
-        pytest.param({"step": 0.0}, "`step` must be finite and > 0", id="step"),
-        pytest.param({"rtol": 1e-16}, "`rtol` must be >= 2.2e-16", id="unresolved"),
+        pytest.param({"step": 0.0}, "`Integration.step` must be finite and > 0", id="step"),
+        pytest.param({"rtol": 1e-16}, "`Integration.rtol` must be >= 2.2e-16", id="unresolved"),
     ],
 )
 def test_bad_input(arguments, message):
     problem, start, _ = growing_modes()
     with pytest.raises(ValueError, match=message):
-        flow(problem, ts=[1.0], start=start, **arguments)
+        flow(problem, ts=[1.0], start=start, integration=ufm.flows.Integration(**arguments))

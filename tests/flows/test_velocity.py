@@ -9,11 +9,12 @@ import pytest
 import scipy.linalg
 
 import ufm
-from ufm.flows import flow, start_from_features
+from ufm.flows import Integration, Path, flow, start_from_features
 from ufm.flows.central_path import CentralVelocity, best_classifier
 from ufm.solvers.first_order import sample_gradient
 
 D = 4
+POLISH = Integration(polish=True)
 
 
 def problem_of(
@@ -46,7 +47,13 @@ def test_rates_divide_the_conserved_imbalance(loss, widths, key):
     )
     rates = {"weights": [3.0, 0.4, 1.7][: len(widths)] if len(widths) > 1 else 3.0, "features": 0.5}
     start = ufm.solvers.random_start(problem, key=key, std=0.7)
-    trajectory = flow(problem, ts=np.linspace(0, 50, 11), start=start, rates=rates, steady=0)
+    trajectory = flow(
+        problem,
+        ts=np.linspace(0, 50, 11),
+        start=start,
+        path=Path(rates=rates),
+        integration=Integration(steady=0),
+    )
     of_weights = np.broadcast_to(rates["weights"], len(widths))
     m = np.asarray(problem.labels.masses)
     grams_in = [
@@ -80,7 +87,7 @@ def test_all_rates_together_are_a_clock(key):
         problem,
         ts=[0.0, 1.0, 3.0],
         start=start,
-        rates={"weights": 2.0, "features": 2.0, "bias": 2.0},
+        path=Path(rates={"weights": 2.0, "features": 2.0, "bias": 2.0}),
     )
     plain = flow(problem, ts=[0.0, 2.0, 6.0], start=start)
     np.testing.assert_allclose(fast.value, plain.value, rtol=1e-9)
@@ -98,10 +105,19 @@ def test_features_alone_solve_a_linear_equation(frozen_by, key):
     )
     N, ts = Q.shape[1], np.array([0.0, 1.0, 10.0, 40.0])
     if frozen_by == "rates":
-        trajectory = flow(free, ts=ts, start=start, rates={"weights": 0}, steady=0)
+        trajectory = flow(
+            free,
+            ts=ts,
+            start=start,
+            path=Path(rates={"weights": 0}),
+            integration=Integration(steady=0),
+        )
     else:
         trajectory = flow(
-            problem_of(lambda_W=0.3, fixed_weights=start.weights), ts=ts, start=start, steady=0
+            problem_of(lambda_W=0.3, fixed_weights=start.weights),
+            ts=ts,
+            start=start,
+            integration=Integration(steady=0),
         )
     A = W.T @ W / N + 0.02 * np.eye(D)
     limit = np.linalg.solve(A, W.T @ Q / N)
@@ -152,7 +168,11 @@ def test_central_path_is_the_limit_of_infinite_rates(bias, key):
     for rate in (100.0, 400.0):
         rates = {"weights": rate} | ({} if bias is None else {"bias": rate})
         features = flow(
-            problem, ts=ts, start=start, rates=rates, rtol=1e-8, atol=1e-10
+            problem,
+            ts=ts,
+            start=start,
+            path=Path(rates=rates),
+            integration=Integration(rtol=1e-8, atol=1e-10),
         ).params.features
         errors.append(np.abs(features - central).max())
     assert errors[0] < 1e-2
@@ -163,7 +183,13 @@ def test_central_path_is_the_limit_of_infinite_rates(bias, key):
 def test_central_path_keeps_the_best_classifier_and_ends_at_the_minimum(key):
     problem = problem_of(bias="free", collapsed=True)
     start = ufm.solvers.random_start(problem, key=key)
-    trajectory = flow(problem, ts=[0.0, 10.0, 1e5], start=start, path="central", polish=True)
+    trajectory = flow(
+        problem,
+        ts=[0.0, 10.0, 1e5],
+        start=start,
+        path="central",
+        integration=POLISH,
+    )
     assert trajectory.result is ufm.Result.POLISHED
     for t in range(3):
         point = jax.tree.map(lambda leaf, t=t: leaf[t], trajectory.params)
@@ -207,8 +233,7 @@ def test_renormalised_path_obeys_its_law(key):
         ts=ts,
         start=start_from_features(problem, H),
         path="renormalised",
-        rtol=1e-11,
-        atol=1e-12,
+        integration=Integration(rtol=1e-11, atol=1e-12),
     )
     X = np.asarray(trajectory.params.features).reshape(len(ts), d, K, n)
     means = X.mean(axis=3)
@@ -281,8 +306,8 @@ def test_start_from_features(key):
         ),
         pytest.param(
             {},
-            {"path": "central", "rates": {"weights": 2.0}},
-            "`rates` may name only the features",
+            {"path": Path("central", {"weights": 2.0})},
+            "`Path.rates` may name only the features",
             id="central-rates",
         ),
         pytest.param(
@@ -303,35 +328,34 @@ def test_start_from_features(key):
             "within-class covariance of full rank",
             id="no-spread",
         ),
-        pytest.param({}, {"rates": 2.0}, "`rates` must be a dict", id="rates-float"),
         pytest.param(
             {},
-            {"rates": {"bias": 2.0}},
-            "`rates` may name the free parts of this problem, features, weights; got",
+            {"path": Path(rates={"bias": 2.0})},
+            "`Path.rates` may name the free parts of this problem, features, weights; got",
             id="no-bias-rate",
         ),
         pytest.param(
             {},
-            {"rates": {"weights": [1.0, 2.0]}},
-            r"`rates\['weights'\]` must be a float or one per factor",
+            {"path": Path(rates={"weights": [1.0, 2.0]})},
+            r"`Path.rates\['weights'\]` must be a float or one per factor",
             id="two-rates",
         ),
         pytest.param(
             {},
-            {"rates": {"features": -1.0}},
-            r"`rates\['features'\]` must be finite and >= 0",
+            {"path": Path(rates={"features": -1.0})},
+            r"`Path.rates\['features'\]` must be finite and >= 0",
             id="negative-rate",
         ),
         pytest.param(
             {},
-            {"rates": {"features": 0.0}, "polish": True},
-            "`polish` needs `rates` that freeze nothing",
+            {"path": Path(rates={"features": 0.0}), "integration": POLISH},
+            "`Integration.polish` needs `Path.rates` that freeze nothing",
             id="polish-frozen",
         ),
         pytest.param(
             {"lambda_H": 0.0},
-            {"polish": True},
-            "`lambda_H` must be finite and > 0 for `polish`",
+            {"integration": POLISH},
+            "`lambda_H` must be finite and > 0 for `Integration.polish`",
             id="polish-no-decay",
         ),
     ],
@@ -341,6 +365,18 @@ def test_bad_input(changes, arguments, message, key):
     start = ufm.solvers.random_start(problem, key=key, std=0.5)
     with pytest.raises(ValueError, match=message):
         flow(problem, ts=[1.0], start=start, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param({"rates": 2.0}, "`Path.rates` must be a dict", id="rates-float"),
+        pytest.param({"name": "middle"}, "`Path.name` must be one of", id="unknown"),
+    ],
+)
+def test_a_bad_path_is_named_where_it_is_made(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Path(**fields)
 
 
 @pytest.mark.parametrize(

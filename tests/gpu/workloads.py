@@ -23,7 +23,13 @@ def sweep_of(number: int):
     counts = [ufm.labels.exponential_counts(K, largest=100, ratio=r) for r in (1, 10, 100)]
     lams = np.geomspace(1e-4, 5e-3, 10)
     over = {"seed": range(-(-number // 30)), "lam": lams, "counts": counts}
-    return ufm.sweep(certified, over, key=jax.random.key(0), metrics=(), progress=False)
+    return ufm.sweep(
+        certified,
+        over,
+        key=jax.random.key(0),
+        progress=False,
+        report=ufm.sweeping.Report(metrics=()),
+    )
 
 
 def two_layers() -> ufm.Problem:
@@ -40,7 +46,7 @@ def two_layers() -> ufm.Problem:
 def flows_of(number: int):
     """Gradient flows of two layers, one a seed."""
     keys = jax.random.split(jax.random.key(1), number)
-    return ufm.flows.flow_batch(two_layers(), keys=keys, ts=np.linspace(0.0, 50.0, 11))
+    return ufm.flows.flow_batch(two_layers(), ufm.flows.Flow(np.linspace(0.0, 50.0, 11)), keys=keys)
 
 
 def mixed() -> ufm.Solution:

@@ -76,7 +76,11 @@ def test_a_smooth_activation_is_solved_to_rounding_and_swept(key):
         )
         assert float(ufm.model.objective(problem, point)) >= float(solution.value)
     data = ufm.sweep(
-        problem, over={"lambda_H": [5e-3, 6e-3]}, key=key, progress=False, metrics=("nc1_pinv",)
+        problem,
+        over={"lambda_H": [5e-3, 6e-3]},
+        key=key,
+        progress=False,
+        report=ufm.sweeping.Report(metrics=("nc1_pinv",)),
     )
     np.testing.assert_array_equal(data["code"], int(ufm.Result.CONVERGED))
     assert np.all(np.isnan(np.asarray(data.get("gap", np.nan))))
@@ -85,7 +89,12 @@ def test_a_smooth_activation_is_solved_to_rounding_and_swept(key):
 def test_a_flow_under_relu_goes_downhill_to_where_descent_does(key):
     problem = make(activation="relu", widths=(6, 6), lam=1e-2)
     start = ufm.solvers.random_start(problem, key=key)
-    trajectory = ufm.flow(problem, ts=[0.0, 1.0, 10.0, 100.0], start=start, rtol=1e-6, atol=1e-8)
+    trajectory = ufm.flow(
+        problem,
+        ts=[0.0, 1.0, 10.0, 100.0],
+        start=start,
+        integration=ufm.flows.Integration(rtol=1e-6, atol=1e-8),
+    )
     assert np.all(np.diff(np.asarray(trajectory.value)) < 0)
     solver = ufm.solvers.GradientDescent(0.1)
     descent = ufm.solvers.descend(problem, solver, steps=[0, 10, 2000], start=start)

@@ -141,6 +141,7 @@ OBSERVABLES = (
 )
 NAMESPACES = (
     "analysis",
+    "batch",
     "certificates",
     "channels",
     "domains",
@@ -157,6 +158,7 @@ NAMESPACES = (
     "optima",
     "perturbation",
     "solvers",
+    "sweeping",
 )
 
 SPARSE = ufm.one_hot(COUNTS, collapsed=True, sparse=True)
@@ -201,17 +203,10 @@ anywhen = array(np.ones(3)) | dict.fromkeys(
 flowing = {
     "ts": only((0.5, 1.0)) | {"shorter": "one time"},
     "path": only("gradient"),
-    "rates": rates,
     "observables": observables,
-    "keep_params": flag(True),
-    "rtol": optional(number(1e-6)),
-    "atol": optional(number(1e-6)),
-    "step": optional(number(0.1)),
-    "steady": optional(weight(1e-6)),
-    "integrator": only("dopri8"),
-    "max_steps": budget,
-    "progress": progress,
+    "integration": optional(only(ufm.flows.Integration())),
 }
+FLOW = ufm.flows.Flow((0.5, 1.0))
 absent = optional(only(None))
 nodes = {"nodes": only(8)}
 trust_region = {
@@ -708,37 +703,65 @@ ROWS: dict[str, dict[str, Argument]] = {
         "steps": only((1, 2)) | {"shorter": "one step"},
         "start": params,
     },
-    "flow": {"problem": problem, "key": key(), "start": absent, **flowing, "polish": flag(False)},
+    "flow": {
+        "problem": problem,
+        "key": key(),
+        "start": absent,
+        **flowing,
+        "progress": progress,
+    },
     "flow from_a_start": {"problem": problem, "ts": flowing["ts"], "start": params},
+    "flows.Integration": {
+        "rtol": optional(number(1e-6)),
+        "atol": optional(number(1e-6)),
+        "step": optional(number(0.1)),
+        "steady": optional(weight(1e-6)),
+        "polish": flag(False),
+        "integrator": only("dopri8"),
+        "max_steps": budget,
+    },
+    "flows.Path": {
+        "name": only("gradient"),
+        "rates": optional(only({"weights": 1.0}) | {"empty dict": "all at rate 1"}),
+    },
+    "flows.Record": {"observables": observables, "keep_params": flag(True)},
+    "flows.Flow": flowing,
     "flows.flow_batch": {
         "problems": problem,
+        "flow": only(FLOW),
         "keys": only(jax.random.split(KEY, 2)),
         "starts": absent,
-        **flowing,
-        "threads": optional(only(1)),
-        "devices": optional(only(jax.local_devices()[:1])),
+        "execution": optional(only(ufm.batch.Execution(threads=1))),
+        "progress": progress,
     },
     "flows.flow_batch from_starts": {
         "problems": problem,
-        "ts": flowing["ts"],
+        "flow": only(FLOW),
         "starts": only([PARAMS, PARAMS]),
+    },
+    "batch.Execution": {
+        "threads": optional(only(1)),
+        "devices": optional(only(jax.local_devices()[:1])),
+        "memory": only(2**20),
+        "chunk": optional(count),
+    },
+    "sweeping.Minimisation": {
+        "solver": optional(only(ufm.solvers.Newton())),
+        "tolerance": optional(only(1e-8)),
+    },
+    "sweeping.Report": {
+        "certificates": optional(flag(True)),
+        "metrics": only(("nc1_trace_ratio",)) | {"empty list": "none"},
+        "keep": only(("logits",)) | {"empty list": "nothing"},
     },
     "sweep": {
         "make": problem,
         "over": only({"lambda_W": [1e-2, 2e-2]}),
         "key": key(),
-        "solver": optional(only(ufm.solvers.Newton())),
-        "tolerance": optional(only(1e-8)),
-        "ts": absent,
-        "flow": absent,
-        "certificates": optional(flag(True)),
-        "metrics": only(("nc1_trace_ratio",)) | {"empty list": "none"},
-        "keep": only(("logits",)) | {"empty list": "nothing"},
+        "method": optional(only(ufm.solvers.Newton())),
+        "report": optional(only(ufm.sweeping.Report())),
         "store": absent | {"words": "a folder that is made"},
-        "memory": only(2**20),
-        "chunk": optional(count),
-        "devices": optional(only(jax.local_devices()[:1])),
-        "threads": optional(only(1)),
+        "execution": optional(only(ufm.batch.Execution(threads=1))),
         "progress": progress,
     },
     "open_sweep": {"path": only(STORE), "partial": flag(False)},

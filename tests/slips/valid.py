@@ -40,7 +40,14 @@ atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 FILE = os.path.join(FOLDER, "features.npz")
 np.savez(FILE, features=FEATURES.T, labels=INDEX)
 STORE = os.path.join(FOLDER, "store")
-ufm.sweep(PROBLEM, {"lambda_W": [1e-2, 2e-2]}, key=KEY, store=STORE, threads=1, progress=False)
+ufm.sweep(
+    PROBLEM,
+    {"lambda_W": [1e-2, 2e-2]},
+    key=KEY,
+    store=STORE,
+    progress=False,
+    execution=ufm.batch.Execution(threads=1),
+)
 BASIS = os.path.join(FOLDER, "basis.npz")
 STREAM = os.path.join(FOLDER, "seen.npz")
 _SEEN = ufm.metrics.stream(3, 2)

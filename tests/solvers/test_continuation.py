@@ -125,7 +125,9 @@ def test_smoothing_is_a_solver(key):
     assert np.all(np.asarray(found.codes) == ufm.Result.STALLED)
     assert float(ufm.model.objective(problem, found.params)) == float(found.value)
     assert float(found.value) == pytest.approx(collapsed, rel=1e-5)
-    swept = ufm.sweep(problem, {"seed": range(2)}, key=key, solver=solver, metrics=())
+    swept = ufm.sweep(
+        problem, {"seed": range(2)}, key=key, method=solver, report=ufm.sweeping.Report(metrics=())
+    )
     assert np.all(swept.code == ufm.Result.STALLED)
     np.testing.assert_allclose(swept.value.min(), collapsed, rtol=1e-5)
     with pytest.raises(ValueError, match="`solver` must not be Smoothing for"):

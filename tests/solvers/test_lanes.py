@@ -34,10 +34,10 @@ def test_a_lane_has_the_path_of_newton(max_steps, key):
         make,
         {"lam": DECAYS, "seed": range(4)},
         key=key,
-        solver=solver,
-        threads=1,
-        metrics=(),
         progress=False,
+        method=solver,
+        report=ufm.sweeping.Report(metrics=()),
+        execution=ufm.batch.Execution(threads=1),
     )
     singles = [
         [
@@ -90,10 +90,24 @@ def test_a_sweep_times_its_layouts_where_there_are_several(monkeypatch, key):
     monkeypatch.setattr(chunk, "layouts", lambda *about: (0, WIDTH))
     monkeypatch.setattr(chunk, "fastest", noted)
     over = {"lam": DECAYS, "seed": range(4)}
-    data = sweep(make, over, key=key, metrics=(), chunk=8, threads=1, progress=False)
+    data = sweep(
+        make,
+        over,
+        key=key,
+        progress=False,
+        report=ufm.sweeping.Report(metrics=()),
+        execution=ufm.batch.Execution(chunk=8, threads=1),
+    )
     monkeypatch.undo()
     # one choice for both chunks, and none by the empty one that compiles
     assert len(kinds) == 2
     assert len(set(kinds)) == 1
-    wanted = sweep(make, over, key=key, metrics=(), threads=1, progress=False)
+    wanted = sweep(
+        make,
+        over,
+        key=key,
+        progress=False,
+        report=ufm.sweeping.Report(metrics=()),
+        execution=ufm.batch.Execution(threads=1),
+    )
     np.testing.assert_allclose(data["value"], wanted["value"], rtol=1e-12)

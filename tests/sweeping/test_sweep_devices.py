@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 
+import ufm
 from tests.sweeping.test_sweep_store import OVER, make
 from ufm.sweeping.sweeps import sweep
 
@@ -25,21 +26,24 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 NAMES = ("value", "lower_bound", "num_steps", "code")
-FLOW = {"ts": (1.0, 10.0), "flow": {"rtol": 1e-6, "atol": 1e-9, "integrator": "dopri5"}}
+FLOW = ufm.flows.Flow(
+    (1.0, 10.0), integration=ufm.flows.Integration(rtol=1e-6, atol=1e-9, integrator="dopri5")
+)
+VALUES = ufm.sweeping.Report(metrics=())
 
 DEVICES = """
 import sys
 import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
-from tests.sweeping.test_sweep_devices import FLOW, NAMES
+from tests.sweeping.test_sweep_devices import FLOW, NAMES, VALUES
 from tests.sweeping.test_sweep_store import OVER, make
 from ufm.sweeping.sweeps import sweep
 assert jax.local_device_count() == 8
-data = sweep(make, OVER, key=jax.random.key(0), metrics=())
+data = sweep(make, OVER, key=jax.random.key(0), report=VALUES)
 assert data.attrs["devices"] == 8
 np.save(sys.argv[1], np.stack([data[name].values for name in NAMES]))
-flows = sweep(make, OVER, key=jax.random.key(0), metrics=(), **FLOW)
+flows = sweep(make, OVER, key=jax.random.key(0), method=FLOW, report=VALUES)
 assert flows.attrs["devices"] == 8
 np.save(sys.argv[1] + "-flows", flows["trajectory"].values)
 """
@@ -51,11 +55,13 @@ jax.config.update("jax_enable_x64", True)
 rank = int(sys.argv[2])
 jax.distributed.initialize(f"127.0.0.1:{sys.argv[3]}", num_processes=2, process_id=rank)
 import numpy as np
-from tests.sweeping.test_sweep_devices import NAMES
+import ufm
+from tests.sweeping.test_sweep_devices import NAMES, VALUES
 from tests.sweeping.test_sweep_store import OVER, make
 from ufm.sweeping.sweeps import sweep
 assert jax.process_count() == 2
-data = sweep(make, OVER, key=jax.random.key(0), chunk=5, threads=1, metrics=())
+execution = ufm.batch.Execution(chunk=5, threads=1)
+data = sweep(make, OVER, key=jax.random.key(0), report=VALUES, execution=execution)
 assert data.attrs["complete"] == 1
 np.save(sys.argv[1] + str(rank), np.stack([data[name].values for name in NAMES]))
 """
@@ -88,11 +94,22 @@ def runs(tmp_path_factory):
         "process-1": start(PROCESSES, str(folder / "process-"), "1", port),
     }
     try:
-        data = sweep(make, OVER, key=jax.random.key(0), threads=1, metrics=())
+        data = sweep(
+            make,
+            OVER,
+            key=jax.random.key(0),
+            report=VALUES,
+            execution=ufm.batch.Execution(threads=1),
+        )
         single = np.stack([data[name].values for name in NAMES])
-        flows = sweep(make, OVER, key=jax.random.key(0), threads=1, metrics=(), **FLOW)[
-            "trajectory"
-        ].values
+        flows = sweep(
+            make,
+            OVER,
+            key=jax.random.key(0),
+            method=FLOW,
+            report=VALUES,
+            execution=ufm.batch.Execution(threads=1),
+        )["trajectory"].values
         return (
             single,
             flows,

@@ -62,7 +62,12 @@ def run(store, make=make, over=OVER, **options):
         make,
         over,
         **(
-            {"key": jax.random.key(0), "store": store, "chunk": 3, "threads": 1, "metrics": ()}
+            {
+                "key": jax.random.key(0),
+                "store": store,
+                "report": ufm.sweeping.Report(metrics=()),
+                "execution": ufm.batch.Execution(chunk=3, threads=1),
+            }
             | options
         ),
     )
@@ -188,9 +193,10 @@ def test_no_character_of_a_manifest_changes_unnoticed(tmp_path, whole):
     [
         pytest.param({"over": OVER | {"seed": [0, 1, 2, 4]}}, id="seeds"),
         pytest.param({"over": OVER | {"lam": np.geomspace(1e-3, 1e-2, 6)}}, id="values"),
-        pytest.param({"tolerance": 1e-9}, id="tolerance"),
-        pytest.param({"solver": ufm.solvers.Newton(max_steps=5)}, id="solver"),
-        pytest.param({"keep": ("logits",)}, id="kept"),
+        pytest.param({"method": ufm.sweeping.Minimisation(tolerance=1e-9)}, id="tolerance"),
+        pytest.param({"method": ufm.solvers.Newton(max_steps=5)}, id="solver"),
+        pytest.param({"method": ufm.flows.Flow([1.0])}, id="flow"),
+        pytest.param({"report": ufm.sweeping.Report(metrics=(), keep=("logits",))}, id="kept"),
         pytest.param({"key": jax.random.key(7)}, id="key"),
         pytest.param({"make": lambda lam: make(2 * lam)}, id="problem"),
     ],
@@ -212,10 +218,11 @@ def test_a_loss_that_says_something_else_under_its_name_is_another_sweep(tmp_pat
     labels = ufm.one_hot((2, 1), collapsed=True)
     problem = ufm.Problem(labels, loss=Scaled(), widths=(2,), lambda_W=1e-2, lambda_H=1e-2)
     over = {"lambda_W": [1e-2, 2e-2]}
-    run(tmp_path / "store", make=problem, over=over, certificates=False)
+    plain = ufm.sweeping.Report(certificates=False, metrics=())
+    run(tmp_path / "store", make=problem, over=over, report=plain)
     monkeypatch.setattr(Scaled, "__call__", lambda self, z, q: 2.1 * ufm.MeanSquaredError()(z, q))
     with pytest.raises(ValueError, match=r"the loss of .* was"):
-        run(tmp_path / "store", make=problem, over=over, certificates=False)
+        run(tmp_path / "store", make=problem, over=over, report=plain)
 
 
 def small_store(path) -> Store:

@@ -20,6 +20,8 @@ COUNTS = ((8, 8, 8, 8), (20, 8, 3, 1))
 # One shape for most tests (two lanes a chunk, four classes, six features) and no metrics unless
 # asked for: a program takes seconds to compile, and tests of one shape share theirs.
 LANES, D = 2, 6
+ONE_THREAD = ufm.batch.Execution(chunk=LANES, threads=1)
+LOGITS = ufm.sweeping.Report(metrics=(), keep=("logits",))
 
 
 # two routes are compared, both optimised less; most of the time goes into compiling them
@@ -27,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def sweep(*arguments, **options):
-    return full_sweep(*arguments, **({"metrics": (), "chunk": LANES} | options))
+    report, execution = ufm.sweeping.Report(metrics=()), ufm.batch.Execution(chunk=LANES)
+    return full_sweep(*arguments, **({"report": report, "execution": execution} | options))
 
 
 def tail(
@@ -90,7 +93,13 @@ def tail(
     ],
 )
 def test_every_lane_is_what_minimise_makes_of_it(make, over, key):
-    data = sweep(make, over, key=key, threads=1, keep=("logits",))
+    data = sweep(
+        make,
+        over,
+        key=key,
+        report=LOGITS,
+        execution=ONE_THREAD,
+    )
     points = over if isinstance(over, list) else None
     lanes = data.stack(lane=data["value"].dims)
     assert lanes.sizes["lane"] == (len(points) if points else lanes["value"].size)
@@ -186,7 +195,7 @@ def test_a_template_keeps_its_loss_weights(key):
         lambda_W=0.005,
         lambda_H=0.005,
     )
-    data = sweep(template, {"lambda_H": [0.005]}, key=key, threads=1)
+    data = sweep(template, {"lambda_H": [0.005]}, key=key, execution=ONE_THREAD)
     solution = ufm.minimise(template, key=jax.random.fold_in(key, 0))
     assert float(data["value"][0]) == pytest.approx(float(solution.value), rel=1e-12)
     assert float(solution.value) != pytest.approx(
@@ -199,7 +208,13 @@ def test_depth_and_several_widths_take_the_general_route(key):
         return tail(lam=0.003, loss=ufm.MeanSquaredError(), widths=widths)
 
     shapes = [(D,), (D, K)]
-    data = sweep(make, {"widths": shapes, "seed": [0, 1]}, key=key, keep=("logits",), threads=1)
+    data = sweep(
+        make,
+        {"widths": shapes, "seed": [0, 1]},
+        key=key,
+        report=LOGITS,
+        execution=ONE_THREAD,
+    )
     for i, widths in enumerate(shapes):
         for seed in (0, 1):
             solution = ufm.minimise(make(widths), key=jax.random.fold_in(key, seed))
@@ -214,8 +229,9 @@ def test_metrics_are_those_of_the_solution(key):
         lambda lam: tail(lam=lam),
         {"lam": [0.002, 0.01]},
         key=key,
-        metrics=("nc2_gof_features", "nc3_self_duality"),
-        keep=("params",),
+        report=ufm.sweeping.Report(
+            metrics=("nc2_gof_features", "nc3_self_duality"), keep=("params",)
+        ),
     )
     for i, lam in enumerate((0.002, 0.01)):
         metrics = ufm.measure(ufm.minimise(tail(lam=lam), key=jax.random.fold_in(key, 0)))
@@ -231,17 +247,18 @@ def test_metrics_are_those_of_the_solution(key):
 
 
 def test_a_flow_is_that_of_flow(key):
-    ts, options = np.linspace(0, 5, 4), {"integrator": "tsit5", "rtol": 1e-7}
+    ts, integration = np.linspace(0, 5, 4), ufm.flows.Integration(integrator="tsit5", rtol=1e-7)
     data = sweep(
         lambda lam: tail(lam=lam),
         {"lam": [0.005, 0.05], "seed": [0, 3]},
         key=key,
-        ts=ts,
-        flow=options,
+        method=ufm.flows.Flow(ts, integration=integration),
     )
     for i, lam in enumerate((0.005, 0.05)):
         for j, seed in enumerate((0, 3)):
-            run = ufm.flow(tail(lam=lam), ts=ts, key=jax.random.fold_in(key, seed), **options)
+            run = ufm.flow(
+                tail(lam=lam), ts=ts, key=jax.random.fold_in(key, seed), integration=integration
+            )
             assert run.result == ufm.Result.REACHED_END
             assert int(data["code"][i, j]) == ufm.Result.REACHED_END
             np.testing.assert_allclose(data["trajectory"].values[i, j], run.value, rtol=1e-9)
@@ -257,11 +274,11 @@ def test_a_lane_that_fails_leaves_the_rest_alone(key):
         )
 
     # before and after the others of their chunks
-    data = sweep(make, {"size": [1e200, 1.0, 2.0, 1e200]}, key=key, threads=1)
+    data = sweep(make, {"size": [1e200, 1.0, 2.0, 1e200]}, key=key, execution=ONE_THREAD)
     converged, diverged = ufm.Result.CONVERGED, ufm.Result.DIVERGED
     assert data["code"].values.tolist() == [diverged, converged, converged, diverged]
     assert (data.attrs["complete"], data.attrs["failed"], data.attrs["done"]) == (1, 2, 4)
-    alone = sweep(make, {"size": [1.0, 2.0]}, key=key, threads=1)
+    alone = sweep(make, {"size": [1.0, 2.0]}, key=key, execution=ONE_THREAD)
     np.testing.assert_allclose(data["value"].values[1:3], alone["value"].values, rtol=1e-13)
 
 
@@ -270,7 +287,7 @@ def test_a_small_budget_is_marked(key):
         lambda lam: tail(lam=lam),
         {"lam": [0.002, 0.01]},
         key=key,
-        solver=ufm.solvers.Newton(max_steps=2),
+        method=ufm.solvers.Newton(max_steps=2),
     )
     assert data["code"].values.tolist() == [ufm.Result.MAX_STEPS] * 2
     assert data["num_steps"].values.tolist() == [2, 2]
@@ -278,7 +295,9 @@ def test_a_small_budget_is_marked(key):
 
 def test_chunks_do_not_change_the_numbers(key):
     over = {"lam": np.geomspace(1e-3, 1e-1, 7), "seed": range(3)}
-    whole = sweep(lambda lam: tail(lam=lam), over, key=key, chunk=21, threads=1)
+    whole = sweep(
+        lambda lam: tail(lam=lam), over, key=key, execution=ufm.batch.Execution(chunk=21, threads=1)
+    )
     pieces = sweep(lambda lam: tail(lam=lam), over, key=key)
     assert (whole.attrs["lanes"], whole.attrs["done"]) == (21, 21)
     np.testing.assert_allclose(pieces["value"], whole["value"], rtol=1e-13)
@@ -323,36 +342,22 @@ def test_sweeping_traced_values_makes_one_problem_function_call(key):
         pytest.param(
             lambda lam: tail(lam=lam),
             {"lam": [0.1]},
-            {"metrics": ("nc5",)},
-            r"`metrics\[0\]`",
-            id="metric",
+            {"method": {"ts": [1.0]}},
+            "`method` must be a solver such as .*Minimisation or a ufm.flows.Flow; got dict",
+            id="method",
         ),
         pytest.param(
             lambda lam: tail(lam=lam),
             {"lam": [0.1]},
-            {"keep": ("hessian",)},
-            r"`keep\[0\]`",
-            id="keep",
-        ),
-        pytest.param(
-            lambda lam: tail(lam=lam),
-            {"lam": [0.1]},
-            {"ts": [1.0], "tolerance": 1e-9},
-            "`ts`",
-            id="flow-tolerance",
-        ),
-        pytest.param(
-            lambda lam: tail(lam=lam),
-            {"lam": [0.1]},
-            {"flow": {"rtol": 1e-9}},
-            "`flow` needs",
-            id="flow-without-times",
+            {"report": ("nc1_pinv",)},
+            "`report` must be a ufm.sweeping.Report; got tuple",
+            id="report",
         ),
         pytest.param(
             lambda g: tail(loss=ufm.losses.Focal(g)),
             {"g": [0.5]},
-            {"certificates": True},
-            "`certificates`",
+            {"report": ufm.sweeping.Report(certificates=True)},
+            "`Report.certificates`",
             id="no-certificate",
         ),
         pytest.param(
@@ -372,10 +377,28 @@ def test_bad_input_is_refused(make, over, options, message, key):
         sweep(make, over, key=key, **options)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        pytest.param("Report", {"metrics": ("nc5",)}, r"`Report.metrics\[0\]`", id="metric"),
+        pytest.param("Report", {"keep": ("hessian",)}, r"`Report.keep\[0\]`", id="keep"),
+        pytest.param("Report", {"certificates": "all"}, "`Report.certificates`", id="certificates"),
+        pytest.param("Minimisation", {"solver": "newton"}, "`Minimisation.solver`", id="solver"),
+        pytest.param("Minimisation", {"tolerance": 1.0}, "`Minimisation.tolerance`", id="all-meet"),
+    ],
+)
+def test_bad_options_are_named_where_they_are_made(kind, fields, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(ufm.sweeping, kind)(**fields)
+
+
 def test_float32_is_followed(enable_x64):
     with enable_x64(False):
         data = sweep(
-            lambda lam: tail(lam=lam), {"lam": [0.002, 0.01]}, key=jax.random.key(0), tolerance=1e-5
+            lambda lam: tail(lam=lam),
+            {"lam": [0.002, 0.01]},
+            key=jax.random.key(0),
+            method=ufm.sweeping.Minimisation(tolerance=1e-5),
         )
     assert data.attrs["dtype"] == "float32"
     assert data["code"].values.tolist() == [ufm.Result.CONVERGED] * 2

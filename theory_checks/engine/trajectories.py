@@ -21,20 +21,27 @@ TREND = 1e-9
 
 
 def flow(
-    case: Case, *, ts, start: ufm.Params, observables, problem=None, **options
+    case: Case,
+    *,
+    ts,
+    start: ufm.Params,
+    observables,
+    path: str | ufm.flows.Path = "gradient",
+    problem=None,
+    rtol: float = RTOL,
+    atol: float = 1e-16,
 ) -> ufm.Trajectory:
     """The gradient flow of a case to its last time, at the tolerance that the laws are checked
     to."""
-    settings = {
-        "rtol": RTOL,
-        "atol": 1e-16,
-        "steady": 0.0,
-        "keep_params": False,
-        "progress": False,
-        **options,
-    }
-    problem = case.problem if problem is None else problem
-    trajectory = ufm.flow(problem, ts=ts, start=start, observables=observables, **settings)
+    trajectory = ufm.flow(
+        case.problem if problem is None else problem,
+        ts=ts,
+        start=start,
+        path=path,
+        observables=ufm.flows.Record(observables, keep_params=False),
+        integration=ufm.flows.Integration(rtol=rtol, atol=atol, steady=0.0),
+        progress=False,
+    )
     if trajectory.result is ufm.Result.INTERRUPTED:
         raise KeyboardInterrupt
     if trajectory.result is not ufm.Result.REACHED_END:

@@ -50,15 +50,15 @@ def devices_of(devices: Sequence[Any] | None) -> tuple[tuple[Any, ...], bool]:
     return devices, devices[0].platform == "cpu"
 
 
-def checked_devices(devices: Sequence[Any]) -> tuple[Any, ...]:
+def checked_devices(devices: Sequence[Any], *, name: str = "devices") -> tuple[Any, ...]:
     """The devices that a user gave.
 
     `ValueError` unless they are devices of JAX, and at least one.
     """
-    require_instance("devices", devices, (tuple, list), "a list of devices, as of jax.devices()")
+    require_instance(name, devices, (tuple, list), "a list of devices, as of jax.devices()")
     for i, device in enumerate(devices):
-        require_instance(f"devices[{i}]", device, jax.Device, "a device, as of jax.devices()")
-    require(len(devices) >= 1, "`devices` must hold at least one", devices)
+        require_instance(f"{name}[{i}]", device, jax.Device, "a device, as of jax.devices()")
+    require(len(devices) >= 1, f"`{name}` must hold at least one", devices)
     return tuple(devices)
 
 
@@ -104,10 +104,10 @@ def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> l
     return outs
 
 
-def worker_count(threads: int | None) -> int:
+def worker_count(threads: int | None, *, name: str = "threads") -> int:
     """Threads that the user wants, or as many as there are cores for this process."""
     if threads is not None:
-        return require_whole("threads", threads, most=MOST_THREADS)
+        return require_whole(name, threads, most=MOST_THREADS)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

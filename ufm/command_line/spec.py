@@ -73,32 +73,62 @@ REQUIRED = ("class_counts", "lambda_W", "lambda_H")
 class Spec:
     """A sweep as a SPEC.toml has it.
 
-    Settings shared, what is swept, and the other arguments of `sweep`.
+    Settings shared, what is swept, and the tables [solver], [flow] and [run].
     """
 
     problem: Ties
     over: Any
-    solver: str | None
-    max_steps: int | None
+    solver: Mapping[str, Any]
+    flow: Mapping[str, Any] | None
     key: int
-    options: Mapping[str, Any]
+    run_by: Mapping[str, Any]
 
-    def run(self, store, **options):
-        """`sweep` of it into a store."""
+    def run(self, store, *, progress: bool | None = None):
+        """`sweep` of it into a store.
+
+        Parameters
+        ----------
+        store
+            A folder.
+        progress
+            As for `sweep`.
+
+        Returns
+        -------
+        xarray.Dataset
+            As by `sweep`.
+        """
         import jax
 
+        from ufm.batch import Execution
+        from ufm.sweeping import Report
         from ufm.sweeping.sweeps import sweep
 
-        solver = solver_of(self.solver, self.max_steps)
         return sweep(
             self.problem.make,
             self.over,
             key=jax.random.key(self.key),
-            solver=solver,
+            method=self.method(),
+            report=Report(**self._of_run(_REPORT)),
             store=store,
-            **self.options,
-            **options,
+            execution=Execution(**self._of_run(_EXECUTION)),
+            progress=progress,
         )
+
+    def method(self):
+        """What is done at each point: a minimisation, or the flow of the table."""
+        from ufm.flows import Flow, Integration
+        from ufm.sweeping import Minimisation
+
+        if self.flow is None:
+            solver = solver_of(self.solver.get("name"), self.solver.get("max_steps"))
+            return Minimisation(solver, self.solver.get("tolerance"))
+        rest = {name: v for name, v in self.flow.items() if name not in ("times", "path")}
+        path = self.flow.get("path", "gradient")
+        return Flow(self.flow["times"], path=path, integration=Integration(**rest))
+
+    def _of_run(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in self.run_by.items() if name in names}
 
 
 def read_spec(path) -> Spec:
@@ -128,23 +158,19 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
     for name in REQUIRED:
         known = name in shared or name in swept or name in ties.names
         require(known, f"problem.{name}", "given, or swept", None)
-    solver, options = _table(document, "solver", _SOLVER), _table(document, "run", _RUN)
-    if "tolerance" in solver:
-        options["tolerance"] = solver["tolerance"]
+    solver, run_by = _table(document, "solver", _SOLVER), _table(document, "run", _RUN)
+    flow = None
     if "flow" in document:
         require("solver" not in document, "flow", "given without [solver]", document["flow"])
-        flow = dict(_table(document, "flow", _FLOW))
+        flow = _table(document, "flow", _FLOW)
         require("times" in flow, "flow.times", "given", None)
-        options["ts"] = flow.pop("times")
-        if flow:
-            options["flow"] = flow
     return Spec(
         problem=ties,
         over=over,
-        solver=solver.get("name"),
-        max_steps=solver.get("max_steps"),
-        key=options.pop("key", 0),
-        options=options,
+        solver=solver,
+        flow=flow,
+        key=run_by.pop("key", 0),
+        run_by=run_by,
     )
 
 
@@ -306,12 +332,10 @@ _FLOW = {
     "path": _word,
     "max_steps": _COUNT,
 }
-_RUN = {
-    "key": seed_of,
-    "certificates": _flag,
-    "metrics": _words,
-    "keep": _words,
+_REPORT = {"certificates": _flag, "metrics": _words, "keep": _words}
+_EXECUTION = {
     "memory": functools.partial(whole, least=1, most=2**63 - 1),
     "chunk": _COUNT,
     "threads": _COUNT,
 }
+_RUN = {"key": seed_of, **_REPORT, **_EXECUTION}

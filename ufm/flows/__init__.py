@@ -3,5 +3,6 @@
 from ufm.flows.batched_flow import flow_batch
 from ufm.flows.central_path import start_from_features
 from ufm.flows.gradient_flow import flow
+from ufm.flows.options import Flow, Integration, Path, Record
 
-__all__ = ["flow", "flow_batch", "start_from_features"]
+__all__ = ["Flow", "Integration", "Path", "Record", "flow", "flow_batch", "start_from_features"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,17 +15,18 @@ from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
     require,
+    require_flag,
     require_instance,
     require_key,
     require_one_of,
 )
+from ufm.batch.execution import Execution, execution_of
 from ufm.batch.executor import (
     SAME,
     SHARED,
     devices_of,
     run_blocks,
     shared_out,
-    worker_count,
 )
 from ufm.batch.stacked import lanes_of, shapes_of, stack
 from ufm.flows.central_path import check_path, check_state
@@ -35,18 +35,19 @@ from ufm.flows.integrate import (
     blank_rows,
     checked_options,
     checked_settings,
-    checked_times,
     integrate_block,
 )
+from ufm.flows.options import Flow, checked_times, integration_of, path_of, record_of
 from ufm.model import Params, Problem, check_params, require_decay, require_smooth
 from ufm.solution import Result, Trajectory
-from ufm.solvers.descent import Observables
 from ufm.solvers.start import random_start
 
 # Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all
 # at once wait for the slowest and leave the cache: of 1, 4, 8, 16, 32, 128 and 256 flows the best
 # were 16 and 32. An accelerator wants them all.
 _BLOCK_ON_CPU = 32
+# Arrays of the size of a point that an integrator holds for each flow.
+_VECTORS = 20
 # What blocks have been compiled for. (A wrong memory costs time only.)
 _compiled: set = set()
 
@@ -54,22 +55,11 @@ _compiled: set = set()
 @on_the_host(SWEEP)
 def flow_batch(
     problems: Problem | Sequence[Problem],
+    flow: Flow,
     *,
-    ts,
     keys: PRNGKeyArray | None = None,
     starts: Params | Sequence[Params] | None = None,
-    path: str = "gradient",
-    rates: Mapping | None = None,
-    observables: Observables | None = None,
-    keep_params: bool = True,
-    rtol: float | None = None,
-    atol: float | None = None,
-    step: float | None = None,
-    steady: float | None = None,
-    integrator: str | diffrax.AbstractSolver = "dopri8",
-    max_steps: int = 10_000_000,
-    threads: int | None = None,
-    devices: Sequence[Any] | None = None,
+    execution: Execution | None = None,
     progress: bool | None = None,
 ) -> Trajectory:
     """Many flows in one call: over seeds, λ, targets, masses, anything but shapes.
@@ -80,19 +70,15 @@ def flow_batch(
     ----------
     problems
         B problems of equal shapes, or one for all.
-    ts, path, rates, observables, keep_params, rtol, atol, step, steady, integrator
-        As for `flow`, the same for all.
+    flow
+        A `Flow`: times, path, what is recorded and how exactly, the same for all.
     keys
         (B,), random starts, as from `jax.random.split`.
     starts
         Instead of them B points, or a `Params` whose leaves are stacked.
-    max_steps
-        Of each flow.
-    threads
-        On a CPU, that many blocks of flows run at a time; as many as there are cores unless given.
-    devices
-        What the flows are shared out to; those of this process unless given, on a CPU the first of
-        them.
+    execution
+        An `Execution`. On a CPU blocks of at most 32 flows run in its threads; its `memory` is for
+        what a block integrates and records, observables left out.
     progress
         As for `minimise`.
 
@@ -108,24 +94,27 @@ def flow_batch(
     ValueError
         As `flow` does, and for problems of different shapes or numbers that disagree.
     """
-    times = checked_times(ts)
+    require_instance("flow", flow, Flow, "a ufm.flows.Flow")
+    execution = execution_of(execution)
+    require_flag("progress", progress, optional=True)
+    times, path, record = checked_times(flow.ts), path_of(flow.path), record_of(flow.observables)
     problem, points, number = _checked_batch(problems, keys, starts)
     first, _ = lanes_of((problem, points), 0)
-    velocity = velocity_of(first, path, rates)
-    settings, method = checked_settings(
-        first, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator
-    )
-    if path != "gradient":
+    velocity, integration = velocity_of(first, path), integration_of(flow.integration)
+    settings, _ = checked_settings(first, integration)
+    if path.name != "gradient":
         for i in range(number):
             one, point = lanes_of((problem, points), i)
-            check_path(one, path)
+            check_path(one, path.name)
             check_state(one, velocity, velocity.state_of(one, point))
-    options = checked_options(method, observables, keep_params, max_steps, steady, progress)
-    workers = worker_count(threads)
+    options = checked_options(integration, record)
 
-    devices, on_cpu = devices_of(devices)
+    devices, on_cpu = devices_of(execution.devices)
     share = -(-number // len(devices))
-    block = (min(share, _BLOCK_ON_CPU) if on_cpu else share) * len(devices)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(lanes_of(points, 0)))
+    bytes_each = size * (_VECTORS + len(times) * record.keep_params)
+    best = _BLOCK_ON_CPU if on_cpu else share
+    block = min(execution.together(best, bytes_each), share) * len(devices)
     # the last block is filled up by repeating the last flow: all blocks share one compilation
     blocks = [np.minimum(np.arange(at, at + block), number - 1) for at in range(0, number, block)]
     instants = jnp.asarray(times, first.dtype)
@@ -146,7 +135,7 @@ def flow_batch(
     )
     bar = Progress("flow_batch", total=number, show=progress)
     # several devices have all cores at work by themselves
-    workers = workers if on_cpu and len(devices) == 1 else 1
+    workers = execution.workers if on_cpu and len(devices) == 1 else 1
     outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
     _compiled.add(signature)
     if len(outs) < len(blocks):

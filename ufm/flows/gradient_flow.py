@@ -2,10 +2,8 @@ r"""`flow`: gradient flow as an instrument, for when and how training gets where
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +11,22 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
-from ufm._validate import require, require_choice, require_flag, require_instance
+from ufm._validate import require, require_flag, require_instance
 from ufm.flows.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
 from ufm.flows.integrate import (
     blank_rows,
     checked_options,
     checked_settings,
-    checked_times,
     integrate_piece,
+)
+from ufm.flows.options import (
+    Integration,
+    Path,
+    Record,
+    checked_times,
+    integration_of,
+    path_of,
+    record_of,
 )
 from ufm.flows.velocity import AbstractVelocity, GradientVelocity, checked_rates
 from ufm.model import Params, Problem, require_minimum, require_smooth
@@ -31,7 +37,6 @@ from ufm.solvers.loop import minimise
 # Times are integrated in at most this many pieces, between which progress is shown and Ctrl-C is
 # heard.
 _PIECES = 10
-_PATHS = ("gradient", "central", "renormalised")
 
 
 @on_the_host(SWEEP)
@@ -41,17 +46,9 @@ def flow(
     ts,
     key: PRNGKeyArray | None = None,
     start: Params | None = None,
-    path: str = "gradient",
-    rates: Mapping | None = None,
-    observables: Observables | None = None,
-    keep_params: bool = True,
-    polish: bool = False,
-    rtol: float | None = None,
-    atol: float | None = None,
-    step: float | None = None,
-    steady: float | None = None,
-    integrator: str | diffrax.AbstractSolver = "dopri8",
-    max_steps: int = 1_000_000,
+    path: str | Path = "gradient",
+    observables: Observables | Record | None = None,
+    integration: Integration | None = None,
     progress: bool | None = None,
 ) -> Trajectory:
     r"""Integrate a flow of the objective f from time 0, and report it at given times.
@@ -76,39 +73,14 @@ def flow(
     start
         Or the point to start from.
     path
-        "gradient", the above. "central": squared error, M = 1; features flow as above while W and b
-        are always the best ones for them (ridge regression; the limit of infinite rates), and the
-        weights of the start are ignored. In this clock the published central path, $\dot H =
-        -N\,\partial f/\partial h$, has `rates={"features": N}`. "renormalised": the central path of
-        $X = \Sigma_W^{-1/2}H$ for λ = 0 and a free bias, projected so that the within-class
-        covariance of X stays the identity; it begins at the renormalised features of the start.
-    rates
-        A dict with the learning rates η of "weights" (a float, or one per factor, W_M first),
-        "features" and "bias"; 1 where nothing is said, 0 freezes. So {"weights": 0, "bias": 0} is
-        the flow of the features alone.
+        "gradient", the above; "central" and "renormalised" for squared error and M = 1; or a `Path`
+        with rates of its own.
     observables
         Name → function(problem, params) → array (or pytree of arrays; flags and counts become
-        floats), evaluated at `ts` only; `ufm.observables` has ready-made ones. Pass the same
-        function objects again to reuse the compiled code.
-    keep_params
-        If False no state is stored, so that memory is what the observables need.
-    polish
-        Once steady, let Newton take the end to the minimum; needs λ > 0.
-    rtol, atol
-        Of the integrator for one step, 1e-9 and 1e-12 in float64 unless given; the error of a
-        trajectory is about ten times that, so 1e-12 and 1e-14 keep it below 1e-10.
-    step
-        Constant steps of this size instead of adaptive ones.
-    steady
-        Stop once the norm of the velocity is below this; unless given, once the way still to go,
-        estimated as ‖v‖²/‖dv/dt‖, is within three tolerances, where only the integrator's own noise
-        is left, so that the rows after it are off by up to that times the condition number; 0 never
-        stops. (A start within a tolerance of a saddle counts as steady too.)
-    integrator
-        "euler", "heun", "bosh3", "tsit5", "dopri5", "dopri8" (at the default tolerances as fast as
-        Tsit5 and 4 times closer to the conserved quantities), or an explicit diffrax solver.
-    max_steps
-        Of the integrator, for each tenth of `ts`.
+        floats), evaluated at `ts` only; `ufm.observables` has ready-made ones. Or a `Record`, which
+        may keep them and not the points.
+    integration
+        An `Integration`: tolerances, method, when to stop, and whether Newton finishes.
     progress
         As for `minimise`.
 
@@ -123,9 +95,9 @@ def flow(
     Raises
     ------
     ValueError
-        For times that do not increase from >= 0, neither or both of `key` and `start`, tolerances
-        or steps <= 0, relative tolerances that the dtype cannot resolve, implicit integrators,
-        rates for what is not free, and a path that the problem does not have.
+        For times that do not increase from >= 0, neither or both of `key` and `start`, relative
+        tolerances that the dtype cannot resolve, rates for what is not free, and a path that the
+        problem does not have.
 
     Notes
     -----
@@ -133,22 +105,23 @@ def flow(
     """
     require_instance("problem", problem, Problem)
     times = checked_times(ts)
-    velocity = velocity_of(problem, path, rates)
-    settings, method = checked_settings(
-        problem, rtol=rtol, atol=atol, steady=steady, step=step, integrator=integrator
-    )
-    require_flag("polish", polish)
-    options = checked_options(method, observables, keep_params, max_steps, steady, progress)
+    path, record, integration = path_of(path), record_of(observables), integration_of(integration)
+    velocity = velocity_of(problem, path)
+    settings, _ = checked_settings(problem, integration)
+    require_flag("progress", progress, optional=True)
+    length, stretches = _pieces(len(times))
+    options = checked_options(integration, record, stretches)
     require_smooth(problem, "a flow")
     params = starting_point(problem, key, start)
-    target = _polish_target(problem, velocity, params) if polish else None
+    target = _polish_target(problem, velocity, params) if integration.polish else None
     state = velocity.state_of(problem, params)
-    if path != "gradient":
+    if path.name != "gradient":
         check_state(problem, velocity, state)
 
     bar = Progress("flow", total=float(times[-1]), show=progress)
     stacked, state, code, steps = _in_pieces(
         times,
+        length,
         state,
         problem.dtype,
         bar,
@@ -170,15 +143,20 @@ def flow(
     )
 
 
+def _pieces(number: int) -> tuple[int, int]:
+    """How many times a piece has, and how many pieces there are."""
+    length = -(-number // _PIECES)
+    return length, -(-number // length)
+
+
 def _in_pieces(
-    times: np.ndarray, state, dtype, bar: Progress, integrate
+    times: np.ndarray, length: int, state, dtype, bar: Progress, integrate
 ) -> tuple[dict, Any, Result, int]:
-    """Rows at all times, the state at the end, how it ended, and the steps, a tenth at a time.
+    """Rows at all times, the state at the end, how it ended, and the steps, a piece at a time.
 
     `integrate`: from a time, a state and the next times to what `integrate_piece` gives. Ctrl-C
     keeps the last piece.
     """
-    length = -(-len(times) // _PIECES)
     # the last piece is filled up by repeating the last time: all pieces share one compilation
     pieces = np.append(times, np.full(-len(times) % length, times[-1])).reshape(-1, length)
     rows, steps, code = [], 0, Result.REACHED_END
@@ -208,15 +186,15 @@ def _in_pieces(
     return stacked, state, code, steps
 
 
-def velocity_of(problem: Problem, path: str, rates: Mapping | None) -> AbstractVelocity:
+def velocity_of(problem: Problem, path: Path) -> AbstractVelocity:
     """The vector field of a path.
 
     Parameters
     ----------
     problem
         What flows.
-    path, rates
-        As for `flow`.
+    path
+        Name and rates.
 
     Returns
     -------
@@ -228,24 +206,23 @@ def velocity_of(problem: Problem, path: str, rates: Mapping | None) -> AbstractV
     ValueError
         Where the problem has no such path, and for rates of what is not free.
     """
-    require_choice("path", path, _PATHS)
-    if path == "gradient":
-        return GradientVelocity(checked_rates(problem, rates))
-    check_path(problem, path)
-    given = checked_rates(problem, rates)
+    if path.name == "gradient":
+        return GradientVelocity(checked_rates(problem, path.rates, name="Path.rates"))
+    check_path(problem, path.name)
+    given = checked_rates(problem, path.rates, name="Path.rates")
     require(
-        rates is None or set(rates) <= {"features"},
-        f"`rates` may name only the features for path='{path}'",
-        rates,
+        path.rates is None or set(path.rates) <= {"features"},
+        f"`Path.rates` may name only the features for path='{path.name}'",
+        path.rates,
     )
     rate = None if given is None else given.features
-    return CentralVelocity(rate) if path == "central" else RenormalisedVelocity(rate)
+    return CentralVelocity(rate) if path.name == "central" else RenormalisedVelocity(rate)
 
 
 def _polish_target(problem: Problem, velocity: AbstractVelocity, params: Params) -> Problem:
     """The problem that a polish minimises; `ValueError` before the flow, not after it."""
     target = velocity.polishable(problem, params)
-    require_minimum(target, "`polish`")
+    require_minimum(target, "`Integration.polish`")
     return target
 
 

@@ -15,16 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import (
-    Shown,
-    require,
-    require_flag,
-    require_nonnegative,
-    require_positive,
-    require_real,
-    require_whole,
-)
-from ufm.flows.integrators import Controller, integrator_of
+from ufm._validate import require
+from ufm.flows.integrators import Controller
+from ufm.flows.options import Integration, Record
 from ufm.flows.velocity import AbstractVelocity, speed
 from ufm.model import Params, Problem
 from ufm.solution import Result
@@ -56,7 +49,7 @@ class Options(NamedTuple):
 
 
 def checked_settings(
-    problem: Problem, *, rtol, atol, steady, step, integrator
+    problem: Problem, integration: Integration
 ) -> tuple[Settings, diffrax.AbstractSolver]:
     """Tolerances and method as the user gave them, or their defaults.
 
@@ -64,7 +57,7 @@ def checked_settings(
     ----------
     problem
         Gives the dtype.
-    rtol, atol, steady, step, integrator
+    integration
         As for `flow`.
 
     Returns
@@ -75,71 +68,48 @@ def checked_settings(
     Raises
     ------
     ValueError
-        For numbers out of range, tolerances that the dtype cannot resolve, implicit integrators.
+        For tolerances that the dtype cannot resolve.
     """
     double = problem.dtype == np.float64
+    rtol, atol = integration.rtol, integration.atol
     rtol = (1e-9 if double else 1e-5) if rtol is None else rtol
     atol = (1e-12 if double else 1e-7) if atol is None else atol
-    require_positive("rtol", rtol, shape=())
-    require_positive("atol", atol, shape=())
     rounding = float(np.finfo(problem.dtype).eps)
     require(
         rtol >= rounding,
-        f"`rtol` must be >= {rounding:.1e}, what {problem.dtype} can resolve",
+        f"`Integration.rtol` must be >= {rounding:.1e}, what {problem.dtype} can resolve",
         rtol,
     )
-    if steady is not None:
-        require_nonnegative("steady", steady, shape=())
-    if step is not None:
-        require_positive("step", step, shape=())
-    method = integrator_of(integrator, adaptive=step is None)
     settings = [
         None if value is None else jnp.asarray(value, problem.dtype)
-        for value in (rtol, atol, steady, step)
+        for value in (rtol, atol, integration.steady, integration.step)
     ]
-    return Settings(*settings), method  # type: ignore[arg-type]
+    return Settings(*settings), integration.method  # type: ignore[arg-type]
 
 
-def checked_options(method, observables, keep_params, max_steps, steady, progress) -> Options:
-    """What the compiled code is made for, as the user gave it.
+def checked_options(integration: Integration, record: Record, stretches: int = 1) -> Options:
+    """What the compiled code is made for.
 
     Parameters
     ----------
-    method
-        From `checked_settings`.
-    observables, keep_params, max_steps, steady
+    integration, record
         As for `flow`.
-    progress
-        Is looked at, and kept by nobody here.
+    stretches
+        Calls of the integrator among which the steps of a flow are shared.
 
     Returns
     -------
     Options
         Hashable.
-
-    Raises
-    ------
-    ValueError
-        For observables that are no functions, flags that are none, steps < 1.
     """
-    require_flag("keep_params", keep_params)
-    require_flag("progress", progress, optional=True)
-    stops = steady is None or steady > 0
+    steady = integration.steady
     return Options(
-        method,
-        checked_observables(observables),
-        bool(keep_params),
-        require_whole("max_steps", max_steps),
-        stops,
+        integration.method,
+        checked_observables(record.observables),
+        bool(record.keep_params),
+        -(-int(integration.max_steps) // stretches),
+        steady is None or steady > 0,
     )
-
-
-def checked_times(ts) -> np.ndarray:
-    """The times as the user gave them; `ValueError` unless they increase from >= 0."""
-    times = np.asarray(require_real("ts", ts, ndim=1), dtype=float)
-    increasing = np.all(np.isfinite(times)) and times[0] >= 0 and np.all(np.diff(times) > 0)
-    require(increasing, "`ts` must be increasing finite times >= 0", Shown(ts))
-    return times
 
 
 def integrate(

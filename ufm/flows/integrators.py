@@ -83,30 +83,45 @@ class Controller(diffrax.AbstractStepSizeController):
         return keep, next_t0, next_t1, jump, state, result
 
 
-def integrator_of(integrator, *, adaptive: bool) -> diffrax.AbstractSolver:
+def integrator_of(
+    integrator, *, adaptive: bool, name: str = "integrator"
+) -> diffrax.AbstractSolver:
     """The method for a name, or a diffrax method as it is.
 
-    `ValueError` for an implicit one and for Euler with adaptive steps.
+    Parameters
+    ----------
+    integrator
+        A name of `INTEGRATORS`, or an explicit diffrax solver.
+    adaptive
+        Whether it must estimate its error.
+    name
+        Of the argument, for messages.
+
+    Returns
+    -------
+    diffrax.AbstractSolver
+        The method.
+
+    Raises
+    ------
+    ValueError
+        For an implicit one, and for Euler with adaptive steps.
     """
     if isinstance(integrator, str):
-        known = (
-            f"`integrator` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver"
-        )
+        known = f"`{name}` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver"
         require(integrator in INTEGRATORS, known, Shown(integrator))
         method = INTEGRATORS[integrator][0]
     else:
-        require_instance(
-            "integrator", integrator, diffrax.AbstractSolver, "a name or a diffrax solver"
-        )
+        require_instance(name, integrator, diffrax.AbstractSolver, "a name or a diffrax solver")
         method = integrator
     require(
         not isinstance(method, diffrax.AbstractImplicitSolver),
-        "`integrator` must be explicit; implicit ones are slower here",
+        f"`{name}` must be explicit; implicit ones are slower here",
         integrator,
     )
     require(
         not adaptive or isinstance(method, diffrax.AbstractAdaptiveSolver),
-        "`integrator` must estimate its error unless `step` is given",
+        f"`{name}` must estimate its error unless `step` is given",
         integrator,
     )
     return method

@@ -153,7 +153,8 @@ class GradientVelocity(AbstractVelocity):
         ]
         require(
             not any(rest) and (all(frozen) or not any(frozen)),
-            "`polish` needs `rates` that freeze nothing, or all of the weights and nothing else",
+            "`Integration.polish` needs `Path.rates` that freeze nothing, or all of the weights "
+            "and nothing else",
             {"weights frozen": frozen, "features and bias frozen": rest},
         )
         if not frozen or not all(frozen):
@@ -161,10 +162,27 @@ class GradientVelocity(AbstractVelocity):
         return problem.replace(fixed_weights=params.weights, classifier=Real())
 
 
-def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
+def checked_rates(problem: Problem, rates: Mapping | None, *, name: str = "rates") -> Params | None:
     """The rates that a user gave by part, one for each free factor.
 
-    `ValueError` for unknown parts, wrong numbers of them or rates < 0.
+    Parameters
+    ----------
+    problem
+        Says which parts are free.
+    rates
+        Part → rate, or None.
+    name
+        Of the argument, for messages.
+
+    Returns
+    -------
+    Params or None
+        Scalars.
+
+    Raises
+    ------
+    ValueError
+        For unknown parts, wrong numbers of them or rates < 0.
     """
     if rates is None:
         return None
@@ -173,14 +191,14 @@ def checked_rates(problem: Problem, rates: Mapping | None) -> Params | None:
         parts -= {"weights"}
     if not problem.has_bias:
         parts -= {"bias"}
-    require_instance("rates", rates, Mapping, "a dict from part to learning rate")
-    known = f"`rates` may name the free parts of this problem, {', '.join(sorted(parts))}"
+    require_instance(name, rates, Mapping, "a dict from part to learning rate")
+    known = f"`{name}` may name the free parts of this problem, {', '.join(sorted(parts))}"
     require(set(rates) <= parts, known, list(rates))
     M, dtype = problem.depth, problem.dtype
     weights = rates.get("weights", 1.0)
-    for name, rate in rates.items():
-        require_nonnegative(f"rates['{name}']", rate, shape=None if name == "weights" else ())
-    several = f"`rates['weights']` must be a float or one per factor (W_M, …, W_1), M = {M}"
+    for part, rate in rates.items():
+        require_nonnegative(f"{name}['{part}']", rate, shape=None if part == "weights" else ())
+    several = f"`{name}['weights']` must be a float or one per factor (W_M, …, W_1), M = {M}"
     require(np.shape(weights) in ((), (M,)), several, weights)
     weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (M,))
     return Params(

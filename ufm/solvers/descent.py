@@ -159,17 +159,19 @@ def recorded(problem: Problem, params: Params, observables, keep_params: bool) -
     }
 
 
-def checked_observables(observables: Observables | None) -> tuple[tuple[str, Callable], ...]:
+def checked_observables(
+    observables: Observables | None, *, name: str = "observables"
+) -> tuple[tuple[str, Callable], ...]:
     """Name and function of each observable; `ValueError` for what is no dict of functions."""
     if observables is None:
         return ()
-    require_instance("observables", observables, Mapping, "a dict from name to function")
-    for name, function in observables.items():
-        good = isinstance(name, str) and callable(function)
+    require_instance(name, observables, Mapping, "a dict from name to function")
+    for word, function in observables.items():
+        good = isinstance(word, str) and callable(function)
         require(
             good,
-            "`observables` must be a dict from name to function(problem, params)",
-            Shown({name: function}),
+            f"`{name}` must be a dict from name to function(problem, params)",
+            Shown({word: function}),
         )
     return tuple(observables.items())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,43 +16,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm.batch.execution import Execution
 from ufm.batch.executor import SAME, SHARED, shared_out
 from ufm.batch.fastest import fastest
 from ufm.batch.layout import over_lanes
 from ufm.certificates.bound import certify
-from ufm.flows import flow_batch
-from ufm.metrics import Metrics, measure_params
+from ufm.flows import Flow, Record, flow_batch
+from ufm.flows.options import record_of
+from ufm.metrics import measure_params
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result, Trajectory
 from ufm.solvers.lanes import layouts, minimise_lanes, start_lanes, widened
 from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver
+from ufm.sweeping.options import Report
 
 Arrays = dict[str, np.ndarray]
-
-KEEP = ("params", "logits")
 
 # By itself XLA keeps to vectors of 256 bits, also on processors that have longer ones: a solve took
 # a fourth longer.
 _COMPILER = {"cpu": {"xla_cpu_prefer_vector_width": 512}}
-
-
-@dataclass(frozen=True)
-class Report:
-    """What is wanted of every lane, beside values and codes: static, so hashable."""
-
-    certificates: bool
-    metrics: tuple[str, ...]
-    keep: tuple[str, ...]
-
-
-def scalar_metrics() -> tuple[str, ...]:
-    """The metrics that are one number."""
-    return tuple(
-        field.name
-        for field in dataclasses.fields(Metrics)
-        if not field.name.endswith(("_norms", "_classes"))
-    )
 
 
 def certifiable(problem: Problem) -> bool:
@@ -181,7 +164,7 @@ def _program(part: Callable, devices: tuple[Any, ...], specs, **fixed):
 
 
 @dataclass(frozen=True)
-class Minimise:
+class MinimiseChunk:
     """Minimisation of chunks.
 
     `width`: lanes that every call is compiled for, a multiple of the number of devices.
@@ -233,15 +216,13 @@ class Minimise:
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowChunk:
     """Flows of chunks, by `flow_batch`."""
 
     key: PRNGKeyArray
-    ts: np.ndarray
-    options: Mapping
+    flow: Flow
     report: Report
-    threads: int | None
-    devices: tuple[Any, ...]
+    execution: Execution
     width: int
 
     def __call__(self, problems: Problem, seeds: np.ndarray) -> Arrays:
@@ -253,13 +234,9 @@ class Flow:
         place = np.minimum(np.arange(self.width), number - 1)
         keys = jax.vmap(lambda seed: jax.random.fold_in(self.key, seed))(jnp.asarray(seeds[place]))
         singles = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), problems) for i in place]
-        options = {
-            "keep_params": False,
-            "threads": self.threads,
-            "devices": self.devices,
-            "progress": False,
-        } | dict(self.options)
-        run = flow_batch(singles, ts=self.ts, keys=keys, **options)
+        record = Record(record_of(self.flow.observables).observables, keep_params=False)
+        flow = dataclasses.replace(self.flow, observables=record)
+        run = flow_batch(singles, flow, keys=keys, execution=self.execution, progress=False)
         if any(result is Result.INTERRUPTED for result in run.results):
             raise KeyboardInterrupt
         return {
@@ -275,7 +252,9 @@ class Flow:
             "num_steps": jnp.asarray(run.num_steps, jnp.int32),
             "trajectory": run.value,
         }
-        out |= _measured(problems, run.final, report=self.report, platform=self.devices[0].platform)
+        assert self.execution.devices is not None
+        platform = self.execution.devices[0].platform
+        out |= _measured(problems, run.final, report=self.report, platform=platform)
         return out | {
             name: array
             for name, array in run.observables.items()

@@ -3,7 +3,7 @@ they come; `open_sweep` reads them."""
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 import os
 import threading
 import time
@@ -14,53 +14,23 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._validate import (
-    require,
-    require_choice,
-    require_flag,
-    require_instance,
-    require_key,
-    require_path,
-    require_whole,
-)
-from ufm._version import __version__
-from ufm.batch.executor import checked_devices, threads_like_this, worker_count
-from ufm.flows import flow_batch
-from ufm.flows.integrate import checked_times
-from ufm.model import Problem, require_decay, require_minimum, require_smooth
+from ufm._validate import require, require_flag, require_key, require_path
+from ufm.batch.execution import Execution, execution_of
+from ufm.flows import Flow
+from ufm.model import Problem
 from ufm.solution import Result
-from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
-from ufm.sweeping.chunk import KEEP, Arrays, Flow, Minimise, Report, certifiable, scalar_metrics
+from ufm.sweeping.chunk import Arrays, FlowChunk, MinimiseChunk
 from ufm.sweeping.dataset import counted, dataset_of
-from ufm.sweeping.definition import definition, planned, probe, require_probed
-from ufm.sweeping.grid import Group, chunks_of, describe, grid_of, groups_of
-from ufm.sweeping.store import FORMAT, Store
+from ufm.sweeping.definition import planned, require_probed
+from ufm.sweeping.grid import grid_of
+from ufm.sweeping.options import Minimisation, Report, method_of, report_of
+from ufm.sweeping.plan import Plan, plan_of
+from ufm.sweeping.store import Store
 from ufm.sweeping.work import Work
-from ufm.tolerances import gradient_tolerance
 
 if TYPE_CHECKING:
     import xarray
-
-# Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost
-# without regret.
-_CHUNK = 1024
-# Seconds that a chunk should not take by much, at 1e9 multiply-adds a second and 500 products with
-# the Hessian a lane.
-_SECONDS = 4.0
-# Arrays of the size of a point that a solver holds for each lane.
-_VECTORS = 16
-_FLOW_OPTIONS = frozenset(inspect.signature(flow_batch).parameters) - {
-    "problems",
-    "ts",
-    "keys",
-    "starts",
-    "keep_params",
-    "threads",
-    "devices",
-    "progress",
-}
-_ATTRIBUTES = ("ufm", "jax", "dtype", "backend", "devices", "method", "tolerance", "definition")
 
 
 def sweep(
@@ -68,18 +38,10 @@ def sweep(
     over: Mapping[str, Sequence] | Sequence[Mapping[str, Any]],
     *,
     key: PRNGKeyArray,
-    solver: AbstractSolver | None = None,
-    tolerance: float | None = None,
-    ts=None,
-    flow: Mapping[str, Any] | None = None,
-    certificates: bool | None = None,
-    metrics: Sequence[str] = ("nc1_trace_ratio", "nc2_etf_features", "nc3_self_duality"),
-    keep: Sequence[str] = (),
+    method: AbstractSolver | Minimisation | Flow | None = None,
+    report: Report | None = None,
     store: str | os.PathLike | None = None,
-    memory: int = 2**28,
-    chunk: int | None = None,
-    devices: Sequence[Any] | None = None,
-    threads: int | None = None,
+    execution: Execution | None = None,
     progress: bool | None = None,
 ) -> xarray.Dataset:
     """Minimise, or flow, every problem of a grid.
@@ -98,28 +60,18 @@ def sweep(
         lane with seed s starts from `jax.random.fold_in(key, s)`, 0 where no seed is swept.
     key
         A `jax.random.key`.
-    solver, tolerance
-        As for `minimise`.
-    ts
-        (T,), flow to these times instead, …
-    flow
-        … with these options of `flow_batch` (rtol, path, observables, …).
-    certificates
-        None gives them wherever there can be one.
-    metrics
-        Those of `Metrics` that are one number.
-    keep
-        "params", "logits".
+    method
+        What is done at each point: minimised by `minimise`'s own choice of a solver, unless given;
+        by this solver; a `Minimisation` with a solver and a tolerance; or a `Flow`, followed to its
+        times.
+    report
+        A `Report`: certificates (given wherever there can be one), metrics, and what is kept.
     store
         A folder that keeps each chunk once it is done, whole or not at all; see the notes.
-    memory
-        Bytes that the lanes in flight may take; a chunk is as many lanes as that allows, …
-    chunk
-        … at most so many.
-    devices
-        Those of this process unless given, each with its share of a chunk.
-    threads
-        Chunks at a time on a CPU that is one device; the number of cores unless given.
+    execution
+        An `Execution`: threads (chunks at a time on a CPU that is one device), devices, each with
+        its share of a chunk, and memory; a chunk is as many lanes as that allows, at most `chunk`
+        of them.
     progress
         As for `minimise`.
 
@@ -162,109 +114,36 @@ def sweep(
     """
     began = time.monotonic()
     build, grid = grid_of(make, over)
-    metrics, keep = _chosen("metrics", metrics, scalar_metrics()), _chosen("keep", keep, KEEP)
     require_key("key", key)
-    require_flag("certificates", certificates, optional=True)
     require_flag("progress", progress, optional=True)
     if store is not None:
         store = require_path("store", store)
-    if flow is not None:
-        require_instance("flow", flow, Mapping, "a dict of options of ufm.flows.flow_batch")
-    require(flow is None or ts is not None, "`flow` needs `ts`", flow)
-    if solver is not None:
-        require_instance("solver", solver, AbstractSolver, "a solver such as ufm.solvers.Newton()")
-    alone = ts is None or (solver is None and tolerance is None)
-    require(
-        alone, "`ts` makes it a flow, which has no `solver` and no `tolerance`", solver or tolerance
+    plan = plan_of(
+        build,
+        grid,
+        key,
+        method=method_of(method),
+        report=report_of(report),
+        execution=execution_of(execution),
     )
-    memory = require_whole("memory", memory, most=2**63 - 1)
-    if chunk is not None:
-        chunk = require_whole("chunk", chunk)
-    workers = worker_count(threads)
-    devices = checked_devices(jax.local_devices() if devices is None else devices)
-    times = None if ts is None else checked_times(ts)
-
-    groups = groups_of(build, grid)
-    if ts is None:
-        solvers = [_checked_solver(group, solver) for group in groups]
-    else:
-        solvers = []
-        for group in groups:
-            _check_flow(group, flow or {})
-    dtype = groups[0].problems.dtype
-    require(
-        all(group.problems.dtype == dtype for group in groups),
-        "`make` must give problems of one dtype",
-        [str(g.problems.dtype) for g in groups],
-    )
-    tolerance = gradient_tolerance(tolerance, dtype)
-    on_cpu = devices[0].platform == "cpu"
-    parallel = len(devices) == 1 and on_cpu and ts is None
-    workers = threads_like_this(workers) if parallel else 1
-    sizes = [_size(group, chunk, memory, workers, len(devices)) for group in groups]
-    reports = [_report(group, certificates, metrics, keep) for group in groups]
-    method = "flow" if ts is not None else type(solvers[0]).__name__.lower()
-    chunks = chunks_of(groups, sizes)
-    manifest = {
-        "format": FORMAT,
-        "ufm": __version__,
-        "jax": jax.__version__,
-        "dtype": str(dtype),
-        "backend": devices[0].platform,
-        "devices": len(devices),
-        "method": method,
-        "tolerance": tolerance,
-        "definition": definition(
-            grid,
-            groups,
-            key,
-            solvers,
-            tolerance,
-            times,
-            dict(flow or {}),
-            [vars(report) for report in reports],
-        ),
-        "dims": grid.dims,
-        "shape": grid.shape,
-        "coordinates": describe(grid),
-        "ts": None if times is None else times.tolist(),
-        "sizes": sizes,
-        "plan": planned(groups, chunks),
-        "probe": probe(groups),
-        "attrs": _ATTRIBUTES,
-    }
+    manifest = plan.manifest()
     kept = None if store is None else Store.enter(store, manifest)
     if kept is not None:
         require_probed(kept, manifest["probe"])
-        sizes = kept.manifest["sizes"]
-        chunks = chunks_of(groups, sizes)
-        assert planned(groups, chunks) == kept.manifest["plan"], (
+        plan = dataclasses.replace(plan, sizes=tuple(kept.manifest["sizes"]))
+        assert planned(plan.groups, plan.chunks) == kept.manifest["plan"], (
             "equal definitions with equal sizes have equal chunks"
         )
-
-    runners = [
-        Flow(key, times, dict(flow or {}), reports[g], threads, devices, sizes[g])
-        if times is not None
-        else Minimise(
-            key,
-            solvers[g],
-            tolerance,
-            reports[g],
-            devices,
-            -(-sizes[g] // len(devices)) * len(devices),
-        )
-        for g in range(len(groups))
-    ]
     work = Work(
-        _runner(groups, runners, chunks, grid.seeds()),
-        [len(p) for _, p in chunks],
+        _runner(plan, plan.runners()),
+        [len(places) for _, places in plan.chunks],
         store=kept,
-        threads=workers,
+        threads=plan.workers,
         progress=progress,
     )
     results = work.finish()
     data = dataset_of(manifest, results, Result.INTERRUPTED)
-    data = data.assign_attrs(threads=workers, stored=work.found)
+    data = data.assign_attrs(threads=plan.workers, stored=work.found)
     return counted(data, seconds=time.monotonic() - began)
 
 
@@ -294,13 +173,12 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> xarray.Data
     return counted(dataset_of(store.manifest, results, Result.RUNNING), seconds=seconds)
 
 
-def _runner(
-    groups: Sequence[Group], runners: Sequence[Minimise | Flow], chunks, seeds: np.ndarray
-) -> Callable[[int], Arrays]:
+def _runner(plan: Plan, runners: Sequence[MinimiseChunk | FlowChunk]) -> Callable[[int], Arrays]:
     """From the number of a chunk to its results, its lanes and its seconds.
 
     Each group is compiled once, by the first thread.
     """
+    groups, chunks, seeds = plan.groups, plan.chunks, plan.grid.seeds()
     locks, compiled = [threading.Lock() for _ in groups], set()
 
     def part(g: int, places) -> Problem:
@@ -318,61 +196,3 @@ def _runner(
         return arrays | {"lane": lanes, "seconds": np.asarray(time.monotonic() - began)}
 
     return run
-
-
-def _chosen(name: str, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Names that a user chose; `ValueError` for one that is not known."""
-    require_instance(name, given, (tuple, list), f"a list of names, among {', '.join(known)}")
-    for i, word in enumerate(given):
-        require_choice(f"{name}[{i}]", word, known)
-    return tuple(given)
-
-
-def _checked_solver(group: Group, solver: AbstractSolver | None) -> AbstractSolver:
-    """The solver of a group, once it is known to suit all its problems."""
-    problems = group.problems
-    require_minimum(problems, "a minimiser")
-    return suitable_solver(problems, solver)
-
-
-def _check_flow(group: Group, options: Mapping[str, Any]) -> None:
-    require_smooth(group.problems, "a flow")
-    require_decay(group.problems, "random starts of a flow")
-    require(
-        set(options) <= _FLOW_OPTIONS,
-        f"`flow` may hold {', '.join(sorted(_FLOW_OPTIONS))}",
-        sorted(set(options) - _FLOW_OPTIONS),
-    )
-
-
-def _report(
-    group: Group, certificates: bool | None, metrics: tuple[str, ...], keep: tuple[str, ...]
-) -> Report:
-    possible = certifiable(group.problems)
-    require(
-        possible or not certificates,
-        "`certificates` must not be True for problems without one (see ufm.certify)",
-        certificates,
-    )
-    return Report(possible if certificates is None else certificates, metrics, keep)
-
-
-def _size(group: Group, chunk: int | None, memory: int, workers: int, devices: int) -> int:
-    """Lanes of a chunk.
-
-    What memory and patience allow, and as many chunks as keep all workers busy to the end.
-    """
-    problem = group.one()
-    K, C = problem.labels.num_classes, problem.labels.num_columns
-    point = (
-        sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * C + K
-    )
-    leaves = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(problem))
-    bytes_each = leaves + problem.dtype.itemsize * (_VECTORS * point + 8 * K * C)
-    most = memory // (bytes_each * workers)
-    if chunk is None:
-        patience = _SECONDS * 1e9 / (500 * point * K)
-        chunk = int(min(max(patience, 1), _CHUNK)) * devices
-    size = max(min(most, chunk, len(group.lanes)), 1)
-    rounds = -(-len(group.lanes) // (size * workers))
-    return -(-len(group.lanes) // (rounds * workers))

@@ -104,13 +104,13 @@ def imbalance(case: Case):
     problem, (eta_W, eta_H) = case.problem, case.options["rates"]
     decay = eta_W * float(problem.lambda_W[0])
     ts = np.linspace(0, 5 / decay, 41)
-    rates = {} if (eta_W, eta_H) == (1.0, 1.0) else {"rates": {"weights": eta_W, "features": eta_H}}
+    rates = None if (eta_W, eta_H) == (1.0, 1.0) else {"weights": eta_W, "features": eta_H}
     trajectory = flow(
         case,
         ts=ts,
         start=ufm.solvers.random_start(problem, key=case.key, std=1.0),
         observables={"factors": factors},
-        **rates,
+        path=ufm.flows.Path(rates=rates),
     )
     parts = [np.asarray(part) for part in trajectory.observables["factors"]]
     parts[-1] = parts[-1] * np.sqrt(np.asarray(problem.labels.masses))

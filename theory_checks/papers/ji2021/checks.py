@@ -254,13 +254,13 @@ def fixed_etf(case: Case):
     frozen = fixed_problem(**{**case.parameters, "frozen": True})
     assert frozen.fixed_weights is not None
     start = ufm.Params(frozen.fixed_weights, jax.numpy.asarray(H))
-    rates = {} if case.parameters["frozen"] else {"rates": {"weights": 0.0}}
+    rates = None if case.parameters["frozen"] else {"weights": 0.0}
     trajectory = flow(
         case,
         ts=ufm.laws.library_time(sum_ts, num_samples=N),
         start=start,
         observables={"logits": logits},
-        **rates,
+        path=ufm.flows.Path(rates=rates),
     )
     law = ufm.laws.fixed_etf_gap(sum_ts, num_classes=K, squared_scale=case.parameters["scale"])
     yield from _on_the_manifold(case, trajectory, sum_ts, law)

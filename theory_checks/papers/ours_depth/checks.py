@@ -94,12 +94,12 @@ def _measured(case: Case, M: int) -> dict[str, np.ndarray]:
     ts = np.geomspace(1.0, p["until"], round(np.log10(p["until"])) + 1)
     flows = ufm.flows.flow_batch(
         chain(p["K"], p["d"], M),
-        ts=ts,
+        ufm.flows.Flow(
+            ts,
+            observables=ufm.flows.Record(_OBSERVABLES, keep_params=False),
+            integration=ufm.flows.Integration(rtol=_RTOL, steady=0.0),
+        ),
         starts=_starts(case, M),
-        observables=_OBSERVABLES,
-        keep_params=False,
-        rtol=_RTOL,
-        steady=0.0,
         progress=False,
     )
     if not np.all(np.asarray(flows.code) == int(ufm.Result.REACHED_END)):

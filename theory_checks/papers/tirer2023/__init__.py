@@ -6,7 +6,7 @@ Theirs (Eq. 2): $\frac{1}{2Kn}\|WH - Y\|^2 + \frac{\lambda_W}{2K}\|W\|^2 +
 
     theirs                              ufm
     λ_W, λ_H, β                         lambda_W = λ_W / K, lambda_H = λ_H / (K n), beta = β / (K n)
-    dH/dt = −Kn ∇L(H)   (Eq. 4)         path="central" with rates={"features": K n}
+    dH/dt = −Kn ∇L(H)   (Eq. 4)         path=Path("central", {"features": K n})
     1/β as a time                       1 / (K n beta)
 
 The check `tirer2023/normalisation` evaluates both objectives at random points. Theorems 4.1 and 4.2

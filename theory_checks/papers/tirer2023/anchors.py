@@ -178,8 +178,7 @@ def central_path(case: Case):
             ts=ts,
             start=start,
             observables={"H": features},
-            path="central",
-            rates={"features": N},
+            path=ufm.flows.Path("central", {"features": N}),
             atol=1e-20,
         )
     else:
@@ -188,7 +187,7 @@ def central_path(case: Case):
             ts=ts,
             start=start,
             observables={"H": features},
-            rates={"features": N, "weights": 1.0},
+            path=ufm.flows.Path(rates={"features": N, "weights": 1.0}),
             atol=1e-20,
         )
     H = np.asarray(trajectory.observables["H"])
@@ -218,13 +217,13 @@ def _first_velocity(
 ) -> tuple[np.ndarray, np.ndarray]:
     """dH/dt at the start by a difference of fourth order over the flow itself, and the formula."""
     N, step = float(case.problem.labels.num_samples), 1e-3
-    central = (
-        {"path": "central", "rates": {"features": N}}
+    way = (
+        ufm.flows.Path("central", {"features": N})
         if path == "central"
-        else {"rates": {"features": N, "weights": 1.0}}
+        else ufm.flows.Path(rates={"features": N, "weights": 1.0})
     )
     trajectory = flow(
-        case, ts=step * np.arange(5), start=start, observables={"H": features}, **central
+        case, ts=step * np.arange(5), start=start, observables={"H": features}, path=way
     )
     H = np.asarray(trajectory.observables["H"])
     weights = np.array([-25 / 12, 4, -3, 4 / 3, -1 / 4]) / step

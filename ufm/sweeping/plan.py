@@ -1,0 +1,213 @@
+"""`Plan`: a sweep before anything of it has run; what is done with which lanes, by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm._validate import require
+from ufm._version import __version__
+from ufm.batch.execution import Execution
+from ufm.batch.executor import checked_devices, threads_like_this
+from ufm.flows import Flow
+from ufm.flows.options import checked_times, integration_of, path_of, record_of
+from ufm.model import Problem, require_decay, require_minimum, require_smooth
+from ufm.solvers.loop import suitable_solver
+from ufm.solvers.solver import AbstractSolver
+from ufm.sweeping.chunk import FlowChunk, MinimiseChunk, certifiable
+from ufm.sweeping.definition import definition, planned, probe
+from ufm.sweeping.grid import Grid, Group, chunks_of, describe, groups_of
+from ufm.sweeping.options import Minimisation, Report
+from ufm.sweeping.store import FORMAT
+from ufm.tolerances import gradient_tolerance
+
+# Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost
+# without regret.
+_CHUNK = 1024
+# Seconds that a chunk should not take by much, at 1e9 multiply-adds a second and 500 products with
+# the Hessian a lane.
+_SECONDS = 4.0
+# Arrays of the size of a point that a solver holds for each lane.
+_VECTORS = 16
+_ATTRIBUTES = ("ufm", "jax", "dtype", "backend", "devices", "method", "tolerance", "definition")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, checked.
+
+    `groups` of lanes of equal shapes, each with its solver (none for a flow), its report and the
+    `sizes` of its chunks; `workers` threads.
+    """
+
+    grid: Grid
+    groups: Sequence[Group]
+    key: PRNGKeyArray
+    flow: Flow | None
+    solvers: Sequence[AbstractSolver]
+    tolerance: float
+    reports: Sequence[Report]
+    execution: Execution
+    workers: int
+    sizes: tuple[int, ...]
+
+    @cached_property
+    def chunks(self) -> list[tuple[int, np.ndarray]]:
+        """(group, places in it) of every chunk, in the order of the work."""
+        return chunks_of(self.groups, self.sizes)
+
+    @property
+    def devices(self) -> tuple[Any, ...]:
+        """What the lanes of a chunk are shared out to."""
+        assert self.execution.devices is not None
+        return tuple(self.execution.devices)
+
+    def manifest(self) -> dict[str, Any]:
+        """What a store says of the sweep that it keeps."""
+        times = None if self.flow is None else checked_times(self.flow.ts)
+        said = {} if self.flow is None else _said(self.flow)
+        reports = [vars(report) for report in self.reports]
+        method = "flow" if self.flow is not None else type(self.solvers[0]).__name__.lower()
+        return {
+            "format": FORMAT,
+            "ufm": __version__,
+            "jax": jax.__version__,
+            "dtype": str(self.groups[0].problems.dtype),
+            "backend": self.devices[0].platform,
+            "devices": len(self.devices),
+            "method": method,
+            "tolerance": self.tolerance,
+            "definition": definition(
+                self.grid,
+                self.groups,
+                self.key,
+                self.solvers,
+                self.tolerance,
+                times,
+                said,
+                reports,
+            ),
+            "dims": self.grid.dims,
+            "shape": self.grid.shape,
+            "coordinates": describe(self.grid),
+            "ts": None if times is None else times.tolist(),
+            "sizes": list(self.sizes),
+            "plan": planned(self.groups, self.chunks),
+            "probe": probe(self.groups),
+            "attrs": _ATTRIBUTES,
+        }
+
+    def runners(self) -> list[MinimiseChunk | FlowChunk]:
+        """What turns the lanes of a chunk into numbers, for each group."""
+        return [self._runner(g) for g in range(len(self.groups))]
+
+    def _runner(self, g: int) -> MinimiseChunk | FlowChunk:
+        size, report, devices = self.sizes[g], self.reports[g], self.devices
+        if self.flow is not None:
+            # (every flow of a chunk at once, in blocks of its own)
+            execution = replace(self.execution, chunk=None)
+            return FlowChunk(self.key, self.flow, report, execution, size)
+        width = -(-size // len(devices)) * len(devices)
+        return MinimiseChunk(self.key, self.solvers[g], self.tolerance, report, devices, width)
+
+
+def plan_of(
+    build: Callable[..., Problem],
+    grid: Grid,
+    key: PRNGKeyArray,
+    *,
+    method: Minimisation | Flow,
+    report: Report,
+    execution: Execution,
+) -> Plan:
+    """The plan of checked arguments.
+
+    Parameters
+    ----------
+    build, grid
+        From `grid_of`.
+    key
+        Of the random starts.
+    method, report, execution
+        As for `sweep`.
+
+    Returns
+    -------
+    Plan
+        With the devices of this process where none were given.
+
+    Raises
+    ------
+    ValueError
+        For problems that the method or the report does not suit, and for several dtypes.
+    """
+    given = execution.devices
+    devices = checked_devices(jax.local_devices() if given is None else given)
+    execution = replace(execution, devices=devices)
+    groups = groups_of(build, grid)
+    flow = method if isinstance(method, Flow) else None
+    solvers = [] if isinstance(method, Flow) else [_solver(group, method) for group in groups]
+    if flow is not None:
+        for group in groups:
+            require_smooth(group.problems, "a flow")
+            require_decay(group.problems, "random starts of a flow")
+    dtype = groups[0].problems.dtype
+    require(
+        all(group.problems.dtype == dtype for group in groups),
+        "`make` must give problems of one dtype",
+        [str(g.problems.dtype) for g in groups],
+    )
+    wanted = None if isinstance(method, Flow) else method.tolerance
+    parallel = len(devices) == 1 and devices[0].platform == "cpu" and flow is None
+    workers = threads_like_this(execution.workers) if parallel else 1
+    return Plan(
+        grid,
+        groups,
+        key,
+        flow,
+        solvers,
+        gradient_tolerance(wanted, dtype, name="Minimisation.tolerance"),
+        [report.of(certifiable(group.problems)) for group in groups],
+        execution,
+        workers,
+        tuple(_size(group, execution, workers) for group in groups),
+    )
+
+
+def _said(flow: Flow) -> dict[str, Any]:
+    """All that the numbers of a flow depend on, beside its times."""
+    path, record = path_of(flow.path), record_of(flow.observables)
+    named = {"path": path.name, "rates": path.rates, "observables": record.observables}
+    return named | vars(integration_of(flow.integration))
+
+
+def _solver(group: Group, method: Minimisation) -> AbstractSolver:
+    """The solver of a group, once it is known to suit all its problems."""
+    require_minimum(group.problems, "a minimiser")
+    return suitable_solver(group.problems, method.solver)
+
+
+def _size(group: Group, execution: Execution, workers: int) -> int:
+    """Lanes of a chunk.
+
+    What memory and patience allow, and as many chunks as keep all workers busy to the end.
+    """
+    problem = group.one()
+    K, C = problem.labels.num_classes, problem.labels.num_columns
+    point = (
+        sum(rows * columns for rows, columns in problem.weight_shapes) + problem.feature_dim * C + K
+    )
+    leaves = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(problem))
+    bytes_each = leaves + problem.dtype.itemsize * (_VECTORS * point + 8 * K * C)
+    patience = _SECONDS * 1e9 / (500 * point * K)
+    assert execution.devices is not None
+    best = int(min(max(patience, 1), _CHUNK)) * len(execution.devices)
+    size = min(execution.together(best, bytes_each * workers), len(group.lanes))
+    rounds = -(-len(group.lanes) // (size * workers))
+    return -(-len(group.lanes) // (rounds * workers))
