@@ -76,8 +76,8 @@ def executed(path: Path, environment: dict[str, str], folder: Path):
     notebook = nbformat.read(path, as_version=4)
     # only while the notebook's own cells run: the kernel warns of itself when it is shut down
     strict, lenient = (
-        "import warnings\nwarnings.simplefilter('error')",
-        "warnings.simplefilter('ignore')",
+        f"import warnings\nwarnings.simplefilter('error')\n{LOOK}",
+        "warnings.simplefilter('ignore')\nprint('legends on data:', _covered)",
     )
     notebook.cells = [
         nbformat.v4.new_code_cell(strict),
@@ -107,6 +107,7 @@ def test_it_runs_from_top_to_bottom(path, environment, tmp_path):
     assert printed(notebook.cells, "stderr") == ""
     said = printed(notebook.cells, "stdout")
     assert [text for text in PRINTED[path.stem] if text not in said] == []
+    assert said.endswith("legends on data: []\n")
     drawn = sum(
         "image/png" in output.get("data", {})
         for cell in notebook.cells
@@ -140,6 +141,20 @@ def test_sliders_compile_nothing_and_keep_up(name, environment, tmp_path):
     assert median is not None
     assert int(median[1]) < (200 if name == "8_recipes" else 100)
 
+
+# after each cell, before its figures are shown and closed
+LOOK = """
+def _look():
+    import matplotlib.pyplot as plt
+    from theory_checks.engine.figures.legibility import covered
+    for number in plt.get_fignums():
+        canvas = plt.figure(number).canvas
+        _covered.extend(covered(canvas.figure))
+        canvas.figure.set_canvas(canvas)
+
+_covered = []
+get_ipython().events.register("post_execute", _look)
+"""
 
 DRAG = """
 import time

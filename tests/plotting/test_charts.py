@@ -180,6 +180,15 @@ def test_what_has_vanished_is_drawn_as_zero(space, size):
     assert all(np.all(tip == 0) == (dash == "--") for (dash, _), tip in drawn.items())
 
 
+def test_a_legend_goes_above_the_axes(ax):
+    ts = np.linspace(0, 1, 5)
+    plotting.errors(ax, {"law": (ts, ts), "other": (ts, 1 - ts)})
+    assert plotting.legend_above(ax) is ax
+    ax.figure.canvas.draw()
+    assert legend(ax) == ["law", "other", "machine precision"]
+    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
+
+
 def test_gram_writes_its_entries_in_place(ax):
     matrix = np.array([[2.0, -0.5, 1e-17], [-0.5, 1.0, 0.25], [1e-17, 0.25, 0.125]])
     assert plotting.gram(ax, matrix, title="logits", names="abc") is ax

@@ -9,7 +9,7 @@ from ufm.plotting.mixed_points import channel_width, reliability, three_class_sc
 from ufm.plotting.perturbation import hyperparameters, staircase
 from ufm.plotting.phases import phase
 from ufm.plotting.spatial import vectors
-from ufm.plotting.style import COLOURS, DASHES, MARKERS
+from ufm.plotting.style import COLOURS, DASHES, MARKERS, legend_above
 
 __all__ = [
     "COLOURS",
@@ -20,6 +20,7 @@ __all__ = [
     "errors",
     "gram",
     "hyperparameters",
+    "legend_above",
     "phase",
     "png",
     "reliability",

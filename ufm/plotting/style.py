@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +19,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 REFERENCE = {"color": "0.45", "linewidth": 0.9}
 
 Series = Mapping[str, tuple]
+
+_ABOVE: dict[str, Any] = {
+    "loc": "lower right",
+    "bbox_to_anchor": (1, 1),
+    "borderaxespad": 0,
+    "ncols": 2,
+}
 
 
 def colours_of(labels) -> dict[str, str]:
@@ -96,7 +104,24 @@ def finished(
     handles = ax.get_legend_handles_labels()[0]
     if len(handles) > 1:
         # a live legend stays where no data can come
-        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2}
-        place = above if artists.live else {"framealpha": 0.85}
+        place = _ABOVE if artists.live else {"framealpha": 0.85}
         artists.legend(handles, fontsize="small", edgecolor="none", **place)
+    return ax
+
+
+def legend_above(ax: Axes) -> Axes:
+    """Put the legend above the axes, where data leave no room for it.
+
+    Parameters
+    ----------
+    ax
+        With everything drawn. A title needs a `pad` of some 15 points a row of the legend.
+
+    Returns
+    -------
+    Axes
+        The same.
+    """
+    handles, names = ax.get_legend_handles_labels()
+    ax.legend(handles, names, fontsize="small", edgecolor="none", **_ABOVE)
     return ax
