@@ -126,7 +126,8 @@ def require_one_of(**given) -> None:
     """Exactly one of these arguments is given, that is not None."""
     there = [name for name, value in given.items() if value is not None]
     *names, last = (f"`{name}`" for name in given)
-    require(len(there) == 1, f"exactly one of {', '.join(names)} and {last} must be given", there)
+    words = f"exactly one of {', '.join(names)} and {last} must be given"
+    require(len(there) == 1, words, ", ".join(there) or "none")
 
 
 def require_whole(name: str, value, *, least: int = 1, most: int = LARGEST_WHOLE) -> int:
