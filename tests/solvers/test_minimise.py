@@ -300,9 +300,7 @@ PROBLEM = squared_error((9, 9, 9))
         pytest.param(
             {}, r"exactly one of `key`, `start` and `resume` must be given; got none", id="no-start"
         ),
-        pytest.param(
-            {"key": 0, "start": 0}, r"exactly one of .*; got key, start", id="two-starts"
-        ),
+        pytest.param({"key": 0, "start": 0}, r"exactly one of .*; got key, start", id="two-starts"),
         pytest.param(
             {"key": KEY, "starts": 0}, "`starts` must be a whole number >= 1; got 0", id="no-starts"
         ),
