@@ -2,13 +2,15 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import ufm
 from theory_checks.formulas.rectified import rectified_problem
-from ufm.solvers import continuation
+from ufm.solvers import continuation, smoothing
+from ufm.solvers.coordinates import to_flat
 
 _SHARE = 0.3
 
@@ -153,3 +155,18 @@ def test_a_leaky_relu_is_finished_on_its_kinks(key):
     steep = problem.replace(map=ufm.maps.Activated("leaky_relu", 1.5))
     with pytest.raises(ValueError, match="must have a slope below 1 below zero"):
         ufm.solvers.minimise_rectified(steep, key=key)
+
+
+@pytest.mark.parametrize("bias", [None, "free", 0.03], ids=["none", "free", "penalised"])
+def test_weaker_decay_is_that_of_factors_alone(bias, key):
+    """Without its decay cross-entropy falls for ever along a bias that is pushed away from zero."""
+    problem = rectified(3, 3, 4)[0].replace(loss=ufm.CrossEntropy(), bias=bias)
+    # the coordinates are those of the problem, and the decay a tenth of it
+    weaker = problem.replace(lambda_W=problem.lambda_W / 10, lambda_H=problem.lambda_H / 10)
+    params = ufm.solvers.random_start(problem, key=key)
+    if bias is not None:
+        params = dataclasses.replace(params, bias=jnp.array([9.0, -3.0, 4.0]))
+    flat = to_flat(problem, params)
+    stacked = jax.tree.map(lambda leaf: leaf[None], problem)
+    values, _ = smoothing._evaluate(stacked, flat[:, None], jnp.zeros(1), jnp.full(1, 0.1))
+    assert float(values[0]) == pytest.approx(float(ufm.model.objective(weaker, params)), rel=1e-13)

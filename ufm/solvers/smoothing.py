@@ -290,7 +290,9 @@ def _evaluate(problems: Problem, x: Lanes, width, share):
             The value.
         """
         smooth = eqx.tree_at(lambda p: p.map, problem, problem.map.rounded(width))
-        return flat_objective(smooth, flat) - 0.5 * (1 - share) * jnp.sum(flat**2)
+        # (a bias, which comes last, is held otherwise)
+        held = flat[: flat.size - problem.weight_shapes[0][0]] if problem.has_bias else flat
+        return flat_objective(smooth, flat) - 0.5 * (1 - share) * jnp.sum(held**2)
 
     def total(x):
         values = jax.vmap(one, in_axes=(0, 1, 0, 0))(problems, x, width, share)
