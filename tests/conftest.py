@@ -6,7 +6,9 @@ Double precision, no implicit rank or dtype promotion, one BLAS thread.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 
 # OpenBLAS reads this once, when NumPy loads it; several processes with its default threads were
 # measured 80 times slower a process that is forked for each mutant has loaded it, with the limit
@@ -33,9 +35,24 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+# What one file compiled serves the next, which has forgotten it (see below). A folder for each
+# process, as JAX does not write its files whole.
+_compiled = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.mkdtemp(prefix="ufm-compiled-")
+    jax.config.update("jax_compilation_cache_dir", _compiled)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
 # a first compile takes longer than any deadline
 hypothesis.settings.register_profile("ufm", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("ufm")
+
+
+def pytest_unconfigure():
+    """No process leaves behind what it compiled."""
+    if _compiled is not None:
+        shutil.rmtree(_compiled, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
