@@ -427,13 +427,41 @@ def test_a_loss_beside_which_the_command_is_run_is_found(tmp_path):
     assert done.stdout == "2.0\n", done.stderr
 
 
+def test_a_sum_of_losses_can_be_asked_for():
+    settings = {
+        "class_counts": (5, 3),
+        "lambda_W": 0.1,
+        "lambda_H": 0.1,
+        "loss": "cross-entropy + 0.5*focal+0.1*squared-error",
+        "gamma": 2.0,
+    }
+    problem = problem_of(**checked(settings, "problem"))
+    parts = (ufm.CrossEntropy(), ufm.losses.Focal(2.0), ufm.MeanSquaredError())
+    assert str(problem.loss) == str(ufm.losses.Sum(parts, (1.0, 0.5, 0.1)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        pytest.param("cross-entropy+", "a sum of them with weights > 0", id="no-loss"),
+        pytest.param("-1*cross-entropy", "a sum of them with weights > 0", id="negative"),
+        pytest.param("x*cross-entropy", "a sum of them with weights > 0", id="no-number"),
+        pytest.param("cross-entropy+focal", "`gamma` must be given", id="parameter"),
+    ],
+)
+def test_a_sum_that_is_none_is_refused(loss, message):
+    settings = {"class_counts": (5, 3), "lambda_W": 0.1, "lambda_H": 0.1, "loss": loss}
+    with pytest.raises(ValueError, match=message):
+        problem_of(**checked(settings, "problem"))
+
+
 def test_every_loss_of_the_library_can_be_asked_for():
     public = {getattr(ufm.losses, name) for name in ufm.losses.__all__}
     classes = {
         kind
         for kind in public
         if isinstance(kind, type) and issubclass(kind, ufm.losses.AbstractLoss)
-    } - {ufm.losses.AbstractLoss, ufm.losses.Sum}  # (a sum is made of losses, not of numbers)
+    } - {ufm.losses.AbstractLoss, ufm.losses.Sum}  # (a sum has no name of its own)
     entries = catalogue.losses()
     assert {kind.name for kind in classes} == set(entries)
     for kind in classes:

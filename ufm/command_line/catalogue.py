@@ -5,7 +5,7 @@
 A class of `ufm/losses/` or `ufm/domains/` with a `name` is one that commands and specifications can
 ask for, and its constructor says by what else. A class from elsewhere goes by
 "package.module:Class"; it is imported when it is asked for, and a `ValueError` says why it cannot
-be.
+be. Losses may be added up, "cross-entropy+0.1*squared-error".
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -37,6 +38,38 @@ class Entry:
     def build(self, values: dict):
         """An instance, of what the constructor asks for."""
         return getattr(importlib.import_module(self.module), self.kind)(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumEntry:
+    """A weighted sum of losses, as an `Entry` is one: `terms` with their `weights` > 0.
+
+    A parameter goes to every term that has it.
+    """
+
+    name: str
+    terms: tuple[Entry, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Those of all terms."""
+        return tuple(dict.fromkeys(p for term in self.terms for p in term.parameters))
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Those that a term needs."""
+        return tuple(dict.fromkeys(p for term in self.terms for p in term.required))
+
+    def build(self, values: dict):
+        """The sum, each term with its own of the values."""
+        from ufm.losses import Sum
+
+        parts = (
+            term.build({k: v for k, v in values.items() if k in term.parameters})
+            for term in self.terms
+        )
+        return Sum(tuple(parts), self.weights)
 
 
 @functools.cache
@@ -73,9 +106,32 @@ def loss_parameters() -> dict[str, tuple[str, ...]]:
     return owners
 
 
-def loss_entry(name: str) -> Entry | None:
-    """The loss of that name, or of "package.module:Class"; None where there is none."""
-    return _named(name, losses(), "AbstractLoss")
+def loss_entry(name: str) -> Entry | SumEntry | None:
+    """The loss of that name, of "package.module:Class", or a sum of such; None where there is none.
+
+    A sum is "cross-entropy+0.1*squared-error": terms with a weight > 0 or without.
+    """
+    if "+" not in name and "*" not in name:
+        return _named(name, losses(), "AbstractLoss")
+    terms, weights = [], []
+    for term in name.split("+"):
+        factor, star, rest = term.strip().rpartition("*")
+        entry = _named(rest.strip(), losses(), "AbstractLoss")
+        weight = _weight(factor) if star else 1.0
+        if entry is None or weight is None:
+            return None
+        terms.append(entry)
+        weights.append(weight)
+    return SumEntry(name=name, terms=tuple(terms), weights=tuple(weights))
+
+
+def _weight(word: str) -> float | None:
+    """A finite number > 0, or None."""
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def domain_entry(name: str) -> Entry | None:

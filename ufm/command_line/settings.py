@@ -227,7 +227,8 @@ def _smoothing(value, key):
 
 def _loss(value, key):
     words = (
-        f'one of {", ".join(map(repr, catalogue.losses()))}, or "package.module:Class" of a loss'
+        f"one of {', '.join(map(repr, catalogue.losses()))}, a sum of them with weights > 0, such "
+        f'as "cross-entropy+0.1*squared-error", or "package.module:Class" of a loss'
     )
     require(isinstance(value, str), key, words, value)
     require(_entry(catalogue.loss_entry, value, key) is not None, key, words, value)

@@ -41,7 +41,8 @@ def _add_labels(add) -> None:
     add(
         "--loss",
         default="cross-entropy",
-        help=f'{names}, or "package.module:Class" (default: cross-entropy)',
+        help=f'{names}, "package.module:Class", or a sum of these such as '
+        '"cross-entropy+0.1*squared-error" (default: cross-entropy)',
     )
     for name, owners in catalogue.loss_parameters().items():
         add(

@@ -13,7 +13,7 @@ tables:
     loss = "cross-entropy"         # or "squared-error", "focal" with gamma = 2.0, …
                                    # (`python -m ufm solve --help` has all), or
                                    # "package.module:Class" of a loss of your own; its parameters
-                                   # are settings too
+                                   # are settings too; or a sum, "focal+0.1*squared-error"
     widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes
                                    # unless given
     lambda_W = 5e-4                # or one per factor, outermost first; or "lambda_H", the same

@@ -52,7 +52,7 @@ class Sum(AbstractLoss):
     form too, as cross-entropy is linear in the target: $\alpha\,\mathrm{CE}(z, y) +
     (1-\alpha)T^2\,\mathrm{CE}(z/T, q)$ is the sum of both at the target $(\alpha y +
     (1-\alpha)Tq)/(\alpha + (1-\alpha)T)$. It is convex, and has a conjugate, if all losses have
-    one. It is not offered by the command line.
+    one. The command line writes it "cross-entropy+0.1*squared-error".
     """
 
     losses: tuple[AbstractLoss, ...]
