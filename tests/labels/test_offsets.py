@@ -283,3 +283,18 @@ def test_a_bound_by_random_vectors():
     params = ufm.minimise(problem, key=KEY, progress=False).params
     how = ufm.certificates.Randomised(jax.random.key(1))
     assert ufm.certify(problem, params, randomised=how).gap < 1e-10
+
+
+def test_dropped_classes_and_a_free_bias():
+    """Solved but not certified, and what the refusal advises is the same problem to rounding."""
+    dropped = problem_of(ONE_HOT, DROPPED, bias="free")
+    solution = ufm.minimise(dropped, key=KEY)
+    for refuses in (ufm.certify, ufm.prove):
+        with pytest.raises(ValueError, match=r"finite for a certificate with a free bias \(-100"):
+            refuses(dropped, solution.params)
+    finite = problem_of(ONE_HOT, np.maximum(DROPPED, -100), bias="free")
+    value = float(ufm.model.objective(finite, solution.params))
+    assert value == pytest.approx(float(solution.value), rel=1e-15)
+    certificate = ufm.certify(finite, solution.params)
+    assert certificate.valid
+    assert certificate.closes(1e-12)

@@ -143,7 +143,12 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
         f"nonnegative features (collapse them)"
     )
     require(few, words, number)
-    words = "`problem.labels.offsets` must be finite for a certificate with a free bias"
+    # dual logits must be zero where a class is dropped, and sum to zero over the columns: what
+    # rounding leaves of the sum goes from class to class only by columns that keep both
+    words = (
+        "`problem.labels.offsets` must be finite for a certificate with a free bias (-100 for -inf "
+        "is the same to rounding while logits stay below 50; a penalised bias takes -inf)"
+    )
     require(not problem.free_bias or not problem.labels.drops, words, "-inf")
     require_decay(problem, "a certificate")
 

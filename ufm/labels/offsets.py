@@ -167,6 +167,11 @@ def with_offsets(labels: AbstractLabels, offsets) -> OffsetLabels:
     -----
     $\ell(\cdot + \iota)$ has the conjugate $\ell^*(u) - \iota^\top u$, with $u_k = 0$ for a class
     that is dropped. Offsets are held as a matrix, so all logits are made at once.
+
+    With a free bias `certify` and `prove` refuse −∞. Weak duality holds there too, for dual logits
+    that are zero where a class is dropped and sum to zero over the columns, but no feasible point
+    is made: rounding leaves something of the sum, which moves from class to class only by columns
+    that keep both. Offsets of −100 give that problem to rounding, and are certified.
     """
     require_instance("labels", labels, AbstractLabels, "ufm.Labels")
     inner = labels.labels if isinstance(labels, OffsetLabels) else labels
