@@ -32,9 +32,9 @@ def nodes(num_vectors: float, dim: int) -> np.ndarray:
         high = _largest_root(count, dim, False)
     for _ in range(60):
         middle = (low + high) / 2
-        found = _quadrature(middle, count, dim, even)
-        low, high = (middle, high) if found[1] < wanted else (low, middle)
-    return found[0]
+        below = _quadrature(middle, count, dim, even)[1] < wanted
+        low, high = (middle, high) if below else (low, middle)
+    return _quadrature((low + high) / 2, count, dim, even)[0]
 
 
 def design_bound(degree: int, dim: int) -> int:

@@ -42,7 +42,8 @@ class AbstractLabels(eqx.Module):
     `numbers`, `sums`, `absent_classes` and `is_one_hot`.
     """
 
-    # what a family of labels has as a field, or works out
+    # What a family of labels has as a field, or works out. (Fields are frozen, so one answers as a
+    # property does; pyright knows no word for that, and is told so where a family has one.)
     if TYPE_CHECKING:
 
         @property

@@ -23,9 +23,9 @@ class Labels(AbstractLabels):
     masses or weights that are not positive.
     """
 
-    targets: Float[Array, "K C"]
-    masses: Float[Array, " C"]
-    weights: Float[Array, " C"] | None = None
+    targets: Float[Array, "K C"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    masses: Float[Array, " C"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    weights: Float[Array, " C"] | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __check_init__(self):
         require_array("targets", self.targets)

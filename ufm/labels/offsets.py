@@ -39,7 +39,7 @@ class OffsetLabels(AbstractLabels):
 
     labels: AbstractLabels
     # (the base says None, which a field without a default must not take for one)
-    offsets: Float[Array, "K C"] = eqx.field()
+    offsets: Float[Array, "K C"] = eqx.field()  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __check_init__(self):
         require_instance("labels", self.labels, AbstractLabels, "ufm.Labels")

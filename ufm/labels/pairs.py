@@ -26,10 +26,12 @@ class PairLabels(AbstractSparseLabels):
     first: Int[Array, " C"]
     second: Int[Array, " C"]
     share: Float[Array, " C"]
-    masses: Float[Array, " C"]
-    num_classes: int = eqx.field(static=True)
-    weights: Float[Array, " C"] | None = None
-    at_once: int | None = eqx.field(static=True, default=None)
+    masses: Float[Array, " C"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    num_classes: int = eqx.field(static=True)  # pyright: ignore[reportIncompatibleMethodOverride]
+    weights: Float[Array, " C"] | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    at_once: int | None = eqx.field(  # pyright: ignore[reportIncompatibleMethodOverride]
+        static=True, default=None
+    )
 
     def __check_init__(self):
         K = require_whole("num_classes", self.num_classes, least=2)

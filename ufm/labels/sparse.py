@@ -180,13 +180,15 @@ class SparseLabels(AbstractSparseLabels):
     − 1, entries or backgrounds that are not finite, masses or weights that are not positive.
     """
 
-    index: Int[Array, "R C"]
-    entries: Float[Array, "R C"]
-    background: Float[Array, " C"]
-    masses: Float[Array, " C"]
-    num_classes: int = eqx.field(static=True)
-    weights: Float[Array, " C"] | None = None
-    at_once: int | None = eqx.field(static=True, default=None)
+    index: Int[Array, "R C"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    entries: Float[Array, "R C"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    background: Float[Array, " C"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    masses: Float[Array, " C"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    num_classes: int = eqx.field(static=True)  # pyright: ignore[reportIncompatibleMethodOverride]
+    weights: Float[Array, " C"] | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    at_once: int | None = eqx.field(  # pyright: ignore[reportIncompatibleMethodOverride]
+        static=True, default=None
+    )
 
     def __check_init__(self):
         K = self.num_classes

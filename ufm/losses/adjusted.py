@@ -62,7 +62,7 @@ class AdjustedCrossEntropy(AbstractLoss):
         )
 
     @property
-    def shift_invariant(self) -> bool:
+    def shift_invariant(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether Δ is known to be the same for all classes.
 
         Else it is the adjusted logits that may be shifted.

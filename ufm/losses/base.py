@@ -36,6 +36,7 @@ class AbstractLoss(AbstractNamed):
     which takes it out of a sample's loss. `by_column`: whether it is another one for each column.
     """
 
+    # (a loss that wraps another works these out, which pyright is told where it does)
     convex: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = False
     needs_every_class: ClassVar[bool] = False

@@ -38,22 +38,22 @@ class OffsetLoss(AbstractLoss):
         return f"{self.loss} with offsets"
 
     @property
-    def convex(self) -> bool:
+    def convex(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """That of the loss, as all that follows."""
         return self.loss.convex
 
     @property
-    def shift_invariant(self) -> bool:
+    def shift_invariant(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether a number added to all logits costs nothing."""
         return self.loss.shift_invariant
 
     @property
-    def needs_every_class(self) -> bool:
+    def needs_every_class(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether a class without target has no best bias."""
         return self.loss.needs_every_class
 
     @property
-    def exponential(self) -> bool:
+    def exponential(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether it falls like the exponential of logits."""
         return self.loss.exponential
 

@@ -137,7 +137,7 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            fault = str(error)
+            fault, arrays = str(error), {}
         require(
             fault is None,
             f"`store` must hold its own chunks, whole; delete {self.file(chunk)} to have it "

@@ -85,6 +85,7 @@ def frames(data: Data) -> Figure:
     in units of its longest vector."""
     drawn, axes = canvas(1, 3, height=2.2, subplot_kw={"projection": "3d"})
     labels = {_SPACE[0]: r"class means $\bar h_k$", _SPACE[1]: "classifier $w_k$"}
+    handles = [], []
     for ax, (title, check, case) in zip(axes[0], _FRAMES, strict=True):
         source = data.one(check, case)
         plotting.vectors(

@@ -61,6 +61,7 @@ def channels(data: Data) -> Figure:
     panels = [(f"fixed ETF, {title}", _FIXED, case) for case, title in _LABELS.items()] + list(
         _OTHERS
     )
+    handles = [], []
     for ax, (title, check, case) in zip(np.ravel(axes), panels, strict=True):
         source = data.one(check, case)
         _plane(ax, source)
@@ -128,12 +129,14 @@ def amplification(data: Data) -> Figure:
     A convex combination of class features would have a depth of ξ.
     """
     drawn, axes = canvas(1, 3, width=TEXT, height=2.3)
+    ends = np.zeros(2)
     for i, (case, label) in enumerate(_LABELS.items()):
         source = data.one(_FIXED, case)
         columns, law = source.record("mixed points"), source.record(_THEORY)
         pair = (columns["same"] < 0.5) & (columns["first"] == 0) & (columns["second"] == 1)
         lam, width, depth = (columns[name][pair] for name in ("lam", "width", "depth"))
         logit = np.log(lam) - np.log1p(-lam)
+        ends = np.array([logit.min(), logit.max()])
         # a mixture within one class has its gap
         own = columns["depth"][columns["same"] > 0.5][0]
         near = np.abs(law["logit_lam"]) <= np.abs(logit).max()
@@ -147,7 +150,6 @@ def amplification(data: Data) -> Figure:
         for ax, name, measured, theory in panels:
             ax.plot(law["logit_lam"][near], theory[near], **line)
             ax.plot(logit[2 * i :: 6], measured[2 * i :: 6], label=name, **marks)
-    ends = np.array([logit.min(), logit.max()])
     axes[0, 0].plot(ends, ends, **REFERENCE, label=r"$\mathrm{logit}\,\lambda$")
     axes[0, 1].axhline(1, **REFERENCE)
     axes[0, 1].text(

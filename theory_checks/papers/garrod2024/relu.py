@@ -79,7 +79,7 @@ def objective(factors: list[np.ndarray], lam: float) -> float:
 
 def _least(value) -> tuple[float, float]:
     """The least value over scales, and its scale, by narrowing a grid."""
-    grid = np.geomspace(1e-3, 100, 4001)
+    grid, values = np.geomspace(1e-3, 100, 4001), []
     for _ in range(4):
         values = [value(x) for x in grid]
         at = int(np.argmin(values))

@@ -48,7 +48,7 @@ def _descended(U, H, prox, delta: float) -> np.ndarray:
         square = np.sum(tangent**2)
         if square < 1e-26:
             break
-        size, here = 4.0, _objective(U, H, prox, delta)
+        size, here, there = 4.0, _objective(U, H, prox, delta), U
         while size > 1e-6:
             there = _polar(U - size * tangent)
             if _objective(there, H, prox, delta) <= here - 1e-4 * size * square:

@@ -113,14 +113,15 @@ def distance_to_identity(matrix: Matrix) -> Fraction:
 
 def least_triple(L: int) -> float:
     """κ of the triple with its angle searched for, which is the same at every depth."""
-    low, high = 0.5, 0.8
+    low, high, least = 0.5, 0.8, np.inf
     for _ in range(6):
         angles = np.linspace(low, high, 201)
         sine, cosine = np.sin(angles), np.cos(angles)
         costs = (1 + sine) * (1 + 2 * np.sqrt(1 + cosine**2) / sine) / cosine
         best = int(np.argmin(costs))
+        least = costs[best]
         low, high = angles[max(best - 2, 0)], angles[min(best + 2, 200)]
-    return float(2 * (np.min(costs) / 4) ** (2 / (L + 1)))
+    return float(2 * (least / 4) ** (2 / (L + 1)))
 
 
 def least_pairs(K: int, L: int) -> float:

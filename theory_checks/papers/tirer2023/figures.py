@@ -83,6 +83,7 @@ def central_path(data: Data) -> Figure:
     """
     drawn, axes = canvas(1, 3, height=2.1, sharex=True)
     records = {_path_label(case): data.one(_PATH, case).record("NC1") for case in PATHS}
+    handles = [], []
     for ax, (name, title) in zip(axes[0], _TRACES, strict=True):
         curves = {label: (r["t"], r[name]) for label, r in records.items()}
         # the within-class scatter keeps its order of magnitude

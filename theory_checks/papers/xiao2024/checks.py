@@ -132,6 +132,7 @@ def head_of(case: Case) -> np.ndarray:
         losses = top + np.log(np.exp(Z - top).sum(axis=0)) - np.diag(Z)
         return float(shares @ losses + lam / 2 * np.sum(W**2))
 
+    slope = np.full_like(W, np.inf)
     for _ in range(200):
         powers = np.exp(W @ H - (W @ H).max(axis=0))
         p_of = powers / powers.sum(axis=0)
