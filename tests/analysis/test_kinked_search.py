@@ -19,16 +19,17 @@ def test_reaches_the_best_known_point_of_three_classes(key):
     assert found.finished
     assert set(found.origins) == {
         "random",
+        "narrow",
         "near triple of 3",
         "near collapse of 3",
         "beside a found point",
     }
     # a round of each, and four beside what was found
-    assert len(found.values) == len(found.origins) == 6 * BATCH
+    assert len(found.values) == len(found.origins) == 7 * BATCH
     assert found.values.min() / collapsed == pytest.approx(0.972724, abs=3e-6)
     assert found.best.kinks.residual < 1e-10
     assert all(solution.kinks is not None for solution in found.solutions)
-    assert f"rank 3, of {6 * BATCH} starts" in str(found)
+    assert f"rank 3, of {7 * BATCH} starts" in str(found)
     assert "reached 0 times" not in str(found).split("\n")[1]
 
 
@@ -47,10 +48,10 @@ def test_is_resumed_where_it_was_interrupted(key, monkeypatch):
     assert (part.finished, len(part.values)) == (False, 2 * BATCH)
     rest = ufm.search(problem, key=key, starts=1, resume=part)
     assert rest.finished
-    assert len(rest.values) == 6 * BATCH
+    assert len(rest.values) == 7 * BATCH
     np.testing.assert_array_equal(rest.values[: 2 * BATCH], part.values)
     assert rest.value <= part.value * (1 + 1e-12)
-    assert calls[:3] == ["random", "structure", "beside"]
+    assert calls[:3] == ["random", "narrow", "structure"]
 
 
 def test_structures_are_started_at_where_they_speak(key):
@@ -75,3 +76,24 @@ def test_what_is_refused(key):
     sphere = problem.replace(features=ufm.domains.Sphere(1.0))
     with pytest.raises(ValueError, match=r"`problem\.features` must be unconstrained"):
         ufm.search(sphere, key=key)
+
+
+def live_rows(W):
+    return int(np.sum(np.any(np.asarray(W) != 0, axis=1)))
+
+
+def test_narrow_starts_have_few_units_before_the_last_layer(key):
+    problem, *_ = rectified(4, 4, 6)
+    start = ufm.solvers.random_start(problem, key=key)
+    narrow = kinked_search.narrowed(start, 2)
+    # units of every hidden layer with weights, W_1's first
+    assert [live_rows(W) for W in narrow.weights[:0:-1]] == [2, 2, 6]
+    assert [live_rows(W.T) for W in narrow.weights[:0:-1]] == [6, 2, 2]
+    np.testing.assert_array_equal(narrow.weights[0], start.weights[0])
+    np.testing.assert_array_equal(narrow.weights[-1][:2], start.weights[-1][:2])
+    # with three matrices one layer is narrow, with two none
+    three, *_ = rectified(4, 3, 6)
+    narrow = kinked_search.narrowed(ufm.solvers.random_start(three, key=key), 3)
+    assert [live_rows(W) for W in narrow.weights[:0:-1]] == [3, 6]
+    two, *_ = rectified(4, 2, 6)
+    assert "narrow" not in list(Descents(two, key, 1).plan())

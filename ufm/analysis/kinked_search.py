@@ -1,9 +1,13 @@
-"""Where a search of a model with ReLU layers starts: at random, near structures that theory knows,
-near sums of what searches of fewer classes find, and beside the best points it has found.
+"""Where a search of a model with ReLU layers starts: at random, with few units in all layers but
+the last, near structures that theory knows, near sums of what searches of fewer classes find, and
+beside the best points it has found.
 
 Descents agree and are all wrong: on four classes behind six matrices ten of sixteen random starts
 end at one value, 7 % above the best. What helped is to go on from the best points, disturbed by a
-twentieth to three fifths of their size.
+twentieth to three fifths of their size; and random starts in which only two, three, … units of each
+layer but the last have weights: the lowest points that are known carry all classes on few
+directions until then. On five classes behind four matrices (width 7, .3 of the threshold) 32 of
+them reach .9282 of collapse, where full starts end at .9836.
 """
 
 from __future__ import annotations
@@ -62,6 +66,8 @@ class Descents:
         rounds = -(-self.starts // BATCH)
         for i in range(rounds):
             yield "random"
+            if self.problem.depth > 2:
+                yield "narrow"
             if self.structures:
                 yield "structure"
             if composable(self.problem):
@@ -89,7 +95,7 @@ class Descents:
         rng = np.random.default_rng(_seed(self.key, index))
         begin = getattr(self, f"_{kind}")
         names, flats = zip(*(begin(index, i, rng) for i in range(BATCH)), strict=True)
-        solver = Smoothing(near=kind != "random")
+        solver = Smoothing(near=kind not in ("random", "narrow"))
         ends, values = jax.device_get(
             smoothed(solver, self.problem, jnp.asarray(np.stack(flats), self.problem.dtype))
         )
@@ -119,6 +125,12 @@ class Descents:
     def _random(self, index: int, i: int, rng) -> tuple[str, np.ndarray]:
         key = jax.random.fold_in(jax.random.fold_in(self.key, index), i)
         return "random", np.asarray(to_flat(self.problem, rectified_start(self.problem, key, i)))
+
+    def _narrow(self, index: int, i: int, rng) -> tuple[str, np.ndarray]:
+        key = jax.random.fold_in(jax.random.fold_in(self.key, index), i)
+        start = rectified_start(self.problem, key, i)
+        units = 2 + i % (self.problem.labels.num_classes - 1)
+        return "narrow", np.asarray(to_flat(self.problem, narrowed(start, units)))
 
     def _structure(self, index: int, i: int, rng) -> tuple[str, np.ndarray]:
         number = len(self.structures)
@@ -166,6 +178,28 @@ class Descents:
         points = [to_params(self.problem, jnp.asarray(flat)) for _, flat in self.found]
         first = settled(self.problem, points[0])
         return [first, *(onto_kinks(self.problem, point) for point in points)]
+
+
+def narrowed(params: Params, units: int) -> Params:
+    """Without the weights of all hidden units but so many in each layer before the last.
+
+    Parameters
+    ----------
+    params
+        Of a problem with M >= 3.
+    units
+        That keep their weights.
+
+    Returns
+    -------
+    Params
+        Of the same shapes.
+    """
+    last, *inner, first = params.weights
+    kept = [W.at[:, units:].set(0) for W in inner]
+    # (what the outermost of these feeds is the last hidden layer)
+    narrow = [kept[0], *(W.at[units:].set(0) for W in kept[1:]), first.at[units:].set(0)]
+    return Params((last, *narrow), params.features, params.bias)
 
 
 def _seed(key: PRNGKeyArray, index: int) -> list[int]:

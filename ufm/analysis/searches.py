@@ -158,10 +158,10 @@ def search(
     Notes
     -----
     With ReLU layers (and decay alone) descents are those of `ufm.solvers.Smoothing`, 32 together,
-    each of `starts` random ones beside one near the structures of `ufm.laws.rectified_structures`,
-    where these speak of the problem, one near sums of what such searches find on fewer classes
-    (squared error, M >= 4), and four beside the best points so far, disturbed; the best are
-    finished on their kinks.
+    each of `starts` random ones beside one of few units before the last hidden layer (M >= 3), one
+    near the structures of `ufm.laws.rectified_structures`, where these speak of the problem, one
+    near sums of what such searches find on fewer classes (squared error, M >= 4), and four beside
+    the best points so far, disturbed; the best are finished on their kinks.
     """
     check_free(problem)
     if is_traced(problem):
