@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from theory_checks.engine import files
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Paper
 from theory_checks.engine.runner import Row, Run
+
+# the rows of a run, where figures or page could not be made of them
+KEPT = "rows.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,23 +92,12 @@ def _asked_for(options: argparse.Namespace, rows: Sequence[Row]) -> Sequence[str
     return [entry.key for entry in (part if options.pattern or options.absent else entries)]
 
 
-def write(
-    options: argparse.Namespace,
-    rows: Sequence[Row],
-    papers: Mapping[str, Paper | str],
-    *,
-    finished: bool,
-    run: Run,
-) -> Written:
-    """Write all that was asked for."""
-    lines, lacking = [], []
-    document = as_document(rows, papers, finished=finished, command=options.typed, run=run)
-    if options.json is not None:
-        files.write_json(options.json, document)
-        lines.append(f"rows: {options.json}")
-    if options.counterexamples is not None:
-        paths = files.write_counterexamples(options.counterexamples, rows)
-        lines += [f"counterexample: {path}" for path in paths] or ["no counterexamples"]
+def _drawn(
+    options: argparse.Namespace, rows: Sequence[Row], document: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Figures and page, as far as they were asked for; what to say of them and to complain of."""
+    lines: list[str] = []
+    lacking: list[str] = []
     if options.command in ("figures", "all"):
         from theory_checks.engine import page_figures
         from theory_checks.engine.figures import command
@@ -129,4 +122,34 @@ def write(
             f"page: {paths[-2]}",
             f"rows: {paths[-1]}",
         ]
+    return lines, lacking
+
+
+def write(
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    papers: Mapping[str, Paper | str],
+    *,
+    finished: bool,
+    run: Run,
+) -> Written:
+    """Write all that was asked for."""
+    lines, lacking = [], []
+    document = as_document(rows, papers, finished=finished, command=options.typed, run=run)
+    if options.json is not None:
+        files.write_json(options.json, document)
+        lines.append(f"rows: {options.json}")
+    if options.counterexamples is not None:
+        paths = files.write_counterexamples(options.counterexamples, rows)
+        lines += [f"counterexample: {path}" for path in paths] or ["no counterexamples"]
+    try:
+        told, lacking = _drawn(options, rows, document)
+    except BaseException:
+        # what was solved outlives a fault in what is made of it
+        kept = os.path.join(options.out, KEPT)
+        files.write_json(kept, document)
+        again = "go on with --from" if options.command != "all" else "go on with report --from"
+        print(f"rows: {kept}; {again}", file=sys.stderr)
+        raise
+    lines += told
     return Written(lines, lacking, files.json_text(document) if options.format == "json" else "")

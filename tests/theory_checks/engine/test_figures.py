@@ -656,6 +656,23 @@ def test_all_of_a_part_that_no_figure_shows_draws_none(tmp_path, monkeypatch, ca
     assert shown.err == ""
 
 
+def test_rows_outlive_a_fault_in_drawing_them(tmp_path, monkeypatch, capsys):
+    from theory_checks.engine.command import main
+
+    def broken(*given, **options):
+        raise RuntimeError("a figure is broken")
+
+    monkeypatch.setattr(figures, "make", broken)
+    given = ["all", "-k", "tirer2023/hyperparameters", "--no-cache", "--jobs", "1"]
+    with pytest.raises(RuntimeError, match="a figure is broken"):
+        main([*given, "--out", str(tmp_path)])
+    kept = tmp_path / "rows.json"
+    assert f"rows: {kept}; go on with report --from" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["report", "--from", str(kept), "--out", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page" / html_report.PAGE).exists()
+
+
 def test_all_refuses_a_format_before_it_runs(tmp_path, capsys):
     from theory_checks.engine.command import main
 
