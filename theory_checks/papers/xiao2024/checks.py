@@ -9,6 +9,7 @@ import ufm
 from theory_checks.engine.measure import EXACT, VALUE, NotConverged, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.roots import bisect
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _DERIVED = "derived here, for the recipe of Xiao et al. 2024"
@@ -114,6 +115,18 @@ def frozen_bias(case: Case):
     tilted = ufm.laws.balanced_softmax_logits(np.exp(p["bias"]), strength=s)
     yield Claim("logits, balanced softmax of e^b", point.logits, tilted, EXACT, witness=True)
     yield point.certificate_claim()
+    if case.id == "one bias for all":
+        root = float(bisect(lambda first: _tilt(case, float(first)), -1.0, 2.0, steps=42))
+        yield Claim("bias of the first class that tilts none", root, 0.7, EXACT)
+
+
+def _tilt(case: Case, first: float) -> float:
+    """z_3 − z_1 of the second class with another bias of the first, as found."""
+    bias = (first, *case.parameters["bias"][1:])
+    found = ufm.minimise(
+        biased_problem(**{**case.parameters, "bias": bias}), key=case.key, progress=False
+    )
+    return float(found.logits[2, 1] - found.logits[0, 1])
 
 
 def head_of(case: Case) -> np.ndarray:
@@ -191,3 +204,13 @@ def renormalised_head(case: Case):
     rises = float(np.all(np.diff(lengths[np.argsort(counts, kind="stable")]) >= -1e-9))
     yield Claim("lengths rise with counts", rises, 1.0, VALUE, witness=True)
     yield Record("rows", {"count": counts, "length": lengths, "degrees": degrees})
+    if case.setting is _INSIDE:
+
+        def turn(first: float) -> float:
+            other = {**case.parameters, "counts": (first, *counts[1:])}
+            W = head_of(Case(case.id, _OUTSIDE, other, dict))
+            return float(W[1] @ (V[2] - V[0]))
+
+        # (the more frequent a class is, the more it repels the row)
+        root = float(bisect(lambda first: turn(float(first)), 1.0, 20.0, steps=42))
+        yield Claim("count of the first class that turns none", root, 5.0, EXACT, scale=5.0)
