@@ -87,11 +87,9 @@ class Refutation:
         Z = Z * a.get("multiplicative", np.ones(len(Z)))[:, None] + a.get("offsets", 0.0)
         samples = a["masses"] * a.get("weights", 1.0)
         top = Z.max(axis=0)
-        losses = (
-            top
-            + np.log(np.exp(Z - top[None, :]).sum(axis=0))
-            - (a["targets"] * np.where(a["targets"] != 0, Z, 0)).sum(axis=0)
-        )
+        own = (a["targets"] * np.where(a["targets"] != 0, Z, 0)).sum(axis=0)
+        # (in this order: the loss of a sure sample is far smaller than its logits)
+        losses = (top - own) + np.log(np.exp(Z - top[None, :]).sum(axis=0))
         decay = sum(lam * np.sum(W**2) for lam, W in zip(a["lambda_W"], weights, strict=True))
         decay += a["lambda_H"] * np.dot(a["masses"], np.sum(a["H"] ** 2, axis=0)) + a[
             "lambda_b"

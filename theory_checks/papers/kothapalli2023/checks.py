@@ -74,4 +74,5 @@ def equitable_partition(case: Case):
     yield Claim("value", point.value, float(costs @ [K - 1, 1]) / K, VALUE)
     means = point.class_means[:, point.class_index]
     spread = np.linalg.norm(point.features - means) / np.linalg.norm(point.features)
-    yield Record("spread", {"share": np.array([p["share"]]), "spread": np.array([spread])})
+    columns = {"share": p["share"], "spread": spread, "gap": gap}
+    yield Record("spread", {name: np.array([float(x)]) for name, x in columns.items()})
