@@ -1,7 +1,9 @@
 """Next tokens at the size of a vocabulary: a certified solve, and steps of one that is larger.
 
 `python -m tests.benchmarks.vocabulary certified --json FILE`: V = C = 4000 with Zipf's counts and
-d = 512, at a decay where the optimum has a smaller rank, until a certificate closes to 1e-6.
+d = 512, at a decay where the optimum has a smaller rank, until a certificate closes to 1e-6. Solved
+with a quarter of the directions first, as zeros in the others are certified just as well, and with
+all of them in the end where the rank asks for it.
 `steps`: 20 steps of L-BFGS at V = C = 32 000, d = 512, logits a chunk at a time.
 
 Seconds are of the processor, memory is the most that the process held. Exit 1 where the gap stays
@@ -20,11 +22,14 @@ import numpy as np
 
 import ufm
 from tests.benchmarks import harness
+from ufm.solvers.narrowing import widened
 
 GAP = 1e-6
+# On the relative gradient norm: a gap that is open there will not close.
+TOLERANCE = 1e-8
 STEPS = 20
 # Of the decay at which everything is zero.
-SHARE = 0.05
+SHARE = 0.1
 
 
 def zipf_labels(V: int, *, tokens: int = 20, largest: int = 10_000, seed: int = 0):
@@ -61,7 +66,7 @@ def zero_decay(labels) -> float:
     return float(svds(operator, k=1, return_singular_vectors=False, v0=start)[0])
 
 
-def problem_of(labels, d: int, decay: float, *, dtype=None) -> ufm.Problem:
+def problem_of(labels, d: int, decay: float) -> ufm.Problem:
     """One feature an occurrence, no bias, the same decay of both factors."""
     return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=decay, lambda_H=decay)
 
@@ -72,12 +77,9 @@ def certified(V: int = 4000, d: int = 512, share: float = SHARE) -> dict:
     decay = share * zero_decay(labels)
     problem = problem_of(labels, d, decay)
     wall, cpu = time.perf_counter(), time.process_time()
-    solution = ufm.minimise(
-        problem, key=jax.random.key(0), solver=ufm.solvers.LBFGS(), gap=GAP, progress=None
-    )
+    solution, evaluations = _proved(labels, d, decay)
+    certificate = ufm.certify(problem, widened(solution.params, d))
     seconds = time.process_time() - cpu
-    certificate = solution.certificate
-    assert certificate is not None
     lengths = np.sqrt(np.asarray(labels.masses)) * np.asarray(solution.params.features)
     singular = np.sqrt(np.maximum(np.linalg.eigvalsh(lengths @ lengths.T)[::-1], 0))
     return {
@@ -87,14 +89,32 @@ def certified(V: int = 4000, d: int = 512, share: float = SHARE) -> dict:
         "decay": decay,
         "gap": float(certificate.gap),
         "value": float(solution.value),
-        # what is below is what L-BFGS has not driven to zero yet
+        "directions used": solution.problem.feature_dim,
+        # what is below is what the solver has not driven to zero yet
         "rank, to 1e-2 of the largest": int(np.sum(singular > 1e-2 * singular[0])),
-        "steps": int(solution.num_steps),
+        "steps at these directions": int(solution.num_steps),
+        "evaluations in all": evaluations,
         "seconds of the processor": seconds,
         "seconds": time.perf_counter() - wall,
         "GiB": _held(),
         "result": solution.result.name,
     }
+
+
+def _proved(labels, d: int, decay: float) -> tuple[ufm.Solution, int]:
+    """The solution of the fewest directions whose certificate closes, and evaluations in all."""
+    evaluations = 0
+    for used in (d // 4, d // 2):
+        solution = _solved(problem_of(labels, used, decay))
+        evaluations += int(solution.num_evaluations)
+        if solution.result is ufm.Result.PROVED:
+            return solution, evaluations
+    solution = _solved(problem_of(labels, d, decay))
+    return solution, evaluations + int(solution.num_evaluations)
+
+
+def _solved(problem: ufm.Problem) -> ufm.Solution:
+    return ufm.minimise(problem, key=jax.random.key(0), gap=GAP, tolerance=TOLERANCE, progress=None)
 
 
 def steps(V: int = 32_000, d: int = 512, *, chunk: int = 512, budget: int = STEPS) -> dict:
