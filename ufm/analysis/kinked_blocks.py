@@ -32,7 +32,7 @@ _KINKS = 1e-3
 _RANK = 1e-6
 # Sums of blocks that are kept, by number of classes.
 _SUMS = 12
-# Behind three matrices collapse is the best that is known of fewer than twelve classes.
+# Behind three matrices collapse is the best that is known of up to six classes.
 _LEAST_DEPTH = 4
 # An activation below this share of its layer's largest is none.
 _ACTIVE = 1e-7

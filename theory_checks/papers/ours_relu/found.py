@@ -30,7 +30,7 @@ _ROUNDED = 1e-7
 
 
 def _inside(K: int, L: int) -> bool:
-    return K >= 3 and L >= 4
+    return (K >= 3 and L >= 4) or (K >= 7 and L == 3)
 
 
 def _point_case(point: Point) -> Case:
@@ -45,8 +45,8 @@ TRIPLE_CASE = (Case("L = 4", _INSIDE, {"L": 4}, build=dict),)
 
 
 def regime(case: Case) -> Setting:
-    """K >= 3 classes, L >= 4 weight matrices, the points that are saved, at three tenths of the
-    strength at which zero is as good as collapse."""
+    """K >= 3 classes behind L >= 4 weight matrices, or K >= 7 behind three, the points that are
+    saved, at three tenths of the strength at which zero is as good as collapse."""
     return Setting.all_of(_inside(case.parameters["K"], case.parameters["L"]))
 
 

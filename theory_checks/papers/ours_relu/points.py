@@ -2,7 +2,7 @@
 
 `points.json` holds decimals, which are taken as they are written: what is compared is a point of
 these very numbers. They are where searches ended, finished on their kinks and rounded to ten
-digits; `python -m tests.benchmarks.rectified` searches again.
+digits; `python -m tests.benchmarks.rectified_searches` searches again.
 """
 
 from __future__ import annotations
