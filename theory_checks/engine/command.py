@@ -84,11 +84,11 @@ def _problem(registry, options: argparse.Namespace) -> int:
 def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     from theory_checks.engine import printing, proofs, results, runner
 
+    checks, full = _chosen(checks, options)
     checks, options.absent = proofs.possible(checks)
-    if not checks:
+    if not checks and options.absent:
         print(proofs.left_out(options.absent), file=sys.stderr)
         return 2
-    checks, full = _chosen(checks, options)
     plan = runner.planned(checks, full=full)
     if not plan:
         print("every case that matches is slow: add --full", file=sys.stderr)

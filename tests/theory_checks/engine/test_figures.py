@@ -125,7 +125,7 @@ _BLOCK = _BLOCK[:, (_BLOCK[0] > 2) | (_BLOCK[1] < 2)]
 PLANTED |= {
     "ratios": {"K": 3 + np.arange(12) % 4, "L": 3 + np.arange(12) % 3, "best known": T + 0.5}
     | _STRUCTURES,
-    "over depth": {"L": np.arange(3, 15), **_STRUCTURES},
+    "over depth": {"L": np.arange(3, 15), **_STRUCTURES, "above": T + 0.5},
     "over classes": {"K": np.arange(3, 15), **_STRUCTURES},
     "layers": dict(zip(("layer", "unit", "class"), _BLOCK, strict=True))
     | {"entry": np.random.default_rng(0).uniform(-1, 1, _BLOCK.shape[1])},
@@ -259,6 +259,23 @@ def test_a_reviewer_finds_no_fault(key):
     with style.applied():
         drawn = entry.draw(entry.data(by_case(planted(entry))))
         assert legibility.faults(drawn) == []
+        for ax in drawn.axes:
+            looks = _looks(ax)
+            assert len(set(looks.values())) == len(looks), "two curves look alike"
+
+
+def _looks(ax) -> dict[str, tuple]:
+    """How each curve that the legend names looks."""
+    return {
+        str(line.get_label()): (
+            line.get_color(),
+            line.get_linestyle(),
+            line.get_marker(),
+            line.get_markerfacecolor(),
+        )
+        for line in ax.get_lines()
+        if not str(line.get_label()).startswith("_")
+    }
 
 
 def test_faults_are_found():

@@ -35,7 +35,7 @@ def balanced_softmax(data: Data) -> Figure:
     found = [float(angle["cosine"][0]) for angle in angles]
     others = [float(angle["others"][0]) for angle in angles]
     most = max(float(angle["gap"][0]) for angle in angles)
-    label = f"found, gaps below {10.0 ** np.ceil(np.log10(most)):.0e}"
+    label = f"found, gaps\nbelow {10.0 ** np.ceil(np.log10(most)):.0e}"
     left.plot(others, found, "o", color=COLOURS[1], markersize=4, label=label)
     left.axhline(1, color="0.45", linewidth=0.8, linestyle=":")
     left.set(xlabel="other classes $m$ on the client", ylabel=r"$\cos\angle(h_y, v_y)$")

@@ -72,7 +72,7 @@ def against_collapse(data: Data) -> Figure:
     four = next(s for s in data.of(_FOUND) if s.parameters["L"] == 4)
     _curves(last, four.record("over classes"), "K")
     _best(last, found, "K", found["L"] == 4)
-    last.set(title="$M = 4$", xlabel="classes $K$", xticks=range(3, 13))
+    last.set(title="$M = 4$", xlabel="classes $K$", xticks=range(4, 13, 2))
     # (polygons of many classes are far above)
     axes[0, 0].set_ylim(0.75, 1.15)
     axes[0, 0].set_ylabel(f"value / that of collapse,\n{SHARE:g} of the threshold")
@@ -150,14 +150,15 @@ def ranks(data: Data) -> Figure:
     ax = axes[0, 0]
     for i, source in enumerate(sources):
         record, K = source.record("ranks"), source.parameters["K"]
-        # moved apart, where whole numbers would hide one another
+        colour = COLOURS[i % len(COLOURS)]
+        # moved apart, where whole numbers would hide one another; filled once colours are used up
         ax.plot(
             record["layer"],
             record["rank"] + 0.05 * (i - len(sources) / 2),
-            color=COLOURS[i % len(COLOURS)],
+            color=colour,
             linestyle=DASHES[i % len(DASHES)],
             marker=MARKERS[i % len(MARKERS)],
-            markerfacecolor="white",
+            markerfacecolor="white" if i < len(COLOURS) else colour,
             label=f"$K = {K}$, $M = {source.parameters['L']}$",
         )
     ax.set(xlabel="layer $l$ of $M_{l+1} = W_lH_l$", ylabel="rank (moved apart)")
