@@ -499,19 +499,19 @@ ROWS: dict[str, dict[str, Argument]] = {
     "metrics.nc3_product": {
         **with_classifier,
         "target": observed(np.eye(3)),
-        "num_classes": classes,
+        "num_classes": optional(classes),
         "centre": flag(False),
     },
     "metrics.nc3_self_duality": {
         **with_classifier,
-        "num_classes": classes,
+        "num_classes": optional(classes),
         "centre": flag(False),
         "ratios": optional(only((1.0, 2.0, 3.0))),
     },
     "metrics.nc4_agreement": {
         **with_classifier,
         "bias": optional(observed(np.zeros(3)) | {"NaN array": "NaN in, NaN out"}),
-        "num_classes": classes,
+        "num_classes": optional(classes),
         "tolerance": weight(0.0),
     },
     "metrics.stream": {"num_classes": classes, "dim": count},
@@ -536,7 +536,7 @@ ROWS: dict[str, dict[str, Argument]] = {
     "metrics.measure_features": {
         **with_classifier,
         "bias": optional(observed(np.zeros(3)) | {"NaN array": "NaN in, NaN out"}),
-        "num_classes": classes,
+        "num_classes": optional(classes),
         "rcond": optional(weight(1e-8)),
         "feature_floor": weight(0.0),
         "classifier_floor": weight(0.0),
