@@ -55,6 +55,33 @@ def pytest_unconfigure():
         shutil.rmtree(_compiled, ignore_errors=True)
 
 
+def pytest_addoption(parser):
+    """`--typecheck`."""
+    parser.addoption(
+        "--typecheck",
+        action="store_true",
+        help="check the annotations of ufm, shapes too, at every call (needs beartype)",
+    )
+
+
+def pytest_configure(config):
+    """Checks are woven in where modules are imported, so before any is."""
+    if config.getoption("typecheck"):
+        from tests import typecheck
+
+        typecheck.install()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without the tests that `--typecheck` makes no sense for."""
+    if config.getoption("typecheck"):
+        from tests import typecheck
+
+        left_out = typecheck.leave_out_refusals(items)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Files stay whole, but the checks of each paper go to whichever worker is free.

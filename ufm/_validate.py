@@ -222,7 +222,7 @@ def _read(name: str, value) -> np.ndarray | jax.Array:
 def require_each(
     name: str,
     value,
-    good: Callable[[np.ndarray], np.ndarray],
+    good: Callable[[np.ndarray], np.ndarray | np.bool_],
     words: str,
     *,
     shape: tuple[int, ...] | None = None,
@@ -276,7 +276,7 @@ def inside(least: float, most: float) -> Callable[[Any], bool]:
     return lambda value: least < value < most
 
 
-def finite_and_positive(array: np.ndarray) -> np.ndarray:
+def finite_and_positive(array: np.ndarray) -> np.ndarray | np.bool_:
     """Entry by entry."""
     return np.isfinite(array) & (array > 0)
 

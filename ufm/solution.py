@@ -15,6 +15,9 @@ from jaxtyping import Array, Float, Int
 from ufm._validate import require, require_nonnegative, require_whole
 from ufm.model import Params, Problem
 
+# of JAX, or read from it
+Whole = Int[Array, ""] | np.integer
+
 
 class Result(enum.IntEnum):
     """How a run ended. `str()` of it reads as advice."""
@@ -94,16 +97,16 @@ class Solution(eqx.Module):
     params: Params
     value: Float[Array, ""]
     grad_norm: Float[Array, ""]
-    code: Int[Array, ""]
-    num_steps: Int[Array, ""]
-    num_evaluations: Int[Array, ""]
+    code: Whole
+    num_steps: Whole
+    num_evaluations: Whole
     values: Float[Array, " S"]
     codes: Int[Array, " S"]
     state: Any
     certificate: AbstractCertificate | None = None
     kinks: Any = None
 
-    def proved(self, certificate: AbstractCertificate, code: Int[Array, ""]) -> Solution:
+    def proved(self, certificate: AbstractCertificate, code: Whole) -> Solution:
         """The same with its certificate, and how it ended with that.
 
         Parameters
@@ -151,13 +154,13 @@ class Trajectory(eqx.Module):
     """
 
     problem: Problem
-    ts: Float[Array, " T"]
-    value: Float[Array, " T"]
+    ts: Float[Array, "*B T"]
+    value: Float[Array, "*B T"]
     params: Params | None
     observables: dict[str, Array]
     final: Params
-    code: Int[Array, ""]
-    num_steps: Int[Array, ""]
+    code: Int[Array, "*B"]
+    num_steps: Int[Array, "*B"]
     polish: Solution | None = None
 
     @property

@@ -75,7 +75,7 @@ class _Program:
                 wanted.update(operation[1])
         self.operations = needed[::-1]
 
-    def __call__(self, *arrays) -> list[np.ndarray]:
+    def __call__(self, *arrays) -> list[np.ndarray | np.generic]:
         values = self.values.copy()
         for slot, array in zip(self.inputs, arrays, strict=True):
             values[slot] = array

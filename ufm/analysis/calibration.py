@@ -38,7 +38,7 @@ class Reliability(eqx.Module):
     without bins, which `ece` never exceeds.
     """
 
-    edges: Float[Array, " B+1"]
+    edges: Float[Array, " edges"]
     masses: Float[Array, " B"]
     confidence: Float[Array, " B"]
     accuracy: Float[Array, " B"]

@@ -87,7 +87,7 @@ def logits_spectrum(problem: Problem, params: Params) -> Float[Array, " r"]:
 
 
 @_checked
-def factor_spectra(problem: Problem, params: Params) -> Float[Array, "M+1 r"]:
+def factor_spectra(problem: Problem, params: Params) -> Float[Array, "factors r"]:
     r"""Singular values of W_M, …, W_1 and $H\sqrt{\mathrm{diag}(m)}$, one row each, largest first,
     filled up with zeros to equal length."""
     spectra = [

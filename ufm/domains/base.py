@@ -28,8 +28,10 @@ from ufm._named import AbstractNamed
 
 # exact fractions and balls of flint, which is not installed everywhere, one list a vector
 Exactly = Sequence[Any]
-Vectors = Float[Array, "n C"]
-PerVector = Float[Array, " C"]
+# columns; a bias is one
+Vectors = Float[Array, "n C"] | Float[Array, " n"]
+# a number for each vector, or one for all
+PerVector = Float[Array, " C"] | Float[Array, ""]
 
 
 class AbstractDomain(AbstractNamed):
@@ -126,7 +128,7 @@ class AbstractDomain(AbstractNamed):
         """
         return times(vectors, unit)
 
-    def point(self, coordinates: Array, unit: Array) -> Vectors:
+    def point(self, coordinates: Array, unit: Array) -> Array:
         """The point of coordinates; smooth, and defined for all coordinates but 0.
 
         Parameters

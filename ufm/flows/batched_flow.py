@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Key
 
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
@@ -57,7 +57,7 @@ def flow_batch(
     problems: Problem | Sequence[Problem],
     flow: Flow,
     *,
-    keys: PRNGKeyArray | None = None,
+    keys: Key[Array, " B"] | None = None,
     starts: Params | Sequence[Params] | None = None,
     execution: Execution | None = None,
     progress: bool | None = None,

@@ -191,7 +191,7 @@ def random_orthonormal(
     return Q * jnp.where(jnp.diagonal(R) < 0, -1, 1)[None, :]
 
 
-def gram_distance(gram: Float[Array, "K K"], target: Float[Array, "K K"]) -> Float[Array, ""]:
+def gram_distance(gram: Float[Array, "n m"], target: Float[Array, "n m"]) -> Float[Array, ""]:
     r"""Scale-free distance of two matrices, $\big\|G/\|G\|_F - T/\|T\|_F\big\|_F$, between 0 and 2
     (at most √2 for two Gram matrices).
 

@@ -266,7 +266,7 @@ class Problem(eqx.Module):
         return self.lambda_H if self.beta is None else self.lambda_H + self.beta
 
     @property
-    def decays(self) -> Float[Array, " M+1"]:
+    def decays(self) -> Float[Array, " factors"]:
         """λ of every factor, features last, for the natural scale of a start.
 
         Where there is none, that of the features, or 1.

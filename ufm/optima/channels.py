@@ -257,12 +257,15 @@ def _gap(load: Floats, t: Floats) -> Floats:
 
 
 def _descend(
-    function: Callable[[Floats], Floats], slope: Callable[[Floats], Floats], x: Floats
+    function: Callable[[Floats], Floats],
+    slope: Callable[[Floats], Floats],
+    start: Floats | np.floating,
 ) -> Floats:
     """The root of an increasing convex function from a start at or above it.
 
     Newton's method goes down and ends where rounding turns it.
     """
+    x: Floats = np.asarray(start, dtype=np.float64)
     while True:
         step = function(x) / slope(x)
         moves = step > 2e-16 * x

@@ -43,11 +43,11 @@ class ScaleProblem:
         self.unit = (depth + 1) / 2 * float(np.sum(np.asarray(singular_values) ** self.power))
         self.strength = strength
 
-    def loss(self, scale) -> np.ndarray:
+    def loss(self, scale) -> np.ndarray | np.floating:
         """Cross-entropy of one class of the block."""
         return np.log1p(np.exp(-np.multiply.outer(scale, self.gaps)) @ self.multiplicities)
 
-    def mean_gap(self, scale) -> np.ndarray:
+    def mean_gap(self, scale) -> np.ndarray | np.floating:
         """D, minus the derivative of the loss."""
         weights = self.multiplicities * np.exp(-np.multiply.outer(scale, self.gaps))
         return weights @ self.gaps / (1 + weights.sum(axis=-1))

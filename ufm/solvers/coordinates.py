@@ -62,7 +62,7 @@ def merit_size(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.maximum(jnp.abs(value), 1) if problem.logarithmic else jnp.abs(value)
 
 
-def value_of(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
+def value_of(problem: Problem, value: Float[Array, "*S"]) -> Float[Array, "*S"]:
     """The objective, from what is minimised."""
     return jnp.exp(value) if problem.logarithmic else value
 

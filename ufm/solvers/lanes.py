@@ -9,7 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key
 
 from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
@@ -33,7 +33,7 @@ _WIDE = (2048, 16384)
 
 
 def start_lanes(
-    problems: Problem, keys: PRNGKeyArray, *, solver: AbstractSolver
+    problems: Problem, keys: Key[Array, " B"], *, solver: AbstractSolver
 ) -> tuple[Problem, Float[Array, "L n"]]:
     """Stacked problems as they are solved, and a random start for each in flat coordinates.
 
