@@ -368,7 +368,8 @@ def _largest(values: np.ndarray, coupling: np.ndarray, rest: float) -> float:
     def fits(level: float) -> bool:
         if level <= rest:
             return False
-        return np.linalg.eigvalsh(np.diag(values) + coupling / (level - rest))[-1] <= level
+        largest = np.linalg.eigvalsh(np.diag(values) + coupling / (level - rest))[-1]
+        return bool(largest <= level)
 
     return turn(fits, low, high)[1] if np.isfinite(high) else high
 

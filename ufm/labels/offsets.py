@@ -81,8 +81,8 @@ class OffsetLabels(AbstractLabels):
         return self.labels.num_classes
 
     @property
-    def masses(self) -> Float[Array, " C"]:
-        """How many samples share a column."""
+    def masses(self) -> Float[Array, "*B C"]:
+        """How many samples share a column; stacked labels are asked for their dtype by it."""
         return self.labels.masses
 
     @property

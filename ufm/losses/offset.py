@@ -32,7 +32,7 @@ class OffsetLoss(AbstractLoss):
     # (without a name of its own: no option makes one)
     by_column: ClassVar[bool] = True
     loss: AbstractLoss
-    offsets: Float[Array, "K C"]
+    offsets: Float[Array, "*B K C"]
 
     def __str__(self) -> str:
         return f"{self.loss} with offsets"
