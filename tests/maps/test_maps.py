@@ -86,12 +86,12 @@ def test_a_smooth_activation_is_solved_to_rounding_and_swept(key):
     assert np.all(np.isnan(np.asarray(data.get("gap", np.nan))))
 
 
-def test_a_flow_under_relu_goes_downhill_to_where_descent_does(key):
+def test_a_flow_under_relu_goes_downhill_as_descent_does(key):
     problem = make(activation="relu", widths=(6, 6), lam=1e-2)
     start = ufm.solvers.random_start(problem, key=key)
     trajectory = ufm.flow(
         problem,
-        ts=[0.0, 1.0, 10.0, 100.0],
+        ts=[0.0, 0.3, 1.0, 3.0],
         start=start,
         integration=ufm.flows.Integration(rtol=1e-6, atol=1e-8),
     )
