@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.solvers import merit
 from ufm.solvers.coordinates import to_flat
-from ufm.solvers.newton import Newton
+from ufm.solvers.newton import Newton, single
 from ufm.solvers.newton.bias import curvature_units
 from ufm.solvers.one_layer import OneLayer, hessian
 
@@ -44,20 +43,24 @@ def test_the_optimum_is_that_of_double_precision(exact):
     assert int(solution.num_evaluations) <= 1.2 * int(exact.num_evaluations)
 
 
-def _nan(self, dtype):
-    return merit.PlainMerit(jax.tree.map(lambda leaf: jnp.nan * leaf.astype(dtype), self.scaled))
+def _nan(problem, flat, logits):
+    return lambda direction: jnp.nan * direction
 
 
-def _without_loss(self, dtype):
+def _without_loss(problem, flat, logits):
     """A Hessian far from the true one, and positive."""
-    scaled = jax.tree.map(lambda leaf: leaf.astype(dtype), self.scaled)
-    weights = 1e-9 * scaled.column_weights
-    return merit.PlainMerit(eqx.tree_at(lambda one: one.column_weights, scaled, weights))
+    weights = 1e-9 * problem.column_weights
+    flatter = eqx.tree_at(lambda one: one.column_weights, problem, weights)
+    return hessian(flatter, flat, logits)
 
 
 @pytest.mark.parametrize("wrong", [_nan, _without_loss])
 def test_a_solve_that_came_to_nothing_is_done_in_double(wrong, exact, monkeypatch):
-    monkeypatch.setattr(merit.PlainMerit, "rounded", wrong)
+    def found(problem, flat, logits):
+        rounded = flat.dtype == np.float32
+        return (wrong if rounded else hessian)(problem, flat, logits)
+
+    monkeypatch.setattr(single, "hessian", found)
     # (another static number, as the programs of the true one are compiled)
     solver = Newton(single_from=2 if wrong is _nan else 3)
     solution = ufm.minimise(make(), key=jax.random.key(0), solver=solver, progress=False)
@@ -105,4 +108,5 @@ def test_units_of_a_free_bias_are_those_of_its_curvature(key):
     np.testing.assert_array_equal(units[:-40], 1)
     ratio = units[-40:] ** -2 / diagonal
     assert 0.2 < float(jnp.min(ratio)) < float(jnp.max(ratio)) < 3
-    np.testing.assert_array_equal(curvature_units(None, flat, logits), 1)
+    bound = eqx.tree_at(lambda one: one.lambda_b, scaled, 1e-2, is_leaf=lambda leaf: leaf is None)
+    np.testing.assert_array_equal(curvature_units(bound, flat, logits), 1)

@@ -58,10 +58,6 @@ class AbstractMerit(eqx.Module):
         """The problem, if it is a plain one with one layer."""
         return None
 
-    def rounded(self, dtype) -> AbstractMerit | None:
-        """The same function in another dtype, None where there is none."""
-        return None
-
     def retract(self, flat: Flat) -> Flat:
         """The coordinates of the same point that have the natural size."""
         return flat
@@ -96,12 +92,6 @@ class PlainMerit(AbstractMerit):
     @property
     def one_layer(self) -> OneLayer:
         return self.scaled
-
-    def rounded(self, dtype) -> PlainMerit:
-        def cast(leaf):
-            return leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
-
-        return PlainMerit(jax.tree.map(cast, self.scaled))
 
 
 class AnyMerit(AbstractMerit):

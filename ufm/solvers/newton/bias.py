@@ -33,14 +33,14 @@ _RADIUS = 10.0
 
 
 def curvature_units(
-    problem: OneLayer | None, flat: Flat, logits: Float[Array, "K C"]
+    problem: OneLayer, flat: Flat, logits: Float[Array, "K C"]
 ) -> Float[Array, " n"]:
     """Units in which the curvature of a free bias is about that of the decay.
 
     Parameters
     ----------
     problem
-        One, without lanes; None has no free bias.
+        One, without lanes.
     flat
         The point (n,).
     logits
@@ -51,8 +51,8 @@ def curvature_units(
     Float[Array, " n"]
         1 but for a free bias.
     """
-    scale = None if problem is None else _free_scale(problem)
-    if problem is None or scale is None:
+    scale = _free_scale(problem)
+    if scale is None:
         return jnp.ones_like(flat)
     number = len(logits)
 
@@ -77,7 +77,7 @@ def _free_scale(problem: OneLayer) -> Float[Array, ""] | None:
 
 
 def with_better_bias(
-    solver: AbstractTrustRegion, problem: OneLayer | None, flat: Flat, relative: Float[Array, ""]
+    solver: AbstractTrustRegion, problem: OneLayer, flat: Flat, relative: Float[Array, ""]
 ) -> Flat:
     """The point with a bias that is no worse, where the bias is free.
 
@@ -86,7 +86,7 @@ def with_better_bias(
     solver
         The rules of conjugate gradients.
     problem
-        One, without lanes; None has no free bias.
+        One, without lanes.
     flat
         The point (n,).
     relative
@@ -97,8 +97,8 @@ def with_better_bias(
     Flat
         (n,), the same point without a free bias.
     """
-    scale = None if problem is None else _free_scale(problem)
-    if problem is None or scale is None:
+    scale = _free_scale(problem)
+    if scale is None:
         return flat
     number = problem.targets.shape[0]
 

@@ -60,8 +60,7 @@ class Rounding(NamedTuple):
 
 
 def rounded_or_exact(
-    rounded: Callable[[Flat, Float[Array, ""]], Subproblem],
-    exact: Callable[[Flat, Float[Array, ""]], Subproblem],
+    solve: Callable[[Flat, Float[Array, ""]], Subproblem],
     gradient: Flat,
     radius: Float[Array, ""],
     trusted: Bool[Array, ""],
@@ -70,10 +69,8 @@ def rounded_or_exact(
 
     Parameters
     ----------
-    rounded
-        From the gradient (n,) and the radius in single precision to what came of the solve.
-    exact
-        The same in double.
+    solve
+        From the gradient (n,) and the radius to what came of a solve in their dtype.
     gradient
         g (n,).
     radius
@@ -91,7 +88,7 @@ def rounded_or_exact(
     unit = jnp.where(length > 0, length, 1)
 
     def short():
-        found = rounded((gradient / unit).astype(SINGLE), (radius / unit).astype(SINGLE))
+        found = solve((gradient / unit).astype(SINGLE), (radius / unit).astype(SINGLE))
         return found._replace(
             step=unit * found.step.astype(gradient.dtype),
             curved_step=unit * found.curved_step.astype(gradient.dtype),
@@ -107,7 +104,7 @@ def rounded_or_exact(
     slope = jnp.dot(gradient, found.step) + 0.5 * jnp.dot(found.step, found.curved_step)
 
     def again():
-        sub = exact(gradient, radius)
+        sub = solve(gradient, radius)
         return sub._replace(products=sub.products + found.products)
 
     # (not a number is not below zero)

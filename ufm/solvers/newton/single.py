@@ -22,6 +22,7 @@ from ufm.solvers.newton.bias import curvature_units, with_better_bias
 from ufm.solvers.newton.rounded import SINGLE, Rounding, rounded_or_exact
 from ufm.solvers.newton.rules import AbstractTrustRegion, Trust
 from ufm.solvers.newton.steihaug import Subproblem, steihaug
+from ufm.solvers.one_layer import hessian
 from ufm.solvers.solver import State
 
 
@@ -112,7 +113,7 @@ class Newton(AbstractTrustRegion):
         one = jnp.ones((), flat.dtype)
         merit = merit_of(problem)
         large = flat.dtype != SINGLE and flat.size >= self.single_from
-        rounding = Rounding.fresh() if large and merit.rounded(SINGLE) is not None else None
+        rounding = Rounding.fresh() if large and merit.one_layer is not None else None
         return State(
             flat=flat,
             value=one,
@@ -130,8 +131,8 @@ class Newton(AbstractTrustRegion):
     def _subproblem(self, merit: AbstractMerit, state: State) -> Subproblem:
         """The solve of a step, in single precision where the state holds a word about that."""
         trust, gradient_sq, known, rounding = state.memory
-        short = None if rounding is None else merit.rounded(SINGLE)
-        if short is None or rounding is None:
+        problem = merit.one_layer
+        if rounding is None or problem is None:
             return steihaug(
                 self,
                 merit.hessian(state.flat, known),
@@ -140,12 +141,10 @@ class Newton(AbstractTrustRegion):
                 relative=state.grad_norm,
                 gradient_sq=gradient_sq,
             )
-        units = curvature_units(merit.one_layer, state.flat, known)
-
-        place = state.flat, known, units, state.grad_norm
+        units = curvature_units(problem, state.flat, known)
+        place = problem, state.flat, known, units, state.grad_norm
         sub = rounded_or_exact(
-            functools.partial(_scaled_solve, self, short, place),
-            functools.partial(_scaled_solve, self, merit, place),
+            functools.partial(_scaled_solve, self, place),
             units * state.gradient,
             trust.radius,
             rounding.next,
@@ -158,7 +157,7 @@ class Newton(AbstractTrustRegion):
         # of a fresh state the gradient is 0, and no product is needed to solve for that
         sub = self._subproblem(merit, state)
         trial = merit.retract(state.flat + sub.step)
-        if rounding is not None:
+        if rounding is not None and merit.one_layer is not None:
             trial = with_better_bias(self, merit.one_layer, trial, relative)
         there = merit.evaluate(trial)
         # every inner product in one
@@ -200,14 +199,17 @@ class Newton(AbstractTrustRegion):
         )
 
 
-def _scaled_solve(solver: Newton, merit: AbstractMerit, place, gradient, radius) -> Subproblem:
+def _scaled_solve(solver: Newton, place, gradient, radius) -> Subproblem:
     """Conjugate gradients in the dtype of a gradient that is in scaled units, as is the step."""
-    cast = jax.tree.map(lambda leaf: leaf.astype(gradient.dtype), place)
-    flat, known, units, relative = cast
-    hessian = merit.hessian(flat, known)
+
+    def cast(leaf):
+        return leaf.astype(gradient.dtype) if eqx.is_inexact_array(leaf) else leaf
+
+    problem, flat, known, units, relative = jax.tree.map(cast, place)
+    times = hessian(problem, flat, known)
     return steihaug(
         solver,
-        lambda direction: units * hessian(units * direction),
+        lambda direction: units * times(units * direction),
         gradient,
         radius=radius,
         relative=relative,
