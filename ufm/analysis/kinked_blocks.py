@@ -21,6 +21,7 @@ from ufm.optima.facts import Facts
 from ufm.optima.rectified import rectified_scale
 from ufm.optima.rectified_structures import rectified_hypotheses
 from ufm.solvers.coordinates import to_params
+from ufm.solvers.directions import number_in_use
 from ufm.solvers.kink_patterns import pruned
 
 # Groups of up to so many classes are searched for themselves, on a width of twice their number and
@@ -28,8 +29,6 @@ from ufm.solvers.kink_patterns import pruned
 _LARGEST, _ROOM = 6, 2
 # Preactivations below this share of their layer's largest are on kinks, as smoothing leaves them.
 _KINKS = 1e-3
-# Singular values of features below this share of the largest are rounding.
-_RANK = 1e-6
 # Sums of blocks that are kept, by number of classes.
 _SUMS = 12
 # Behind three matrices collapse is the best that is known of up to six classes.
@@ -112,7 +111,7 @@ def group_of(problem: Problem, value: float, flat: np.ndarray) -> Group:
     H, *weights = (np.asarray(A, np.float64) for A in (params.features, *params.weights[::-1]))
     # features turn as they like: on their principal axes they need no more rows than their rank
     left, values, rows = np.linalg.svd(H, full_matrices=False)
-    rank = int(np.sum(values > _RANK * max(float(values[0]), 1e-300)))
+    rank = number_in_use(values, 0.0)
     factors = [values[:rank, None] * rows[:rank], weights[0] @ left[:, :rank], *weights[1:]]
     for layer in range(1, problem.depth):
         live = np.any(factors[layer] != 0, axis=1)
@@ -233,4 +232,4 @@ def ranks_of_layers(problem: Problem, params: Params) -> tuple[int, ...]:
     assert isinstance(problem.map, Activated)
     layers = (*problem.map.preactivations(params.weights, params.features), problem.logits(params))
     values = [np.linalg.svd(np.asarray(layer), compute_uv=False) for layer in layers]
-    return tuple(int(np.sum(s > _RANK * max(float(s[0]), 1e-300))) for s in values)
+    return tuple(number_in_use(s, 0.0) for s in values)

@@ -47,7 +47,7 @@ def number_in_use(values: np.ndarray, size: float) -> int:
     values
         Its singular values, largest first.
     size
-        Of the targets.
+        Of the targets; 0 where only the first counts.
 
     Returns
     -------

@@ -18,6 +18,7 @@ import numpy as np
 
 from ufm.model import Params, Problem
 from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.directions import number_in_use
 from ufm.solvers.kink_patterns import (
     SYMMETRIC,
     Model,
@@ -287,7 +288,7 @@ def _symmetries(problem: Problem, params: Params) -> int:
     """Dimension of the orbit of the point: features and first factor turn together, and a free bias
     may have a flat direction."""
     values = np.linalg.svd(np.asarray(params.features), compute_uv=False)
-    r, d = int(np.sum(values > 1e-6 * max(values[0], 1e-300))), problem.feature_dim
+    r, d = number_in_use(values, 0.0), problem.feature_dim
     direction = problem.loss.flat_direction(problem.labels.num_classes)
     shift = int(problem.free_bias and direction is not None)
     return r * (d - r) + r * (r - 1) // 2 + shift
