@@ -101,7 +101,7 @@ def flow_batch(
     problem, points, number = _checked_batch(problems, keys, starts)
     first, _ = lanes_of((problem, points), 0)
     velocity, integration = velocity_of(first, path), integration_of(flow.integration)
-    settings, _ = checked_settings(first, integration)
+    settings = checked_settings(first, integration)
     if path.name != "gradient":
         for i in range(number):
             one, point = lanes_of((problem, points), i)

@@ -107,7 +107,7 @@ def flow(
     times = checked_times(ts)
     path, record, integration = path_of(path), record_of(observables), integration_of(integration)
     velocity = velocity_of(problem, path)
-    settings, _ = checked_settings(problem, integration)
+    settings = checked_settings(problem, integration)
     require_flag("progress", progress, optional=True)
     length, stretches = _pieces(len(times))
     options = checked_options(integration, record, stretches)

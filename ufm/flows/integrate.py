@@ -48,10 +48,8 @@ class Options(NamedTuple):
     stops: bool
 
 
-def checked_settings(
-    problem: Problem, integration: Integration
-) -> tuple[Settings, diffrax.AbstractSolver]:
-    """Tolerances and method as the user gave them, or their defaults.
+def checked_settings(problem: Problem, integration: Integration) -> Settings:
+    """Tolerances and steps as the user gave them, or their defaults.
 
     Parameters
     ----------
@@ -62,8 +60,8 @@ def checked_settings(
 
     Returns
     -------
-    tuple[Settings, diffrax.AbstractSolver]
-        The numbers, which are traced, and the method.
+    Settings
+        The numbers, which are traced.
 
     Raises
     ------
@@ -84,7 +82,7 @@ def checked_settings(
         None if value is None else jnp.asarray(value, problem.dtype)
         for value in (rtol, atol, integration.steady, integration.step)
     ]
-    return Settings(*settings), integration.method  # type: ignore[arg-type]
+    return Settings(*settings)  # type: ignore[arg-type]
 
 
 def checked_options(integration: Integration, record: Record, stretches: int = 1) -> Options:
