@@ -90,24 +90,16 @@ def test_a_sweep_times_its_layouts_where_there_are_several(monkeypatch, key):
     monkeypatch.setattr(chunk, "layouts", lambda *about: (0, WIDTH))
     monkeypatch.setattr(chunk, "fastest", noted)
     over = {"lam": DECAYS, "seed": range(4)}
-    data = sweep(
-        make,
-        over,
-        key=key,
-        progress=False,
-        report=ufm.sweeping.Report(metrics=()),
-        execution=ufm.batch.Execution(chunk=8, threads=1),
-    )
+    report = ufm.sweeping.Report(metrics=())
+
+    def swept(**execution):
+        one_thread = ufm.batch.Execution(threads=1, **execution)
+        return sweep(make, over, key=key, progress=False, report=report, execution=one_thread)
+
+    data = swept(chunk=8)
     monkeypatch.undo()
     # one choice for both chunks, and none by the empty one that compiles
     assert len(kinds) == 2
     assert len(set(kinds)) == 1
-    wanted = sweep(
-        make,
-        over,
-        key=key,
-        progress=False,
-        report=ufm.sweeping.Report(metrics=()),
-        execution=ufm.batch.Execution(threads=1),
-    )
+    wanted = swept()
     np.testing.assert_allclose(data["value"], wanted["value"], rtol=1e-12)
