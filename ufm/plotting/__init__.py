@@ -3,11 +3,12 @@
 Functions draw data on an `ax` and return it; figures are the caller's.
 """
 
-from ufm.plotting.charts import errors, gram, png, trajectory
+from ufm.plotting.charts import errors, gram, trajectory
 from ufm.plotting.live import Live
 from ufm.plotting.mixed_points import channel_width, reliability, three_class_scatter
 from ufm.plotting.perturbation import hyperparameters, staircase
 from ufm.plotting.phases import phase
+from ufm.plotting.redraw import png
 from ufm.plotting.spatial import vectors
 from ufm.plotting.style import COLOURS, DASHES, MARKERS, legend_above
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.image import imsave
 
 from ufm._validate import require
 from ufm.plotting.artists import Artists
@@ -229,22 +224,3 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     ax.spines[:].set_visible(False)
     ax.set(title=title, xlabel="class", ylabel="class")
     return ax
-
-
-def png(figure: Figure, *, dpi: float = 90) -> bytes:
-    """The figure as the bytes of a PNG file, for a picture that is redrawn in one place, such as
-    `ipywidgets.Image`."""
-    if not isinstance(figure.canvas, FigureCanvasAgg):
-        FigureCanvasAgg(figure)
-    canvas, before, buffer = figure.canvas, figure.dpi, io.BytesIO()
-    assert isinstance(canvas, FigureCanvasAgg)
-    try:
-        figure.dpi = dpi
-        # (in place of `savefig`, whose renderer has to measure every word anew)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())
-    finally:
-        figure.dpi = before
-    # (packing harder takes longer than it saves on the way to a browser)
-    imsave(buffer, pixels, format="png", pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()
