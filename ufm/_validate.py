@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.core
@@ -103,6 +103,18 @@ def require_instance(name: str, value, kinds: type | tuple[type, ...], words: st
     wanted = words or " or ".join(f"ufm.{kind.__name__}" for kind in kinds)
     given = Shown(value) if isinstance(value, type) else type(value).__name__
     require(isinstance(value, kinds), f"`{name}` must be {wanted}", given)
+
+
+Options = TypeVar("Options")
+
+
+def options_of(kind: type[Options], given: Any, *, name: str) -> Options:
+    """The options that a user gave, or for None the default ones of their kind."""
+    if given is None:
+        return kind()
+    room = kind.__module__.rpartition(".")[0]
+    require_instance(name, given, kind, f"a {room}.{kind.__name__}")
+    return given
 
 
 def require_choice(name: str, value, choices: Sequence[Any]) -> None:

@@ -84,7 +84,8 @@ def scipy_loop(functions: list[OneColumn]) -> np.ndarray:
 
 
 def ours(problem: ufm.Problem) -> ufm.Solution:
-    return ufm.solvers.fit_features(problem, threads=CORES, progress=False)
+    execution = ufm.batch.Execution(threads=CORES)
+    return ufm.solvers.fit_features(problem, execution=execution, progress=False)
 
 
 def rows(

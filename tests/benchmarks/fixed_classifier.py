@@ -97,7 +97,8 @@ def error_bounds(problem: ufm.Problem, features: np.ndarray) -> np.ndarray:
 
 
 def ours(problem: ufm.Problem) -> ufm.Solution:
-    return ufm.solvers.fit_features(problem, threads=CORES, progress=False)
+    execution = ufm.batch.Execution(threads=CORES)
+    return ufm.solvers.fit_features(problem, execution=execution, progress=False)
 
 
 def rows(

@@ -675,7 +675,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "problem": only(FIXED),
         "bias": array(np.zeros(3)),
         "max_steps": budget,
-        "threads": optional(only(1)),
+        "execution": optional(only(ufm.batch.Execution(threads=1))),
         "progress": progress,
     },
     "search": {

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 import ufm
 from ufm.labels.mixtures import sampled_mixup
 from ufm.optima import channels
-from ufm.solvers import fixed_classifier
+from ufm.solvers import fixed_classifier, fixed_columns
 from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.frame_newton import frame_newton
 
@@ -78,7 +78,7 @@ def test_the_fast_path_equals_the_slow_one(K, monkeypatch):
         problem = problem_of(targets, etf(K, multiplier=2.0), decay=decay)
         fast = fit_features(problem)
         with monkeypatch.context() as patched:
-            patched.setattr(fixed_classifier, "_frame", lambda *_: False)
+            patched.setattr(fixed_classifier, "in_a_frame", lambda *_: False)
             slow = fit_features(problem)
         assert fast.result is slow.result is ufm.Result.CONVERGED
         assert int(fast.num_evaluations) == 0 < int(slow.num_evaluations)
@@ -189,7 +189,7 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
     whole = fit_features(problem)
     monkeypatch.setattr(fixed_classifier, "_BLOCK_ON_CPU", 40)
     for threads in (1, 3):
-        parts = fit_features(problem, threads=threads)
+        parts = fit_features(problem, execution=ufm.batch.Execution(threads=threads))
         assert_allclose(
             parts.params.features,
             whole.params.features,
@@ -216,9 +216,9 @@ def test_sweeping_numbers_does_not_recompile():
         return fit_features(problem_of(mixtures(7), etf(7, multiplier=multiplier), decay=decay))
 
     solve(0.1, 1.0)
-    before = fixed_classifier._solve._cache_size()
+    before = fixed_columns.solve_columns._cache_size()
     solve(1e-4, 2.0)
-    assert fixed_classifier._solve._cache_size() == before
+    assert fixed_columns.solve_columns._cache_size() == before
 
 
 REFUSED = (

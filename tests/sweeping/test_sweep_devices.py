@@ -36,7 +36,8 @@ import sys
 import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
-from tests.sweeping.test_sweep_devices import FLOW, NAMES, VALUES
+import ufm
+from tests.sweeping.test_sweep_devices import FLOW, NAMES, VALUES, fixed
 from tests.sweeping.test_sweep_store import OVER, make
 from ufm.sweeping.sweeps import sweep
 assert jax.local_device_count() == 8
@@ -46,6 +47,9 @@ np.save(sys.argv[1], np.stack([data[name].values for name in NAMES]))
 flows = sweep(make, OVER, key=jax.random.key(0), method=FLOW, report=VALUES)
 assert flows.attrs["devices"] == 8
 np.save(sys.argv[1] + "-flows", flows["trajectory"].values)
+execution = ufm.batch.Execution(devices=jax.local_devices(), chunk=5)
+fit = ufm.solvers.fit_features(fixed(), execution=execution)
+np.save(sys.argv[1] + "-features", fit.params.features)
 """
 
 PROCESSES = """
@@ -65,6 +69,19 @@ data = sweep(make, OVER, key=jax.random.key(0), report=VALUES, execution=executi
 assert data.attrs["complete"] == 1
 np.save(sys.argv[1] + str(rank), np.stack([data[name].values for name in NAMES]))
 """
+
+
+def fixed() -> ufm.Problem:
+    """Columns for more blocks than there are devices."""
+    rng = np.random.default_rng(0)
+    return ufm.Problem(
+        ufm.soft(rng.dirichlet(np.ones(4), size=52).T),
+        loss=ufm.CrossEntropy(),
+        widths=(3,),
+        lambda_W=0.1,
+        lambda_H=1e-3,
+        fixed_weights=(rng.standard_normal((4, 3)),),
+    )
 
 
 def start(script: str, *arguments: str, **environment: str) -> subprocess.Popen:
@@ -138,3 +155,10 @@ def test_flows_are_shared_out_too(runs):
     assert status == 0
     assert np.all(np.isfinite(flows))
     np.testing.assert_allclose(np.load(f"{file}-flows.npy"), flows, rtol=1e-12, atol=0)
+
+
+def test_columns_are_shared_out_too(runs):
+    status, file = runs[2]["eight-devices"]
+    assert status == 0
+    whole = ufm.solvers.fit_features(fixed()).params.features
+    np.testing.assert_allclose(np.load(f"{file}-features.npy"), whole, rtol=0, atol=1e-12)

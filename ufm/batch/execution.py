@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ufm._validate import require_instance, require_whole
+from ufm._validate import require_whole
 from ufm.batch.executor import checked_devices, worker_count
 
 _MEMORY = 2**28
@@ -69,11 +69,3 @@ class Execution:
         """
         chunk = best if self.chunk is None else self.chunk
         return max(min(chunk, self.memory // max(bytes_each, 1)), 1)
-
-
-def execution_of(given: Any) -> Execution:
-    """What a user gave as `execution`, or the default."""
-    if given is None:
-        return Execution()
-    require_instance("execution", given, Execution, "a ufm.batch.Execution")
-    return given

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from ufm._progress import Progress
 from ufm._validate import MOST_THREADS, float_dtype, require, require_instance, require_whole
 
 # How an argument is held: a share of its leading axis on each device, or all of it on every one.
 SHARED, SAME = jax.sharding.PartitionSpec("lanes"), jax.sharding.PartitionSpec()
+
+Block = TypeVar("Block")
+Done = TypeVar("Done")
 
 
 def shared_out(function: Callable, devices: Sequence[Any], specs: tuple) -> Callable:
@@ -62,46 +66,76 @@ def checked_devices(devices: Sequence[Any], *, name: str = "devices") -> tuple[A
     return tuple(devices)
 
 
-def run_blocks(run, blocks, workers: int, bar: Progress, *, compiled: bool) -> list:
-    """What `run` makes of the blocks, in their order.
+def run_blocks(
+    run: Callable[[Block], Done],
+    blocks: Sequence[Block],
+    workers: int,
+    keep: Callable[[int, Done], None],
+) -> None:
+    """The one loop over blocks of problems, in threads where there are several workers.
 
     Parameters
     ----------
     run
-        From a block to anything.
+        From a block to anything, in any thread (see `Programs` for what must be compiled).
     blocks
-        Each a range of whole numbers.
+        What is to be done.
     workers
         Threads that run at a time.
-    bar
-        Is told how far it is, and closed.
-    compiled
-        Whether the program is there already; else the first block runs alone, as threads would all
-        compile it.
-
-    Returns
-    -------
-    list
-        Fewer of them after Ctrl-C.
+    keep
+        Is told the number of a block and what `run` made of it, by the thread that called, in the
+        order in which they end. What threads are at when Ctrl-C or an error comes is kept too; it
+        may be told twice of one block then.
     """
-    outs = []
-    workers = threads_like_this(workers)
-    pool = ThreadPoolExecutor(workers)
-    try:
-        # the first block alone where it must be compiled: threads would all compile it
-        alone = len(blocks) if workers == 1 else 0 if compiled else 1
-        futures = []
-        for i, lanes in enumerate(blocks):
-            if i == alone:
-                futures = [pool.submit(run, rest) for rest in blocks[alone:]]
-            outs.append(run(lanes) if i < alone else futures[i - alone].result())
-            bar.update(int(lanes[-1]) + 1)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        pool.shutdown(cancel_futures=True)
-        bar.close()
-    return outs
+    workers = threads_like_this(min(workers, len(blocks)))
+    if workers <= 1:
+        for number, block in enumerate(blocks):
+            keep(number, run(block))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {pool.submit(run, block): number for number, block in enumerate(blocks)}
+        try:
+            for future in as_completed(futures):
+                keep(futures[future], future.result())
+                # (what is kept elsewhere needs no place here)
+                del futures[future]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            for future, number in futures.items():
+                if not future.cancelled() and future.exception() is None:
+                    keep(number, future.result())
+            raise
+
+
+class Programs:
+    """Who compiles what threads share: the first that needs it, while the others wait."""
+
+    def __init__(self):
+        self._locks: dict[Hashable, threading.Lock] = {}
+        self._compiled: set[Hashable] = set()
+
+    @contextlib.contextmanager
+    def alone_at_first(self, program: Hashable) -> Iterator[bool]:
+        """A context of one thread until it has been left once, then of any number of them.
+
+        Parameters
+        ----------
+        program
+            What it compiles. (A wrong memory of that costs time only.)
+
+        Yields
+        ------
+        bool
+            Whether the program is still to be compiled.
+        """
+        if program not in self._compiled:
+            # (`setdefault` is atomic)
+            with self._locks.setdefault(program, threading.Lock()):
+                if program not in self._compiled:
+                    yield True
+                    self._compiled.add(program)
+                    return
+        yield False
 
 
 def worker_count(threads: int | None, *, name: str = "threads") -> int:
@@ -116,7 +150,7 @@ def threads_like_this(wanted: int) -> int:
 
     `with jax.enable_x64():` and the like hold for one thread only.
     """
-    if wanted == 1:
-        return 1
+    if wanted <= 1:
+        return wanted
     with ThreadPoolExecutor(1) as pool:
         return wanted if pool.submit(float_dtype).result() == float_dtype() else 1

@@ -14,16 +14,18 @@ from jaxtyping import Array, Key
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import (
+    options_of,
     require,
     require_flag,
     require_instance,
     require_key,
     require_one_of,
 )
-from ufm.batch.execution import Execution, execution_of
+from ufm.batch.execution import Execution
 from ufm.batch.executor import (
     SAME,
     SHARED,
+    Programs,
     devices_of,
     run_blocks,
     shared_out,
@@ -37,7 +39,7 @@ from ufm.flows.integrate import (
     checked_settings,
     integrate_block,
 )
-from ufm.flows.options import Flow, checked_times, integration_of, path_of, record_of
+from ufm.flows.options import Flow, Integration, checked_times, path_of, record_of
 from ufm.model import Params, Problem, check_params, require_decay, require_smooth
 from ufm.solution import Result, Trajectory
 from ufm.solvers.start import random_start
@@ -48,8 +50,7 @@ from ufm.solvers.start import random_start
 _BLOCK_ON_CPU = 32
 # Arrays of the size of a point that an integrator holds for each flow.
 _VECTORS = 20
-# What blocks have been compiled for. (A wrong memory costs time only.)
-_compiled: set = set()
+_PROGRAMS = Programs()
 
 
 @on_the_host(SWEEP)
@@ -95,12 +96,13 @@ def flow_batch(
         As `flow` does, and for problems of different shapes or numbers that disagree.
     """
     require_instance("flow", flow, Flow, "a ufm.flows.Flow")
-    execution = execution_of(execution)
+    execution = options_of(Execution, execution, name="execution")
     require_flag("progress", progress, optional=True)
     times, path, record = checked_times(flow.ts), path_of(flow.path), record_of(flow.observables)
     problem, points, number = _checked_batch(problems, keys, starts)
     first, _ = lanes_of((problem, points), 0)
-    velocity, integration = velocity_of(first, path), integration_of(flow.integration)
+    velocity = velocity_of(first, path)
+    integration = options_of(Integration, flow.integration, name="Flow.integration")
     settings = checked_settings(first, integration)
     if path.name != "gradient":
         for i in range(number):
@@ -119,12 +121,6 @@ def flow_batch(
     blocks = [np.minimum(np.arange(at, at + block), number - 1) for at in range(0, number, block)]
     instants = jnp.asarray(times, first.dtype)
 
-    def run(lanes):
-        chosen, start = lanes_of((problem, points), lanes)
-        program = integrate_block if len(devices) == 1 else _shared_block(devices)
-        with jax.default_device(devices[0]):
-            return jax.device_get(program(chosen, velocity, start, instants, settings, options))
-
     signature = (
         shapes_of((problem, points)),
         len(times),
@@ -133,26 +129,35 @@ def flow_batch(
         options,
         devices,
     )
+    outs: dict[int, tuple] = {}
     bar = Progress("flow_batch", total=number, show=progress)
+
+    def run(lanes):
+        chosen, start = lanes_of((problem, points), lanes)
+        program = integrate_block if len(devices) == 1 else _shared_block(devices)
+        with _PROGRAMS.alone_at_first(signature), jax.default_device(devices[0]):
+            return jax.device_get(program(chosen, velocity, start, instants, settings, options))
+
+    def keep(i, out):
+        outs[i] = out
+        bar.update(min(len(outs) * block, number))
+
     # several devices have all cores at work by themselves
     workers = execution.workers if on_cpu and len(devices) == 1 else 1
-    outs = run_blocks(run, blocks, workers, bar, compiled=signature in _compiled)
-    _compiled.add(signature)
-    if len(outs) < len(blocks):
+    try:
+        run_blocks(run, blocks, workers, keep)
+    except KeyboardInterrupt:
         rows = blank_rows(
             _shapes_of_rows(problem, points, blocks[0], velocity, instants, settings, options)
         )
-        outs += [
-            (
-                rows,
-                lanes_of(points, lanes),
-                np.full(block, int(Result.INTERRUPTED)),
-                np.zeros(block, int),
-            )
-            for lanes in blocks[len(outs) :]
-        ]
+        codes, steps = np.full(block, int(Result.INTERRUPTED)), np.zeros(block, int)
+        for i, lanes in enumerate(blocks):
+            outs.setdefault(i, (rows, lanes_of(points, lanes), codes, steps))
+    finally:
+        bar.close()
     saved, final, codes, steps = jax.tree.map(
-        lambda *leaves: jnp.asarray(np.concatenate(leaves)[:number]), *outs
+        lambda *leaves: jnp.asarray(np.concatenate(leaves)[:number]),
+        *(outs[i] for i in range(len(blocks))),
     )
     return Trajectory(
         problem=jax.tree.map(jnp.asarray, problem),

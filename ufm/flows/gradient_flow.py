@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
-from ufm._validate import require, require_flag, require_instance
+from ufm._validate import options_of, require, require_flag, require_instance
 from ufm.flows.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
 from ufm.flows.integrate import (
     blank_rows,
@@ -24,7 +24,6 @@ from ufm.flows.options import (
     Path,
     Record,
     checked_times,
-    integration_of,
     path_of,
     record_of,
 )
@@ -105,7 +104,8 @@ def flow(
     """
     require_instance("problem", problem, Problem)
     times = checked_times(ts)
-    path, record, integration = path_of(path), record_of(observables), integration_of(integration)
+    path, record = path_of(path), record_of(observables)
+    integration = options_of(Integration, integration, name="integration")
     velocity = velocity_of(problem, path)
     settings = checked_settings(problem, integration)
     require_flag("progress", progress, optional=True)

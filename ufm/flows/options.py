@@ -14,6 +14,7 @@ import numpy as np
 
 from ufm._validate import (
     Shown,
+    options_of,
     require,
     require_choice,
     require_flag,
@@ -180,7 +181,7 @@ class Flow:
         checked_times(self.ts, name="Flow.ts")
         path_of(self.path, name="Flow.path")
         record_of(self.observables, name="Flow.observables")
-        integration = integration_of(self.integration, name="Flow.integration")
+        integration = options_of(Integration, self.integration, name="Flow.integration")
         require(not integration.polish, "`Integration.polish` is for one flow alone", True)
 
 
@@ -206,11 +207,3 @@ def record_of(given: Any, *, name: str = "observables") -> Record:
         return given
     checked_observables(given, name=name)
     return Record(given)
-
-
-def integration_of(given: Any, *, name: str = "integration") -> Integration:
-    """How exactly a user wants a flow followed."""
-    if given is None:
-        return Integration()
-    require_instance(name, given, Integration, "a ufm.flows.Integration")
-    return given

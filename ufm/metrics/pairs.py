@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from ufm.batch.executor import run_blocks, worker_count
 
 # A tile and what is made of it stay in the cache of a core.
 _TILE = 512
@@ -128,19 +129,24 @@ def pairs_of(vectors: np.ndarray, variances: np.ndarray, floor: float, *, tile=_
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     # a vector at the centre has no direction, but it has distances
     units = vectors / np.where(lengths > 0, lengths, 1)[:, None]
-    V = len(vectors)
-    starts = range(0, V, tile)
-    corners = ((i, j) for i in starts for j in starts if i <= j)
     work = functools.partial(_tile, vectors, units, lengths, variances, floor, tile)
-    everything = Pairs()
-    if tile >= V:
-        everything.add(work((0, 0)))
-        return everything
+    starts = range(0, len(vectors), tile)
+
+    def row(first: int) -> Pairs:
+        """Pairs of the vectors of one block with those of its own and of later ones."""
+        return _joined(work((first, other)) for other in starts if other >= first)
+
     # NumPy lets go of the interpreter in each step; joined in order, so that the sums are the same
     # however many threads there are
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for part in pool.map(work, corners):
-            everything.add(part)
+    rows: dict[int, Pairs] = {}
+    run_blocks(row, starts, worker_count(None), rows.__setitem__)
+    return _joined(rows[number] for number in range(len(starts)))
+
+
+def _joined(parts: Iterable[Pairs]) -> Pairs:
+    everything = Pairs()
+    for part in parts:
+        everything.add(part)
     return everything
 
 

@@ -98,11 +98,3 @@ def method_of(given: Any) -> Minimisation | Flow:
     words = "a solver such as ufm.solvers.Newton(), a ufm.sweeping.Minimisation or a ufm.flows.Flow"
     require_instance("method", given, (Minimisation, Flow), words)
     return given
-
-
-def report_of(given: Any) -> Report:
-    """What a user wants to know of each lane."""
-    if given is None:
-        return Report()
-    require_instance("report", given, Report, "a ufm.sweeping.Report")
-    return given

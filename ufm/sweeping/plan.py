@@ -11,12 +11,12 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._validate import require
+from ufm._validate import options_of, require
 from ufm._version import __version__
 from ufm.batch.execution import Execution
 from ufm.batch.executor import checked_devices, threads_like_this
 from ufm.flows import Flow
-from ufm.flows.options import checked_times, integration_of, path_of, record_of
+from ufm.flows.options import Integration, checked_times, path_of, record_of
 from ufm.model import Problem, require_decay, require_minimum, require_smooth
 from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
@@ -184,7 +184,7 @@ def _said(flow: Flow) -> dict[str, Any]:
     """All that the numbers of a flow depend on, beside its times."""
     path, record = path_of(flow.path), record_of(flow.observables)
     named = {"path": path.name, "rates": path.rates, "observables": record.observables}
-    return named | vars(integration_of(flow.integration))
+    return named | vars(options_of(Integration, flow.integration, name="Flow.integration"))
 
 
 def _solver(group: Group, method: Minimisation) -> AbstractSolver:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._validate import require, require_flag, require_key, require_path
-from ufm.batch.execution import Execution, execution_of
+from ufm._validate import options_of, require, require_flag, require_key, require_path
+from ufm.batch.execution import Execution
+from ufm.batch.executor import Programs
 from ufm.flows import Flow
 from ufm.model import Problem
 from ufm.solution import Result
@@ -24,7 +24,7 @@ from ufm.sweeping.chunk import Arrays, FlowChunk, MinimiseChunk
 from ufm.sweeping.dataset import counted, dataset_of
 from ufm.sweeping.definition import planned, require_probed
 from ufm.sweeping.grid import grid_of
-from ufm.sweeping.options import Minimisation, Report, method_of, report_of
+from ufm.sweeping.options import Minimisation, Report, method_of
 from ufm.sweeping.plan import Plan, plan_of
 from ufm.sweeping.store import Store
 from ufm.sweeping.work import Work
@@ -123,8 +123,8 @@ def sweep(
         grid,
         key,
         method=method_of(method),
-        report=report_of(report),
-        execution=execution_of(execution),
+        report=options_of(Report, report, name="report"),
+        execution=options_of(Execution, execution, name="execution"),
     )
     manifest = plan.manifest()
     kept = None if store is None else Store.enter(store, manifest)
@@ -179,17 +179,16 @@ def _runner(plan: Plan, runners: Sequence[MinimiseChunk | FlowChunk]) -> Callabl
     Each group is compiled once, by the first thread.
     """
     groups, chunks, seeds = plan.groups, plan.chunks, plan.grid.seeds()
-    locks, compiled = [threading.Lock() for _ in groups], set()
+    programs = Programs()
 
     def part(g: int, places) -> Problem:
         return jax.tree.map(lambda leaf: leaf[groups[g].which[places]], groups[g].problems)
 
     def run(number: int) -> Arrays:
         g, places = chunks[number]
-        with locks[g]:
-            if g not in compiled:
+        with programs.alone_at_first(g) as first:
+            if first:
                 runners[g](part(g, places[:1]), seeds[:0])
-                compiled.add(g)
         began = time.monotonic()
         lanes = groups[g].lanes[places]
         arrays = runners[g](part(g, places), seeds[lanes])

@@ -6,15 +6,14 @@ Threads of this process, other processes over its store, or those of a `jax.dist
 from __future__ import annotations
 
 import pickle
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from ufm._progress import Progress
+from ufm.batch.executor import run_blocks
 from ufm.sweeping.chunk import Arrays
 from ufm.sweeping.store import Store
 
@@ -40,7 +39,6 @@ class Work:
         self.run, self.lanes, self.store, self.threads = run, lanes, store, threads
         self.results: dict[int, Arrays] = {}
         self.interrupted = False
-        self.stopping = threading.Event()
         self.bar = Progress("sweep", total=sum(lanes), show=progress)
         self.began = time.monotonic()
         self.found = 0
@@ -55,7 +53,12 @@ class Work:
             self.found = sum(self.lanes[chunk] for chunk in self.results)
             while left := [chunk for chunk in mine if chunk not in self.results]:
                 before = len(self.results)
-                self._pass(left)
+                run_blocks(
+                    self._do,
+                    left,
+                    self.threads,
+                    lambda i, arrays, to=left: self._keep(to[i], arrays),
+                )
                 if len(self.results) == before:
                     time.sleep(_POLL)
         except KeyboardInterrupt:
@@ -69,32 +72,8 @@ class Work:
             self.results = _exchanged(self.results)
         return self.results
 
-    def _pass(self, chunks: Iterable[int]) -> None:
-        """Every chunk that nobody else is working on."""
-        if self.threads == 1:
-            for chunk in chunks:
-                self._keep(chunk, self._do(chunk))
-            return
-        pool = ThreadPoolExecutor(self.threads)
-        futures = {pool.submit(self._do, chunk): chunk for chunk in chunks}
-        try:
-            for future in as_completed(futures):
-                self._keep(futures[future], future.result())
-        except BaseException:
-            # the threads finish the chunks they are at, and those count
-            self.stopping.set()
-            pool.shutdown(cancel_futures=True)
-            for future, chunk in futures.items():
-                if future.done() and not future.cancelled() and future.exception() is None:
-                    self._keep(chunk, future.result())
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-
     def _do(self, chunk: int) -> Arrays | None:
         """The results of a chunk; None for one that somebody else is working on."""
-        if self.stopping.is_set():
-            return None
         if self.store is None:
             return self.run(chunk)
         with self.store.claim(chunk) as free:
