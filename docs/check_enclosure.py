@@ -154,7 +154,11 @@ def verify(data):
         rows_sizes, kept = placed(W.T, problem["classifier"], outer, rows)
         rows_sizes, cost, kept = rows_sizes[:, None], cost + kept, 0
         decays = (intervals(lambda_W[0] * (W**2)) * rows_sizes**2).sum()
-    z = intervals(product(W, H)) * rows_sizes * sizes[None, :] + intervals(b)[:, None]
+    # logits of a right operator are W H A
+    A = problem.get("map") and exact(problem["map"]["operator"])
+    z = intervals(product(W, H)) * rows_sizes * sizes[None, :]
+    z = z if A is None else z @ intervals(A)
+    z = z + intervals(b)[:, None]
     z = intervals(np.where(dropped, Fraction(-(10**9)), offsets)) + z
     y, values, conjugates = families[loss["name"]](loss, q, a, x, z)
     claim(offsets.shape == q.shape and not any(np.append(q[dropped], y[dropped])), "offsets")
@@ -164,8 +168,8 @@ def verify(data):
     decays += (intervals(lambda_H * (H**2 * m)) * sizes**2).sum()
     decays += (intervals(beta * m) * (intervals(H) * sizes - intervals(anchor)) ** 2).sum()
     # the bound
+    mean, y = y.sum(axis=1) / total, y if A is None else product(y, A.T)
     V, L, lack = y / total, -beta * m * anchor, Fraction(0)
-    mean = V.sum(axis=1)
     if frozen:
         slope = W.T @ V + L
         slope = np.minimum(slope, 0) if nonnegative else slope

@@ -75,6 +75,7 @@ class Neighbours(AbstractMap):
 
     name: ClassVar[str] = "neighbours"
     linear: ClassVar[bool] = True
+    right: ClassVar[bool] = True
 
     share: Float[Array, ""] = eqx.field(converter=jnp.asarray)
 

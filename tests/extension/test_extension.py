@@ -211,8 +211,6 @@ def test_a_map_takes_part():
     assert "neighbours" in ufm.theory(problem).about
     with pytest.raises(ufm.NoClosedForm, match="needs linear layers; got neighbours"):
         ufm.closed_form(problem)
-    with pytest.raises(ValueError, match="must be the product of the factors for a proof"):
-        ufm.prove(problem, solved(problem).params)
     data = ufm.sweep(
         lambda share: make(map=Neighbours(share)),
         over={"share": [0.0, 0.3]},

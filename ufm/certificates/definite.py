@@ -106,7 +106,7 @@ class Form:
         Form
             On a grid as fine as the inverses need to be exact enough, and N not to vanish.
         """
-        fmpz_mat, (y, exponent) = flint().fmpz_mat, dual.weighted_dual
+        fmpz_mat, (y, exponent) = flint().fmpz_mat, dual.pulled
         assert multipliers.rows is not None
         outer, inner = multipliers.rows, multipliers.columns
         if multipliers.nonnegative:

@@ -38,7 +38,8 @@ class Data:
     """What the constraints are made of, as exact fractions: every float is read as the one it is.
 
     `targets`: q, K rows. `column`: a = m w (C,). `total`: S. `scale`: Δ (K,) of a softmax loss,
-    else None. `free_bias`: whether y must sum to zero.
+    else None. `free_bias`: whether y must sum to zero. `operator`: A, C rows, of logits W H A, else
+    None.
     """
 
     targets: list[list[Any]]
@@ -46,6 +47,7 @@ class Data:
     total: Any
     scale: list[Any] | None
     free_bias: bool
+    operator: list[list[Any]] | None
 
     @classmethod
     def of(cls, problem: Problem) -> Data:
@@ -54,12 +56,14 @@ class Data:
         if labels.weights is not None:
             column = [m * w for m, w in zip(column, fractions(labels.weights), strict=True)]
         scale = problem.loss.share_scale(labels.num_classes)
+        operator = problem.map.operator(labels.num_columns, problem.dtype)
         return cls(
             targets=fractions(labels.targets),
             column=column,
             total=sum(column),
             scale=None if scale is None else fractions(scale),
             free_bias=problem.free_bias,
+            operator=None if operator is None else fractions(operator),
         )
 
     @functools.cached_property
@@ -131,6 +135,17 @@ class DualPoint:
             pairs = [zip(*both, strict=True) for both in zip(rows, wanted, strict=True)]
             rows = [[d * (x - w) for x, w in row] for d, row in zip(scales, pairs, strict=True)]
         return fmpz_mat(rows), self.exponent + bits
+
+    @functools.cached_property
+    def pulled(self) -> tuple[Any, int]:
+        """Y Aᵀ, the weighted slopes in the product of the factors, in the same form."""
+        y, exponent = self.weighted_dual
+        if self.data.operator is None:
+            return y, exponent
+        rows = self.data.operator
+        bits = max(int(x.q).bit_length() - 1 for row in rows for x in row)
+        A = flint().fmpz_mat([_on_grid(row, bits) for row in rows])
+        return y * A.transpose(), exponent + bits
 
     def columns(self) -> list[list[Any]]:
         """The dual logits u_c = y_c / a_c of each column, as exact fractions."""

@@ -37,7 +37,6 @@ from ufm.model import (
     Params,
     Problem,
     check_params,
-    require_product,
     require_whole_logits,
     with_canonical_loss,
 )
@@ -110,6 +109,7 @@ class Enclosure:
                 "bias": problem.bias if problem.lambda_b is None else _plain(problem.lambda_b),
                 "features": _described(problem.features),
                 "classifier": "frozen" if problem.frozen else _described(problem.classifier),
+                "map": _map(problem),
                 "anchor": _plain(problem.anchor),
                 "beta": _plain(problem.beta),
             },
@@ -145,10 +145,11 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     Parameters
     ----------
     problem
-        One linear layer or frozen weights, domains and anchors, and a convex loss, as for
-        `certify`. All convex losses and all domains of the library have the interval form that a
-        proof needs; another loss may supply `enclose` and `enclose_conjugate` (see `AbstractLoss`),
-        another domain `enclose` (see `AbstractDomain`).
+        One linear layer or frozen weights, domains and anchors, a map that is the product or acts
+        on it from the right, and a convex loss, as for `certify`. All convex losses and all domains
+        of the library have the interval form that a proof needs; another loss may supply `enclose`
+        and `enclose_conjugate` (see `AbstractLoss`), another domain `enclose` (see
+        `AbstractDomain`).
     params
         Any point of it, weights ((K, d),), features (d, C) and bias (K,) or None. The nearer to the
         optimum, the narrower the enclosure: width is of second order in the gradient (of first
@@ -175,10 +176,12 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     With d below the rank of the convex optimum the enclosure holds and stays wide.
     """
     require_instance("problem", problem, Problem)
-    require_product(problem, "a proof")
     require_whole_logits(problem, "a proof (a bound by random vectors proves nothing)")
     problem = with_canonical_loss(problem)
     require_certifiable(problem)
+    the_map = problem.map
+    words = "`problem.map` must be the product, or act on it from the right (`right`), for a proof"
+    require(the_map.identity or the_map.right, words, the_map)
     bits = require_whole("bits", bits, least=53, most=2**16)
     params = check_params(problem, params)
     known = concrete((problem, params)) is not None
@@ -196,7 +199,7 @@ def _enclose(problem: Problem, params: Params, start: Proposal, bits: int, fine:
     data = Data.of(problem)
     columns = [list(column) for column in zip(*data.targets, strict=True)]
     place = Place.near(problem, params)
-    logits = place.logits()
+    logits = place.logits(data.operator)
     losses = [problem.loss.of_columns(slice(c, c + 1)) for c in range(len(columns))]
     values = [loss.enclose(z, q) for loss, z, q in zip(losses, logits, columns, strict=True)]
     _check_values(problem, values, logits, np.asarray(start.losses))
@@ -293,6 +296,12 @@ def _losses(value) -> bool:
 
 def _described_loss(loss: AbstractLoss) -> dict[str, Any]:
     return {"name": type(loss).__name__, **_parameters(loss)}
+
+
+def _map(problem: Problem) -> dict[str, Any] | None:
+    """None for the product."""
+    operator = problem.map.operator(problem.labels.num_columns, problem.dtype)
+    return None if operator is None else {"name": problem.map.name, "operator": _plain(operator)}
 
 
 def _described(domain: AbstractDomain) -> dict[str, Any]:

@@ -54,9 +54,23 @@ class Place:
         bias = np.zeros(problem.labels.num_classes) if params.bias is None else params.bias
         return cls(weights, columns, list(map(arb, np.asarray(bias, np.float64).tolist())))
 
-    def logits(self) -> Columns:
-        """Z = W_M … W_1 H + b 1ᵀ, column by column."""
+    def logits(self, operator: Columns | None) -> Columns:
+        """Z = W_M … W_1 H A + b 1ᵀ, column by column.
+
+        Parameters
+        ----------
+        operator
+            A as rows; None for the identity.
+
+        Returns
+        -------
+        Columns
+            In balls.
+        """
         columns = _product(self.weights) * flint().arb_mat(self.features).transpose()
+        if operator is not None:
+            arb = flint().arb
+            columns = columns * flint().arb_mat([[arb(x) for x in row] for row in operator])
         return [
             [z + b for z, b in zip(column, self.bias, strict=True)]
             for column in columns.transpose().tolist()
@@ -156,8 +170,8 @@ def _pulled(problem: Problem, params: Params, dual: DualPoint, multipliers: Mult
 
 
 def _weighted(dual: DualPoint) -> Any:
-    """V = [ω_c u_c] (K, C)."""
-    fmpq, (y, exponent) = flint().fmpq, dual.weighted_dual
+    """V = [ω_c u_c] Aᵀ (K, C)."""
+    fmpq, (y, exponent) = flint().fmpq, dual.pulled
     unit = 1 / (dual.data.total * (1 << exponent))
     return flint().arb_mat([[flint().arb(fmpq(x) * unit) for x in row] for row in y.tolist()])
 

@@ -43,7 +43,7 @@ def propose(problem: Problem, params: Params) -> Proposal:
     """What a proof starts from."""
     labels, loss = problem.labels, problem.loss
     params = with_best_bias(problem, params)
-    losses, dual = loss_and_dual(loss, params.logits, labels.targets)
+    losses, dual = loss_and_dual(loss, problem.logits(params), labels.targets)
     if problem.free_bias:
         # what solving for the bias left; taken away after singular values are set, it would show
         dual = centred_dual(problem, dual)
@@ -85,22 +85,25 @@ def _scale(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, ""]
     )
 
 
-def _roots(problem: Problem, multipliers: Multipliers) -> tuple[Array, Array]:
-    """D_a^{1/2}, and D_b^{1/2} over the weights of the loss."""
-    columns = jnp.sqrt(multipliers.columns) / problem.labels.column_weights
-    return jnp.sqrt(multipliers.rows)[:, None], columns[None, :]
-
-
 def _relative(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, "K C"]:
-    rows, columns = _roots(problem, multipliers)
-    return dual / rows / columns
+    """D_a^{-1/2} V D_b^{-1/2}, with the adjoint of the map of V."""
+    rows, columns = jnp.sqrt(multipliers.rows)[:, None], jnp.sqrt(multipliers.columns)[None, :]
+    V = problem.map.pulled_back(dual * problem.labels.column_weights[None, :])
+    return V / rows / columns
 
 
 def _snapped(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, "K C"]:
     """Dual logits whose singular values are 1 where they are nearly."""
-    rows, columns = _roots(problem, multipliers)
-    left, values, right = jnp.linalg.svd(_relative(problem, dual, multipliers), full_matrices=False)
-    return (left * jnp.where(values > 1 - _NEAR, 1, values)[None, :]) @ right * rows * columns
+    rows, columns = jnp.sqrt(multipliers.rows)[:, None], jnp.sqrt(multipliers.columns)[None, :]
+    values_of = _relative(problem, dual, multipliers)
+    left, values, right = jnp.linalg.svd(values_of, full_matrices=False)
+    near = (values > 1 - _NEAR).astype(values.dtype)
+    change = (left * (near * (1 - values))[None, :]) @ right * rows * columns
+    operator = problem.map.operator(problem.labels.num_columns, problem.dtype)
+    if operator is not None:
+        # (what no dual logits are pulled back to stays as it is)
+        change = change @ jnp.linalg.pinv(operator.T)
+    return dual + change / problem.labels.column_weights[None, :]
 
 
 def _rounded(problem: Problem, multipliers: Multipliers) -> Multipliers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm._named import AbstractNamed
@@ -17,7 +18,8 @@ class AbstractMap(AbstractNamed):
 
     To add one, subclass it with `logits`. Where the logits are linear in the product
     $X = W_M\cdots W_1 H$ set `linear` and give the three methods
-    below `logits`: one layer of it is then certified as the product itself is.
+    below `logits`: one layer of it is then certified as the product itself is. Where $Z = XA$ for
+    a fixed A set `right` too, and it is proved as well.
     """
 
     name: ClassVar[str]
@@ -25,6 +27,8 @@ class AbstractMap(AbstractNamed):
     # of the product; and whether it is the product itself, of which theorems speak
     linear: ClassVar[bool] = False
     identity: ClassVar[bool] = False
+    # whether Z = X A with a fixed A (C, C), the logits of the identity: a proof reads its floats
+    right: ClassVar[bool] = False
 
     @property
     def leak(self) -> float | Array | None:
@@ -88,6 +92,26 @@ class AbstractMap(AbstractNamed):
     def pulled_sizes(self, sizes: Float[Array, "K C"]) -> Float[Array, "K C"]:
         """The adjoint with the absolute values of the map's entries."""
         return sizes
+
+    def operator(self, num_columns: int, dtype) -> Float[Array, "C C"] | None:
+        """A of a map that is `right`, None of others.
+
+        Parameters
+        ----------
+        num_columns
+            C.
+        dtype
+            Of the problem.
+
+        Returns
+        -------
+        Float[Array, "C C"] | None
+            As the floats that the map takes.
+        """
+        if not self.right:
+            return None
+        one = jnp.eye(num_columns, dtype=dtype)
+        return self.logits((one,), one)
 
     def head(
         self, weights: Weights, features: Float[Array, "d C"]

@@ -17,23 +17,24 @@ class GraphConvolution(ufm.maps.AbstractMap):
 
     name: ClassVar[str] = "graph-convolution"
     linear: ClassVar[bool] = True
-    operator: Float[Array, "C C"] = eqx.field(converter=jnp.asarray)
+    right: ClassVar[bool] = True
+    adjacency: Float[Array, "C C"] = eqx.field(converter=jnp.asarray)
 
     def logits(self, weights, features):
         """Those of the product, averaged over neighbours."""
-        return weights[0] @ features @ self.operator
+        return weights[0] @ features @ self.adjacency
 
     def of_sizes(self, sizes):
         """With the absolute values of the operator."""
-        return sizes @ jnp.abs(self.operator)
+        return sizes @ jnp.abs(self.adjacency)
 
     def pulled_back(self, slopes):
         """The adjoint."""
-        return slopes @ self.operator.T
+        return slopes @ self.adjacency.T
 
     def pulled_sizes(self, sizes):
         """The adjoint with absolute values."""
-        return sizes @ jnp.abs(self.operator.T)
+        return sizes @ jnp.abs(self.adjacency.T)
 
 
 def equitable(K: int, n: int, inside: int, across: int) -> np.ndarray:
