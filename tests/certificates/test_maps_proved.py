@@ -74,7 +74,7 @@ def test_what_a_map_says_of_its_adjoint_only_proposes():
 def test_a_dual_point_that_is_not_pulled_back_is_found(monkeypatch):
     problem, params = ring("longer")
     monkeypatch.setattr(DualPoint, "pulled", property(lambda self: self.weighted_dual))
-    with pytest.raises((SystemExit, ValueError), match="NOT proved|above the value"):
+    with pytest.raises((SystemExit, ValueError), match=r"NOT proved|above the value"):
         verify(on_file(ufm.prove(problem, params)))
 
 
@@ -82,7 +82,7 @@ def test_logits_without_the_operator_are_found(monkeypatch):
     problem, params = ring("decay")
     logits = Place.logits
     monkeypatch.setattr(Place, "logits", lambda self, operator: logits(self, None))
-    with pytest.raises((SystemExit, ValueError), match="NOT proved|`enclose` says"):
+    with pytest.raises((SystemExit, ValueError), match=r"NOT proved|`enclose` says"):
         verify(on_file(ufm.prove(problem, params)))
 
 

@@ -28,11 +28,10 @@ from ufm._validate import concrete, require, require_instance, require_whole
 from ufm.certificates.balls import BITS, Ball, round_down, round_up
 from ufm.certificates.bound import require_certifiable
 from ufm.certificates.definite import Multipliers, Witness, feasible
+from ufm.certificates.document import written
 from ufm.certificates.dual_point import Data, DualPoint
 from ufm.certificates.exact_lift import Place, least
 from ufm.certificates.proposal import Proposal, propose
-from ufm.domains import AbstractDomain
-from ufm.losses import AbstractLoss
 from ufm.model import (
     Params,
     Problem,
@@ -94,43 +93,7 @@ class Enclosure:
 
         Plain JSON types: numbers are to be read as the nearest double, integers are strings.
         """
-        problem, labels = self.problem, self.problem.labels
-        return {
-            "lower": self.lower,
-            "upper": self.upper,
-            "problem": {
-                "loss": _described_loss(problem.bare_loss),
-                "targets": _plain(labels.targets),
-                "offsets": _offsets(labels.offsets),
-                "masses": _plain(labels.masses),
-                "weights": _plain(labels.weights),
-                "lambda_W": _plain(problem.lambda_W),
-                "lambda_H": _plain(problem.lambda_H),
-                "bias": problem.bias if problem.lambda_b is None else _plain(problem.lambda_b),
-                "features": _described(problem.features),
-                "classifier": "frozen" if problem.frozen else _described(problem.classifier),
-                "map": _map(problem),
-                "anchor": _plain(problem.anchor),
-                "beta": _plain(problem.beta),
-            },
-            "point": {
-                "W": [_plain(W) for W in self.params.weights],
-                "H": _plain(self.params.features),
-                "b": _plain(self.params.bias),
-            },
-            "dual": {
-                "exponent": self.dual.exponent,
-                "entries": [[str(entry) for entry in row] for row in self.dual.entries],
-            },
-            "multipliers": {
-                "rows": None
-                if self.multipliers.rows is None
-                else list(map(str, self.multipliers.rows)),
-                "columns": list(map(str, self.multipliers.columns)),
-                "room": str(self.multipliers.room),
-            },
-            "witness": [[str(entry) for entry in row] for row in self.witness],
-        }
+        return written(self)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write `to_dict` to a JSON file."""
@@ -266,43 +229,3 @@ def _check_values(problem: Problem, values: list[Ball], logits: list, losses: np
 def _refuse_loss(problem: Problem, what: str) -> None:
     wanted = "`problem.loss` must be convex, with `enclose` and `enclose_conjugate` of its own"
     raise ValueError(f"{wanted}; got {problem.loss} with {what}")
-
-
-def _plain(value) -> Any:
-    """Numbers of an array as floats."""
-    return None if value is None else np.asarray(value, dtype=np.float64).tolist()
-
-
-def _offsets(offsets) -> list[list[float | None]] | None:
-    """Offsets, with None for a class that is dropped: JSON has no infinity."""
-    rows = _plain(offsets)
-    return rows and [[None if x == -math.inf else x for x in row] for row in rows]
-
-
-def _parameters(part) -> dict[str, Any]:
-    """The numbers of a loss or a domain, by name."""
-    fields = [f.name for f in dataclasses.fields(part) if not f.metadata.get("static")]
-    values = {name: getattr(part, name) for name in fields}
-    return {
-        name: [_described_loss(each) for each in value] if _losses(value) else _plain(value)
-        for name, value in values.items()
-    }
-
-
-def _losses(value) -> bool:
-    """Whether a parameter holds losses that another one is made of."""
-    return isinstance(value, tuple) and all(isinstance(each, AbstractLoss) for each in value)
-
-
-def _described_loss(loss: AbstractLoss) -> dict[str, Any]:
-    return {"name": type(loss).__name__, **_parameters(loss)}
-
-
-def _map(problem: Problem) -> dict[str, Any] | None:
-    """None for the product."""
-    operator = problem.map.operator(problem.labels.num_columns, problem.dtype)
-    return None if operator is None else {"name": problem.map.name, "operator": _plain(operator)}
-
-
-def _described(domain: AbstractDomain) -> dict[str, Any]:
-    return {"name": domain.name, **_parameters(domain)}
