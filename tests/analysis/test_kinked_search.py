@@ -73,6 +73,8 @@ def test_what_is_refused(key):
     problem, *_ = rectified(3, 4, 3)
     with pytest.raises(ValueError, match="`logits` must not be given for ReLU layers"):
         ufm.search(problem, key=key, logits={"a": np.eye(3)})
+    with pytest.raises(ValueError, match="`execution` must not be given for ReLU layers"):
+        ufm.search(problem, key=key, execution=ufm.batch.Execution())
     sphere = problem.replace(features=ufm.domains.Sphere(1.0))
     with pytest.raises(ValueError, match=r"`problem\.features` must be unconstrained"):
         ufm.search(sphere, key=key)

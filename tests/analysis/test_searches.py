@@ -4,6 +4,7 @@ And starts at given logits.
 """
 
 import itertools
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.analysis import search_starts
+from ufm.analysis import search_starts, searches
 
 
 def entropy(K, M, lam, **options):
@@ -170,7 +171,8 @@ def test_interrupted_and_resumed_is_the_same_as_whole(key, monkeypatch):
         return real(*args, **kwargs)
 
     monkeypatch.setattr(search_starts, "minimise", interrupting)
-    part = ufm.search(SMALL, key=key, starts=6)
+    one = ufm.batch.Execution(threads=1)
+    part = ufm.search(SMALL, key=key, starts=6, execution=one)
     assert (part.finished, len(part.values)) == (False, 3)
     assert "(interrupted)" in str(part)
     rest = ufm.search(SMALL, key=key, starts=6, resume=part)
@@ -184,6 +186,55 @@ def test_interrupted_and_resumed_is_the_same_as_whole(key, monkeypatch):
     )
     with pytest.raises(KeyboardInterrupt):
         ufm.search(SMALL, key=key, starts=6)
+
+
+def test_threads_find_the_same_and_can_be_interrupted(key, monkeypatch):
+    whole, many = ufm.search(SMALL, key=key, starts=6), ufm.batch.Execution(threads=3)
+    found = ufm.search(SMALL, key=key, starts=6, execution=many)
+    np.testing.assert_array_equal(found.values, whole.values)
+    np.testing.assert_array_equal(found.codes, whole.codes)
+    assert [float(s.value) for s in found.solutions] == [float(s.value) for s in whole.solutions]
+    real, free = search_starts.start_of, threading.Event()
+
+    def starting(problem, kind, *, key):
+        # the third start fails while the second is on its way, and the fourth has ended
+        if kind == kinds[1]:
+            free.wait(timeout=60)
+        if kind == kinds[2]:
+            free.set()
+            raise KeyboardInterrupt
+        return real(problem, kind, key=key)
+
+    kinds = [search_starts.random_kind(SMALL, i)[1] for i in range(6)]
+    monkeypatch.setattr(searches, "start_of", starting)
+    part = ufm.search(SMALL, key=key, starts=6, execution=many)
+    assert (part.finished, len(part.values)) == (False, 2)
+    monkeypatch.setattr(searches, "start_of", real)
+    rest = ufm.search(SMALL, key=key, starts=6, execution=many, resume=part)
+    assert rest.finished
+    np.testing.assert_array_equal(rest.values, whole.values)
+    assert rest.value == whole.value
+
+
+def test_threads_work_on_what_is_neither_tiny_nor_long():
+    one, two = ufm.batch.Execution(), ufm.batch.Execution(threads=2)
+    large = entropy(60, 3, 0.03)
+    assert searches._workers(large, one) == (1, (None,))
+    assert searches._workers(large, two) == (2, (None,))
+    assert searches._workers(entropy(10, 3, 0.03), one) == (one.workers, (None,))
+    # where solves are mostly Python threads are slower
+    assert searches._workers(SMALL, one) == (1, (None,))
+    assert searches._workers(SMALL, ufm.batch.Execution(threads=4, chunk=3))[0] == 3
+    assert searches._workers(SMALL, ufm.batch.Execution(threads=4, memory=1))[0] == 1
+    devices = jax.local_devices()[:1]
+    assert searches._workers(large, ufm.batch.Execution(threads=2, devices=devices)) == (
+        2,
+        tuple(devices),
+    )
+    found = ufm.search(
+        SMALL, key=jax.random.key(1), starts=1, execution=ufm.batch.Execution(devices=devices)
+    )
+    assert found.best.result == ufm.Result.CONVERGED
 
 
 def test_kinds_of_starts():

@@ -685,6 +685,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "logits": optional(only({"mine": np.eye(3)}) | {"empty dict": "none"}),
         "truncate": flag(True),
         "resume": absent,
+        "execution": optional(only(ufm.batch.Execution(threads=1))),
         "progress": progress,
     },
     "solvers.descend": {

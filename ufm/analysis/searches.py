@@ -9,8 +9,10 @@ up by any descent, directions are taken away from the best solutions one at a ti
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,13 +23,14 @@ from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
     is_traced,
+    options_of,
     require,
     require_flag,
     require_instance,
     require_key,
     require_whole,
 )
-from ufm.analysis.kinked_blocks import class_groups, ranks_of_layers
+from ufm.analysis.best_known import SAME_VALUE, BestKnown, Pool
 from ufm.analysis.kinked_search import BATCH, Descents
 from ufm.analysis.landscape import product_rank, product_spectrum
 from ufm.analysis.search_starts import (
@@ -38,73 +41,23 @@ from ufm.analysis.search_starts import (
     start_from_logits,
     start_of,
 )
+from ufm.batch.execution import Execution
+from ufm.batch.executor import Programs, devices_of, run_blocks
+from ufm.batch.stacked import shapes_of
 from ufm.model import Params, Problem
 from ufm.solution import Solution
 from ufm.solvers.continuation import require_rectified, solution_on_kinks
 from ufm.solvers.coordinates import to_flat
+from ufm.solvers.loop import multiply_adds
 
-# Values that agree to this, relatively, are one solution: converged ones agree to 1e-12.
-_SAME_VALUE = 1e-9
-_BESIDE_KINKS = 1e-5
-
-
-@dataclass(frozen=True, eq=False)
-class BestKnown:
-    """What a search found.
-
-    The best of it is an upper bound on the global minimum and not proved to be it.
-
-    `best`: the solution of least value. `solutions`: all that were found, ascending, one a value.
-    `ranks`: of the product of each. `origins` (S,): kind of every start; `values`, `end_ranks`,
-    `codes` (S,): what each led to, truncations excluded. `finished`: False after Ctrl-C; pass the
-    whole to `search(..., resume=)` then.
-    """
-
-    problem: Problem
-    solutions: tuple[Solution, ...]
-    origins: tuple[str, ...]
-    values: np.ndarray
-    end_ranks: np.ndarray
-    codes: np.ndarray
-    finished: bool
-
-    @property
-    def best(self) -> Solution:
-        """The solution of least value."""
-        return self.solutions[0]
-
-    @property
-    def value(self) -> float:
-        """Its value."""
-        return float(self.best.value)
-
-    @property
-    def rank(self) -> int:
-        """Rank of its product of factors."""
-        return self.ranks[0]
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """Rank of the product of factors of every solution."""
-        return tuple(product_rank(self.problem, solution.params) for solution in self.solutions)
-
-    def __str__(self) -> str:
-        ended = "" if self.finished else " (interrupted)"
-        lines = [
-            f"best known value {self.value:.12g}, rank {self.rank}, of {len(self.values)} "
-            f"starts{ended}"
-        ]
-        # (descents of ReLU layers end beside their kinks)
-        same = _BESIDE_KINKS if self.problem.kinked else _SAME_VALUE
-        for solution, rank in zip(self.solutions, self.ranks, strict=True):
-            value = float(solution.value)
-            times = int(np.sum(np.abs(self.values - value) <= same * abs(value)))
-            lines.append(
-                f"  value {float(solution.value):.12g}, rank {rank}, reached {times} times"
-            )
-            if self.problem.kinked:
-                lines[-1] += f", {_structure(self.problem, solution.params)}"
-        return "\n".join(lines)
+# Multiply-adds of the logits of problems whose starts are worked on in threads unless the user says
+# so. Of shorter ones a solve is mostly Python, which threads do one at a time (K = 4, M = 2: half
+# as long again, and twice the processor time). Longer ones may take more than a second for the
+# thousand steps after which a solve looks up for Ctrl-C, which threads do not hear.
+_SHORT, _LONG = 1_000, 33_000
+# Arrays of the size of a point that a solver holds for each start.
+_VECTORS = 16
+_PROGRAMS = Programs()
 
 
 @on_the_host(SWEEP)
@@ -116,6 +69,7 @@ def search(
     logits: Mapping[str, Array | np.ndarray] | None = None,
     truncate: bool = True,
     resume: BestKnown | None = None,
+    execution: Execution | None = None,
     progress: bool | None = None,
 ) -> BestKnown:
     """The best solution known of a problem, from many starts; Newton's method from each.
@@ -139,6 +93,11 @@ def search(
     resume
         An earlier result of the same problem, key and `logits`, interrupted or not: its starts are
         not repeated, so that `starts` may be raised.
+    execution
+        An `Execution`: its threads work on a start each, on a CPU, or its devices do, in turn; at
+        most `chunk` of them at a time, and as many as there is `memory` for. Unless given, one
+        thread works on a tiny problem, which threads would be slower at, and on a large one, whose
+        starts are to hear of Ctrl-C.
     progress
         As for `minimise`.
 
@@ -150,8 +109,9 @@ def search(
     Raises
     ------
     ValueError
-        For λ = 0, frozen weights, an anchor, starts < 1, logits that do not fit, and logits with
-        ReLU layers, which have many points with any.
+        For λ = 0, frozen weights, an anchor, starts < 1, logits that do not fit, and with ReLU
+        layers for logits, as they have many points with any, and an `execution`, as their descents
+        are one program.
     KeyboardInterrupt
         On Ctrl-C before the first start has ended.
 
@@ -177,12 +137,11 @@ def search(
     if problem.kinked:
         words = "`logits` must not be given for ReLU layers, which have many points with any"
         require(not logits, words, list(logits or {}))
+        words = "`execution` must not be given for ReLU layers, whose descents are one program"
+        require(execution is None, words, execution)
         return _on_kinks(problem, key, starts, resume, progress)
-    plan = [(f"logits: {name}", value) for name, value in (logits or {}).items()] + [
-        random_kind(problem, i) for i in range(starts)
-    ]
-    for name, value in plan[: len(logits or {})]:
-        column_logits(problem, value, name=f"logits[{name[len('logits: ') :]!r}]")
+    execution = options_of(Execution, execution, name="execution")
+    plan = _planned(problem, logits or {}, starts)
     done = (
         []
         if resume is None
@@ -193,31 +152,16 @@ def search(
         "`resume` must have the same `logits`",
         len(done),
     )
-    pool = _Pool(problem, [] if resume is None else list(resume.solutions))
+    pool = Pool(problem, [] if resume is None else list(resume.solutions))
     finished = True
-    bar = Progress("search", total=len(plan), show=progress)
     try:
-        for i in range(len(done), len(plan)):
-            name, value = plan[i]
-            solution = solved(problem, start_of(problem, value, key=jax.random.fold_in(key, i)))
-            pool.add(solution)
-            done.append(
-                (
-                    name,
-                    float(solution.value),
-                    product_rank(problem, solution.params),
-                    int(solution.code),
-                )
-            )
-            bar.update(i + 1, f"best {float(pool.solutions[0].value):.9g}")
+        _run(problem, key, plan, done, pool, execution, progress)
         if truncate and problem.depth >= 2 and problem.map.identity:
             _truncate(problem, pool)
     except KeyboardInterrupt:
-        if not pool.solutions:
+        if not (done and pool.solutions):
             raise
         finished = False
-    finally:
-        bar.close()
     names, values, ranks, codes = zip(*done, strict=True)
     return BestKnown(
         problem,
@@ -228,6 +172,84 @@ def search(
         np.array(codes),
         finished,
     )
+
+
+def _planned(problem: Problem, logits: Mapping[str, Any], starts: int) -> list[tuple[str, Any]]:
+    """Name and kind of every start, those at given logits first; `ValueError` for ones that do
+    not fit."""
+    for name, value in logits.items():
+        column_logits(problem, value, name=f"logits[{name!r}]")
+    given = [(f"logits: {name}", value) for name, value in logits.items()]
+    return given + [random_kind(problem, i) for i in range(starts)]
+
+
+def _run(
+    problem: Problem,
+    key: PRNGKeyArray,
+    plan: list[tuple[str, Any]],
+    done: list[tuple[str, float, int, int]],
+    pool: Pool,
+    execution: Execution,
+    progress: bool | None,
+) -> None:
+    """Go through the starts that are not `done` and add what they lead to there and to the pool.
+
+    A start at a time, in threads. The lanes of a sweep would have one program for all of them,
+    which takes several seconds to compile; once it is there, 32 starts took 0.9 to 1.9 times as
+    long in it as one after the other, in one piece or in two (one layer, K = 10 and 20; M = 2 and
+    3, K = 4 to 20).
+    """
+    workers, devices = _workers(problem, execution)
+    parts = list(zip(range(len(done), len(plan)), itertools.cycle(devices)))
+    ended: dict[int, Solution] = {}
+    bar = Progress("search", total=len(plan), show=progress)
+
+    def run(part: tuple[int, Any]) -> Solution:
+        i, device = part
+        program = shapes_of(problem), device
+        with _PROGRAMS.alone_at_first(program), _on(device):
+            start = start_of(problem, plan[i][1], key=jax.random.fold_in(key, i))
+            return solved(problem, start)
+
+    first = len(done)
+
+    def keep(number: int, solution: Solution) -> None:
+        # in the order of the plan, so that the same is found however many threads there are
+        ended[first + number] = solution
+        while (i := len(done)) in ended:
+            solution = ended.pop(i)
+            pool.add(solution)
+            rank = product_rank(problem, solution.params)
+            done.append((plan[i][0], float(solution.value), rank, int(solution.code)))
+        if pool.solutions:
+            bar.update(len(done) + len(ended), f"best {float(pool.solutions[0].value):.9g}")
+
+    try:
+        run_blocks(run, parts, workers, keep)
+    finally:
+        bar.close()
+        # a start that ended before an earlier one is run again by `resume`, but not lost
+        for solution in ended.values():
+            pool.add(solution)
+
+
+def _workers(problem: Problem, execution: Execution) -> tuple[int, tuple[Any, ...]]:
+    """How many starts at a time, and on which devices in turn (None: where JAX puts them)."""
+    given = execution.devices is not None
+    devices, on_cpu = devices_of(execution.devices)
+    if not on_cpu:
+        workers = len(devices) if given else 1
+    elif execution.threads is None and not given and not _SHORT <= multiply_adds(problem) <= _LONG:
+        workers = 1
+    else:
+        workers = execution.workers
+    size = sum(block.size for block in problem.blocks) * problem.dtype.itemsize
+    workers = min(workers, execution.together(workers, _VECTORS * size))
+    return workers, devices if given else (None,)
+
+
+def _on(device: Any | None) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if device is None else jax.default_device(device)
 
 
 def _on_kinks(
@@ -255,7 +277,7 @@ def _on_kinks(
         finished = False
     finally:
         bar.close()
-    pool = _Pool(problem, [])
+    pool = Pool(problem, [])
     for params, kinks in descents.finished():
         pool.add(solution_on_kinks(problem, params, kinks))
     # (a descent ends beside its kinks: neither its rank nor its result is looked at)
@@ -265,36 +287,7 @@ def _on_kinks(
     )
 
 
-def _structure(problem: Problem, params: Params) -> str:
-    """What a point of a model with ReLU layers looks like."""
-    sizes = " + ".join(str(len(group)) for group in class_groups(problem, params))
-    layers = " ".join(map(str, ranks_of_layers(problem, params)))
-    return f"groups of {sizes}, ranks {layers}"
-
-
-class _Pool:
-    """Solutions found so far, ascending, one a value."""
-
-    def __init__(self, problem: Problem, solutions: list[Solution]):
-        self.problem, self.solutions = problem, solutions
-
-    def add(self, solution: Solution) -> None:
-        value = float(solution.value)
-        if not np.isfinite(value):
-            return
-        twins = [
-            i
-            for i, old in enumerate(self.solutions)
-            if abs(float(old.value) - value) <= _SAME_VALUE * abs(value)
-        ]
-        if twins and float(self.solutions[twins[0]].grad_norm) <= float(solution.grad_norm):
-            return
-        self.solutions = [old for i, old in enumerate(self.solutions) if i not in twins]
-        self.solutions.append(solution)
-        self.solutions.sort(key=lambda s: float(s.value))
-
-
-def _truncate(problem: Problem, pool: _Pool) -> None:
+def _truncate(problem: Problem, pool: Pool) -> None:
     """Without its j weakest directions, j = 1, 2, …, is the best solution on the way to a better
     one? Repeat until it is not."""
     improved = True
@@ -312,6 +305,6 @@ def _truncate(problem: Problem, pool: _Pool) -> None:
                 start = Params(start.weights, start.features, best.params.bias)
             solution = solved(problem, start)
             pool.add(solution)
-            if float(solution.value) < float(best.value) * (1 - _SAME_VALUE):
+            if float(solution.value) < float(best.value) * (1 - SAME_VALUE):
                 improved = True
                 break

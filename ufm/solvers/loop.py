@@ -322,17 +322,22 @@ def next_piece(piece: int, seconds: float) -> int:
     return int(np.clip(piece * _PIECE_SECONDS / max(seconds, 1e-3), 1, max(2 * piece, 1000)))
 
 
+def multiply_adds(problem: Problem) -> int:
+    """Of the logits, about; the work of a step is some 30 times that."""
+    inner = (
+        sum(rows * columns for rows, columns in problem.weight_shapes)
+        + problem.feature_dim * problem.labels.num_columns
+    )
+    return inner * problem.labels.num_classes
+
+
 def _first_piece(problem: Problem) -> int:
     """Steps of the first piece.
 
     About a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small
     problem.
     """
-    inner = (
-        sum(rows * columns for rows, columns in problem.weight_shapes)
-        + problem.feature_dim * problem.labels.num_columns
-    )
-    return int(np.clip(1e9 / (30 * inner * problem.labels.num_classes), 1, 1000))
+    return int(np.clip(1e9 / (30 * multiply_adds(problem)), 1, 1000))
 
 
 def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> AbstractSolver:

@@ -1,0 +1,105 @@
+"""What a search has found: solutions, one a value, and where its starts led."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ufm.analysis.kinked_blocks import class_groups, ranks_of_layers
+from ufm.analysis.landscape import product_rank
+from ufm.model import Params, Problem
+from ufm.solution import Solution
+
+# Values that agree to this, relatively, are one solution: converged ones agree to 1e-12.
+SAME_VALUE = 1e-9
+_BESIDE_KINKS = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class BestKnown:
+    """What a search found.
+
+    The best of it is an upper bound on the global minimum and not proved to be it.
+
+    `best`: the solution of least value. `solutions`: all that were found, ascending, one a value.
+    `ranks`: of the product of each. `origins` (S,): kind of every start; `values`, `end_ranks`,
+    `codes` (S,): what each led to, truncations excluded. `finished`: False after Ctrl-C; pass the
+    whole to `search(..., resume=)` then.
+    """
+
+    problem: Problem
+    solutions: tuple[Solution, ...]
+    origins: tuple[str, ...]
+    values: np.ndarray
+    end_ranks: np.ndarray
+    codes: np.ndarray
+    finished: bool
+
+    @property
+    def best(self) -> Solution:
+        """The solution of least value."""
+        return self.solutions[0]
+
+    @property
+    def value(self) -> float:
+        """Its value."""
+        return float(self.best.value)
+
+    @property
+    def rank(self) -> int:
+        """Rank of its product of factors."""
+        return self.ranks[0]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Rank of the product of factors of every solution."""
+        return tuple(product_rank(self.problem, solution.params) for solution in self.solutions)
+
+    def __str__(self) -> str:
+        ended = "" if self.finished else " (interrupted)"
+        lines = [
+            f"best known value {self.value:.12g}, rank {self.rank}, of {len(self.values)} "
+            f"starts{ended}"
+        ]
+        # (descents of ReLU layers end beside their kinks)
+        same = _BESIDE_KINKS if self.problem.kinked else SAME_VALUE
+        for solution, rank in zip(self.solutions, self.ranks, strict=True):
+            value = float(solution.value)
+            times = int(np.sum(np.abs(self.values - value) <= same * abs(value)))
+            lines.append(
+                f"  value {float(solution.value):.12g}, rank {rank}, reached {times} times"
+            )
+            if self.problem.kinked:
+                lines[-1] += f", {_structure(self.problem, solution.params)}"
+        return "\n".join(lines)
+
+
+def _structure(problem: Problem, params: Params) -> str:
+    """What a point of a model with ReLU layers looks like."""
+    sizes = " + ".join(str(len(group)) for group in class_groups(problem, params))
+    layers = " ".join(map(str, ranks_of_layers(problem, params)))
+    return f"groups of {sizes}, ranks {layers}"
+
+
+class Pool:
+    """Solutions found so far, ascending, one a value."""
+
+    def __init__(self, problem: Problem, solutions: list[Solution]):
+        self.problem, self.solutions = problem, solutions
+
+    def add(self, solution: Solution) -> None:
+        """Take in a solution, in the place of what it has the value of."""
+        value = float(solution.value)
+        if not np.isfinite(value):
+            return
+        twins = [
+            i
+            for i, old in enumerate(self.solutions)
+            if abs(float(old.value) - value) <= SAME_VALUE * abs(value)
+        ]
+        if twins and float(self.solutions[twins[0]].grad_norm) <= float(solution.grad_norm):
+            return
+        self.solutions = [old for i, old in enumerate(self.solutions) if i not in twins]
+        self.solutions.append(solution)
+        self.solutions.sort(key=lambda s: float(s.value))
