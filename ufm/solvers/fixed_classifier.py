@@ -121,7 +121,7 @@ def fit_features(
     assert targets is not None
     shared, gammas = prepare(simplest, bias)
     gammas, frame = np.asarray(gammas), in_a_frame(problem, shared, targets)
-    whole = _Columns.empty(d, C, problem.dtype)
+    whole = _columns(d, C, problem.dtype)
     shapes = (K, d, block, problem.dtype, jax.tree.structure((shared, others)), max_steps, frame)
     bar = Progress("fit_features", total=C, show=progress)
 
@@ -136,7 +136,7 @@ def fit_features(
             solved = solve_columns(
                 shared, gammas[here], wanted, pulled, shifts, max_steps=max_steps, frame=frame
             )
-            return whole.fill(here, solved)
+            return _filled(whole, here, solved)
 
     counts: list[tuple[int, int]] = []
 
@@ -160,18 +160,20 @@ class _Columns(NamedTuple):
     gradients: Float[np.ndarray, " C"]
     done: Bool[np.ndarray, " C"]
 
-    @classmethod
-    def empty(cls, dim: int, number: int, dtype) -> _Columns:
-        losses, lengths, gradients = np.empty((3, number), dtype)
-        features, done = _aligned((dim, number), dtype), np.empty(number, bool)
-        return cls(features, losses, lengths, gradients, done)
 
-    def fill(self, here: slice, solved: Solved) -> tuple[int, int]:
-        """Put a block in its place; its steps and products."""
-        *arrays, steps, products = solved
-        for all_of_them, array in zip(self, arrays, strict=True):
-            all_of_them[..., here] = np.asarray(array)
-        return int(steps), int(products)
+def _columns(dim: int, number: int, dtype) -> _Columns:
+    """Places for d × C features and what goes with them."""
+    losses, lengths, gradients = np.empty((3, number), dtype)
+    features, done = _aligned((dim, number), dtype), np.empty(number, bool)
+    return _Columns(features, losses, lengths, gradients, done)
+
+
+def _filled(whole: _Columns, here: slice, solved: Solved) -> tuple[int, int]:
+    """Put a block in its place; its steps and products."""
+    *arrays, steps, products = solved
+    for place, array in zip(whole, arrays, strict=True):
+        place[..., here] = np.asarray(array)
+    return int(steps), int(products)
 
 
 def _solution(

@@ -84,6 +84,20 @@ def in_a_frame(problem: Problem, shared: Shared, targets: np.ndarray) -> bool:
     """Whether a label is one equation p + s z = q.
 
     Cross-entropy of distributions under a simplex ETF, nothing added to the logits.
+
+    Parameters
+    ----------
+    problem
+        As it was posed.
+    shared
+        From `prepare`.
+    targets
+        (K, C).
+
+    Returns
+    -------
+    bool
+        Whether `frame_newton` solves it.
     """
     added = problem.has_bias or problem.anchor is not None or problem.labels.offsets is not None
     if not shared.model.softmax_residual or added:
