@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.special import expi, lambertw
 
-from ufm.optima import dynamics
+from ufm.optima import laws
 from ufm.optima.inversion import follow, invert_increasing
 
 TS = np.linspace(0, 6, 25)
@@ -44,13 +44,13 @@ def log_flow(rate, start, ts):
     ],
 )
 def test_saxe_mode_against_the_equation(target, start, decay):
-    law = dynamics.saxe_mode(TS, target=target, start=start, decay=decay)
+    law = laws.saxe_mode(TS, target=target, start=start, decay=decay)
     np.testing.assert_allclose(
         law, log_flow(lambda u: 2 * (target - decay - u), start, TS), rtol=INTEGRATOR
     )
     if target > 0:
         np.testing.assert_allclose(
-            dynamics.deep_mode(TS, target=target, start=start, depth=1, decay=decay),
+            laws.deep_mode(TS, target=target, start=start, depth=1, decay=decay),
             law,
             rtol=ROUNDING,
         )
@@ -59,11 +59,11 @@ def test_saxe_mode_against_the_equation(target, start, decay):
 def test_saxe_mode_by_hand():
     # s = 1, u0 = 1/2: u = 1/(1 + e^{-2t})
     np.testing.assert_allclose(
-        dynamics.saxe_mode(TS, target=1.0, start=0.5), 1 / (1 + np.exp(-2 * TS)), rtol=1e-15
+        laws.saxe_mode(TS, target=1.0, start=0.5), 1 / (1 + np.exp(-2 * TS)), rtol=1e-15
     )
-    np.testing.assert_array_equal(dynamics.saxe_mode(TS, target=1.0, start=0.0), 0)
+    np.testing.assert_array_equal(laws.saxe_mode(TS, target=1.0, start=0.0), 0)
     # t = 0 is the start, t → ∞ the target less the decay
-    ends = dynamics.saxe_mode([0.0, 1e6], target=3.0, start=0.1, decay=0.5)
+    ends = laws.saxe_mode([0.0, 1e6], target=3.0, start=0.1, decay=0.5)
     np.testing.assert_allclose(ends, [0.1, 2.5], rtol=1e-15)
 
 
@@ -92,7 +92,7 @@ def test_unbalanced_mode_against_two_factors(target, start, gap):
         rtol=1e-13,
         atol=1e-15,
     )
-    law = dynamics.saxe_mode_unbalanced(TS, target=target, start=start, imbalance=gap)
+    law = laws.saxe_mode_unbalanced(TS, target=target, start=start, imbalance=gap)
     np.testing.assert_allclose(
         law, solved.y[0] * solved.y[1], rtol=0, atol=INTEGRATOR * max(target, abs(start))
     )
@@ -106,17 +106,17 @@ def test_unbalanced_mode_obeys_the_implicit_law():
     def antiderivative(u):
         return np.log((4 * s * u + k**2 + Q * np.sqrt(4 * u**2 + k**2)) / (s - u)) / Q
 
-    u = dynamics.saxe_mode_unbalanced(ts, target=s, start=u0, imbalance=k)
+    u = laws.saxe_mode_unbalanced(ts, target=s, start=u0, imbalance=k)
     np.testing.assert_allclose(antiderivative(u) - antiderivative(u0), ts, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("target", [0.0, 2.0])
 def test_unbalanced_mode_without_imbalance_is_balanced(target):
     arguments = {"target": target, "start": 1e-4}
-    expected = dynamics.saxe_mode(TS, **arguments)
+    expected = laws.saxe_mode(TS, **arguments)
     for gap in (0.0, 1e-12):
         np.testing.assert_allclose(
-            dynamics.saxe_mode_unbalanced(TS, imbalance=gap, **arguments), expected, rtol=ROUNDING
+            laws.saxe_mode_unbalanced(TS, imbalance=gap, **arguments), expected, rtol=ROUNDING
         )
 
 
@@ -134,7 +134,7 @@ def test_unbalanced_mode_without_imbalance_is_balanced(target):
 )
 def test_deep_mode_against_the_equation(depth, target, start, decay):
     ts = 50 * TS if start < 0.1 else TS
-    law = dynamics.deep_mode(ts, target=target, start=start, depth=depth, decay=decay)
+    law = laws.deep_mode(ts, target=target, start=start, depth=depth, decay=decay)
     reference = log_flow(
         lambda u: (depth + 1) * (u ** ((depth - 1) / (depth + 1)) * (target - u) - decay), start, ts
     )
@@ -154,7 +154,7 @@ def test_deep_mode_obeys_the_law_in_roots_of_unity(depth):
         ).real / (depth + 1)
 
     ts = np.linspace(0, 12, 13)
-    u = dynamics.deep_mode(ts, target=1.0, start=1e-2, depth=depth)
+    u = laws.deep_mode(ts, target=1.0, start=1e-2, depth=depth)
     # near the target the antiderivative is ill-conditioned, not the law
     read = 1 - u > 1e-4
     assert read.sum() >= 5
@@ -164,12 +164,12 @@ def test_deep_mode_obeys_the_law_in_roots_of_unity(depth):
 
 
 def test_deep_mode_at_rest_stays():
-    np.testing.assert_array_equal(dynamics.deep_mode(TS, target=2.0, start=0.0, depth=3), 0)
+    np.testing.assert_array_equal(laws.deep_mode(TS, target=2.0, start=0.0, depth=3), 0)
     np.testing.assert_allclose(
-        dynamics.deep_mode(TS, target=2.0, start=2.0, depth=3), 2.0, rtol=ROUNDING
+        laws.deep_mode(TS, target=2.0, start=2.0, depth=3), 2.0, rtol=ROUNDING
     )
     np.testing.assert_allclose(
-        dynamics.deep_mode([1e9], target=2.0, start=0.5, depth=3), 2.0, rtol=ROUNDING
+        laws.deep_mode([1e9], target=2.0, start=0.5, depth=3), 2.0, rtol=ROUNDING
     )
 
 
@@ -186,7 +186,7 @@ def test_deep_mode_at_rest_stays():
 )
 def test_cross_entropy_gap_against_the_equation(K, n, depth, start, decay):
     p, ts = 2 * depth / (depth + 1), 8 * TS
-    law = dynamics.cross_entropy_gap(
+    law = laws.cross_entropy_gap(
         ts, start=start, num_classes=K, samples_per_class=n, depth=depth, decay=decay
     )
     reference = log_flow(
@@ -200,25 +200,23 @@ def test_cross_entropy_gap_against_the_equation(K, n, depth, start, decay):
 def test_cross_entropy_gap_obeys_the_exponential_integral_law():
     K, n, start = 4, 3, 1e-3
     ts = np.array([1.0, 1e2, 1e4, 1e7])
-    gap = dynamics.cross_entropy_gap(ts, start=start, num_classes=K, samples_per_class=n)
+    gap = laws.cross_entropy_gap(ts, start=start, num_classes=K, samples_per_class=n)
     spent = (K - 1) * np.log(gap) + expi(gap) - (K - 1) * np.log(start) - expi(start)
     np.testing.assert_allclose(spent, 2 * np.sqrt(n) * K * ts, rtol=1e-13)
 
 
 def test_cross_entropy_gap_in_its_limits():
     arguments = {"start": 0.2, "num_classes": 5, "samples_per_class": 4}
-    free, nearly = (
-        dynamics.cross_entropy_gap(TS, decay=decay, **arguments) for decay in (0.0, 1e-14)
-    )
+    free, nearly = (laws.cross_entropy_gap(TS, decay=decay, **arguments) for decay in (0.0, 1e-14))
     np.testing.assert_allclose(nearly, free, rtol=ROUNDING)
     np.testing.assert_allclose(free[0], 0.2, rtol=1e-14)
     # the fixed point ln(√n K/λ − (K − 1))
     np.testing.assert_allclose(
-        dynamics.cross_entropy_gap([1e4], decay=0.1, **arguments),
+        laws.cross_entropy_gap([1e4], decay=0.1, **arguments),
         np.log(2 * 5 / 0.1 - 4),
         rtol=1e-14,
     )
-    np.testing.assert_array_equal(dynamics.cross_entropy_gap(TS, **{**arguments, "start": 0.0}), 0)
+    np.testing.assert_array_equal(laws.cross_entropy_gap(TS, **{**arguments, "start": 0.0}), 0)
 
 
 def test_fixed_etf_gap_is_the_lambert_law():
@@ -227,11 +225,11 @@ def test_fixed_etf_gap_is_the_lambert_law():
     c = 1 + a * K * ts
     expected = c / (K - 1) - lambertw(np.exp(c / (K - 1)) / (K - 1)).real
     np.testing.assert_allclose(
-        dynamics.fixed_etf_gap(ts, num_classes=K, squared_scale=a), expected, atol=1e-13
+        laws.fixed_etf_gap(ts, num_classes=K, squared_scale=a), expected, atol=1e-13
     )
     # far beyond where Lambert's argument overflows, and from a wrong side
     for start in (0.0, -30.0, 3.0):
-        gap = dynamics.fixed_etf_gap(
+        gap = laws.fixed_etf_gap(
             np.array([0.0, 1e5, 1e12]), num_classes=K, squared_scale=a, start=start
         )
         np.testing.assert_allclose(
@@ -244,7 +242,7 @@ def test_fixed_etf_gap_is_the_lambert_law():
 def test_renormalised_spectrum_obeys_its_law():
     start, n = np.array([0.1, 1.0, 3.0]), 6
     ts = np.array([0.0, 1.0, 1e2, 1e4, 1e12])
-    omega = dynamics.renormalised_spectrum(start, ts, samples_per_class=n)
+    omega = laws.renormalised_spectrum(start, ts, samples_per_class=n)
 
     def law(w):
         return n * (16 * np.log(w) + 4 * w**2 + w**4 / 4)
@@ -272,7 +270,7 @@ def test_small_start_solves_the_linear_flow():
         rtol=1e-12,
         atol=1e-12,
     )
-    at_W, at_H = dynamics.small_start(W, H, [0.5, 2.0], samples_per_class=n)
+    at_W, at_H = laws.small_start(W, H, [0.5, 2.0], samples_per_class=n)
     np.testing.assert_allclose(at_W.reshape(2, -1), solved.y[:12].T, atol=1e-8)
     np.testing.assert_allclose(at_H.reshape(2, -1), solved.y[12:].T, atol=1e-8)
 
@@ -281,33 +279,33 @@ def test_balanced_gram_obeys_its_equation_and_keeps_a_rank():
     rng = np.random.default_rng(1)
     n, P = 4, np.eye(4) - 1 / 4
     A = P @ rng.normal(size=(4, 2))
-    S = dynamics.balanced_gram(0.01 * A @ A.T, np.linspace(0, 1, 2001), samples_per_class=n)
+    S = laws.balanced_gram(0.01 * A @ A.T, np.linspace(0, 1, 2001), samples_per_class=n)
     slope = (S[2:] - S[:-2]) / (2 * 1 / 2000)
     np.testing.assert_allclose(slope, 2 * 2 * S[1:-1] - 2 * S[1:-1] @ S[1:-1], atol=1e-5)
-    end = dynamics.balanced_gram(0.01 * A @ A.T, [50.0], samples_per_class=n)[0]
+    end = laws.balanced_gram(0.01 * A @ A.T, [50.0], samples_per_class=n)[0]
     np.testing.assert_allclose(np.linalg.eigvalsh(end), [0, 0, 2, 2], atol=1e-10)
 
 
 def test_imbalance_halves_in_its_half_life():
     initial = np.array([[2.0, 1.0], [1.0, -3.0]])
-    law = dynamics.imbalance(initial, [0.0, np.log(2) / 0.2], decay=0.1)
+    law = laws.imbalance(initial, [0.0, np.log(2) / 0.2], decay=0.1)
     np.testing.assert_allclose(law, [initial, initial / 2], rtol=1e-15)
-    np.testing.assert_array_equal(dynamics.imbalance(initial, [7.0], decay=0.0), [initial])
+    np.testing.assert_array_equal(laws.imbalance(initial, [7.0], decay=0.0), [initial])
 
 
 def test_time_of_the_mean_loss():
     ts = np.array([0.0, 3.0])
-    np.testing.assert_array_equal(dynamics.sum_time(ts, num_samples=6), [0, 0.5])
+    np.testing.assert_array_equal(laws.sum_time(ts, num_samples=6), [0, 0.5])
     np.testing.assert_array_equal(
-        dynamics.library_time(dynamics.sum_time(ts, num_samples=6), num_samples=6), ts
+        laws.library_time(laws.sum_time(ts, num_samples=6), num_samples=6), ts
     )
-    assert dynamics.sum_decay(0.1, num_samples=20) == 2.0
+    assert laws.sum_decay(0.1, num_samples=20) == 2.0
 
 
 def test_max_margin_is_the_ratio_on_the_symmetric_manifold():
     # ‖W‖² = ‖H‖² = (K − 1) √n ξ there
     K, n, gap = 4, 3, 2.5
-    assert dynamics.max_margin(num_classes=K, samples_per_class=n) == pytest.approx(
+    assert laws.max_margin(num_classes=K, samples_per_class=n) == pytest.approx(
         gap / ((K - 1) * np.sqrt(n) * gap), rel=1e-15
     )
 
@@ -328,32 +326,32 @@ def test_quadrature_inverts_a_known_law():
     ("call", "message"),
     [
         pytest.param(
-            lambda: dynamics.saxe_mode([-1.0], target=1.0, start=1.0),
+            lambda: laws.saxe_mode([-1.0], target=1.0, start=1.0),
             "`ts` must be finite and >= 0",
             id="negative-time",
         ),
         pytest.param(
-            lambda: dynamics.saxe_mode(TS, target=1.0, start=-1.0),
+            lambda: laws.saxe_mode(TS, target=1.0, start=-1.0),
             "`start` must be finite and >= 0; got -1.0",
             id="negative-start",
         ),
         pytest.param(
-            lambda: dynamics.deep_mode(TS, target=1.0, start=1.0, depth=0),
+            lambda: laws.deep_mode(TS, target=1.0, start=1.0, depth=0),
             "`depth` must be a whole number >= 1; got 0",
             id="depth",
         ),
         pytest.param(
-            lambda: dynamics.saxe_mode_unbalanced(TS, target=1.0, start=-1.0, imbalance=0.0),
+            lambda: laws.saxe_mode_unbalanced(TS, target=1.0, start=-1.0, imbalance=0.0),
             "`start` must be >= 0 when `imbalance` is 0; got -1.0",
             id="negative-balanced-start",
         ),
         pytest.param(
-            lambda: dynamics.cross_entropy_gap(TS, start=1.0, num_classes=1, samples_per_class=2),
+            lambda: laws.cross_entropy_gap(TS, start=1.0, num_classes=1, samples_per_class=2),
             "`num_classes` must be a whole number >= 2; got 1",
             id="K=1",
         ),
         pytest.param(
-            lambda: dynamics.sum_time(TS, num_samples=0),
+            lambda: laws.sum_time(TS, num_samples=0),
             "`num_samples` must be finite and > 0; got 0",
             id="N=0",
         ),

@@ -146,7 +146,24 @@ class _Work:
     devices: tuple[Any, ...]
 
     def done(self, number: int, block: int, workers: int, progress: bool | None) -> tuple:
-        """What `integrate_block` gives, of all flows; after Ctrl-C, some as they have begun."""
+        """All flows, in blocks.
+
+        Parameters
+        ----------
+        number
+            How many there are.
+        block
+            How many go together.
+        workers
+            Threads.
+        progress
+            As for `flow_batch`.
+
+        Returns
+        -------
+        tuple
+            What `integrate_block` gives; after Ctrl-C, of the flows that are left, their starts.
+        """
         # the last block is filled up by repeating the last flow: all share one compilation
         blocks = [
             np.minimum(np.arange(at, at + block), number - 1) for at in range(0, number, block)

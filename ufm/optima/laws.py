@@ -7,22 +7,9 @@ have more in `ufm.channels` and `ufm.perturbation`.
 
 from ufm.optima.balanced_softmax import balanced_softmax_logits
 from ufm.optima.cross_entropy import zero_strength
+from ufm.optima.cross_entropy_dynamics import cross_entropy_gap, fixed_etf_gap, max_margin
 from ufm.optima.deep_cross_entropy import DeepCandidate, EtfBranch, deep_candidates, etf_branch
-from ufm.optima.dynamics import (
-    balanced_gram,
-    cross_entropy_gap,
-    deep_mode,
-    fixed_etf_gap,
-    imbalance,
-    library_time,
-    max_margin,
-    renormalised_spectrum,
-    saxe_mode,
-    saxe_mode_unbalanced,
-    small_start,
-    sum_decay,
-    sum_time,
-)
+from ufm.optima.dynamics import imbalance, library_time, sum_decay, sum_time
 from ufm.optima.focal import FocalScale, FocalThresholds, focal_scale, focal_thresholds
 from ufm.optima.joint_mixup import (
     MixupOptimum,
@@ -40,6 +27,14 @@ from ufm.optima.rectified_points import rectified_point
 from ufm.optima.rectified_structures import RectifiedStructure, rectified_structures
 from ufm.optima.rectified_triple import triple_complexity
 from ufm.optima.seli_geometry import SELI, seli, seli_distance
+from ufm.optima.squared_error_dynamics import (
+    balanced_gram,
+    deep_mode,
+    renormalised_spectrum,
+    saxe_mode,
+    saxe_mode_unbalanced,
+    small_start,
+)
 from ufm.optima.two_clusters import minority_strength, vanishing_strength
 
 __all__ = [

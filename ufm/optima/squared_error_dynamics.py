@@ -1,0 +1,303 @@
+"""Gradient flows of squared error with exact solutions.
+
+`dynamics.py` has the normalisation of time and decay.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ufm._validate import (
+    require,
+    require_finite,
+    require_nonnegative,
+    require_positive,
+    require_whole,
+)
+from ufm.optima.dynamics import check_mode, checked_times
+from ufm.optima.inversion import Floats, invert_increasing
+from ufm.optima.modes import SquaredErrorDrive, relaxed
+
+
+def saxe_mode(ts, *, target, start, decay=0.0) -> Floats:
+    r"""Singular value of the logits along a balanced direction, one layer.
+
+    $\dot u = 2u(s - \lambda - u)$, $u(t) = a\,/\,(1 + (a/u_0 - 1)e^{-2at})$ with $a = s - \lambda$
+    of any sign.
+
+    Parameters
+    ----------
+    ts
+        (T,), in sum time.
+    target
+        s >= 0.
+    start
+        u_0 >= 0.
+    decay
+        λ >= 0 on both factors, in the sum normalisation.
+
+    Returns
+    -------
+    Floats
+        (T,).
+
+    Raises
+    ------
+    ValueError
+        For a negative target, start or decay.
+
+    Notes
+    -----
+    Source: Saxe, McClelland & Ganguli 2014 (λ = 0).
+    """
+    check_mode(target, start, decay)
+    ts, a = checked_times(ts), target - decay
+    with np.errstate(over="ignore"):
+        # e^{-2at} and (1 - e^{-2at})/a, both without cancellation and defined at a = 0
+        fading = np.exp(-2 * a * ts)
+        grown = 2 * ts if a == 0 else -np.expm1(-2 * a * ts) / a
+        return start / (fading + start * grown)
+
+
+def saxe_mode_unbalanced(ts, *, target, start, imbalance) -> Floats:
+    r"""Singular value of the logits along a direction with factors $a \ne b$, one layer, no decay.
+
+    $\dot u = (s-u)\sqrt{4u^2+k^2}$.
+
+    Parameters
+    ----------
+    ts
+        (T,), in sum time.
+    target
+        s >= 0.
+    start
+        u_0, which may be negative unless k = 0.
+    imbalance
+        $k = a^2 - b^2$, which is conserved.
+
+    Returns
+    -------
+    Floats
+        (T,), to full relative precision from tiny starts; k = 0 gives `saxe_mode`.
+
+    Raises
+    ------
+    ValueError
+        For a negative target, a negative start at k = 0, and numbers that are not finite.
+
+    Notes
+    -----
+    $p = (a+b)^2$ obeys a Riccati equation with the fixed points $p_\pm = 2s \pm Q$, $Q =
+    \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto e^{-Qt}$, and $u = (p - k^2/p)/4$.
+
+    Source: Saxe, McClelland & Ganguli 2014, in explicit form.
+    """
+    require_nonnegative("target", target, shape=())
+    require_finite("start", start, shape=())
+    require_finite("imbalance", imbalance, shape=())
+    require(imbalance != 0 or start >= 0, "`start` must be >= 0 when `imbalance` is 0", start)
+    ts, k2 = checked_times(ts), float(imbalance) ** 2
+    size = np.sqrt(4 * start**2 + k2)
+    p0 = size + 2 * start if start >= 0 else k2 / (size - 2 * start)
+    if p0 == 0:
+        return np.zeros_like(ts)
+    Q = np.sqrt(4 * target**2 + k2)
+    upper, lower = 2 * target + Q, -k2 / (2 * target + Q) if Q > 0 else 0.0
+    if Q == 0:
+        return start / (1 + 2 * start * ts)
+    fading, grown = np.exp(-Q * ts), -np.expm1(-Q * ts)
+    # written so that every term is positive: full relative precision from tiny starts
+    p = (upper * (p0 - lower) * grown + p0 * (upper - lower) * fading) / (
+        (p0 - lower) * grown + (upper - lower) * fading
+    )
+    return (p - k2 / p) / 4
+
+
+def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
+    r"""Singular value of the logits along a balanced direction, M layers.
+
+    $\dot u = (M+1)\,[u^{2M/(M+1)}(s-u) - \lambda u]$.
+
+    Parameters
+    ----------
+    ts
+        (T,), in sum time.
+    target
+        s > 0.
+    start
+        u_0 >= 0.
+    depth
+        M, the number of weight factors (M + 1 with the features).
+    decay
+        λ >= 0 on all factors, in the sum normalisation.
+
+    Returns
+    -------
+    Floats
+        (T,), from quadrature of dt/du inverted to rounding; M = 1 is `saxe_mode`.
+
+    Raises
+    ------
+    ValueError
+        For a target that is not positive, a negative start or decay, and a depth below 1.
+
+    Notes
+    -----
+    Source: derived; without decay the balanced deep linear networks of Saxe, McClelland & Ganguli
+    2014.
+    """
+    check_mode(target, start, decay)
+    require_positive("target", target)
+    depth = require_whole("depth", depth)
+    return relaxed(SquaredErrorDrive(target, depth), checked_times(ts), start, decay)
+
+
+def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floats, Floats]:
+    r"""The flow while the logits are still negligible.
+
+    Squared error, balanced classes, bias at 1/K, no decay.
+
+    Parameters
+    ----------
+    classifier, class_means
+        (K, d) and (d, K), at time 0.
+    ts
+        (T,), in sum time.
+    samples_per_class
+        n.
+
+    Returns
+    -------
+    tuple[Floats, Floats]
+        W (T, K, d) and the class means (T, d, K).
+
+    Raises
+    ------
+    ValueError
+        For shapes that are not transposed, and numbers that are not finite.
+
+    Notes
+    -----
+    $PW \pm \sqrt n\,P\bar H^\top$ grow and decay as $e^{\pm\sqrt n t}$ with $P = I - \mathbf
+    1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the mean of all features stand still.
+
+    First order in the size ε of the start: the relative error is $O(\varepsilon^2 e^{2\sqrt n t})$.
+    Source: Mixon, Parshall & Pi 2020 (cited by content).
+    """
+    require_positive("samples_per_class", samples_per_class, shape=())
+    require_finite("classifier", classifier, ndim=2)
+    require_finite("class_means", class_means, ndim=2)
+    W, H = np.asarray(classifier, dtype=float), np.asarray(class_means, dtype=float)
+    require(
+        W.ndim == 2 and H.shape == W.T.shape,
+        "`classifier` (K, d) and `class_means` (d, K) must have transposed shapes",
+        (W.shape, H.shape),
+    )
+    root = np.sqrt(samples_per_class)
+    grown, lag = (f(root * checked_times(ts))[:, None, None] for f in (np.cosh, np.sinh))
+    centred_W, centred_H = W - W.mean(axis=0, keepdims=True), H - H.mean(axis=1, keepdims=True)
+    return (
+        (W - centred_W) + grown * centred_W + lag * root * centred_H.T,
+        (H - centred_H) + grown * centred_H + lag / root * centred_W.T,
+    )
+
+
+def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
+    r"""W Wᵀ on the manifold $W = \sqrt n\bar H^\top$, $\mathbf 1^\top W = 0$, b = 1/K.
+
+    Squared error, balanced classes, no decay.
+
+    Parameters
+    ----------
+    initial
+        (K, K), W Wᵀ at time 0.
+    ts
+        (T,), in sum time.
+    samples_per_class
+        n.
+
+    Returns
+    -------
+    Floats
+        (T, K, K); the limit is $\sqrt n$ times the projector on the range of S(0).
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is not symmetric, or has an eigenvalue below 0, as W Wᵀ has none.
+
+    Notes
+    -----
+    $\dot S = 2\sqrt n\,S - 2S^2$: the eigenvectors of S stand still and the eigenvalues are
+    logistic, $\sqrt n/(1 + (\sqrt n/s_0 - 1)e^{-2\sqrt n t})$.
+
+    Source: Mixon, Parshall & Pi 2020 (cited by content).
+    """
+    require_positive("samples_per_class", samples_per_class, shape=())
+    require_finite("initial", initial, ndim=2)
+    initial = np.asarray(initial, dtype=float)
+    square = initial.shape == initial.T.shape and np.allclose(initial, initial.T)
+    require(square, "`initial` must be a symmetric matrix (K, K)", initial.shape)
+    values, vectors = np.linalg.eigh(initial)
+    # (1e-12 is the rounding of the products)
+    require(
+        values[0] >= -1e-12 * abs(values[-1]),
+        "`initial` must have no eigenvalue below 0, as W Wᵀ has none",
+        values[0],
+    )
+    # an eigenvalue 0 stays 0; its rounding would grow
+    values = np.where(values > len(values) * np.finfo(float).eps * values[-1], values, 0.0)
+    modes = [saxe_mode(ts, target=np.sqrt(samples_per_class), start=value) for value in values]
+    return (vectors * np.stack(modes, axis=1)[:, None, :]) @ vectors.T
+
+
+def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
+    r"""Singular values of $\Sigma_W^{-1/2}\bar M$ in the renormalised flow on the central path.
+
+    Squared error, no decay: $\dot\omega = \omega/(n(C+\omega^2)^2)$, that is $n[C^2\ln\omega +
+    C\omega^2 + \omega^4/4] = t + \text{const}$.
+
+    Parameters
+    ----------
+    start
+        (C − 1,), positive: all singular values of the centred class means after whitening, their
+        number fixing C.
+    ts
+        (T,), the time of the *mean* loss, the library's.
+    samples_per_class
+        n.
+
+    Returns
+    -------
+    Floats
+        (T, C − 1).
+
+    Raises
+    ------
+    ValueError
+        For a start or n that is not positive.
+
+    Notes
+    -----
+    Needs a within-class covariance of full rank and d >= C − 1. Source: Han, Papyan & Donoho 2022;
+    the constants are derived.
+    """
+    require_positive("start", start)
+    require_positive("samples_per_class", samples_per_class, shape=())
+    start, ts = np.atleast_1d(np.asarray(start, dtype=float)), checked_times(ts)
+    require(start.ndim == 1, "`start` must be the C - 1 singular values", start.shape)
+    C, n = len(start) + 1, samples_per_class
+    squares = np.broadcast_to(start[None, :] ** 2, (len(ts), len(start)))
+    spent = np.broadcast_to(ts[:, None] / n, squares.shape)
+
+    def time(y):
+        return C**2 * y + C * squares * np.expm1(2 * y) + squares**2 * np.expm1(4 * y) / 4
+
+    def slope(y):
+        return (C + squares * np.exp(2 * y)) ** 2
+
+    with np.errstate(over="ignore"):
+        grown = invert_increasing(
+            time, slope, spent, np.zeros_like(spent), spent / (C + squares) ** 2 * (1 + 1e-12)
+        )
+    return start[None, :] * np.exp(grown)
