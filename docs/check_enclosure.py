@@ -111,11 +111,16 @@ def small(y, a, b, room, nonnegative, total, Q):
     if nonnegative:
         y, a, b = y.T, b, a
     one = 1 << 1300 + int(b.max()).bit_length()
-    R = (y * -(-one // b)) @ y.T
+    # rounded down and up
+    N = a * (1 - room) * (total * grid) ** 2 * one // 1
+    return positive(N, (y * -(-one // b)) @ y.T, nonnegative, Q)
+
+
+def positive(N, R, nonnegative, Q):
+    """Whether diag(N) − R is, whose congruent X decides the sign."""
     if nonnegative:
         R = np.where(np.eye(len(R), dtype=bool), R, np.maximum(R, 0))
-    # rounded down and up; its congruent X decides the sign
-    X = Q.T @ (np.diag(a * (1 - room) * (total * grid) ** 2 * one // 1) - R) @ Q
+    X = Q.T @ (np.diag(N) - R) @ Q
     return X.shape == R.shape and all(2 * np.diag(X) > abs(X).sum(axis=1))
 
 
@@ -145,8 +150,16 @@ def verify(data):
     claim(fits and len(weights) == len(lambda_W) and frozen | (len(weights) == 1), "arrays")
     # the point, which lies in the domains
     rows, columns, room = given["rows"], exact(given["columns"]), Fraction(given["room"])
-    held, nonnegative = (lambda_H + beta) * m, problem["features"]["name"] == "nonnegative"
-    sizes, cost = placed(H, problem["features"], held, columns)
+    held, domain = (lambda_H + beta) * m, problem["features"]
+    nonnegative = domain["name"] == "nonnegative"
+    the_map = problem.get("map") or {}
+    tau, unit = Fraction(the_map.get("temperature", 0)), the_map.get("nonnegative", False)
+    claim(tau == 0 or (tau > 0 == beta and frozen), "a tied map with weights or an anchor")
+    if unit:
+        # embeddings are the squares of features, at length 1
+        claim(tau > 0 == lambda_H, "lengths that cost something and say nothing")
+        H, domain, nonnegative = H**2, {"name": "sphere"}, True
+    sizes, cost = placed(H, domain, held, columns)
     decays = sum(lam * (each**2).sum() for lam, each in zip(lambda_W, weights, strict=True))
     rows_sizes, kept, decays = 1, decays / 2, interval(decays)
     if not frozen:
@@ -154,10 +167,13 @@ def verify(data):
         rows_sizes, kept = placed(W.T, problem["classifier"], outer, rows)
         rows_sizes, cost, kept = rows_sizes[:, None], cost + kept, 0
         decays = (intervals(lambda_W[0] * (W**2)) * rows_sizes**2).sum()
-    # logits of a right operator are W H A
-    A = problem.get("map") and exact(problem["map"]["operator"])
+    # logits of a right operator are W H A, of a tied map a Gram of embeddings
+    A = exact(the_map["operator"]) if "operator" in the_map else None
     z = intervals(product(W, H)) * rows_sizes * sizes[None, :]
     z = z if A is None else z @ intervals(A)
+    if tau:
+        X = intervals(H) * sizes[None, :]
+        z = X.T @ X / interval(tau)
     z = z + intervals(b)[:, None]
     z = intervals(np.where(dropped, Fraction(-(10**9)), offsets)) + z
     y, values, conjugates = families[loss["name"]](loss, q, a, x, z)
@@ -170,7 +186,12 @@ def verify(data):
     # the bound
     mean, y = y.sum(axis=1) / total, y if A is None else product(y, A.T)
     V, L, lack = y / total, -beta * m * anchor, Fraction(0)
-    if frozen:
+    if tau:
+        Y, grid = integers(y)
+        one = 1 << 1300
+        N, Q = columns * tau * total * grid * one // 1, integers(exact(data["witness"]))[0]
+        claim(positive(N, -(Y + Y.T) * one, nonnegative, Q), "a Gram not shown to be positive")
+    elif frozen:
         slope = W.T @ V + L
         slope = np.minimum(slope, 0) if nonnegative else slope
         kept -= (slope**2 / (2 * columns)).sum()

@@ -20,7 +20,7 @@ verify = checker().verify
 
 def test_it_is_short_and_knows_nothing_of_the_library():
     source = CHECKER.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 200
+    assert len(source.splitlines()) <= 225
     modules = {
         node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
     }

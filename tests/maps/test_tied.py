@@ -54,13 +54,6 @@ def test_a_sample_does_not_name_itself():
     assert float(labels.column_weights[5]) < 1e-300
 
 
-def test_nothing_certifies_a_product_of_two_factors(key):
-    problem = problem_of(nonnegative=False, domain=ufm.domains.Ball(1.0))
-    params = ufm.solvers.random_start(problem, key=key)
-    with pytest.raises(ValueError, match="map"):
-        ufm.certify(problem, params)
-
-
 def test_a_tied_problem_is_written_down_and_read_back(key):
     problem = problem_of(nonnegative=True, domain=ufm.domains.Sphere(1.0))
     params = ufm.solvers.random_start(problem, key=key)

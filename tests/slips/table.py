@@ -120,6 +120,7 @@ WITHOUT_ARGUMENTS = (
 )
 CHECKED_LATER = {
     "Params": "`params`, `start` and the like say what fits the problem at hand",
+    "maps.AbstractGram": "a base class: its maps check what they are given",
     "forms.product_optimum": "numbers that a form has worked out from the facts of a problem",
 }
 OBSERVABLES = (

@@ -29,7 +29,8 @@ from jaxtyping import Array, Float, Int
 
 from ufm._host import small_on_host
 from ufm._validate import require, require_instance
-from ufm.certificates.lift import beyond, lifted
+from ufm.certificates.gram import lifted, require_gram
+from ufm.certificates.lift import beyond
 from ufm.certificates.randomised import Randomised, RandomisedCertificate, randomised_bound
 from ufm.certificates.spectral import spectral_norm
 from ufm.losses import loss_and_dual
@@ -67,8 +68,8 @@ def certify(
     Parameters
     ----------
     problem
-        One linear layer, or frozen weights of any depth; domains and an anchor as they may be; λ >
-        0 on every factor that no domain bounds.
+        One linear layer, or frozen weights of any depth, or a tied map; domains and an anchor as
+        they may be; λ > 0 on every factor that no domain bounds.
     params
         Any point of it, weights ((K, d),), features (d, C) and bias (K,) or None; it need not be
         stationary.
@@ -123,8 +124,9 @@ def certify(
 
 def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
     """`ValueError` naming what keeps a problem from having a convex lift with a dual bound."""
-    words = "`problem.map` must be linear in the product of the factors for a certificate"
-    require(problem.map.linear, words, problem.map)
+    words = "`problem.map` must be linear in the product of the factors, or tied, for a certificate"
+    require(problem.map.linear or problem.map.gram is not None, words, problem.map)
+    require_gram(problem)
     only = "a certificate exists only for one linear layer (M = 1)"
     why = "the Schatten quasi-norm of a deeper product is not convex"
     require(
@@ -272,7 +274,7 @@ def _lifted_bound(problem: Problem, params: Params, point: _Point) -> _Bound:
     bound = _at(problem, point, found.share, mean, hidden, found.ratio, found.lowering)
     rounded = found.slack + 4 * unit_roundoff(problem.dtype) * jnp.abs(found.rest)
     contradiction = bound.contradiction
-    if not problem.map.identity:
+    if problem.map.linear and not problem.map.identity:
         contradiction = jnp.maximum(contradiction, _not_adjoint(problem, params, point.dual))
     return bound._replace(lower=bound.lower + found.rest - rounded, contradiction=contradiction)
 

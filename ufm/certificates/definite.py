@@ -23,6 +23,7 @@ import numpy as np
 
 from ufm._exact import flint, fractions
 from ufm.certificates.dual_point import GUARD, Data, DualPoint, log2
+from ufm.certificates.gram import Held
 from ufm.model import Problem
 
 # A witness is as good as its eigenvectors, which are floats.
@@ -65,14 +66,18 @@ class Multipliers:
         Multipliers
             Exactly, and what they cost.
         """
+        domain, _, nonnegative = Held.of(problem)
         decay, found = feature_decays(problem), None
-        b = problem.features.exact_curvature(fractions(columns), decay)
-        cost = problem.features.exact_allowance(b, decay)
+        if domain is not problem.features:
+            # (unit vectors, whatever the features are)
+            decay = [0 * lam for lam in decay]
+        b = domain.exact_curvature(fractions(columns), decay)
+        cost = domain.exact_allowance(b, decay)
         if not problem.frozen:
             outer = fractions(problem.lambda_W)[:1] * problem.labels.num_classes
             found = problem.classifier.exact_curvature(fractions(rows), outer)
             cost += problem.classifier.exact_allowance(found, outer)
-        return cls(found, b, cost, fractions(room), problem.features.nonnegative)
+        return cls(found, b, cost, fractions(room), nonnegative)
 
 
 def feature_decays(problem: Problem) -> list[Any]:
@@ -106,6 +111,8 @@ class Form:
         Form
             On a grid as fine as the inverses need to be exact enough, and N not to vanish.
         """
+        if dual.data.temperature is not None:
+            return cls._of_gram(dual, multipliers)
         fmpz_mat, (y, exponent) = flint().fmpz_mat, dual.pulled
         assert multipliers.rows is not None
         outer, inner = multipliers.rows, multipliers.columns
@@ -117,12 +124,19 @@ class Form:
         bits = max(0, finest, 2 * GUARD - 2 * exponent - log2(least))
         inverse = [-((-(1 << bits) / each).floor()) for each in inner]
         scaled = [[x * g for x, g in zip(row, inverse, strict=True)] for row in y.tolist()]
-        R = fmpz_mat(scaled) * y.transpose()
-        if multipliers.nonnegative:
-            kept = enumerate(R.tolist())
-            R = fmpz_mat([[x if i == j else max(x, 0) for j, x in enumerate(r)] for i, r in kept])
+        R = _counted(fmpz_mat(scaled) * y.transpose(), multipliers)
         unit = dual.data.total**2 * (1 - multipliers.room) * (1 << bits + 2 * exponent)
         return cls([int((each * unit).floor()) for each in outer], R)
+
+    @classmethod
+    def _of_gram(cls, dual: DualPoint, multipliers: Multipliers) -> Form:
+        """Of logits that are a Gram: D_b less −(V + Vᵀ)/τ, which is exact on the grid."""
+        y, exponent = dual.weighted_dual
+        unit = dual.data.total * dual.data.temperature
+        bits = max(0, 2 * GUARD - exponent - log2(min(multipliers.columns) * unit))
+        R = _counted((y + y.transpose()) * -(1 << bits), multipliers)
+        grid = unit * (1 << bits + exponent)
+        return cls([int((b * grid).floor()) for b in multipliers.columns], R)
 
     def witness(self) -> Witness:
         r"""A candidate for Q: float eigenvectors of $N^{-1/2}RN^{-1/2}$, times $N^{-1/2}$."""
@@ -177,7 +191,8 @@ def feasible(
     tuple[DualPoint, Witness]
         Shrunk as far as the multipliers ask for; zero where that does not help.
     """
-    if multipliers.rows is None:
+    gram = data.temperature is not None
+    if multipliers.rows is None and not gram:
         return DualPoint.near(proposal, data, bits), []
     size, witness = 1.0, None
     for attempt in range(_ATTEMPTS):
@@ -187,13 +202,24 @@ def feasible(
         excess = form.excess(witness)
         if excess is None:
             return dual, witness
-        size *= (1 - 2.0 ** (2 * attempt - 50)) / math.sqrt(excess)
+        # (what a Gram must exceed is linear in the dual logits)
+        size *= (1 - 2.0 ** (2 * attempt - 50)) / (excess if gram else math.sqrt(excess))
     # zero is feasible
     dual = DualPoint.near(np.zeros_like(proposal), data, bits)
     form = Form.of(dual, multipliers)
     witness = form.witness()
     assert form.excess(witness) is None
     return dual, witness
+
+
+def _counted(R: Any, multipliers: Multipliers) -> Any:
+    """Of nonnegative features without negative entries off the diagonal."""
+    if not multipliers.nonnegative:
+        return R
+    kept = enumerate(R.tolist())
+    return flint().fmpz_mat(
+        [[x if i == j else max(x, 0) for j, x in enumerate(r)] for i, r in kept]
+    )
 
 
 def _ratio(numerator: int, denominator: int) -> float:

@@ -100,6 +100,10 @@ def _described_loss(loss: AbstractLoss) -> dict[str, Any]:
 
 def _map(problem: Problem) -> dict[str, Any] | None:
     """None for the product."""
+    gram = problem.map.gram
+    if gram is not None:
+        tau, forgets = _plain(gram.temperature), gram.forgets_lengths
+        return {"name": problem.map.name, "temperature": tau, "nonnegative": forgets}
     operator = problem.map.operator(problem.labels.num_columns, problem.dtype)
     return None if operator is None else {"name": problem.map.name, "operator": _plain(operator)}
 

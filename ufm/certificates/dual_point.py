@@ -39,7 +39,7 @@ class Data:
 
     `targets`: q, K rows. `column`: a = m w (C,). `total`: S. `scale`: Δ (K,) of a softmax loss,
     else None. `free_bias`: whether y must sum to zero. `operator`: A, C rows, of logits W H A, else
-    None.
+    None. `temperature`: of logits that are a Gram over it, else None.
     """
 
     targets: list[list[Any]]
@@ -48,6 +48,7 @@ class Data:
     scale: list[Any] | None
     free_bias: bool
     operator: list[list[Any]] | None
+    temperature: Any
 
     @classmethod
     def of(cls, problem: Problem) -> Data:
@@ -57,6 +58,7 @@ class Data:
             column = [m * w for m, w in zip(column, fractions(labels.weights), strict=True)]
         scale = problem.loss.share_scale(labels.num_classes)
         operator = problem.map.operator(labels.num_columns, problem.dtype)
+        gram = problem.map.gram
         return cls(
             targets=fractions(labels.targets),
             column=column,
@@ -64,6 +66,7 @@ class Data:
             scale=None if scale is None else fractions(scale),
             free_bias=problem.free_bias,
             operator=None if operator is None else fractions(operator),
+            temperature=None if gram is None else fractions(gram.temperature),
         )
 
     @functools.cached_property

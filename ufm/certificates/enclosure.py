@@ -108,10 +108,10 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     Parameters
     ----------
     problem
-        One linear layer or frozen weights, domains and anchors, a map that is the product or acts
-        on it from the right, and a convex loss, as for `certify`. All convex losses and all domains
-        of the library have the interval form that a proof needs; another loss may supply `enclose`
-        and `enclose_conjugate` (see `AbstractLoss`), another domain `enclose` (see
+        One linear layer or frozen weights, domains and anchors, a map that is the product, acts on
+        it from the right or is tied, and a convex loss, as for `certify`. All convex losses and all
+        domains of the library have the interval form that a proof needs; another loss may supply
+        `enclose` and `enclose_conjugate` (see `AbstractLoss`), another domain `enclose` (see
         `AbstractDomain`).
     params
         Any point of it, weights ((K, d),), features (d, C) and bias (K,) or None. The nearer to the
@@ -143,8 +143,9 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     problem = with_canonical_loss(problem)
     require_certifiable(problem)
     the_map = problem.map
-    words = "`problem.map` must be the product, or act on it from the right (`right`), for a proof"
-    require(the_map.identity or the_map.right, words, the_map)
+    words = "`problem.map` must be the product, act on it from the right (`right`), or tied, for a"
+    readable = the_map.identity or the_map.right or the_map.gram is not None
+    require(readable, f"{words} proof", the_map)
     bits = require_whole("bits", bits, least=53, most=2**16)
     params = check_params(problem, params)
     known = concrete((problem, params)) is not None
@@ -162,7 +163,7 @@ def _enclose(problem: Problem, params: Params, start: Proposal, bits: int, fine:
     data = Data.of(problem)
     columns = [list(column) for column in zip(*data.targets, strict=True)]
     place = Place.near(problem, params)
-    logits = place.logits(data.operator)
+    logits = place.logits(problem.map, data.operator)
     losses = [problem.loss.of_columns(slice(c, c + 1)) for c in range(len(columns))]
     values = [loss.enclose(z, q) for loss, z, q in zip(losses, logits, columns, strict=True)]
     _check_values(problem, values, logits, np.asarray(start.losses))

@@ -13,6 +13,7 @@ from ufm._exact import flint, fractions
 from ufm.certificates.balls import Ball
 from ufm.certificates.definite import Multipliers
 from ufm.certificates.dual_point import DualPoint
+from ufm.maps import AbstractMap
 from ufm.model import Params, Problem
 
 Columns = list[list[Any]]
@@ -54,11 +55,13 @@ class Place:
         bias = np.zeros(problem.labels.num_classes) if params.bias is None else params.bias
         return cls(weights, columns, list(map(arb, np.asarray(bias, np.float64).tolist())))
 
-    def logits(self, operator: Columns | None) -> Columns:
-        """Z = W_M … W_1 H A + b 1ᵀ, column by column.
+    def logits(self, the_map: AbstractMap, operator: Columns | None) -> Columns:
+        """Z = W_M … W_1 H A + b 1ᵀ, column by column, or what the map makes of H.
 
         Parameters
         ----------
+        the_map
+            Of the problem.
         operator
             A as rows; None for the identity.
 
@@ -67,14 +70,17 @@ class Place:
         Columns
             In balls.
         """
+        if the_map.gram is not None:
+            # (of no weights)
+            return self._biased(the_map.gram.enclose(self.features))
         columns = _product(self.weights) * flint().arb_mat(self.features).transpose()
         if operator is not None:
             arb = flint().arb
             columns = columns * flint().arb_mat([[arb(x) for x in row] for row in operator])
-        return [
-            [z + b for z, b in zip(column, self.bias, strict=True)]
-            for column in columns.transpose().tolist()
-        ]
+        return self._biased(columns.transpose().tolist())
+
+    def _biased(self, columns: Columns) -> Columns:
+        return [[z + b for z, b in zip(column, self.bias, strict=True)] for column in columns]
 
     def decay(self, problem: Problem) -> Ball:
         """The ridge on factors and bias, and the pull to an anchor."""
@@ -113,6 +119,8 @@ def least(problem: Problem, params: Params, dual: DualPoint, multipliers: Multip
     Ball
         Zero where nothing is frozen and nothing pulls.
     """
+    if problem.map.gram is not None:
+        return _unused(problem)
     if problem.frozen:
         return _frozen(problem, dual, multipliers)
     if problem.anchor is None:
@@ -126,16 +134,23 @@ def _frozen(problem: Problem, dual: DualPoint, multipliers: Multipliers) -> Ball
     arb = flint().arb
     weights = [[[arb(x) for x in row] for row in fractions(W)] for W in problem.fixed_weights]
     slopes = (_weighted(dual).transpose() * _product(weights)).tolist()
-    constant = arb(0)
+    constant = _unused(problem)
     if problem.anchor is not None:
         slopes = _sums(slopes, _slope(problem))
-        constant = _constant(problem)
-    for lam, W in zip(fractions(problem.lambda_W), weights, strict=True):
-        constant += lam * sum(map(_square, W)) / 2
+        constant += _constant(problem)
     facing = [_facing(slope, multipliers) for slope in slopes]
     return constant - sum(
         _square(slope) / (2 * b) for slope, b in zip(facing, multipliers.columns, strict=True)
     )
+
+
+def _unused(problem: Problem) -> Ball:
+    """The decay of frozen weights."""
+    assert problem.fixed_weights is not None
+    total = flint().arb(0)
+    for lam, W in zip(fractions(problem.lambda_W), problem.fixed_weights, strict=True):
+        total += lam * sum(map(_square, fractions(W))) / 2
+    return total
 
 
 def _pulled(problem: Problem, params: Params, dual: DualPoint, multipliers: Multipliers) -> Ball:

@@ -42,7 +42,7 @@ from ufm.model import Params, Problem, terms_of_sum
 # nothing is lost.
 _SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03, 0.0)
 # A singular value this far above 1 is no rounding of a converged point.
-_BEYOND = 1e-6
+BEYOND = 1e-6
 # How far from singular S is kept where something pulls the features, relative to D_b.
 _APART = 1e-12
 
@@ -150,7 +150,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
         rest, slack = rest + more, slack + lost
     # a further dimension of nonnegative features is nonnegative, which singular vectors are not; a
     # multiplier that is rounding says nothing of the others
-    known = jnp.all(jnp.stack([jnp.min(x) > _BEYOND * jnp.max(x) for x in first]))
+    known = jnp.all(jnp.stack([jnp.min(x) > BEYOND * jnp.max(x) for x in first]))
     lowering = jnp.where(known & (not problem.features.nonnegative), beyond(values), 0)
     return Lifted(share, sigma, lowering, rest, slack, multipliers, left)
 
@@ -193,7 +193,7 @@ def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:
     the rows and εy_c of the columns there, and lengths kept, it changes by ½ε²(Σ a x² + Σ b y² +
     2xᵀVy).
     """
-    return jnp.sum(values > 1 + _BEYOND)
+    return jnp.sum(values > 1 + BEYOND)
 
 
 def allowed(problem: Problem, wanted: Multipliers) -> Multipliers:

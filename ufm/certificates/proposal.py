@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.certificates.bound import centred_dual, with_best_bias
-from ufm.certificates.lift import Multipliers, allowed, cost, lifted
+from ufm.certificates.gram import lifted
+from ufm.certificates.lift import Multipliers, allowed, cost
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 
@@ -57,6 +58,7 @@ def propose(problem: Problem, params: Params) -> Proposal:
         multipliers, scaled = found.multipliers, found.share * dual
         room = found.left / 2 if pulled else 0.0
     best: tuple[Array, Multipliers] = (scaled, multipliers)
+    # (weights of a tied map are frozen too)
     if not (problem.frozen or pulled or problem.features.nonnegative):
         moved = problem.features.movable or problem.classifier.movable
         others = (multipliers, _rounded(problem, multipliers)) if moved else (multipliers,)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -29,6 +31,11 @@ class AbstractMap(AbstractNamed):
     identity: ClassVar[bool] = False
     # whether Z = X A with a fixed A (C, C), the logits of the identity: a proof reads its floats
     right: ClassVar[bool] = False
+
+    @property
+    def gram(self) -> AbstractGram | None:
+        """Itself where logits are the Gram of embeddings."""
+        return None
 
     @property
     def leak(self) -> float | Array | None:
@@ -131,6 +138,47 @@ class AbstractMap(AbstractNamed):
             Whose product is the logits.
         """
         return product_of(weights), features
+
+
+class AbstractGram(AbstractMap):
+    r"""From features to $Z = X^\top X/\tau$ with embeddings X (d, C): contrastive losses.
+
+    The lift is then the Gram, and `certify` and `prove` bound it.
+    """
+
+    temperature: eqx.AbstractVar[Float[Array, ""]]
+
+    @property
+    def gram(self) -> AbstractGram:
+        """Itself."""
+        return self
+
+    @property
+    @abstractmethod
+    def forgets_lengths(self) -> bool:
+        """Whether embeddings are nonnegative and of length 1, whatever the features are.
+
+        Otherwise they are the features.
+        """
+
+    @abstractmethod
+    def embeddings(self, features: Float[Array, "d C"]) -> Float[Array, "d C"]:
+        """X: what is compared. Runs inside `jit`."""
+
+    @abstractmethod
+    def enclose(self, features: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """Logits in balls, for `ufm.prove`.
+
+        Parameters
+        ----------
+        features
+            H in balls, column by column.
+
+        Returns
+        -------
+        list[list[Any]]
+            Column by column.
+        """
 
 
 def product_of(weights: Weights) -> Float[Array, "_ _"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -9,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._exact import flint
 from ufm._validate import require_flag, require_positive
-from ufm.maps.base import AbstractMap, Weights
+from ufm.maps.base import AbstractGram, Weights
 
 
-class Tied(AbstractMap):
+class Tied(AbstractGram):
     r"""$Z = G/\tau$ with the Gram $G = X^\top X$ of the embeddings.
 
     A classifier that is tied to the features.
@@ -35,7 +37,7 @@ class Tied(AbstractMap):
     -----
     Weights are not used: freeze them, `lambda_W=0`, `fixed_weights=(zeros((C, d)),)`. Labels have
     as many classes as columns, such as those of `ufm.labels.contrastive`. The objective is convex
-    in G but not in a product of two factors: `certify` refuses it.
+    in G, which is what `certify` and `prove` bound it by; no anchor then.
     """
 
     name: ClassVar[str] = "tied"
@@ -70,6 +72,20 @@ class Tied(AbstractMap):
         squares = (features / jnp.where(largest > 0, largest, 1)[None, :]) ** 2
         quartic = jnp.sum(squares**2, axis=0)
         return squares / jnp.sqrt(jnp.where(quartic > 0, quartic, 1))[None, :]
+
+    @property
+    def forgets_lengths(self) -> bool:
+        return self.nonnegative
+
+    def enclose(self, features: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        columns = [list(column) for column in features]
+        if self.nonnegative:
+            squares: list[list[Any]] = [[x * x for x in column] for column in columns]
+            totals: list[Any] = [sum(x * x for x in column) for column in squares]
+            both = zip(squares, totals, strict=True)
+            columns = [[x / total.sqrt() for x in column] for column, total in both]
+        X, tau = flint().arb_mat(columns), float(self.temperature)
+        return [[z / tau for z in row] for row in (X * X.transpose()).tolist()]
 
     def logits(self, weights: Weights, features: Float[Array, "d C"]) -> Float[Array, "C C"]:
         """The Gram over the temperature.

@@ -58,8 +58,11 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
     itself; that of the sums.
     """
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
-    outer, *inner = params.weights
-    rows = jnp.sqrt(jnp.sum(outer**2, axis=1))
+    # (of a tied map the embeddings are multiplied)
+    tied = problem.map.gram is not None
+    seen = problem.head(params) if tied else params
+    outer, *inner = seen.weights
+    rows = jnp.sqrt(jnp.sum(outer**2, axis=1)) * (2 if tied else 1)
     for W in inner:
         rows = rows * jnp.sqrt(jnp.sum(W**2))
     terms = terms_of_sum(sum(problem.widths) + 2 * problem.depth + 4)
@@ -104,7 +107,7 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
     of_decay = unit * terms_of_sum(size + 2 * number + 8) * decay(problem, params)
     if problem.chunk is not None:
         return over_chunks(problem, params, body, jnp.zeros((), problem.dtype)) + of_decay
-    errors = of_columns(params.features, problem.logits(params), labels.targets)
+    errors = of_columns(seen.features, problem.logits(params), labels.targets)
     return jnp.dot(labels.column_weights, errors) + of_decay
 
 

@@ -42,7 +42,8 @@ def certifiable(problem: Problem) -> bool:
     """Whether `certify` has a bound for it."""
     held = problem.frozen or problem.classifier.compact or np.all(np.asarray(problem.lambda_W) > 0)
     held = held and (problem.features.compact or np.all(np.asarray(problem.lambda_H) > 0))
-    one = (problem.depth == 1 or problem.frozen) and problem.map.linear
+    lift = problem.map.linear or problem.map.gram is not None
+    one = (problem.depth == 1 or problem.frozen) and lift
     return one and problem.loss.convex and bool(held)
 
 

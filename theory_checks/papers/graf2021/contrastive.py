@@ -9,7 +9,6 @@ import numpy as np
 from theory_checks.engine.measure import EXACT, Point, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.contrastive import (
-    bound_claim,
     contrastive_case,
     embedded,
     of_samples,
@@ -56,7 +55,7 @@ def supervised_contrastive(case: Case):
     K, N, n = len(counts), sum(counts), sum(counts) / len(counts)
     yield written_claim(case, point)
     if p["dim"] >= K - 1:
-        yield bound_claim(case, point)
+        yield point.certificate_claim()
     bound = float(np.log(n - 1 + (N - n) * np.exp(-K / ((K - 1) * tau))))
     yield point.value_claim(bound, name="the bound over N")
     X = embedded(point.problem, point.params)

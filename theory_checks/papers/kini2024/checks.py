@@ -10,7 +10,6 @@ import numpy as np
 from theory_checks.engine.measure import EXACT, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.contrastive import (
-    bound_claim,
     contrastive_case,
     contrastive_problem,
     embedded,
@@ -68,7 +67,7 @@ def orthogonal_frame(case: Case):
     X = embedded(point.problem, point.params)
     yield written_claim(case, point)
     if p["dim"] >= len(counts):
-        yield bound_claim(case, point)
+        yield point.certificate_claim()
     yield point.value_claim(bound(counts, tau), name="the bound over N")
     yield Claim("Gram of all samples", X.T @ X, of_samples(counts, np.eye(len(counts))), EXACT)
     # half the length of a class costs something
@@ -130,7 +129,7 @@ def lengths_under_decay(case: Case):
     counts = p["class_counts"]
     X, lengths = embedded(point.problem, point.params), squared_lengths(counts, p["decay"])
     yield written_claim(case, point)
-    yield bound_claim(case, point)
+    yield point.certificate_claim()
     yield Claim("Gram of all samples", X.T @ X, of_samples(counts, np.diag(lengths)), EXACT)
     n, N = np.array(counts, dtype=np.float64), sum(counts)
     loss = n @ (np.log((n - 1) * np.exp(lengths) + N - n) - lengths)
