@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import EXACT, Point, matrix_claim, precision, solve
+from theory_checks.engine.measure import EXACT, GEOMETRY, Point, matrix_claim, precision, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.roots import bisect
 from theory_checks.formulas.squared_error import missing, threshold
@@ -60,6 +60,25 @@ def _strengths(case: Case) -> np.ndarray:
     p = case.parameters
     depth, eigenvalues = len(p["widths"]), np.array(p["eigenvalues"])
     return depth * p["c"] / eigenvalues
+
+
+def _lost(case: Case, axis: int, low: float, high: float) -> float:
+    """c from which on the predictions of what is found lack an axis, by bisection.
+
+    Of each axis either the predictions or the slack of the slope vanish: their difference changes
+    its sign where the axis is lost. One layer.
+    """
+
+    def slack(c):
+        problem = case.build(**{**case.parameters, "c": float(c)})
+        found = ufm.minimise(problem, key=case.key, progress=False)
+        Z, Y = np.asarray(found.logits), np.asarray(problem.labels.targets)
+        mu = float(np.sqrt(problem.lambda_W[0] * problem.lambda_H))
+        slope = np.linalg.svd((Z - Y) / _SAMPLES, compute_uv=False)[axis] / mu
+        kept = np.linalg.svd(Z - Z.mean(axis=1, keepdims=True), compute_uv=False)[axis]
+        return 1 - slope - kept
+
+    return float(bisect(slack, low, high, steps=44))
 
 
 def regime(case: Case) -> Setting:
@@ -127,6 +146,10 @@ def optimum(case: Case):
         yield point.certificate_claim()
     Z = (axes * (1 - u)) @ axes.T @ Y + samples(p["eigenvalues"]).mean(axis=1, keepdims=True)
     size = float(np.abs(Z).max())
+    if case.setting is _BOUNDARY:
+        end = float(eigenvalues[np.argmin(abs(eigenvalues - p["c"]))])
+        found = _lost(case, int(np.sum(eigenvalues > end)), 0.7 * end, 1.4 * end)
+        yield Claim("c at which the axis is lost", found, end, GEOMETRY, scale=end)
     yield Claim("predictions", point.logits, Z, precision(case), scale=size)
     terms = u + t * ((1 - u) / np.where(u > 0, u, 1)) ** (1 / depth)
     value = float(eigenvalues @ terms) / 2

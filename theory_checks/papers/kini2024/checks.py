@@ -7,7 +7,8 @@ import functools
 
 import numpy as np
 
-from theory_checks.engine.measure import EXACT, Point, solve
+import ufm
+from theory_checks.engine.measure import EXACT, GEOMETRY, Point, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.contrastive import (
     contrastive_case,
@@ -17,6 +18,7 @@ from theory_checks.formulas.contrastive import (
     of_samples,
     written_claim,
 )
+from theory_checks.formulas.roots import bisect
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 _case = functools.partial(contrastive_case, kind="nonnegative sphere", starts=8)
@@ -88,6 +90,29 @@ def squared_lengths(counts, decay: float) -> np.ndarray:
     return np.maximum(np.log((n.sum() - n) * (2 / decay - 1) / (n - 1)), 0)
 
 
+def vanishes(case: Case, k: int, low: float, high: float) -> float:
+    """λ from which on class k of what is found is zero, by bisection.
+
+    Either its length or the curvature along a new direction vanishes: their difference changes its
+    sign at that λ.
+    """
+    p = case.parameters
+    own = np.repeat(np.arange(len(p["class_counts"])), p["class_counts"]) == k
+
+    def slack(decay):
+        problem = contrastive_problem(**{**p, "decay": float(decay)})
+        found = ufm.minimise(problem, key=case.key, starts=4, progress=False)
+        X, N = embedded(problem, found.params), len(own)
+        Z = X.T @ X
+        np.fill_diagonal(Z, -np.inf)
+        slope = np.exp(Z - Z.max(axis=0))
+        slope = slope / slope.sum(axis=0) - np.asarray(problem.labels.targets)
+        curvature = float(decay) * own.sum() + 2 * float(own @ slope @ own)
+        return curvature / N - float(np.sum(X[:, own] ** 2)) / own.sum()
+
+    return float(bisect(slack, low, high, steps=40))
+
+
 def _decay(name, setting, counts, decay, *, dim=6, kind="nonnegative decay", full=False):
     parameters = {"class_counts": counts, "dim": dim, "kind": kind, "decay": decay}
     return Case(name, setting, parameters, build=contrastive_problem, starts=16, full=full)
@@ -136,4 +161,9 @@ def lengths_under_decay(case: Case):
     value = float(loss + p["decay"] / 2 * (n @ lengths)) / N
     yield point.value_claim(value)
     first = np.cumsum([0, *counts[:-1]])
+    if case.setting is _BOUNDARY:
+        ends = 2 * (N - n) / (N - 1)
+        k = int(np.argmin(abs(ends - p["decay"])))
+        found = vanishes(case, k, 0.7 * ends[k], 1.4 * ends[k])
+        yield Claim("λ at which the class is zero", found, ends[k], GEOMETRY, scale=ends[k])
     yield Record("lengths", {"n": n, "law": lengths, "measured": np.sum(X[:, first] ** 2, axis=0)})
