@@ -402,3 +402,29 @@ def test_float32_is_followed(enable_x64):
         )
     assert data.attrs["dtype"] == "float32"
     assert data["code"].values.tolist() == [ufm.Result.CONVERGED] * 2
+
+
+class Bare(ufm.losses.AbstractLoss):
+    """Squared error without what a certificate asks of a loss."""
+
+    def __call__(self, logits, targets):
+        return ufm.MeanSquaredError()(logits, targets)
+
+
+def test_a_loss_without_a_conjugate_is_swept_without_certificates(key):
+    """Convex as it is, `certify` refuses it, and so did every sweep of it."""
+    over = {"lam": [2e-3, 2e-2]}
+    bare, whole = (
+        sweep(lambda lam, loss=loss: tail(lam=lam, loss=loss), over, key=key)
+        for loss in (Bare(), ufm.MeanSquaredError())
+    )
+    np.testing.assert_allclose(bare["value"], whole["value"], rtol=1e-12)
+    assert np.all(whole["gap"] < 1e-10)
+    assert np.all(np.isnan(bare.get("gap", np.nan)))
+    with pytest.raises(ValueError, match="without one"):
+        sweep(
+            lambda lam: tail(lam=lam, loss=Bare()),
+            over,
+            key=key,
+            report=ufm.sweeping.Report(certificates=True),
+        )

@@ -20,11 +20,11 @@ from ufm.batch.execution import Execution
 from ufm.batch.executor import SAME, SHARED, shared_out
 from ufm.batch.fastest import fastest
 from ufm.batch.layout import over_lanes
-from ufm.certificates.bound import certify
+from ufm.certificates.bound import certify, require_certifiable
 from ufm.flows import Flow, Record, flow_batch
 from ufm.flows.options import record_of
 from ufm.metrics import measure_params
-from ufm.model import Params, Problem, objective
+from ufm.model import Params, Problem, objective, require_decay, with_canonical_loss
 from ufm.solution import Result, Trajectory
 from ufm.solvers.lanes import layouts, minimise_lanes, start_lanes, widened
 from ufm.solvers.newton.lanes import LaneResults
@@ -38,13 +38,19 @@ Arrays = dict[str, np.ndarray]
 _COMPILER = {"cpu": {"xla_cpu_prefer_vector_width": 512}}
 
 
-def certifiable(problem: Problem) -> bool:
-    """Whether `certify` has a bound for it."""
-    held = problem.frozen or problem.classifier.compact or np.all(np.asarray(problem.lambda_W) > 0)
-    held = held and (problem.features.compact or np.all(np.asarray(problem.lambda_H) > 0))
-    lift = problem.map.linear or problem.map.gram is not None
-    one = (problem.depth == 1 or problem.frozen) and lift
-    return one and problem.loss.convex and bool(held)
+def certifiable(problems: Problem) -> bool:
+    """Whether `certify` has a bound for stacked problems, by what it says where it is traced."""
+
+    def ask(problem: Problem) -> int:
+        require_certifiable(with_canonical_loss(problem), solved_bias=problem.chunk is None)
+        return 0
+
+    try:
+        require_decay(problems, "a certificate")
+        jax.eval_shape(jax.vmap(ask), problems)
+    except ValueError:
+        return False
+    return True
 
 
 def measured(problems: Problem, params: Params, *, report: Report, platform: str) -> dict:
