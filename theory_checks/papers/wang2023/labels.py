@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import Point, precision, solve
+from theory_checks.engine.measure import EXACT, Point, precision, solve
 from theory_checks.engine.registry import Case, Claim, Setting, check
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
+from theory_checks.formulas.vanishing import vanishing
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 
@@ -97,6 +98,11 @@ def student_scale(K: int, c: float, share: float, T: float, teacher: float) -> f
     return float(bisect(excess, -50.0, 200.0))
 
 
+def pull_at_zero(K: int, share: float, T: float, teacher: float) -> float:
+    """c from which on nothing is learned."""
+    return share / K + (1 - share) * T * (1 / K - 1 / (K - 1 + np.exp(teacher / T)))
+
+
 def regime(case: Case) -> Setting:
     """Equal counts, a teacher with logits a_t P, d >= K − 1, √(n λ_W λ_H) below what pulls at
     zero."""
@@ -104,7 +110,7 @@ def regime(case: Case) -> Setting:
     K, T, share = len(p["class_counts"]), p["temperature"], p["share"]
     if np.ndim(o["teacher"]):
         return _OUTSIDE
-    threshold = share / K + (1 - share) * T * (1 / K - 1 / (K - 1 + np.exp(o["teacher"] / T)))
+    threshold = pull_at_zero(K, share, T, o["teacher"])
     return Setting.all_of(
         len(set(p["class_counts"])) == 1,
         p["dim"] >= K - 1,
@@ -145,6 +151,15 @@ def soft_labels(case: Case):
     a = student_scale(K, o["c"], share, T, size)
     hard = np.repeat(np.eye(K), p["class_counts"], axis=1)
     yield Claim("logits", logits, a * contrast(K) @ hard, precision(case))
+    if case.setting is _BOUNDARY:
+        n, end = len(hard[0]) / K, pull_at_zero(K, share, T, size)
+
+        def of_load(c: float):
+            lam = c / n**0.5
+            return student(**{**p, "lambda_W": 2 * lam, "lambda_H": lam / 2})
+
+        found = vanishing(of_load, 0.3 * end, 2 * end)
+        yield Claim("√(n λ_W λ_H) at which it vanishes", found, end, EXACT, scale=end)
     # where it vanishes it is known to the root of what a minimum is known to
     tolerance = precision(case)
     yield Claim("scale", projected(logits, hard), a, tolerance, scale=max(1.0, a))
