@@ -618,6 +618,12 @@ ROWS: dict[str, dict[str, Argument]] = {
     "analysis.hessian_spectrum": of_point,
     # solving
     "solvers.spectral_start": {"problem": problem},
+    "solvers.exchangeable_start": {
+        "problem": problem,
+        "key": key(),
+        "tolerance": optional(only(1e-8)),
+        "progress": progress,
+    },
     "solvers.random_start": {"problem": problem, "key": key(), "std": optional(number(0.1))},
     "flows.start_from_features": {"problem": problem, "features": square, "key": key()},
     "analysis.start_from_logits": {

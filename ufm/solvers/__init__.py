@@ -2,6 +2,7 @@
 
 from ufm.solvers.continuation import minimise_rectified
 from ufm.solvers.descent import descend
+from ufm.solvers.exchangeable import exchangeable_start
 from ufm.solvers.first_order import Adam, GradientDescent, Momentum
 from ufm.solvers.fixed_classifier import fit_features
 from ufm.solvers.lbfgs import LBFGS
@@ -20,6 +21,7 @@ __all__ = [
     "ProjectedNewton",
     "Smoothing",
     "descend",
+    "exchangeable_start",
     "fit_features",
     "minimise",
     "minimise_rectified",

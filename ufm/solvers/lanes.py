@@ -15,14 +15,13 @@ from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result
 from ufm.solvers.coordinates import to_params
-from ufm.solvers.loop import advance, code_of
 from ufm.solvers.narrowing import narrowed
 from ufm.solvers.narrowing import widened as _widened
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton.lanes import WIDTH, LaneResults, newton_lanes
 from ufm.solvers.one_layer import is_plain
 from ufm.solvers.smoothing import Smoothing
-from ufm.solvers.solver import AbstractSolver, State
+from ufm.solvers.solver import AbstractSolver, State, advance, code_of
 from ufm.solvers.start import random_starts
 
 # Products are sums of at most so many terms, written out: more compile slowly, and have enough work
@@ -170,9 +169,8 @@ def _each(
         LaneResults
             Of this lane.
         """
-        state: State = advance(
-            problem, solver, wanted, solver.max_steps, solver.launch(problem, flat)
-        )
+        step, start = solver.stepper(problem), solver.launch(problem, flat)
+        state: State = advance(step, wanted, solver.max_steps, start)
         code = code_of(state, wanted)
         code = jnp.where(code == Result.RUNNING, int(Result.MAX_STEPS), code)
         value = (

@@ -58,8 +58,26 @@ class AbstractMerit(eqx.Module):
         """The problem, if it is a plain one with one layer."""
         return None
 
-    def retract(self, flat: Flat) -> Flat:
-        """The coordinates of the same point that have the natural size."""
+    def units(self, flat: Flat) -> Flat | None:
+        """Units (n,) in which conjugate gradients see the coordinates, or None: as they are."""
+        return None
+
+    def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
+        """Where a trial step ends: the same point in coordinates of the natural size, or one that
+        is no worse and costs next to nothing.
+
+        Parameters
+        ----------
+        flat
+            The trial point (n,).
+        relative
+            The relative gradient norm before the step.
+
+        Returns
+        -------
+        Flat
+            (n,).
+        """
         return flat
 
     def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
@@ -120,13 +138,23 @@ class AnyMerit(AbstractMerit):
 
         return jax.linearize(gradient_at, flat)[1]
 
-    def retract(self, flat: Flat) -> Flat:
+    def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
+        """The same point in coordinates of the natural size.
+
+        Returns
+        -------
+        Flat
+            (n,).
+        """
         return retract(self.problem, flat)
 
     def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
         return merit_size(self.problem, value)
 
 
-def merit_of(problem: Problem) -> AbstractMerit:
-    """The merit that suits a problem."""
-    return PlainMerit(OneLayer.of(problem)) if is_plain(problem) else AnyMerit(problem)
+def merit_of(minimised: Problem | AbstractMerit) -> AbstractMerit:
+    """The merit that suits a problem, or the one that was given in its place."""
+    if isinstance(minimised, AbstractMerit):
+        return minimised
+    plain = is_plain(minimised)
+    return PlainMerit(OneLayer.of(minimised)) if plain else AnyMerit(minimised)

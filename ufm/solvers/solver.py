@@ -211,3 +211,36 @@ class AbstractSolver(eqx.Module):
         With what all steps need of the problem prepared.
         """
         return functools.partial(self.step, problem)
+
+
+def code_of(state: State, tolerance: Float[Array, ""]) -> Int[Array, ""]:
+    """The `Result` that a state amounts to, RUNNING while steps remain to be taken."""
+    return result_of(state.value, state.grad_norm, state.stalled, tolerance)
+
+
+def advance(step: Callable[[State], State], tolerance, limit, state: State) -> State:
+    """Steps of a solver until it has a result, or has taken `limit` of them in all.
+
+    Runs inside `jit`.
+
+    Parameters
+    ----------
+    step
+        One of them, as `stepper` has it.
+    tolerance
+        On the relative gradient norm.
+    limit
+        Number of steps, with those that the state has taken.
+    state
+        Where to go on from.
+
+    Returns
+    -------
+    State
+        Where the run stands then.
+    """
+
+    def running(state: State):
+        return (code_of(state, tolerance) == Result.RUNNING) & (state.num_steps < limit)
+
+    return jax.lax.while_loop(running, step, state)

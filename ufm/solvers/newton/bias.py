@@ -9,6 +9,8 @@ that of the factors: conjugate gradients see it in units of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,14 +63,34 @@ def curvature_units(
         dual = loss_and_dual(problem.loss, moved, problem.targets)[1]
         return scale * dual @ problem.column_weights
 
-    _, curved = jax.linearize(gradient_at, jnp.zeros_like(logits[:, 0]))
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_PROBES, number))
-    signs = jnp.asarray(signs, logits.dtype)
+    unit = units_of(gradient_at, jnp.zeros_like(logits[:, 0]))
+    return jnp.ones_like(flat).at[-number:].set(unit)
+
+
+def units_of(
+    gradient_at: Callable[[Float[Array, " K"]], Float[Array, " K"]], bias: Float[Array, " K"]
+) -> Float[Array, " K"]:
+    """Units in which the curvature of a bias is about 1.
+
+    Parameters
+    ----------
+    gradient_at
+        The gradient in the bias.
+    bias
+        (K,), where.
+
+    Returns
+    -------
+    Float[Array, " K"]
+        One for each class.
+    """
+    _, curved = jax.linearize(gradient_at, bias)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_PROBES, len(bias)))
+    signs = jnp.asarray(signs, bias.dtype)
     # the mean square is that of a row: at most twice the diagonal's where a shift costs nothing
     rows = jnp.sqrt(jnp.mean(jax.lax.map(curved, signs) ** 2, axis=0))
-    largest = jnp.maximum(jnp.max(rows), jnp.finfo(flat.dtype).tiny)
-    unit = 1 / jnp.sqrt(jnp.maximum(rows, _FLAT * largest))
-    return jnp.ones_like(flat).at[-number:].set(unit)
+    largest = jnp.maximum(jnp.max(rows), jnp.finfo(bias.dtype).tiny)
+    return 1 / jnp.sqrt(jnp.maximum(rows, _FLAT * largest))
 
 
 def _free_scale(problem: OneLayer) -> Float[Array, ""] | None:
@@ -104,18 +126,55 @@ def with_better_bias(
 
     def moved() -> Flat:
         product, bias = bias_free_logits(problem, flat), scale * flat[-number:]
-        return flat.at[-number:].set(_better(solver, problem, product, bias) / scale)
+        return flat.at[-number:].set(better_bias(solver, problem, product, bias) / scale)
 
+    return far_from(relative, moved, flat)
+
+
+def far_from(relative: Float[Array, ""], moved: Callable[[], Flat], flat: Flat) -> Flat:
+    """What `moved` answers, or near the optimum, where steps of all together are good, `flat`.
+
+    Parameters
+    ----------
+    relative
+        The relative gradient norm.
+    moved
+        From nothing to a point (n,).
+    flat
+        The point (n,) as it is.
+
+    Returns
+    -------
+    Flat
+        (n,), of the two.
+    """
     return jax.lax.cond(relative > _NEAR, moved, lambda: flat)
 
 
-def _better(
+def better_bias(
     solver: AbstractTrustRegion,
     problem: OneLayer,
     product: Float[Array, "K C"],
     bias: Float[Array, " K"],
 ) -> Float[Array, " K"]:
-    """A few Newton steps in the bias alone, each taken if it is lower."""
+    """A few Newton steps in the bias alone, each taken if it is lower.
+
+    Parameters
+    ----------
+    solver
+        The rules of conjugate gradients.
+    problem
+        Loss, targets and weights of the columns.
+    product
+        (K, C), the logits without the bias.
+    bias
+        (K,), where to begin.
+
+    Returns
+    -------
+    Float[Array, " K"]
+        One that is no worse.
+    """
     weights = problem.column_weights
     # the curvature of a class is at most its mass, and about that of it where it is undecided
     unit = 1 / jnp.sqrt(problem.targets @ weights)

@@ -81,7 +81,7 @@ def rounded_or_exact(
     Returns
     -------
     Subproblem
-        In double precision, with its length. `products` counts those of both.
+        In double precision. `products` counts those of both.
     """
     # of length 1, so that no square leaves the range of single precision
     length = jnp.sqrt(jnp.sum(gradient**2))
@@ -108,5 +108,4 @@ def rounded_or_exact(
         return sub._replace(products=sub.products + found.products)
 
     # (not a number is not below zero)
-    sub = jax.lax.cond(trusted & ((slope < 0) | (length == 0)), lambda: found, again)
-    return sub._replace(length=jnp.sqrt(jnp.sum(sub.step**2)))
+    return jax.lax.cond(trusted & ((slope < 0) | (length == 0)), lambda: found, again)

@@ -101,7 +101,7 @@ class Newton(AbstractTrustRegion):
         """
         return self.stepper(problem)(state)
 
-    def launch(self, problem: Problem, flat: Flat) -> State:
+    def launch(self, problem: Problem | AbstractMerit, flat: Flat) -> State:
         """A state in which nothing was evaluated: the first step does not move, and counts as none.
 
         Returns
@@ -125,7 +125,7 @@ class Newton(AbstractTrustRegion):
             stalled=jnp.asarray(False),
         )
 
-    def stepper(self, problem: Problem) -> Callable[[State], State]:
+    def stepper(self, problem: Problem | AbstractMerit) -> Callable[[State], State]:
         return functools.partial(self._step, merit_of(problem))
 
     def _subproblem(self, merit: AbstractMerit, state: State) -> Subproblem:
@@ -133,14 +133,12 @@ class Newton(AbstractTrustRegion):
         trust, gradient_sq, known, rounding = state.memory
         problem = merit.one_layer
         if rounding is None or problem is None:
-            return steihaug(
-                self,
-                merit.hessian(state.flat, known),
-                state.gradient,
-                radius=trust.radius,
-                relative=state.grad_norm,
-                gradient_sq=gradient_sq,
-            )
+            times, units = merit.hessian(state.flat, known), merit.units(state.flat)
+            solve = functools.partial(steihaug, self, radius=trust.radius, relative=state.grad_norm)
+            if units is None:
+                return solve(times, state.gradient, gradient_sq=gradient_sq)
+            sub = solve(lambda v: units * times(units * v), units * state.gradient)
+            return _unscaled(sub, units)
         units = curvature_units(problem, state.flat, known)
         place = problem, state.flat, known, units, state.grad_norm
         sub = rounded_or_exact(
@@ -149,14 +147,14 @@ class Newton(AbstractTrustRegion):
             trust.radius,
             rounding.next,
         )
-        return sub._replace(step=units * sub.step, curved_step=sub.curved_step / units)
+        return _unscaled(sub, units)
 
     def _step(self, merit: AbstractMerit, state: State) -> State:
         old, (trust, gradient_sq, known, rounding) = state.gradient, state.memory
         fresh, relative = state.num_evaluations == 0, state.grad_norm
         # of a fresh state the gradient is 0, and no product is needed to solve for that
         sub = self._subproblem(merit, state)
-        trial = merit.retract(state.flat + sub.step)
+        trial = merit.settled(state.flat + sub.step, relative)
         if rounding is not None and merit.one_layer is not None:
             trial = with_better_bias(self, merit.one_layer, trial, relative)
         there = merit.evaluate(trial)
@@ -197,6 +195,12 @@ class Newton(AbstractTrustRegion):
             num_evaluations=state.num_evaluations + jnp.where(fresh, 1, sub.products + 2),
             stalled=verdict.stalled & ~fresh,
         )
+
+
+def _unscaled(sub: Subproblem, units: Flat) -> Subproblem:
+    """From coordinates in these units; the length stays that in which the radius is."""
+    length = jnp.sqrt(jnp.sum(sub.step**2))
+    return sub._replace(step=units * sub.step, curved_step=sub.curved_step / units, length=length)
 
 
 def _scaled_solve(solver: Newton, place, gradient, radius) -> Subproblem:

@@ -1,0 +1,134 @@
+"""Classes that are alike: the point in which they look alike is the optimum, and proved to be."""
+
+import jax
+import numpy as np
+import pytest
+
+import ufm
+from ufm.model import objective
+from ufm.solvers import exchangeable_start
+from ufm.solvers.exchangeable import exchangeable, groups_of
+
+COUNTS = (40, 9, 9, 9, 3, 3, 1)
+K = len(COUNTS)
+KEY = jax.random.key(3)
+# what label smoothing by a tenth makes of collapsed labels
+SMOOTH = ufm.soft(0.9 * np.eye(K) + 0.1 / K, masses=COUNTS)
+
+
+def problem(counts=COUNTS, *, d=None, loss=None, lambda_W=2e-3, lambda_H=1e-3, **options):
+    labels = options.pop("labels", None) or ufm.one_hot(counts, collapsed=True)
+    return ufm.Problem(
+        labels,
+        loss=loss or ufm.CrossEntropy(),
+        widths=(d or labels.num_classes,),
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("bias", [None, "free", 1e-2], ids=str)
+def test_the_start_is_the_optimum_that_an_ordinary_solve_finds(bias):
+    p = problem(bias=bias)
+    start = exchangeable_start(p, key=KEY)
+    assert abs(float(ufm.certify(p, start).gap)) < 1e-10
+    found = ufm.minimise(p, key=jax.random.key(0))
+    np.testing.assert_allclose(objective(p, start), found.value, rtol=1e-12)
+    # (a number added to all logits of a column costs nothing under a free bias)
+    there, here = (np.asarray(logits) for logits in (start.logits, found.logits))
+    np.testing.assert_allclose(there - there.mean(0), here - here.mean(0), atol=1e-6)
+    # and an ordinary solve has nothing left to do there
+    assert int(ufm.minimise(p, start=start, tolerance=1e-9).num_steps) == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels"),
+    [
+        (ufm.MeanSquaredError(), None),
+        (ufm.CrossEntropy(), SMOOTH),
+        (ufm.losses.Focal(1.5), None),
+    ],
+    ids=["squared error", "smoothed labels", "focal"],
+)
+def test_other_losses_and_labels_have_it_too(loss, labels):
+    p = problem(loss=loss, labels=labels)
+    start = exchangeable_start(p, key=KEY)
+    found = ufm.minimise(p, key=KEY)
+    np.testing.assert_allclose(objective(p, start), found.value, rtol=1e-10)
+    assert float(ufm.minimise(p, start=start).value) <= float(objective(p, start)) + 1e-13
+
+
+def test_classes_that_are_alike_look_alike_and_spare_dimensions_are_zeros():
+    p = problem(d=K + 2)
+    start = exchangeable_start(p, key=KEY)
+    logits = np.asarray(start.logits)
+    for a, b in ((1, 2), (2, 3), (4, 5)):
+        swap = np.arange(K)
+        swap[[a, b]] = b, a
+        np.testing.assert_allclose(logits[np.ix_(swap, swap)], logits, atol=1e-12)
+    assert not np.any(np.asarray(start.features)[K:])
+    assert start.features.shape == (K + 2, K)
+
+
+def test_the_same_key_gives_the_same_point():
+    p = problem()
+    one, two = exchangeable_start(p, key=KEY), exchangeable_start(p, key=KEY)
+    np.testing.assert_array_equal(one.features, two.features)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"counts": (4, 3, 2, 1)},
+        {"labels": ufm.one_hot((2, 2, 2))},
+        {"d": K - 1},
+        {"features": ufm.domains.Ball(1.0), "lambda_H": 0.0},
+        {"labels": ufm.labels.with_offsets(ufm.one_hot((2, 2), collapsed=True), np.eye(2))},
+    ],
+    ids=["all different", "columns of samples", "narrow", "domain", "offsets"],
+)
+def test_other_problems_are_refused(options):
+    with pytest.raises(ValueError, match=r"`problem`|`widths`"):
+        exchangeable_start(problem(**options), key=KEY)
+
+
+def test_targets_that_favour_one_class_are_not_exchanged():
+    """Two classes with the same count, of which the first is the likelier mistake for the third."""
+    targets = np.eye(3)
+    targets[:, 2] = 0.2, 0.0, 0.8
+    assert groups_of(problem(labels=ufm.soft(targets))) is None
+
+
+def test_with_a_gap_many_classes_are_solved_by_groups():
+    """A hundred classes of two kinds: proved optimal where the start ends."""
+    counts = np.repeat([50, 5], 50)
+    p = problem(counts, lambda_W=1e-4, lambda_H=1e-4, bias="free")
+    assert exchangeable(p) is not None
+    assert exchangeable(problem(counts, d=99)) is None
+    assert exchangeable(problem(np.arange(1, 121))) is None
+    solution = ufm.minimise(p, key=KEY, gap=1e-8)
+    assert solution.result is ufm.Result.PROVED
+    assert int(solution.num_steps) == 0
+    assert solution.certificate is not None
+    assert abs(float(solution.certificate.gap)) < 1e-8
+
+
+def test_ctrl_c_keeps_the_best_point(monkeypatch):
+    from ufm.solvers import exchangeable as module
+
+    advanced, calls = module._advanced, []
+
+    def interrupted(*arguments):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return advanced(*arguments)
+
+    monkeypatch.setattr(module, "_advanced", interrupted)
+    p = problem(np.repeat([50, 5], 50), lambda_W=1e-4, lambda_H=1e-4, bias="free")
+    solution = ufm.minimise(p, key=KEY, gap=1e-8)
+    assert solution.result is ufm.Result.INTERRUPTED
+    assert np.isfinite(float(solution.value))
+    monkeypatch.undo()
+    assert ufm.minimise(p, resume=solution, gap=1e-8).result is ufm.Result.PROVED

@@ -1,0 +1,200 @@
+"""A start for large one-layer problems in which many classes are alike.
+
+Classes with the same number of samples can be exchanged. Where d has room for all logits the lifted
+problem is convex, so one optimum is invariant under all exchanges, and has few unknowns: a thousand
+classes of an exponential tail are some four hundred groups, those of a step are two.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm._compilation import Compiling
+from ufm._progress import Progress
+from ufm._validate import require, require_flag, require_instance, require_key
+from ufm.model import Params, Problem, require_minimum
+from ufm.solution import Result
+from ufm.solvers.coordinates import Flat, to_params
+from ufm.solvers.invariant import InvariantMerit
+from ufm.solvers.narrowing import widened
+from ufm.solvers.one_layer import is_plain
+from ufm.solvers.solver import State, advance, code_of
+from ufm.tolerances import gradient_tolerance
+
+# From so many classes on `minimise` makes use of groups by itself.
+_MANY = 100
+# Steps between two looks at the clock and the keyboard.
+_PIECE = 5
+
+
+def exchangeable_start(
+    problem: Problem,
+    *,
+    key: PRNGKeyArray,
+    tolerance: float | None = None,
+    progress: bool | None = None,
+) -> Params:
+    r"""The best point in which classes that can be exchanged look alike.
+
+    Found by `Newton` in the few unknowns of such points, from a random one of them. For one convex
+    lifted problem it is the optimum itself, and `minimise(problem, start=…)` has nothing left to do
+    but to look at it without any such restriction, and `certify` to prove it.
+
+    Parameters
+    ----------
+    problem
+        One linear layer with decay alone (no domain, anchor or frozen weights), with a column a
+        class and some classes that are alike, and d >= K.
+    key
+        A `jax.random.key`.
+    tolerance
+        On the relative gradient norm, as `minimise` takes it.
+    progress
+        Show progress on standard error; None shows it on a terminal once a second has passed.
+
+    Returns
+    -------
+    Params
+        A point for `minimise(problem, start=…)`: the rows of W and the features of such classes
+        differ by an exchange of coordinates only. Ctrl-C returns the best so far.
+
+    Raises
+    ------
+    ValueError
+        For any other problem, for λ = 0, and where the infimum is not attained.
+
+    Notes
+    -----
+    It knows labels, loss and λ, and no predicted optimum; but it assumes that classes which are
+    alike look alike, which is a part of what a theory of collapse claims. A certificate proves it;
+    without one, as for a loss that is not convex, it is a start and no more.
+    """
+    require_instance("problem", problem, Problem)
+    require_key("key", key)
+    require_flag("progress", progress, optional=True)
+    tolerance = gradient_tolerance(tolerance, problem.dtype)
+    words = "`problem` must have one linear layer with decay alone to exchange its classes"
+    require(is_plain(problem), words, problem)
+    require_minimum(problem, "a minimiser")
+    groups = groups_of(problem)
+    words = "`problem` must have a column a class, and classes with the same number of samples"
+    require(groups is not None, words, problem)
+    K = problem.labels.num_classes
+    require(
+        problem.feature_dim >= K, f"`widths` must hold d >= K = {K} to exchange classes", problem
+    )
+    assert groups is not None
+    return invariant_point(problem, groups, key, tolerance, progress)[0]
+
+
+def exchangeable(problem: Problem) -> np.ndarray | None:
+    """The groups (K,) of a problem so large, and with so few of them, that they should be used;
+    else None.
+
+    Parameters
+    ----------
+    problem
+        Any.
+
+    Returns
+    -------
+    np.ndarray | None
+        As `groups_of` has them.
+    """
+    labels = problem.labels
+    if labels.num_classes < _MANY or problem.feature_dim < labels.num_classes:
+        return None
+    groups = groups_of(problem) if is_plain(problem) else None
+    few = groups is not None and 2 * (1 + np.max(groups)) <= len(groups)
+    return groups if few else None
+
+
+def invariant_point(
+    problem: Problem,
+    groups: np.ndarray,
+    key: PRNGKeyArray,
+    tolerance: float,
+    progress: bool | None,
+) -> tuple[Params, bool]:
+    """What `exchangeable_start` returns, of checked arguments, and whether Ctrl-C stopped it.
+
+    Parameters
+    ----------
+    problem, groups
+        The problem, and the group (K,) of each class.
+    key, tolerance, progress
+        As there.
+
+    Returns
+    -------
+    tuple[Params, bool]
+        The point, and whether it is not the end.
+    """
+    merit = InvariantMerit.of(problem, groups)
+    with Compiling(show=progress):
+        flat, interrupted = _solved(merit, _drawn(merit, key), tolerance, progress)
+    narrow = problem.replace(widths=(len(groups),))
+    return widened(to_params(narrow, merit.spread(flat)), problem.feature_dim), interrupted
+
+
+def groups_of(problem: Problem) -> np.ndarray | None:
+    """The group (K,) of each class, as numbers from 0 on, or None where no two can be exchanged.
+
+    Parameters
+    ----------
+    problem
+        One layer with decay alone.
+
+    Returns
+    -------
+    np.ndarray | None
+        Of labels with a column a class, the same targets for all other classes, and no offsets.
+    """
+    labels = problem.labels
+    if labels.num_classes != labels.num_columns or labels.offsets is not None:
+        return None
+    targets = np.asarray(labels.targets)
+    own = np.stack([np.diag(targets), np.asarray(labels.column_weights), np.asarray(labels.masses)])
+    rest = targets[~np.eye(len(targets), dtype=bool)]
+    kinds, groups = np.unique(own, axis=1, return_inverse=True)
+    alike = kinds.shape[1] < len(targets) and np.all(rest == rest[:1])
+    return groups.reshape(-1) if alike else None
+
+
+def _drawn(merit: InvariantMerit, key: PRNGKeyArray) -> Flat:
+    """A random invariant point, of which the decay costs a tenth of the value at zero."""
+    size = sum(int(np.prod(shape)) for shape in merit.shapes)
+    number = size - len(merit.sizes) * (merit.problem.bias_scale is not None)
+    dtype = merit.sizes.dtype
+    at_zero = merit.value(jnp.zeros(size, dtype))
+    flat = jax.random.normal(key, (number,), dtype)
+    flat = flat * jnp.sqrt(0.2 * at_zero / jnp.sum(flat**2))
+    return jnp.concatenate([flat, jnp.zeros(size - number, dtype)])
+
+
+def _solved(
+    merit: InvariantMerit, flat: Flat, tolerance: float, progress: bool | None
+) -> tuple[Flat, bool]:
+    """Where `Newton` ends, and whether Ctrl-C stopped it there."""
+    budget = merit.solver.max_steps
+    bar = Progress("groups of classes", total=budget, show=progress)
+    state, interrupted = merit.solver.launch(merit, flat), False
+    try:
+        while True:
+            limit = min(int(state.num_steps) + _PIECE, budget)
+            state = _advanced(merit, tolerance, limit, state)
+            if int(code_of(state, jnp.asarray(tolerance))) != Result.RUNNING or limit == budget:
+                break
+            bar.update(limit, f"relative gradient norm {float(state.grad_norm):.1e}")
+    except KeyboardInterrupt:
+        interrupted = True
+    bar.close()
+    return state.flat, interrupted
+
+
+@jax.jit
+def _advanced(merit: InvariantMerit, tolerance, limit, state: State) -> State:
+    return advance(merit.solver.stepper(merit), tolerance, limit, state)
