@@ -4,7 +4,8 @@
 V = C = 4000 with Zipf's counts and d = 512, at a decay where the optimum has a smaller rank, until
 a certificate closes to 1e-6. Solved with a quarter of the directions first, as zeros in the others
 are certified just as well, and with all of them in the end where the rank asks for it.
-`steps`: 20 steps of L-BFGS at V = C = 32 000, d = 512, logits a chunk at a time.
+`steps --json FILE` (`results/vocabulary_steps.json`): 20 steps of L-BFGS at V = C = 32 000 and
+d = 512, logits a chunk at a time.
 
 Seconds are of the processor, memory is the most that the process held. Exit 1 where the gap stays
 open, or a step fails.
