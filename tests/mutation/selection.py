@@ -14,7 +14,8 @@ _APART = ("mutation", "benchmarks", "theory_checks")
 
 
 def names_in(node: ast.AST) -> frozenset[str]:
-    """The names, attributes, arguments and imports of some code."""
+    """The names, attributes, arguments and imports of some code, and constants that it asks for
+    by a text, as of modules that are found by walking."""
     found = set()
     for child in ast.walk(node):
         match child:
@@ -22,6 +23,8 @@ def names_in(node: ast.AST) -> frozenset[str]:
                 found.add(name)
             case ast.alias(name=name):
                 found.add(name.rpartition(".")[2])
+            case ast.Constant(value=str(name)) if name.isidentifier() and name.isupper():
+                found.add(name)
     return frozenset(found)
 
 

@@ -194,3 +194,11 @@ def test_what_is_called_equivalent_is_a_mutant_that_exists():
     mutants = [m for f in files for m in mutants_of(str(f), (ROOT / f).read_bytes())]
     assert set(REASONS) <= {mutant.change for mutant in mutants}
     assert all(len(reason) > 20 for reason in REASONS.values())
+
+
+def test_what_is_found_by_walking_is_tried_on_the_tests_of_who_walks():
+    """`THRESHOLDS` of a module of statements is named by a text alone where it is used."""
+    path = ROOT / "ufm" / "optima" / "statements" / "cross_entropy_decay.py"
+    assert "thresholds" in subjects("_mixture", path, ROOT)
+    tests = selected("_mixture", path, ROOT)
+    assert any("test_closed_forms_change_their_rank_at_the_thresholds" in test for test in tests)
