@@ -69,6 +69,7 @@ def test_the_transition_is_first_order_for_many_classes():
     assert above.scale == 0
     assert above.large is not None
     assert above.small is not None
+    assert (below.tie, at.tie, above.tie) == (False, True, False)
     # at the transition both are optimal to rounding
     assert_allclose(
         objective(at.large, 100, thresholds.transition / 100, 2.0),
