@@ -178,6 +178,7 @@ def test_deep_mode_at_rest_stays():
     [
         pytest.param(4, 3, 1, 1e-3, 0.0, id="exponential-integral"),
         pytest.param(4, 3, 1, 1e-3, 0.1, id="with-decay"),
+        pytest.param(4, 1, 1, 5.0, 0.1, id="with-decay-from-above"),
         pytest.param(4, 3, 1, 12.0, 0.5, id="from-above"),
         pytest.param(4, 3, 1, 1.0, 5.0, id="beyond-the-threshold"),
         pytest.param(3, 10, 2, 0.1, 0.0, id="two-layers"),
