@@ -100,6 +100,23 @@ def test_targets_that_favour_one_class_are_not_exchanged():
     assert groups_of(problem(labels=ufm.soft(targets))) is None
 
 
+def test_classes_that_the_loss_tells_apart_are_not_alike():
+    margins = np.array([0.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0])
+    p = problem(loss=ufm.losses.AdjustedCrossEntropy(additive=margins))
+    groups = groups_of(p)
+    assert groups is not None
+    assert groups.max() == 4
+    start = exchangeable_start(p, key=KEY)
+    np.testing.assert_allclose(objective(p, start), ufm.minimise(p, key=KEY).value, rtol=1e-11)
+
+
+def test_single_precision_stays_single():
+    p = problem(labels=ufm.one_hot(COUNTS, collapsed=True, dtype="float32"))
+    start = exchangeable_start(p, key=KEY)
+    assert start.features.dtype == np.float32
+    np.testing.assert_allclose(objective(p, start), ufm.minimise(p, key=KEY).value, rtol=1e-6)
+
+
 def test_with_a_gap_many_classes_are_solved_by_groups():
     """A hundred classes of two kinds: proved optimal where the start ends."""
     counts = np.repeat([50, 5], 50)

@@ -151,13 +151,19 @@ def groups_of(problem: Problem) -> np.ndarray | None:
     Returns
     -------
     np.ndarray | None
-        Of labels with a column a class, the same targets for all other classes, and no offsets.
+        Of labels with a column a class, the same targets for all other classes, and no offsets;
+        classes that the loss tells apart are not alike.
     """
     labels = problem.labels
     if labels.num_classes != labels.num_columns or labels.offsets is not None:
         return None
     targets = np.asarray(labels.targets)
-    own = np.stack([np.diag(targets), np.asarray(labels.column_weights), np.asarray(labels.masses)])
+    parts = [np.diag(targets), labels.column_weights, labels.masses]
+    # what a loss knows of each class or column
+    parts += [
+        leaf for leaf in jax.tree.leaves(problem.loss) if np.shape(leaf) == labels.masses.shape
+    ]
+    own = np.stack([np.asarray(part) for part in parts])
     rest = targets[~np.eye(len(targets), dtype=bool)]
     kinds, groups = np.unique(own, axis=1, return_inverse=True)
     alike = kinds.shape[1] < len(targets) and np.all(rest == rest[:1])

@@ -232,7 +232,7 @@ class InvariantMerit(AbstractMerit):
         X, Y, left, right, *bias = (np.asarray(part) for part in self.parts(flat))
         group, sizes = np.asarray(self.group), np.asarray(self.sizes)
         K, G = len(group), len(sizes)
-        rows, columns = np.zeros((K, K)), np.zeros((K, K))
+        rows, columns = np.zeros((K, K), X.dtype), np.zeros((K, K), X.dtype)
         rows[:, :G] = (X / np.sqrt(sizes)[:, None])[group]
         columns[:G] = (Y / np.sqrt(sizes))[:, group]
         taken = G
