@@ -10,9 +10,6 @@ whose singular values are those of $A = X_t Y_t$ once, and each $a_g$ another $s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,18 +17,19 @@ from jaxtyping import Array, Float, Int
 
 from ufm.model import Problem
 from ufm.solvers.coordinates import Flat
-from ufm.solvers.merit import AbstractMerit, Evaluated
+from ufm.solvers.merit import DifferentiatedMerit
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton.bias import better_bias, far_from, units_of
 from ufm.solvers.one_layer import OneLayer
 
 
-class InvariantMerit(AbstractMerit):
+class InvariantMerit(DifferentiatedMerit):
     """The objective at invariant points.
 
     Their coordinates are X_t (G, G), Y_t (G, G), the roots of the s_g - 1 equal singular values of
     each group on both sides (G,), (G,), and a bias (G,), scaled so that the decay is half the
-    squared length, as that of `coordinates` is.
+    squared length, as that of `coordinates` is. `problem` has a column of each group, which weighs
+    as much as all of them.
     """
 
     problem: OneLayer
@@ -57,20 +55,23 @@ class InvariantMerit(AbstractMerit):
             With one column of each group in place of all.
         """
         _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-        sizes = jnp.asarray(sizes, problem.dtype)
-        return cls(OneLayer.of(problem), jnp.asarray(groups), jnp.asarray(first), sizes, Newton())
+        sizes, every = jnp.asarray(sizes, problem.dtype), OneLayer.of(problem)
+        columns = OneLayer(
+            targets=every.targets[:, first],
+            column_weights=sizes * every.column_weights[first],
+            logit_scale=every.logit_scale[first],
+            bias_scale=every.bias_scale,
+            lambda_b=every.lambda_b,
+            loss=every.loss.of_columns(first),
+        )
+        return cls(columns, jnp.asarray(groups), jnp.asarray(first), sizes, Newton())
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Of the parts of a flat vector."""
         G = len(self.sizes)
-        return [
-            (G, G),
-            (G, G),
-            (G,),
-            (G,),
-            *([(G,)] if self.problem.bias_scale is not None else []),
-        ]
+        vectors = 2 if self.problem.bias_scale is None else 3
+        return [(G, G), (G, G), *[(G,)] * vectors]
 
     @property
     def free_bias(self) -> bool:
@@ -95,65 +96,24 @@ class InvariantMerit(AbstractMerit):
         return [piece.reshape(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
     def value(self, flat: Flat) -> Float[Array, ""]:
-        """The objective of the problem.
-
-        Parameters
-        ----------
-        flat
-            (n,), an invariant point.
-
-        Returns
-        -------
-        Float[Array, ""]
-            As at all of the point.
-        """
+        """The objective of the problem."""
         X, Y, left, right, *bias = self.parts(flat)
-        losses = self.problem.loss(self.logits(flat), self.targets)
-        value = losses @ self.weights + 0.5 * sum(jnp.sum(part**2) for part in (X, Y, left, right))
+        losses = self.problem.loss(self._logits(flat), self.problem.targets)
+        value = losses @ self.problem.column_weights + 0.5 * sum(
+            jnp.sum(part**2) for part in (X, Y, left, right)
+        )
         if bias and self.problem.lambda_b is not None:
-            shift = self.shift(bias[0])
+            shift = self._shift(bias[0])
             value = value + 0.5 * self.problem.lambda_b * jnp.sum(self.sizes * shift**2)
         return value
 
-    @property
-    def targets(self) -> Float[Array, "K G"]:
-        """Of a column of each group."""
-        return self.problem.targets[:, self.first]
-
-    @property
-    def weights(self) -> Float[Array, " G"]:
-        """What the columns of each group weigh together."""
-        return self.sizes * self.problem.column_weights[self.first]
-
-    def shift(self, bias: Float[Array, " G"]) -> Float[Array, " G"]:
-        """The bias of the classes of each group.
-
-        Parameters
-        ----------
-        bias
-            (G,), its coordinates.
-
-        Returns
-        -------
-        Float[Array, " G"]
-            What is added to logits.
-        """
+    def _shift(self, bias: Float[Array, " G"]) -> Float[Array, " G"]:
+        """The bias (G,) of the classes of each group, from its coordinates."""
         assert self.problem.bias_scale is not None
         return self.problem.bias_scale * bias / jnp.sqrt(self.sizes)
 
-    def product(self, flat: Flat) -> Float[Array, "K G"]:
-        """The logits without the bias.
-
-        Parameters
-        ----------
-        flat
-            (n,), an invariant point.
-
-        Returns
-        -------
-        Float[Array, "K G"]
-            Of one column of each group.
-        """
+    def _product(self, flat: Flat) -> Float[Array, "K G"]:
+        """The logits of a column of each group, without the bias."""
         X, Y, left, right, *_ = self.parts(flat)
         roots, columns = jnp.sqrt(self.sizes), jnp.arange(len(self.sizes))
         # a group of one has no direction of its own
@@ -161,32 +121,22 @@ class InvariantMerit(AbstractMerit):
         blocks = X @ Y / (roots[:, None] * roots[None])
         blocks = blocks.at[columns, columns].add(-own / self.sizes)
         product = blocks[self.group].at[self.first, columns].add(own)
-        return product * self.problem.logit_scale[self.first][None]
+        return product * self.problem.logit_scale[None]
 
-    def logits(self, flat: Flat) -> Float[Array, "K G"]:
-        """The logits.
-
-        Parameters
-        ----------
-        flat
-            (n,), an invariant point.
-
-        Returns
-        -------
-        Float[Array, "K G"]
-            Of one column of each group.
-        """
-        product, bias = self.product(flat), self.parts(flat)[4:]
-        return product + self.shift(bias[0])[self.group][:, None] if bias else product
+    def _logits(self, flat: Flat) -> Float[Array, "K G"]:
+        """The logits of a column of each group."""
+        product, bias = self._product(flat), self.parts(flat)[4:]
+        return product + self._shift(bias[0])[self.group][:, None] if bias else product
 
     def units(self, flat: Flat) -> Flat | None:
         if not self.free_bias:
             return None
-        logits, bias = self.logits(flat), self.parts(flat)[4]
+        logits, bias = self._logits(flat), self.parts(flat)[4]
 
         def value(moved):
-            logits_there = logits + self.shift(moved)[self.group][:, None]
-            return self.problem.loss(logits_there, self.targets) @ self.weights
+            logits_there = logits + self._shift(moved)[self.group][:, None]
+            losses = self.problem.loss(logits_there, self.problem.targets)
+            return losses @ self.problem.column_weights
 
         unit = units_of(jax.grad(value), jnp.zeros_like(bias))
         return jnp.ones_like(flat).at[-len(bias) :].set(unit)
@@ -201,17 +151,12 @@ class InvariantMerit(AbstractMerit):
         """
         if not self.free_bias:
             return flat
-        columns = eqx.tree_at(
-            lambda problem: (problem.targets, problem.column_weights),
-            self.problem,
-            (self.targets, self.weights),
-        )
         bias = self.parts(flat)[4]
 
         def moved() -> Flat:
-            shift = self.shift(bias)[self.group]
-            better = better_bias(self.solver, columns, self.product(flat), shift)
-            unit = self.shift(jnp.ones_like(bias))
+            shift = self._shift(bias)[self.group]
+            better = better_bias(self.solver, self.problem, self._product(flat), shift)
+            unit = self._shift(jnp.ones_like(bias))
             return flat.at[-len(bias) :].set(better[self.first] / unit)
 
         return far_from(relative, moved, flat)
@@ -246,23 +191,6 @@ class InvariantMerit(AbstractMerit):
             taken = block.stop
         shift = [(part / np.sqrt(sizes))[group] for part in bias]
         return jnp.concatenate([jnp.asarray(part).ravel() for part in (rows, columns, *shift)])
-
-    def unknown(self) -> tuple[()]:
-        return ()
-
-    def evaluate(self, flat: Flat) -> Evaluated:
-        value, gradient = jax.value_and_grad(self.value)(flat)
-        return Evaluated(value, gradient, jnp.sum(flat**2), ())
-
-    def hessian(self, flat: Flat, known: tuple[()]) -> Callable[[Flat], Flat]:
-        """The Hessian at a point as a function of a direction; nothing is `known`.
-
-        Returns
-        -------
-        Callable[[Flat], Flat]
-            From a direction (n,) to the Hessian times it.
-        """
-        return jax.linearize(jax.grad(self.value), flat)[1]
 
 
 def _centred(number: int) -> np.ndarray:

@@ -112,16 +112,18 @@ class PlainMerit(AbstractMerit):
         return self.scaled
 
 
-class AnyMerit(AbstractMerit):
-    """Of any problem, by the chain rule that JAX finds."""
+class DifferentiatedMerit(AbstractMerit):
+    """Of a value alone, by the chain rule that JAX finds."""
 
-    problem: Problem
+    @abstractmethod
+    def value(self, flat: Flat) -> Float[Array, ""]:
+        """What is minimised, at a point (n,)."""
 
     def unknown(self) -> tuple[()]:
         return ()
 
     def evaluate(self, flat: Flat) -> Evaluated:
-        value, gradient = jax.value_and_grad(flat_objective, argnums=1)(self.problem, flat)
+        value, gradient = jax.value_and_grad(self.value)(flat)
         return Evaluated(value, gradient, jnp.sum(flat**2), ())
 
     def hessian(self, flat: Flat, known: tuple[()]) -> Callable[[Flat], Flat]:
@@ -132,11 +134,16 @@ class AnyMerit(AbstractMerit):
         Callable[[Flat], Flat]
             From a direction (n,) to the Hessian times it.
         """
+        return jax.linearize(jax.grad(self.value), flat)[1]
 
-        def gradient_at(flat):
-            return jax.grad(flat_objective, argnums=1)(self.problem, flat)
 
-        return jax.linearize(gradient_at, flat)[1]
+class AnyMerit(DifferentiatedMerit):
+    """Of any problem."""
+
+    problem: Problem
+
+    def value(self, flat: Flat) -> Float[Array, ""]:
+        return flat_objective(self.problem, flat)
 
     def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
         """The same point in coordinates of the natural size.
