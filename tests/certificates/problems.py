@@ -119,6 +119,8 @@ MIXTURES: dict[str, ufm.Problem] = {
         features=Nonnegative(), classifier=Sphere(1.0), lambda_H=1e-2, counts=(4, 4, 4)
     ),
     "anchor": make(**ANCHOR, lambda_W=1e-2, lambda_H=1e-2),
+    "anchor-sphere": make(**ANCHOR, features=Sphere(2.0), lambda_W=1e-2),
+    "anchor-ball-budget": make(**ANCHOR, features=Ball(2.0), classifier=Budget(3.0)),
     "anchor-frozen": make(**ANCHOR, fixed_weights=(FROZEN,), lambda_H=1e-2),
 }
 

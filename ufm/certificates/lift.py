@@ -30,9 +30,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ufm.certificates.pull import Multipliers, Pull, decay_of_columns, least, pull_of
 from ufm.certificates.spectral import spectral_norm
 from ufm.domains.base import lengths_sq
 from ufm.losses.base import unit_roundoff
@@ -45,20 +47,6 @@ _SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03, 0.0)
 BEYOND = 1e-6
 # How far from singular S is kept where something pulls the features, relative to D_b.
 _APART = 1e-12
-
-
-class Multipliers(NamedTuple):
-    """Of rows and of columns."""
-
-    rows: Float[Array, " K"]
-    columns: Float[Array, " C"]
-
-
-class Pull(NamedTuple):
-    """What is linear in the features: L (d, C), and what it adds to the bound."""
-
-    slope: Float[Array, "d C"]
-    constant: Float[Array, ""]
 
 
 class Lifted(NamedTuple):
@@ -111,33 +99,16 @@ def lifted(
 
 def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     W, H = params.weights[0].T, params.features
-    pull = _pull(problem, params, V)
+    pull = pull_of(problem, params, V)
     slope = W @ V if pull is None else W @ V + pull.slope
-    first = allowed(problem, Multipliers(_first_order(W, H @ V.T), _first_order(H, slope)))
+    of = _first_order if pull is None else _lengths
+    first = allowed(problem, Multipliers(of(W, H @ V.T), of(H, slope)))
     sigma, _, values = _ratio(problem, V, first, hidden)
-    rows, columns = problem.classifier.movable, problem.features.movable
-
-    def raised(share) -> Multipliers:
-        """Multipliers for a share of the gradient.
-
-        Larger by σ each, or by σ² where those of the other factor are fixed.
-        """
-        larger = (share * sigma) ** (1 if rows and columns else 2)
-        wanted = Multipliers(
-            first.rows * (larger if rows else 1), first.columns * (larger if columns else 1)
-        )
-        return allowed(problem, wanted)
-
-    def value(share):
-        conjugates = problem.loss.conjugate(share * dual, problem.labels.targets)
-        return -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, raised(share))
-
-    if rows or columns:
-        shares = jnp.asarray(_SHARES, problem.dtype)
-        share = shares[jnp.argmax(jnp.stack([value(share) for share in shares]))]
+    if pull is None:
+        share, multipliers = _raised(problem, dual, first, sigma)
     else:
-        share = jnp.minimum(1, 1 / jnp.where(sigma > 0, sigma, 1))
-    multipliers = raised(share)
+        # R vanishes at a stationary point with its own multipliers, where σ may be below 1
+        share, multipliers = jnp.asarray(_SHARES, problem.dtype) / jnp.maximum(sigma, 1), first
     norm, excess, _ = _ratio(problem, V, multipliers, hidden)
     limit = (1 - 8 * unit_roundoff(problem.dtype)) * (1.0 if pull is None else 1 - _APART)
     above = share * (norm + excess)
@@ -146,8 +117,12 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     rest, slack = -cost(problem, multipliers), _rounding(problem, multipliers)
     left = 1 - (share * (norm + excess)) ** 2
     if pull is not None:
-        more, lost = _pulled(problem, H, share * V, multipliers, pull, left)
-        rest, slack = rest + more, slack + lost
+        more, lost = jax.vmap(lambda t, room: least(problem, H, t * V, multipliers, pull, room))(
+            share, left
+        )
+        bounds = jax.vmap(lambda t: held(problem, t * dual, multipliers))(share) + more - lost
+        best = jnp.argmax(jnp.where(jnp.isnan(bounds), -jnp.inf, bounds))
+        share, left, rest, slack = share[best], left[best], rest + more[best], slack + lost[best]
     # a further dimension of nonnegative features is nonnegative, which singular vectors are not; a
     # multiplier that is rounding says nothing of the others
     known = jnp.all(jnp.stack([jnp.min(x) > BEYOND * jnp.max(x) for x in first]))
@@ -155,14 +130,44 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     return Lifted(share, sigma, lowering, rest, slack, multipliers, left)
 
 
+def _raised(
+    problem: Problem, dual: Float[Array, "K C"], first: Multipliers, sigma: Float[Array, ""]
+) -> tuple[Float[Array, ""], Multipliers]:
+    """A share of the gradient, and multipliers for it.
+
+    Larger than those of the point by σ each, or by σ² where those of the other factor are fixed.
+    """
+    rows, columns = problem.classifier.movable, problem.features.movable
+
+    def raised(share) -> Multipliers:
+        larger = (share * sigma) ** (1 if rows and columns else 2)
+        wanted = Multipliers(
+            first.rows * (larger if rows else 1), first.columns * (larger if columns else 1)
+        )
+        return allowed(problem, wanted)
+
+    if rows or columns:
+        shares = jnp.asarray(_SHARES, problem.dtype)
+        values = [held(problem, share * dual, raised(share)) for share in shares]
+        share = shares[jnp.argmax(jnp.stack(values))]
+    else:
+        share = jnp.minimum(1, 1 / jnp.where(sigma > 0, sigma, 1))
+    return share, raised(share)
+
+
+def held(problem: Problem, dual: Float[Array, "K C"], multipliers: Multipliers) -> Float[Array, ""]:
+    """The bound of a dual point that is small enough for multipliers, without what pulls."""
+    conjugates = problem.loss.conjugate(dual, problem.labels.targets)
+    return -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, multipliers)
+
+
 def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     H, W = params.features, params.classifier
     unit, one = unit_roundoff(problem.dtype), jnp.ones((), problem.dtype)
-    pull = _pull(problem, params, V) or Pull(jnp.zeros_like(H), jnp.zeros_like(one))
+    pull = pull_of(problem, params, V) or Pull(jnp.zeros_like(H), jnp.zeros_like(one))
     slope = problem.features.facing(W.T @ V + pull.slope)
-    decay = _decay_of_columns(problem)
-    wanted = jnp.sqrt(lengths_sq(slope) / jnp.where(lengths_sq(H) > 0, lengths_sq(H), jnp.inf))
-    columns = problem.features.curvature(wanted, decay)
+    decay = decay_of_columns(problem)
+    columns = problem.features.curvature(_lengths(H, slope), decay)
     terms = lengths_sq(slope) / columns
     kept = sum(
         0.5 * lam * jnp.sum(w**2) for lam, w in zip(problem.lambda_W, params.weights, strict=True)
@@ -182,10 +187,6 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     return Lifted(one, one, jnp.zeros((), int), rest, slack, multipliers, one)
 
 
-def _decay_of_columns(problem: Problem) -> Float[Array, " C"]:
-    return problem.feature_decay * problem.labels.masses
-
-
 def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:
     """How many singular values are above 1 by more than a solve leaves.
 
@@ -199,18 +200,18 @@ def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:
 def allowed(problem: Problem, wanted: Multipliers) -> Multipliers:
     """Multipliers that the domains allow, the nearest from above to those that are wanted."""
     rows = problem.classifier.curvature(wanted.rows, problem.lambda_W[0])
-    return Multipliers(rows, problem.features.curvature(wanted.columns, _decay_of_columns(problem)))
+    return Multipliers(rows, problem.features.curvature(wanted.columns, decay_of_columns(problem)))
 
 
 def cost(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
     """What the domains charge for multipliers."""
     rows = problem.classifier.allowance(multipliers.rows, problem.lambda_W[0])
-    return rows + problem.features.allowance(multipliers.columns, _decay_of_columns(problem))
+    return rows + problem.features.allowance(multipliers.columns, decay_of_columns(problem))
 
 
 def _rounding(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
     """What the rounding of the costs can amount to: of their terms, multiplier and decay apart."""
-    decay, outer = _decay_of_columns(problem), problem.lambda_W[0]
+    decay, outer = decay_of_columns(problem), problem.lambda_W[0]
     size = problem.features.allowance(multipliers.columns + decay, -decay)
     if not problem.frozen:
         size = size + problem.classifier.allowance(multipliers.rows + outer, -outer)
@@ -225,6 +226,12 @@ def _first_order(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Fl
     """
     size = lengths_sq(vectors)
     return -jnp.sum(vectors * slope, axis=0) / jnp.where(size > 0, size, 1)
+
+
+def _lengths(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Float[Array, " C"]:
+    """The same at a minimum, and > 0 elsewhere: where something pulls a small one costs much."""
+    size = lengths_sq(vectors)
+    return jnp.sqrt(lengths_sq(slope) / jnp.where(size > 0, size, jnp.inf))
 
 
 def _ratio(
@@ -242,63 +249,3 @@ def _ratio(
         moved=2 * jnp.sqrt(jnp.sum((hidden * rows * columns[None, :]) ** 2)),
         allowed=problem.features.gram if problem.features.nonnegative else None,
     )
-
-
-def _pull(problem: Problem, params: Params, V) -> Pull | None:
-    """What an anchor and linear constraints add; None where there are none."""
-    H, masses = params.features, problem.labels.masses
-    anchored = None
-    if problem.anchor is not None and problem.beta is not None:
-        constant = 0.5 * problem.beta * jnp.dot(masses, lengths_sq(problem.anchor))
-        anchored = Pull(-problem.beta * problem.anchor * masses[None, :], constant)
-    gradient = params.classifier.T @ V + _decay_of_columns(problem)[None, :] * H
-    constraint = problem.features.linear(
-        H, gradient if anchored is None else gradient + anchored.slope
-    )
-    if constraint is None:
-        return anchored
-    slope, level = constraint
-    return (
-        Pull(slope, -level)
-        if anchored is None
-        else Pull(anchored.slope + slope, anchored.constant - level)
-    )
-
-
-def _pulled(
-    problem: Problem, H, V, multipliers: Multipliers, pull: Pull, left
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The least of the quadratic form with its linear part, from below, and its rounding.
-
-    `left`: 1 − σ².
-    """
-    unit, outer = unit_roundoff(problem.dtype), (1 / multipliers.rows)[None, :]
-    if problem.features.nonnegative:
-        coupled = H @ problem.features.gram((V.T * outer) @ V)
-    else:
-        coupled = ((H @ V.T) * outer) @ V
-    curved = H * multipliers.columns[None, :] - coupled
-    residual = curved + pull.slope
-    # to another point of the domain the residual goes up at least as much as the part of it that
-    # faces the domain
-    faced = problem.features.facing(residual)
-    sizes = jnp.abs(H) * multipliers.columns[None, :] + (
-        (jnp.abs(H) @ jnp.abs(V).T) * outer
-    ) @ jnp.abs(V)
-    sizes = sizes + jnp.abs(pull.slope)
-    off = unit * (terms_of_sum(V.size) + 16) * sizes
-    penalty = (
-        0.5 * jnp.sum(jnp.sum((jnp.abs(faced) + off) ** 2, axis=0) / multipliers.columns) / left
-    )
-    value = (
-        0.5 * jnp.sum(curved * H)
-        + jnp.sum((pull.slope + faced - residual) * H)
-        + pull.constant
-        - penalty
-    )
-    slack = (
-        unit
-        * (terms_of_sum(H.size) + 16)
-        * (3 * jnp.sum(sizes * jnp.abs(H)) + jnp.abs(pull.constant) + penalty)
-    )
-    return value, slack + 3 * jnp.sum(off * jnp.abs(H))

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from ufm.certificates.bound import centred_dual, with_best_bias
 from ufm.certificates.gram import lifted
-from ufm.certificates.lift import Multipliers, allowed, cost
+from ufm.certificates.lift import Multipliers, allowed, held
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 
@@ -126,6 +126,4 @@ def _quadratic(problem: Problem, dual) -> Float[Array, ""]:
 
 def _value(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, ""]:
     """The bound of dual logits that are small enough for these multipliers."""
-    conjugates = problem.loss.conjugate(dual, problem.labels.targets)
-    bound = -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, multipliers)
-    return bound - _quadratic(problem, dual) / 2
+    return held(problem, dual, multipliers) - _quadratic(problem, dual) / 2
