@@ -268,8 +268,8 @@ def test_an_interrupted_solution_is_shown(capsys, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ufm.solvers.loop._continue", interrupted)
-    monkeypatch.setattr("ufm.solvers.loop._first_piece", lambda problem: 1)
+    monkeypatch.setattr("ufm.solvers.pieces.go_on", interrupted)
+    monkeypatch.setattr("ufm.solvers.pieces.first_piece", lambda problem: 1)
     assert command.main([*SQUARED_ERROR, "--json"]) == 130
     document = json.loads(capsys.readouterr().out)
     assert (document["solution"]["result"], document["solution"]["num_steps"]) == ("INTERRUPTED", 1)

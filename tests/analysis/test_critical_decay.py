@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 import ufm
 from ufm.analysis.critical_decay import _Line, _probed
 from ufm.optima.facts import Facts
-from ufm.solvers.loop import _launch
+from ufm.solvers.pieces import launch
 
 # a bracket is certified whatever code found it, and formulas are NumPy
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -215,7 +215,7 @@ def test_bad_width(rtol):
 def test_probes_along_the_axis_share_their_compilation():
     line = _Line(make((5, 3, 2)), Facts.of(make((5, 3, 2))))
     line.probe(0.5)
-    before = _launch._cache_size()
+    before = launch._cache_size()
     for strength in (0.7, 0.9, 1.1):
         line.probe(strength)
-    assert _launch._cache_size() == before > 0
+    assert launch._cache_size() == before > 0

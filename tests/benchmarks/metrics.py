@@ -63,10 +63,10 @@ def package(means: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
     torch: Any = importlib.import_module("torch")
     kernels: Any = importlib.import_module("neural_collapse.kernels")
     M, s = torch.from_numpy(means), torch.from_numpy(variances)
-    ratios = kernels.class_dist_norm_vars(s, M, tile_size=TILE).numpy()
-    pairs = np.triu_indices(len(means), 1)
+    ratios = kernels.class_dist_norm_vars(s, M, tile_size=TILE)
     energy, _ = kernels.kernel_stats(M, M.mean(0), kernels.log_kernel, tile_size=TILE)
-    return float(ratios[pairs].mean(dtype=float)), float(energy)
+    reduce = importlib.import_module("neural_collapse.util").symm_reduce
+    return float(reduce(ratios)), float(energy)
 
 
 def filled(V: int, d: int, *, seed: int = 0) -> ufm.metrics.Stream:

@@ -17,7 +17,7 @@ import ufm
 from tests.model.large import large, random_point, solvable, twin
 from ufm.certificates import Randomised
 from ufm.model import objective, objective_error
-from ufm.solvers import LBFGS, loop
+from ufm.solvers import LBFGS, pieces
 from ufm.solvers.solver import State
 
 # Value and gradient
@@ -92,7 +92,7 @@ def test_resume_goes_on_where_it_stopped(key):
 
 def test_interrupt_returns_the_point_reached(key, monkeypatch):
     problem = solvable()
-    go_on, calls = loop._continue, []
+    go_on, calls = pieces.go_on, []
 
     def interrupted(problem, solver, tolerance, limit, states):
         calls.append(limit)
@@ -100,8 +100,8 @@ def test_interrupt_returns_the_point_reached(key, monkeypatch):
             raise KeyboardInterrupt
         return go_on(problem, solver, tolerance, int(states.num_steps[0]) + 2, states)
 
-    monkeypatch.setattr(loop, "_continue", interrupted)
-    monkeypatch.setattr(loop, "_first_piece", lambda problem: 1)
+    monkeypatch.setattr(pieces, "go_on", interrupted)
+    monkeypatch.setattr(pieces, "first_piece", lambda problem: 1)
     solution = ufm.minimise(problem, key=key)
     assert (solution.result, int(solution.num_steps)) == (ufm.Result.INTERRUPTED, 3)
     monkeypatch.undo()
@@ -142,7 +142,7 @@ def test_single_precision_stays_single(key):
     solver, tolerance = LBFGS(9, 10), jnp.asarray(1e-6, jnp.float32)
     point = ufm.solvers.random_start(problem, key=key)
     after: State = jax.eval_shape(
-        lambda: loop._launch_from(problem, solver, tolerance, 9, point)[0]
+        lambda: pieces.launch_from(problem, solver, tolerance, 9, point)[0]
     )
     assert {after.flat.dtype, after.value.dtype, after.gradient.dtype} == {np.dtype("float32")}
 
@@ -172,6 +172,23 @@ def test_memory_of_a_gradient_is_that_of_the_variables_and_a_few_chunks(d):
     # the XLA of older versions keeps one chunk more
     chunks = 4 if jax.__version_info__ >= (0, 10) else 5
     assert used <= 8 * (2 * 2 * K * d + chunks * K * chunk)
+
+
+def test_a_piece_of_a_solve_takes_over_the_memory_of_the_one_before():
+    """K = C = 4000: what goes in, what comes out and all between in 2 m + 13 vectors."""
+    K, d, pairs = 4000, 256, 5
+    labels = ufm.one_hot(np.linspace(100, 1, K), collapsed=True, sparse=True).in_chunks(128)
+    problem = ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=1e-4, lambda_H=1e-4
+    )
+    solver = LBFGS(memory_size=pairs)
+    point = jax.ShapeDtypeStruct((2 * K * d,), problem.dtype)
+    state = jax.eval_shape(pieces.fresh, problem, solver, point)
+    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), state)
+    stats = pieces.go_on.lower(problem, solver, 1e-8, 9, states).compile().memory_analysis()
+    shared = stats.argument_size_in_bytes - stats.alias_size_in_bytes
+    used = shared + stats.output_size_in_bytes + stats.temp_size_in_bytes
+    assert used <= 8 * ((2 * pairs + 13) * 2 * K * d + 4 * K * 128)
 
 
 SCRIPT = """

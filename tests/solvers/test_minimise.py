@@ -1,13 +1,15 @@
 """`minimise`: every solver on every kind of problem, from random starts, against values known by
 hand."""
 
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import ufm
-from ufm.solvers import loop
+from ufm.solvers import pieces
 from ufm.solvers.coordinates import flat_objective, to_flat, to_params
 from ufm.tolerances import for_dtype
 
@@ -208,10 +210,10 @@ def test_sweeping_numbers_does_not_recompile(key):
         )
 
     solve((9, 9, 9), 0.01, 0.1)
-    before = loop._launch._cache_size()
+    before = pieces.launch._cache_size()
     solve((5, 3, 2), 0.02, 0.3)
     solve((50, 3, 2), 0.001, 0.01)
-    assert loop._launch._cache_size() == before
+    assert pieces.launch._cache_size() == before
 
 
 def test_out_of_budget_says_so_and_resumes_to_the_same_point(key):
@@ -228,20 +230,45 @@ def test_out_of_budget_says_so_and_resumes_to_the_same_point(key):
 
 def test_interrupted_run_comes_back_and_resumes(key, monkeypatch):
     problem = squared_error((12, 6, 3))
-    monkeypatch.setattr(loop, "_first_piece", lambda problem: 2)
+    monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
 
     def stop(*args):
         raise KeyboardInterrupt
 
     solver = ufm.solvers.Momentum(1.0)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_continue", stop)
+        patch.setattr(pieces, "go_on", stop)
         part = ufm.minimise(problem, key=key, solver=solver)
     assert part.result is ufm.Result.INTERRUPTED
     assert part.num_steps == 2
     rest = ufm.minimise(problem, resume=part, solver=solver, tolerance=1e-8)
     assert rest.result is ufm.Result.CONVERGED
     assert rest.value < part.value
+
+
+def test_an_interrupt_while_a_piece_is_handed_over_loses_nothing(key, monkeypatch):
+    """The piece has taken the memory of the one before when Ctrl-C is answered."""
+    problem, go_on = squared_error((12, 6, 3)), pieces.go_on
+
+    def interrupted(*args):
+        outcome = go_on(*args)
+        signal.raise_signal(signal.SIGINT)
+        return outcome
+
+    monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
+    monkeypatch.setattr(pieces, "next_piece", lambda piece, seconds: 3)
+    solver = ufm.solvers.Momentum(1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "go_on", interrupted)
+        part = ufm.minimise(problem, key=key, solver=solver)
+    assert (part.result, int(part.num_steps)) == (ufm.Result.INTERRUPTED, 5)
+    flat = np.array(part.state.flat)
+    first = ufm.minimise(problem, resume=part, solver=solver, tolerance=1e-8)
+    assert first.result is ufm.Result.CONVERGED
+    # what is resumed is not used up
+    np.testing.assert_array_equal(part.state.flat, flat)
+    again = ufm.minimise(problem, resume=part, solver=solver, tolerance=1e-8)
+    assert (again.num_steps, again.value) == (first.num_steps, first.value)
 
 
 def test_throw_raises_and_keeps_the_solution(key):

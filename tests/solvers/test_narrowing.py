@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.solvers import loop
+from ufm.solvers import pieces
 
 
 def problem(d, *, counts=(8, 5, 3, 1), **options) -> ufm.Problem:
@@ -33,10 +33,10 @@ def test_every_wide_d_has_the_same_optimum(bias, key):
 
 def test_another_d_is_not_compiled_again(key):
     ufm.minimise(problem(6), key=key)
-    compiled = loop._launch._cache_size()
+    compiled = pieces.launch._cache_size()
     for d in (4, 9, 300):
         ufm.minimise(problem(d), key=key)
-    assert loop._launch._cache_size() == compiled
+    assert pieces.launch._cache_size() == compiled
 
 
 @pytest.mark.parametrize("d", [2, 9])

@@ -150,15 +150,15 @@ def test_start_and_resume(key):
 
 
 def test_sweeping_decay_does_not_recompile(key):
-    from ufm.solvers import loop
+    from ufm.solvers import pieces
 
     def solve(lam):
         return ufm.minimise(make(lam=lam), key=key)
 
     solve(1e-2)
-    before = loop._launch._cache_size()
+    before = pieces.launch._cache_size()
     assert solve(2e-2).value > solve(1e-2).value
-    assert loop._launch._cache_size() == before
+    assert pieces.launch._cache_size() == before
 
 
 REFUSALS = (

@@ -22,7 +22,8 @@ class LBFGS(AbstractSolver):
     `max_steps`: iterations.
 
     Gradients only: cheaper per step than Newton at very large sizes, more steps, and blind to
-    negative curvature.
+    negative curvature. A run holds about 2 `memory_size` + 15 vectors of all unknowns (a third of
+    them of the line search), and the logits of a few chunks where labels come in chunks.
     """
 
     max_steps: int = eqx.field(static=True, default=20_000)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import time
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ufm._compilation import Compiling
 from ufm._outside import SWEEP_ALONE, on_the_host
-from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
     is_traced,
@@ -24,10 +22,10 @@ from ufm._validate import (
     require_one_of,
     require_whole,
 )
-from ufm.batch.layout import over_lanes
-from ufm.model import Params, Problem, check_params, objective, require_minimum
+from ufm.model import Params, Problem, check_params, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
-from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
+from ufm.solvers import pieces
+from ufm.solvers.coordinates import value_of
 from ufm.solvers.directions import better_directions, has_directions
 from ufm.solvers.exchangeable import exchangeable, invariant_point
 from ufm.solvers.implicit import differentiable
@@ -35,20 +33,15 @@ from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.narrowing import narrowed, widened
 from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.proof import require_provable, until_proved
-from ufm.solvers.solver import AbstractSolver, State, advance, code_of
-from ufm.solvers.start import Drawn, flat_start, random_draws
+from ufm.solvers.solver import AbstractSolver, State
+from ufm.solvers.start import random_draws
 from ufm.tolerances import gradient_tolerance
 
-# Aim of one jitted piece between two looks at the clock and the keyboard.
-_PIECE_SECONDS = 0.3
-# Starts whose values agree to this are the same optimum; the one with the smallest gradient is
-# returned.
-_SAME_VALUE = 1e-9
 # Of the gap that is wanted, the relative gradient norm at which groups of classes are left.
 _OF_GAP = 1e-2
 # The default solvers, made once: a module of many fields takes a tenth of a millisecond to make.
 _NEWTON, _PROJECTED = Newton(), ProjectedNewton()
-# its vectors are most of the memory, 20 (K + C) d numbers
+# its vectors are most of the memory, some 35 (K + C) d numbers
 _IN_CHUNKS = LBFGS(memory_size=10)
 
 
@@ -188,7 +181,7 @@ def minimise(
         with Compiling(show=progress):
             if interrupted:
                 return _to_solution(
-                    problem, _launch_from(solved, solver, threshold, 0, start), True
+                    problem, pieces.launch_from(solved, solver, threshold, 0, start), True
                 )
             outcome, stopped = _solve(
                 solved, solver, threshold, key, starts, start, before, progress
@@ -208,17 +201,22 @@ def minimise(
 
 def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume, progress):
     """From checked arguments: what came of every start, and whether Ctrl-C stopped it."""
-    piece, budget = _first_piece(problem), solver.max_steps
+    piece, budget = pieces.first_piece(problem), solver.max_steps
+    setting = problem, solver, tolerance
     if resume is not None:
         done = int(np.max(resume.state.num_steps))
         budget += done
-        outcome = _continue(problem, solver, tolerance, min(done + piece, budget), resume.state)
+        limit = min(done + piece, budget)
+
+        def begin():
+            return pieces.go_on(*setting, limit, pieces.own(resume.state))
+
     elif start is not None:
-        outcome = _launch_from(problem, solver, tolerance, min(piece, budget), start)
+        begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
     else:
         draws = random_draws(problem, key, starts)
-        outcome = _launch(problem, solver, tolerance, min(piece, budget), draws)
-    outcome, interrupted = _run_on(problem, solver, tolerance, outcome, piece, budget, progress)
+        begin = functools.partial(pieces.launch, *setting, min(piece, budget), draws)
+    outcome, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
     if key is not None and not interrupted and has_directions(problem):
         return _with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress)
     return outcome, interrupted
@@ -226,15 +224,15 @@ def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume,
 
 def _with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress):
     """Go on from the best start while other directions of its product are lower."""
-    interrupted = False
+    setting, interrupted = (problem, solver, tolerance), False
     while not interrupted:
         _, codes, best, params, value, _ = outcome
         converged = int(np.asarray(codes)[int(best)]) == Result.CONVERGED
         start = better_directions(problem, params) if converged else None
         if start is None:
             break
-        found = _launch_from(problem, solver, tolerance, min(piece, budget), start)
-        found, interrupted = _run_on(problem, solver, tolerance, found, piece, budget, progress)
+        begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
+        found, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
         if not float(found[4]) < float(value):
             break
         outcome = _instead(outcome, found)
@@ -277,40 +275,6 @@ def _as_solved(
     return solved if np.shape(resume.state.flat)[-1] == size else problem
 
 
-def _run_on(problem, solver, tolerance, outcome, piece: int, budget: int, progress):
-    """Go on in pieces until every start has stopped or spent the budget.
-
-    Ctrl-C keeps the last piece.
-    """
-    bar, interrupted = None, False
-    began = time.monotonic()
-    try:
-        while True:
-            states, codes, *_ = outcome
-            steps = np.asarray(states.num_steps)
-            running = (np.asarray(codes) == Result.RUNNING) & (steps < budget)
-            if not running.any():
-                break
-            if bar is None:
-                bar = Progress("minimise", total=budget, show=progress)
-                bar.began = began
-            seconds = time.monotonic() - began
-            bar.update(
-                int(steps[running].min()),
-                f"relative gradient norm {float(np.min(states.grad_norm)):.1e}",
-            )
-            done = int(steps[running].min())
-            piece = next_piece(piece, seconds)
-            began = time.monotonic()
-            outcome = _continue(problem, solver, tolerance, min(done + piece, budget), states)
-            jax.block_until_ready(outcome)
-    except KeyboardInterrupt:
-        interrupted = True
-    if bar is not None:
-        bar.close()
-    return outcome, interrupted
-
-
 def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
     states, codes, best, params, value, grad_norm = outcome
     left = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
@@ -330,29 +294,6 @@ def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
         codes=codes,
         state=states,
     )
-
-
-def next_piece(piece: int, seconds: float) -> int:
-    """Steps of the next piece, where one of `piece` steps took so many seconds."""
-    return int(np.clip(piece * _PIECE_SECONDS / max(seconds, 1e-3), 1, max(2 * piece, 1000)))
-
-
-def multiply_adds(problem: Problem) -> int:
-    """Of the logits, about; the work of a step is some 30 times that."""
-    inner = (
-        sum(rows * columns for rows, columns in problem.weight_shapes)
-        + problem.feature_dim * problem.labels.num_columns
-    )
-    return inner * problem.labels.num_classes
-
-
-def _first_piece(problem: Problem) -> int:
-    """Steps of the first piece.
-
-    About a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small
-    problem.
-    """
-    return int(np.clip(1e9 / (30 * multiply_adds(problem)), 1, 1000))
 
 
 def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> AbstractSolver:
@@ -396,74 +337,11 @@ def require_same_problem(problem, resume: Solution) -> None:
 def _require_same_solver(problem: Problem, solver: AbstractSolver, states: State) -> None:
     """`ValueError` unless the states (of S starts) are what this solver makes of this problem."""
     size = sum(block.size for block in problem.blocks)
-    own = jax.eval_shape(_fresh, problem, solver, jax.ShapeDtypeStruct((size,), problem.dtype))
+    own = jax.eval_shape(
+        pieces.fresh, problem, solver, jax.ShapeDtypeStruct((size,), problem.dtype)
+    )
     same = jax.tree.structure(own) == jax.tree.structure(states) and all(
         np.shape(a)[1:] == b.shape
         for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True)
     )
     require(same, "`resume` must be a solution of the same solver", f"another one than {solver}")
-
-
-def _over_starts(function, states):
-    """`function` of every start."""
-    if jax.tree.leaves(states)[0].shape[0] == 1:
-        return jax.tree.map(
-            lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], states))
-        )
-    return over_lanes(function, states, platform=jax.default_backend())
-
-
-def _best(problem: Problem, states: State) -> Int[Array, ""]:
-    """Which of the starts came lowest, and of those that came as low, was solved best."""
-    if len(states.value) == 1:
-        return jnp.asarray(0)
-    values = jnp.where(jnp.isfinite(states.value), states.value, jnp.inf)
-    lowest = jnp.min(values)
-    near = values <= lowest + _SAME_VALUE * merit_size(problem, lowest)
-    return jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
-
-
-def _outcome(problem: Problem, states: State, tolerance):
-    best = _best(problem, states)
-    params = to_params(problem, states.flat[best])
-    # not from a logarithm, which would lose digits
-    value = objective(problem, params) if problem.logarithmic else states.value[best]
-    return (
-        states,
-        jax.vmap(lambda state: code_of(state, tolerance))(states),
-        best,
-        params,
-        value,
-        states.grad_norm[best],
-    )
-
-
-@jax.jit
-def _fresh(problem: Problem, solver: AbstractSolver, flat) -> State:
-    return solver.launch(problem, flat)
-
-
-@jax.jit
-def _continue(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
-    go_on = functools.partial(advance, solver.stepper(problem), tolerance, limit)
-    states = _over_starts(go_on, states)
-    return _outcome(problem, states, tolerance)
-
-
-def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Float[Array, "S n"]):
-    def run(flat: Flat) -> State:
-        step, state = solver.stepper(problem), solver.launch(problem, flat)
-        return advance(step, tolerance, limit, state)
-
-    return _outcome(problem, _over_starts(run, flats), tolerance)
-
-
-@jax.jit
-def _launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Drawn):
-    flats = jax.vmap(lambda drawn: flat_start(problem, drawn))(draws)
-    return _begin(problem, solver, tolerance, limit, flats)
-
-
-@jax.jit
-def _launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, start: Params):
-    return _begin(problem, solver, tolerance, limit, to_flat(problem, start)[None])

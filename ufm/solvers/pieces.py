@@ -1,0 +1,284 @@
+"""A solve in compiled pieces: between two of them the clock and the keyboard are looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ufm._progress import Progress
+from ufm.batch.layout import over_lanes
+from ufm.model import Params, Problem, objective
+from ufm.solution import Result
+from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params
+from ufm.solvers.solver import AbstractSolver, State, advance, code_of
+from ufm.solvers.start import Drawn, flat_start
+
+# Aim of one jitted piece between two looks at the clock and the keyboard.
+_PIECE_SECONDS = 0.3
+# Starts whose values agree to this are the same optimum; the one with the smallest gradient is
+# returned.
+_SAME_VALUE = 1e-9
+
+
+def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int, progress):
+    """What `begin` returns, gone on with in pieces until every start has stopped or spent the
+    budget.
+
+    Nobody else holds a state: each piece takes the memory of the one before.
+
+    Parameters
+    ----------
+    problem, solver, tolerance
+        As `launch` takes them.
+    begin
+        Makes the first outcome, from nothing that is used later.
+    piece, budget
+        Steps of the first piece, and of all.
+    progress
+        As `minimise` takes it.
+
+    Returns
+    -------
+    tuple
+        What `launch` returns, and whether Ctrl-C stopped it, which keeps the last piece.
+    """
+    began = time.monotonic()
+    bar, interrupted = None, False
+    outcome = begin()
+    try:
+        while True:
+            states, codes, *_ = outcome
+            steps = np.asarray(states.num_steps)
+            running = (np.asarray(codes) == Result.RUNNING) & (steps < budget)
+            if not running.any():
+                break
+            if bar is None:
+                bar = Progress("minimise", total=budget, show=progress)
+                bar.began = began
+            seconds = time.monotonic() - began
+            done = int(steps[running].min())
+            bar.update(done, f"relative gradient norm {float(np.min(states.grad_norm)):.1e}")
+            piece = next_piece(piece, seconds)
+            began = time.monotonic()
+            with _interrupts_later():
+                outcome = go_on(problem, solver, tolerance, min(done + piece, budget), states)
+            jax.block_until_ready(outcome)
+    except KeyboardInterrupt:
+        interrupted = True
+    if bar is not None:
+        bar.close()
+    return outcome, interrupted
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C is answered at the end: what gave its memory away must be replaced first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list = []
+    before = signal.signal(signal.SIGINT, lambda *about: came.append(about))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
+
+
+def own(states: State) -> State:
+    """A copy to give away to `go_on`.
+
+    Parameters
+    ----------
+    states
+        Somebody else's.
+
+    Returns
+    -------
+    State
+        The same numbers.
+    """
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, may_alias=False), states)
+
+
+def next_piece(piece: int, seconds: float) -> int:
+    """Steps of the next piece, where one of `piece` steps took so many seconds.
+
+    Parameters
+    ----------
+    piece, seconds
+        The last one, and what it took.
+
+    Returns
+    -------
+    int
+        At most twice as many, or 1000.
+    """
+    return int(np.clip(piece * _PIECE_SECONDS / max(seconds, 1e-3), 1, max(2 * piece, 1000)))
+
+
+def multiply_adds(problem: Problem) -> int:
+    """Of the logits, about; the work of a step is some 30 times that.
+
+    Parameters
+    ----------
+    problem
+        Of any depth.
+
+    Returns
+    -------
+    int
+        Those of all products of factors.
+    """
+    inner = (
+        sum(rows * columns for rows, columns in problem.weight_shapes)
+        + problem.feature_dim * problem.labels.num_columns
+    )
+    return inner * problem.labels.num_classes
+
+
+def first_piece(problem: Problem) -> int:
+    """Steps of the first piece.
+
+    About a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small
+    problem.
+
+    Parameters
+    ----------
+    problem
+        What is solved.
+
+    Returns
+    -------
+    int
+        From 1 to 1000.
+    """
+    return int(np.clip(1e9 / (30 * multiply_adds(problem)), 1, 1000))
+
+
+def _over_starts(function, states):
+    """`function` of every start."""
+    if jax.tree.leaves(states)[0].shape[0] == 1:
+        return jax.tree.map(
+            lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], states))
+        )
+    return over_lanes(function, states, platform=jax.default_backend())
+
+
+def _best(problem: Problem, states: State) -> Int[Array, ""]:
+    """Which of the starts came lowest, and of those that came as low, was solved best."""
+    if len(states.value) == 1:
+        return jnp.asarray(0)
+    values = jnp.where(jnp.isfinite(states.value), states.value, jnp.inf)
+    lowest = jnp.min(values)
+    near = values <= lowest + _SAME_VALUE * merit_size(problem, lowest)
+    return jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
+
+
+def _outcome(problem: Problem, states: State, tolerance):
+    best = _best(problem, states)
+    params = to_params(problem, states.flat[best])
+    # not from a logarithm, which would lose digits
+    value = objective(problem, params) if problem.logarithmic else states.value[best]
+    return (
+        states,
+        jax.vmap(lambda state: code_of(state, tolerance))(states),
+        best,
+        params,
+        value,
+        states.grad_norm[best],
+    )
+
+
+@jax.jit
+def fresh(problem: Problem, solver: AbstractSolver, flat) -> State:
+    """The state of a run that has not moved yet.
+
+    Parameters
+    ----------
+    problem, solver, flat
+        What is solved, how, and from where (n,).
+
+    Returns
+    -------
+    State
+        Of one start.
+    """
+    return solver.launch(problem, flat)
+
+
+@functools.partial(jax.jit, donate_argnames="states")
+def go_on(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
+    """Go on from states (of S starts) that are used up.
+
+    Parameters
+    ----------
+    problem, solver, tolerance, limit
+        As of `launch`.
+    states
+        No longer readable afterwards.
+
+    Returns
+    -------
+    tuple
+        As of `launch`.
+    """
+    run = functools.partial(advance, solver.stepper(problem), tolerance, limit)
+    return _outcome(problem, _over_starts(run, states), tolerance)
+
+
+def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Float[Array, "S n"]):
+    def run(flat: Flat) -> State:
+        step, state = solver.stepper(problem), solver.launch(problem, flat)
+        return advance(step, tolerance, limit, state)
+
+    return _outcome(problem, _over_starts(run, flats), tolerance)
+
+
+@jax.jit
+def launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Drawn):
+    """From random starts.
+
+    Parameters
+    ----------
+    problem, solver, tolerance, limit
+        What is solved, how, how well, and for how many steps at most.
+    draws
+        Of S starts.
+
+    Returns
+    -------
+    tuple
+        States and codes of all starts, which is best, its parameters, value and gradient norm.
+    """
+    flats = jax.vmap(lambda drawn: flat_start(problem, drawn))(draws)
+    return _begin(problem, solver, tolerance, limit, flats)
+
+
+@jax.jit
+def launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, start: Params):
+    """From a point.
+
+    Parameters
+    ----------
+    problem, solver, tolerance, limit
+        As of `launch`.
+    start
+        Of the problem's shapes.
+
+    Returns
+    -------
+    tuple
+        As of `launch`, of one start.
+    """
+    return _begin(problem, solver, tolerance, limit, to_flat(problem, start)[None])
