@@ -24,10 +24,12 @@ def test_another_answer_is_noticed(monkeypatch):
 
 
 def test_a_vocabulary_at_toy_size():
-    found = metrics.vocabulary(50, 6, 5000, batch=900)
+    found = metrics.vocabulary(50, 6, 5000, batch=900, subsample=1000)
     assert found["tokens"] == 5000
     assert 2 <= found["classes kept"] <= 50
     assert found["etf_excess"] > 0
+    assert found["tokens of NC4"] == 1000
+    assert 0 < found["nc4"] < 1
 
 
 def test_next_tokens_at_toy_size():
