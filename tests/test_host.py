@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,20 +60,47 @@ def test_certificates_and_metrics_are_those_that_are_compiled(name, key, monkeyp
     assert asked == []
 
 
-def test_the_host_is_asked_and_in_the_end_the_compiler(monkeypatch):
-    monkeypatch.setattr(program, "_MANY", 3)
+def counted(monkeypatch) -> list:
     done, run = [], program._Program.__call__
     monkeypatch.setattr(
         program._Program, "__call__", lambda self, *arrays: done.append(1) or run(self, *arrays)
     )
+    return done
+
+
+def test_the_host_goes_on_until_a_program_is_compiled(monkeypatch):
+    monkeypatch.setattr(program, "_MANY", 3)
+    done, jit, ready = counted(monkeypatch), jax.jit, threading.Event()
+
+    class Slow:
+        """A compiled function that is long in the making."""
+
+        def __init__(self, function):
+            self.compiled, self.trace, self.threads = jit(function), jit(function).trace, []
+
+        def __call__(self, *arguments):
+            self.threads.append(threading.current_thread())
+            assert ready.wait(60)
+            return self.compiled(*arguments)
+
+    slow = Slow(lambda x: 2 * x)
+    monkeypatch.setattr(jax, "jit", lambda function: slow)
     twice = small_on_host(lambda x: 2 * x)
-    for _ in range(5):
+    for _ in range(9):
         assert twice(jnp.ones(2)).tolist() == [2.0, 2.0]
-    assert len(done) == 3
+    assert len(done) == 9
+    # one thread makes it, which is none of the callers
+    (maker,) = slow.threads
+    assert maker is not threading.current_thread()
+    ready.set()
+    maker.join()
+    assert twice(jnp.ones(2)).tolist() == [2.0, 2.0]
+    assert len(done) == 9
+    monkeypatch.setattr(jax, "jit", jit)
     # inside `jit` and for large arrays it is compiled from the first
-    assert jax.jit(twice)(jnp.ones(3)).tolist() == [2.0] * 3
+    assert jit(twice)(jnp.ones(3)).tolist() == [2.0] * 3
     assert twice(jnp.ones(10**5)).shape == (10**5,)
-    assert len(done) == 3
+    assert len(done) == 9
 
 
 MATRIX = np.array([[4.0, 1.0, 0.3], [1.0, 3.0, -0.2], [0.3, -0.2, 2.0]])
@@ -109,10 +138,7 @@ def test_any_function_is_what_jax_makes_of_it(name):
 
 def test_a_loop_that_takes_too_long_is_compiled(monkeypatch):
     monkeypatch.setattr(program, "_SECONDS", 0.05)
-    done, run = [], program._Program.__call__
-    monkeypatch.setattr(
-        program._Program, "__call__", lambda self, *arrays: done.append(1) or run(self, *arrays)
-    )
+    done = counted(monkeypatch)
     count = small_on_host(
         lambda end: jax.lax.while_loop(lambda n: n < end, lambda n: n + 1.0, jnp.zeros(()))
     )

@@ -218,7 +218,7 @@ def small_on_host(function: Callable) -> Callable:
     """`jax.jit(function)` of trees of arrays, or of small ones that are not traced the same done by
     NumPy, which agrees to rounding.
 
-    Until so many calls were made of one kind that compiling pays.
+    Until so many calls were made of one kind that compiling pays; NumPy goes on meanwhile.
     """
     compiled = jax.jit(function)
     programs: OrderedDict[int, _Kept] = OrderedDict()
@@ -240,8 +240,10 @@ def small_on_host(function: Callable) -> Callable:
         programs.move_to_end(name)
         kept = programs[name]
         kept.calls += 1
-        if kept.program is None or kept.calls > _MANY or kept.seconds > _SECONDS:
+        if kept.program is None or kept.compiled:
             return compiled(*arguments)
+        if kept.calls > _MANY or kept.seconds > _SECONDS:
+            kept.compile_beside(compiled, arguments)
         began = time.thread_time()
         _PATIENCE.ends = began + _SECONDS
         try:
@@ -252,6 +254,7 @@ def small_on_host(function: Callable) -> Callable:
         finally:
             kept.seconds += time.thread_time() - began
         if found is None:
+            kept.compiled = True
             return compiled(*arguments)
         return jax.tree.unflatten(kept.shape, [jax.numpy.asarray(array) for array in found])
 
@@ -268,6 +271,23 @@ class _Kept:
         self.program = _Program(self.jaxpr) if small else None
         self.shape = jax.tree.structure(traced.out_info)
         self.calls, self.seconds = 0, 0.0
+        # whether XLA's is there, and what makes it
+        self.compiled, self._maker = False, None
+
+    def compile_beside(self, compiled: Callable, arguments: tuple) -> None:
+        """Have a thread make XLA's program, once, by a first call of it."""
+        if self._maker is not None:
+            return
+
+        def make():
+            try:
+                jax.block_until_ready(compiled(*arguments))
+            finally:
+                # what failed here fails again where it is called
+                self.compiled = True
+
+        self._maker = threading.Thread(target=make, name="compiles a program")
+        self._maker.start()
 
 
 def _largest(jaxpr) -> int:
