@@ -194,7 +194,8 @@ class _Line:
         """
         K, C = self.labels.num_classes, self.labels.num_columns
         flat = self.problem.loss.flat_direction(K) is not None
-        return min(K - flat, C - self.problem.free_bias)
+        groups = len(np.unique(self.labels.shift_groups))
+        return min(K - flat * groups, C - self.problem.free_bias)
 
     def at(self, strength: float) -> Problem:
         """The problem at a strength, with equal decay of both factors."""

@@ -97,8 +97,9 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     A hidden space of width d turned by an orthogonal matrix changes nothing; where r directions are
     in use that is $r(d-r) + r(r-1)/2$ zeros, summed over the widths $d_1, \dots, d_M$. A free bias
     adds one where the loss has a flat direction, such as the shift of all logits under
-    cross-entropy; an anchor removes those of $d_1$, frozen weights all. `params`: any point; the
-    count is that of a stationary one.
+    cross-entropy; an anchor removes those of $d_1$, frozen weights all. Where columns drop classes,
+    each group of classes that meet has a shift, and in one layer turns, of its own. `params`: any
+    point; the count is that of a stationary one.
 
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
@@ -125,7 +126,8 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     eps_ratio = float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps)
     # a gradient g turned by a symmetry gives the Hessian a value of about |g| / |v| along it
     tolerance = _ZERO * eps_ratio * float(np.abs(values).max()) + 100 * float(grad_norm)
-    return HessianSpectrum(values, _gauge_zeros(problem, rank), rank, float(grad_norm), tolerance)
+    gauge_zeros = _gauge_zeros(problem, params, rank)
+    return HessianSpectrum(values, gauge_zeros, rank, float(grad_norm), tolerance)
 
 
 def classify(problem: Problem, params: Params) -> Classification:
@@ -164,7 +166,10 @@ def product_rank(problem: Problem, params: Params) -> int:
 
     Singular values above 1e-6 of the first, or of a thousandth of the targets' if that is larger.
     """
-    values = product_spectrum(problem, params)[1]
+    return _in_use(problem, product_spectrum(problem, params)[1])
+
+
+def _in_use(problem: Problem, values: np.ndarray) -> int:
     targets = (
         np.asarray(problem.labels.targets) * np.sqrt(np.asarray(problem.labels.masses))[None, :]
     )
@@ -179,14 +184,32 @@ def _second_order(problem: Problem, flat):
     )
 
 
-def _gauge_zeros(problem: Problem, rank: int) -> int:
+def _gauge_zeros(problem: Problem, params: Params, rank: int) -> int:
     """Dimension of the orbit of a stationary point of this rank under the symmetries."""
-    direction = problem.loss.flat_direction(problem.labels.num_classes)
-    shift = int(problem.free_bias and direction is not None)
     # coordinates in which only the direction counts
-    shift += sum(block.redundant for block in problem.blocks)
+    shift = problem.free_shifts + sum(block.redundant for block in problem.blocks)
     if problem.frozen:
         return shift
     # a pull to given features is a choice of basis in their space
     widths = problem.widths if problem.anchor is None else problem.widths[1:]
-    return shift + sum(rank * (d - rank) + rank * (rank - 1) // 2 for d in widths)
+    if problem.depth > 1:
+        return shift + sum(_turns(rank, d) for d in widths)
+    # rows and columns of classes that never meet turn by themselves
+    return shift + sum(_turns(r, d) for d in widths for r in _ranks(problem, params))
+
+
+def _turns(rank: int, d: int) -> int:
+    """Of a hidden space of width d with so many directions in use."""
+    return rank * (d - rank) + rank * (rank - 1) // 2
+
+
+def _ranks(problem: Problem, params: Params) -> list[int]:
+    """Of the product of one layer, for each group of classes that meet in columns."""
+    groups, (W,) = problem.labels.shift_groups, (np.asarray(W) for W in params.weights)
+    scaled = np.asarray(params.features) * np.sqrt(np.asarray(problem.labels.masses))[None, :]
+    owner = groups[np.argmax(np.asarray(problem.labels.targets), axis=0)]
+    products = [W[groups == g] @ scaled[:, owner == g] for g in np.unique(groups)]
+    return [
+        _in_use(problem, np.linalg.svd(product, compute_uv=False)) if product.size else 0
+        for product in products
+    ]

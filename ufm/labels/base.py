@@ -78,6 +78,25 @@ class AbstractLabels(eqx.Module):
     drops = False
 
     @property
+    def shift_groups(self) -> np.ndarray:
+        """The group of each class (K,), a number from 0 on.
+
+        Classes that a column keeps are in one group. All are, unless columns drop some; then a
+        number may be added to all logits of a group for nothing, under a loss that no common shift
+        changes.
+        """
+        return np.zeros(self.num_classes, dtype=int)
+
+    @property
+    def losing_classes(self) -> np.ndarray:
+        """The classes whose logit is best at −∞ beside another's wherever a column keeps both.
+
+        Under a loss that falls as the logits of other classes than the target's do: those that no
+        target holds, unless columns drop some.
+        """
+        return self.absent_classes
+
+    @property
     def dtype(self) -> np.dtype:
         """The float dtype of the labels."""
         return np.dtype(self.masses.dtype)

@@ -23,6 +23,7 @@ from ufm._validate import (
     require_real,
 )
 from ufm.labels.base import AbstractLabels
+from ufm.labels.meetings import groups, losing
 
 
 class OffsetLabels(AbstractLabels):
@@ -138,6 +139,32 @@ class OffsetLabels(AbstractLabels):
         values = concrete(self.offsets)
         return values is not None and bool(np.isneginf(values).any())
 
+    def _meetings(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Targets and whether they are kept, for `ufm.labels.meetings`, of each problem where many
+        are stacked; none where no class is known to be dropped."""
+        targets = concrete(self.labels.targets) if self.drops else None
+        if targets is None:
+            return []
+        kept = np.asarray(self.offsets) > -np.inf
+        both = np.broadcast_arrays(targets, kept)
+        lanes = (array.reshape(-1, *array.shape[-2:]) for array in both)
+        return list(zip(*lanes, strict=True))
+
+    @property
+    def shift_groups(self) -> np.ndarray:
+        """The group of each class: those that a column keeps, and who meets them in others."""
+        pairs = self._meetings()
+        return groups(*pairs[0]) if pairs else self.labels.shift_groups
+
+    @property
+    def losing_classes(self) -> np.ndarray:
+        """The classes on which others gain in every column that keeps both, or by way of further
+        classes."""
+        pairs = self._meetings()
+        if not pairs:
+            return self.labels.losing_classes
+        return np.unique(np.concatenate([losing(*pair) for pair in pairs]))
+
 
 def with_offsets(labels: AbstractLabels, offsets) -> OffsetLabels:
     r"""The same labels, with an offset added to the logits of every column before the loss.
@@ -168,10 +195,11 @@ def with_offsets(labels: AbstractLabels, offsets) -> OffsetLabels:
     $\ell(\cdot + \iota)$ has the conjugate $\ell^*(u) - \iota^\top u$, with $u_k = 0$ for a class
     that is dropped. Offsets are held as a matrix, so all logits are made at once.
 
-    With a free bias `certify` and `prove` refuse −∞. Weak duality holds there too, for dual logits
-    that are zero where a class is dropped and sum to zero over the columns, but no feasible point
-    is made: rounding leaves something of the sum, which moves from class to class only by columns
-    that keep both. Offsets of −100 give that problem to rounding, and are certified.
+    With a free bias and dropped classes the infimum over the bias is not attained where others only
+    gain on a class: columns with a target on them keep it, and those with a target on it, or on
+    those that lead to it, drop them. Minimisers refuse that; `certify` and `prove` bound it.
+    Classes that never meet in a column, nor by way of others, have a shift of the bias each that
+    costs nothing (`shift_groups`).
     """
     require_instance("labels", labels, AbstractLabels, "ufm.Labels")
     inner = labels.labels if isinstance(labels, OffsetLabels) else labels

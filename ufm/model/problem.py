@@ -208,6 +208,13 @@ class Problem(eqx.Module):
         return given
 
     @property
+    def free_shifts(self) -> int:
+        """In how many ways a free bias moves logits for nothing: where a loss has a flat direction,
+        as many as there are groups of classes that meet in columns."""
+        flat = self.free_bias and self.loss.flat_direction(self.labels.num_classes) is not None
+        return len(np.unique(self.labels.shift_groups)) if flat else 0
+
+    @property
     def loss(self) -> AbstractLoss:
         """The loss of logits, all columns at once: that which was given, `bare_loss`, where it does
         not see them through offsets of the labels."""

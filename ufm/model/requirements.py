@@ -122,14 +122,27 @@ def require_minimum(problem: Problem, purpose: str) -> None:
     """
     require_decay(problem, purpose)
     if problem.free_bias and problem.loss.needs_every_class:
-        absent = problem.labels.absent_classes
+        losing = problem.labels.losing_classes
+        absent = np.intersect1d(losing, problem.labels.absent_classes)
         words = (
             f"`labels` must give every class some target for {purpose} with a free bias: the "
             f"infimum is not attained, "
             "as the bias of an absent class is best at -inf (leave the class out, or give the "
             "bias a penalty)"
         )
-        require(len(absent) == 0, words, f"no target for class {', '.join(map(str, absent[:5]))}")
+        require(len(absent) == 0, words, f"no target for class {_listed(absent)}")
+        words = (
+            f"`labels.offsets` must let each class that others gain on gain on them in turn for "
+            f"{purpose} with a free bias: the infimum is not attained, as the bias of a class is "
+            "best at -inf where columns with targets on others keep it and those with targets on "
+            "it drop them (drop it there too, or give the bias a penalty)"
+        )
+        require(len(losing) == 0, words, f"class {_listed(losing)} on which others only gain")
+
+
+def _listed(classes: np.ndarray) -> str:
+    """The first of them."""
+    return ", ".join(map(str, classes[:5]))
 
 
 def require_product(problem: Problem, purpose: str) -> None:

@@ -289,9 +289,7 @@ def _symmetries(problem: Problem, params: Params) -> int:
     may have a flat direction."""
     values = np.linalg.svd(np.asarray(params.features), compute_uv=False)
     r, d = number_in_use(values, 0.0), problem.feature_dim
-    direction = problem.loss.flat_direction(problem.labels.num_classes)
-    shift = int(problem.free_bias and direction is not None)
-    return r * (d - r) + r * (r - 1) // 2 + shift
+    return r * (d - r) + r * (r - 1) // 2 + problem.free_shifts
 
 
 def _revived(problem: Problem, flat, pull: Pull):
