@@ -26,7 +26,7 @@ COSTS = {
     "tests/test_loss_sums.py": 37,
     "tests/theory_checks/test_checks.py[li2023]": 35,
     "tests/certificates/test_randomised.py": 34,
-    "tests/labels/test_offsets.py": 32,
+    "tests/labels/test_offsets.py": 42,
     "tests/solvers/test_newton_rules.py": 32,
     "tests/certificates/test_mixtures_proved.py": 31,
     "tests/certificates/test_code_bound.py": 30,

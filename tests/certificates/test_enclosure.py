@@ -226,7 +226,7 @@ def test_a_limit_that_is_too_large_is_found_by_the_checker(monkeypatch):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_bias_that_is_not_repaired_is_refused(loss, monkeypatch):
     problem, params = solved(loss, "free", "tail")
-    monkeypatch.setattr(dual_point, "_balance_rows", lambda x, wanted: None)
+    monkeypatch.setattr(dual_point, "_balance_rows", lambda x, kept, wanted: None)
     monkeypatch.setattr(dual_point, "_close_rows", lambda y, column: None)
     with pytest.raises(ValueError, match="mean is zero exactly"):
         ufm.prove(problem, params)
@@ -235,7 +235,7 @@ def test_a_bias_that_is_not_repaired_is_refused(loss, monkeypatch):
 @pytest.mark.parametrize("loss", ["ce", "adjusted"])
 def test_shares_that_are_not_closed_are_refused(loss, monkeypatch):
     problem, params = solved(loss, "none", "tail")
-    monkeypatch.setattr(dual_point, "_close_column", lambda x, c, total: None)
+    monkeypatch.setattr(dual_point, "_close_column", lambda x, kept, c, total: None)
     with pytest.raises(ValueError, match="conjugate is infinite"):
         ufm.prove(problem, params)
 

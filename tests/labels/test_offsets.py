@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 from numpy.testing import assert_allclose
 
 import ufm
@@ -23,6 +25,12 @@ ONE_HOT = ufm.one_hot([5, 3, 2, 1], collapsed=True)
 SHIFTS = np.random.default_rng(0).normal(size=(K, K))
 DROPPED = SHIFTS.copy()
 DROPPED[1, 0] = DROPPED[3, 2] = DROPPED[0, 2] = -np.inf
+# classes 0 and 3 never meet 1 and 2; and those that meet only by way of others, in a circle
+PARTED = np.where(np.add.outer([0, 1, 1, 0], [0, 1, 1, 0]) == 1, -np.inf, SHIFTS)
+CIRCLE = np.where(np.isin(np.subtract.outer(range(K), range(K)) % K, (0, 1)), SHIFTS, -np.inf)
+# class 0 gains on the others in its own column, which is the only one that keeps it, and then none
+LOSING, LOST = SHIFTS.copy(), SHIFTS.copy()
+LOSING[0, 1:] = LOST[0, 1:] = LOST[1:, 0] = -np.inf
 
 
 def problem_of(labels=LABELS, offsets: np.ndarray | None = SHIFTS, **options) -> ufm.Problem:
@@ -37,6 +45,14 @@ PROBLEMS = {
     "free": problem_of(),
     "free-dropped": problem_of(ONE_HOT, DROPPED),
     "bias": problem_of(bias="free"),
+    "bias-dropped": problem_of(ONE_HOT, DROPPED, bias="free"),
+    "bias-parted": problem_of(ONE_HOT, PARTED, bias="free"),
+    "bias-circle": problem_of(ONE_HOT, CIRCLE, bias="free"),
+    "bias-lost": problem_of(ONE_HOT, LOST, bias="free"),
+    "bias-dropped-sphere": problem_of(
+        ONE_HOT, DROPPED, bias="free", features=ufm.domains.Sphere(2.0), lambda_H=0.0
+    ),
+    "bias-dropped-frozen": problem_of(ONE_HOT, DROPPED, bias="free", **FROZEN),
     "penalised-dropped": problem_of(ONE_HOT, DROPPED, bias=0.1),
     "squares": problem_of(loss=ufm.MeanSquaredError()),
     "adjusted": problem_of(
@@ -257,11 +273,6 @@ def test_refused(labels, offsets, words):
 def test_what_cannot_drop_a_class():
     with pytest.raises(ValueError, match="has to see every class"):
         problem_of(ONE_HOT, DROPPED, loss=ufm.MeanSquaredError())
-    problem = problem_of(ONE_HOT, DROPPED, bias="free")
-    params = ufm.minimise(problem, key=KEY, progress=False).params
-    for proof in (ufm.certify, ufm.prove):
-        with pytest.raises(ValueError, match="finite for a certificate with a free bias"):
-            proof(problem, params)
 
 
 @pytest.mark.parametrize("offsets", [SHIFTS, DROPPED], ids=["finite", "dropped"])
@@ -285,16 +296,74 @@ def test_a_bound_by_random_vectors():
     assert ufm.certify(problem, params, randomised=how).gap < 1e-10
 
 
-def test_dropped_classes_and_a_free_bias():
-    """Solved but not certified, and what the refusal advises is the same problem to rounding."""
-    dropped = problem_of(ONE_HOT, DROPPED, bias="free")
-    solution = ufm.minimise(dropped, key=KEY)
-    for refuses in (ufm.certify, ufm.prove):
-        with pytest.raises(ValueError, match=r"finite for a certificate with a free bias \(-100"):
-            refuses(dropped, solution.params)
-    finite = problem_of(ONE_HOT, np.maximum(DROPPED, -100), bias="free")
-    value = float(ufm.model.objective(finite, solution.params))
-    assert value == pytest.approx(float(solution.value), rel=1e-15)
-    certificate = ufm.certify(finite, solution.params)
-    assert certificate.valid
-    assert certificate.closes(1e-12)
+FREE = tuple(name for name in PROBLEMS if name.startswith("bias-") and "-s" not in name)
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_a_free_bias_by_other_means(name):
+    """SciPy's minimum of the objective written out here, and what kind of point it is."""
+    problem = PROBLEMS[name]
+    solution = ufm.minimise(problem, key=KEY, progress=False)
+    # (frozen weights have one minimum, and these so many features that all minima are global)
+    least = min(least_by_hand(problem, seed) for seed in range(2))
+    assert_allclose(float(solution.value), least, rtol=1e-9)
+    assert ufm.analysis.classify(problem, solution.params).kind == "minimum"
+
+
+def least_by_hand(problem: ufm.Problem, seed: int) -> float:
+    """The least that SciPy finds, W and H free or W frozen."""
+    labels, kept = problem.labels, np.asarray(problem.labels.offsets) > -np.inf
+    q, m, w = (np.asarray(x) for x in (labels.targets, labels.masses, labels.column_weights))
+    shifts = np.where(kept, np.asarray(labels.offsets), 0)
+    lambda_W, lambda_H = float(problem.lambda_W[0]), float(problem.lambda_H)
+
+    def parts(flat):
+        b, rest = flat[:K], flat[K:]
+        given = W if problem.frozen else rest[: K * d].reshape(K, d)
+        return b, given, rest[-d * K :].reshape(d, K)
+
+    def at(flat):
+        b, V, H = parts(flat)
+        z = np.where(kept, V @ H + b[:, None] + shifts, -np.inf)
+        values = scipy.special.logsumexp(z, axis=0) - (q * np.where(kept, z, 0)).sum(axis=0)
+        value = w @ values + (lambda_W * (V**2).sum() + lambda_H * ((H**2) @ m).sum()) / 2
+        pull = (scipy.special.softmax(z, axis=0) - q) * w
+        of_V = [] if problem.frozen else [(pull @ H.T + lambda_W * V).ravel()]
+        of_H = (V.T @ pull + lambda_H * m * H).ravel()
+        return value, np.concatenate([pull.sum(axis=1), *of_V, of_H])
+
+    size = K + (0 if problem.frozen else K * d) + d * K
+    start = np.random.default_rng(seed).normal(size=size)
+    options = {"gtol": 1e-11, "ftol": 1e-16, "maxiter": 5000, "maxfun": 20000}
+    return scipy.optimize.minimize(at, start, jac=True, method="L-BFGS-B", options=options).fun
+
+
+def test_an_infimum_that_is_not_attained():
+    """Minimisers say so; far out a proof encloses it, where it is that of the class dropped."""
+    problem = problem_of(ONE_HOT, LOSING, bias="free")
+    for refuses in (ufm.minimise, ufm.search):
+        with pytest.raises(ValueError, match=r"infimum is not attained, .* got class 1, 2, 3"):
+            refuses(problem, key=KEY, progress=False)
+    beyond = ufm.minimise(PROBLEMS["bias-lost"], key=KEY, progress=False)
+    values = []
+    for depth in (0.0, 10.0, 20.0, 60.0):
+        bias = beyond.params.bias.at[1:].add(-depth)
+        params = ufm.Params(beyond.params.weights, beyond.params.features, bias)
+        values.append(float(ufm.model.objective(problem, params)))
+        certificate = ufm.certify(problem, params)
+        assert certificate.valid
+        assert float(certificate.lower_bound) <= float(beyond.value)
+    assert values[0] > values[1] > values[2] > values[3]
+    assert_allclose(values[3], float(beyond.value), rtol=1e-14)
+    proved = ufm.prove(problem, params)
+    assert proved.relative_width < 1e-9
+    assert proved.lower <= float(beyond.value) * (1 + 1e-15)
+    checker().verify(on_file(proved))
+
+
+def test_a_bound_by_random_vectors_wants_every_class():
+    problem = PROBLEMS["bias-dropped"]
+    params = ufm.minimise(problem, key=KEY, progress=False).params
+    how = ufm.certificates.Randomised(jax.random.key(1))
+    with pytest.raises(ValueError, match="finite for a bound by random vectors with a free bias"):
+        ufm.certify(problem, params, randomised=how)

@@ -48,9 +48,8 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         _NEVER,
     ),
-    (_BOUND, "_dual_bound", "const+1", "1", "(2)", 2, _ZERO),
-    (_BOUND, "_dual_bound", "const+1", "1", "(2)", 4, _ZERO),
-    (_BOUND, "_dual_bound", "const→0", "1", "(0)", 4, _ZERO),
+    (_BOUND, "_dual_bound", "const+1", "1", "(2)", 3, _ZERO),
+    (_BOUND, "_dual_bound", "const→0", "1", "(0)", 3, _ZERO),
     (
         _BOUND,
         "_dual_bound",
@@ -60,7 +59,7 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         "JAX takes the last entry for one beyond the end, and there is one",
     ),
-    (_BOUND, "_dual_bound", "const+1", "0", "(1)", 3, _ZERO),
+    (_BOUND, "_dual_bound", "const+1", "0", "(1)", 2, _ZERO),
     (
         _BOUND,
         "_at",

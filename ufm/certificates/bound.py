@@ -145,13 +145,13 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
         f"nonnegative features (collapse them)"
     )
     require(few, words, number)
-    # dual logits must be zero where a class is dropped, and sum to zero over the columns: what
-    # rounding leaves of the sum goes from class to class only by columns that keep both
+    # what is left of the mean of the dual columns goes from class to class only by columns that
+    # keep both, of which random vectors know nothing
     words = (
-        "`problem.labels.offsets` must be finite for a certificate with a free bias (-100 for -inf "
-        "is the same to rounding while logits stay below 50; a penalised bias takes -inf)"
+        "`problem.labels.offsets` must be finite for a bound by random vectors with a free bias "
+        "(-100 for -inf is the same to rounding while logits stay below 50)"
     )
-    require(not problem.free_bias or not problem.labels.drops, words, "-inf")
+    require(solved_bias or not problem.free_bias or not problem.labels.drops, words, "-inf")
     require_decay(problem, "a certificate")
 
 
@@ -165,7 +165,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     losses, dual = loss_and_dual(loss, logits, labels.targets)
 
     gradient, bias_residual = dual, jnp.zeros_like(value)
-    pattern = None
+    moved = None
     if problem.free_bias:
         size = _rms(logits, weights) + _rms(labels.targets, weights)
         mean = dual @ weights
@@ -175,8 +175,9 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         dual = jax.lax.cond(
             solved, lambda dual: dual, lambda dual: centred_dual(problem, dual), dual
         )
-        pattern = loss.centring_pattern(dual, labels.targets)
-    point = _Point(logits, losses, gradient, dual, pattern)
+        left = jnp.abs(dual @ weights) + _hidden(problem, jnp.abs(dual))
+        moved = loss.centring_moves(dual, labels.targets, weights, left)
+    point = _Point(logits, losses, gradient, dual, moved)
     bound = _dual_bound(problem, point) if problem.plain else _lifted_bound(problem, params, point)
 
     holds = jnp.isfinite(bound.lower) & jnp.isfinite(value)
@@ -211,21 +212,19 @@ def with_best_bias(problem: Problem, params: Params) -> Params:
 def centred_dual(problem: Problem, dual: Float[Array, "K C"]) -> Float[Array, "K C"]:
     """Dual columns changed in the way of the loss so that their weighted sum vanishes, as a free
     bias asks. Runs inside `jit`."""
-    targets, weights = problem.labels.targets, problem.labels.column_weights
-    return problem.loss.centred(
-        dual, targets, problem.loss.centring(dual @ weights, targets @ weights)
-    )
+    labels = problem.labels
+    return problem.loss.centred_together(dual, labels.targets, labels.column_weights)
 
 
 class _Point(NamedTuple):
-    """Logits and losses, the gradient of the loss, the dual columns made of it, and how a free bias
-    would change these."""
+    """Logits and losses, the gradient of the loss, the dual columns made of it, and by how much
+    what rounding leaves of their mean changes these with a free bias."""
 
     logits: Float[Array, "K C"]
     losses: Float[Array, " C"]
     gradient: Float[Array, "K C"]
     dual: Float[Array, "K C"]
-    pattern: Float[Array, "K C"] | None
+    moved: Float[Array, "K C"] | None
 
 
 class _Bound(NamedTuple):
@@ -248,12 +247,10 @@ def _dual_bound(problem: Problem, point: _Point) -> _Bound:
     norm, excess, values = spectral_norm(
         dual, sizes, share, terms_of_sum(C) + 4, roundings=len(dual) + 8
     )
-    if point.pattern is not None:
-        # length of the row of V that spreads one unit over the pattern
-        total = point.pattern @ weights
-        reach = jnp.sqrt(jnp.sum(point.pattern**2 * share[None, :] ** 2, axis=1))
-        reach = reach / jnp.where(total > 0, total, 1)
-        excess = excess + 2 * jnp.dot(jnp.abs(mean) + hidden, reach)
+    if point.moved is not None:
+        # the rows that give, and those that get as much
+        given = jnp.sqrt(jnp.sum((point.moved * share[None, :]) ** 2, axis=1))
+        excess = excess + 2 * jnp.sum(given)
     reached = norm + excess
     # u = 0 may be scaled by anything; what is no number goes on to the bound
     limit = mu * (1 - 8 * unit) / jnp.where(reached == 0, 1, reached)
@@ -266,10 +263,7 @@ def _lifted_bound(problem: Problem, params: Params, point: _Point) -> _Bound:
     """The same for domains, anchors and frozen weights."""
     weights = problem.labels.column_weights
     mean, hidden = point.dual @ weights, _hidden(problem, jnp.abs(point.dual))
-    moved = jnp.zeros_like(point.dual)
-    if point.pattern is not None:
-        total = (point.pattern @ weights)[:, None]
-        moved = (jnp.abs(mean) + hidden)[:, None] * point.pattern / jnp.where(total > 0, total, 1)
+    moved = jnp.zeros_like(point.dual) if point.moved is None else point.moved
     found = lifted(problem, params, point.dual, moved)
     bound = _at(problem, point, found.share, mean, hidden, found.ratio, found.lowering)
     rounded = found.slack + 4 * unit_roundoff(problem.dtype) * jnp.abs(found.rest)
@@ -326,7 +320,7 @@ def _at(problem: Problem, point: _Point, t, mean, hidden, ratio, lowering) -> _B
     if problem.lambda_b is not None:
         curved = jnp.dot(hidden, 2 * jnp.abs(mean) + hidden) / problem.lambda_b
         slack = slack + 0.5 * t**2 * (curved + (K + 8) * unit * quadratic)
-    if point.pattern is not None:
+    if point.moved is not None:
         # moving u by r moves its conjugate by r times the logits that belong to t u
         steep = (
             2 * jnp.max(jnp.max(jnp.abs(point.logits), axis=0))
@@ -336,10 +330,11 @@ def _at(problem: Problem, point: _Point, t, mean, hidden, ratio, lowering) -> _B
         )
         if labels.offsets is not None:
             # those are the logits of shares that t changes, less the offsets
-            steep = steep + 2 * jnp.max(jnp.abs(labels.offsets))
+            kept = jnp.abs(labels.offsets) < jnp.inf
+            steep = steep + 2 * jnp.max(jnp.abs(labels.offsets), initial=0, where=kept)
         # farther by t beyond the gradient itself, and by −log t short of it
         steep = jnp.maximum(t, 1) * steep - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
-        slack = slack + t * steep * jnp.sum(jnp.abs(mean) + hidden)
+        slack = slack + t * steep * jnp.sum(point.moved @ weights)
     return _Bound(lower - slack, ratio, lowering, contradiction)
 
 

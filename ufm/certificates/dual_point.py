@@ -11,7 +11,10 @@ Write $\omega_c = a_c/S$ with $a_c = m_c w_c$ and $S = \sum_c a_c$. All of it is
   binary fractions. Where conjugates are finite everywhere, the column of largest weight answers for
   the rest. Shares must have the row sums $\sum_c a_c q_{kc}$: a class that has too much gives it,
   column by column and from its largest shares, to classes that have too little. That keeps the sums
-  of the columns and takes from a share no more than it holds, so it succeeds at every point.
+  of the columns and takes from a share no more than it holds, so it succeeds at every point. Where
+  columns drop classes it gives by way of others, each step in a column that keeps both. There is
+  always a way: what distinguishes shares from the targets, which have these sums and are kept, is
+  a flow from classes that have too much to classes that have too little.
 
 How the floats were found, and how good they are, decides how close the bound comes, never whether
 it holds.
@@ -37,12 +40,14 @@ GUARD = 32
 class Data:
     """What the constraints are made of, as exact fractions: every float is read as the one it is.
 
-    `targets`: q, K rows. `column`: a = m w (C,). `total`: S. `scale`: Δ (K,) of a softmax loss,
-    else None. `free_bias`: whether y must sum to zero. `operator`: A, C rows, of logits W H A, else
-    None. `temperature`: of logits that are a Gram over it, else None.
+    `targets`: q, K rows. `kept`: whether a column keeps a class, K rows. `column`: a = m w (C,).
+    `total`: S. `scale`: Δ (K,) of a softmax loss, else None. `free_bias`: whether y must sum to
+    zero. `operator`: A, C rows, of logits W H A, else None. `temperature`: of logits that are a
+    Gram over it, else None.
     """
 
     targets: list[list[Any]]
+    kept: list[list[bool]]
     column: list[Any]
     total: Any
     scale: list[Any] | None
@@ -58,9 +63,12 @@ class Data:
             column = [m * w for m, w in zip(column, fractions(labels.weights), strict=True)]
         scale = problem.loss.share_scale(labels.num_classes)
         operator = problem.map.operator(labels.num_columns, problem.dtype)
-        gram = problem.map.gram
+        gram, kept = problem.map.gram, np.ones(labels.targets.shape, dtype=bool)
+        if labels.offsets is not None:
+            kept = np.asarray(labels.offsets) > -np.inf
         return cls(
             targets=fractions(labels.targets),
+            kept=kept.tolist(),
             column=column,
             total=sum(column),
             scale=None if scale is None else fractions(scale),
@@ -108,7 +116,8 @@ class DualPoint:
         needed = [] if data.scale is None else data.weighted_targets
         finest = max((int(x.q).bit_length() - 1 for row in needed for x in row), default=0)
         exponent = max(finest, bits + GUARD - log2(data.total))
-        rows = fractions(np.nan_to_num(dual, posinf=0, neginf=0))
+        # the conjugate is finite only where a class that is dropped has zero, not nearly so
+        rows = fractions(np.where(data.kept, np.nan_to_num(dual, posinf=0, neginf=0), 0))
         grid = [a * 2**exponent for a in data.column]
         moved = [[int(u * a) for u, a in zip(row, grid, strict=True)] for row in rows]
         if data.scale is None:
@@ -121,9 +130,9 @@ class DualPoint:
             for at, row, delta in zip(wanted, moved, data.scale, strict=True)
         ]
         for c, column in enumerate(zip(*wanted, strict=True)):
-            _close_column(x, c, sum(column))
+            _close_column(x, data.kept, c, sum(column))
         if data.free_bias:
-            _balance_rows(x, [sum(row) for row in wanted])
+            _balance_rows(x, data.kept, [sum(row) for row in wanted])
         return cls(data, x, exponent)
 
     @functools.cached_property
@@ -170,10 +179,11 @@ def _close_rows(y: list[list[int]], column: list[Any]) -> None:
         row[heaviest] -= sum(row)
 
 
-def _close_column(x: list[list[int]], c: int, total: int) -> None:
-    """Make the shares of a column sum to `total`, at the largest of them."""
+def _close_column(x: list[list[int]], kept: list[list[bool]], c: int, total: int) -> None:
+    """Make the shares of a column sum to `total`, at the largest of those that it keeps."""
     lack = total - sum(row[c] for row in x)
-    for row in sorted(x, key=lambda row: row[c], reverse=True):
+    those = [row for row, keeps in zip(x, kept, strict=True) if keeps[c]]
+    for row in sorted(those, key=lambda row: row[c], reverse=True):
         change = max(lack, -row[c])
         row[c] += change
         lack -= change
@@ -181,18 +191,52 @@ def _close_column(x: list[list[int]], c: int, total: int) -> None:
             return
 
 
-def _balance_rows(x: list[list[int]], wanted: list[int]) -> None:
-    """Make the rows sum to what is wanted: classes with too much give to others, in one column."""
+def _balance_rows(x: list[list[int]], kept: list[list[bool]], wanted: list[int]) -> None:
+    """Make the rows sum to what is wanted: classes with too much give to others."""
     lacks = [want - sum(row) for want, row in zip(wanted, x, strict=True)]
-    for k, row in enumerate(x):
-        for c in sorted(range(len(row)), key=row.__getitem__, reverse=True) if lacks[k] < 0 else ():
-            while lacks[k] < 0 and row[c] > 0:
-                to = next(j for j, lack in enumerate(lacks) if lack > 0)
-                given = min(-lacks[k], row[c], lacks[to])
-                row[c] -= given
-                x[to][c] += given
-                lacks[k] += given
-                lacks[to] -= given
+    for k in range(len(x)):
+        while lacks[k] < 0:
+            steps = _way(x, kept, k, lacks)
+            to = steps[-1][2]
+            given = min(-lacks[k], lacks[to], *(x[i][c] for i, c, _ in steps))
+            for i, c, j in steps:
+                x[i][c] -= given
+                x[j][c] += given
+            lacks[k] += given
+            lacks[to] -= given
+
+
+def _way(
+    x: list[list[int]], kept: list[list[bool]], start: int, lacks: list[int]
+) -> list[tuple[int, int, int]]:
+    """The fewest steps (class, column, class) from a class to one that lacks something.
+
+    Each in a column that keeps both and where the first has a share, the largest first.
+    """
+    came: dict[int, tuple[int, int]] = {start: (start, -1)}
+    waiting = [start]
+    for i in waiting:
+        for c in sorted(range(len(x[i])), key=x[i].__getitem__, reverse=True):
+            if x[i][c] <= 0:
+                break
+            for j in range(len(x)):
+                if j in came or not kept[j][c]:
+                    continue
+                came[j] = (i, c)
+                waiting.append(j)
+                if lacks[j] > 0:
+                    return _retraced(came, start, j)
+    raise AssertionError("targets have the sums that are wanted, and are kept")
+
+
+def _retraced(came: dict[int, tuple[int, int]], start: int, end: int) -> list[tuple[int, int, int]]:
+    """The steps to a class, by how each class was come to."""
+    steps = []
+    while end != start:
+        i, c = came[end]
+        steps.append((i, c, end))
+        end = i
+    return steps[::-1]
 
 
 def _on_grid(numbers: Iterable[Any], exponent: int) -> list[int]:

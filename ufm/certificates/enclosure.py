@@ -170,9 +170,6 @@ def _enclose(problem: Problem, params: Params, start: Proposal, bits: int, fine:
     upper = _mean(values, data) + place.decay(problem)
     multipliers = Multipliers.of(problem, *start.multipliers, float(start.room))
     proposal = np.asarray(start.dual, dtype=np.float64)
-    if problem.labels.drops:
-        # the conjugate is finite only where these are zero, not nearly so
-        proposal = np.where(np.isneginf(np.asarray(problem.labels.offsets)), 0, proposal)
     dual, witness = feasible(proposal, data, multipliers, fine)
     lower = _bound(problem, dual, losses, columns, logits, values) - multipliers.cost
     lower += least(problem, params, dual, multipliers)

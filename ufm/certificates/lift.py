@@ -246,6 +246,7 @@ def _ratio(
         terms_of_sum(max(V.shape)) + 4,
         # K where a column must sum to zero, and two divisions by roots
         roundings=len(V) + 16,
-        moved=2 * jnp.sqrt(jnp.sum((hidden * rows * columns[None, :]) ** 2)),
+        # the rows that give, and those that get as much
+        moved=2 * jnp.sum(jnp.sqrt(jnp.sum((hidden * rows * columns[None, :]) ** 2, axis=1))),
         allowed=problem.features.gram if problem.features.nonnegative else None,
     )

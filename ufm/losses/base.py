@@ -256,6 +256,54 @@ class AbstractLoss(AbstractNamed):
         """
         return jnp.ones_like(dual)
 
+    def centred_together(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+    ) -> Float[Array, "K C"]:
+        r"""All dual columns, as `centred` changes them.
+
+        Parameters
+        ----------
+        dual, targets
+            u and q (K, C), where u is a gradient of the loss.
+        column_weights
+            $\omega$ (C,).
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            With a weighted sum of zero, to rounding.
+        """
+        centring = self.centring(dual @ column_weights, targets @ column_weights)
+        return self.centred(dual, targets, centring)
+
+    def centring_moves(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+        residual: Float[Array, " K"],
+    ) -> Float[Array, "K C"]:
+        r"""By how much the entries of dual columns change as a weighted sum is taken away.
+
+        Parameters
+        ----------
+        dual, targets, column_weights
+            As for `centred_together`.
+        residual
+            The size of the sum (K,), or more.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0: what a class gives of its own, or more. It goes to others in the column.
+        """
+        pattern = self.centring_pattern(dual, targets)
+        total = (pattern @ column_weights)[:, None]
+        return residual[:, None] * pattern / jnp.where(total > 0, total, 1)
+
     def dual_scale(
         self,
         dual: Float[Array, "K C"],

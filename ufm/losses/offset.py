@@ -17,7 +17,9 @@ from jaxtyping import Array, Bool, Float
 from ufm._exact import flint, fractions
 from ufm._validate import concrete
 from ufm.labels import AbstractLabels
+from ufm.losses import balance
 from ufm.losses.base import AbstractLoss, loss_and_dual, unit_roundoff
+from ufm.losses.stable import summing_to_zero
 
 # exp(−this) is 0 in every dtype
 _GONE = 1e4
@@ -154,6 +156,65 @@ class OffsetLoss(AbstractLoss):
             Entries >= 0, up to a factor a row.
         """
         return self.loss.centring_pattern(dual, targets)
+
+    def _shares(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> tuple[Float[Array, "K C"], Float[Array, "K 1"]] | None:
+        """The shares q + u/Δ and Δ of a softmax loss, else None."""
+        scale = self.share_scale(len(dual))
+        if scale is None:
+            return None
+        delta = scale.astype(dual.dtype)[:, None]
+        return jnp.where(self._kept, jnp.maximum(targets + dual / delta, 0), 0), delta
+
+    def centred_together(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+    ) -> Float[Array, "K C"]:
+        """Of a softmax loss, moved within the classes that each column keeps.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            With a weighted sum of zero, to rounding.
+        """
+        simple = self.loss.centred_together(dual, targets, column_weights)
+        found = self._shares(dual, targets)
+        if found is None:
+            return simple
+        shares, delta = found
+        inverse = balance.potentials(shares, self._kept, column_weights)
+        off = (dual / delta) @ column_weights
+        moved = dual / delta + balance.moved_by(shares, -(inverse @ off))
+        sizes = shares / jnp.max(shares, axis=0, keepdims=True)
+        moved = delta * summing_to_zero(moved, sizes, jnp.sum(sizes, axis=0))
+        return jnp.where(jnp.all(self._kept), simple, moved)
+
+    def centring_moves(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+        residual: Float[Array, " K"],
+    ) -> Float[Array, "K C"]:
+        """Of a softmax loss, moved within the classes that each column keeps.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0; +∞ where shares are too small to be moved so far.
+        """
+        simple = self.loss.centring_moves(dual, targets, column_weights, residual)
+        found = self._shares(dual, targets)
+        if found is None:
+            return simple
+        shares, delta = found
+        inverse = balance.potentials(shares, self._kept, column_weights)
+        moved = delta * balance.moves(shares, inverse, residual / delta[:, 0])
+        # a class may give to every other where all are kept
+        return jnp.where(jnp.all(self._kept), simple, moved)
 
     def check_targets(self, labels: AbstractLabels) -> None:
         """As the loss does."""
