@@ -218,7 +218,7 @@ class AbstractLoss(AbstractNamed):
         that loses fewer digits says so, and its small values are certified more sharply.
         """
         size = jnp.sum(jnp.abs(logits) * (1 + jnp.abs(targets)) + targets**2, axis=0)
-        return _generous(len(targets), logits.dtype) * (1 + jnp.abs(self(logits, targets)) + size)
+        return generous(len(targets), logits.dtype) * (1 + jnp.abs(self(logits, targets)) + size)
 
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
@@ -237,7 +237,7 @@ class AbstractLoss(AbstractNamed):
         """
         size = jnp.sum(dual**2 + jnp.abs(targets * dual), axis=0)
         conjugate = jnp.abs(self.conjugate(dual, targets))
-        return _generous(len(targets), dual.dtype) * (1 + conjugate + size)
+        return generous(len(targets), dual.dtype) * (1 + conjugate + size)
 
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
@@ -408,7 +408,8 @@ def unit_roundoff(dtype) -> float:
     return float(jnp.finfo(dtype).eps) / 2
 
 
-def _generous(num_classes: int, dtype) -> float:
+def generous(num_classes: int, dtype) -> float:
+    """A bound of rounding, relative to what is added up, where nothing is known of that."""
     return 16 * (num_classes + 4) * unit_roundoff(dtype)
 
 

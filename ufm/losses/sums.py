@@ -9,11 +9,10 @@ found to rounding is still a bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -21,14 +20,16 @@ from jaxtyping import Array, Float
 from ufm._validate import Shown, concrete, require, require_instance, require_positive
 from ufm.labels import AbstractLabels
 from ufm.losses import enclosures
-from ufm.losses.base import AbstractLoss, loss_and_dual, one_number, parameter, per_class
+from ufm.losses.base import (
+    AbstractLoss,
+    generous,
+    loss_and_dual,
+    one_number,
+    parameter,
+    per_class,
+)
+from ufm.losses.shares import newton, pulls_of, ways
 from ufm.losses.softmax import CrossEntropy
-
-_STEPS = 100
-# parts of a Newton step that are tried where the whole of it does not halve the residual
-_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3)
-# how much of the shares at z is kept where rounding, or the edge of a domain, forbids all of it
-_KEPT = (1.0, 1 - 1e-12, 1 - 1e-8, 1 - 1e-4, 0.9, 0.5, 0.0)
 
 
 class Sum(AbstractLoss):
@@ -160,32 +161,39 @@ class Sum(AbstractLoss):
             Of every sample, to rounding; never below the conjugate by more.
         """
         require(self.convex, "`losses` must be convex in the logits for a conjugate", self)
-        pulls = _pulls(self, dual, targets)
-        sums = [self._conjugates(shares, targets) for shares in self._shares(dual, pulls)]
+        sums = [self._conjugates(shares, targets) for shares in self._shares(dual, targets)]
         # (one that is not finite is no bound, and NaN is not finite)
         return jnp.min(jnp.stack([jnp.where(jnp.isfinite(s), s, jnp.inf) for s in sums]), axis=0)
 
-    def _shares(self, dual: Array, pulls: list[Array]) -> list[list[Array]]:
-        """Ways to write u/w as one point for each part."""
-        scales, n = [part.share_scale(len(dual)) for part in self.losses], len(self.losses)
+    def conjugate_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> Float[Array, ...]:
+        """As of any loss, in units of the weights.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, >= 0.
+        """
+        scale = self.share_scale(len(targets))
+        unit = jnp.sum(self.weights) + (0 if scale is None else jnp.max(scale))
+        known = super().conjugate_error(dual, targets)
+        return known + generous(len(targets), dual.dtype) * unit
+
+    def _shares(self, dual: Array, targets: Array) -> list[list[Array]]:
+        """Ways to write u as a weighted sum of one point for each part."""
+        pulls, n = pulls_of(self, self.losses, dual, targets), len(self.losses)
         weights = [one_number(w, beside=dual) for w in self.weights]
-        whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
-        if any(s is None for s in scales):
+        given = [part.share_scale(len(dual)) for part in self.losses]
+        scales = [jnp.asarray(each) for each in given if each is not None]
+        if len(scales) < n:
             # a part whose conjugate is finite everywhere takes what is left
-            free = next(i for i in range(n) if scales[i] is None)
+            free = next(i for i in range(n) if given[i] is None)
+            whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
             left = pulls[free] + (dual - whole) / weights[free]
             return [[left if i == free else pulls[i] for i in range(n)]]
-        total = per_class(jnp.asarray(self.share_scale(len(dual))), beside=dual)
-        ways = []
-        for kept in _KEPT:
-            rest = (dual - kept * whole) / total
-            ways.append(
-                [
-                    kept * v + per_class(jnp.asarray(s), beside=dual) * rest
-                    for v, s in zip(pulls, scales, strict=True)
-                ]
-            )
-        return ways
+        scales = [per_class(scale, beside=dual) for scale in scales]
+        return ways(weights, scales, pulls, dual, targets)
 
     def _conjugates(self, shares: list[Array], targets: Array) -> Array:
         pairs = zip(self.losses, shares, strict=True)
@@ -258,7 +266,7 @@ class Sum(AbstractLoss):
         def value(bias):
             return jnp.dot(column_weights, self(logits + bias[:, None], targets))
 
-        return _newton(value, gradient, jnp.zeros(len(logits), logits.dtype))
+        return newton(value, gradient, jnp.zeros(len(logits), logits.dtype))
 
     # balls
     # ----------------------------------------------------------------------
@@ -286,7 +294,7 @@ class Sum(AbstractLoss):
         """
         weights, n = enclosures.exact(self.weights), len(self.losses)
         u, q = (jnp.asarray([int(x.p) / int(x.q) for x in each]) for each in (dual, target))
-        pulls = [enclosures.exact(pull) for pull in _compiled_pulls(self, u, q)]
+        pulls = [enclosures.exact(pull) for pull in _compiled_pulls(self, self.losses, u, q)]
         scales = [part.share_scale(len(target)) for part in self.losses]
         shares = []
         for pull, scale in zip(pulls, scales, strict=True):
@@ -315,71 +323,5 @@ def _summing_to_zero(pull: list, scale: Array, target: list) -> list:
     return [d * v for v, d in zip(inner, exact, strict=True)]
 
 
-def _pulls(
-    loss: Sum, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
-) -> list[Float[Array, "K ..."]]:
-    """∇ℓ_i(z) of the parts where ∇ℓ(z) = u in every column, or as near to it as Newton comes."""
-
-    def value(logits):
-        return loss(logits, targets) - jnp.sum(dual * logits, axis=0)
-
-    def gradient(logits):
-        return loss_and_dual(loss, logits, targets)[1] - dual
-
-    logits = _newton(value, gradient, jnp.zeros_like(dual))
-    return [loss_and_dual(part, logits, targets)[1] for part in loss.losses]
-
-
 # a proof asks column by column
-_compiled_pulls = eqx.filter_jit(_pulls)
-
-
-def _newton(
-    value: Callable[[Array], Array],
-    gradient: Callable[[Array], Array],
-    start: Float[Array, "K ..."],
-) -> Float[Array, "K ..."]:
-    """The minimum of a convex function of each column, until rounding stops it."""
-    K, eps = len(start), float(jnp.finfo(start.dtype).eps)
-    axes = (1,) * (start.ndim - 1)
-    units = jnp.eye(K, dtype=start.dtype)
-
-    def norm(columns):
-        return jnp.sqrt(jnp.sum(columns**2, axis=0))
-
-    def step_of(point, slope):
-
-        def along(unit):
-            return jax.jvp(gradient, (point,), (jnp.broadcast_to(unit, point.shape),))[1]
-
-        hessian = jnp.moveaxis(jax.lax.map(along, units.reshape(K, K, *axes)), (0, 1), (-2, -1))
-        trace = jnp.trace(hessian, axis1=-2, axis2=-1)
-        # flat directions have no slope either
-        ridge = (
-            eps * trace + 1e-3 * jnp.minimum(norm(slope), trace) ** 2 + jnp.finfo(start.dtype).tiny
-        )
-        ridged = hessian + ridge[..., None, None] * units.reshape(*axes, K, K)
-        solved = jnp.linalg.solve(ridged, jnp.moveaxis(slope, 0, -1)[..., None])[..., 0]
-        return -jnp.moveaxis(solved, -1, 0)
-
-    def body(state):
-        point, slope, steps, _ = state
-        step = step_of(point, slope)
-        whole = point + step
-        after = gradient(whole)
-        halves = norm(after) <= 0.5 * norm(slope)
-        tried = jnp.stack([point + t * step for t in _LENGTHS])
-        values = jnp.stack([value(each) for each in tried])
-        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
-        best = jnp.argmin(values, axis=0)
-        picked = jnp.take_along_axis(tried, best[None, None], axis=0)[0]
-        lower = jnp.min(values, axis=0) < value(point)
-        moved = jnp.where(halves[None], whole, jnp.where(lower[None], picked, point))
-        return moved, gradient(moved), steps + 1, jnp.any(halves | lower)
-
-    def running(state):
-        _, slope, steps, moving = state
-        return moving & (steps < _STEPS) & (jnp.max(norm(slope)) > eps / 4)
-
-    first = (start, gradient(start), jnp.asarray(0), jnp.asarray(True))
-    return jax.lax.while_loop(running, body, first)[0]
+_compiled_pulls = eqx.filter_jit(pulls_of)

@@ -1,0 +1,144 @@
+r"""Ways to share a dual point among losses of the same logits, and Newton column by column.
+
+Parts whose conjugates are finite on a simplex only, $v_i = \Delta_i(p_i - q)$, are given points of
+it to rounding in every entry: one that is below 0 by what is rounding of another entry would put
+the conjugate too low, by that times its logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ufm.losses.base import AbstractLoss, loss_and_dual
+
+_STEPS = 100
+# parts of a Newton step that are tried where the whole of it does not halve the residual
+_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3)
+
+
+def ways(
+    weights: Sequence[Array],
+    scales: Sequence[Array],
+    pulls: Sequence[Array],
+    dual: Float[Array, "K ..."],
+    targets: Float[Array, "K ..."],
+) -> list[list[Array]]:
+    """Points of every part with the weighted sum u: its pull scaled, and moved, or an even share.
+
+    Parameters
+    ----------
+    weights, scales, pulls
+        Of the parts: w, Δ and points v whose weighted sum is nearly u.
+    dual, targets
+        u and q.
+
+    Returns
+    -------
+    list
+        Points of all parts for each way, NaN where a part has none.
+    """
+    parts = list(zip(weights, scales, strict=True))
+    total = sum(w * s for w, s in parts)
+    # Δ p of the sum and p of the parts, with all digits where targets are 0
+    aim = jnp.maximum(dual + total * targets, 0)
+    points = [jnp.maximum(v / s + targets, 0) for v, s in zip(pulls, scales, strict=True)]
+    mix, even = aim / total, _proportional(scales)
+    reached = sum(w * s * p for (w, s), p in zip(parts, points, strict=True))
+    turn = aim / jnp.where(reached > 0, reached, 1)
+    turned = [jnp.where(reached > 0, turn * point, mix) for point in points]
+    # what a part is off a sum of one is taken evenly, where that leaves the weighted sum
+    off = [jnp.where(even, jnp.sum(p - targets, axis=0, keepdims=True), 0) for p in turned]
+    found = [
+        [p - o * mix for p, o in zip(turned, off, strict=True)],
+        [point + (aim - reached) / total for point in points],
+        [jnp.where(even, mix, jnp.nan) for _ in points],
+    ]
+    slack = 4 * float(jnp.finfo(aim.dtype).eps)
+
+    def inside(p):
+        low = jnp.any(p < -slack * mix, axis=0, keepdims=True)
+        off = jnp.abs(jnp.sum(p - targets, axis=0, keepdims=True)) > slack * len(p)
+        return jnp.where(low | off, jnp.nan, jnp.maximum(p, 0))
+
+    return [[s * (inside(p) - targets) for s, p in zip(scales, way, strict=True)] for way in found]
+
+
+def _proportional(scales: Sequence[Array]) -> Array:
+    """Whether an even share of the dual point is in the domain of every part: its points v have
+    Σ v/Δ = 0, with the Δ of the part."""
+    ratios = [scale / scales[0] for scale in scales]
+    eps = float(jnp.finfo(scales[0].dtype).eps)
+    return jnp.all(jnp.stack([jnp.ptp(r) <= 8 * eps * jnp.max(r) for r in ratios]))
+
+
+def pulls_of(
+    loss: AbstractLoss,
+    parts: Sequence[AbstractLoss],
+    dual: Float[Array, "K ..."],
+    targets: Float[Array, "K ..."],
+) -> list[Float[Array, "K ..."]]:
+    """∇ℓ_i(z) of the parts where ∇ℓ(z) = u in every column, or as near to it as Newton comes."""
+
+    def value(logits):
+        return loss(logits, targets) - jnp.sum(dual * logits, axis=0)
+
+    def gradient(logits):
+        return loss_and_dual(loss, logits, targets)[1] - dual
+
+    logits = newton(value, gradient, jnp.zeros_like(dual))
+    return [loss_and_dual(part, logits, targets)[1] for part in parts]
+
+
+def newton(
+    value: Callable[[Array], Array],
+    gradient: Callable[[Array], Array],
+    start: Float[Array, "K ..."],
+) -> Float[Array, "K ..."]:
+    """The minimum of a convex function of each column, until rounding stops it."""
+    K, eps = len(start), float(jnp.finfo(start.dtype).eps)
+    axes = (1,) * (start.ndim - 1)
+    units = jnp.eye(K, dtype=start.dtype)
+
+    def norm(columns):
+        return jnp.sqrt(jnp.sum(columns**2, axis=0))
+
+    def step_of(point, slope):
+
+        def along(unit):
+            return jax.jvp(gradient, (point,), (jnp.broadcast_to(unit, point.shape),))[1]
+
+        hessian = jnp.moveaxis(jax.lax.map(along, units.reshape(K, K, *axes)), (0, 1), (-2, -1))
+        trace = jnp.trace(hessian, axis1=-2, axis2=-1)
+        # flat directions have no slope either
+        ridge = (
+            eps * trace + 1e-3 * jnp.minimum(norm(slope), trace) ** 2 + jnp.finfo(start.dtype).tiny
+        )
+        ridged = hessian + ridge[..., None, None] * units.reshape(*axes, K, K)
+        solved = jnp.linalg.solve(ridged, jnp.moveaxis(slope, 0, -1)[..., None])[..., 0]
+        return -jnp.moveaxis(solved, -1, 0)
+
+    def body(state):
+        point, slope, steps, _ = state
+        step = step_of(point, slope)
+        whole = point + step
+        after = gradient(whole)
+        halves = norm(after) <= 0.5 * norm(slope)
+        tried = jnp.stack([point + t * step for t in _LENGTHS])
+        values = jnp.stack([value(each) for each in tried])
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        best = jnp.argmin(values, axis=0)
+        picked = jnp.take_along_axis(tried, best[None, None], axis=0)[0]
+        lower = jnp.min(values, axis=0) < value(point)
+        moved = jnp.where(halves[None], whole, jnp.where(lower[None], picked, point))
+        return moved, gradient(moved), steps + 1, jnp.any(halves | lower)
+
+    def running(state):
+        _, slope, steps, moving = state
+        return moving & (steps < _STEPS) & (jnp.max(norm(slope)) > eps / 4)
+
+    first = (start, gradient(start), jnp.asarray(0), jnp.asarray(True))
+    return jax.lax.while_loop(running, body, first)[0]
