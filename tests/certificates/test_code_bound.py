@@ -334,6 +334,9 @@ def test_enclosures_hold_the_function_and_follow_it():
         )
         assert all(square.contains(arb(x * x - 2 * x)) for x in (0.5, 0.9, 1.5))
         assert float(square.rad()) < 0.2501
+        # of the last power nothing but the remainder is left
+        (power,) = boxes.enclosed(lambda b: (b**boxes.ORDER,), -1.0, 1.0, count=1)
+        assert float(power.rad()) == pytest.approx(1, rel=1e-6)
         (nothing,) = boxes.enclosed(lambda b: (1 / b,), -1.0, 1.0, count=1)
         assert not nothing.is_finite()
 

@@ -5,6 +5,8 @@ They close at optima and hold anywhere.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,26 @@ def test_one_factor_held_by_decay_takes_the_square():
     certificate = ufm.certify(problem, shrunk)
     assert certificate.valid
     assert 0.2 < float(certificate.lower_bound) < float(best.value)
+    longer = ufm.Params((1.05 * best.params.weights[0],), best.params.features)
+    # .044 by σ alone, .079 with the multipliers of the point
+    assert 0.01 < float(ufm.certify(problem, longer).gap) < 0.012
+
+
+def test_the_rounding_of_a_slope_that_cancels_is_subtracted():
+    """Against fractions, where WᵀV is rounding and nothing else."""
+    for seed in range(8):
+        W, dual = np.random.default_rng(seed).normal(size=(2, 3, 3))
+        W = W[:, :1]
+        dual[2] = -(W[0] * dual[0] + W[1] * dual[1]) / W[2]
+        # weights of columns are powers of 2
+        problem = make(fixed_weights=(W,), counts=(2, 1, 1), d=1, lambda_H=1.0)
+        point = ufm.solvers.random_start(problem, key=jax.random.key(0))
+        found = lift.lifted(problem, point, jnp.asarray(dual), jnp.zeros((3, 3)))
+        exactly = np.vectorize(Fraction, otypes=[object])
+        slopes = exactly(W[:, 0]) @ exactly(dual) * exactly(problem.labels.column_weights)
+        exact = -(slopes**2 / (2 * exactly(problem.labels.masses))).sum()
+        assert float(found.slack) > 0
+        assert Fraction(float(found.rest)) - Fraction(float(found.slack)) <= exact
 
 
 def test_more_classes_than_dimensions_leave_the_gap_open():

@@ -216,6 +216,14 @@ def test_an_orthoplex_is_a_sum_of_pairs():
     )
 
 
+def test_classes_without_logits_are_a_block_of_zeros():
+    """Its share of log K, no scale, and no strength below which it would have one."""
+    zero = next(c for c in ufm.laws.deep_candidates(balanced(5, 2, 0.005)) if c.name == "zero")
+    (block,) = zero.blocks
+    assert (block.scale, block.roots, block.threshold, block.existence) == (0.0, (), 0.0, 0.0)
+    assert block.value == zero.value == zero.trivial_value == np.log(5)
+
+
 def test_full_columns_are_the_same_problem():
     labels = ufm.one_hot((3, 3, 3, 3))
     full = ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(4, 4), lambda_W=0.01, lambda_H=0.01)

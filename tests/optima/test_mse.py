@@ -258,6 +258,19 @@ def test_bias_penalty_threshold_of_the_etf():
     assert_allclose(below.class_gram.sum(axis=0), 0, atol=1e-15)
 
 
+def test_sizes_are_those_of_targets_that_are_reached():
+    """λ times the Gram of a factor is the same for every factor, whatever the λ are."""
+    decays = (0.003, 0.01, 0.002)
+    settings = dict(widths=(5, 5), lambda_W=decays[:2], lambda_H=decays[2])
+    sizes = closed_form(make((6, 3, 1), **settings)).sizes
+    reached = closed_form(make((6, 3, 1), widths=(5, 5), lambda_W=1e-9, lambda_H=1e-9))
+    assert_allclose(sizes["logits"], np.linalg.norm(np.eye(3)), rtol=1e-14)
+    for name in ("singular_values", "logits"):
+        assert_allclose(sizes[name], np.linalg.norm(getattr(reached, name)), rtol=1e-5)
+    balance = [lam * sizes[f"Gram spectrum {i}"] for i, lam in enumerate(decays)]
+    assert_allclose(balance, sizes["balance"], rtol=1e-13)
+
+
 def test_free_bias_is_the_class_frequencies():
     optimum = closed_form(make([6, 3, 1], bias="free", lambda_W=10.0, lambda_H=10.0))
     assert optimum.regime == "trivial"

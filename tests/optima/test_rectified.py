@@ -14,7 +14,7 @@ from ufm.optima.laws import (
     rectified_structures,
     triple_complexity,
 )
-from ufm.optima.rectified_structures import complexity_of, rectified_sums
+from ufm.optima.rectified_structures import best_blocks, complexity_of, rectified_sums
 
 
 def simplex(K):
@@ -250,3 +250,10 @@ def test_sums_of_blocks(K, L):
         assert structure.complexity == pytest.approx(
             sum(complexity_of(*block, L) for block in structure.blocks), rel=1e-14
         )
+
+
+@pytest.mark.parametrize("L", [3, 4, 5])
+def test_the_best_sum_is_the_first_of_all_sums(L):
+    """At each number of classes, also where the last block ends at the last class."""
+    for K in range(2, 14):
+        assert best_blocks(K, L) == rectified_sums(K, L, most=1)[0].blocks

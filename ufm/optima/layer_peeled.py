@@ -141,7 +141,7 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
     of_B = np.array([[0, 0, 1], [0, 0, -k_A / k_B]])
     samples = (
         (k_A * ratio, of_A, np.array([1, k_A - 1, k_B]), 0),
-        (k_B * 1.0, of_B, np.array([k_A, k_B]), 1),
+        (k_B, of_B, np.array([k_A, k_B]), 1),
     )
     metric = K * np.array([0, k_B, k_A])
 
