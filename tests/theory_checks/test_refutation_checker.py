@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.theory_checks.refuted import refutation
+from tests.theory_checks.refuted import missing_class, refutation, unequal_temperatures
 from theory_checks.engine.proofs import enclosed
 
 CHECKER = Path(__file__).resolve().parents[2] / "docs" / "check_refutation.py"
@@ -39,7 +39,8 @@ def arrays(bias: float | None = None) -> dict[str, np.ndarray]:
 
 def test_it_is_short_and_knows_nothing_of_the_library():
     source = CHECKER.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 100
+    # (three kinds of what is refuted, of thirty lines each)
+    assert len(source.splitlines()) <= 190
     nodes = list(ast.walk(ast.parse(source)))
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     modules |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
@@ -120,7 +121,12 @@ def fewer_columns(c):
 
 
 def an_offset(c):
-    c["offsets"] = np.zeros_like(c["targets"])
+    """Of the loss, not of what was claimed of it."""
+    c["offsets"] = 1e-3 * c["targets"]
+
+
+def more_samples_of_a_class(c):
+    c["weights"] = np.where(np.arange(len(c["masses"])) == 0, 1 + 1e-12, 1.0)
 
 
 CHANGES = {
@@ -143,6 +149,7 @@ CHANGES = {
     "without-ends": (without_ends, "without --prove"),
     "fewer-columns": (fewer_columns, "do not fit"),
     "another-loss": (an_offset, "another kind"),
+    "samples-that-count-more": (more_samples_of_a_class, "count alike"),
 }
 
 
@@ -160,3 +167,97 @@ def test_a_layer_too_few_is_refused():
     c["lambda_W"] = c["lambda_W"][:-1]
     with pytest.raises(SystemExit, match="NOT proved"):
         checker.verify(c)
+
+
+# one layer: ETF classifiers under other losses, and features along fixed rows
+# ----------------------------------------------------------------------
+
+KINDS = {
+    "temperatures": (unequal_temperatures, "classifier that is a simplex ETF"),
+    "missing": (missing_class, "choice of features along the rows of their classes"),
+}
+
+
+def of_one_layer(kind: str) -> dict[str, np.ndarray]:
+    found = enclosed(KINDS[kind][0]())
+    assert found.proved
+    with np.load(io.BytesIO(found.as_npz()), allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_are_verified(kind):
+    said = checker.verify(of_one_layer(kind))
+    assert said.endswith(f"<= the value of every {KINDS[kind][1]}")
+
+
+def another_share(c):
+    c["shares"][1, 0] += 0.05
+
+
+def a_share_below_zero(c):
+    c["shares"][1, 2], c["factor"] = -1e-3, 1e-6
+
+
+def other_lengths(c):
+    c["lengths"][0] *= 1.01
+
+
+def without(name):
+    def change(c):
+        del c[name]
+
+    return change
+
+
+def a_class_kept(c):
+    c["offsets"] = np.maximum(c["offsets"], -1e300)
+
+
+def weights_that_move(c):
+    c["lambda_W"] = c["lambda_W"] + 1e-300
+
+
+def a_target_that_is_dropped(c):
+    c["offsets"][0, 0] = -np.inf
+
+
+def not_a_number(c):
+    c["offsets"][0, 1] = np.nan
+
+
+TOUCHED = (
+    ("temperatures", upper, "the value"),
+    ("temperatures", scaled(claimed_lower=1 + 1e-12), "may be lower"),
+    ("temperatures", scaled(multiplicative=1 + 1e-9), "the value|may be lower|too long"),
+    ("temperatures", scaled(lambda_W=1 - 1e-9), "too long"),
+    ("temperatures", scaled(lambda_H=1 + 1e-9), "the value"),
+    ("temperatures", scaled(factor=1 + 1e-9), "too long"),
+    ("temperatures", scaled(factor=0.5), "may be lower"),
+    ("temperatures", another_share, "too long|may be lower"),
+    ("temperatures", a_share_below_zero, "shares below 0"),
+    ("temperatures", without("shares"), "another kind"),
+    ("temperatures", a_bias, "a bias"),
+    ("missing", upper, "the value"),
+    ("missing", scaled(claimed_lower=1 + 1e-9), "may be lower"),
+    ("missing", other_lengths, "may be lower"),
+    ("missing", without("lengths"), "another kind"),
+    ("missing", without("offsets"), "may be lower"),
+    ("missing", weights_that_move, "not fixed"),
+    ("missing", a_target_that_is_dropped, "dropped"),
+    ("missing", not_a_number, "not finite"),
+)
+
+
+@pytest.mark.parametrize(("kind", "change", "reason"), TOUCHED)
+def test_what_has_been_touched_of_other_kinds_is_refused(kind, change, reason):
+    c = of_one_layer(kind)
+    change(c)
+    with pytest.raises(SystemExit, match=f"NOT proved: .*({reason})"):
+        checker.verify(c)
+
+
+def test_a_class_that_is_all_but_dropped_is_dropped():
+    c = of_one_layer("missing")
+    a_class_kept(c)
+    checker.verify(c)

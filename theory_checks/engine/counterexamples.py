@@ -23,6 +23,17 @@ MARGIN = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Floor:
+    """A number that no point of a claimed kind is below, computed in balls.
+
+    `witness`: arrays that let a reader verify it, where the problem alone does not.
+    """
+
+    value: float
+    witness: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Refutation:
     """A point of a cross-entropy problem whose value is lower than the one claimed to be the least.
 
@@ -33,21 +44,22 @@ class Refutation:
     multiplied by, `multiplicative` (K,), and what labels add to them, `offsets` (K, C), −∞ for a
     class that a column drops. Weights that are fixed have λ_W = 0.
 
-    `least`: a number that no point of the claimed kind is below, computed in balls when a proof
-    asks for it; None where nobody knows one. With a proof, `upper` is the upper end of the value at
-    the point, and `claimed_lower` what `least` returned.
+    `least`: what no point of the claimed kind is below, computed when a proof asks for it; None
+    where nobody knows such a number. With a proof, `upper` is the upper end of the value at the
+    point, and `claimed_lower` and `witness` are what `least` returned.
     """
 
     name: str
     claimed: float
     arrays: Mapping[str, np.ndarray]
-    least: Callable[[], float] | None = None
+    least: Callable[[], Floor] | None = None
     upper: float | None = None
     claimed_lower: float | None = None
+    witness: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def at(
-        cls, name: str, claimed: float, problem, params, *, least: Callable[[], float] | None = None
+        cls, name: str, claimed: float, problem, params, *, least: Callable[[], Floor] | None = None
     ) -> Refutation:
         """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0."""
         scale = np.asarray(problem.loss.share_scale(problem.labels.num_classes))
@@ -133,7 +145,7 @@ class Refutation:
     def as_npz(self) -> bytes:
         """The file for the reader: `arrays`, `claimed` and `value` as plain float64 arrays.
 
-        With a proof `upper` and `claimed_lower`.
+        With a proof `upper`, `claimed_lower` and the arrays of `witness`.
         """
         buffer = io.BytesIO()
         numbers = {"claimed": self.claimed, "value": self.value}
@@ -141,6 +153,7 @@ class Refutation:
             numbers |= {"upper": self.upper, "claimed_lower": self.claimed_lower}
         contents: dict[str, Any] = {
             **self.arrays,
+            **(self.witness if self.proved else {}),
             **{name: np.float64(number) for name, number in numbers.items()},
         }
         assert all(np.asarray(array).dtype == np.float64 for array in contents.values()), (

@@ -97,9 +97,12 @@ def width_claims(proofs: Iterable[Proof]) -> list[Claim]:
 def enclosed(refutation: Refutation) -> Refutation:
     """The refutation with the upper end of its value, and the lower end of the least value claimed
     where its check has one."""
-    lower = None if refutation.least is None else refutation.least()
+    upper = value_above(refutation.arrays)
+    if refutation.least is None:
+        return dataclasses.replace(refutation, upper=upper)
+    floor = refutation.least()
     return dataclasses.replace(
-        refutation, upper=value_above(refutation.arrays), claimed_lower=lower
+        refutation, upper=upper, claimed_lower=floor.value, witness=floor.witness
     )
 
 

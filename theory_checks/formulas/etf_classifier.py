@@ -18,6 +18,7 @@ import functools
 
 import numpy as np
 
+from theory_checks.engine.counterexamples import Floor
 from theory_checks.formulas.roots import bisect
 from ufm._exact import flint, fractions
 from ufm.certificates.balls import BITS, round_down
@@ -122,14 +123,21 @@ class EtfClassifier:
         decay += self.lambda_H / S * (self.masses @ np.sum(Z**2, axis=0))
         return float(self.shares @ self.losses(Z) + decay / 2)
 
-    def least(self) -> float:
-        """A number below which no ETF gets, with every rounding accounted for."""
-        with flint().ctx.workprec(BITS):
-            inner = self._feasible(self.probabilities(self.best[1]))
-            return round_down(-self._conjugates(inner))
+    def least(self) -> Floor:
+        """What no ETF gets below, with every rounding accounted for.
 
-    def _feasible(self, p: np.ndarray) -> list[list]:
-        """u/Δ of every column as exact fractions that sum to zero, u short enough."""
+        Its witness: `shares` p (K, C) and `factor` t. With the largest share of each column
+        changed so that it sums to what q does, u = t Δ∘(p − q).
+        """
+        with flint().ctx.workprec(BITS):
+            p = self.probabilities(self.best[1])
+            inner, factor = self._feasible(p)
+            value = round_down(-self._conjugates(inner))
+        return Floor(value, {"shares": p, "factor": np.array(factor)})
+
+    def _feasible(self, p: np.ndarray) -> tuple[list[list], float]:
+        """u/Δ of every column as exact fractions that sum to zero, u short enough, and by what they
+        were multiplied."""
         inner = []
         for q, point in zip(fractions(self.targets.T), fractions(p.T), strict=True):
             largest = max(range(len(q)), key=point.__getitem__)
@@ -140,8 +148,9 @@ class EtfClassifier:
         ratio = min(
             1.0, float(allowed.numerator) / float(allowed.denominator) / float(reached.mid())
         )
-        (t,) = fractions(np.array([np.sqrt(ratio) * _INSIDE]))
-        return [[t * x for x in column] for column in inner]
+        factor = float(np.sqrt(ratio) * _INSIDE)
+        (t,) = fractions(np.array([factor]))
+        return [[t * x for x in column] for column in inner], factor
 
     def _shares(self) -> list:
         """ω as exact fractions."""

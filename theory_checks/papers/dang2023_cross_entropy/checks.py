@@ -19,7 +19,7 @@ from theory_checks.formulas.deep_points import (
     point_at,
     strength,
 )
-from theory_checks.formulas.etf_bound import least_etf_value
+from theory_checks.formulas.etf_bound import etf_floor
 from theory_checks.formulas.frames import contrast
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
@@ -105,9 +105,7 @@ def etf_is_optimal(case: Case):
     logits = np.asarray(point.logits) - point.logits.mean(axis=0)
     yield Claim("logits", _spectrum(logits), _spectrum(a * contrast(s.K)), GEOMETRY, scale=a)
     # with equal counts, which is where it refutes anything
-    least = functools.partial(
-        least_etf_value, s.K, s.lambda_W.tolist(), s.lambda_H, float(s.counts[0])
-    )
+    least = functools.partial(etf_floor, s.K, s.lambda_W.tolist(), s.lambda_H, float(s.counts[0]))
     lower = Refutation.at(
         f"a point of rank {found.rank}", claimed, problem, found.best.params, least=least
     )

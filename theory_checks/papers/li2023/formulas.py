@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 import ufm
+from theory_checks.engine.counterexamples import Floor
 
 # far above what floats round, far below a margin
 _ROUNDED = 1e-12
@@ -87,10 +88,17 @@ def aligned_value(problem: ufm.Problem) -> float:
     return sum(weight * float(found.value) for weight, _, found in _rays(problem))
 
 
-def aligned_least(problem: ufm.Problem) -> float:
-    """A number that no features along their own rows get below, with roundings accounted for."""
-    total = Fraction(0)
+def aligned_least(problem: ufm.Problem) -> Floor:
+    """What no features along their own rows get below, with roundings accounted for.
+
+    Its witness: `lengths` a (C,), features a w_y in units of their rows that are nearly the best.
+    """
+    total, lengths = Fraction(0), []
     for weight, ray, found in _rays(problem):
         total += Fraction(weight) * Fraction(ufm.prove(ray, found.params).lower)
+        lengths.append(float(found.params.features[0, 0]))
+    (W,) = map(np.asarray, problem.fixed_weights or ())
+    rows = np.linalg.norm(W, axis=1)[np.asarray(problem.labels.class_index)]
     # far more than weights, directions and this product are rounded by
-    return float(total) * (1 - _ROUNDED) - _ROUNDED
+    value = float(total) * (1 - _ROUNDED) - _ROUNDED
+    return Floor(value, {"lengths": np.array(lengths) / rows})
