@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
 
 import ufm
 from theory_checks.engine.claims import worst_of
-from theory_checks.engine.measure import VALUE, Point, precision, solve
+from theory_checks.engine.measure import EXACT, VALUE, Point, precision, solve
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
+from theory_checks.formulas.roots import bisect
+from theory_checks.formulas.vanishing import vanishing
 from theory_checks.papers.wang2023.labels import projected, softened
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
+# the generations whose decay is found by bisection, at which all or a class becomes zero
+_LAST, _DYING = 4, 2
 
 
 def _first(class_counts, *, dim, lambda_W, lambda_H, loss, targets=None):
@@ -40,14 +45,43 @@ def _solved(case: Case) -> list[Point]:
     """Every generation: each is taught by the outputs of the one before, with no hard label."""
     points, targets = [], None
     for _ in range(case.options["number"]):
-        parameters = {**case.parameters, "targets": targets}
-        problem = case.build(**parameters)
-        again = Case(case.id, case.setting, parameters, case.build)
-        point = Point.of(solve(again))
-        points.append(point)
-        squared = problem.loss.least_squares
-        targets = point.logits if squared else softened(point.logits, 1.0)
+        again = Case(case.id, case.setting, {**case.parameters, "targets": targets}, case.build)
+        points.append(Point.of(solve(again)))
+        targets = _taught(points[-1])
     return points
+
+
+def _taught(point: Point) -> np.ndarray:
+    """What the next generation is taught by this one."""
+    squared = point.problem.loss.least_squares
+    return point.logits if squared else softened(point.logits, 1.0)
+
+
+def _at(case: Case, c0: float, generation: int) -> ufm.Problem:
+    """The problem of a generation at √(λ_W λ_H) = c0 times that of the case, by solving all before
+    it."""
+    decays = {name: case.parameters[name] * c0 for name in ("lambda_W", "lambda_H")}
+    again = dataclasses.replace(
+        case,
+        parameters={**case.parameters, **decays},
+        options={**case.options, "number": generation - 1},
+    )
+    before = _solved(again)
+    return case.build(**again.parameters, targets=_taught(before[-1]) if before else None)
+
+
+def _alive(case: Case, c0: float, generation: int, k: int) -> float:
+    """Whether more than k directions live in a generation: how far above the decay the gradient is
+    across the first k of what is found. It is 1 in units of that where the next one dies."""
+    problem = _at(case, c0, generation)
+    point = Point.of(ufm.minimise(problem, key=case.key, progress=False))
+    left, _, right = np.linalg.svd(point.logits, full_matrices=False)
+    left, right = left[:, :k], right[:k]
+    slopes = np.asarray(problem.labels.targets) / float(problem.labels.num_samples)
+    across = slopes - left @ (left.T @ slopes)
+    across = across - (across @ right.T) @ right
+    decay = float(np.sqrt(problem.lambda_W[0] * problem.lambda_H))
+    return float(np.linalg.norm(across, 2)) / decay - 1
 
 
 def entropy_regime(case: Case) -> Setting:
@@ -109,6 +143,14 @@ def generations_of_cross_entropy(case: Case):
         logits = point.logits - point.logits.mean(axis=0)
         yield Claim(f"logits of generation {g}", logits, a * contrast(K) @ hard, precision(case))
         sizes.append((g, a, projected(logits, hard)))
+    if case.setting is _INSIDE:
+        dead = 1 + np.flatnonzero(np.array(sizes)[:, 2] <= precision(case))[0]
+        name = "generation from which all is zero"
+        yield Claim(name, dead, np.ceil(1 / (K * c)), VALUE, witness=True)
+        predicted = 1 / (_LAST * K * c)
+        measured = vanishing(lambda c0: _at(case, c0, _LAST), predicted / 2, 2 * predicted)
+        name = f"decay at which all is zero in generation {_LAST}, over that here"
+        yield Claim(name, measured, predicted, EXACT, scale=predicted, witness=True)
     g, law, measured = np.array(sizes).T
     yield Record(
         "generations",
@@ -175,5 +217,17 @@ def generations_of_squared_error(case: Case):
         yield Claim(f"value of generation {g}", point.value, value, VALUE, scale=max(value, 1e-3))
         rows.append([g, *law, *found[: len(counts)], gaps[g - 1].error])
     columns = np.array(rows).T
+    if case.setting is _INSIDE:
+        sizes = columns[-1 - len(counts) : -1]
+        dead = [1 + np.flatnonzero(size <= precision(case))[0] for size in sizes]
+        predicted = np.ceil(np.sqrt(counts) / c)
+        yield Claim("generation at which each class dies", dead, predicted, VALUE, witness=True)
+        for k, which in ((len(counts) - 1, "smallest"), (0, "largest")):
+            at = np.sqrt(counts[k]) / _DYING / c
+            found = bisect(
+                lambda c0, k=k: -_alive(case, float(c0), _DYING, k), at / 2, 2 * at, steps=44
+            )
+            name = f"decay at which the {which} class dies in generation {_DYING}, over that here"
+            yield Claim(name, float(found), at, EXACT, scale=at, witness=True)
     names = ["g", *(f"law {k}" for k in range(4)), *(f"measured {k}" for k in range(4)), "gap"]
     yield Record("generations", dict(zip(names, columns, strict=True)))
