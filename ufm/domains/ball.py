@@ -77,6 +77,26 @@ class Ball(AbstractRadius):
         """
         return times(coordinates[:-1], self.radius / jnp.sqrt(lengths_sq(coordinates)))
 
+    def shadow(self, coordinates: Array, unit: Array) -> Vectors:
+        """All but the last of the coordinates, in units of the radius.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return super().shadow(coordinates[:-1], unit)
+
+    def lifted(self, slope: Vectors, unit: Array) -> Array:
+        """The slope in units of the radius, and 0 in the last coordinate.
+
+        Returns
+        -------
+        Array
+            (n + 1, C).
+        """
+        return jnp.pad(super().lifted(slope, unit), ((0, 1), (0, 0)))
+
     def project(self, vectors: Vectors) -> Vectors:
         longer = jnp.sqrt(lengths_sq(vectors)) / self.radius
         return times(vectors, 1 / jnp.maximum(longer, 1))

@@ -42,7 +42,9 @@ class AbstractDomain(AbstractNamed):
     exist. `nonnegative`: whether the solver keeps every entry >= 0. `smooth`: whether `project` is
     smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
     `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
-    zeros can be counted. `movable`: whether a certificate may raise its multipliers.
+    zeros can be counted. `movable`: whether a certificate may raise its multipliers. `spherical`:
+    whether coordinates of the natural size lie on spheres, or anywhere, and the point is a linear
+    function of them, which `shadow`, `lifted` and `tangent` then describe.
     """
 
     constrained: ClassVar[bool] = True
@@ -51,6 +53,7 @@ class AbstractDomain(AbstractNamed):
     smooth: ClassVar[bool] = False
     isotropic: ClassVar[bool] = True
     movable: ClassVar[bool] = False
+    spherical: ClassVar[bool] = False
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
         """The domain for vectors of this shape, parameters in their dtype.
@@ -161,6 +164,59 @@ class AbstractDomain(AbstractNamed):
             Of that shape.
         """
         return coordinates
+
+    def shadow(self, coordinates: Array, unit: Array) -> Array:
+        """The point of coordinates of the natural size, a linear function, where it is `spherical`.
+
+        Parameters
+        ----------
+        coordinates
+            Of the shape that `chart` gives; or a direction of them.
+        unit
+            From `unit`.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return times(coordinates, 1 / unit)
+
+    def lifted(self, slope: Vectors, unit: Array) -> Array:
+        """The transpose of `shadow`: a slope in the vectors as one in the coordinates.
+
+        Parameters
+        ----------
+        slope
+            (n, C).
+        unit
+            From `unit`.
+
+        Returns
+        -------
+        Array
+            Of the shape that `chart` gives.
+        """
+        return times(slope, 1 / unit)
+
+    def tangent(self, coordinates: Array, unit: Array, direction: Array) -> tuple[Array, PerVector]:
+        """A direction without its part along the coordinates, where these lie on spheres.
+
+        Parameters
+        ----------
+        coordinates
+            Of the natural size.
+        unit
+            From `unit`.
+        direction
+            Of the shape of the coordinates.
+
+        Returns
+        -------
+        tuple[Array, PerVector]
+            What is left, and how many times the coordinates were subtracted.
+        """
+        return direction, jnp.zeros((), direction.dtype)
 
     def redundant(self, number: int) -> int:
         """How many directions of the coordinates of so many vectors move no point."""

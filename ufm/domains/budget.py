@@ -43,6 +43,7 @@ class Budget(AbstractDomain):
 
     name: ClassVar[str] = "budget"
     compact: ClassVar[bool] = True
+    spherical: ClassVar[bool] = True
     movable: ClassVar[bool] = True
 
     energy: Float[Array, ""]
@@ -146,6 +147,38 @@ class Budget(AbstractDomain):
             (n C + 1,), of length 1.
         """
         return coordinates / jnp.sqrt(jnp.sum(coordinates**2))
+
+    def shadow(self, coordinates: Array, unit: Array) -> Vectors:
+        """All but the last of the coordinates as vectors, over the roots of their shares.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        assert self.weights is not None
+        return times(coordinates[:-1].reshape(-1, len(self.weights)), 1 / self._roots())
+
+    def lifted(self, slope: Vectors, unit: Array) -> Array:
+        """The slope over the roots of their shares, and 0 in the last coordinate.
+
+        Returns
+        -------
+        Array
+            (n C + 1,).
+        """
+        return jnp.pad(times(slope, 1 / self._roots()).ravel(), (0, 1))
+
+    def tangent(self, coordinates: Array, unit: Array, direction: Array) -> tuple[Array, PerVector]:
+        """The direction without its part along the coordinates.
+
+        Returns
+        -------
+        tuple[Array, PerVector]
+            What is left, and how many times the coordinates, of length 1, were subtracted.
+        """
+        along = jnp.sum(coordinates * direction)
+        return direction - along * coordinates, along
 
     def redundant(self, number: int) -> int:
         return 1

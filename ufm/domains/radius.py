@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from ufm._exact import flint, fractions
 from ufm._validate import require, require_dtype, require_positive
-from ufm.domains.base import AbstractDomain, Exactly, PerVector, lengths_sq, times
+from ufm.domains.base import AbstractDomain, Exactly, PerVector, Vectors, lengths_sq, times
 
 
 class AbstractRadius(AbstractDomain):
@@ -23,6 +23,7 @@ class AbstractRadius(AbstractDomain):
 
     compact: ClassVar[bool] = True
     movable: ClassVar[bool] = True
+    spherical: ClassVar[bool] = True
 
     radius: Float[Array, "*C"] = eqx.field(converter=lambda radius: positive("radius", radius))
 
@@ -66,6 +67,37 @@ class AbstractRadius(AbstractDomain):
             Of the same shape.
         """
         return times(coordinates, unit / jnp.sqrt(lengths_sq(coordinates)))
+
+    def shadow(self, coordinates: Array, unit: Array) -> Vectors:
+        """The coordinates in units of the radius.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return times(coordinates, self.radius / unit)
+
+    def lifted(self, slope: Vectors, unit: Array) -> Array:
+        """The slope in units of the radius.
+
+        Returns
+        -------
+        Array
+            Of the shape of the coordinates.
+        """
+        return times(slope, self.radius / unit)
+
+    def tangent(self, coordinates: Array, unit: Array, direction: Array) -> tuple[Array, PerVector]:
+        """Each column without its part along that of the coordinates.
+
+        Returns
+        -------
+        tuple[Array, PerVector]
+            What is left, and how many times each column was subtracted (C,).
+        """
+        along = jnp.sum(coordinates * direction, axis=0) / unit**2
+        return direction - times(coordinates, along), along
 
     def redundant(self, number: int) -> int:
         return number

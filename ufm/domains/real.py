@@ -17,6 +17,7 @@ class Real(AbstractDomain):
     name: ClassVar[str] = "real"
     constrained: ClassVar[bool] = False
     smooth: ClassVar[bool] = True
+    spherical: ClassVar[bool] = True
 
     def distance(self, vectors: Vectors) -> Float[Array, ""]:
         return jnp.zeros((), vectors.dtype)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ufm.domains import AbstractDomain
+from ufm.domains.base import times
 from ufm.model.params import Params
 
 
@@ -61,6 +62,55 @@ class Block(eqx.Module):
         """The coordinates of the same value that have the natural size."""
         return self._turned(self.domain.retract(self._turned(coordinates), self.unit))
 
+    def shadow(self, coordinates: Array) -> Array:
+        """The value at coordinates of the natural size, a linear function of them."""
+        return self._turned(self.domain.shadow(self._turned(coordinates), self.unit))
+
+    def lifted(self, slope: Array) -> Array:
+        """A slope in the value as one in the coordinates: the transpose of `shadow`."""
+        return self._turned(self.domain.lifted(self._turned(slope), self.unit))
+
+    def tangent(self, coordinates: Array, direction: Array) -> Array:
+        """A direction without its part along coordinates of the natural size.
+
+        Parameters
+        ----------
+        coordinates, direction
+            Both of the shape of the coordinates.
+
+        Returns
+        -------
+        Array
+            Of that shape.
+        """
+        turned = self._turned(coordinates), self.unit, self._turned(direction)
+        return self._turned(self.domain.tangent(*turned)[0])
+
+    def bent(self, coordinates: Array, slope: Array, direction: Array, turned: Array) -> Array:
+        """Tangential part of a Hessian product, with the curvature of the spheres on which
+        coordinates lie.
+
+        Parameters
+        ----------
+        coordinates
+            Of the natural size.
+        slope
+            The gradient there, all of it.
+        direction
+            Tangential.
+        turned
+            The Hessian times the direction, as if there were no spheres.
+
+        Returns
+        -------
+        Array
+            Of the shape of the coordinates.
+        """
+        place = self._turned(coordinates), self.unit
+        _, along = self.domain.tangent(*place, self._turned(slope))
+        flat, _ = self.domain.tangent(*place, self._turned(turned))
+        return self._turned(flat - times(self._turned(direction), along))
+
     def bounds(self) -> Array:
         """Whether each coordinate must stay >= 0."""
         return jnp.full(self.size, self.domain.nonnegative)
@@ -93,13 +143,13 @@ class Blocks(eqx.Module):
         if self.bias is not None:
             yield self.bias
 
-    def apply(self, function: Callable[[Block, Array], Array], values: Params) -> Params:
-        """A function of every block and its value, or its coordinates.
+    def apply(self, function: Callable[..., Array], *values: Params) -> Params:
+        """A function of every block and its value, its coordinates, or several such.
 
         Parameters
         ----------
         function
-            From a block and an array to an array.
+            From a block and an array of each of the values to an array.
         values
             One array for each block, in the places of `Params`.
 
@@ -108,14 +158,12 @@ class Blocks(eqx.Module):
         Params
             What the function gives, in the same places.
         """
-        bias = (
-            None if self.bias is None or values.bias is None else function(self.bias, values.bias)
-        )
-        weights = (
-            function(block, value)
-            for block, value in zip(self.weights, values.weights, strict=True)
-        )
-        return Params(tuple(weights), function(self.features, values.features), bias)
+        biases = [each.bias for each in values if each.bias is not None]
+        bias = None if self.bias is None or not biases else function(self.bias, *biases)
+        of_weights = zip(self.weights, *(each.weights for each in values), strict=True)
+        weights = (function(block, *arrays) for block, *arrays in of_weights)
+        features = function(self.features, *(each.features for each in values))
+        return Params(tuple(weights), features, bias)
 
     def split(self, flat: Array) -> Params:
         """A flat vector cut into the coordinates of the blocks."""

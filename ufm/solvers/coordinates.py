@@ -21,7 +21,7 @@ Flat = Float[Array, " n"]
 
 def to_flat(problem: Problem, params: Params) -> Flat:
     """The free variables of `params` as a flat vector."""
-    return _joined(
+    return joined(
         problem.blocks.apply(lambda block, value: block.chart(value), problem.free_part(params))
     )
 
@@ -37,7 +37,7 @@ def retract(problem: Problem, flat: Flat) -> Flat:
     """The coordinates of the same point that have the natural size."""
     if not problem.bounded:
         return flat
-    return _joined(
+    return joined(
         problem.blocks.apply(lambda block, value: block.retract(value), problem.blocks.split(flat))
     )
 
@@ -47,7 +47,8 @@ def bounds(problem: Problem) -> Bool[Array, " n"]:
     return jnp.concatenate([block.bounds() for block in problem.blocks])
 
 
-def _joined(parts: Params) -> Array:
+def joined(parts: Params) -> Flat:
+    """The parts as one flat vector."""
     return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parts)])
 
 

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.model import Problem
+from ufm.solvers import spherical
 from ufm.solvers.coordinates import Flat, flat_objective, merit_size, retract
 from ufm.solvers.one_layer import OneLayer, evaluate, hessian, is_plain
+from ufm.solvers.spherical import Known
 
 
 class Evaluated(NamedTuple):
@@ -112,6 +114,43 @@ class PlainMerit(AbstractMerit):
         return self.scaled
 
 
+class SphericalMerit(AbstractMerit):
+    """Of a one-layer problem whose coordinates lie on spheres, by a chain rule that is written
+    out. Its points have the natural size."""
+
+    problem: Problem
+
+    def unknown(self) -> Known:
+        return spherical.unknown(self.problem)
+
+    def evaluate(self, flat: Flat) -> Evaluated:
+        value, gradient, known = spherical.evaluate(self.problem, flat)
+        return Evaluated(value, gradient, jnp.sum(flat**2), known)
+
+    def hessian(self, flat: Flat, known: Known) -> Callable[[Flat], Flat]:
+        """The Riemannian Hessian at a point, as a function of tangential directions.
+
+        Returns
+        -------
+        Callable[[Flat], Flat]
+            From a direction (n,) to the Hessian times it, which is tangential too.
+        """
+        return spherical.hessian(self.problem, flat, known)
+
+    def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
+        """The same point in coordinates of the natural size.
+
+        Returns
+        -------
+        Flat
+            (n,).
+        """
+        return retract(self.problem, flat)
+
+    def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
+        return merit_size(self.problem, value)
+
+
 class DifferentiatedMerit(AbstractMerit):
     """Of a value alone, by the chain rule that JAX finds."""
 
@@ -163,5 +202,6 @@ def merit_of(minimised: Problem | AbstractMerit) -> AbstractMerit:
     """The merit that suits a problem, or the one that was given in its place."""
     if isinstance(minimised, AbstractMerit):
         return minimised
-    plain = is_plain(minimised)
-    return PlainMerit(OneLayer.of(minimised)) if plain else AnyMerit(minimised)
+    if is_plain(minimised):
+        return PlainMerit(OneLayer.of(minimised))
+    return SphericalMerit(minimised) if spherical.is_spherical(minimised) else AnyMerit(minimised)

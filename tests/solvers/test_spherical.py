@@ -1,0 +1,87 @@
+"""Slopes on spheres that are written out, against those that JAX finds of the function of degree
+0."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ufm
+from tests.extension.parts import Pinned
+from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
+from ufm.solvers.coordinates import joined, retract, to_flat
+from ufm.solvers.merit import AnyMerit, SphericalMerit, merit_of
+
+# compiling is most of the time here
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+EACH = (1.0, 2.0, 3.0)
+# features, classifier, λ_W, λ_H, bias
+PARTS = (
+    (Sphere(2.0), Sphere(1.0), 0.0, 0.0, None),
+    (Ball(EACH), Sphere(EACH), 0.0, 0.1, "free"),
+    (Real(), Ball(0.7), 0.0, 0.1, 0.3),
+    (Budget(3.0), Budget(4.0, EACH), 0.05, 0.0, None),
+    (Sphere(EACH), Real(), 0.1, 0.0, "free"),
+)
+
+
+def problem(features, classifier, lambda_W, lambda_H, bias, *, loss=None, widths=(2,), **parts):
+    return ufm.Problem(
+        ufm.one_hot((3, 2, 4), collapsed=True),
+        loss=ufm.CrossEntropy() if loss is None else loss,
+        widths=widths,
+        lambda_W=lambda_W,
+        lambda_H=lambda_H,
+        bias=bias,
+        features=features,
+        classifier=classifier,
+        **parts,
+    )
+
+
+@jax.jit
+def both(one: ufm.Problem, near, direction):
+    """Value, gradient and a tangential Hessian product, of the two merits."""
+    flat, blocks = retract(one, near), one.blocks
+
+    def along(v):
+        parts = (blocks.split(flat), blocks.split(v))
+        return joined(blocks.apply(lambda block, y, v: block.tangent(y, v), *parts))
+
+    def of(merit):
+        there = merit.evaluate(flat)
+        return (
+            there.value,
+            there.gradient,
+            along(merit.hessian(flat, there.known)(along(direction))),
+        )
+
+    return of(merit_of(one)), of(AnyMerit(one))
+
+
+@pytest.mark.parametrize("loss", [ufm.CrossEntropy(), ufm.MeanSquaredError()], ids=str)
+@pytest.mark.parametrize("parts", PARTS, ids=lambda parts: f"{parts[0]}-{parts[1]}")
+def test_written_slopes_are_those_of_jax(parts, loss):
+    one = problem(*parts, loss=loss)
+    assert isinstance(merit_of(one), SphericalMerit)
+    start = to_flat(one, ufm.solvers.random_start(one, key=jax.random.key(0)))
+    noise = np.random.default_rng(1).normal(size=(2, len(start)))
+    written, found = both(one, start + 0.1 * jnp.asarray(noise[0]), jnp.asarray(noise[1]))
+    # the sums of either have rounding of their terms, of size 1 to 10
+    for mine, other in zip(written, found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-13, atol=2e-14)
+    assert np.linalg.norm(written[2]) > 1e-2
+
+
+def test_other_problems_are_differentiated():
+    on_sphere = (Sphere(2.0), Sphere(1.0), 0.0, 0.0, None)
+    for other in (
+        problem(*on_sphere, widths=(2, 2)).replace(lambda_W=0.1),
+        problem(Pinned(1.0), Sphere(1.0), 0.0, 0.1, None),
+        problem(Nonnegative(), Sphere(1.0), 0.0, 0.1, None),
+        problem(Sphere(2.0), Real(), 0.0, 0.0, None, fixed_weights=(np.eye(3, 2),)),
+    ):
+        assert isinstance(merit_of(other), AnyMerit)
