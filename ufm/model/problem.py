@@ -229,7 +229,8 @@ class Problem(eqx.Module):
     @property
     def chunk(self) -> int | None:
         """How many columns of logits exist at a time: None where all do."""
-        return self.labels.chunk(self.feature_dim)
+        # (a method of a module that is asked for is a module, made anew each time)
+        return type(self.labels).chunk(self.labels, self.feature_dim)
 
     @property
     def unconstrained(self) -> bool:

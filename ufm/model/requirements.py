@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -22,6 +23,9 @@ from ufm.domains import AbstractDomain
 from ufm.model.arguments import checked_array, require_factors
 from ufm.model.params import Params
 from ufm.model.problem import Problem
+
+# along which the vectors of a factor lie: columns of features, rows of a classifier
+_AXES = {"features": 0, "classifier": 1}
 
 
 def check_params(problem: Problem, params: Params, *, name: str = "params") -> Params:
@@ -51,31 +55,47 @@ def check_params(problem: Problem, params: Params, *, name: str = "params") -> P
     same = all(part is value for part, (_, value, _) in zip(parts, given, strict=True))
     bias = parts.pop() if problem.has_bias else None
     *weights, features = parts
-    _require_inside(f"{name}.features", "features", problem.features, features)
-    # a transpose of an array on a device takes longer than all checks
-    if not problem.frozen and problem.classifier.constrained:
-        _require_inside(f"{name}.weights[0]", "classifier", problem.classifier, weights[0].T)
+    factors = {"features": (f"{name}.features", features)}
+    if not problem.frozen:
+        factors["classifier"] = (f"{name}.weights[0]", weights[0])
+    _require_inside(problem, factors)
     if same and isinstance(params.weights, tuple):
         return params
     return Params(weights=tuple(weights), features=features, bias=bias)
 
 
-def _require_inside(name: str, argument: str, domain: AbstractDomain, vectors: Array) -> None:
-    """The vectors lie in the domain, up to the rounding of their lengths.
+def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> None:
+    """The vectors of factors lie in their domains, up to the rounding of their lengths.
 
     Nothing is asked while they are traced.
     """
-    if not domain.constrained or is_traced((vectors, domain)):
+    domains = problem.domains
+    asked = {
+        argument: (domains[argument], matrix)
+        for argument, (_, matrix) in factors.items()
+        if domains[argument].constrained and not is_traced((domains[argument], matrix))
+    }
+    if not asked:
         return
-    distance = float(domain.distance(vectors))
-    room = (
-        0.0 if domain.nonnegative else 8 * (len(vectors) + 8) * float(np.finfo(vectors.dtype).eps)
-    )
-    require(
-        distance <= room,
-        f"`{name}` must {domain.wanted}, for {argument}={domain}",
-        f"vectors that are off by {distance:.3g}",
-    )
+    for argument, found in _distances(asked).items():
+        (domain, matrix), distance = asked[argument], float(found)
+        terms = matrix.shape[_AXES[argument]] + 8
+        room = 0.0 if domain.nonnegative else 8 * terms * float(np.finfo(matrix.dtype).eps)
+        if not distance <= room:
+            raise ValueError(
+                f"`{factors[argument][0]}` must {domain.wanted}, for {argument}={domain}; got "
+                f"vectors that are off by {distance:.3g}"
+            )
+
+
+@jax.jit
+def _distances(asked: dict[str, tuple[AbstractDomain, Array]]) -> dict[str, Array]:
+    """How far factors lie outside, in one program: operation by operation it would take longer
+    than a small solve."""
+    return {
+        argument: domain.distance(matrix if _AXES[argument] == 0 else matrix.T)
+        for argument, (domain, matrix) in asked.items()
+    }
 
 
 def require_shapes(problem: Problem, params: Params) -> None:
@@ -108,8 +128,9 @@ def require_decay(problem: Problem, purpose: str) -> None:
         # (of one problem, or of many that are stacked)
         held = problem.lambda_W
         if problem.classifier.compact:
-            held = held[..., 1:]
-        if held.size:
+            # (a slice by JAX is a program of its own)
+            held = held[..., 1:] if problem.depth > 1 else None
+        if held is not None:
             require_positive("lambda_W", held, f" for {purpose}")
     if problem.beta is None and not problem.features.compact:
         require_positive("lambda_H", problem.lambda_H, f" for {purpose}")

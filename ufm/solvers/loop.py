@@ -25,7 +25,6 @@ from ufm._validate import (
 from ufm.model import Params, Problem, check_params, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers import pieces
-from ufm.solvers.coordinates import value_of
 from ufm.solvers.directions import better_directions, has_directions
 from ufm.solvers.exchangeable import exchangeable, invariant_point
 from ufm.solvers.implicit import differentiable
@@ -226,7 +225,7 @@ def _with_better_directions(problem, solver, tolerance, outcome, piece, budget, 
     """Go on from the best start while other directions of its product are lower."""
     setting, interrupted = (problem, solver, tolerance), False
     while not interrupted:
-        _, codes, best, params, value, _ = outcome
+        _, codes, best, params, value, *_ = outcome
         converged = int(np.asarray(codes)[int(best)]) == Result.CONVERGED
         start = better_directions(problem, params) if converged else None
         if start is None:
@@ -241,8 +240,8 @@ def _with_better_directions(problem, solver, tolerance, outcome, piece, budget, 
 
 def _instead(outcome, found):
     """What came of every start, with what was found from the end of the best one in its place."""
-    states, codes, best, *_ = outcome
-    new, new_codes, _, *point = found
+    states, codes, best, *_, values = outcome
+    new, new_codes, _, *point, new_values = found
     best = int(best)
 
     def put(whole, one):
@@ -258,7 +257,7 @@ def _instead(outcome, found):
         states,
         (put(states.num_steps, steps), put(states.num_evaluations, evaluations)),
     )
-    return states, put(codes, new_codes[0]), best, *point
+    return states, put(codes, new_codes[0]), best, *point, put(values, new_values[0])
 
 
 def _as_solved(
@@ -276,7 +275,7 @@ def _as_solved(
 
 
 def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
-    states, codes, best, params, value, grad_norm = outcome
+    states, codes, best, params, value, grad_norm, values = outcome
     left = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
     ended, best = np.asarray(codes), int(best)
     if np.any(ended == Result.RUNNING):
@@ -290,7 +289,7 @@ def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
         code=ended[best],
         num_steps=np.asarray(states.num_steps)[best],
         num_evaluations=np.asarray(states.num_evaluations)[best],
-        values=value_of(problem, states.value),
+        values=values,
         codes=codes,
         state=states,
     )

@@ -18,7 +18,7 @@ from ufm._progress import Progress
 from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result
-from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params
+from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
 from ufm.solvers.solver import AbstractSolver, State, advance, code_of
 from ufm.solvers.start import Drawn, flat_start
 
@@ -197,6 +197,7 @@ def _outcome(problem: Problem, states: State, tolerance):
         params,
         value,
         states.grad_norm[best],
+        value_of(problem, states.value),
     )
 
 
@@ -259,7 +260,8 @@ def launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Dr
     Returns
     -------
     tuple
-        States and codes of all starts, which is best, its parameters, value and gradient norm.
+        States and codes of all starts, which is best, its parameters, value and gradient norm, and
+        the values of all.
     """
     flats = jax.vmap(lambda drawn: flat_start(problem, drawn))(draws)
     return _begin(problem, solver, tolerance, limit, flats)
