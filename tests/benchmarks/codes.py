@@ -1,8 +1,10 @@
 """Where sharp codes are proved, as a table, and random points against every bound.
 
-With `--searches`: how often `ufm.search` ends at the best known codes where random starts fail.
+With `--searches`: how often `ufm.search` ends, within a minute of two cores, at the best known
+codes where random starts fail.
 
-`python -m tests.benchmarks.codes`.
+`python -m tests.benchmarks.codes --json tests/benchmarks/results/codes.json`, and the same with
+`--searches 20`: the file keeps what the other has measured, each with its environment.
 
 Exit 1 where a point is below a bound, or fewer than nine searches in ten succeed. Tries are shared
 among codes in inverse proportion to their size.
@@ -11,13 +13,17 @@ among codes in inverse proportion to their size.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
 
 import ufm
+from tests.benchmarks import harness
+from tests.benchmarks.__main__ import ALL_CORES
 
 BETAS = (0.02, 0.2, 1.0, 3.0, 8.0, 20.0, 60.0)
 # Bounds are rounded down, losses are not.
@@ -26,17 +32,34 @@ ROUNDING = 1e-12
 BATCH = 2 * 10**6
 
 
-def table(codes, *, width: float) -> str:
+def intervals(codes, *, width: float) -> list[dict]:
+    """Where each code is proved by either theorem: pairs of β, None where there is no end."""
+    rows = []
+    for code in codes:
+        row = {"code": code.name, "K": code.num_vectors, "d": code.dim}
+        for theorem in "AB":
+            found = ufm.certificates.proved_intervals(code, theorem=theorem, width=width)
+            row[theorem] = [
+                [each.low, each.high if np.isfinite(each.high) else None] for each in found
+            ]
+        rows.append(row)
+    return rows
+
+
+def table(rows: list[dict]) -> str:
     """Of the intervals of β, in Markdown."""
     lines = [
         "| code | K | d | among W = H (theorem A, ours) | over all W, H (theorem B, ours) |",
         "|---|---|---|---|---|",
     ]
-    for code in codes:
-        cells = [code.name, str(code.num_vectors), str(code.dim)]
+    for row in rows:
+        cells = [row["code"], str(row["K"]), str(row["d"])]
         for theorem in "AB":
-            found = ufm.certificates.proved_intervals(code, theorem=theorem, width=width)
-            cells.append(", ".join(map(str, found)) or "best known")
+            ends = (
+                f"[{low:.4g}, {'inf)' if high is None else f'{high:.4g}]'}"
+                for low, high in row[theorem]
+            )
+            cells.append(", ".join(ends) or "best known")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -69,10 +92,12 @@ def least_excess(code, beta: float, tries: int, rng) -> float:
 # 14 of 512 random starts end at.
 HARD = ((24, 4, 3.6314586032992654e-4), (30, 10, 5.940877484832878e-7))
 STARTS = 256
+# A minute of two cores, in seconds of processors; and how many of the searches must succeed in it.
+MOST_SECONDS, REQUIRED = 120.0, 0.9
 
 
-def successes(number: int, dim: int, least: float, calls: int) -> tuple[int, list[float]]:
-    """How many searches end at the least loss known, and the seconds of each."""
+def searched(number: int, dim: int, least: float, seed: int) -> dict:
+    """One search: its loss over the least known, less 1, and what it costs."""
     problem = ufm.Problem(
         ufm.one_hot((1,) * number, collapsed=True),
         loss=ufm.CrossEntropy(),
@@ -82,27 +107,51 @@ def successes(number: int, dim: int, least: float, calls: int) -> tuple[int, lis
         features=ufm.domains.Sphere(20.0),
         classifier=ufm.domains.Sphere(1.0),
     )
-    found, seconds = 0, []
-    for seed in range(calls):
-        start = time.perf_counter()
-        value = ufm.search(problem, key=jax.random.key(seed), starts=STARTS, progress=False).value
-        seconds.append(time.perf_counter() - start)
-        found += value <= least * (1 + 1e-9)
-    return found, seconds
+    began, clock = time.process_time(), time.perf_counter()
+    value = ufm.search(problem, key=jax.random.key(seed), starts=STARTS, progress=False).value
+    return {
+        "seed": seed,
+        "excess": float(value / least - 1),
+        "cpu seconds": time.process_time() - began,
+        "seconds": time.perf_counter() - clock,
+    }
 
 
-def search_table(calls: int) -> tuple[str, bool]:
+def succeeds(one: dict) -> bool:
+    """Whether a search ends at the least loss known, or below it, in its time."""
+    return one["excess"] <= 1e-9 and one["cpu seconds"] <= MOST_SECONDS
+
+
+def searches(calls: int) -> list[dict]:
+    """All searches of each hard code."""
+    return [
+        {
+            "vectors": number,
+            "d": dim,
+            "calls": [searched(number, dim, least, seed) for seed in range(calls)],
+        }
+        for number, dim, least in HARD
+    ]
+
+
+def search_table(rows: list[dict]) -> tuple[str, bool]:
     """Of the successes, in Markdown, and whether there are enough."""
     lines = [
-        "| vectors | d | searches that succeed | seconds, median and most |",
-        "|---|---|---|---|",
+        "| vectors | d | searches that succeed | seconds, median and most | of processors |",
+        "|---|---|---|---|---|",
     ]
     enough = True
-    for number, dim, least in HARD:
-        found, seconds = successes(number, dim, least, calls)
-        enough &= found >= 0.9 * calls
-        times = f"{np.median(seconds):.0f}, {max(seconds):.0f}"
-        lines.append(f"| {number} | {dim} | {found} of {calls} | {times} |")
+    for row in rows:
+        calls = row["calls"]
+        found = sum(map(succeeds, calls))
+        enough &= found >= REQUIRED * len(calls)
+        times = [
+            f"{np.median(seconds):.0f}, {max(seconds):.0f}"
+            for kind in ("seconds", "cpu seconds")
+            for seconds in [[each[kind] for each in calls]]
+        ]
+        cells = (row["vectors"], row["d"], f"{found} of {len(calls)}", *times)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines), enough
 
 
@@ -121,16 +170,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--searches", type=int, default=0, help="searches of each hard code, and nothing else"
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write what is found here")
     options = parser.parse_args(arguments)
     if options.searches:
         jax.config.update("jax_enable_x64", True)
-        lines, enough = search_table(options.searches)
+        rows = searches(options.searches)
+        lines, enough = search_table(rows)
         print(lines)
+        _written(options.json, "searches", rows)
         return int(not enough)
-    codes, rng, start = ufm.frames.sharp_codes(), np.random.default_rng(0), time.perf_counter()
-    print(table(codes, width=options.width), f"\n\n{time.perf_counter() - start:.0f} s", flush=True)
-    shares = np.array([1 / code.num_vectors for code in codes])
-    counts = np.ceil(options.tries / len(BETAS) * shares / shares.sum()).astype(int)
+    codes, start = ufm.frames.sharp_codes(), time.perf_counter()
+    rows = intervals(codes, width=options.width)
+    print(table(rows), f"\n\n{time.perf_counter() - start:.0f} s", flush=True)
+    _written(options.json, "intervals", rows)
+    number, worst = tried(codes, options.tries)
+    print(
+        f"{number} points for each theorem: least relative distance above a bound {worst:.1e}, "
+        f"{time.perf_counter() - start:.0f} s"
+    )
+    _written(options.json, "tries", [{"points": number, "least excess": worst}])
+    return int(worst < -ROUNDING)
+
+
+def tried(codes, tries: int) -> tuple[int, float]:
+    """How many points were tried for each theorem, and the least relative distance above a
+    bound."""
+    rng, shares = np.random.default_rng(0), np.array([1 / code.num_vectors for code in codes])
+    counts = np.ceil(tries / len(BETAS) * shares / shares.sum()).astype(int)
     worst = np.inf
     for code, count in zip(codes, counts, strict=True):
         for beta in BETAS:
@@ -138,12 +204,16 @@ def main(arguments: list[str] | None = None) -> int:
             worst = min(worst, excess)
             if excess < -ROUNDING:
                 print(f"{code.name}, beta = {beta:g}: below the bound by {-excess:.1e}")
-    print(
-        f"{counts.sum() * len(BETAS)} points for each theorem: least relative distance above a "
-        f"bound {worst:.1e}"
-    )
-    print(f"{time.perf_counter() - start:.0f} s")
-    return int(worst < -ROUNDING)
+    return int(counts.sum()) * len(BETAS), worst
+
+
+def _written(path: Path | None, part: str, rows: list[dict]) -> None:
+    """The file with one part of it new, in its own environment."""
+    if path is None:
+        return
+    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    document[part] = {"environment": harness.environment(ALL_CORES), "rows": rows}
+    harness.write_json(str(path), document)
 
 
 if __name__ == "__main__":

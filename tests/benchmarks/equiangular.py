@@ -157,14 +157,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _written(path: str | None, found: dict) -> None:
-    """The file with one line new, each when it is done."""
+    """The file with one line new, each when it is done; every line keeps its environment."""
     if path is None:
         return
-    rows = json.loads(Path(path).read_text(encoding="utf-8"))["rows"] if Path(path).exists() else []
-    rows = [row for row in rows if (row["N"], row["d"]) != (found["N"], found["d"])] + [found]
+    document = {"environments": [], "rows": []}
+    if Path(path).exists():
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    rows = [row for row in document["rows"] if (row["N"], row["d"]) != (found["N"], found["d"])]
+    environments: list[dict] = []
+    for row in rows:
+        own = document["environments"][row["environment"]]
+        row["environment"] = harness.number_of(own, environments)
     about = harness.environment(THREADS) | {"dtype": "float32"}
+    rows.append(found | {"environment": harness.number_of(about, environments)})
     rows.sort(key=lambda row: (row["N"], row["d"]))
-    harness.write_json(path, {"environment": about, "rows": rows})
+    harness.write_json(path, {"environments": environments, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -124,6 +124,16 @@ def environment(threads: dict[str, str]) -> dict:
     }
 
 
+def number_of(environment: dict, environments: list[dict]) -> int:
+    """Its place among those of a file, which takes it up where it is new.
+
+    A file whose rows come from several runs says of each row in which environment it was measured.
+    """
+    if environment not in environments:
+        environments.append(environment)
+    return environments.index(environment)
+
+
 def describe(environment: dict) -> str:
     """The environment in a few lines."""
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())

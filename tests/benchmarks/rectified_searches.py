@@ -58,7 +58,6 @@ def call(classes: int, depth: int, width: int, seed: int) -> dict:
         "cpu seconds": time.process_time() - began,
         "seconds": time.perf_counter() - clock,
         "best": str(found).split("\n")[1].strip(),
-        "date": harness.environment({})["date"],
     }
 
 
@@ -94,7 +93,7 @@ def table(rows: list[dict]) -> str:
 
 def measured(calls: int, chosen: list[str], path: Path | None) -> list[dict]:
     """The rows that were asked for, with those of the file; written after every call."""
-    document = {"environment": {}, "rows": []}
+    document = {"environments": [], "rows": []}
     if path is not None and path.exists():
         document = json.loads(path.read_text(encoding="utf-8"))
     rows = {(row["K"], row["L"], row["width"]): row for row in document["rows"]}
@@ -107,12 +106,13 @@ def measured(calls: int, chosen: list[str], path: Path | None) -> list[dict]:
              "prototype": list(prototype), "starts": STARTS, "calls": []},
         )  # fmt: skip
         for seed in sorted(set(range(calls)) - {each["seed"] for each in row["calls"]}):
-            row["calls"].append(call(K, L, width, seed))
-            last = row["calls"][-1]
+            last = call(K, L, width, seed)
+            about = harness.environment(ALL_CORES)
+            last["environment"] = harness.number_of(about, document["environments"])
+            row["calls"].append(last)
             print(f"K = {K}, L = {L}: {last['ratio']:.9f} {last['cpu seconds']:.0f} s", flush=True)
             if path is not None:
-                document = {"environment": harness.environment(ALL_CORES), "rows": [*rows.values()]}
-                harness.write_json(str(path), document)
+                harness.write_json(str(path), document | {"rows": [*rows.values()]})
     return [row for row in rows.values() if row["calls"]]
 
 

@@ -5,6 +5,9 @@ Its timings are reports and never assertions.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -64,6 +67,19 @@ def test_the_published_procedure_lowers_the_coherence(monkeypatch):
     assert entry["welch"] < entry["ours"] < 0.5
     assert entry["procedure seconds"] > 0
     assert "| 40 | 10 | 0.50000 |" in equiangular.markdown([entry])
+
+
+def test_every_line_keeps_the_environment_it_was_measured_in(monkeypatch, tmp_path):
+    path, place = str(tmp_path / "equiangular.json"), {"cores": 1}
+    monkeypatch.setattr(harness, "environment", lambda threads: dict(place))
+    for cores, dim in ((1, 20), (2, 10), (2, 20), (3, 10)):
+        place["cores"] = cores
+        equiangular._written(path, {"N": 40, "d": dim, "ours": 0.5})
+        document = json.loads(Path(path).read_text())
+    own = [(row["d"], document["environments"][row["environment"]]) for row in document["rows"]]
+    single = {"dtype": "float32"}
+    assert own == [(10, {"cores": 3, **single}), (20, {"cores": 2, **single})]
+    assert len(document["environments"]) == 2
 
 
 def test_many_vectors_are_counted_in_memory():

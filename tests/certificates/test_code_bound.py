@@ -5,6 +5,7 @@ The intervals on which they speak, against plain floats and random points.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 
@@ -425,17 +426,38 @@ def test_it_is_public():
     assert ufm.certificates.proved_intervals is proved_intervals
 
 
-def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypatch):
-    few = (frames.polygon(4), frames.orthoplex(6), CELL)
+def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypatch, tmp_path):
+    few, path = (frames.polygon(4), frames.orthoplex(6), CELL), tmp_path / "codes.json"
     monkeypatch.setattr(frames, "sharp_codes", lambda: few)
-    assert codes_command.main(["--tries", "300", "--width", "0.01"]) == 0
+    assert codes_command.main(["--tries", "300", "--width", "0.01", "--json", str(path)]) == 0
     printed = capsys.readouterr().out
+    kept = json.loads(path.read_text())
+    assert kept["intervals"]["rows"][0]["A"] == [[0.0, None]]
+    assert kept["tries"]["rows"][0]["least excess"] > 0
     assert "| 4-gon | 4 | 2 | [0, inf) | " in printed
     assert "| 24-cell | 24 | 4 | best known | best known |" in printed
     # … and would say so
     monkeypatch.setattr(ufm.certificates.CodeBound, "lower", lambda self: 10.0)
     assert codes_command.main(["--tries", "300", "--width", "1.0"]) == 1
     assert "24-cell, beta = 0.02: below the bound by" in capsys.readouterr().out
+
+
+def test_a_search_succeeds_at_the_best_known_loss_in_a_minute_of_two_cores(monkeypatch, tmp_path):
+    def answered(excess, seconds):
+        def one(number, dim, least, seed):
+            late = seed == 9
+            return {"excess": excess * late, "seconds": 1.0, "cpu seconds": 1 + seconds * late}
+
+        monkeypatch.setattr(codes_command, "searched", one)
+        return codes_command.main(["--searches", "10", "--json", str(path)])
+
+    path = tmp_path / "codes.json"
+    assert answered(0.1, 1.0) == 0
+    assert len(json.loads(path.read_text())["searches"]["rows"][0]["calls"]) == 10
+    monkeypatch.setattr(codes_command, "REQUIRED", 0.95)
+    assert answered(0.0, 119.0) == 0
+    assert answered(0.1, 1.0) == 1
+    assert answered(0.0, 120.0) == 1
 
 
 def test_without_the_interval_library_the_extra_is_named(monkeypatch):
