@@ -142,7 +142,7 @@ def test_single_precision_stays_single(key):
     solver, tolerance = LBFGS(9, 10), jnp.asarray(1e-6, jnp.float32)
     point = ufm.solvers.random_start(problem, key=key)
     after: State = jax.eval_shape(
-        lambda: pieces.launch_from(problem, solver, tolerance, 9, point)[0]
+        lambda: pieces.launch_from.plain(problem, solver, tolerance, 9, point)[0]
     )
     assert {after.flat.dtype, after.value.dtype, after.gradient.dtype} == {np.dtype("float32")}
 

@@ -19,6 +19,7 @@ import numpy as np
 from jax.extend.core import Literal
 
 from ufm._host.primitives import OPERATIONS, NotOnHost, by_jax
+from ufm._quick_jit import QuickJit
 
 # Where a primitive is a call, the parameter that holds what it calls.
 _CALLS = {
@@ -220,14 +221,14 @@ def small_on_host(function: Callable) -> Callable:
 
     Until so many calls were made of one kind that compiling pays; NumPy goes on meanwhile.
     """
-    compiled = jax.jit(function)
+    compiled = QuickJit(function)
     programs: OrderedDict[int, _Kept] = OrderedDict()
 
     @functools.wraps(function)
     def call(*arguments):
         leaves = jax.tree.leaves(arguments)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            return compiled(*arguments)
+            return compiled.plain(*arguments)
         if sum(np.size(leaf) for leaf in leaves) > _LARGEST:
             return compiled(*arguments)
         # from JAX's own cache, so that whatever makes JAX trace again does so here

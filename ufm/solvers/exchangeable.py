@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._compilation import Compiling
 from ufm._progress import Progress
+from ufm._quick_jit import quick_jit
 from ufm._validate import require, require_flag, require_instance, require_key
 from ufm.model import Params, Problem, require_minimum
 from ufm.solution import Result
@@ -201,6 +202,6 @@ def _solved(
     return state.flat, interrupted
 
 
-@jax.jit
+@quick_jit()
 def _advanced(merit: InvariantMerit, tolerance, limit, state: State) -> State:
     return advance(merit.solver.stepper(merit), tolerance, limit, state)

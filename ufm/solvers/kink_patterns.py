@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ufm._quick_jit import quick_jit
 from ufm.maps import Activated
 from ufm.model import Params, Problem
 from ufm.model.value import decay, fit
@@ -152,7 +153,7 @@ def _lagrangian(problem: Problem, flat, passing, multipliers, shifts):
     return fit(problem, logits) + decay(problem, params) + total, before
 
 
-@jax.jit
+@quick_jit()
 def _second_order(problem: Problem, flat, passing, multipliers):
     """Gradient and Hessian of the Lagrangian, preactivations and their derivatives, and the
     derivatives behind the ReLUs."""
