@@ -132,8 +132,9 @@ PROOFS, PROOF_ROOMS = (
     ),
     ("ufm._exact", "ufm.certificates.balls"),
 )
-# … and what writes files, or reads them back, does so as a store of the library does
-ENGINE, ENGINE_ROOMS = ("theory_checks.engine",), ("ufm._files",)
+# … and what writes files, or reads them back, does so as a store of the library does, and compiles
+# as the library does
+ENGINE, ENGINE_ROOMS = ("theory_checks.engine",), ("ufm._files", "ufm._quick_jit")
 
 
 def within(module: str, room: str) -> bool:

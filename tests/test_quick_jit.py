@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ufm import _quick_jit
-from ufm._quick_jit import QuickJit, quick_jit
+from ufm._quick_jit import QuickJit, compiles_quickly, quick_jit
 
 
 @pytest.fixture
@@ -53,8 +53,13 @@ def test_an_xla_without_the_option_compiles_as_ever(monkeypatch):
     grown = QuickJit(lambda x: x + 1, donate_argnums=0)
     assert float(grown(jnp.asarray(1.0))) == 2
     assert not QuickJit._known
+    assert not compiles_quickly.__wrapped__()
     # nor is it asked again
     assert float(QuickJit(lambda x: x + 1)(1.0)) == 2
+
+
+def test_this_xla_has_the_option():
+    assert compiles_quickly() == (jax.default_backend() == "cpu")
 
 
 def test_other_errors_pass(monkeypatch):

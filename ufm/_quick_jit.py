@@ -81,3 +81,21 @@ def quick_jit(**options) -> Callable[[Callable], QuickJit]:
         From a function to its `QuickJit`.
     """
     return functools.partial(QuickJit, **options)
+
+
+@functools.cache
+def compiles_quickly() -> bool:
+    """Whether this XLA takes the option, asked of it once.
+
+    Returns
+    -------
+    bool
+        Not on platforms other than the CPU.
+    """
+    if jax.default_backend() != "cpu":
+        return False
+    try:
+        jax.jit(lambda x: x, compiler_options=_OPTIONS).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

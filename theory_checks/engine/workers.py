@@ -23,17 +23,11 @@ from typing import Any
 from theory_checks.engine import runner
 from theory_checks.engine.registry import Case, Check, Registry, Verdict
 from theory_checks.engine.runner import OnCase, Row
+from ufm._quick_jit import compiles_quickly
 
 # more processes than this are never faster: each starts for two seconds and compiles its own
 # programs, and the longest check remains
 _MOST_JOBS = 8
-# What a process finds in its environment: threads of its own would fight with the other processes,
-# and on a GPU each process would take three quarters of the memory.
-_ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip(),
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-}
 # seconds after which a caller is told again how far it is
 _TICK = 1.0
 
@@ -241,9 +235,22 @@ class _Worker:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """The environment that a new process inherits."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
+    """The environment that a new process inherits.
+
+    Threads of its own would fight with the other processes, on a GPU each would take three quarters
+    of the memory, and most of what it does is compiling.
+    """
+    flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_multi_thread_eigen=false"]
+    # XLA ends a process that is given a flag that it does not know
+    if compiles_quickly():
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    changed = {
+        "OPENBLAS_NUM_THREADS": "1",
+        "XLA_FLAGS": " ".join(flags).strip(),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     try:
         yield
     finally:
