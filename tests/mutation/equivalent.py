@@ -9,11 +9,13 @@ _BRACKET = "a bracket may be any that holds the root: bisection ends at the same
 _ZERO = "it divides a zero, or scales a vector of zeros"
 _THRESHOLD = "a mean is taken away or counted in what is left: the bound is true with any threshold"
 _GRAM = "both Grams have the same eigenvalues but for zeros; one is cheaper"
+_PATH = "a rule for steps: the way to a minimum, not the minimum"
 _NEVER = "two floats that are equal only by accident, or all zero"
 _BOUND = "ufm/certificates/bound.py"
 _SPECTRAL = "ufm/certificates/spectral.py"
 _HIDES = "8 * jnp.abs(mean) <= _hidden(problem, jnp.abs(dual))"
 _EXPLAINED = "_CONTRADICTION * explained + jnp.finfo(dual.dtype).tiny"
+_APART = "np.diff(masses[order]) < -_SAME * masses.max()"
 _EITHER = "scaled @ scaled.T if rows <= columns else scaled.T @ scaled"
 
 EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
@@ -115,6 +117,36 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         "(3)",
         1,
         "a floor far below the rounding of 1 - p, for the second derivative alone",
+    ),
+    (
+        "ufm/optima/cross_entropy_dynamics.py",
+        "fixed_etf_gap",
+        "drop-term",
+        "others + lead",
+        "(lead)",
+        1,
+        _BRACKET,
+    ),
+    ("ufm/optima/two_clusters.py", "_Reduced.newton", "const×100", "1e-4", "(0.01)", 1, _PATH),
+    ("ufm/losses/shares.py", "_LENGTHS", "const×100", "0.1", "(10.0)", 1, _PATH),
+    ("ufm/losses/shares.py", "newton.step_of", "const+1", "2", "(3)", 3, _PATH),
+    (
+        "ufm/certificates/boxes.py",
+        "enclosed",
+        "const+1",
+        "1",
+        "(2)",
+        3,
+        "one more coefficient of a power series, which nobody reads",
+    ),
+    (
+        "ufm/optima/statements/cross_entropy_decay.py",
+        "groups",
+        "edge-compare",
+        _APART,
+        "((np.diff(masses[order])) <= (-_SAME * masses.max()))",
+        1,
+        _NEVER,
     ),
 )
 
