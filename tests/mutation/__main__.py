@@ -215,21 +215,16 @@ class _Judge:
 
         Cheap ones first.
         """
-        new = [test for test in tests if test not in self.state.seconds]
-        for part in (new[i : i + 40] for i in range(0, len(new), 40)):
-            if sum(self.state.seconds.get(test, 0.0) for test in tests) > self.budget:
+        tried, total = set(self.state.seconds), 0.0
+        for i, test in enumerate(tests):
+            if total > self.budget:
                 break
-            _, report = self._forked(part, limit=3600, writing=True)
-            # what took long was compiled, for a mutant it is there
-            slow = [test for test in part if report.get(test, (0.0, False))[0] > 2]
-            report |= self._forked(slow, limit=3600, writing=True)[1] if slow else {}
-            for test in part:
-                seconds, ok = report.get(test, (0.0, False))
-                if ok:
-                    self.state.add({"tests": test, "seconds": round(seconds, 2)})
-                elif test not in self.failing:
-                    self.failing.add(test)
-                    print(f"fails without a mutant, see {self.log}: {test}", file=sys.stderr)
+            # in their order: a new test that comes first is tried before old ones that fill it
+            if test not in tried:
+                part = [each for each in tests[i:] if each not in tried][:40]
+                self._time(part)
+                tried |= set(part)
+            total += self.state.seconds.get(test, 0.0)
         chosen, total = [], 0.0
         for test in tests:
             seconds = self.state.seconds.get(test, self.budget + 1)
@@ -237,6 +232,20 @@ class _Judge:
                 chosen.append(test)
                 total += seconds
         return sorted(chosen, key=self.state.seconds.__getitem__)
+
+    def _time(self, tests: list[str]) -> None:
+        """Seconds of tests without a mutant, of those that pass."""
+        _, report = self._forked(tests, limit=3600, writing=True)
+        # what took long was compiled, for a mutant it is there
+        slow = [test for test in tests if report.get(test, (0.0, False))[0] > 2]
+        report |= self._forked(slow, limit=3600, writing=True)[1] if slow else {}
+        for test in tests:
+            seconds, ok = report.get(test, (0.0, False))
+            if ok:
+                self.state.add({"tests": test, "seconds": round(seconds, 2)})
+            elif test not in self.failing:
+                self.failing.add(test)
+                print(f"fails without a mutant, see {self.log}: {test}", file=sys.stderr)
 
     def _forked(self, tests: list[str], *, limit: float, writing: bool) -> tuple[int, dict]:
         """Exit status of tests in a fork of this process.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import ROOMS, ROOT, _files
+from tests.mutation.__main__ import ROOMS, ROOT, _files, _Judge, _State
 from tests.mutation.equivalent import REASONS
 from tests.mutation.mutants import mutants_of
 from tests.mutation.selection import methods, mirrored, selected, subjects
@@ -180,6 +180,25 @@ def test_survivors_are_told_and_tried_again_when_their_tests_change(tree, tmp_pa
     assert "9 killed, 3 survived" in run().stdout
     entries = [json.loads(line) for line in state.read_text().splitlines()]
     assert "tests/test_all.py::test_area" in {entry.get("by") for entry in entries}
+
+
+def test_a_new_test_is_timed_although_old_ones_fill_the_budget(tmp_path, monkeypatch):
+    judge = _Judge.__new__(_Judge)
+    judge.state, judge.budget, judge.failing = _State(tmp_path / "state.jsonl"), 10.0, set()
+    for name in ("old", "older"):
+        judge.state.add({"tests": name, "seconds": 8.0})
+    asked = []
+
+    def forked(self, tests, *, limit, writing):
+        asked.extend(tests)
+        return 0, {test: (1.0, True) for test in tests}
+
+    monkeypatch.setattr(_Judge, "_forked", forked)
+    assert judge._affordable(["new", "old", "older"]) == ["new", "old"]
+    assert asked == ["new"]
+    # what comes after a full budget is not timed
+    assert judge._affordable(["old", "older", "newer"]) == ["old"]
+    assert asked == ["new"]
 
 
 def test_a_room_that_is_none_is_named():
