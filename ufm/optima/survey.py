@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from ufm._outside import on_the_host
 from ufm.model import Problem
 from ufm.optima.facts import Facts, shown
+from ufm.optima.form import AbstractForm
 from ufm.optima.forms import known
 from ufm.optima.hypotheses import Hypothesis, of_map
 from ufm.optima.optimum import NoClosedForm
-from ufm.optima.statement import KINDS, Threshold
+from ufm.optima.statement import KINDS, Statement, Threshold
 from ufm.optima.statements import statements, threshold_rules
 
 # Thresholds this close, relatively, are one, with the words of the first.
@@ -83,62 +84,62 @@ def theory(problem: Problem) -> Theory:
     no entries.
     """
     facts = Facts.of(problem)
-    entries, silent = [], []
-    for form in known():
-        failing = form.failing(facts)
-        if failing:
-            silent.append(Silent(kind="optimum", name=form.name, failing=failing))
-            continue
-        try:
-            optimum = form.optimum(facts)
-        except NoClosedForm as reason:
-            # what only the solution can tell
-            failing = (Hypothesis("solution", False, str(reason), ""),)
-            silent.append(Silent(kind="optimum", name=form.name, failing=failing))
-            continue
-        says = (
-            f"value {optimum.value:.12g}, "
-            f"{optimum.regime}{'' if optimum.unique else ' (one of many)'}"
-        )
-        entries.append(
-            Entry(
-                kind="optimum",
-                name=form.name,
-                says=says,
-                source=optimum.source,
-                call="ufm.closed_form(problem)",
-            )
-        )
     found, _ = formula_thresholds(facts)
-    for threshold in found:
-        name = "decay" if threshold.of_optimum else "decay, other stationary points"
-        says = (
-            f"{threshold.change} from N Λ = {threshold.strength:.12g} on (it is "
-            f"{facts.strength:g} here)"
-        )
-        call = "ufm.thresholds(problem)"
-        entries.append(
-            Entry(kind="threshold", name=name, says=says, source=threshold.source, call=call)
-        )
-    for statement in statements():
-        failing = tuple(
-            hypothesis for hypothesis in of_map(statement, facts) if not hypothesis.holds
-        )
-        if failing:
-            silent.append(Silent(kind=statement.kind, name=statement.name, failing=failing))
-        else:
-            says = statement.says(facts)
-            entries.append(
-                Entry(
-                    kind=statement.kind,
-                    name=statement.name,
-                    says=says,
-                    source=statement.source,
-                    call=statement.call,
-                )
-            )
-    entries.sort(key=lambda entry: KINDS.index(entry.kind))
-    return Theory(about=_about(facts), entries=tuple(entries), silent=tuple(silent))
+    told = [
+        *(_of_form(form, facts) for form in known()),
+        *(_of_threshold(threshold, facts) for threshold in found),
+        *(_of_statement(statement, facts) for statement in statements()),
+    ]
+    entries = sorted(
+        (each for each in told if isinstance(each, Entry)),
+        key=lambda entry: KINDS.index(entry.kind),
+    )
+    silent = tuple(each for each in told if isinstance(each, Silent))
+    return Theory(about=_about(facts), entries=tuple(entries), silent=silent)
+
+
+def _of_form(form: AbstractForm, facts: Facts) -> Entry | Silent:
+    failing = form.failing(facts)
+    if failing:
+        return Silent(kind="optimum", name=form.name, failing=failing)
+    try:
+        optimum = form.optimum(facts)
+    except NoClosedForm as reason:
+        # what only the solution can tell
+        failing = (Hypothesis("solution", False, str(reason), ""),)
+        return Silent(kind="optimum", name=form.name, failing=failing)
+    many = "" if optimum.unique else " (one of many)"
+    return Entry(
+        kind="optimum",
+        name=form.name,
+        says=f"value {optimum.value:.12g}, {optimum.regime}{many}",
+        source=optimum.source,
+        call="ufm.closed_form(problem)",
+    )
+
+
+def _of_threshold(threshold: Threshold, facts: Facts) -> Entry:
+    return Entry(
+        kind="threshold",
+        name="decay" if threshold.of_optimum else "decay, other stationary points",
+        says=f"{threshold.change} from N Λ = {threshold.strength:.12g} on (it is "
+        f"{facts.strength:g} here)",
+        source=threshold.source,
+        call="ufm.thresholds(problem)",
+    )
+
+
+def _of_statement(statement: Statement, facts: Facts) -> Entry | Silent:
+    failing = tuple(h for h in of_map(statement, facts) if not h.holds)
+    if failing:
+        return Silent(kind=statement.kind, name=statement.name, failing=failing)
+    return Entry(
+        kind=statement.kind,
+        name=statement.name,
+        says=statement.says(facts),
+        source=statement.source,
+        call=statement.call,
+    )
 
 
 def formula_thresholds(facts: Facts) -> tuple[tuple[Threshold, ...], bool]:
