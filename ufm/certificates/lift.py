@@ -156,7 +156,22 @@ def _raised(
 
 
 def held(problem: Problem, dual: Float[Array, "K C"], multipliers: Multipliers) -> Float[Array, ""]:
-    """The bound of a dual point that is small enough for multipliers, without what pulls."""
+    """The bound of a dual point that is small enough for multipliers, without what pulls.
+
+    Parameters
+    ----------
+    problem
+        Whose loss and domains count.
+    dual
+        (K, C).
+    multipliers
+        Of rows and columns.
+
+    Returns
+    -------
+    Float[Array, ""]
+        −Σ ω ℓ*(u; q) less what the multipliers cost.
+    """
     conjugates = problem.loss.conjugate(dual, problem.labels.targets)
     return -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, multipliers)
 

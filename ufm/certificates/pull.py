@@ -35,7 +35,20 @@ def decay_of_columns(problem: Problem) -> Float[Array, " C"]:
 
 
 def pull_of(problem: Problem, params: Params, V) -> Pull | None:
-    """What an anchor and linear constraints add; None where there are none."""
+    """What an anchor and linear constraints add.
+
+    Parameters
+    ----------
+    problem, params
+        The point at which the multipliers of linear constraints are taken.
+    V
+        (K, C), slopes of the loss in the product of the factors.
+
+    Returns
+    -------
+    Pull | None
+        None where nothing pulls.
+    """
     H, masses = params.features, problem.labels.masses
     anchored = None
     if problem.anchor is not None and problem.beta is not None:
@@ -60,7 +73,23 @@ def least(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The least of the quadratic form with its linear part, from below, and its rounding.
 
-    `left`: 1 − σ².
+    Parameters
+    ----------
+    problem
+        Whose features may be nonnegative.
+    H, V
+        Features (d, C) near the minimum of the form, and the dual point (K, C).
+    multipliers
+        Of rows and columns.
+    pull
+        L and a constant.
+    left
+        1 − σ², of which the residual at H takes its share.
+
+    Returns
+    -------
+    tuple
+        The bound, and what rounding can amount to in it.
     """
     unit, outer = unit_roundoff(problem.dtype), (1 / multipliers.rows)[None, :]
     if problem.features.nonnegative:

@@ -81,7 +81,20 @@ def pulls_of(
     dual: Float[Array, "K ..."],
     targets: Float[Array, "K ..."],
 ) -> list[Float[Array, "K ..."]]:
-    """∇ℓ_i(z) of the parts where ∇ℓ(z) = u in every column, or as near to it as Newton comes."""
+    """∇ℓ_i(z) of the parts where ∇ℓ(z) = u in every column, or as near to it as Newton comes.
+
+    Parameters
+    ----------
+    loss, parts
+        The sum, and what it is made of.
+    dual, targets
+        u and q, one sample a column.
+
+    Returns
+    -------
+    list
+        One array of the shape of u for each part.
+    """
 
     def value(logits):
         return loss(logits, targets) - jnp.sum(dual * logits, axis=0)
@@ -98,7 +111,20 @@ def newton(
     gradient: Callable[[Array], Array],
     start: Float[Array, "K ..."],
 ) -> Float[Array, "K ..."]:
-    """The minimum of a convex function of each column, until rounding stops it."""
+    """The minimum of a convex function of each column, until rounding stops it.
+
+    Parameters
+    ----------
+    value, gradient
+        Of the columns of an array: one number each, and an array.
+    start
+        (K, ...).
+
+    Returns
+    -------
+    Float[Array, "K ..."]
+        Where it ended.
+    """
     K, eps = len(start), float(jnp.finfo(start.dtype).eps)
     axes = (1,) * (start.ndim - 1)
     units = jnp.eye(K, dtype=start.dtype)
