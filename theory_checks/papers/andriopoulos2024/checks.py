@@ -7,7 +7,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.measure import EXACT, GEOMETRY, Point, matrix_claim, precision, solve
-from theory_checks.engine.registry import Case, Claim, Setting, check
+from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.roots import bisect
 from theory_checks.formulas.squared_error import missing, threshold
 
@@ -95,6 +95,29 @@ def regime(case: Case) -> Setting:
     )
 
 
+OPTIMA = (
+    _case("c below the spectrum", _INSIDE, 0.05),
+    _case("c inside it", _INSIDE, 0.7),
+    _case("c above it", _INSIDE, 2.5),
+    _case("one target", _INSIDE, 0.3, eigenvalues=(1.3,), widths=(3,)),
+    _case("one target, c above", _INSIDE, 1.5, eigenvalues=(1.3,), widths=(3,)),
+    _case("two layers", _INSIDE, 0.05, widths=(4, 4)),
+    _case(
+        "three layers, one target",
+        _INSIDE,
+        0.05,
+        eigenvalues=(1.3,),
+        widths=(3, 3, 3),
+        full=True,
+    ),
+    _case("d = 2 directions that survive", _INSIDE, 0.7, widths=(2,), full=True),
+    _case("an eigenvalue at c", _BOUNDARY, 1.0),
+    _case("d = 1 < 3 directions", _OUTSIDE, 0.05, widths=(1,)),
+    _case("nonnegative features", _OUTSIDE, 0.05, domain="Nonnegative"),
+    _case("no bias", _OUTSIDE, 0.05, bias=None),
+)
+
+
 @check(
     key="andriopoulos2024/optimum",
     formula=(
@@ -104,27 +127,7 @@ def regime(case: Case) -> Setting:
     ),
     source="Andriopoulos et al. 2024, global minimisers; deeper products are derived",
     regime=regime,
-    cases=(
-        _case("c below the spectrum", _INSIDE, 0.05),
-        _case("c inside it", _INSIDE, 0.7),
-        _case("c above it", _INSIDE, 2.5),
-        _case("one target", _INSIDE, 0.3, eigenvalues=(1.3,), widths=(3,)),
-        _case("one target, c above", _INSIDE, 1.5, eigenvalues=(1.3,), widths=(3,)),
-        _case("two layers", _INSIDE, 0.05, widths=(4, 4)),
-        _case(
-            "three layers, one target",
-            _INSIDE,
-            0.05,
-            eigenvalues=(1.3,),
-            widths=(3, 3, 3),
-            full=True,
-        ),
-        _case("d = 2 directions that survive", _INSIDE, 0.7, widths=(2,), full=True),
-        _case("an eigenvalue at c", _BOUNDARY, 1.0),
-        _case("d = 1 < 3 directions", _OUTSIDE, 0.05, widths=(1,)),
-        _case("nonnegative features", _OUTSIDE, 0.05, domain="Nonnegative"),
-        _case("no bias", _OUTSIDE, 0.05, bias=None),
-    ),
+    cases=OPTIMA,
 )
 def optimum(case: Case):
     """Predictions are the targets shrunk along the principal axes of their covariance, whatever the
@@ -151,6 +154,13 @@ def optimum(case: Case):
         found = _lost(case, int(np.sum(eigenvalues > end)), 0.7 * end, 1.4 * end)
         yield Claim("c at which the axis is lost", found, end, GEOMETRY, scale=end)
     yield Claim("predictions", point.logits, Z, precision(case), scale=size)
+    spread = point.logits - point.logits.mean(axis=1, keepdims=True)
+    kept = np.linalg.svd(spread, compute_uv=False)[: len(eigenvalues)] / np.sqrt(_SAMPLES)
+    record = {"found": kept, "law": np.sort((1 - u) * np.sqrt(eigenvalues))[::-1]}
+    if depth == 1:
+        certificate = ufm.certify(case.problem, point.params)
+        record["gap"] = np.array([float(certificate.gap)])
+    yield Record("axes", record)
     terms = u + t * ((1 - u) / np.where(u > 0, u, 1)) ** (1 / depth)
     value = float(eigenvalues @ terms) / 2
     yield point.value_claim(value)
@@ -182,6 +192,16 @@ def off_span(features: np.ndarray, basis: np.ndarray) -> float:
     return float(np.mean(np.sum((unit - basis @ (basis.T @ unit)) ** 2, axis=0)))
 
 
+COLLAPSED = (
+    _case("c=0.05", _INSIDE, 0.05, widths=(5,)),
+    _case("c=0.3", _INSIDE, 0.3, widths=(5,)),
+    _case("one target", _INSIDE, 0.3, eigenvalues=(1.3,), widths=(5,)),
+    _case("c the smallest eigenvalue", _BOUNDARY, 0.4, widths=(5,)),
+    _case("c=0.7, an axis lost", _OUTSIDE, 0.7, widths=(5,)),
+    _case("nonnegative features", _OUTSIDE, 0.05, widths=(5,), domain="Nonnegative"),
+)
+
+
 @check(
     key="andriopoulos2024/collapse",
     formula=(
@@ -191,14 +211,7 @@ def off_span(features: np.ndarray, basis: np.ndarray) -> float:
     ),
     source="Andriopoulos et al. 2024, NRC1 to NRC3",
     regime=collapse_regime,
-    cases=(
-        _case("c=0.05", _INSIDE, 0.05, widths=(5,)),
-        _case("c=0.3", _INSIDE, 0.3, widths=(5,)),
-        _case("one target", _INSIDE, 0.3, eigenvalues=(1.3,), widths=(5,)),
-        _case("c the smallest eigenvalue", _BOUNDARY, 0.4, widths=(5,)),
-        _case("c=0.7, an axis lost", _OUTSIDE, 0.7, widths=(5,)),
-        _case("nonnegative features", _OUTSIDE, 0.05, widths=(5,), domain="Nonnegative"),
-    ),
+    cases=COLLAPSED,
 )
 def collapse(case: Case):
     """Features lie in the span of their n leading principal components and in the row space of the
@@ -217,8 +230,19 @@ def collapse(case: Case):
     yield matrix_claim(
         "NRC3 at γ = c", gram / np.linalg.norm(gram), wanted, size=1.0, tolerance=precision(case)
     )
+    shifts = np.linspace(0, float(eigenvalues.min()), 201)
+    yield Record("NRC3", {"gamma": shifts, "NRC3": _misfits(gram, root, shifts)})
     if n > 1 and case.setting is _INSIDE:
         yield Claim("γ of NRC3", _best_shift(gram, root), p["c"], EXACT, scale=p["c"])
+
+
+def _misfits(gram: np.ndarray, root: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """NRC3 at each γ."""
+    gram, found = gram / np.linalg.norm(gram), []
+    for gamma in shifts:
+        wanted = root - np.sqrt(gamma) * np.eye(len(gram))
+        found.append(np.linalg.norm(gram - wanted / np.linalg.norm(wanted)) ** 2)
+    return np.array(found)
 
 
 def _best_shift(gram: np.ndarray, root: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from theory_checks.engine.measure import EXACT, Point, solve
-from theory_checks.engine.registry import Case, Setting, check
+from theory_checks.engine.registry import Case, Record, Setting, check
 from theory_checks.formulas.bounded import bounded_problem, simplex_claims
 from theory_checks.formulas.roots import bisect
 
@@ -41,6 +41,17 @@ def regime(case: Case) -> Setting:
     return Setting.all_of(len(set(p["class_counts"])) == 1, Setting.below(K, p["width"] + 1))
 
 
+BALLS = (
+    _case("ρ = 1, λ = 0.01", _INSIDE, 1.0, 0.01),
+    _case("ρ = 3, λ = 0.001", _INSIDE, 3.0, 1e-3),
+    _case("ρ = 0.5, λ = 0.2", _INSIDE, 0.5, 0.2),
+    _case("ρ = 10, λ = 1e-5", _INSIDE, 10.0, 1e-5),
+    _case("K = d + 1", _BOUNDARY, 1.0, 0.01, width=4, full=True),
+    _case("K = d + 2", _OUTSIDE, 1.0, 0.01, width=3, full=True),
+    _case("counts 4/2/2/1/1", _OUTSIDE, 1.0, 0.01, counts=(4, 2, 2, 1, 1)),
+)
+
+
 @check(
     key="graf2021/cross-entropy",
     formula=(
@@ -49,15 +60,7 @@ def regime(case: Case) -> Setting:
     ),
     source="Graf et al. 2021, cross-entropy with decay of the classifier (recalled)",
     regime=regime,
-    cases=(
-        _case("ρ = 1, λ = 0.01", _INSIDE, 1.0, 0.01),
-        _case("ρ = 3, λ = 0.001", _INSIDE, 3.0, 1e-3),
-        _case("ρ = 0.5, λ = 0.2", _INSIDE, 0.5, 0.2),
-        _case("ρ = 10, λ = 1e-5", _INSIDE, 10.0, 1e-5),
-        _case("K = d + 1", _BOUNDARY, 1.0, 0.01, width=4, full=True),
-        _case("K = d + 2", _OUTSIDE, 1.0, 0.01, width=3, full=True),
-        _case("counts 4/2/2/1/1", _OUTSIDE, 1.0, 0.01, counts=(4, 2, 2, 1, 1)),
-    ),
+    cases=BALLS,
 )
 def cross_entropy(case: Case):
     """Features in a ball go to its boundary as a simplex, and rows with decay to the same one, of a
@@ -69,4 +72,7 @@ def cross_entropy(case: Case):
     yield point.value_claim(float(value))
     if p["width"] >= K - 1:
         yield point.certificate_claim()
+    norm = float(np.linalg.norm(point.classifier))
+    yield Record("norm", {"law": np.array([r]), "found": np.array([norm])})
+    yield point.bracket_record(float(value), name="bound and found")
     yield from simplex_claims(point, rows=r / np.sqrt(K), features=rho, tolerance=EXACT)

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from theory_checks.engine.measure import EXACT, Point, solve
-from theory_checks.engine.registry import Case, Claim, Setting, check
+from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.contrastive import (
     contrastive_case,
     embedded,
@@ -28,6 +28,16 @@ def regime(case: Case) -> Setting:
     )
 
 
+CONTRASTIVE = (
+    _case("3 classes of 3", _INSIDE, (3, 3, 3), 4),
+    _case("3 classes of 3, τ=1/2", _INSIDE, (3, 3, 3), 4, temperature=0.5),
+    _case("3 classes of 3, in a ball", _INSIDE, (3, 3, 3), 4, kind="ball", full=True),
+    _case("K=d+1", _BOUNDARY, (3, 3, 3), 2),
+    _case("counts 4/3/2: no ETF", _OUTSIDE, (4, 3, 2), 4),
+    _case("K=d+2", _OUTSIDE, (3, 3, 3, 3), 2, full=True),
+)
+
+
 @check(
     key="graf2021/supervised-contrastive",
     formula=(
@@ -36,14 +46,7 @@ def regime(case: Case) -> Setting:
     ),
     source="Graf et al. 2021, the supervised contrastive loss (recalled)",
     regime=regime,
-    cases=(
-        _case("3 classes of 3", _INSIDE, (3, 3, 3), 4),
-        _case("3 classes of 3, τ=1/2", _INSIDE, (3, 3, 3), 4, temperature=0.5),
-        _case("3 classes of 3, in a ball", _INSIDE, (3, 3, 3), 4, kind="ball", full=True),
-        _case("K=d+1", _BOUNDARY, (3, 3, 3), 2),
-        _case("counts 4/3/2: no ETF", _OUTSIDE, (4, 3, 2), 4),
-        _case("K=d+2", _OUTSIDE, (3, 3, 3, 3), 2, full=True),
-    ),
+    cases=CONTRASTIVE,
 )
 def supervised_contrastive(case: Case):
     """With equal counts the supervised contrastive loss makes a simplex of collapsed classes.
@@ -61,3 +64,7 @@ def supervised_contrastive(case: Case):
     X = embedded(point.problem, point.params)
     wanted = of_samples(counts, contrast(K) * K / (K - 1))
     yield Claim("Gram of all samples", X.T @ X, wanted, EXACT)
+    first = np.cumsum([0, *counts[:-1]])
+    cosines = (X.T @ X)[np.ix_(first, first)][np.triu_indices(K, 1)]
+    yield Record("cosines", {"found": cosines, "law": np.array([-1 / (K - 1)])})
+    yield point.bracket_record(bound, name="bound and found")

@@ -42,6 +42,16 @@ def bound(counts, temperature: float) -> float:
     return float(n @ np.log(n - 1 + (N - n) * np.exp(-1 / temperature)) / n.sum())
 
 
+FRAMES = (
+    _case("counts 4/3/2", _INSIDE, (4, 3, 2), 6),
+    _case("counts 4/3/2, τ=1/2", _INSIDE, (4, 3, 2), 6, temperature=0.5),
+    _case("counts 5/2/2, d=K", _BOUNDARY, (5, 2, 2), 3),
+    _case("counts 3/3/3, d=K-1", _OUTSIDE, (3, 3, 3), 2),
+    _case("a class of one sample", _OUTSIDE, (5, 3, 1), 6, full=True),
+    _case("features of any sign", _OUTSIDE, (4, 3, 2), 6, kind="sphere"),
+)
+
+
 @check(
     key="kini2024/orthogonal-frame",
     formula=(
@@ -50,14 +60,7 @@ def bound(counts, temperature: float) -> float:
     ),
     source="Kini et al. 2024 (abstract); the bound is derived",
     regime=regime,
-    cases=(
-        _case("counts 4/3/2", _INSIDE, (4, 3, 2), 6),
-        _case("counts 4/3/2, τ=1/2", _INSIDE, (4, 3, 2), 6, temperature=0.5),
-        _case("counts 5/2/2, d=K", _BOUNDARY, (5, 2, 2), 3),
-        _case("counts 3/3/3, d=K-1", _OUTSIDE, (3, 3, 3), 2),
-        _case("a class of one sample", _OUTSIDE, (5, 3, 1), 6, full=True),
-        _case("features of any sign", _OUTSIDE, (4, 3, 2), 6, kind="sphere"),
-    ),
+    cases=FRAMES,
 )
 def orthogonal_frame(case: Case):
     """Nonnegative features form an orthogonal frame of collapsed classes, whatever their counts.
@@ -72,6 +75,11 @@ def orthogonal_frame(case: Case):
         yield point.certificate_claim()
     yield point.value_claim(bound(counts, tau), name="the bound over N")
     yield Claim("Gram of all samples", X.T @ X, of_samples(counts, np.eye(len(counts))), EXACT)
+    first = np.cumsum([0, *counts[:-1]])
+    gram = (X.T @ X)[np.ix_(first, first)]
+    cosines = gram[np.triu_indices(len(counts), 1)]
+    yield Record("products", {"between": cosines, "own": np.diag(gram)})
+    yield point.bracket_record(bound(counts, tau), name="bound and found")
     # half the length of a class costs something
     index = np.repeat(np.arange(len(counts)), counts)
     for k, n in enumerate(counts):
@@ -132,6 +140,14 @@ def decay_regime(case: Case) -> Setting:
     )
 
 
+LENGTHS = (
+    _decay("counts 4/3/2, λ=0.4", _INSIDE, (4, 3, 2), 0.4),
+    _decay("counts 6/2, a class is zero", _INSIDE, (6, 2), 1.6, full=True),
+    _decay("counts 5/2/2, where a class becomes zero", _BOUNDARY, (5, 2, 2), 1.0),
+    _decay("counts 4/3/2, any sign", _OUTSIDE, (4, 3, 2), 0.4, kind="decay"),
+)
+
+
 @check(
     key="kini2024/lengths-under-decay",
     formula=(
@@ -140,12 +156,7 @@ def decay_regime(case: Case) -> Setting:
     ),
     source="derived",
     regime=decay_regime,
-    cases=(
-        _decay("counts 4/3/2, λ=0.4", _INSIDE, (4, 3, 2), 0.4),
-        _decay("counts 6/2, a class is zero", _INSIDE, (6, 2), 1.6, full=True),
-        _decay("counts 5/2/2, where a class becomes zero", _BOUNDARY, (5, 2, 2), 1.0),
-        _decay("counts 4/3/2, any sign", _OUTSIDE, (4, 3, 2), 0.4, kind="decay"),
-    ),
+    cases=LENGTHS,
 )
 def lengths_under_decay(case: Case):
     """Decay in place of norms keeps the frame orthogonal, but minority classes are longer: only
@@ -166,4 +177,6 @@ def lengths_under_decay(case: Case):
         k = int(np.argmin(abs(ends - p["decay"])))
         found = vanishes(case, k, 0.7 * ends[k], 1.4 * ends[k])
         yield Claim("λ at which the class is zero", found, ends[k], GEOMETRY, scale=ends[k])
-    yield Record("lengths", {"n": n, "law": lengths, "measured": np.sum(X[:, first] ** 2, axis=0)})
+    gap = float(ufm.certify(point.problem, point.params).gap)
+    measured = np.sum(X[:, first] ** 2, axis=0)
+    yield Record("lengths", {"n": n, "law": lengths, "measured": measured, "gap": np.array([gap])})
