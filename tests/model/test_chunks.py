@@ -17,7 +17,7 @@ import ufm
 from tests.model.large import large, random_point, solvable, twin
 from ufm.certificates import Randomised
 from ufm.model import objective, objective_error
-from ufm.solvers import LBFGS, pieces
+from ufm.solvers import LBFGS, loop, pieces
 from ufm.solvers.solver import State
 
 # Value and gradient
@@ -101,6 +101,7 @@ def test_interrupt_returns_the_point_reached(key, monkeypatch):
         return go_on(problem, solver, tolerance, int(states.num_steps[0]) + 2, states)
 
     monkeypatch.setattr(pieces, "go_on", interrupted)
+    monkeypatch.setattr(loop, "_ONE_PIECE", 1)
     monkeypatch.setattr(pieces, "first_piece", lambda problem: 1)
     solution = ufm.minimise(problem, key=key)
     assert (solution.result, int(solution.num_steps)) == (ufm.Result.INTERRUPTED, 3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.solvers import pieces
+from ufm.solvers import loop, pieces
 from ufm.solvers.coordinates import flat_objective, to_flat, to_params
 from ufm.tolerances import for_dtype
 
@@ -230,6 +230,7 @@ def test_out_of_budget_says_so_and_resumes_to_the_same_point(key):
 
 def test_interrupted_run_comes_back_and_resumes(key, monkeypatch):
     problem = squared_error((12, 6, 3))
+    monkeypatch.setattr(loop, "_ONE_PIECE", 1)
     monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
 
     def stop(*args):
@@ -255,6 +256,7 @@ def test_an_interrupt_while_a_piece_is_handed_over_loses_nothing(key, monkeypatc
         signal.raise_signal(signal.SIGINT)
         return outcome
 
+    monkeypatch.setattr(loop, "_ONE_PIECE", 1)
     monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
     monkeypatch.setattr(pieces, "next_piece", lambda piece, seconds: 3)
     solver = ufm.solvers.Momentum(1.0)
@@ -269,6 +271,20 @@ def test_an_interrupt_while_a_piece_is_handed_over_loses_nothing(key, monkeypatc
     np.testing.assert_array_equal(part.state.flat, flat)
     again = ufm.minimise(problem, resume=part, solver=solver, tolerance=1e-8)
     assert (again.num_steps, again.value) == (first.num_steps, first.value)
+
+
+def test_a_long_solve_compiles_its_steps_once(key, monkeypatch):
+    """What does not end in a first piece begins with the program of all further ones."""
+    problem = squared_error((12, 6, 3))
+    whole = ufm.minimise(problem, key=key, starts=2)
+    monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
+    monkeypatch.setattr(pieces, "next_piece", lambda piece, seconds: 2)
+    launched, made = pieces.launch._cache_size(), pieces.go_on._cache_size()
+    solution = ufm.minimise(problem, key=key, starts=2)
+    assert pieces.launch._cache_size() == launched
+    assert pieces.go_on._cache_size() == made + 1
+    assert solution.num_steps == whole.num_steps > 4
+    np.testing.assert_allclose(solution.values, whole.values, rtol=1e-14)
 
 
 def test_throw_raises_and_keeps_the_solution(key):

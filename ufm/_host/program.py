@@ -34,9 +34,9 @@ _CALLS = {
 }
 # Programs that are kept.
 _KEPT = 64
-# Entries of all arrays together, and of the largest that is made: above, XLA's fused loops are
-# worth waiting for.
-_LARGEST = 2**14
+# Entries of all arrays together, and of the largest that is made: above, what NumPy does takes a
+# good part of the second in which XLA compiles its fused loops, and holds more at a time.
+_LARGEST = 2**19
 # Calls, or seconds of them, after which NumPy has taken as long as XLA takes to compile.
 _MANY, _SECONDS = 64, 0.4
 

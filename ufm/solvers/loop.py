@@ -38,6 +38,8 @@ from ufm.tolerances import gradient_tolerance
 
 # Of the gap that is wanted, the relative gradient norm at which groups of classes are left.
 _OF_GAP = 1e-2
+# Steps that a first piece must have for a solve to end there.
+_ONE_PIECE = 40
 # The default solvers, made once: a module of many fields takes a tenth of a millisecond to make.
 _NEWTON, _PROJECTED = Newton(), ProjectedNewton()
 # its vectors are most of the memory, some 35 (K + C) d numbers
@@ -213,8 +215,14 @@ def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume,
     elif start is not None:
         begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
     else:
-        draws = random_draws(problem, key, starts)
-        begin = functools.partial(pieces.launch, *setting, min(piece, budget), draws)
+        draws, limit = random_draws(problem, key, starts), min(piece, budget)
+
+        def begin():
+            if piece >= _ONE_PIECE:
+                return pieces.launch(*setting, limit, draws)
+            # one program less to compile, as the next piece needs that of `go_on` anyhow
+            return pieces.go_on(*setting, limit, pieces.drawn_states(problem, solver, draws))
+
     outcome, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
     if key is not None and not interrupted and has_directions(problem):
         return _with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress)

@@ -227,6 +227,28 @@ def fresh(problem: Problem, solver: AbstractSolver, flat) -> State:
     return solver.launch(problem, flat)
 
 
+@jax.jit
+def drawn_states(problem: Problem, solver: AbstractSolver, draws: Drawn) -> State:
+    """The states of random starts that have not moved yet.
+
+    Parameters
+    ----------
+    problem, solver
+        What is solved, and how.
+    draws
+        Of S starts.
+
+    Returns
+    -------
+    State
+        Of S starts, for `go_on`.
+    """
+    flats = jax.vmap(lambda drawn: flat_start(problem, drawn))(draws)
+    states = _over_starts(functools.partial(solver.launch, problem), flats)
+    # a number of weak type is firm after a step, for which `go_on` would be compiled again
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), states)
+
+
 @quick_jit(when=_few_or_many, donate_argnames="states")
 def go_on(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
     """Go on from states (of S starts) that are used up.
