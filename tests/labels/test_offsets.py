@@ -367,3 +367,24 @@ def test_a_bound_by_random_vectors_wants_every_class():
     how = ufm.certificates.Randomised(jax.random.key(1))
     with pytest.raises(ValueError, match="finite for a bound by random vectors with a free bias"):
         ufm.certify(problem, params, randomised=how)
+
+
+def test_swept_over_what_is_dropped():
+    """Every lane is that problem alone; where one is refused, so is the sweep."""
+    problem, shifts = PROBLEMS["bias-dropped"], [DROPPED, PARTED, SHIFTS]
+    over = ufm.sweep(problem, {"offsets": shifts}, key=KEY, progress=False)
+    alone = [
+        ufm.minimise(problem_of(ONE_HOT, shift, bias="free"), key=KEY, progress=False).value
+        for shift in shifts
+    ]
+    assert_allclose(over.value, alone, rtol=1e-13)
+    assert np.all(over.gap < 1e-10)
+    target = np.where(np.arange(K)[:, None] == np.arange(K), -np.inf, 0.0)
+    nan = np.full((K, K), np.nan)
+    for last, words in (
+        (LOSING, "not attained"),
+        (target, "there is a target"),
+        (nan, "be finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ufm.sweep(problem, {"offsets": [DROPPED, last]}, key=KEY, progress=False)

@@ -285,19 +285,23 @@ def _as_array(name: str, values: list) -> np.ndarray | None:
         if len({a.shape for a in arrays}) != 1 or any(a.dtype.kind not in "iuf" for a in arrays):
             return None
     array = np.asarray(values, float_dtype())
-    require(np.all(np.isfinite(array)), f"`over[{name!r}]` must be finite", values)
+    # (an array may be offsets, of which −∞ drops a class)
+    allowed = np.isfinite(array) | (np.isneginf(array) & (array.ndim > 1))
+    require(np.all(allowed), f"`over[{name!r}]` must be finite", values)
     return array
 
 
 def _check_ends(make, grid: Grid, arrays: Mapping[str, np.ndarray]) -> None:
-    """Call `make` as a user would where each traced value is smallest and largest.
+    """Call `make` as a user would where each traced value is smallest and largest, and wherever it
+    is infinite.
 
     While being traced a value cannot be checked.
     """
     lanes = {0}
     for name, array in arrays.items():
         flat = array.reshape(len(array), -1)
-        for value in (np.argmin(flat.min(axis=1)), np.argmax(flat.max(axis=1))):
+        infinite = np.flatnonzero(~np.isfinite(flat).all(axis=1))
+        for value in (np.argmin(flat.min(axis=1)), np.argmax(flat.max(axis=1)), *infinite):
             lanes.add(int(np.argmax(grid.index[name] == value)))
     for lane in sorted(lanes):
         _made(make, grid.point(lane))
