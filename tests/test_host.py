@@ -72,26 +72,20 @@ def test_the_host_goes_on_until_a_program_is_compiled(monkeypatch):
     monkeypatch.setattr(program, "_MANY", 3)
     done, ready = counted(monkeypatch), threading.Event()
 
-    class Slow:
-        """A compiled function that is long in the making."""
+    threads, compile_it = [], jax.stages.Lowered.compile
 
-        def __init__(self, function):
-            self.compiled = self.plain = jax.jit(function)
-            self.trace, self.threads = self.plain.trace, []
+    def slowly(lowered):
+        threads.append(threading.current_thread())
+        assert ready.wait(60)
+        return compile_it(lowered)
 
-        def __call__(self, *arguments):
-            self.threads.append(threading.current_thread())
-            assert ready.wait(60)
-            return self.compiled(*arguments)
-
-    slow = Slow(lambda x: 2 * x)
-    monkeypatch.setattr(program, "QuickJit", lambda function: slow)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", slowly)
     twice = small_on_host(lambda x: 2 * x)
     for _ in range(9):
         assert twice(jnp.ones(2)).tolist() == [2.0, 2.0]
     assert len(done) == 9
     # one thread makes it, which is none of the callers
-    (maker,) = slow.threads
+    (maker,) = threads
     assert maker is not threading.current_thread()
     ready.set()
     maker.join()

@@ -6,6 +6,7 @@ do it. The function is traced as `jax.jit` traces it, so there is one text of th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -244,7 +245,7 @@ def small_on_host(function: Callable) -> Callable:
         if kept.program is None or kept.compiled:
             return compiled(*arguments)
         if kept.calls > _MANY or kept.seconds > _SECONDS:
-            kept.compile_beside(compiled, arguments)
+            kept.compile_beside(traced)
         began = time.thread_time()
         _PATIENCE.ends = began + _SECONDS
         try:
@@ -275,17 +276,18 @@ class _Kept:
         # whether XLA's is there, and what makes it
         self.compiled, self._maker = False, None
 
-    def compile_beside(self, compiled: Callable, arguments: tuple) -> None:
-        """Have a thread make XLA's program, once, by a first call of it."""
+    def compile_beside(self, traced) -> None:
+        """Have a thread make XLA's program, once, where JAX finds it at the next call."""
         if self._maker is not None:
             return
+        # here, as what a context has configured is of this thread
+        lowered = traced.lower()
 
         def make():
-            try:
-                jax.block_until_ready(compiled(*arguments))
-            finally:
-                # what failed here fails again where it is called
-                self.compiled = True
+            # (what fails here fails again where it is called)
+            with contextlib.suppress(Exception):
+                lowered.compile()
+            self.compiled = True
 
         self._maker = threading.Thread(target=make, name="compiles a program")
         self._maker.start()
