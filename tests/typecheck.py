@@ -17,10 +17,15 @@ _REFUSALS = re.compile(r"bad|refus|wrong|named|invalid|slip|needs|must|traced|un
 
 @functools.cache
 def _beartype():
-    from beartype import BeartypeConf, beartype
+    import numpy as np
+    from beartype import BeartypeConf, FrozenDict, beartype
+    from numpy.typing import NDArray
 
+    # arithmetic makes scalars of NumPy's arrays without axes
+    floats = NDArray[np.float64]
+    scalars = FrozenDict({floats: floats | np.float64})
     # a whole number is a float to everybody but `isinstance`
-    return beartype(conf=BeartypeConf(is_pep484_tower=True))
+    return beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=scalars))
 
 
 def checker(function):

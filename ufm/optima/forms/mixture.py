@@ -147,7 +147,7 @@ def _common_law(facts: Facts) -> tuple[list[Hypothesis], _Law | None]:
     K, rounding, columns = facts.K, facts.rounding, facts.distinct
     asked: list[Hypothesis] = []
 
-    def holds(name: str, holds: bool, needs: str, got: str) -> bool:
+    def holds(name: str, holds: bool | np.bool_, needs: str, got: str) -> bool:
         """Ask for one hypothesis, and write it down.
 
         Parameters
