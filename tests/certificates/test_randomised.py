@@ -206,3 +206,9 @@ def test_closing_means_both_sides_and_a_billionth():
     # what is not known of the value is not known of the gap
     assert not certificate(1.0, 1.0, rounding=2e-9).closes()
     assert not certificate(1.0, 1 - 6e-10, rounding=6e-10).closes()
+
+
+def test_what_is_chosen_unless_given():
+    """A bound that is wrong once in 1e12, as the docstring promises."""
+    plain = Randomised()
+    assert (plain.steps, plain.block, plain.failure_probability) == (40, 16, 1e-12)

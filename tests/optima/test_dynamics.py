@@ -285,6 +285,8 @@ def test_balanced_gram_obeys_its_equation_and_keeps_a_rank():
     np.testing.assert_allclose(slope, 2 * 2 * S[1:-1] - 2 * S[1:-1] @ S[1:-1], atol=1e-5)
     end = laws.balanced_gram(0.01 * A @ A.T, [50.0], samples_per_class=n)[0]
     np.testing.assert_allclose(np.linalg.eigvalsh(end), [0, 0, 2, 2], atol=1e-10)
+    nothing = laws.balanced_gram(np.zeros((3, 3)), [0.0, 1.0], samples_per_class=n)
+    np.testing.assert_array_equal(nothing, np.zeros((2, 3, 3)))
 
 
 def test_imbalance_halves_in_its_half_life():

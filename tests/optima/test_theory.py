@@ -16,6 +16,7 @@ from ufm.optima import statements as room
 from ufm.optima.facts import Facts
 from ufm.optima.statement import KINDS
 from ufm.optima.statements import statements, threshold_rules
+from ufm.optima.statements.mixed_labels import simplex_scale
 from ufm.optima.survey import formula_thresholds
 
 
@@ -130,6 +131,23 @@ def test_what_speaks(problem, names):
         silent.failing and not any(h.holds for h in silent.failing) for silent in theory.silent
     )
     assert str(theory).count("\n") == 2 * len(theory.entries)
+
+
+@pytest.mark.parametrize(("d", "speaks"), [(9, True), (10, False)])
+def test_a_covariance_of_full_rank_needs_as_many_columns_as_means_and_dimensions(d, speaks):
+    problem = make(labels=ufm.one_hot((4, 4, 4)), lam=0.0, loss=MSE, bias="free", d=d)
+    assert speaks == ("renormalised flow" in {entry.name for entry in ufm.theory(problem).entries})
+
+
+def test_a_simplex_is_known_to_rounding():
+    """Turned in a larger space its Gram is off by many roundings, and by no more."""
+    K, rng = 10, np.random.default_rng(0)
+    turned = (np.eye(K) - 1 / K) @ np.linalg.qr(rng.normal(size=(40, 40)))[0][:K]
+    for W, scale in ((turned, 1.0), (30.0 * turned, 900.0)):
+        facts = Facts.of(make((1,) * K, fixed_weights=(W,), d=40))
+        assert simplex_scale(facts) == pytest.approx(scale, rel=1e-13)
+    stretched = turned * (1 + 1e-12 * rng.normal(size=(K, 1)))
+    assert simplex_scale(Facts.of(make((1,) * K, fixed_weights=(stretched,), d=40))) is None
 
 
 def test_every_statement_speaks_about_one_of_these_problems():
