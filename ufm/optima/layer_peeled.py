@@ -83,10 +83,8 @@ def minority_collapse_ratio(
     bound = (num_majority + num_minority) * np.sqrt(weight_energy) * np.sqrt(feature_energy)
 
     def short(log_ratio: float) -> bool:
-        return (
-            merged_minority(num_majority, num_minority, ratio=float(np.exp(log_ratio))).bound
-            < bound
-        )
+        ratio = float(np.exp(log_ratio))
+        return bool(merged_minority(num_majority, num_minority, ratio=ratio).bound < bound)
 
     require(
         short(0.0),
