@@ -11,6 +11,7 @@ which what is to be moved sums to zero.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -87,7 +88,8 @@ def moves(
     Float[Array, "K C"]
         Twice as much, as the inverse is rounded; +∞ where potentials would be too large.
     """
-    potential = jnp.abs(inverse) @ residual
-    small = jnp.max(potential) <= _MOST / 4
-    moved = 2 * shares * (potential[:, None] + (potential @ shares)[None, :])
-    return jnp.where(small, moved, jnp.inf)
+    # by how much potentials of two classes differ: far less than each is, where classes are many
+    apart = jax.lax.map(lambda row: jnp.abs(row[None, :] - inverse) @ residual, inverse)
+    relative = jnp.where(shares > 0, apart @ shares, 0)
+    small = jnp.max(relative) <= _MOST / 4
+    return jnp.where(small, 2 * shares * relative, jnp.inf)
