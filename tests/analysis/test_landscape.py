@@ -241,7 +241,7 @@ def test_bad_input(key):
         with pytest.raises(
             ValueError,
             match=r"`problem.features` must (treat all directions alike|have no bounds on "
-            r"entries|be a domain without a boundary)",
+            r"entries|be a domain without corners)",
         ):
             call()
     with pytest.raises(ufm.NoClosedForm, match="needs features and classifier without a domain"):

@@ -209,10 +209,8 @@ def test_points_outside_are_named():
             check_params(problem, point)
 
 
-def test_first_order_recipes_and_flows_name_the_domain():
+def test_first_order_recipes_name_the_domain():
     problem = make(features=Ball(1.0), classifier=Sphere(1.0))
-    with pytest.raises(ValueError, match=r"`problem.features` must be a domain without a boundary"):
-        ufm.flow(problem, ts=[1.0], key=jax.random.key(0))
     with pytest.raises(
         ValueError, match=r"`problem.features` must be unconstrained for a first-order recipe"
     ):

@@ -179,7 +179,7 @@ REFUSALS = (
     ),
     pytest.param(
         lambda p, k: ufm.flow(p, ts=[1.0], key=k),
-        r"`problem.features` must be a domain without a boundary",
+        r"`problem.features` must be a domain without corners",
         id="flow",
     ),
     pytest.param(

@@ -29,7 +29,7 @@ from ufm._validate import require, require_instance, require_positive
 from ufm.labels import collapse
 from ufm.metrics.moments import moments
 from ufm.model import Params, Problem, decay, fit, require_shapes
-from ufm.solvers.first_order import sample_gradient
+from ufm.solvers.first_order import downhill
 
 
 def _checked(observable: Callable) -> Callable:
@@ -64,11 +64,10 @@ def penalty(problem: Problem, params: Params) -> Float[Array, ""]:
 def gradient_norm(problem: Problem, params: Params) -> Float[Array, ""]:
     """The norm of the gradient for the free factors, a column counting as one of its samples.
 
-    The speed of the flow at rate 1.
+    The speed of the flow at rate 1: without what pushes a vector out of a ball on whose boundary it
+    lies.
     """
-    return norm(
-        jnp.stack([norm(part) for part in jax.tree.leaves(sample_gradient(problem, params))])
-    )
+    return norm(jnp.stack([norm(part) for part in jax.tree.leaves(downhill(problem, params))]))
 
 
 @_checked

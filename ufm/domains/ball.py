@@ -28,6 +28,11 @@ def rest_of(used: Array, terms: int) -> Array:
     return jnp.where(rest > 4 * (terms + 8) * jnp.finfo(used.dtype).eps, jnp.sqrt(jnp.abs(rest)), 0)
 
 
+def just_below_one(vectors: Array) -> float:
+    """A factor that takes vectors of the largest length inside, whatever the rounding of that."""
+    return 1 - 2 * (len(vectors) + 8) * float(jnp.finfo(vectors.dtype).eps)
+
+
 class Ball(AbstractRadius):
     r"""Vectors of bounded length, $\|x\| \le r$.
 
@@ -43,6 +48,7 @@ class Ball(AbstractRadius):
     """
 
     name: ClassVar[str] = "ball"
+    walled: ClassVar[bool] = True
 
     def distance(self, vectors: Vectors) -> Float[Array, ""]:
         return jnp.maximum(jnp.max(jnp.sqrt(lengths_sq(vectors)) / self.radius) - 1, 0)
@@ -100,6 +106,53 @@ class Ball(AbstractRadius):
     def project(self, vectors: Vectors) -> Vectors:
         longer = jnp.sqrt(lengths_sq(vectors)) / self.radius
         return times(vectors, 1 / jnp.maximum(longer, 1))
+
+    def room(self, vectors: Vectors) -> PerVector:
+        """One minus the squared length over the radius, of each vector.
+
+        Returns
+        -------
+        PerVector
+            (C,).
+        """
+        return 1 - lengths_sq(times(vectors, 1 / self.radius))
+
+    def leaving(self, vectors: Vectors, velocity: Vectors) -> PerVector:
+        """The rate at which each vector grows, in units of the square of its radius.
+
+        Returns
+        -------
+        PerVector
+            (C,).
+        """
+        return jnp.sum(vectors * velocity, axis=0) / self.radius**2
+
+    def sliding(self, vectors: Vectors, velocity: Vectors, held: Array, masses: Array) -> Vectors:
+        """The velocity without its part along each vector that is held.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        square = jnp.where(held, lengths_sq(vectors), 1)
+        across = jnp.where(held, jnp.sum(vectors * velocity, axis=0) / square, 0)
+        return velocity - times(vectors, across)
+
+    def onto(self, vectors: Vectors, held: Array) -> Vectors:
+        """The vectors that are held, at the length of the radius.
+
+        Returns
+        -------
+        Vectors
+            The others as they are.
+        """
+        length = jnp.sqrt(jnp.where(held, lengths_sq(vectors), 1))
+        return times(vectors, jnp.where(held, self.radius / length, 1))
+
+    def inside(self, vectors: Vectors) -> Vectors:
+        out = self.room(vectors) <= 0
+        return times(self.onto(vectors, out), jnp.where(out, just_below_one(vectors), 1))
 
     def start(self, vectors: Vectors) -> Vectors:
         return times(vectors, INSIDE * self.radius / jnp.sqrt(lengths_sq(vectors)))

@@ -41,6 +41,8 @@ class AbstractDomain(AbstractNamed):
     out. `compact`: whether it bounds the vectors, so that no decay is needed for a minimum to
     exist. `nonnegative`: whether the solver keeps every entry >= 0. `smooth`: whether `project` is
     smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
+    `walled`: whether it has an inside and a smooth boundary, which a flow lies on and leaves again;
+    `room`, `leaving`, `sliding`, `onto` and `inside` then say how, for each of its pieces.
     `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
     zeros can be counted. `movable`: whether a certificate may raise its multipliers. `spherical`:
     whether coordinates of the natural size lie on spheres, or anywhere, and the point is a linear
@@ -54,6 +56,7 @@ class AbstractDomain(AbstractNamed):
     isotropic: ClassVar[bool] = True
     movable: ClassVar[bool] = False
     spherical: ClassVar[bool] = False
+    walled: ClassVar[bool] = False
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
         """The domain for vectors of this shape, parameters in their dtype.
@@ -235,6 +238,79 @@ class AbstractDomain(AbstractNamed):
         The gradient of f(project(x)) at a point of a `smooth` domain is the Riemannian one.
         """
         return vectors
+
+    # what flows ask
+
+    def room(self, vectors: Vectors) -> PerVector:
+        """How far each piece is inside: 1 far from the boundary, 0 on it, < 0 outside.
+
+        Parameters
+        ----------
+        vectors
+            (n, C).
+
+        Returns
+        -------
+        PerVector
+            A number for each vector, or one for all where they share one boundary.
+        """
+        raise NotImplementedError
+
+    def leaving(self, vectors: Vectors, velocity: Vectors) -> PerVector:
+        """Half the rate at which a velocity uses up the room of each piece.
+
+        Parameters
+        ----------
+        vectors, velocity
+            (n, C).
+
+        Returns
+        -------
+        PerVector
+            As of `room`; > 0 outwards.
+        """
+        raise NotImplementedError
+
+    def sliding(self, vectors: Vectors, velocity: Vectors, held: Array, masses: Array) -> Vectors:
+        """A velocity without its part across the boundary.
+
+        Parameters
+        ----------
+        vectors, velocity
+            (n, C).
+        held
+            Which pieces lie on the boundary and are held there.
+        masses
+            (C,): what is orthogonal to the boundary, where every vector counts by its mass.
+
+        Returns
+        -------
+        Vectors
+            The velocity where a piece is not held.
+        """
+        raise NotImplementedError
+
+    def onto(self, vectors: Vectors, held: Array) -> Vectors:
+        """The vectors with the pieces that are held put onto the boundary.
+
+        Parameters
+        ----------
+        vectors
+            (n, C).
+        held
+            Shaped as `room`.
+
+        Returns
+        -------
+        Vectors
+            The others as they are.
+        """
+        raise NotImplementedError
+
+    def inside(self, vectors: Vectors) -> Vectors:
+        """The vectors with what is not inside put there, as near the boundary as rounding
+        allows."""
+        raise NotImplementedError
 
     def scaled(self, factor: float) -> AbstractDomain:
         """The domain of this one's vectors times a factor; itself where that is the same."""

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ufm._exact import fractions
 from ufm._validate import require, require_dtype
-from ufm.domains.ball import INSIDE, rest_of
+from ufm.domains.ball import INSIDE, just_below_one, rest_of
 from ufm.domains.base import AbstractDomain, PerVector, Vectors, times
 from ufm.domains.radius import positive, resized
 
@@ -43,6 +43,7 @@ class Budget(AbstractDomain):
 
     name: ClassVar[str] = "budget"
     compact: ClassVar[bool] = True
+    walled: ClassVar[bool] = True
     spherical: ClassVar[bool] = True
     movable: ClassVar[bool] = True
 
@@ -187,6 +188,56 @@ class Budget(AbstractDomain):
         # not the nearest for unequal weights, but along the ray
         longer = jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2))
         return vectors / jnp.maximum(longer, 1)
+
+    def room(self, vectors: Vectors) -> PerVector:
+        """What is left of the budget, over all of it.
+
+        Returns
+        -------
+        PerVector
+            One number.
+        """
+        return 1 - jnp.sum(times(vectors, self._roots()) ** 2)
+
+    def leaving(self, vectors: Vectors, velocity: Vectors) -> PerVector:
+        """Half the rate at which the budget is used up, over all of it.
+
+        Returns
+        -------
+        PerVector
+            One number.
+        """
+        return jnp.sum(times(vectors * velocity, self._roots() ** 2))
+
+    def sliding(self, vectors: Vectors, velocity: Vectors, held: Array, masses: Array) -> Vectors:
+        """The velocity without its part across the boundary.
+
+        It is orthogonal where every vector counts by its mass, as its samples do.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        across = times(vectors, self._roots() ** 2 / masses)
+        square = jnp.where(held, self.leaving(vectors, across), 1)
+        share = jnp.where(held, self.leaving(vectors, velocity) / square, 0)
+        return velocity - share * across
+
+    def onto(self, vectors: Vectors, held: Array) -> Vectors:
+        """The vectors that are held, at the length at which they use up the budget.
+
+        Returns
+        -------
+        Vectors
+            The others as they are.
+        """
+        used = jnp.where(held, 1 - self.room(vectors), 1)
+        return vectors / jnp.sqrt(used)
+
+    def inside(self, vectors: Vectors) -> Vectors:
+        out = self.room(vectors) <= 0
+        return self.onto(vectors, out) * jnp.where(out, just_below_one(vectors.ravel()), 1)
 
     def start(self, vectors: Vectors) -> Vectors:
         return vectors * (INSIDE / jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2)))

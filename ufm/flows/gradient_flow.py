@@ -57,8 +57,10 @@ def flow(
       \dot h_c = -\eta_H\,\tfrac1{m_c}\,\partial f/\partial h_c:$$
 
     a column of mass m moves as each of its m equal samples does, so collapsed and full labels give
-    the same flow from the same start. Frozen factors stay. λ = 0 is allowed. The loss in f is a
-    mean over samples: a paper whose loss is the sum has a clock N times faster.
+    the same flow from the same start. Frozen factors stay. On a sphere only what is tangential of
+    the velocity counts; in a ball or under a budget, on the boundary, all but what leads outwards,
+    so that a vector slides along it for as long as it is held there. λ = 0 is allowed. The loss in
+    f is a mean over samples: a paper whose loss is the sum has a clock N times faster.
 
     Parameters
     ----------

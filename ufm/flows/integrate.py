@@ -13,13 +13,14 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ufm._quick_jit import quick_jit
 from ufm._validate import require
 from ufm.flows.integrators import Controller
 from ufm.flows.options import Integration, Record
 from ufm.flows.velocity import AbstractVelocity, speed
+from ufm.flows.walls import EqualSteps, UpToWalls, in_phases, over
 from ufm.model import Params, Problem
 from ufm.solution import Result
 from ufm.solvers.descent import checked_observables, recorded
@@ -39,6 +40,13 @@ class Settings(NamedTuple):
     atol: Float[Array, ""]
     steady: Float[Array, ""] | None
     step: Float[Array, ""] | None
+
+    @property
+    def wall(self) -> Float[Array, ""]:
+        """Within what share of the size of a domain a vector lies on its boundary: that of the
+        error of a step, or rounding."""
+        eps = jnp.finfo(self.rtol.dtype).eps
+        return jnp.maximum(0.1 * self.rtol, 64 * eps)
 
 
 class Options(NamedTuple):
@@ -113,6 +121,63 @@ def checked_options(integration: Integration, record: Record, stretches: int = 1
     )
 
 
+class _Stretch(NamedTuple):
+    """What came of a stretch of time: rows, of which those not reached are infinite, the state at
+    the end, the time there, whether it is steady there and whether a phase ended, steps, and what
+    diffrax says."""
+
+    rows: Any
+    state: Any
+    reached: Float[Array, ""]
+    at_rest: Bool[Array, ""]
+    phase_over: Bool[Array, ""]
+    steps: Int[Array, ""]
+    result: Any
+
+
+def _follow(problem, velocity, began, state, times, settings: Settings, options: Options):
+    """One smooth stretch: up to the last time, or to where it is steady or a phase ends."""
+    args, walled = (problem, velocity), bool(velocity.walls(problem))
+    # a stretch of no length (ts = [0.0]) would be refused: give it room, and read only its
+    # beginning
+    end = jnp.where(times[-1] > began, times[-1], began + 1)
+    conditions = {"steady": _stopping(settings)} if options.stops else {}
+    if walled:
+        conditions["over"] = _ending(settings)
+    solved = diffrax.diffeqsolve(
+        diffrax.ODETerm(_derivative),
+        options.method,
+        t0=began,
+        t1=end,
+        dt0=settings.step,
+        y0=state,
+        args=args,
+        saveat=diffrax.SaveAt(
+            subs=[diffrax.SubSaveAt(ts=times, fn=_recording(options)), diffrax.SubSaveAt(t1=True)]
+        ),
+        stepsize_controller=_controller(settings, walled),
+        event=diffrax.Event(conditions) if conditions else None,
+        max_steps=options.max_steps,
+        # the loop that keeps no history for differentiation
+        adjoint=diffrax.ForwardMode(),
+        throw=False,
+    )
+    (rows, final), (_, reached) = solved.ys, solved.ts  # type: ignore[misc]
+    final = jax.tree.map(
+        lambda leaf, old: jnp.where(times[-1] > began, leaf[-1], old), final, state
+    )
+    happened: Any = solved.event_mask if conditions else {}
+    return _Stretch(
+        rows,
+        final,
+        reached[-1],
+        happened.get("steady", jnp.asarray(False)),
+        happened.get("over", jnp.asarray(False)),
+        solved.stats["num_steps"],
+        solved.result,
+    )
+
+
 def integrate(
     problem: Problem,
     velocity: AbstractVelocity,
@@ -141,46 +206,62 @@ def integrate(
         Rows, of which those that were not reached are NaN, or the steady state once that is
         reached; the state at the end; a code of `Result`; the number of steps.
     """
-
-    args, record = (problem, velocity), _recording(options)
-    # a stretch of no length (ts = [0.0]) would be refused: give it room, and read only its
-    # beginning
-    end = jnp.where(times[-1] > began, times[-1], began + 1)
-    solved = diffrax.diffeqsolve(
-        diffrax.ODETerm(_derivative),
-        options.method,
-        t0=began,
-        t1=end,
-        dt0=settings.step,
-        y0=state,
-        args=args,
-        saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=times, fn=record), diffrax.SubSaveAt(t1=True)]
-        ),
-        stepsize_controller=diffrax.ConstantStepSize()
-        if settings.step is not None
-        else Controller(settings.rtol, settings.atol),
-        event=diffrax.Event(_stopping(settings)) if options.stops else None,
-        max_steps=options.max_steps,
-        # the loop that keeps no history for differentiation
-        adjoint=diffrax.ForwardMode(),
-        throw=False,
-    )
-    (saved, final), (_, reached) = solved.ys, solved.ts  # type: ignore[misc]
+    follow = functools.partial(_follow, settings=settings, options=options)
+    if velocity.walls(problem):
+        found = in_phases(
+            follow, problem, velocity, began, state, times, settings.wall, options.max_steps
+        )
+    else:
+        found = follow(problem, velocity, began, state, times)
     # diffrax leaves rows it did not reach at infinity
-    done = times <= reached[-1]
-    saved = jax.tree.map(lambda leaf: jnp.where(_down(done, leaf), leaf, jnp.nan), saved)
-    final = jax.tree.map(
-        lambda leaf, old: jnp.where(times[-1] > began, leaf[-1], old), final, state
-    )
-    at_rest = solved.result == diffrax.RESULTS.event_occurred
+    done = times <= found.reached
+    saved = jax.tree.map(lambda leaf: jnp.where(_down(done, leaf), leaf, jnp.nan), found.rows)
     if_steady = jax.tree.map(
         lambda leaf, rest: jnp.where(_down(done, leaf), leaf, rest),
         saved,
-        record(None, final, args),
+        _recording(options)(None, found.state, (problem, velocity)),
     )
-    saved = jax.tree.map(lambda rest, leaf: jnp.where(at_rest, rest, leaf), if_steady, saved)
-    return saved, final, _code(solved.result, at_rest, final), solved.stats["num_steps"]
+    saved = jax.tree.map(lambda rest, leaf: jnp.where(found.at_rest, rest, leaf), if_steady, saved)
+    spent = found.phase_over & (found.reached < times[-1])
+    ended = found.phase_over | (found.result == diffrax.RESULTS.successful)
+    code = jnp.where(ended, int(Result.REACHED_END), int(Result.TOLERANCE_NOT_MET))
+    # (only where no steps are left for the next does a flow stop at the end of a phase)
+    spent = spent | (found.result == diffrax.RESULTS.max_steps_reached)
+    code = jnp.where(spent, int(Result.MAX_STEPS), code)
+    code = jnp.where(found.at_rest, int(Result.STEADY_STATE), code)
+    code = jnp.where(jnp.isfinite(speed(found.state)), code, int(Result.DIVERGED))
+    return saved, found.state, code, found.steps
+
+
+def _controller(settings: Settings, walled: bool) -> diffrax.AbstractStepSizeController:
+    adaptive = Controller(settings.rtol, settings.atol)
+    if settings.step is None:
+        return UpToWalls(adaptive, settings.wall) if walled else adaptive
+    if walled:
+        return UpToWalls(EqualSteps(settings.step), settings.wall)
+    return diffrax.ConstantStepSize()
+
+
+def _ending(settings: Settings):
+    """Whether a phase is over, as diffrax asks for it."""
+
+    def is_over(t, state, args, **kwargs):
+        """Whether some piece is to be held from here on, or to be let go.
+
+        Parameters
+        ----------
+        t, state, args, kwargs
+            As for `is_steady`.
+
+        Returns
+        -------
+        Bool[Array, ""]
+            False at the beginning of a phase.
+        """
+        problem, velocity = args
+        return over(problem, velocity, state, settings.wall)
+
+    return is_over
 
 
 def _derivative(t, state, args):
@@ -321,16 +402,6 @@ def integrate_block(
 def blank_rows(rows) -> Any:
     """Rows that were not reached, shaped like `rows`."""
     return jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan), rows)
-
-
-def _code(result, at_rest, final):
-    """The library's result code for diffrax's, inside `jit`."""
-    code = jnp.where(
-        result == diffrax.RESULTS.successful, int(Result.REACHED_END), int(Result.TOLERANCE_NOT_MET)
-    )
-    code = jnp.where(result == diffrax.RESULTS.max_steps_reached, int(Result.MAX_STEPS), code)
-    code = jnp.where(at_rest, int(Result.STEADY_STATE), code)
-    return jnp.where(jnp.isfinite(speed(final)), code, int(Result.DIVERGED))
 
 
 def _down(flags, leaf):

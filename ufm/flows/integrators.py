@@ -25,6 +25,11 @@ INTEGRATORS = {
 _ULPS = 4.0
 
 
+def lost(began, end):
+    """Whether a step is lost in the rounding of the time."""
+    return end - began <= _ULPS * jnp.finfo(jnp.result_type(end)).eps * jnp.abs(began)
+
+
 class Controller(diffrax.AbstractStepSizeController):
     """The usual error control, which also fails once the step it wants is lost in the rounding of
     the time.
@@ -76,10 +81,9 @@ class Controller(diffrax.AbstractStepSizeController):
         keep, next_t0, next_t1, jump, state, result = self._inner.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
         )
-        lost = next_t1 - next_t0 <= _ULPS * jnp.finfo(jnp.result_type(next_t1)).eps * jnp.abs(
-            next_t0
+        result = diffrax.RESULTS.where(
+            lost(next_t0, next_t1), diffrax.RESULTS.dt_min_reached, result
         )
-        result = diffrax.RESULTS.where(lost, diffrax.RESULTS.dt_min_reached, result)
         return keep, next_t0, next_t1, jump, state, result
 
 

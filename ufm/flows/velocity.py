@@ -13,9 +13,41 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._validate import require, require_instance, require_nonnegative
-from ufm.domains import Real
+from ufm.domains import AbstractDomain, Real
 from ufm.model import Params, Problem
 from ufm.solvers.first_order import sample_gradient
+
+
+class Wall(eqx.Module):
+    """The boundary of a factor's domain: the place of the factor in the state, and how its vectors
+    lie in it."""
+
+    place: int = eqx.field(static=True)
+    domain: AbstractDomain
+    masses: Float[Array, " C"]
+    by_rows: bool = eqx.field(static=True, default=False)
+
+    def vectors(self, state: tuple[Array, ...]) -> Array:
+        """Its vectors as columns."""
+        return state[self.place].T if self.by_rows else state[self.place]
+
+    def changed(self, state: tuple[Array, ...], vectors: Array) -> tuple[Array, ...]:
+        """A state with other vectors in the place of its own.
+
+        Parameters
+        ----------
+        state
+            The free factors.
+        vectors
+            As columns.
+
+        Returns
+        -------
+        tuple[Array, ...]
+            Another one.
+        """
+        own = vectors.T if self.by_rows else vectors
+        return (*state[: self.place], own, *state[self.place + 1 :])
 
 
 class AbstractVelocity(eqx.Module):
@@ -59,6 +91,10 @@ class AbstractVelocity(eqx.Module):
     def __call__(self, problem: Problem, state: Any) -> Any:
         """The velocity at a state, shaped like it."""
 
+    def walls(self, problem: Problem) -> tuple[Wall, ...]:
+        """The boundaries that a state may come to lie on; none unless it says so."""
+        return ()
+
     @abstractmethod
     def polishable(self, problem: Problem, params: Params) -> Problem:
         """The problem whose minimisation a point is led to by the velocity.
@@ -85,13 +121,16 @@ class AbstractVelocity(eqx.Module):
 class GradientVelocity(AbstractVelocity):
     r"""Every factor at its own rate.
 
-    $\dot W_m = -\eta_m\,\partial f/\partial W_m$ and $\dot h = -\eta_H\,\partial f/\partial h$.
+    $\dot W_m = -\eta_m\,\partial f/\partial W_m$ and $\dot h = -\eta_H\,\partial f/\partial h$; on
+    the boundary of a domain without the part that leads out of it.
 
     `rates`: scalars, one for each of the free factors, in the shape of `Params`. None is rate 1 for
-    all; rate 0 freezes.
+    all; rate 0 freezes. `held`: which pieces of each wall lie on it and are held there; None where
+    there are no walls.
     """
 
     rates: Params | None = None
+    held: tuple[Array, ...] | None = None
 
     # the state is the tuple of free factors: diffrax refuses a pytree with an empty part, the
     # weights where they are frozen
@@ -113,24 +152,64 @@ class GradientVelocity(AbstractVelocity):
         Params
             With frozen factors as they are.
         """
-        number = 0 if problem.frozen else problem.depth
-        free = Params(
-            weights=state[:number],
-            features=state[number],
-            bias=state[number + 1] if problem.has_bias else None,
-        )
         # where the integrator has left a domain by its tolerance
-        return problem.filled(problem.projected(free))
+        return problem.filled(problem.projected(_free(problem, self.placed(problem, state))))
 
-    def __call__(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        # on a domain that is the Riemannian gradient: the point is projected before it is valued
-        gradient = sample_gradient(problem, self.params_of(problem, state))
+    def placed(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The state with the pieces that are held put onto their boundary.
+
+        Parameters
+        ----------
+        problem, state
+            What flows, and where it stands.
+
+        Returns
+        -------
+        tuple[Array, ...]
+            Itself where nothing is held.
+        """
+        for wall, pieces in zip(self.walls(problem), self.held or (), strict=False):
+            state = wall.changed(state, wall.domain.onto(wall.vectors(state), pieces))
+        return state
+
+    def walls(self, problem: Problem) -> tuple[Wall, ...]:
+        number = 0 if problem.frozen else problem.depth
+        masses = problem.labels.masses
+        all_walls = [Wall(number, problem.features, masses)]
+        if number:
+            ones = jnp.ones(problem.labels.num_classes, problem.dtype)
+            all_walls.insert(0, Wall(0, problem.classifier, ones, by_rows=True))
+        return tuple(wall for wall in all_walls if wall.domain.walled)
+
+    def raw(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The velocity as if there were no boundaries.
+
+        Parameters
+        ----------
+        problem, state
+            What flows, and where it stands.
+
+        Returns
+        -------
+        tuple[Array, ...]
+            Shaped like the state.
+        """
+        # (on a sphere that is the Riemannian gradient: the point is projected before it is valued)
+        gradient = sample_gradient(problem, problem.filled(_free(problem, state)))
         if self.rates is None:
             return tuple(-leaf for leaf in jax.tree.leaves(gradient))
         rates = jax.tree.leaves(self.rates)
         return tuple(
             -rate * leaf for rate, leaf in zip(rates, jax.tree.leaves(gradient), strict=True)
         )
+
+    def __call__(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        state = self.placed(problem, state)
+        velocity = self.raw(problem, state)
+        for wall, pieces in zip(self.walls(problem), self.held or (), strict=False):
+            there = wall.vectors(state), wall.vectors(velocity)
+            velocity = wall.changed(velocity, wall.domain.sliding(*there, pieces, wall.masses))
+        return velocity
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
         """The problem, with its weights frozen where their rates are zero.
@@ -160,6 +239,16 @@ class GradientVelocity(AbstractVelocity):
         if not frozen or not all(frozen):
             return problem
         return problem.replace(fixed_weights=params.weights, classifier=Real())
+
+
+def _free(problem: Problem, state: tuple[Array, ...]) -> Params:
+    """The free factors in their places."""
+    number = 0 if problem.frozen else problem.depth
+    return Params(
+        weights=state[:number],
+        features=state[number],
+        bias=state[number + 1] if problem.has_bias else None,
+    )
 
 
 def checked_rates(problem: Problem, rates: Mapping | None, *, name: str = "rates") -> Params | None:

@@ -180,11 +180,11 @@ def require_whole_logits(problem: Problem, purpose: str) -> None:
 
 
 def require_smooth(problem: Problem, purpose: str) -> None:
-    """`ValueError` for a domain with a boundary, on which `purpose` has no velocity."""
+    """`ValueError` for a domain whose boundary has corners, on which `purpose` has no velocity."""
     for name, domain in problem.domains.items():
         require(
-            domain.smooth,
-            f"`problem.{name}` must be a domain without a boundary, such as a sphere, for "
+            domain.smooth or domain.walled,
+            f"`problem.{name}` must be a domain without corners, such as a sphere or a ball, for "
             f"{purpose}",
             domain,
         )

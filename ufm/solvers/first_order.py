@@ -34,14 +34,41 @@ def sample_gradient(problem: Problem, params: Params) -> Params:
     $\partial f/\partial h_c$ divided by $m_c$.
 
     A collapsed column stands for $m_c$ equal samples, and each of those moves by its own gradient;
-    so collapsed and full runs agree. Of a factor on a sphere it is the Riemannian gradient.
+    so collapsed and full runs agree. Of a factor on a sphere it is the Riemannian gradient, of one
+    in a ball the plain one.
     """
-    gradient = jax.grad(lambda free: objective(problem, problem.filled(problem.projected(free))))(
-        problem.free_part(params)
-    )
+
+    def value(free: Params):
+        # (the nearest point of a domain with a boundary is not smooth)
+        seen = problem.blocks.apply(
+            lambda block, value: block.project(value) if block.domain.smooth else value, free
+        )
+        return objective(problem, problem.filled(seen))
+
+    gradient = jax.grad(value)(problem.free_part(params))
     return Params(
         gradient.weights, gradient.features / problem.labels.masses[None, :], gradient.bias
     )
+
+
+def downhill(problem: Problem, params: Params) -> Params:
+    """Minus the velocity of the flow at rate 1: `sample_gradient`, of a point on the boundary of a
+    domain without what pushes it outwards."""
+    gradient = sample_gradient(problem, params)
+    weights, features = list(gradient.weights), gradient.features
+    if problem.features.walled:
+        features = _within(problem.features, params.features, features, problem.labels.masses)
+    if weights and problem.classifier.walled:
+        ones = jnp.ones(problem.labels.num_classes, problem.dtype)
+        turned = params.weights[0].T, weights[0].T
+        weights[0] = _within(problem.classifier, *turned, ones).T
+    return Params(tuple(weights), features, gradient.bias)
+
+
+def _within(domain: AbstractDomain, vectors: Array, slope: Array, masses: Array) -> Array:
+    rounding = 8 * (vectors.size + 8) * jnp.finfo(vectors.dtype).eps
+    held = (domain.room(vectors) <= rounding) & (domain.leaving(vectors, -slope) > 0)
+    return -domain.sliding(vectors, -slope, held, masses)
 
 
 def _checked_step_size(step_size) -> Float[Array, ""]:

@@ -1,0 +1,206 @@
+"""Flows in balls and under budgets: to the boundary, along it, and away from it again."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
+
+import ufm
+from ufm.domains import Ball, Budget, Nonnegative, Real
+from ufm.flows import Flow, Integration, Path, flow, flow_batch
+
+# compiling is most of the time here
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+EXACTLY = Integration(rtol=1e-10, atol=1e-13, steady=0)
+# what was promised at these tolerances
+ERROR = 1e-8
+EYE, TIMES = np.eye(3), np.linspace(0, 24, 13)
+# columns of targets: beyond the ball from two sides, and in it; and where the columns begin
+TARGETS = np.array([[3.0, 0.0, 0.3], [1.0, -2.0, 0.1], [0.0, 0.5, 0.2]])
+START = np.array([[-0.3, 0.5, 0.1], [0.2, 0.3, -0.2], [0.4, 0.1, 0.1]])
+
+
+def towards(target, start, radius, clock):
+    r"""Of $\dot h = t - h$ in a ball: straight on, and on the boundary, where the angle θ between h
+    and t obeys $\dot\theta = -\frac{|t|}{r}\sin\theta$."""
+    far, gap = np.linalg.norm(target), start - target
+    out = target + np.exp(-clock)[:, None] * gap
+    if far <= radius:
+        return out
+    # |t + e (h_0 − t)| = r at e = e^{−s}
+    square, half = gap @ gap, target @ gap
+    met = (-half - np.sqrt(half**2 - square * (far**2 - radius**2))) / square
+    there, unit = target + met * gap, target / far
+    angle = np.arccos(there @ unit / radius)
+    across = there - (there @ unit) * unit
+    later = clock > -np.log(met)
+    since = clock[later] + np.log(met)
+    angles = 2 * np.arctan(np.tan(angle / 2) * np.exp(-far * since / radius))[:, None]
+    out[later] = radius * (np.cos(angles) * unit + np.sin(angles) * across / np.linalg.norm(across))
+    return out
+
+
+def squares(targets, **parts):
+    return ufm.Problem(
+        ufm.soft(targets),
+        loss=ufm.MeanSquaredError(),
+        widths=(len(targets),),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        **parts,
+    )
+
+
+def test_columns_go_to_the_boundary_and_slide_to_the_nearest_point():
+    problem = squares(TARGETS, features=Ball(1.0), fixed_weights=(EYE,))
+    start = ufm.Params((EYE,), START)
+    there = flow(problem, ts=TIMES, start=start, integration=EXACTLY)
+    assert there.result == ufm.Result.REACHED_END
+    for c in range(3):
+        # the mean over three columns is a clock three times slower
+        wanted = towards(TARGETS[:, c], START[:, c], 1.0, TIMES / 3)
+        np.testing.assert_allclose(there.params.features[:, :, c], wanted, atol=ERROR)
+    lengths = np.linalg.norm(there.params.features, axis=1)
+    assert np.all(lengths <= 1 + 1e-15)
+    np.testing.assert_allclose(lengths[-1, :2], 1, rtol=1e-15)
+
+
+def test_rows_of_a_classifier_do_too():
+    problem = squares(TARGETS.T, classifier=Ball((1.0, 0.7, 2.0)), features=Real())
+    rates = Path(rates={"features": 0.0, "weights": 3.0})
+    start = ufm.Params((START.T * 0.9,), EYE)
+    there = flow(problem, ts=TIMES / 3, start=start, path=rates, integration=EXACTLY)
+    for k, radius in enumerate((1.0, 0.7, 2.0)):
+        wanted = towards(TARGETS[:, k], 0.9 * START[:, k], radius, TIMES / 3)
+        np.testing.assert_allclose(there.params.weights[0][:, k], wanted, atol=ERROR)
+
+
+def test_one_budget_is_a_ball_of_all_columns():
+    problem = squares(TARGETS, features=Budget(2.0), fixed_weights=(EYE,))
+    there = flow(problem, ts=TIMES, start=ufm.Params((EYE,), START), integration=EXACTLY)
+    wanted = towards(TARGETS.ravel(), START.ravel(), np.sqrt(2), TIMES / 3)
+    np.testing.assert_allclose(there.params.features.reshape(len(TIMES), -1), wanted, atol=ERROR)
+
+
+# of a flow that bulges out: ḣ = A (t − h), which without a ball goes as far as FARTHEST from 0
+SPEEDS, GOAL, BEGIN = np.array([0.3, 3.0]), np.array([0.0, 0.9]), np.array([0.9, 0.0])
+
+
+def unbounded(clock):
+    return GOAL + (BEGIN - GOAL) * np.exp(-SPEEDS * np.asarray(clock)[..., None])
+
+
+_NEAREST = brentq(lambda s: unbounded(s) @ (SPEEDS * (GOAL - unbounded(s))), 0.5, 2.0, xtol=1e-15)
+FARTHEST = np.linalg.norm(unbounded(_NEAREST))
+
+
+def there_and_away(radius, clock):
+    """The same in a ball: by the angle, while the boundary holds it."""
+    out = unbounded(clock)
+    if radius >= FARTHEST:
+        return out
+    met = brentq(lambda s: np.linalg.norm(unbounded(s)) - radius, 0.3, _NEAREST, xtol=1e-15)
+
+    def point(angle):
+        return radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+    def slope(s, angle):
+        x, y = SPEEDS * (GOAL - point(angle[0]))
+        return [(np.cos(angle[0]) * y - np.sin(angle[0]) * x) / radius]
+
+    def pushed(s, angle):
+        return point(angle[0]) @ (SPEEDS * (GOAL - point(angle[0])))
+
+    pushed.terminal, pushed.direction = True, -1
+    first = np.arctan2(*unbounded(met)[::-1])
+    held = solve_ivp(
+        slope, (met, clock[-1]), [first], "DOP853", dense_output=True, events=pushed,
+        rtol=1e-13, atol=1e-15,
+    )  # fmt: skip
+    left, angle = held.t[-1], held.y[0, -1]
+    on = (clock > met) & (clock <= left)
+    if on.any():
+        out[on] = point(held.sol(clock[on])[0])
+    after = clock > left
+    gone = np.exp(-SPEEDS * (clock[after] - left)[:, None])
+    out[after] = GOAL + (point(angle) - GOAL) * gone
+    return out
+
+
+@pytest.mark.parametrize("share", [0.05, 1e-3, 1e-6, 1e-9, 1e-12, 0.0, -1e-12, -1e-9, -1e-3])
+def test_a_column_leaves_the_boundary_when_nothing_holds_it_there(share):
+    """However short or shallow the visit, which no step of the integrator may jump over."""
+    W, clock = np.diag(np.sqrt(SPEEDS)), np.linspace(0, 12, 25)
+    radius = FARTHEST * (1 - share)
+    problem = squares((W @ GOAL)[:, None], features=Ball(radius), fixed_weights=(W,))
+    start = ufm.Params((W,), BEGIN[:, None])
+    there = flow(problem, ts=clock, start=start, integration=EXACTLY)
+    assert there.result == ufm.Result.REACHED_END
+    found = there.params.features[:, :, 0]
+    np.testing.assert_allclose(found, there_and_away(radius, clock), atol=ERROR)
+    assert np.linalg.norm(found[-1]) < 0.99
+
+
+def test_domains_with_corners_have_no_flow():
+    with pytest.raises(ValueError, match=r"`problem.features` must be a domain without corners"):
+        flow(entropies(Nonnegative(), Real()), ts=[0.0, 1.0], key=jax.random.key(0))
+
+
+def entropies(features, classifier, *, collapsed=True, counts=(3, 1, 2)):
+    return ufm.Problem(
+        ufm.one_hot(counts, collapsed=collapsed),
+        loss=ufm.CrossEntropy(),
+        widths=(2,),
+        lambda_W=0.02,
+        lambda_H=0.01,
+        bias="free",
+        features=features,
+        classifier=classifier,
+    )
+
+
+def test_collapsed_columns_flow_as_all_samples_do():
+    """Under a budget with weights of its own, to which the velocity is not parallel."""
+    of_class, counts = np.array([1.0, 4.0, 2.0]), (3, 1, 2)
+    each = np.repeat(of_class / np.array(counts), counts)
+    collapsed = entropies(Budget(2.0, of_class), Ball(0.8))
+    full = entropies(Budget(2.0, each), Ball(0.8), collapsed=False)
+    start = ufm.solvers.random_start(collapsed, key=jax.random.key(0))
+    spread = ufm.Params(
+        start.weights, jnp.repeat(start.features, np.array(counts), axis=1), start.bias
+    )
+    ends = [
+        flow(problem, ts=[0.0, 2.0, 8.0], start=at, integration=EXACTLY)
+        for problem, at in ((collapsed, start), (full, spread))
+    ]
+    np.testing.assert_allclose(ends[0].value, ends[1].value, rtol=1e-8)
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    np.testing.assert_allclose(
+        ends[1].params.features[:, :, first], ends[0].params.features, atol=ERROR
+    )
+    used = np.sum(of_class * np.sum(ends[0].final.features ** 2, axis=0))
+    assert used == pytest.approx(2.0, abs=1e-12)
+
+
+def test_batches_and_steady_ends_of_flows_in_balls():
+    problem = entropies(Ball((1.0, 2.0, 3.0)), Ball(1.0), counts=(2, 2, 2))
+    starts = [ufm.solvers.random_start(problem, key=jax.random.key(seed)) for seed in range(2)]
+    # one begins on the boundary
+    starts[1] = problem.projected(jax.tree.map(lambda leaf: 5 * leaf, starts[1]))
+    ts = np.array([0.0, 3.0, 4000.0])
+    batch = flow_batch(problem, Flow(ts), starts=starts)
+    for i, start in enumerate(starts):
+        one = flow(problem, ts=ts, start=start)
+        assert one.result == ufm.Result.STEADY_STATE == batch.results[i]
+        np.testing.assert_allclose(one.value, batch.value[i], rtol=1e-8)
+        assert np.all(np.diff(one.value) < 0)
+        # all that is left of the gradient holds columns on the boundary
+        assert ufm.observables.gradient_norm(problem, one.final) < 1e-7
+        # the smallest value that there is nearby, which Newton knows by another way
+        best = ufm.minimise(problem, start=one.final)
+        assert float(one.value[-1]) == pytest.approx(float(best.value), rel=1e-9)
