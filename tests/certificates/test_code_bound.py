@@ -25,6 +25,7 @@ from ufm.certificates import (
     linear_programming_bound,
     proved_intervals,
 )
+from ufm.certificates import codes as codes_module
 from ufm.certificates import self_dual as theorem_A
 from ufm.certificates.interpolant import Interpolant, doubled, gegenbauer_coefficients
 from ufm.frames.code import gegenbauer
@@ -112,7 +113,7 @@ def test_theorem_B_at_the_orthoplex(d):
     """Each end of the theory's table is proved or, where it was rounded inwards, not by much."""
     first, last = INTERVALS_B[d]
     small, large = proved_intervals(frames.orthoplex(d), theorem="B", width=1e-5)
-    assert (small.low, large.high) == (0.0, 100.0)
+    assert (small.low, large.high) == (0.0, math.inf)
     assert last - 0.01 < large.low < last + 5e-3
     if first:
         assert 0 < small.high - first < 1e-4
@@ -440,6 +441,23 @@ def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypat
     monkeypatch.setattr(ufm.certificates.CodeBound, "lower", lambda self: 10.0)
     assert codes_command.main(["--tries", "300", "--width", "1.0"]) == 1
     assert "24-cell, beta = 0.02: below the bound by" in capsys.readouterr().out
+
+
+def test_what_holds_to_infinity_holds_at_every_larger_inverse_temperature():
+    # 1 + b/(2b − 2) < 2 (1 − 1/d) from b = 6 on, and from 4
+    ends = (6.01, 20.0, 100.0, 700.0)
+    for dim, first, before in ((5, 6.01, 5.99), (6, 4.01, 3.99)):
+        code = frames.orthoplex(dim)
+        (form,) = codes_module._theorems(code, "B")
+        with flint().ctx.workprec(boxes.BITS):
+            assert form.holds_until(first) == math.inf
+            assert form.holds_until(before) == before
+        for low, high in zip((first, *ends), ends, strict=False):
+            assert code_bound(code, (low, high), theorem="B").proved
+    # nothing is said of other codes
+    for code in (ICOSAHEDRON, frames.polygon(5)):
+        for form in codes_module._theorems(code, "B"):
+            assert form.holds_until(100.0) == 100.0
 
 
 def test_a_search_succeeds_at_the_best_known_loss_in_a_minute_of_two_cores(monkeypatch, tmp_path):

@@ -152,8 +152,9 @@ def proved_intervals(
     code, theorem
         As for `code_bound`.
     upto
-        Where the search ends. With theorem A an interval that reaches it is followed further by an
-        argument on all larger β: to infinity where the inner products are rational, else to 1e16.
+        Where the search ends. An interval that reaches it is followed further by an argument on all
+        larger β: with theorem A to infinity where the inner products are rational, else to 1e16;
+        with theorem B to infinity at orthoplexes, and nowhere else.
     width
         How closely the ends are found: what is proved ends there, the truth less than this beyond.
 
@@ -171,7 +172,7 @@ def proved_intervals(
             return ()
         found = holding_intervals(_conditions(theorems), 0.0, float(upto), width=float(width))
         if found and found[-1].high == upto:
-            reach = theorems[0].holds_until(float(upto))
+            reach = max(each.holds_until(float(upto)) for each in theorems)
             found = (*found[:-1], Interval(found[-1].low, reach))
         return found
 

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -227,8 +228,33 @@ class FreeFeatures:
         return (1 + energy).log() + (own - energy) / (1 + energy)
 
     def holds_until(self, beta: float) -> float:
-        """No further than `beta`: nothing is proved here about all larger ones."""
-        return beta
+        r"""How far beyond `beta` the conditions are proved to hold: to infinity, or not at all.
+
+        With the nodes of an orthoplex, -1 and 0, and $u = e^{-\beta}$, $c = 1-u$ they are
+
+        $$\frac{Kuc^2}\beta\le1,\qquad
+        \frac{u^2+\frac{d-1}d\frac{\beta c^2}{\beta-c}}{2(1-c/d)}\le1,\qquad
+        \frac{1+\frac{\beta c^2}{2(\beta-c)}}{2(1-c/d)}\le1,\qquad Kuc\le1,$$
+
+        and the product of what is left of the first two is at least
+        $\frac{Ku^3c^2}{2\beta(1-c/d)}$. For c = 1, but in u, the left sides are larger and fall in
+        $\beta > 1$. The third tends to $\frac34\frac d{d-1}$, which is below 1 from d = 5 on.
+        """
+        if self.nodes != (-1, 0) or self.interpolant.nodes != (-1, 0, 0) or not beta > 1:
+            return beta
+        arb, K, d = flint().arb, self.num_vectors, self.interpolant.dim
+        low, u, apart = arb(beta), (-arb(beta)).exp(), 2 * (1 - 1 / flint().arb(d))
+        slope = low / (low - 1)
+        value = K * u / low
+        along = (u**2 + slope * (d - 1) / d) / apart
+        met = (
+            value < 1,
+            along < 1,
+            (1 - value) * (1 - along) > K * u**3 / (low * apart),
+            (1 + slope / 2) / apart < 1,
+            K * u < 1,
+        )
+        return math.inf if all(met) else beta
 
 
 def _none(*coefficients) -> bool:
