@@ -160,12 +160,12 @@ def test_a_looser_rule_would_be_caught(monkeypatch, loosened):
         monkeypatch.setattr(lift, "_ratio", lambda *args: tuple(0.9 * x for x in ratio(*args)))
     else:
         domain = {"rows": problem.classifier, "columns": problem.features}[loosened]
-        cost = type(domain).allowance
+        cost, none = type(domain).allowance, jnp.zeros(())
         monkeypatch.setattr(
             lift,
             "cost",
             lambda p, m: (
-                0.9 * cost(p.features, m.columns, 0.0) + 0.9 * cost(p.classifier, m.rows, 0.0)
+                0.9 * cost(p.features, m.columns, none) + 0.9 * cost(p.classifier, m.rows, none)
             ),
         )
     jax.clear_caches()

@@ -407,3 +407,8 @@ def test_too_many_columns_for_a_gram(monkeypatch):
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_mixture_needs_two_classes():
+    with pytest.raises(ValueError, match="`num_classes` must be"):
+        solve_mixture(1, [0.5], [1.0], same_weight=0.0, lambda_W=0.1, decay=0.1)

@@ -183,6 +183,12 @@ def test_a_problem_beyond_all_theory_has_a_list_too():
     assert {entry.kind for entry in theory.entries} <= {"law"}
 
 
+def test_one_class_has_no_smoothing():
+    alone = make(labels=ufm.soft(np.ones((1, 2))), loss=MSE)
+    assert Facts.of(alone).smoothing is None
+    assert ufm.theory(alone).of_kind("law")
+
+
 def test_theory_takes_the_loss_for_what_it_is():
     plain, disguised = (
         ufm.theory(make(loss=loss)) for loss in (ufm.CrossEntropy(), ufm.losses.Focal(0))

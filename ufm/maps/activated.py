@@ -122,7 +122,7 @@ class Activated(AbstractMap):
         object.__setattr__(other, "parameter", parameter)
         return other
 
-    def act(self, preactivations: Float[Array, "d C"]) -> Float[Array, "d C"]:
+    def act(self, preactivations: Float[Array, ...]) -> Float[Array, ...]:
         """σ of every entry."""
         return _ACTIVATIONS[self.activation](preactivations, self.parameter)
 
