@@ -13,6 +13,9 @@ from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
+# Relative gradient norm of a solve where the bounds are no smaller than 1, and the least share of
+# it that rounding leaves.
+_GRADIENT, _LEAST = 1e-12, 1e-2
 
 
 def layer_peeled_problem(class_counts, *, width, weight_energy, feature_energy) -> ufm.Problem:
@@ -43,8 +46,14 @@ class Peeled:
 
     @classmethod
     def of(cls, case: Case) -> Peeled:
-        """That of a case."""
-        point = Point.of(solve(case))
+        """That of a case.
+
+        Within tight bounds the loss bends by the bound, so that the gradient of a point of the same
+        accuracy is smaller by as much.
+        """
+        p = case.parameters
+        share = float(np.clip(np.sqrt(p["weight_energy"] * p["feature_energy"]), _LEAST, 1.0))
+        point = Point.of(solve(case, tolerance=share * _GRADIENT))
         K, labels = len(point.classifier), point.problem.labels
         per_class = 1 / np.asarray(labels.class_counts)[point.class_index]
         weights = float(np.sum(point.classifier**2)) / K
