@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room (a module, or a package with all that is in it) imports from lower
 # floors only; rooms of one floor do not know each other. A new room must be given a floor here.
 FLOORS = (
-    ("ufm._version", "ufm._quick_jit"),
+    ("ufm._version", "ufm._interrupts", "ufm._quick_jit"),
     (
         "ufm._progress",
         "ufm._validate",
@@ -132,9 +132,10 @@ PROOFS, PROOF_ROOMS = (
     ),
     ("ufm._exact", "ufm.certificates.balls"),
 )
-# … and what writes files, or reads them back, does so as a store of the library does, and compiles
-# as the library does
-ENGINE, ENGINE_ROOMS = ("theory_checks.engine",), ("ufm._files", "ufm._quick_jit")
+# … and what writes files, or reads them back, does so as a store of the library does, compiles and
+# is interrupted as the library is
+ENGINE = ("theory_checks.engine",)
+ENGINE_ROOMS = ("ufm._files", "ufm._interrupts", "ufm._quick_jit")
 
 
 def within(module: str, room: str) -> bool:

@@ -75,5 +75,12 @@ def test_other_errors_pass(monkeypatch):
 def test_what_is_traced_uses_the_plain_form():
     quick = QuickJit(lambda x: x**2)
     assert float(jax.grad(quick.plain)(3.0)) == 6
-    with pytest.raises(ValueError, match="top-level"):
-        jax.grad(quick)(3.0)
+    assert float(jax.grad(quick)(3.0)) == 6
+    assert float(jax.jit(lambda x: quick(x) + 1)(3.0)) == 10
+
+    def wrong(x):
+        raise ValueError("of its own")
+
+    for call in (QuickJit(wrong), jax.jit(QuickJit(wrong))):
+        with pytest.raises(ValueError, match="of its own"):
+            call(3.0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.core
 
 # On the CPU, XLA's emitters of fused loops take a third to a half of all compiling. What becomes
 # LLVM code without them is as fast where loops are short or products of matrices are all the work;
@@ -19,8 +20,8 @@ _UNKNOWN = "No such compile option"
 class QuickJit:
     """A function that is compiled where it is called from Python.
 
-    JAX refuses options of the compiler inside another `jit`, `vmap` or `grad`: what is called there
-    too has its `plain` form for that. An XLA without these options compiles as ever.
+    JAX refuses options of the compiler inside another `jit`, `vmap` or `grad`, where it is the
+    `plain` form. An XLA without these options compiles as ever.
 
     Parameters
     ----------
@@ -52,6 +53,11 @@ class QuickJit:
         except jax.errors.JaxRuntimeError as error:
             if here is self.plain or _UNKNOWN not in str(error):
                 raise
+        except ValueError:
+            # inside `jit` it may be that what was refused are the options
+            if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments)):
+                raise
+            return self.plain(*arguments, **named)
         QuickJit._known = False
         return self.plain(*arguments, **named)
 

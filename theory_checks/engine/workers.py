@@ -23,6 +23,7 @@ from typing import Any
 from theory_checks.engine import runner
 from theory_checks.engine.registry import Case, Check, Registry, Verdict
 from theory_checks.engine.runner import OnCase, Row
+from ufm._interrupts import interrupts_later
 from ufm._quick_jit import compiles_quickly
 
 # more processes than this are never faster: each starts for two seconds and compiles its own
@@ -74,7 +75,9 @@ def run(
     try:
         start = functools.partial(_Worker.started, configure, loader, prove=prove)
         pool.extend(start() for _ in range(min(jobs, len(queue))))
-        yield from _collect(pool, queue, on_case, start)
+        # (a row that was received when Ctrl-C came would be lost before anybody has it)
+        with interrupts_later() as interrupts:
+            yield from _collect(pool, queue, on_case, start, interrupts)
     finally:
         for worker in pool:
             worker.process.terminate()
@@ -83,19 +86,22 @@ def run(
 
 
 def _collect(
-    pool: list[_Worker], queue: _Queue, on_case: OnCase | None, start: Callable[[], _Worker]
+    pool: list[_Worker],
+    queue: _Queue,
+    on_case: OnCase | None,
+    start: Callable[[], _Worker],
+    interrupts: list,
 ) -> Generator[Row, None, None]:
     done, total = 0, queue.num_cases
     latest: tuple[Check, Case] | None = None
     while done < total:
-        try:
-            if on_case is not None and latest is not None:
-                on_case(done, total, *latest)
-            ready = wait([worker.connection for worker in pool], timeout=_TICK)
-        except KeyboardInterrupt:
+        if on_case is not None and latest is not None:
+            on_case(done, total, *latest)
+        ready = wait([worker.connection for worker in pool], timeout=_TICK)
+        if interrupts:
             # what is done and on its way is not lost
             yield from _drained(pool)
-            raise
+            return
         for worker in [worker for worker in pool if worker.connection in ready]:
             try:
                 answer = worker.connection.recv()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ufm._interrupts import interrupts_later
 from ufm._progress import Progress
 from ufm._quick_jit import quick_jit
 from ufm.batch.layout import over_lanes
@@ -73,7 +71,7 @@ def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int,
             bar.update(done, f"relative gradient norm {float(np.min(states.grad_norm)):.1e}")
             piece = next_piece(piece, seconds)
             began = time.monotonic()
-            with _interrupts_later():
+            with interrupts_later():
                 outcome = go_on(problem, solver, tolerance, min(done + piece, budget), states)
             jax.block_until_ready(outcome)
     except KeyboardInterrupt:
@@ -81,22 +79,6 @@ def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int,
     if bar is not None:
         bar.close()
     return outcome, interrupted
-
-
-@contextlib.contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C is answered at the end: what gave its memory away must be replaced first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list = []
-    before = signal.signal(signal.SIGINT, lambda *about: came.append(about))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came and callable(before):
-            before(*came[0])
 
 
 def own(states: State) -> State:
