@@ -22,6 +22,9 @@ _DEPTHS = (2, 4, 8, 16, 32, 64, 128)
 _BAND = 0.05
 # relative to a gradient of the size of the decay
 _STATIONARY = 1e-6
+_TRIES = 5
+# of values below .1
+_ROUNDING = 1e-15
 
 
 def _case(matrices: int, setting: Setting, depths=(4, 16, 64), *, full=False) -> Case:
@@ -75,15 +78,28 @@ def least_value(L: int, matrices: int) -> tuple[float, float]:
     for seed in range(3):
         size = L * matrices * _CLASSES**2
         start = 0.3 / L ** (1 / matrices) * np.random.default_rng(seed).standard_normal(size)
+        found.append(_descended(start, L, matrices))
+    # of those that differ by rounding, the one that is best solved
+    lowest = min(value for value, _ in found)
+    return min((end for end in found if end[0] <= lowest + _ROUNDING), key=lambda end: end[1])
+
+
+def _descended(point: np.ndarray, L: int, matrices: int) -> tuple[float, float]:
+    """Where L-BFGS-B ends, begun anew where decreases below rounding ended it too early."""
+    value, size = np.inf, np.inf
+    for _ in range(_TRIES):
         end = minimize(
             lambda flat: tuple(map(np.asarray, _objective(jnp.asarray(flat), L, matrices))),
-            start,
+            point,
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": 5000, "maxfun": 10000, "ftol": 1e-16, "gtol": 1e-10},
         )
-        found.append((float(end.fun), float(np.linalg.norm(end.jac)) / _DECAY))
-    return min(found)
+        point, value = end.x, float(end.fun)
+        size = float(np.linalg.norm(end.jac)) / _DECAY
+        if size <= _STATIONARY:
+            break
+    return value, size
 
 
 @check(
