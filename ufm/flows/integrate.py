@@ -24,13 +24,12 @@ from ufm.flows.walls import EqualSteps, UpToWalls, in_phases, over
 from ufm.model import Params, Problem
 from ufm.solution import Result
 from ufm.solvers.descent import checked_observables, recorded
+from ufm.solvers.pieces import few_logits
 
 # At rest an explicit integrator steps at the edge of its stability and keeps its own noise, a
 # distance of up to about one tolerance from the steady state: within this many tolerances nothing
 # is left to follow.
 _STEADY_TOLERANCES = 3.0
-# Logits up to which loops over them are little of a flow (measured: 900 are a tenth).
-_FEW = 400
 
 
 class Settings(NamedTuple):
@@ -234,7 +233,7 @@ def integrate(
 
 
 def _controller(settings: Settings, walled: bool) -> diffrax.AbstractStepSizeController:
-    adaptive = Controller(settings.rtol, settings.atol)
+    adaptive = Controller(diffrax.PIDController(rtol=settings.rtol, atol=settings.atol))
     if settings.step is None:
         return UpToWalls(adaptive, settings.wall) if walled else adaptive
     if walled:
@@ -335,12 +334,7 @@ def _stopping(settings: Settings):
     return is_steady
 
 
-def _few(problem: Problem, *_) -> bool:
-    """Whether loops over the logits are short."""
-    return problem.labels.num_classes * problem.labels.num_columns <= _FEW
-
-
-@quick_jit(when=_few, static_argnames="options")
+@quick_jit(when=few_logits, static_argnames="options")
 def integrate_piece(
     problem: Problem,
     velocity: AbstractVelocity,

@@ -3,9 +3,8 @@ notices steps too small to count."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import diffrax
+import equinox as eqx
 import jax.numpy as jnp
 
 from ufm._validate import Shown, require, require_instance
@@ -30,26 +29,16 @@ def lost(began, end):
     return end - began <= _ULPS * jnp.finfo(jnp.result_type(end)).eps * jnp.abs(began)
 
 
-class Controller(diffrax.AbstractStepSizeController):
-    """The usual error control, which also fails once the step it wants is lost in the rounding of
-    the time.
+class AbstractOver(diffrax.AbstractStepSizeController):
+    """A control that changes the steps of another one, `inner`, but for the first."""
 
-    Without this a run that cannot meet its tolerance stands still until its budget of steps is
-    spent.
-    """
-
-    rtol: Any
-    atol: Any
-
-    @property
-    def _inner(self) -> diffrax.PIDController:
-        return diffrax.PIDController(rtol=self.rtol, atol=self.atol)
+    inner: eqx.AbstractVar[diffrax.AbstractStepSizeController]
 
     def wrap(self, direction):
         return self
 
     def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
-        """The first step, as the usual control has it.
+        """The first step, as the other control has it.
 
         Parameters
         ----------
@@ -61,7 +50,18 @@ class Controller(diffrax.AbstractStepSizeController):
         tuple
             The end of the first step, and the state of the control.
         """
-        return self._inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
+        return self.inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
+
+
+class Controller(AbstractOver):
+    """The usual error control, which also fails once the step it wants is lost in the rounding of
+    the time.
+
+    Without this a run that cannot meet its tolerance stands still until its budget of steps is
+    spent.
+    """
+
+    inner: diffrax.AbstractStepSizeController
 
     def adapt_step_size(
         self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
@@ -78,7 +78,7 @@ class Controller(diffrax.AbstractStepSizeController):
         tuple
             As diffrax wants it; its result is `dt_min_reached` on failure.
         """
-        keep, next_t0, next_t1, jump, state, result = self._inner.adapt_step_size(
+        keep, next_t0, next_t1, jump, state, result = self.inner.adapt_step_size(
             t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
         )
         result = diffrax.RESULTS.where(

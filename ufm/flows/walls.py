@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ufm.flows.integrators import lost
+from ufm.flows.integrators import AbstractOver, lost
 from ufm.flows.velocity import GradientVelocity
 from ufm.model import Problem
 
@@ -204,7 +204,7 @@ class EqualSteps(diffrax.AbstractStepSizeController):
         return kept, t1, t1 + self.step, jump, None, diffrax.RESULTS.successful
 
 
-class UpToWalls(diffrax.AbstractStepSizeController):
+class UpToWalls(AbstractOver):
     """Another control, but no step goes on beyond where the phase of a piece ends.
 
     `inner`: the other control, or steps of constant size.
@@ -212,24 +212,6 @@ class UpToWalls(diffrax.AbstractStepSizeController):
 
     inner: diffrax.AbstractStepSizeController
     tolerance: Float[Array, ""]
-
-    def wrap(self, direction):
-        return self
-
-    def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
-        """The first step, as the other control has it.
-
-        Parameters
-        ----------
-        terms, t0, t1, y0, dt0, args, func, error_order
-            As diffrax passes them.
-
-        Returns
-        -------
-        tuple
-            The end of the first step, and the state of the control.
-        """
-        return self.inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
 
     def adapt_step_size(
         self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state

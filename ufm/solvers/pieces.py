@@ -26,8 +26,8 @@ _PIECE_SECONDS = 0.3
 # Starts whose values agree to this are the same optimum; the one with the smallest gradient is
 # returned.
 _SAME_VALUE = 1e-9
-# Logits between which loops over them are a part of a solve (measured: 900 a tenth, 40 000 a
-# hundredth).
+# Logits between which loops over them are a part of a solve, or of a flow (measured: 900 a tenth,
+# 40 000 a hundredth).
 _FEW, _MANY = 400, 20_000
 
 
@@ -187,9 +187,31 @@ def _outcome(problem: Problem, states: State, tolerance):
     )
 
 
+def few_logits(problem: Problem, *others) -> bool:
+    """Whether loops over the logits are short.
+
+    Parameters
+    ----------
+    problem
+        What a program is for.
+    *others
+        Its further arguments, which do not count.
+
+    Returns
+    -------
+    bool
+        For up to 400 logits.
+    """
+    return _logits(problem) <= _FEW
+
+
 def _few_or_many(problem: Problem, *_) -> bool:
     """Whether loops over the logits are short, or little beside the products."""
-    return not _FEW < problem.labels.num_classes * problem.labels.num_columns < _MANY
+    return few_logits(problem) or _logits(problem) >= _MANY
+
+
+def _logits(problem: Problem) -> int:
+    return problem.labels.num_classes * problem.labels.num_columns
 
 
 @jax.jit
