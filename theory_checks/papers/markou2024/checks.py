@@ -7,11 +7,13 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.measure import EXACT, VALUE
-from theory_checks.engine.registry import Case, Claim, Record, Setting, check
+from theory_checks.engine.registry import Case, Claim, NotConverged, Record, Setting, check
 from theory_checks.formulas.frames import contrast
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _STARTS = 2
+# squared length of the tangent at which a descent ends
+_SOLVED = 1e-26
 
 
 def _means(case: Case) -> tuple[np.ndarray, np.ndarray]:
@@ -46,19 +48,22 @@ def _descended(U, H, prox, delta: float) -> np.ndarray:
     tangent = tangent_at(U)
     for _ in range(4000):
         square = np.sum(tangent**2)
-        if square < 1e-26:
-            break
+        if square < _SOLVED:
+            return U
         size, here, there = 4.0, _objective(U, H, prox, delta), U
         while size > 1e-6:
             there = _polar(U - size * tangent)
-            if _objective(there, H, prox, delta) <= here - 1e-4 * size * square:
-                break
-            # values no longer tell: a shorter tangent does
-            if square < 1e-12 and np.sum(tangent_at(there) ** 2) < square:
+            # near the end values differ by rounding alone, and only a shorter tangent tells
+            if square < 1e-12:
+                better = np.sum(tangent_at(there) ** 2) < square
+            else:
+                better = _objective(there, H, prox, delta) <= here - 1e-4 * size * square
+            if better:
                 break
             size /= 2
         U = there
         tangent = tangent_at(U)
+    raise NotConverged(f"a tangent of {np.sqrt(square):.1e} is left")
     return U
 
 
