@@ -6,7 +6,14 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.special import expi, lambertw
 
-from ufm.optima import cross_entropy_dynamics, inversion, laws, modes, squared_error_dynamics
+from ufm.optima import (
+    balanced_softmax,
+    cross_entropy_dynamics,
+    inversion,
+    laws,
+    modes,
+    squared_error_dynamics,
+)
 from ufm.optima.inversion import follow, invert_increasing
 
 TS = np.linspace(0, 6, 25)
@@ -315,7 +322,9 @@ def test_max_margin_is_the_ratio_on_the_symmetric_manifold():
 
 def test_inversion_far_out_on_an_exponential():
     # Newton's steps have length one there: a million of them, were the bracket not halved
-    x = invert_increasing(np.expm1, np.exp, np.array([1.0, 1e9]), np.zeros(2), np.full(2, 1e6))
+    x = invert_increasing(
+        lambda x: (np.expm1(x), np.exp(x)), np.array([1.0, 1e9]), np.zeros(2), np.full(2, 1e6)
+    )
     np.testing.assert_allclose(x, np.log1p([1.0, 1e9]), rtol=1e-15)
 
 
@@ -323,22 +332,38 @@ def test_slopes_of_inverted_functions_are_derivatives(monkeypatch):
     """A wrong one ends at the same root, by halving, after fifty times the work."""
     asked = []
 
-    def checked(function, slope, values, low, high):
-        x = invert_increasing(function, slope, values, low, high)
+    def checked(at, values, low, high):
+        x = invert_increasing(at, values, low, high)
         h = 1e-5 * (1 + np.abs(x))
-        difference = (function(x + h) - function(x - h)) / (2 * h)
-        np.testing.assert_allclose(slope(x), difference, rtol=1e-7)
-        asked.append(function.__qualname__)
+        difference = (at(x + h)[0] - at(x - h)[0]) / (2 * h)
+        np.testing.assert_allclose(at(x)[1], difference, rtol=1e-7)
+        asked.append(at.__qualname__)
         return x
 
-    for module in (cross_entropy_dynamics, inversion, modes, squared_error_dynamics):
+    laws_of = (cross_entropy_dynamics, inversion, modes, squared_error_dynamics, balanced_softmax)
+    for module in laws_of:
         monkeypatch.setattr(module, "invert_increasing", checked)
     symmetric = {"start": 0.2, "num_classes": 5, "samples_per_class": 4}
     for depth, decay in ((1, 0.0), (3, 0.0), (3, 0.01)):
         laws.cross_entropy_gap(TS, depth=depth, decay=decay, **symmetric)
     laws.fixed_etf_gap(TS, num_classes=4, squared_scale=2.0)
     laws.renormalised_spectrum((0.3, 2.0), TS, samples_per_class=3)
-    assert len(set(asked)) == 4
+    laws.balanced_softmax_logits([5, 3, 1], strength=0.1)
+    laws.balanced_softmax_logits([5, 3, 1], length=3.0)
+    assert len(set(asked)) == 6
+
+
+def test_inversion_ends_where_only_rounding_is_left():
+    """A root near which values are noise, at more than the last digit of x, is no long search."""
+    asked = []
+
+    def at(x):
+        asked.append(x)
+        return np.log(x) + 1e3, 1 / x
+
+    x = invert_increasing(at, np.full(3, 1e3 - 1), np.full(3, 1e-3), np.full(3, 10.0))
+    np.testing.assert_allclose(x, np.exp(-1), rtol=1e-12)
+    assert len(asked) < 20
 
 
 def test_quadrature_inverts_a_known_law():

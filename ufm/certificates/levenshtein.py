@@ -13,6 +13,8 @@ import math
 
 import numpy as np
 
+from ufm._roots import turn
+
 # Degree of the largest polynomial: a larger one meets the theorem's condition at very large β
 # alone.
 MOST_DEGREE = 14
@@ -30,11 +32,9 @@ def nodes(num_vectors: float, dim: int) -> np.ndarray:
     else:
         low = _largest_root(count - 1, dim, True) if count > 1 else -1.0
         high = _largest_root(count, dim, False)
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = _quadrature(middle, count, dim, even)[1] < wanted
-        low, high = (middle, high) if below else (low, middle)
-    return _quadrature((low + high) / 2, count, dim, even)[0]
+    # (below the least number whose quadrature counts as many vectors)
+    largest, _ = turn(lambda t: not _quadrature(t, count, dim, even)[1] < wanted, low, high)
+    return _quadrature(largest, count, dim, even)[0]
 
 
 def design_bound(degree: int, dim: int) -> int:

@@ -17,16 +17,12 @@ $-z_ke^{-z_k}/n_k$ is the same for all $k\ne y$.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ufm._validate import require, require_each, require_one_of, require_positive, require_real
-from ufm.optima.inversion import Floats
-
-# log τ, in which the logits are relatively as well known, moves by rounding; bisection halves
-_STILL, _STEPS = 1e-15, 100
+from ufm.optima.inversion import Floats, invert_increasing
 
 
 def balanced_softmax_logits(class_counts, *, strength=None, length=None) -> Floats:
@@ -110,7 +106,7 @@ def _with_decay(others: Floats, own: Floats, s: Floats) -> Floats:
     # S <= τ N, so that τ N = x/2 with x e^x = 1/s is too small; S <= 1/s and n_y τ <= 1/s
     total = np.logaddexp(own, np.logaddexp.reduce(others, axis=1))
     low = np.log(_lambert(-np.log(s)) / 2) - total
-    return _root(at, -np.log(s), low, -np.log(s) - own)
+    return invert_increasing(at, -np.log(s), low, -np.log(s) - own)
 
 
 def _with_length(others: Floats, own: Floats, length: Floats) -> Floats:
@@ -125,21 +121,7 @@ def _with_length(others: Floats, own: Floats, length: Floats) -> Floats:
     # the norm is at most √2 S <= √2 τ N', and at least the gap of the largest other class
     low = np.log(length) - 0.5 * np.log(2) - np.logaddexp.reduce(others, axis=1)
     high = np.log(length) + length - others.max(axis=1)
-    return _root(at, np.log(length), low, high)
-
-
-def _root(at: Callable[[Floats], tuple[Floats, Floats]], goal: Floats, low, high) -> Floats:
-    """Where increasing functions, which come with their slopes, reach their goals."""
-    u = low
-    for _ in range(_STEPS):
-        value, slope = at(u)
-        low, high = np.where(value <= goal, u, low), np.where(value >= goal, u, high)
-        there = u + (goal - value) / slope
-        there = np.where((there >= low) & (there <= high), there, 0.5 * (low + high))
-        step, u = np.abs(there - u), there
-        if np.all(step <= _STILL * (1 + np.abs(u))):
-            break
-    return u
+    return invert_increasing(at, np.log(length), low, high)
 
 
 def _lambert(c: Floats) -> Floats:

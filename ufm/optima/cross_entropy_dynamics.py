@@ -107,8 +107,7 @@ def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
     spent = squared_scale * num_classes * checked_times(ts)
     with np.errstate(over="ignore"):
         grown = invert_increasing(
-            lambda y: lead * np.expm1(y) + others * y,
-            lambda y: lead * np.exp(y) + others,
+            lambda y: (lead * np.expm1(y) + others * y, lead * np.exp(y) + others),
             spent,
             np.zeros_like(spent),
             spent / (others + lead) * (1 + 1e-12),

@@ -18,23 +18,24 @@ _PANEL = 0.25
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 # beyond this many e-foldings of the distance to the limit the state is the limit in float64
 _FOLDS = 700.0
+# A root is known to rounding where a step is shorter than this, relatively; after a step of
+# Newton's shorter than `_NEAR` only rounding keeps the next from being half as long.
+_STILL, _NEAR = 2e-16, 1e-10
+
+Values = tuple[Floats, Floats]
 
 
 def invert_increasing(
-    function: Callable[[Floats], Floats],
-    slope: Callable[[Floats], Floats],
-    values: Floats,
-    low: Floats,
-    high: Floats,
+    at: Callable[[Floats], Values], values: Floats, low: Floats, high: Floats
 ) -> Floats:
-    """x with `function(x) = values`, entry by entry.
+    """x where a function has these values, entry by entry.
 
     Newton's method, halving the bracket wherever that is not faster.
 
     Parameters
     ----------
-    function, slope
-        An increasing function of arrays, and its derivative.
+    at
+        An increasing function of arrays and its derivative, which often share their work.
     values
         What it is to reach.
     low, high
@@ -49,19 +50,21 @@ def invert_increasing(
     -----
     A step is Newton's when it stays inside the bracket and is at most half as long as the one
     before (far out on an exponential Newton's steps have constant length); else the bracket is
-    halved.
+    halved, or, after short steps of Newton's, the search for that entry is over.
     """
     low, high = (np.array(np.broadcast_to(edge, values.shape), dtype=float) for edge in (low, high))
-    x, last = 0.5 * (low + high), high - low
+    x, last, quick = 0.5 * (low + high), high - low, np.zeros(values.shape, bool)
     for _ in range(2000):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            residual = function(x) - values
+            value, slope = at(x)
+            residual = value - values
             high, low = np.where(residual >= 0, x, high), np.where(residual <= 0, x, low)
-            step = -residual / slope(x)
+            step = -residual / slope
             newton = (x + step >= low) & (x + step <= high) & (2 * np.abs(step) <= last)
-        step = np.where(newton, step, 0.5 * (low + high) - x)
-        x, last = x + step, np.abs(step)
-        if np.all(last <= 2e-16 * np.abs(x)):
+        there = quick & (last <= _NEAR * np.abs(x))
+        step = np.where(newton, step, np.where(there, 0.0, 0.5 * (low + high) - x))
+        x, last, quick = x + step, np.abs(step), newton | there
+        if np.all(last <= _STILL * np.abs(x)):
             break
     return x
 
@@ -77,8 +80,7 @@ def follow(density: Callable[[Floats], Floats], ts: Floats) -> Floats:
         if np.any(here):
             left, since = edge, ts[here] - began
             inner = invert_increasing(
-                lambda x, left=left: _integral(density, left, x),
-                lambda x, left=left: density(left + x),
+                lambda x, left=left: (_integral(density, left, x), density(left + x)),
                 since,
                 np.zeros_like(since),
                 np.full_like(since, _PANEL),

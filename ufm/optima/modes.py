@@ -146,16 +146,16 @@ class CrossEntropyDrive(Drive):
                 if np.all((j > gap) & (term < 1e-17 * np.abs(total))):
                     return total
 
-        def slope(x):
+        def at(x):
             gap = np.exp(x)
-            return (self.K - 1 + np.exp(gap)) * gap ** (1 - p)
+            return antiderivative(x), (self.K - 1 + np.exp(gap)) * gap ** (1 - p)
 
         low = np.full_like(ts, np.log(start))
         value = antiderivative(low) + rate * ts
         high, ceiling = low.copy(), max(np.log(600.0), low[0]) if len(low) else 0.0
         while np.any(short := (antiderivative(high) < value) & (high < ceiling)):
             high = np.where(short, np.minimum(high + 0.5, ceiling), high)
-        return np.exp(invert_increasing(antiderivative, slope, value, low, high))
+        return np.exp(invert_increasing(at, value, low, high))
 
 
 def relaxed(drive: Drive, ts: Floats, start: float, decay: float) -> Floats:

@@ -291,13 +291,11 @@ def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
     spent = np.broadcast_to(ts[:, None] / n, squares.shape)
 
     def time(y):
-        return C**2 * y + C * squares * np.expm1(2 * y) + squares**2 * np.expm1(4 * y) / 4
-
-    def slope(y):
-        return (C + squares * np.exp(2 * y)) ** 2
+        value = C**2 * y + C * squares * np.expm1(2 * y) + squares**2 * np.expm1(4 * y) / 4
+        return value, (C + squares * np.exp(2 * y)) ** 2
 
     with np.errstate(over="ignore"):
         grown = invert_increasing(
-            time, slope, spent, np.zeros_like(spent), spent / (C + squares) ** 2 * (1 + 1e-12)
+            time, spent, np.zeros_like(spent), spent / (C + squares) ** 2 * (1 + 1e-12)
         )
     return start[None, :] * np.exp(grown)
