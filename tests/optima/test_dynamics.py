@@ -353,16 +353,17 @@ def test_slopes_of_inverted_functions_are_derivatives(monkeypatch):
     assert len(set(asked)) == 6
 
 
-def test_inversion_ends_where_only_rounding_is_left():
-    """A root near which values are noise, at more than the last digit of x, is no long search."""
+@pytest.mark.parametrize("given", [{"strength": 1.0}, {"length": 300.0}], ids=str)
+def test_inversion_ends_where_only_rounding_is_left(given, monkeypatch):
+    """Values that are noise at more than the last digit of the root are no long search."""
     asked = []
 
-    def at(x):
-        asked.append(x)
-        return np.log(x) + 1e3, 1 / x
+    def counted(at, *rest):
+        return invert_increasing(lambda x: asked.append(x) or at(x), *rest)
 
-    x = invert_increasing(at, np.full(3, 1e3 - 1), np.full(3, 1e-3), np.full(3, 10.0))
-    np.testing.assert_allclose(x, np.exp(-1), rtol=1e-12)
+    monkeypatch.setattr(balanced_softmax, "invert_increasing", counted)
+    counts = np.random.default_rng(0).integers(1, 200, (100, 10))
+    laws.balanced_softmax_logits(counts, **given)
     assert len(asked) < 20
 
 
