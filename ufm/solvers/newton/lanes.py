@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from ufm.model import Problem
 from ufm.solution import Result
 from ufm.solvers.coordinates import relative_size
-from ufm.solvers.newton.rules import CG, Trust, follow, stride
+from ufm.solvers.newton.rules import CG, Trial, Trust, follow, stride
 from ufm.solvers.newton.single import Newton
 from ufm.solvers.one_layer import OneLayer, dot, evaluate, hessian, queue_of, select
 from ufm.solvers.solver import result_of
@@ -161,8 +161,7 @@ def _newton(solver: Newton, lanes: OneLayer, s: _State, tolerance):
     ready = (o.code == Result.RUNNING) & ~_in_cg(solver, s)
     trial = select(ready & ~fresh, s.x + s.step, s.x)
     value, size_sq, gradient, logits = evaluate(lanes, trial)
-    verdict = solver.judge(
-        Trust(o.radius, o.smallest, o.since),
+    tried = Trial(
         values=(o.value, value),
         size=jnp.abs(o.value),
         predicted=-0.5 * dot(s.gradient + s.residual, s.step),
@@ -171,6 +170,7 @@ def _newton(solver: Newton, lanes: OneLayer, s: _State, tolerance):
         far=cg.on_boundary,
         grad_norm=o.grad_norm,
     )
+    verdict = solver.judge(Trust(o.radius, o.smallest, o.since), tried)
     accepted = verdict.accepted | fresh
     gradient_sq = dot(gradient, gradient)
     here = value, gradient_sq, relative_size(gradient_sq, size_sq, value)

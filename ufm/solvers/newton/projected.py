@@ -17,7 +17,7 @@ from ufm._validate import inside, require_static, require_whole
 from ufm.domains import AbstractDomain
 from ufm.model import Problem
 from ufm.solvers.coordinates import Flat, bounds, flat_objective, merit_size, retract
-from ufm.solvers.newton.rules import AbstractTrustRegion, Trust
+from ufm.solvers.newton.rules import AbstractTrustRegion, Trial, Trust
 from ufm.solvers.newton.steihaug import steihaug
 from ufm.solvers.solver import State
 
@@ -107,8 +107,7 @@ class ProjectedNewton(AbstractTrustRegion):
 
         step = trial - flat
         length = jnp.sqrt(jnp.sum(step**2))
-        verdict = self.judge(
-            memory.trust,
+        tried = Trial(
             values=(state.value, value),
             size=merit_size(problem, state.value),
             predicted=-(jnp.dot(memory.gradient, step) + 0.5 * jnp.dot(step, sub.curved)),
@@ -118,6 +117,7 @@ class ProjectedNewton(AbstractTrustRegion):
             far=length >= 0.5 * radius,
             grad_norm=state.grad_norm,
         )
+        verdict = self.judge(memory.trust, tried)
         kept = jnp.where(verdict.accepted, gradient, memory.gradient)
         return state.moved(
             verdict.accepted,

@@ -32,6 +32,24 @@ class Trust(NamedTuple):
     since: Int[Array, "*B"]
 
 
+class Trial(NamedTuple):
+    """A step that was tried.
+
+    `values`: before and after it. `size`: that of the value, as far as its rounding goes.
+    `predicted`: the decrease by the quadratic model. `by_gradients`: the decrease by the trapezoid
+    of the gradients, which tells where values are noise. `length`: of the step. `far`: whether the
+    radius held it back. `grad_norm`: relative, where it began.
+    """
+
+    values: tuple[Float[Array, "*B"], Float[Array, "*B"]]
+    size: Float[Array, "*B"]
+    predicted: Float[Array, "*B"]
+    by_gradients: Float[Array, "*B"]
+    length: Float[Array, "*B"]
+    far: Bool[Array, "*B"]
+    grad_norm: Float[Array, "*B"]
+
+
 class Verdict(NamedTuple):
     """Whether a step is accepted, whether only rounding is left to move, and the trust after it."""
 
@@ -108,55 +126,32 @@ class AbstractTrustRegion(AbstractSolver):
         radius = self.first * (jnp.sqrt(size_sq) + jnp.sqrt(jnp.abs(value)))
         return Trust(radius, jnp.full_like(radius, jnp.inf), jnp.zeros(radius.shape, int))
 
-    def judge(
-        self,
-        trust: Trust,
-        *,
-        values: tuple[Array, Array],
-        size: Array,
-        predicted: Array,
-        by_gradients: Array,
-        length: Array,
-        far: Array,
-        grad_norm: Array,
-    ) -> Verdict:
+    def judge(self, trust: Trust, tried: Trial) -> Verdict:
         """What becomes of a step.
 
         Parameters
         ----------
         trust
             Before the step.
-        values
-            Before and after it.
-        size
-            That of the value, as far as its rounding goes.
-        predicted
-            The decrease by the quadratic model.
-        by_gradients
-            The decrease by the trapezoid of the gradients, which tells where values are noise.
-        length
-            Of the step.
-        far
-            Whether the radius held the step back.
-        grad_norm
-            Relative, where the step began.
+        tried
+            Where it led.
 
         Returns
         -------
         Verdict
             Whether the step is taken, whether the run has stalled, and the trust for the next.
         """
-        value, trial = values
-        noisy = predicted < self.noise * float(jnp.finfo(value.dtype).eps) * size
-        gained = jnp.where(noisy, by_gradients, value - trial)
+        (value, trial), predicted = tried.values, tried.predicted
+        noisy = predicted < self.noise * float(jnp.finfo(value.dtype).eps) * tried.size
+        gained = jnp.where(noisy, tried.by_gradients, value - trial)
         ratio = gained / jnp.where(predicted > 0, predicted, 1)
         # no model goes up, and no value is NaN, at a step to be taken
         ratio = jnp.where(jnp.isfinite(trial) & (predicted > 0), ratio, -1)
-        grown = jnp.where((ratio > self.good) & far, self.grow * trust.radius, trust.radius)
-        radius = jnp.where(ratio < self.poor, self.shrink * length, grown)
-        improved = grad_norm < trust.smallest
+        grown = jnp.where((ratio > self.good) & tried.far, self.grow * trust.radius, trust.radius)
+        radius = jnp.where(ratio < self.poor, self.shrink * tried.length, grown)
+        improved = tried.grad_norm < trust.smallest
         since = jnp.where(improved | ~noisy, 0, trust.since + 1)
-        trust = Trust(radius, jnp.minimum(trust.smallest, grad_norm), since)
+        trust = Trust(radius, jnp.minimum(trust.smallest, tried.grad_norm), since)
         return Verdict(ratio > self.accept, since >= self.patience, trust)
 
     def begin(self, gradient_sq: Array, relative: Array) -> CG:

@@ -20,7 +20,7 @@ from ufm.solvers.coordinates import Flat, relative_size
 from ufm.solvers.merit import AbstractMerit, merit_of
 from ufm.solvers.newton.bias import curvature_units, with_better_bias
 from ufm.solvers.newton.rounded import SINGLE, Rounding, rounded_or_exact
-from ufm.solvers.newton.rules import AbstractTrustRegion, Trust
+from ufm.solvers.newton.rules import AbstractTrustRegion, Trial, Trust
 from ufm.solvers.newton.steihaug import Subproblem, steihaug
 from ufm.solvers.one_layer import hessian
 from ufm.solvers.solver import State
@@ -161,8 +161,7 @@ class Newton(AbstractTrustRegion):
         # every inner product in one
         vectors = jnp.stack([old, there.gradient, sub.step, sub.curved_step])
         products = jnp.sum(vectors[:, None] * vectors[None], axis=2)
-        verdict = self.judge(
-            trust,
+        tried = Trial(
             values=(state.value, there.value),
             size=merit.size(state.value),
             predicted=-(products[0, 2] + 0.5 * products[2, 3]),
@@ -171,6 +170,7 @@ class Newton(AbstractTrustRegion):
             far=sub.on_boundary,
             grad_norm=relative,
         )
+        verdict = self.judge(trust, tried)
         accepted = verdict.accepted | fresh
         memory = _Memory(
             _where(fresh, self.first_trust(there.size_sq, there.value), verdict.trust),
