@@ -56,11 +56,16 @@ def pytest_unconfigure():
 
 
 def pytest_addoption(parser):
-    """`--typecheck`."""
+    """`--typecheck`, and `--thorough`, which a run that names its tests implies."""
     parser.addoption(
         "--typecheck",
         action="store_true",
         help="check the annotations of ufm, shapes too, at every call (needs beartype)",
+    )
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="every combination of parameters, as when files are named or -k or -m are given",
     )
 
 
@@ -70,16 +75,26 @@ def pytest_configure(config):
         from tests import typecheck
 
         typecheck.install()
+    # (a worker is told what its controller found)
+    if not hasattr(config, "workerinput"):
+        files = config.args_source is pytest.Config.ArgsSource.ARGS
+        marks = config.option.markexpr != "not slow"
+        config.option.thorough |= files or marks or bool(config.option.keyword)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Without the tests that `--typecheck` makes no sense for."""
-    if config.getoption("typecheck"):
-        from tests import typecheck
+    """Without the tests that `--typecheck` makes no sense for, and those that a lean run can do
+    without."""
+    from tests import lean, typecheck
 
-        left_out = typecheck.leave_out_refusals(items)
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    kept = items if config.getoption("thorough") else lean.choice(items)
+    if config.getoption("typecheck"):
+        refusals = typecheck.leave_out_refusals(items)
+        kept = [item for item in kept if item not in refusals]
+    left_out = set(items) - set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = kept
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,6 +9,9 @@ import pytest
 from theory_checks.engine import catalogue, command, runner, summary, terminal
 from theory_checks.engine.registry import Setting, Verdict
 
+# the tests of a theorem share its solves
+pytestmark = pytest.mark.whole
+
 REGISTRY = catalogue.load()
 # more than every tolerance, and far less than any error in a formula
 SHIFT = 1e-5

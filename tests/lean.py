@@ -1,0 +1,42 @@
+"""Which tests of each file `pytest` runs when it is asked for no file: a choice in which every test
+function and every value of every parameter occurs. `pytest --thorough` runs all combinations.
+
+Files that are quick, or whose tests share one long computation, are marked `whole`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+
+def features(item: pytest.Item) -> frozenset[tuple[str, str]]:
+    """The test function, and the values of its parameters."""
+    callspec = getattr(item, "callspec", None)
+    values = callspec.params.items() if callspec else ()
+    function = ("", getattr(item, "originalname", None) or item.name)
+    return frozenset({function, *((name, repr(value)) for name, value in values)})
+
+
+def covering(wanted: Sequence[frozenset]) -> list[int]:
+    """Indices of sets that hold all elements: again and again one that adds the most."""
+    left, chosen = frozenset().union(*wanted), []
+    candidates = dict(enumerate(wanted))
+    while left:
+        best = max(candidates, key=lambda i: len(candidates[i] & left))
+        chosen.append(best)
+        left -= candidates.pop(best)
+    return sorted(chosen)
+
+
+def choice(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """The tests that cover each file, in their order."""
+    files: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    chosen = set()
+    for tests in files.values():
+        apart = [item for item in tests if not item.get_closest_marker("whole")]
+        chosen |= set(tests) - set(apart)
+        chosen |= {apart[i] for i in covering([features(item) for item in apart])}
+    return [item for item in items if item in chosen]
