@@ -104,6 +104,9 @@ FUNCTIONS = {
     "svd": lambda x: jnp.linalg.svd(x[:2], compute_uv=False),
     "eigh": lambda x: jnp.linalg.eigh(x)[0],
     "qr": lambda x: jnp.abs(jnp.linalg.qr(x)[1]),
+    "loops-side-by-side": lambda x: jax.vmap(
+        lambda y: jax.lax.while_loop(lambda y: y.sum() < 100, lambda y: 2 * y + 1, y)
+    )(jnp.stack([x, 60 * x, x + 7])),
     "loop": lambda x: jax.lax.while_loop(lambda y: y.sum() < 100, lambda y: 2 * y + x, x),
     "scan": lambda x: jax.lax.scan(lambda c, row: (c + row, c * row), x[0], x, reverse=True),
     "cond": lambda x: jax.lax.cond(x[0, 0] > 1, jnp.sin, jnp.cos, x),

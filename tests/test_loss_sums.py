@@ -11,6 +11,7 @@ import pytest
 
 import ufm
 from tests.certificates.problems import checker
+from ufm.certificates import bound
 from ufm.losses import AdjustedCrossEntropy, Sum, loss_and_dual
 
 T, ALPHA = 4.0, 0.3
@@ -96,6 +97,87 @@ def test_a_minimum_is_proved(key):
     assert parts == ["CrossEntropy", "AdjustedCrossEntropy"]
     with pytest.raises(KeyError, match="Sum"):
         checker().verify(written)
+
+
+SCALES, SHIFTS = np.array([[0.9, 0.4, 0.3, 0.2], [3.4, 0.4, 1.6, 1.3]]), np.array([1.0, 0, -1, 0])
+
+
+def two_scales(second=SCALES[1]):
+    parts = (
+        AdjustedCrossEntropy(multiplicative=SCALES[0], additive=SHIFTS),
+        AdjustedCrossEntropy(multiplicative=second),
+    )
+    return Sum(parts, (1.3, 0.7))
+
+
+def small_problem(loss, bias):
+    labels = ufm.one_hot((3, 2, 1, 1), collapsed=True)
+    return ufm.Problem(labels, loss=loss, widths=(4,), lambda_W=0.05, lambda_H=0.05, bias=bias)
+
+
+@pytest.mark.parametrize("bias", [None, "free", 0.1], ids=str)
+def test_parts_that_scale_classes_differently_are_certified_and_proved(bias, key):
+    """Their dual columns fill no simplex: taken for one of it, a free bias had a bound of a third
+    of the value, and no proof found a finite conjugate."""
+    pytest.importorskip("flint")
+    problem = small_problem(two_scales(), bias)
+    solution = ufm.minimise(problem, key=key)
+    assert solution.result == ufm.Result.CONVERGED
+    assert ufm.certify(problem, solution.params).gap < 1e-11
+    enclosure = ufm.prove(problem, solution.params)
+    assert enclosure.relative_width < 1e-14
+    assert solution.value in enclosure or abs(solution.value - enclosure.upper) < 1e-14
+    # anywhere else both hold
+    start = ufm.solvers.random_start(problem, key=key)
+    assert ufm.certify(problem, start).lower_bound <= enclosure.upper
+    assert ufm.prove(problem, start).lower <= enclosure.upper
+
+
+def test_proportional_scales_have_an_even_share(key):
+    """Floats are proportional to rounding, no exact point but an even share is in both domains."""
+    pytest.importorskip("flint")
+    problem = small_problem(two_scales(1.7 * SCALES[0]), "free")
+    solution = ufm.minimise(problem, key=key)
+    certificate = ufm.certify(problem, solution.params)
+    assert certificate.closes()
+    enclosure = ufm.prove(problem, solution.params)
+    assert 0.8 * enclosure.upper < enclosure.lower <= float(certificate.value)
+
+
+def test_scales_that_hardly_differ_leave_no_room(key):
+    """Said so, rather than that the loss was not convex; nothing is bounded that cannot be."""
+    pytest.importorskip("flint")
+    problem = small_problem(two_scales(1.7 * SCALES[0] * (1 + 1e-13 * SHIFTS)), "free")
+    solution = ufm.minimise(problem, key=key)
+    certificate = ufm.certify(problem, solution.params)
+    assert certificate.lower_bound <= certificate.value
+    with pytest.raises(ValueError, match="with room around the gradients where parts of a sum"):
+        ufm.prove(problem, solution.params)
+
+
+@pytest.mark.parametrize("second", [SCALES[1], 1.7 * SCALES[0]], ids=["apart", "alike"])
+def test_columns_are_centred_in_the_way_of_the_scales(second):
+    rng = np.random.default_rng(0)
+    loss, weights = two_scales(second), jnp.asarray([0.5, 0.3, 0.2])
+    z, q = jnp.asarray(rng.normal(size=(4, 3))), jnp.eye(4)[:, [0, 1, 3]]
+    dual = loss_and_dual(loss, z + loss.best_bias(z, q, weights)[:, None], q)[1]
+    off = dual + 1e-3 * dual[:, :1]
+    alone = loss.centred(off, q, loss.centring(off @ weights, q @ weights))
+    for centred in (loss.centred_together(off, q, weights), alone):
+        np.testing.assert_allclose(centred @ weights, 0, atol=1e-15)
+        assert np.isfinite(loss.conjugate(centred, q)).all()
+
+
+def test_a_sum_is_certified_beside_an_anchor(key):
+    """Shares of the gradient are tried side by side, each with a loop of its own."""
+    anchor = np.random.default_rng(0).normal(size=(4, 4))
+    loss = SUMS["with-squared-error"]
+    problem = small_problem(loss, "free").replace(anchor=anchor, beta=0.1)
+    params = ufm.solvers.random_start(problem, key=key)
+    compiled = jax.jit(bound._certify.__wrapped__)(problem, params)
+    found = ufm.certify(problem, params)
+    assert found.valid
+    np.testing.assert_allclose(found.lower_bound, compiled.lower_bound, rtol=1e-10)
 
 
 def test_parts_of_a_sum():

@@ -177,13 +177,24 @@ def _while(*, cond_nconsts, cond_jaxpr, body_nconsts, body_jaxpr):
     def operation(*arrays):
         consts, rest = arrays[:cond_nconsts], arrays[cond_nconsts:]
         fixed, carry = rest[:body_nconsts], rest[body_nconsts:]
-        while goes_on(*consts, *carry)[0]:
-            carry = body(*fixed, *carry)
+        while (going := np.asarray(goes_on(*consts, *carry)[0])).any():
+            carry = _where(going, body(*fixed, *carry), carry)
             if time.thread_time() > _PATIENCE.ends:
                 raise _TooLong
         return carry
 
     return operation
+
+
+def _where(going: np.ndarray, after, before):
+    """What a step of a loop leaves: of many side by side (`vmap`), those that go on are changed."""
+    if going.all():
+        return after
+    axes = going.shape
+    return [
+        np.where(going.reshape(axes + (1,) * (old.ndim - len(axes))), new, old)
+        for new, old in zip(after, map(np.asarray, before), strict=True)
+    ]
 
 
 def _cond(*, branches, **_):

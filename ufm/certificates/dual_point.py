@@ -41,9 +41,10 @@ class Data:
     """What the constraints are made of, as exact fractions: every float is read as the one it is.
 
     `targets`: q, K rows. `kept`: whether a column keeps a class, K rows. `column`: a = m w (C,).
-    `total`: S. `scale`: Δ (K,) of a softmax loss, else None. `free_bias`: whether y must sum to
-    zero. `operator`: A, C rows, of logits W H A, else None. `temperature`: of logits that are a
-    Gram over it, else None.
+    `total`: S. `scale`: Δ (K,) of a softmax loss, else None (also for a sum of softmax losses that
+    scale classes differently, whose conjugate is finite around every gradient). `free_bias`:
+    whether y must sum to zero. `operator`: A, C rows, of logits W H A, else None. `temperature`: of
+    logits that are a Gram over it, else None.
     """
 
     targets: list[list[Any]]
@@ -61,7 +62,6 @@ class Data:
         labels, column = problem.labels, fractions(problem.labels.masses)
         if labels.weights is not None:
             column = [m * w for m, w in zip(column, fractions(labels.weights), strict=True)]
-        scale = problem.loss.share_scale(labels.num_classes)
         operator = problem.map.operator(labels.num_columns, problem.dtype)
         gram, kept = problem.map.gram, np.ones(labels.targets.shape, dtype=bool)
         if labels.offsets is not None:
@@ -71,7 +71,7 @@ class Data:
             kept=kept.tolist(),
             column=column,
             total=sum(column),
-            scale=None if scale is None else fractions(scale),
+            scale=problem.loss.exact_share_scale(labels.num_classes),
             free_bias=problem.free_bias,
             operator=None if operator is None else fractions(operator),
             temperature=None if gram is None else fractions(gram.temperature),

@@ -203,7 +203,11 @@ def _bound(
     for loss, u, q, z, value in zip(losses, dual.columns(), targets, logits, values, strict=True):
         conjugate = flint().arb(loss.enclose_conjugate(u, q))
         finite = conjugate.is_finite()
-        require(finite, "`problem.loss` must be convex: its conjugate is infinite", problem.loss)
+        words = (
+            "`problem.loss` must be convex, with room around the gradients where parts of a sum "
+            "scale classes differently: its conjugate is infinite"
+        )
+        require(finite, words, problem.loss)
         # Fenchel–Young
         if value + conjugate < sum(u_k * z_k for u_k, z_k in zip(u, z, strict=True)):
             _refuse_loss(problem, "a value and a conjugate that sum to less than uᵀz")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._exact import fractions
 from ufm._named import AbstractNamed
 from ufm._validate import float_dtype, require, require_instance
 from ufm.labels import AbstractLabels
@@ -388,6 +389,22 @@ class AbstractLoss(AbstractNamed):
         None where the conjugate is finite everywhere. A proof makes its dual logits accordingly.
         """
         return None
+
+    def exact_share_scale(self, num_classes: int) -> list | None:
+        """Δ as exact fractions, where the dual columns of a proof may be made of shares of it.
+
+        Parameters
+        ----------
+        num_classes
+            K.
+
+        Returns
+        -------
+        list | None
+            K fractions; None where the conjugate is finite everywhere, or around every gradient.
+        """
+        scale = self.share_scale(num_classes)
+        return None if scale is None else fractions(scale)
 
     def _without_enclosure(self) -> ValueError:
         form = "an interval form, `enclose` and `enclose_conjugate`"

@@ -309,3 +309,13 @@ class OffsetLoss(AbstractLoss):
     def share_scale(self, num_classes: int) -> Float[Array, " K"] | None:
         """That of the loss."""
         return self.loss.share_scale(num_classes)
+
+    def exact_share_scale(self, num_classes: int) -> list | None:
+        """That of the loss.
+
+        Returns
+        -------
+        list | None
+            K fractions.
+        """
+        return self.loss.exact_share_scale(num_classes)

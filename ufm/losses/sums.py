@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import Shown, concrete, require, require_instance, require_positive
 from ufm.labels import AbstractLabels
-from ufm.losses import enclosures
+from ufm.losses import enclosures, exact_shares
 from ufm.losses.base import (
     AbstractLoss,
     generous,
@@ -203,7 +203,7 @@ class Sum(AbstractLoss):
     # ----------------------------------------------------------------------
 
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
-        """That of cross-entropy where all parts are of its kind.
+        """That of cross-entropy where all parts have one simplex, else the mean.
 
         Returns
         -------
@@ -213,12 +213,15 @@ class Sum(AbstractLoss):
         scale = self.share_scale(len(mean_dual))
         if scale is None:
             return mean_dual
-        return CrossEntropy().centring(mean_dual / scale, mean_target)
+        return CrossEntropy().centring(mean_dual / scale, mean_target), mean_dual
 
     def centred(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."], centring: Any
     ) -> Float[Array, "K ..."]:
-        """That of cross-entropy where all parts are of its kind.
+        """That of cross-entropy where all parts have one simplex.
+
+        Else the mean is subtracted: softmax parts that scale classes differently leave room around
+        every gradient.
 
         Returns
         -------
@@ -228,23 +231,87 @@ class Sum(AbstractLoss):
         scale = self.share_scale(len(dual))
         if scale is None:
             return super().centred(dual, targets, centring)
-        total = per_class(scale, beside=dual)
-        return total * CrossEntropy().centred(dual / total, targets, centring)
+        total, (of_shares, mean) = per_class(scale, beside=dual), centring
+        moved = total * CrossEntropy().centred(dual / total, targets, of_shares)
+        return jnp.where(self._alike(len(dual)), moved, super().centred(dual, targets, mean))
 
-    def centring_pattern(
-        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    def centred_together(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
     ) -> Float[Array, "K C"]:
-        """That of cross-entropy where all parts are of its kind.
+        """Of softmax parts that scale classes differently, moved where there is most room.
 
         Returns
         -------
         Float[Array, "K C"]
-            Entries >= 0.
+            With a weighted sum of zero, to rounding.
+        """
+        moved = super().centred_together(dual, targets, column_weights)
+        scale = self.share_scale(len(dual))
+        if scale is None:
+            return moved
+        room = self._room(dual, targets, scale)
+        whole = jnp.dot(room, column_weights)
+        mean = (dual @ column_weights)[:, None]
+        apart = dual - mean * room[None, :] / jnp.where(whole > 0, whole, 1)
+        return jnp.where(self._alike(len(dual)), moved, apart)
+
+    def centring_pattern(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> Float[Array, "K C"]:
+        """That of cross-entropy where all parts have one simplex, else the room of columns.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0, up to a factor a row.
         """
         scale = self.share_scale(len(dual))
         if scale is None:
             return super().centring_pattern(dual, targets)
-        return CrossEntropy().centring_pattern(dual / per_class(scale, beside=dual), targets)
+        pattern = CrossEntropy().centring_pattern(dual / per_class(scale, beside=dual), targets)
+        room = jnp.broadcast_to(self._room(dual, targets, scale)[None, :], dual.shape)
+        return jnp.where(self._alike(len(dual)), pattern, room)
+
+    def centring_moves(
+        self,
+        dual: Float[Array, "K C"],
+        targets: Float[Array, "K C"],
+        column_weights: Float[Array, " C"],
+        residual: Float[Array, " K"],
+    ) -> Float[Array, "K C"]:
+        """As of any loss, as long as there is room for it.
+
+        Returns
+        -------
+        Float[Array, "K C"]
+            Entries >= 0; +∞ where softmax parts that scale classes differently leave too little.
+        """
+        moves = super().centring_moves(dual, targets, column_weights, residual)
+        scale = self.share_scale(len(dual))
+        if scale is None:
+            return moves
+        # one part gives to another what differs between their scales alone
+        shares = moves / (scale * self._spread(len(dual)))[:, None]
+        fits = jnp.all(jnp.sum(shares, axis=0) <= self._room(dual, targets, scale) / 4)
+        return jnp.where(self._alike(len(dual)) | fits, moves, jnp.inf)
+
+    def _room(self, dual: Array, targets: Array, scale: Array) -> Array:
+        """The least share of each column (C,), on average over parts."""
+        return jnp.maximum(jnp.min(targets + dual / per_class(scale, beside=dual), axis=0), 0)
+
+    def _spread(self, num_classes: int) -> Array:
+        """By how much the ratios of the scales of two parts differ from class to class, relatively;
+        0 where all are proportional."""
+        scales = jnp.stack([jnp.asarray(p.share_scale(num_classes)) for p in self.losses])
+        ratios = scales[:, None, :] / scales[None, :, :]
+        return jnp.max(1 - jnp.min(ratios, axis=-1) / jnp.max(ratios, axis=-1))
+
+    def _alike(self, num_classes: int) -> Array:
+        """Whether softmax parts have one simplex, as their scales are proportional to rounding."""
+        return self._spread(num_classes) <= 8 * float(jnp.finfo(self.weights.dtype).eps)
 
     def best_bias(
         self,
@@ -292,35 +359,30 @@ class Sum(AbstractLoss):
         Any
             A `flint.arb`, infinite where no finite bound is found.
         """
-        weights, n = enclosures.exact(self.weights), len(self.losses)
+        weights, scales = enclosures.exact(self.weights), self._exact_scales(len(target))
         u, q = (jnp.asarray([int(x.p) / int(x.q) for x in each]) for each in (dual, target))
         pulls = [enclosures.exact(pull) for pull in _compiled_pulls(self, self.losses, u, q)]
-        scales = [part.share_scale(len(target)) for part in self.losses]
-        shares = []
-        for pull, scale in zip(pulls, scales, strict=True):
-            shares.append(pull if scale is None else _summing_to_zero(pull, scale, target))
         total: Any = None
-        # whichever part may take what is left, the first whose conjugate is finite there
-        for free in sorted(range(n), key=lambda i: scales[i] is not None):
-            left = [
-                (x - sum(weights[i] * shares[i][k] for i in range(n) if i != free)) / weights[free]
-                for k, x in enumerate(dual)
-            ]
-            points = [left if i == free else shares[i] for i in range(n)]
+        for points in exact_shares.ways(weights, scales, pulls, dual, target):
             terms = zip(weights, self.losses, points, strict=True)
             total = sum(w * part.enclose_conjugate(point, target) for w, part, point in terms)
             if total.is_finite():
                 break
         return total
 
+    def exact_share_scale(self, num_classes: int) -> list | None:
+        """The weighted sum of those of the parts, where these are proportional to each other.
 
-def _summing_to_zero(pull: list, scale: Array, target: list) -> list:
-    """v with Σ v/Δ = 0 exactly: the class of the largest point makes up for rounding."""
-    exact = enclosures.exact(scale)
-    inner = [v / d for v, d in zip(pull, exact, strict=True)]
-    largest = max(range(len(inner)), key=lambda k: inner[k] + target[k])
-    inner[largest] -= sum(inner)
-    return [d * v for v, d in zip(inner, exact, strict=True)]
+        Returns
+        -------
+        list | None
+            None where parts have different simplices: their sums fill what is no simplex.
+        """
+        scales = self._exact_scales(num_classes)
+        return exact_shares.common_scale(enclosures.exact(self.weights), scales)
+
+    def _exact_scales(self, num_classes: int) -> list[list | None]:
+        return [part.exact_share_scale(num_classes) for part in self.losses]
 
 
 # a proof asks column by column
