@@ -149,6 +149,10 @@ def test_prediction_is_a_stationary_point_of_the_objective(case, depth):
     params = balanced_params(problem, optimum, optimum.spectrum.fractions)
     value, gradient = jax.value_and_grad(ufm.model.objective, argnums=1)(problem, params)
     assert_allclose(float(value), optimum.value, rtol=TOL.value)
+    # the spectrum knows the value of other points too, of a mean that a penalised bias shares
+    less = 0.7 * optimum.spectrum.fractions
+    there = ufm.model.objective(problem, balanced_params(problem, optimum, less))
+    assert_allclose(optimum.spectrum.value(less), float(there), rtol=TOL.value)
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient)) < 1e-14
     assert_allclose(params.logits, optimum.logits[:, optimum.column_index], atol=1e-13)
     partial = params.features
