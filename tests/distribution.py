@@ -36,7 +36,7 @@ COSTS = {
     "tests/test_main.py": 28,
     "tests/certificates/test_enclosure.py": 26,
     "tests/test_certificate.py": 26,
-    "tests/test_fuzz.py": 25,
+    "tests/test_fuzz.py": 80,
     "tests/optima/test_channels.py": 25,
     "tests/mutation/test_mutation.py": 25,
     "tests/certificates/test_lift.py": 25,
