@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def sweep(
     make: Callable[..., Problem] | Problem | Sequence[Problem],
-    over: Mapping[str, Sequence] | Sequence[Mapping[str, Any]],
+    over: Mapping[str, Iterable] | Sequence[Mapping[str, Any]],
     *,
     key: PRNGKeyArray,
     method: AbstractSolver | Minimisation | Flow | None = None,
