@@ -48,8 +48,9 @@ def install() -> None:
     import jaxtyping
     import numpy as np
 
-    # wherever an array of JAX is asked for, one of NumPy will do
-    jaxtyping.Array = jax.Array | np.ndarray
+    # wherever an array of JAX is asked for, one of NumPy will do, and so will what has no numbers
+    # but a shape and a dtype, of which alone some questions are
+    jaxtyping.Array = jax.Array | np.ndarray | jax.ShapeDtypeStruct
     jaxtyping.install_import_hook("ufm", "tests.typecheck.checker")
 
 

@@ -179,7 +179,9 @@ def test_metrics_are_those_of_the_last_layer(key):
             "`parameter` must be finite and >= 0",
             id="slope",
         ),
-        pytest.param(lambda p, x: make(map="relu"), "`map` must be a map such as", id="no-map"),
+        pytest.param(
+            lambda p, x: make(map="relu"), "`map` must be a map such as", id="unknown-map"
+        ),
     ],
 )
 def test_what_does_not_speak_of_it_says_so(call, message, key):

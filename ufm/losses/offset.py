@@ -76,22 +76,22 @@ class OffsetLoss(AbstractLoss):
         return self.loss.flat_direction(num_classes)
 
     @property
-    def _kept(self) -> Bool[Array, "K C"]:
+    def _kept(self) -> Bool[Array, "K C ..."]:
         return self.offsets > -jnp.inf
 
     @property
-    def _finite(self) -> Float[Array, "K C"]:
+    def _finite(self) -> Float[Array, "K C ..."]:
         return jnp.where(self._kept, self.offsets, 0)
 
-    def seen(self, logits: Float[Array, "K C"]) -> Float[Array, "K C"]:
+    def seen(self, logits: Float[Array, "K C ..."]) -> Float[Array, "K C ..."]:
         """The logits that the loss is taken of."""
         kept, shifted = self._kept, logits + self._finite
         top = jnp.max(jnp.where(kept, shifted, -jnp.inf), axis=0, keepdims=True)
         return jnp.where(kept, shifted, jax.lax.stop_gradient(top) - _GONE)
 
     def __call__(
-        self, logits: Float[Array, "K C"], targets: Float[Array, "K C"]
-    ) -> Float[Array, " C"]:
+        self, logits: Float[Array, "K C ..."], targets: Float[Array, "K C ..."]
+    ) -> Float[Array, "C ..."]:
         """Loss of every column."""
         return self.loss(self.seen(logits), targets)
 
