@@ -11,6 +11,8 @@ import numpy as np
 # an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no
 # violation
 CLEAR_VIOLATION = 100.0
+# a share of a tolerance that is rounding alone, and printed as less than this
+NEGLIGIBLE = 0.001
 # the claim from which a row takes its certificate gap
 CERTIFICATE_CLAIM = "certificate gap"
 
@@ -58,6 +60,14 @@ class Claim:
     def share(self) -> float:
         """How much of its tolerance the error uses; all there is when it is not a number."""
         return self.error / self.tolerance if self.error == self.error else float("inf")
+
+    @property
+    def rank(self) -> float:
+        """What the worst of claims has most of: the share, where it is no rounding alone.
+
+        Which of several claims rounding hits most differs between machines.
+        """
+        return 0.0 if self.share < NEGLIGIBLE else self.share
 
     @property
     def holds(self) -> bool:

@@ -73,8 +73,8 @@ class Row:
 
     @property
     def worst(self) -> Claim | None:
-        """The binding claim that uses most of its tolerance."""
-        return max(self.binding, key=lambda c: c.share, default=None)
+        """The binding claim that uses most of its tolerance, the first where none uses any."""
+        return max(self.binding, key=lambda c: c.rank, default=None)
 
     @property
     def proved(self) -> bool:

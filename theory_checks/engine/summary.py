@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from theory_checks.engine.claims import NEGLIGIBLE
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.registry import Check, Claim, Setting, Verdict
 from theory_checks.engine.runner import Row
@@ -38,10 +39,13 @@ class Theorem:
 
     @property
     def worst(self) -> Claim | None:
-        """The claim that uses most of its tolerance, among those that must hold."""
+        """The claim that uses most of its tolerance, among those that must hold.
+
+        The first where none uses any.
+        """
         found = (row.worst for row in self.rows)
         return max(
-            (claim for claim in found if claim is not None), key=lambda c: c.share, default=None
+            (claim for claim in found if claim is not None), key=lambda c: c.rank, default=None
         )
 
     @property
@@ -164,7 +168,7 @@ def unproved(row: Row) -> list[str]:
 
 def percent(share: float) -> str:
     """A share of a tolerance: in percent up to the whole of it, beyond it as a multiple."""
-    if share < 0.001:
+    if share < NEGLIGIBLE:
         return "<0.1 %"
     if share <= 1:
         return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -144,6 +144,16 @@ def test_shift_never_cancels(predicted, amount):
     assert claim.shifted(amount).error >= abs(amount) * (1 - 1e-3)
 
 
+def test_rounding_does_not_choose_the_worst_claim():
+    """Which of several exact claims it hits most differs between machines."""
+    claims = [Claim(name, error, 0.0, 1e-10) for name, error in (("value", 0.0), ("gap", 9e-14))]
+    assert max(claims, key=lambda claim: claim.rank).name == "value"
+    claims.append(Claim("logits", 2e-13, 0.0, 1e-10))
+    assert max(claims, key=lambda claim: claim.rank).name == "logits"
+    claims.append(Claim("features", np.nan, 0.0, 1e-10))
+    assert max(claims, key=lambda claim: claim.rank).name == "features"
+
+
 @pytest.mark.parametrize(
     "errors", [(3e-11, 9e-11, 0.0), (3e-11, np.nan, 0.0)], ids=["largest", "not-a-number"]
 )
