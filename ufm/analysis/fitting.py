@@ -132,35 +132,7 @@ def fit_decay(
     (pass their product, and $\lambda_W$ is an effective one too), nor for a last layer without
     decay, which has no stationary point.
     """
-    require_instance("labels", labels, AbstractLabels, "ufm.Labels; see ufm.one_hot and ufm.soft")
-    require_finite("features", features, ndim=2)
-    require_finite("classifier", classifier, ndim=2)
-    if bias is not None:
-        require_finite("bias", bias, ndim=1)
-    dtype = labels.dtype
-    given = [
-        as_floats("features", features, ndim=2, working=dtype),
-        as_floats("classifier", classifier, ndim=2, working=dtype),
-        None if bias is None else as_floats("bias", bias, ndim=1, working=dtype),
-    ]
-    # a class that is the likeliest of no column, as words of a text are, has no mean but a row
-    (d, C), K = given[0].shape, labels.num_classes
-    words = f"`labels` must have {C} columns, like `features`"
-    require(labels.num_columns == C, words, labels.num_columns)
-    words = f"`classifier` must have shape (K, d) = {(K, d)}, d that of `features`"
-    require(given[1].shape == (K, d), words, given[1].shape)
-    if bias is not None:
-        require(given[2].shape == (K,), f"`bias` must have shape ({K},)", given[2].shape)
-    params, widths = Params((given[1],), given[0], given[2]), (len(given[0]),)
-    model = Problem(
-        labels,
-        loss=loss,
-        widths=widths,
-        lambda_W=0.0,
-        lambda_H=0.0,
-        bias=None if bias is None else "free",
-    )
-    params = check_params(model, params, name="last layer")
+    model, params = _last_layer(features, labels, classifier, bias, loss)
     W, H, masses = params.classifier, params.features, labels.masses
     G = _logit_gradient(model, params)
     # in units in which no square overflows or underflows
@@ -188,14 +160,54 @@ def fit_decay(
         residual_W=_share(slope_W + share_W * W, slope_W),
         residual_H=residual_H,
         residual_b=None
-        if bias is None
+        if params.bias is None
         else _share(
             jnp.sum(G, axis=1), G / jnp.sqrt(masses)[None, :] * jnp.sqrt(labels.num_samples)
         ),
         problem=Problem(
-            labels, loss=loss, widths=widths, lambda_W=lambda_W, lambda_H=lambda_H, bias=model.bias
+            labels,
+            loss=loss,
+            widths=model.widths,
+            lambda_W=lambda_W,
+            lambda_H=lambda_H,
+            bias=model.bias,
         ),
     )
+
+
+def _last_layer(
+    features, labels: AbstractLabels, classifier, bias, loss: AbstractLoss
+) -> tuple[Problem, Params]:
+    """The model without decay, and the measured point as one of its points; else `ValueError`."""
+    require_instance("labels", labels, AbstractLabels, "ufm.Labels; see ufm.one_hot and ufm.soft")
+    require_finite("features", features, ndim=2)
+    require_finite("classifier", classifier, ndim=2)
+    if bias is not None:
+        require_finite("bias", bias, ndim=1)
+    dtype = labels.dtype
+    given = [
+        as_floats("features", features, ndim=2, working=dtype),
+        as_floats("classifier", classifier, ndim=2, working=dtype),
+        None if bias is None else as_floats("bias", bias, ndim=1, working=dtype),
+    ]
+    # a class that is the likeliest of no column, as words of a text are, has no mean but a row
+    (d, C), K = given[0].shape, labels.num_classes
+    words = f"`labels` must have {C} columns, like `features`"
+    require(labels.num_columns == C, words, labels.num_columns)
+    words = f"`classifier` must have shape (K, d) = {(K, d)}, d that of `features`"
+    require(given[1].shape == (K, d), words, given[1].shape)
+    if bias is not None:
+        require(given[2].shape == (K,), f"`bias` must have shape ({K},)", given[2].shape)
+    model = Problem(
+        labels,
+        loss=loss,
+        widths=(d,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        bias=None if bias is None else "free",
+    )
+    point = Params((given[1],), given[0], given[2])
+    return model, check_params(model, point, name="last layer")
 
 
 @jax.jit

@@ -16,6 +16,7 @@ ones), d (its minority entries) and c (majority entries of the minority columns)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -132,20 +133,78 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
     require_each(
         "ratio", ratio, lambda r: np.isfinite(r) & (r >= 1), "be finite and >= 1", shape=()
     )
-    K = k_A + k_B
-    # logits of a majority sample (own, other majority, minority) and of a minority sample
-    # (majority, minority), columns of sum zero
-    of_A = np.array([[1 - 1 / k_A, -k_B / k_A, 0], [-1 / k_A, -k_B / k_A, 0], [0, 1, 0]])
-    of_B = np.array([[0, 0, 1], [0, 0, -k_A / k_B]])
-    samples = (
-        (k_A * ratio, of_A, np.array([1, k_A - 1, k_B]), 0),
-        (k_B, of_B, np.array([k_A, k_B]), 1),
+    objective = _Objective.of(k_A, k_B, ratio)
+    # with d = c = 0 the first unknown is that of ratio (1 - p_own + p_other) = 1; if no pull on (d,
+    # c) exceeds that of the norm, this is it
+    x = np.array([_own_margin(k_A, k_A + k_B, ratio), 0.0, 0.0])
+    _, gradient, hessian = objective(x)
+    metric = objective.metric
+    pull = np.sqrt(np.sum(gradient[1:] ** 2 / metric[1:]))
+    if pull > 1:
+        away = np.array([0, *(-gradient[1:] / metric[1:] / pull)])
+        # as far as a parabola falls: Newton does not come back to a kink, and almost equal counts
+        # have their point beside it
+        x = x + min((pull - 1) / (away @ hessian @ away), 1e-3 * pull) * away
+        x = _newton(objective, x)
+    majority, minority = (_probabilities(group, x) for group in objective.groups)
+    return MergedMinority(
+        ratio=float(ratio),
+        bound=objective.norm(x),
+        logits=x,
+        majority=majority,
+        minority=minority,
     )
-    metric = K * np.array([0, k_B, k_A])
 
-    def evaluate(x):
-        value, gradient, hessian = (k_A - 1) * x[0], np.array([k_A - 1.0, 0, 0]), np.zeros((3, 3))
-        for weight, rows, sizes, own in samples:
+
+def _require_clusters(num_majority: int, num_minority: int) -> None:
+    require_whole("num_majority", num_majority, least=2)
+    require_whole("num_minority", num_minority, least=2)
+
+
+class _Group(NamedTuple):
+    """Samples of one kind: their weight in all, and their logits as `rows` @ (a, d, c).
+
+    `sizes`: how many classes share each row. `own`: that of their own class.
+    """
+
+    weight: float
+    rows: np.ndarray
+    sizes: np.ndarray
+    own: int
+
+
+class _Objective(NamedTuple):
+    """What `merged_minority` minimises.
+
+    `linear`: k_A − 1, the coefficient of a. `metric` (3,): of the squares under the root.
+    """
+
+    groups: tuple[_Group, _Group]
+    linear: int
+    metric: np.ndarray
+
+    @classmethod
+    def of(cls, k_A: int, k_B: int, ratio: float) -> _Objective:
+        """Of so many classes."""
+        # logits of a majority sample (own, other majority, minority) and of a minority sample
+        # (majority, minority), columns of sum zero
+        of_A = np.array([[1 - 1 / k_A, -k_B / k_A, 0], [-1 / k_A, -k_B / k_A, 0], [0, 1, 0]])
+        of_B = np.array([[0, 0, 1], [0, 0, -k_A / k_B]])
+        groups = (
+            _Group(k_A * ratio, of_A, np.array([1, k_A - 1, k_B]), 0),
+            _Group(k_B, of_B, np.array([k_A, k_B]), 1),
+        )
+        return cls(groups, k_A - 1, (k_A + k_B) * np.array([0, k_B, k_A]))
+
+    def norm(self, x: np.ndarray) -> float:
+        """The nuclear norm of the logits."""
+        return float(self.linear * x[0] + np.sqrt(self.metric @ x**2))
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient and Hessian."""
+        value, gradient = self.linear * x[0], np.array([float(self.linear), 0, 0])
+        hessian = np.zeros((3, 3))
+        for weight, rows, sizes, own in self.groups:
             logits = rows @ x - rows[own] @ x
             p = sizes * np.exp(logits - logits.max())
             total = p.sum()
@@ -156,43 +215,19 @@ def merged_minority(num_majority: int, num_minority: int, *, ratio: float) -> Me
             mean = p @ gap
             gradient = gradient + weight * mean
             hessian += weight * ((gap * p[:, None]).T @ gap - np.outer(mean, mean))
-        s = np.sqrt(metric @ x**2)
+        s = np.sqrt(self.metric @ x**2)
         if s > 0:
-            pull = metric * x / s
-            gradient, hessian = (
-                gradient + pull,
-                hessian + (np.diag(metric) - np.outer(pull, pull)) / s,
-            )
+            pull = self.metric * x / s
+            gradient = gradient + pull
+            hessian = hessian + (np.diag(self.metric) - np.outer(pull, pull)) / s
         return value + s, gradient, hessian
 
-    # with d = c = 0 the first unknown is that of ratio (1 - p_own + p_other) = 1; if no pull on (d,
-    # c) exceeds that of the norm, this is it
-    x = np.array([_own_margin(k_A, K, ratio), 0.0, 0.0])
-    _, gradient, hessian = evaluate(x)
-    pull = np.sqrt(np.sum(gradient[1:] ** 2 / metric[1:]))
-    if pull > 1:
-        away = np.array([0, *(-gradient[1:] / metric[1:] / pull)])
-        # as far as a parabola falls: Newton does not come back to a kink, and almost equal counts
-        # have their point beside it
-        x = x + min((pull - 1) / (away @ hessian @ away), 1e-3 * pull) * away
-        x = _newton(evaluate, x)
-    probabilities = []
-    for _, rows, sizes, _ in samples:
-        p = np.exp(rows @ x - np.max(rows @ x))
-        probabilities.append(p / (sizes @ p))
-    bound = float((k_A - 1) * x[0] + np.sqrt(metric @ x**2))
-    return MergedMinority(
-        ratio=float(ratio),
-        bound=bound,
-        logits=x,
-        majority=probabilities[0],
-        minority=probabilities[1],
-    )
 
-
-def _require_clusters(num_majority: int, num_minority: int) -> None:
-    require_whole("num_majority", num_majority, least=2)
-    require_whole("num_minority", num_minority, least=2)
+def _probabilities(group: _Group, x: np.ndarray) -> np.ndarray:
+    """Of a class of each row."""
+    logits = group.rows @ x
+    p = np.exp(logits - np.max(logits))
+    return p / (group.sizes @ p)
 
 
 def _own_margin(k_A: int, K: int, ratio: float) -> float:
@@ -209,7 +244,7 @@ def _own_margin(k_A: int, K: int, ratio: float) -> float:
     return root_between(excess, 0.0, 100.0)
 
 
-def _newton(evaluate, x: np.ndarray) -> np.ndarray:
+def _newton(evaluate: _Objective, x: np.ndarray) -> np.ndarray:
     """Newton's method with backtracking on a convex function; ends where rounding stops it."""
     value, gradient, hessian = evaluate(x)
     for _ in range(_NEWTON_STEPS):
