@@ -185,7 +185,20 @@ class _Objective(NamedTuple):
 
     @classmethod
     def of(cls, k_A: int, k_B: int, ratio: float) -> _Objective:
-        """Of so many classes."""
+        """Of so many classes.
+
+        Parameters
+        ----------
+        k_A, k_B
+            How many are in the majority, and how many in the minority.
+        ratio
+            $n_A/n_B$.
+
+        Returns
+        -------
+        _Objective
+            In units of $n_B/N$.
+        """
         # logits of a majority sample (own, other majority, minority) and of a minority sample
         # (majority, minority), columns of sum zero
         of_A = np.array([[1 - 1 / k_A, -k_B / k_A, 0], [-1 / k_A, -k_B / k_A, 0], [0, 1, 0]])
