@@ -145,7 +145,15 @@ def search(
     done = (
         []
         if resume is None
-        else list(zip(resume.origins, resume.values, resume.end_ranks, resume.codes, strict=True))
+        else list(
+            zip(
+                resume.origins,
+                resume.values.tolist(),
+                resume.end_ranks.tolist(),
+                resume.codes.tolist(),
+                strict=True,
+            )
+        )
     )
     require(
         all(before[0] == name for before, (name, _) in zip(done, plan, strict=False)),

@@ -16,7 +16,7 @@ def spread(
     s: Float[np.ndarray, " r"],
     Vt: Float[np.ndarray, "r C"],
     *,
-    hidden: Sequence[Float[np.ndarray, "d r"]] | None = None,
+    hidden: Sequence[Float[np.ndarray, "_ r"]] | None = None,
 ) -> list[Float[np.ndarray, "_ _"]]:
     r"""The cheapest factors with $W_M\cdots W_1 X = U\,\mathrm{diag}(s)\,V^\top$, outermost first.
 

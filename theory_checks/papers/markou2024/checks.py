@@ -63,7 +63,7 @@ def _descended(U, H, prox, delta: float) -> np.ndarray:
             size /= 2
         U = there
         tangent = tangent_at(U)
-    raise NotConverged(f"a tangent of {np.sqrt(square):.1e} is left")
+    raise NotConverged(f"a tangent of {np.linalg.norm(tangent):.1e} is left")
     return U
 
 
