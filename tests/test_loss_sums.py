@@ -155,6 +155,25 @@ def test_scales_that_hardly_differ_leave_no_room(key):
         ufm.prove(problem, solution.params)
 
 
+def test_newton_does_not_stop_where_nothing_is_curved():
+    """A whole step went to where probabilities are 0 and 1 to rounding, and stayed.
+
+    The conjugate was 1e-6 too high, or infinite, and a good certificate called invalid.
+    """
+    scale = np.array([1.0, 1.5, 0.3, 2.1, 1.9, 4.7, 0.3, 4.9, 0.9, 0.4])
+    shift = np.array([0.5, 1.3, 0.0, -0.5, 0.9, 0.3, -0.9, -0.6, -0.2, 1.8])
+    parts = (
+        AdjustedCrossEntropy(multiplicative=scale, additive=shift),
+        AdjustedCrossEntropy(multiplicative=scale * (1 + 1e-8 * shift), additive=shift[::-1]),
+    )
+    loss, q = Sum(parts, (0.6, 10.9)), jnp.eye(10)
+    for size in (1.0, 2.0, 4.0, 8.0):
+        z = jnp.asarray(size * (np.eye(10) - 0.1) / scale[:, None])
+        value, u = loss_and_dual(loss, z, q)
+        gap = value + loss.conjugate(u, q) - jnp.sum(u * z, axis=0)
+        np.testing.assert_allclose(gap, 0, atol=1e-13)
+
+
 @pytest.mark.parametrize("second", [SCALES[1], 1.7 * SCALES[0]], ids=["apart", "alike"])
 def test_columns_are_centred_in_the_way_of_the_scales(second):
     rng = np.random.default_rng(0)

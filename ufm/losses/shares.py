@@ -16,6 +16,8 @@ from jaxtyping import Array, Float
 from ufm.losses.base import AbstractLoss, loss_and_dual
 
 _STEPS = 100
+# by how much logits may grow in a step, relative to the largest and 1
+_FARTHER = 2.0
 # parts of a Newton step that are tried where the whole of it does not halve the residual
 _LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3)
 
@@ -150,6 +152,10 @@ def newton(
     def body(state):
         point, slope, steps, _ = state
         step = step_of(point, slope)
+        # where probabilities are 0 and 1 to rounding nothing is curved, and a whole step is no step
+        reach = _FARTHER * (1 + jnp.max(jnp.abs(point), axis=0, keepdims=True))
+        size = jnp.max(jnp.abs(step), axis=0, keepdims=True)
+        step = step * jnp.minimum(1, reach / jnp.where(size > 0, size, 1))
         whole = point + step
         after = gradient(whole)
         halves = norm(after) <= 0.5 * norm(slope)
