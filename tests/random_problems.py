@@ -163,7 +163,7 @@ class Draw:
             return False
         kept = self.offsets > -np.inf if shape.loss in _DROPPING else self.targets >= 0
         leads = [
-            {j for c in np.flatnonzero(row) for j in np.flatnonzero(kept[:, c])}
+            {int(j) for c in np.flatnonzero(row) for j in np.flatnonzero(kept[:, c])}
             for row in self.targets
         ]
 
