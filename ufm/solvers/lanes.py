@@ -88,7 +88,7 @@ def minimise_lanes(
     small: Problem,
     flats: Float[Array, "L n"],
     tolerance: Float[Array, ""],
-    number: Int[Array, ""],
+    number: Int[Array, ""] | int,
     *,
     solver: AbstractSolver,
     platform: str,
