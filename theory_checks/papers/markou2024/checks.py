@@ -64,7 +64,6 @@ def _descended(U, H, prox, delta: float) -> np.ndarray:
         U = there
         tangent = tangent_at(U)
     raise NotConverged(f"a tangent of {np.linalg.norm(tangent):.1e} is left")
-    return U
 
 
 def unique_regime(case: Case) -> Setting:
