@@ -63,11 +63,8 @@ class Claim:
 
     @property
     def rank(self) -> float:
-        """What the worst of claims has most of: the share, where it is no rounding alone.
-
-        Which of several claims rounding hits most differs between machines.
-        """
-        return 0.0 if self.share < NEGLIGIBLE else self.share
+        """What the worst of claims has most of."""
+        return rank_of(self.share)
 
     @property
     def holds(self) -> bool:
@@ -89,6 +86,14 @@ class Claim:
     def without_points(self) -> Claim:
         """The numbers alone: no row keeps arrays on a device, or sends them to another process."""
         return dataclasses.replace(self, points=()) if self.points else self
+
+
+def rank_of(share: float) -> float:
+    """A share of a tolerance, where it is no rounding alone.
+
+    Which of several claims rounding hits most differs between machines.
+    """
+    return 0.0 if share < NEGLIGIBLE else share
 
 
 def worst_of(claims: Iterable[Claim]) -> Claim:

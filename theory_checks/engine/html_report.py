@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from theory_checks.engine import page_figures, verdict_figures
+from theory_checks.engine.claims import rank_of
 from theory_checks.engine.counterexamples import MARGIN
 from theory_checks.engine.files import write_json
 from theory_checks.engine.numerals import anchor, entry, number, parameters, short, values, when
@@ -233,11 +234,11 @@ def _minima(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _use(claim: Mapping[str, Any]) -> float:
-    """How much of its tolerance a claim uses.
+    """How much of its tolerance a claim uses, beyond rounding.
 
     An error that is not a number uses more than all of it.
     """
-    return math.inf if claim["error"] is None else claim["error"] / claim["tolerance"]
+    return math.inf if claim["error"] is None else rank_of(claim["error"] / claim["tolerance"])
 
 
 def _case(row: Mapping[str, Any], index: int) -> dict[str, Any]:
