@@ -263,8 +263,9 @@ def main(argv: list[str] | None = None) -> int:
         found, ended = found + some, ended + counts
         for fault in some:
             print(f"problem {fault['index']} {tuple(fault['shape'])}: {fault['fault']}", flush=True)
-        if counts:
-            print(f"{ended.total()} of {len(wanted)}, {len(found)} faults", flush=True)
+        if sys.stderr.isatty():
+            line = f"\r{ended.total()} of {len(wanted)}, {len(found)} faults"
+            print(line, end="", file=sys.stderr, flush=True)
     for pool in pools:
         pool.shutdown()
     kinds = collections.Counter(fault["fault"].partition(":")[0] for fault in found)
