@@ -142,19 +142,7 @@ def search(
         return _on_kinks(problem, key, starts, resume, progress)
     execution = options_of(Execution, execution, name="execution")
     plan = _planned(problem, logits or {}, starts)
-    done = (
-        []
-        if resume is None
-        else list(
-            zip(
-                resume.origins,
-                resume.values.tolist(),
-                resume.end_ranks.tolist(),
-                resume.codes.tolist(),
-                strict=True,
-            )
-        )
-    )
+    done = _ended(resume)
     require(
         all(before[0] == name for before, (name, _) in zip(done, plan, strict=False)),
         "`resume` must have the same `logits`",
@@ -180,6 +168,14 @@ def search(
         np.array(codes),
         finished,
     )
+
+
+def _ended(before: BestKnown | None) -> list[tuple[str, float, int, int]]:
+    """The starts that an earlier search came to the end of."""
+    if before is None:
+        return []
+    numbers = (before.values.tolist(), before.end_ranks.tolist(), before.codes.tolist())
+    return list(zip(before.origins, *numbers, strict=True))
 
 
 def _planned(problem: Problem, logits: Mapping[str, Any], starts: int) -> list[tuple[str, Any]]:
