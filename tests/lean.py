@@ -1,7 +1,8 @@
 """Which tests of each file `pytest` runs when it is asked for no file: a choice in which every test
 function and every value of every parameter occurs. `pytest --thorough` runs all combinations.
 
-Files that are quick, or whose tests share one long computation, are marked `whole`."""
+Files that are quick, or whose tests share one long computation, are marked `whole`. Tests that
+compile much, of what others test in its parts, are marked `thorough` and left out."""
 
 from __future__ import annotations
 
@@ -30,10 +31,11 @@ def covering(wanted: Sequence[frozenset]) -> list[int]:
 
 
 def choice(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The tests that cover each file, in their order."""
+    """The tests that cover each file but for what is marked `thorough`, in their order."""
     files: dict[object, list[pytest.Item]] = {}
     for item in items:
-        files.setdefault(item.path, []).append(item)
+        if not item.get_closest_marker("thorough"):
+            files.setdefault(item.path, []).append(item)
     chosen = set()
     for tests in files.values():
         apart = [item for item in tests if not item.get_closest_marker("whole")]

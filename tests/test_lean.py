@@ -1,4 +1,5 @@
-"""What a lean run leaves out: combinations, and never a test or a value of a parameter."""
+"""What a lean run leaves out: combinations and what is marked `thorough`, and never another test or
+a value of a parameter."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -17,20 +18,20 @@ class Item:
     path: Path
     originalname: str
     parameters: dict = field(default_factory=dict)
-    whole: bool = False
+    marks: frozenset[str] = frozenset()
 
     @property
     def callspec(self):
         return SimpleNamespace(params=self.parameters)
 
     def get_closest_marker(self, name):
-        return name if self.whole and name == "whole" else None
+        return name if name in self.marks else None
 
 
-def product(path, name, whole=False, **values):
+def product(path, name, *marks, **values):
     """A test with every combination of its parameters."""
     return [
-        Item(Path(path), name, dict(zip(values, combination, strict=True)), whole)
+        Item(Path(path), name, dict(zip(values, combination, strict=True)), frozenset(marks))
         for combination in itertools.product(*values.values())
     ]
 
@@ -59,11 +60,18 @@ def test_a_value_in_one_file_says_nothing_of_another():
 
 
 def test_what_is_whole_stays_whole():
-    items = product("a.py", "test_values", whole=True, loss=["ce", "mse"], bias=[None, "free"])
+    items = product("a.py", "test_values", "whole", loss=["ce", "mse"], bias=[None, "free"])
     others = product("a.py", "test_others", loss=["ce", "mse"], bias=[None, "free"])
     kept = lean.choice([*items, *others])
     assert kept[:4] == items
     assert len(kept) == 6
+
+
+@pytest.mark.parametrize("others", [(), ("whole",)], ids=["alone", "whole"])
+def test_what_is_thorough_is_left_out_and_covers_nothing(others):
+    left_out = product("a.py", "test_values", "thorough", *others, loss=["ce"], bias=["free"])
+    stay = product("a.py", "test_others", loss=["ce"], bias=["free"])
+    assert lean.choice([*left_out, *stay]) == stay
 
 
 @pytest.mark.parametrize("first", range(3))
