@@ -30,12 +30,24 @@ def host_key(key: PRNGKeyArray) -> Key | None:
 
     None where it is traced, or draws otherwise than `jax.random.key` does by default.
     """
-    if isinstance(key, jax.core.Tracer) or not jax.config.values["jax_threefry_partitionable"]:
-        return None
-    if key.dtype.name != "key<fry>":
+    if not _drawn_by_default(key):
         return None
     first, second = np.asarray(jax.random.key_data(key)).tolist()
     return first, second
+
+
+def host_keys(keys: PRNGKeyArray) -> list[Key] | None:
+    """`host_key` of each of (B,) keys."""
+    if not _drawn_by_default(keys):
+        return None
+    return [(first, second) for first, second in np.asarray(jax.random.key_data(keys)).tolist()]
+
+
+def _drawn_by_default(key: PRNGKeyArray) -> bool:
+    """Whether it is known here, and draws as `jax.random.key` does by default."""
+    if isinstance(key, jax.core.Tracer) or not jax.config.values["jax_threefry_partitionable"]:
+        return False
+    return key.dtype.name == "key<fry>"
 
 
 def split(key: Key, number: int) -> list[Key]:

@@ -8,8 +8,9 @@ import pytest
 
 import ufm
 from ufm import _random
+from ufm.batch.stacked import stack
 from ufm.solvers import random_start
-from ufm.solvers.start import random_draws
+from ufm.solvers.start import each_start, random_draws
 
 # a draw goes through a quantile, steep in the tails, and a QR decomposition
 ROUNDING = 1e-13
@@ -50,6 +51,19 @@ def test_a_start_is_the_same_inside_jit(widths, key):
     draws, traced = random_draws(p, key, 4), jax.jit(lambda key: random_draws(p, key, 4))(key)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=ROUNDING), draws, traced)
     assert draws.multiple[0] == 1
+
+
+@pytest.mark.parametrize("largest", [10_000, 0], ids=["on the host", "compiled"])
+def test_starts_of_many_problems_are_those_of_each(largest, key, monkeypatch):
+    monkeypatch.setattr("ufm.solvers.start._LARGEST_ON_HOST", largest)
+    keys = jax.random.split(key, 2)
+    problems = [problem((6,)).replace(lambda_W=lam) for lam in (1e-3, 1e-2)]
+    starts = each_start(problems[0], stack(problems), keys)
+    for i, one in enumerate(problems):
+        alone = random_start(one, key=keys[i])
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, atol=ROUNDING), starts, alone
+        )
 
 
 def test_keys_that_the_host_does_not_know_are_left_to_jax():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import require, require_instance, require_key, require_one_of
 from ufm.batch.stacked import lanes_of, shapes_of, stack
 from ufm.model import Params, Problem, check_params, require_decay, require_smooth
-from ufm.solvers.start import random_start
+from ufm.solvers.start import each_start
 
 
 def checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
@@ -51,9 +50,7 @@ def checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
     if keys is not None:
         for problem in singles:
             require_decay(problem, "random starts; pass `starts`")
-        points = jax.vmap(lambda problem, key: random_start(problem, key=key))(
-            jax.tree.map(jnp.asarray, stacked), keys
-        )
+        points = each_start(singles[0], stacked, keys)
     else:
         points = starts if isinstance(starts, Params) else stack(starts)
     return stacked, _checked_points(singles[0], jax.device_get(points), number), number

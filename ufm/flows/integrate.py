@@ -263,6 +263,7 @@ def _ending(settings: Settings):
     return is_over
 
 
+@jax.jit
 def _derivative(t, state, args):
     problem, velocity = args
     return velocity(problem, state)

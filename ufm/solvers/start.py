@@ -126,13 +126,54 @@ def _drawn(shapes, key: PRNGKeyArray, dtype, orthonormal: bool) -> Drawn:
     return Drawn(normals, jnp.ones((), dtype))
 
 
+def each_start(problem: Problem, stacked: Problem, keys: PRNGKeyArray) -> Params:
+    """`random_start` of many problems of one shape.
+
+    (To rounding; keys of the kind "rbg" draw other numbers together than alone.)
+
+    Parameters
+    ----------
+    problem
+        One of them.
+    stacked
+        All, with a leading axis B.
+    keys
+        (B,).
+
+    Returns
+    -------
+    Params
+        With a leading axis B.
+    """
+    shapes, held = _shapes(problem), None
+    if len(keys) * _size_of(shapes) <= _LARGEST_ON_HOST:
+        held = _random.host_keys(keys)
+    if held is None:
+        draws = _drawn_each(shapes, keys, problem.dtype)
+    else:
+        drawn_each = [_drawn_on_host(shapes, key, problem.dtype, True) for key in held]
+        matrices = tuple(np.stack(matrices) for matrices in zip(*drawn_each, strict=True))
+        draws = Drawn(matrices, np.ones(len(held), problem.dtype))
+    return _placed_each(stacked, draws)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _drawn_each(shapes, keys: PRNGKeyArray, dtype) -> Drawn:
+    return jax.vmap(lambda key: _drawn(shapes, key, dtype, True))(keys)
+
+
+def _size_of(shapes) -> int:
+    """How many numbers are drawn."""
+    return sum(rows * columns for rows, columns in shapes)
+
+
 def _shapes(problem: Problem) -> tuple[tuple[int, int], ...]:
     return (*problem.weight_shapes, (problem.feature_dim, problem.labels.num_columns))
 
 
 def _host_key(problem: Problem, key: PRNGKeyArray) -> _random.Key | None:
     """The key for small problems, None for large ones and where it is traced."""
-    small = sum(rows * columns for rows, columns in _shapes(problem)) <= _LARGEST_ON_HOST
+    small = _size_of(_shapes(problem)) <= _LARGEST_ON_HOST
     return _random.host_key(key) if small else None
 
 
@@ -178,6 +219,7 @@ def placed(problem: Problem, start: Drawn, std: Float[Array, ""] | None = None) 
 
 
 _placed = jax.jit(placed)
+_placed_each = jax.jit(jax.vmap(placed))
 
 
 def _size(problem: Problem, multiple: Float[Array, ""]) -> Float[Array, ""]:
