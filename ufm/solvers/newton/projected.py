@@ -78,11 +78,28 @@ class ProjectedNewton(AbstractTrustRegion):
         State
             Its gradient is the projected one; the memory keeps the whole.
         """
-        bounded = bounds(problem)
-        flat = _project(bounded, flat)
-        value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        memory = _Memory(gradient, self.first_trust(jnp.sum(flat**2), value))
-        return State.fresh(flat, value, projected_gradient(bounded, flat, gradient), memory=memory)
+        return self.step(problem, self.launch(problem, flat))
+
+    def launch(self, problem: Problem, flat: Flat) -> State:
+        """A state in which nothing was evaluated: the first step does not move, and counts as none.
+
+        Returns
+        -------
+        State
+            From which the program has one place where the objective is evaluated.
+        """
+        flat, zero = _project(bounds(problem), flat), jnp.asarray(0)
+        one, nothing = jnp.ones((), flat.dtype), jnp.zeros_like(flat)
+        return State(
+            flat=flat,
+            value=one,
+            gradient=nothing,
+            grad_norm=one,
+            memory=_Memory(nothing, Trust(one, one, zero)),
+            num_steps=zero,
+            num_evaluations=zero,
+            stalled=jnp.asarray(False),
+        )
 
     def step(self, problem: Problem, state: State) -> State:
         """One step: a Cauchy point, conjugate gradients along faces, a projected trial point.
@@ -93,7 +110,7 @@ class ProjectedNewton(AbstractTrustRegion):
             Where it was unless the trial point is accepted.
         """
         bounded, flat, memory = bounds(problem), state.flat, state.memory
-        radius = memory.trust.radius
+        radius, fresh = memory.trust.radius, state.num_evaluations == 0
 
         def gradient_at(flat):
             return jax.grad(flat_objective, argnums=1)(problem, flat)
@@ -118,16 +135,19 @@ class ProjectedNewton(AbstractTrustRegion):
             grad_norm=state.grad_norm,
         )
         verdict = self.judge(memory.trust, tried)
-        kept = jnp.where(verdict.accepted, gradient, memory.gradient)
-        return state.moved(
-            verdict.accepted,
+        accepted = verdict.accepted | fresh
+        first = self.first_trust(jnp.sum(trial**2), value)
+        trust = jax.tree.map(lambda a, b: jnp.where(fresh, a, b), first, verdict.trust)
+        moved = state.moved(
+            accepted,
             trial,
             value,
             projected_gradient(bounded, trial, gradient),
-            memory=_Memory(kept, verdict.trust),
-            evaluations=sub.products + cauchy.products + 2,
-            stalled=verdict.stalled,
+            memory=_Memory(jnp.where(accepted, gradient, memory.gradient), trust),
+            evaluations=jnp.where(fresh, 1, sub.products + cauchy.products + 2),
+            stalled=verdict.stalled & ~fresh,
         )
+        return eqx.tree_at(lambda s: s.num_steps, moved, state.num_steps + jnp.where(fresh, 0, 1))
 
 
 def projected_gradient(bounded: Bool[Array, " n"], flat: Flat, gradient: Flat) -> Flat:
@@ -185,6 +205,7 @@ class _Model(NamedTuple):
 class _Cauchy(NamedTuple):
     step: Flat
     curved: Flat
+    # of the next one to try
     length: Float[Array, ""]
     sufficient: Bool[Array, ""]
     products: Int[Array, ""]
@@ -202,19 +223,20 @@ def _cauchy(solver: ProjectedNewton, model: _Model, projected: Flat, radius) -> 
     lowest = 1 / jnp.where(curvature > 0, curvature, 1)
     length = jnp.where(curvature > 0, jnp.minimum(reach, lowest), reach)
 
-    def at(length, products) -> _Cauchy:
-        step = model.projected(-length * projected)
+    def tried(cauchy: _Cauchy) -> _Cauchy:
+        step = model.projected(-cauchy.length * projected)
         curved = model.hessian(step)
         enough = solver.decrease * jnp.dot(model.gradient, step)
-        return _Cauchy(step, curved, length, model.value(step, curved) <= enough, products)
-
-    def shorter(cauchy: _Cauchy) -> _Cauchy:
-        return at(solver.cut * cauchy.length, cauchy.products + 1)
+        sufficient = model.value(step, curved) <= enough
+        return _Cauchy(step, curved, solver.cut * cauchy.length, sufficient, cauchy.products + 1)
 
     def unfinished(cauchy: _Cauchy):
-        return ~cauchy.sufficient & (cauchy.products < solver.max_cuts)
+        return ~cauchy.sufficient & (cauchy.products < max(solver.max_cuts, 2))
 
-    return jax.lax.while_loop(unfinished, shorter, at(length, jnp.asarray(2)))
+    nothing = jnp.zeros_like(projected)
+    # (the loop tries the first length too: its body is the only place where one is tried)
+    untried = _Cauchy(nothing, nothing, length, jnp.asarray(False), jnp.asarray(1))
+    return jax.lax.while_loop(unfinished, tried, untried)
 
 
 class _Face(NamedTuple):
@@ -249,16 +271,17 @@ def _along_faces(
         here = model.value(face.step, face.curved)
         slope = jnp.minimum(jnp.dot(residual, cg.step), 0)
 
-        def at(length, products):
+        def tried(carry):
+            *_, length, _, products = carry
             step = model.projected(face.step + length * cg.step)
             curved = model.hessian(step)
             better = model.value(step, curved) <= here + solver.decrease * length * slope
-            return step, curved, length, better, products
+            return step, curved, solver.cut * length, better, products + 1
 
         step, curved, _, better, products = jax.lax.while_loop(
-            lambda c: ~c[3] & (c[4] < solver.max_cuts),
-            lambda c: at(solver.cut * c[2], c[4] + 1),
-            at(jnp.ones_like(radius), jnp.asarray(1)),
+            lambda carry: ~carry[3] & (carry[4] < solver.max_cuts),
+            tried,
+            (face.step, face.curved, jnp.ones_like(radius), jnp.asarray(False), jnp.asarray(0)),
         )
         step, curved = jnp.where(better, step, face.step), jnp.where(better, curved, face.curved)
         hit = better & jnp.any(model.bounded & moving & (model.flat + step <= 0))
