@@ -55,6 +55,11 @@ def split(key: Key, number: int) -> list[Key]:
     return [_threefry_of_one(key, count) for count in range(number)]
 
 
+def fold_in(key: Key, number: int) -> Key:
+    """`jax.random.fold_in`, of a number below 2**32."""
+    return _threefry_of_one(key, number)
+
+
 def uniform(key: Key, shape: tuple[int, ...], dtype, low, high) -> np.ndarray:
     """`jax.random.uniform`, bit by bit."""
     return _uniform(_threefry([key], [math.prod(shape)]), dtype, low, high).reshape(shape)

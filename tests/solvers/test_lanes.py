@@ -10,12 +10,18 @@ import pytest
 
 import ufm
 from ufm.batch.fastest import fastest
-from ufm.solvers.lanes import minimise_lanes, start_lanes
+from ufm.solvers.lanes import minimise_lanes, place_lanes, start_lanes
 from ufm.solvers.newton.lanes import WIDTH
+from ufm.solvers.start import draws_of_seeds
 from ufm.sweeping import chunk
 from ufm.sweeping.sweeps import sweep
 
+# two routes are compared, both optimised less
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DECAYS = (1e-4, 1e-3, 1e-2, 3e-2)
+# (chunks of one size, which share their programs)
+ONE_THREAD = ufm.batch.Execution(chunk=8, threads=1)
 
 
 def make(lam) -> ufm.Problem:
@@ -37,7 +43,7 @@ def test_a_lane_has_the_path_of_newton(max_steps, key):
         progress=False,
         method=solver,
         report=ufm.sweeping.Report(metrics=()),
-        execution=ufm.batch.Execution(threads=1),
+        execution=ONE_THREAD,
     )
     singles = [
         [
@@ -57,30 +63,50 @@ def test_a_lane_has_the_path_of_newton(max_steps, key):
     )
 
 
-@pytest.mark.parametrize("abreast", [0, 60])
-def test_every_layout_has_the_same_lanes(abreast, key):
-    """What an accelerator may choose between, on more lanes than go abreast, some left alone."""
+@pytest.fixture(scope="module")
+def lanes():
+    """70 problems as they are solved, and their starts: drawn on the host, and inside `jit`."""
     labels = [ufm.one_hot((9, 3, n % 4 + 1), collapsed=True) for n in range(70)]
     problems = [
         make(lam).replace(labels=one) for lam, one in zip(DECAYS * 18, labels, strict=False)
     ]
-    stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *problems)
-    solver, tolerance = ufm.solvers.Newton(), np.asarray(1e-12)
-    small, flats = start_lanes(stacked, jax.random.split(key, 70), solver=solver)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+    key, seeds = jax.random.key(0), np.arange(70, dtype=np.uint32)
+    solver = ufm.solvers.Newton()
+    draws = draws_of_seeds(problems[0], key, seeds)
+    small, flats = jax.jit(functools.partial(place_lanes, solver=solver))(stacked, draws)
 
-    @functools.partial(jax.jit, static_argnames="abreast")
-    def solved(small, flats, abreast):
-        return minimise_lanes(
-            small, flats, tolerance, 67, solver=solver, platform="cpu", abreast=abreast
-        )
+    @jax.jit
+    def started(key):
+        keys = jax.vmap(lambda seed: jax.random.fold_in(key, seed))(seeds)
+        return start_lanes(stacked, keys, solver=solver)[1]
 
+    return small, flats, started(key)
+
+
+def test_starts_drawn_on_the_host_are_those_drawn_inside_jit(lanes):
+    _, flats, inside = lanes
+    np.testing.assert_allclose(flats, inside, atol=1e-13)
+
+
+@functools.partial(jax.jit, static_argnames="abreast")
+def solved(small, flats, abreast):
+    return minimise_lanes(
+        small, flats, 1e-12, 67, solver=ufm.solvers.Newton(), platform="cpu", abreast=abreast
+    )
+
+
+@pytest.mark.parametrize("abreast", [0, 60])
+def test_every_layout_has_the_same_lanes(abreast, lanes):
+    """What an accelerator may choose between, on more lanes than go abreast, some left alone."""
+    small, flats, _ = lanes
     wanted, found = (solved(small, flats, n) for n in (WIDTH, abreast))
     np.testing.assert_allclose(found.value[:67], wanted.value[:67], rtol=1e-12)
     assert np.all(found.code[:67] == int(ufm.Result.CONVERGED))
 
 
 def test_a_sweep_times_its_layouts_where_there_are_several(monkeypatch, key):
-    """As on an accelerator."""
+    """As on an accelerator; starts of many seeds are drawn inside `jit`."""
     kinds = []
 
     def noted(ways, run, *, kind):
@@ -92,11 +118,12 @@ def test_a_sweep_times_its_layouts_where_there_are_several(monkeypatch, key):
     over = {"lam": DECAYS, "seed": range(4)}
     report = ufm.sweeping.Report(metrics=())
 
-    def swept(**execution):
-        one_thread = ufm.batch.Execution(threads=1, **execution)
-        return sweep(make, over, key=key, progress=False, report=report, execution=one_thread)
+    monkeypatch.setattr(chunk, "draws_of_seeds", lambda *about: None)
 
-    data = swept(chunk=8)
+    def swept():
+        return sweep(make, over, key=key, progress=False, report=report, execution=ONE_THREAD)
+
+    data = swept()
     monkeypatch.undo()
     # one choice for both chunks, and none by the empty one that compiles
     assert len(kinds) == 2

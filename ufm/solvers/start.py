@@ -28,6 +28,8 @@ _NEARLY_ORTHONORMAL = 8
 _ONE_LAYER = 0.3
 # Numbers that are drawn on the host, in 40 ms. More take longer to solve for than to compile.
 _LARGEST_ON_HOST = 200_000
+# Starts of a sweep that are drawn there, each in 0.2 ms.
+_MOST_ON_HOST = 1000
 # Scales of all starts but the first, as powers of two: larger ones overshoot into the origin of a
 # deep product, smaller ones lose the classes that need a large start.
 _EXPONENTS = (-1.5, 0.5)
@@ -278,6 +280,33 @@ def random_draws(problem: Problem, key: PRNGKeyArray, number: int) -> Drawn:
     if host is None:
         return _draws(shapes, key, problem.dtype, number)
     return _draws_on_host(shapes, host, problem.dtype, number)
+
+
+def draws_of_seeds(problem: Problem, key: PRNGKeyArray, seeds: np.ndarray) -> Drawn | None:
+    """The first draw of `random_draws` for each `fold_in(key, seed)`, made on the host.
+
+    Parameters
+    ----------
+    problem
+        Gives shapes and dtype.
+    key
+        A `jax.random.key`.
+    seeds
+        (S,) whole numbers below 2**32.
+
+    Returns
+    -------
+    Drawn or None
+        With a leading axis S. None where the numbers are too many, or the key cannot be read.
+    """
+    shapes = _shapes(problem)
+    numbers = len(seeds) * _size_of(shapes)
+    host = _random.host_key(key)
+    if host is None or len(seeds) > _MOST_ON_HOST or numbers > _LARGEST_ON_HOST:
+        return None
+    keys = [_random.fold_in(host, seed) for seed in seeds.tolist()]
+    draws = [_draws_on_host(shapes, k, problem.dtype, 1) for k in keys]
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *draws)
 
 
 # Many problems are solved from the same start, as where λ is swept.

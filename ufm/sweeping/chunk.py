@@ -26,9 +26,11 @@ from ufm.flows.options import record_of
 from ufm.metrics import measure_params
 from ufm.model import Params, Problem, objective, require_decay, with_canonical_loss
 from ufm.solution import Result, Trajectory
-from ufm.solvers.lanes import layouts, minimise_lanes, start_lanes, widened
+from ufm.solvers.lanes import layouts, minimise_lanes, place_lanes, start_lanes, widened
+from ufm.solvers.narrowing import narrowed
 from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver
+from ufm.solvers.start import Drawn, draws_of_seeds
 from ufm.sweeping.options import Report
 
 Arrays = dict[str, np.ndarray]
@@ -145,6 +147,10 @@ def _starting(devices: tuple[Any, ...], solver: AbstractSolver):
     return _program(_start, devices, (SHARED, SAME, SHARED), solver=solver)
 
 
+def _placing(devices: tuple[Any, ...], solver: AbstractSolver):
+    return _program(place_lanes, devices, (SHARED, SHARED), solver=solver)
+
+
 def _solving(devices: tuple[Any, ...], solver: AbstractSolver, abreast: int):
     platform = devices[0].platform
     return _program(
@@ -174,10 +180,13 @@ def _program(part: Callable, devices: tuple[Any, ...], specs, **fixed):
 class MinimiseChunk:
     """Minimisation of chunks.
 
-    `width`: lanes that every call is compiled for, a multiple of the number of devices.
+    `one`: a problem of their shapes. `seeds`: all that their lanes have, ascending. `width`: lanes
+    that every call is compiled for, a multiple of the number of devices.
     """
 
     key: PRNGKeyArray
+    one: Problem
+    seeds: np.ndarray
     solver: AbstractSolver
     tolerance: float
     report: Report
@@ -189,13 +198,12 @@ class MinimiseChunk:
         number, parts = len(seeds), len(self.devices)
         share = self.width // parts
         place = np.minimum(np.arange(self.width), max(number - 1, 0))
-        seeds = np.append(seeds, np.uint32(0)) if number == 0 else seeds
+        seeds = (self.seeds[:1] if number == 0 else seeds)[place]
         counts = np.clip(number - share * np.arange(parts), 0, share)
         problems = jax.tree.map(lambda leaf: np.asarray(leaf)[place], problems)
-        start = _starting(self.devices, self.solver)
         finish = _finishing(self.devices, self.report)
         with jax.default_device(self.devices[0]):
-            small, flats = jax.block_until_ready(start(problems, self.key, seeds[place]))
+            small, flats = jax.block_until_ready(self._started(problems, seeds))
             tolerance = np.asarray(self.tolerance, flats.dtype)
 
             def solved(abreast: int) -> LaneResults:
@@ -205,6 +213,19 @@ class MinimiseChunk:
             found = solved(self._abreast(small, solved, number))
             out = finish(problems, small, found)
             return {name: np.asarray(array)[:number] for name, array in jax.device_get(out).items()}
+
+    @functools.cached_property
+    def _draws(self) -> Drawn | None:
+        """What is random in the starts, each drawn once, where the seeds are few."""
+        return draws_of_seeds(narrowed(self.one, self.solver), self.key, self.seeds)
+
+    def _started(self, problems: Problem, seeds: np.ndarray) -> tuple[Problem, jax.Array]:
+        """The problems as they are solved, and their starts."""
+        if self._draws is None:
+            return _starting(self.devices, self.solver)(problems, self.key, seeds)
+        where = np.searchsorted(self.seeds, seeds)
+        draws = jax.tree.map(lambda leaf: leaf[where], self._draws)
+        return _placing(self.devices, self.solver)(problems, draws)
 
     def _abreast(self, small: Problem, solved: Callable[[int], LaneResults], number: int) -> int:
         """The layout of the lanes, from shapes alone, or where there are several by trying them.

@@ -114,7 +114,11 @@ class Plan:
             execution = replace(self.execution, chunk=None)
             return FlowChunk(self.key, self.flow, report, execution, size)
         width = -(-size // len(devices)) * len(devices)
-        return MinimiseChunk(self.key, self.solvers[g], self.tolerance, report, devices, width)
+        group, solver = self.groups[g], self.solvers[g]
+        seeds = np.unique(self.grid.seeds()[group.lanes])
+        return MinimiseChunk(
+            self.key, group.one(), seeds, solver, self.tolerance, report, devices, width
+        )
 
 
 def plan_of(
