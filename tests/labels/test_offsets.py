@@ -18,6 +18,9 @@ from ufm.labels import OffsetLabels, with_offsets
 from ufm.losses import loss_and_dual
 from ufm.solvers.fixed_classifier import fit_features
 
+# two routes are compared, or the judge is no compiled code
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 K, d, KEY = 4, 4, jax.random.key(0)
 W = np.asarray(ufm.simplex_etf(K, dim=d, key=KEY).T)
 LABELS = ufm.labels.smoothed([5, 3, 2, 1], smoothing=0.1, collapsed=True)
@@ -82,35 +85,41 @@ def value_by_hand(problem: ufm.Problem, params: ufm.Params, offsets) -> float:
         kept = shift > -np.inf
         seen = (z + shift)[kept]
         total += float(share) * float(np.log(np.exp(seen).sum()) - q[kept] @ seen)
-    decays = problem.lambda_H * jnp.dot(labels.masses, jnp.sum(params.features**2, axis=0))
-    decays += problem.lambda_W[0] * jnp.sum(params.weights[0] ** 2)
-    return total + float(decays) / 2
+    W, H, masses = (np.asarray(x) for x in (params.weights[0], params.features, labels.masses))
+    decays = float(problem.lambda_H) * masses @ (H**2).sum(axis=0)
+    return total + (decays + float(problem.lambda_W[0]) * (W**2).sum()) / 2
+
+
+@jax.jit
+def derivatives(loss, logits):
+    """Of the sum of the losses of ONE_HOT by its logits; that of the first column twice."""
+
+    def value(z):
+        return jnp.sum(loss(z, ONE_HOT.targets))
+
+    curved = jax.hessian(lambda column: value(logits.at[:, 0].set(column)))(logits[:, 0])
+    return jax.grad(value)(logits), curved
+
+
+@jax.jit
+def values_at(loss, points):
+    return jax.vmap(lambda z: jnp.sum(loss(z, ONE_HOT.targets)))(points)
 
 
 @pytest.mark.parametrize("offsets", [SHIFTS, DROPPED], ids=["finite", "dropped"])
 def test_value_and_gradient_are_those_of_the_classes_that_are_kept(offsets):
     problem = problem_of(ONE_HOT, offsets)
-    first, second = jax.random.split(KEY)
-    params = ufm.Params(
-        (jax.random.normal(first, (K, d)),), jax.random.normal(second, (d, K)), None
-    )
+    W, H = np.random.default_rng(3).normal(size=(2, K, d))
+    params = ufm.Params((jnp.asarray(W),), jnp.asarray(H), None)
     assert_allclose(
         ufm.model.objective(problem, params), value_by_hand(problem, params, offsets), rtol=1e-14
     )
-
-    def value(z):
-        return jnp.sum(problem.loss(z, ONE_HOT.targets))
-
-    logits = params.logits
-    slopes = jax.grad(value)(logits)
+    slopes, curved = (np.asarray(x) for x in derivatives(problem.loss, W @ H))
     assert np.all(slopes[np.isneginf(offsets)] == 0)
-    steps = [np.zeros((K, K)) for _ in range(K * K)]
-    for step, place in zip(steps, np.ndindex(K, K), strict=True):
-        step[place] = 1e-6
-    slow = [(value(logits + step) - value(logits - step)) / 2e-6 for step in steps]
-    assert_allclose(slopes.ravel(), slow, atol=1e-9)
+    steps = 1e-6 * np.eye(K * K).reshape(-1, K, K)
+    above, below = (np.asarray(values_at(problem.loss, W @ H + sign * steps)) for sign in (1, -1))
+    assert_allclose(slopes.ravel(), (above - below) / 2e-6, atol=1e-9)
     # and a second derivative is finite, of a dropped class zero
-    curved = jax.hessian(lambda z: problem.loss(z, ONE_HOT.targets)[0])(logits)[:, 0, :, 0]
     assert np.all(np.isfinite(curved))
     assert np.all(curved[np.isneginf(offsets[:, 0])] == 0)
 
@@ -136,12 +145,15 @@ def test_fenchel_and_young():
     loss, targets = PROBLEMS["free-dropped"].loss, ONE_HOT.targets
     rng = np.random.default_rng(2)
     z, other = rng.normal(size=(2, K, K))
-    value, dual = loss_and_dual(loss, z, targets)
-    assert_allclose(loss.conjugate(dual, targets), jnp.sum(dual * z, axis=0) - value, atol=1e-13)
-    _, elsewhere = loss_and_dual(loss, other, targets)
-    assert np.all(value + loss.conjugate(elsewhere, targets) >= jnp.sum(elsewhere * z, axis=0))
+    both = jax.jit(lambda logits: loss_and_dual(loss, logits, targets))
+    conjugate = jax.jit(lambda duals: loss.conjugate(duals, targets))
+    value, dual = (np.array(x) for x in both(z))
+    assert_allclose(conjugate(dual), (dual * z).sum(axis=0) - value, atol=1e-13)
+    elsewhere = np.asarray(both(other)[1])
+    assert np.all(value + conjugate(elsewhere) >= (elsewhere * z).sum(axis=0))
     # a dual logit of a dropped class: the value does not bound it
-    assert np.isposinf(loss.conjugate(dual.at[1, 0].add(1e-9), targets)[0])
+    dual[1, 0] += 1e-9
+    assert np.isposinf(conjugate(dual)[0])
 
 
 def test_equal_offsets_are_logit_adjustment():
@@ -162,6 +174,9 @@ def test_squared_error_wants_the_targets_less_the_offsets():
     assert_allclose(*values, rtol=1e-12)
 
 
+slope_of = jax.jit(jax.grad(ufm.model.objective, argnums=1))
+
+
 @pytest.mark.parametrize("name", ["frozen", "frozen-dropped", "frozen-anchored"])
 def test_columns_of_a_fixed_classifier(name):
     problem = PROBLEMS[name]
@@ -173,9 +188,9 @@ def test_columns_of_a_fixed_classifier(name):
     # by how much a value can exceed the optimum, for any point: ‖∇‖²/(2μ) of the strongly convex
     # columns
     worse = ufm.Params(columns.params.weights, columns.params.features + 0.1, None)
-    slope = jax.grad(lambda h: ufm.model.objective(problem, ufm.Params(worse.weights, h, None)))
-    strength = problem.feature_decay * problem.labels.masses
-    room = float(jnp.sum(slope(worse.features) ** 2 / (2 * strength)[None, :]))
+    slope = np.asarray(slope_of(problem, worse).features)
+    strength = np.asarray(problem.feature_decay * problem.labels.masses)
+    room = (slope**2 / (2 * strength)).sum()
     certificate = ufm.certify(problem, worse)
     assert float(columns.value) >= float(certificate.lower_bound) - 1e-12
     assert float(ufm.model.objective(problem, worse)) - float(columns.value) <= room
@@ -189,26 +204,35 @@ def test_written_down_and_read_back():
     assert again.replace(lambda_H=0.1).labels.offsets is again.labels.offsets
 
 
+def swept_over(make, over):
+    report = ufm.sweeping.Report(metrics=())
+    return ufm.sweep(make, over, key=KEY, report=report, progress=False)
+
+
 def test_swept_without_compiling_again_and_differentiated():
-    problem = problem_of(LABELS)
+    # (of the shapes of the other sweep, which shares its programs)
+    problem = problem_of(LABELS, bias="free")
 
     def make(size):
         return problem.replace(labels=with_offsets(LABELS, size * SHIFTS))
 
     sizes = [0.0, 0.5, 1.0]
-    swept = ufm.sweep(make, {"size": sizes, "seed": [0]}, key=KEY, progress=False)
+    swept = swept_over(make, {"size": sizes, "seed": [0]})
     alone = [ufm.minimise(make(size), key=KEY, progress=False) for size in sizes]
     assert_allclose(swept["value"].values.ravel(), [s.value for s in alone], rtol=1e-11)
-    over = ufm.sweep(problem, {"offsets": [s * SHIFTS for s in sizes]}, key=KEY, progress=False)
+    over = swept_over(problem, {"offsets": [s * SHIFTS for s in sizes]})
     assert_allclose(over["value"].values.ravel(), swept["value"].values.ravel(), rtol=1e-11)
     # the value moves with the offsets as it does with the logits: no leaf counts twice
     params = alone[-1].params
-    slope = jax.grad(
-        lambda shift: ufm.model.objective(
-            problem.replace(labels=with_offsets(LABELS, shift)), params
-        )
-    )(jnp.asarray(SHIFTS))
-    _, dual = loss_and_dual(problem.loss, params.logits, LABELS.targets)
+
+    @jax.jit
+    def slope_and_dual(shift):
+        def value(shift):
+            return ufm.model.objective(problem.replace(labels=with_offsets(LABELS, shift)), params)
+
+        return jax.grad(value)(shift), loss_and_dual(problem.loss, params.logits, LABELS.targets)[1]
+
+    slope, dual = slope_and_dual(jnp.asarray(SHIFTS))
     assert_allclose(slope, dual * LABELS.column_weights[None, :], atol=1e-14)
 
 
@@ -372,7 +396,7 @@ def test_a_bound_by_random_vectors_wants_every_class():
 def test_swept_over_what_is_dropped():
     """Every lane is that problem alone; where one is refused, so is the sweep."""
     problem, shifts = PROBLEMS["bias-dropped"], [DROPPED, PARTED, SHIFTS]
-    over = ufm.sweep(problem, {"offsets": shifts}, key=KEY, progress=False)
+    over = swept_over(problem, {"offsets": shifts})
     alone = [
         ufm.minimise(problem_of(ONE_HOT, shift, bias="free"), key=KEY, progress=False).value
         for shift in shifts
