@@ -44,6 +44,8 @@ PRINTED = {
 notebooks = pytest.mark.parametrize(
     "path", [pytest.param(path, id=path.stem) for path in NOTEBOOKS]
 )
+# a minute each, of which most is compiled
+_LONG = ("6_your_own_network", "7_language_model", "8_recipes")
 
 
 def cells(path: Path, kind: str) -> list:
@@ -101,7 +103,13 @@ def printed(cells, name: str) -> str:
     )
 
 
-@notebooks
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] * (path.stem in _LONG))
+        for path in NOTEBOOKS
+    ],
+)
 def test_it_runs_from_top_to_bottom(path, environment, tmp_path):
     notebook = executed(path, environment, tmp_path)
     assert printed(notebook.cells, "stderr") == ""

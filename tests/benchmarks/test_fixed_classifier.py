@@ -34,6 +34,7 @@ def test_both_sides_minimise_the_same_function(etf):
     assert abs(rise - 2 * rivals[0](features[:, 0])[1] @ step) < 1e-14
 
 
+@pytest.mark.thorough
 def test_rows_at_toy_size():
     # `rows` itself raises unless we converge and the rival agrees
     rows = fixed_classifier.rows(repeats=1, K=5, d=6, labels=40, sample=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pytest
 
 import ufm
 from tests.benchmarks import flows
@@ -32,6 +33,7 @@ def test_both_sides_have_the_same_velocity(key):
     np.testing.assert_allclose(rival(0.0, flows.flat(start)), ours, atol=1e-15)
 
 
+@pytest.mark.thorough
 def test_rows_at_toy_size():
     # `rows` itself raises unless both sides reach the accuracy
     rows = flows.rows(

@@ -7,6 +7,7 @@ import pytest
 from tests.benchmarks import metrics, vocabulary
 
 
+@pytest.mark.thorough
 def test_rows_at_toy_size():
     # `rows` itself raises unless all agree
     rows = metrics.rows(repeats=1, sizes=((70, 8), (130, 5)))
@@ -32,6 +33,7 @@ def test_a_vocabulary_at_toy_size():
     assert 0 < found["nc4"] < 1
 
 
+@pytest.mark.thorough
 def test_next_tokens_at_toy_size():
     found = vocabulary.certified(60, 20, 0.3)
     assert found["result"] == "PROVED"

@@ -73,6 +73,7 @@ def test_scipy_needs_the_iterations_that_were_counted(key):
     assert error(objective.point(time_to_accuracy.scipy_run(objective, x0, count - 1).x)) > 1e-6
 
 
+@pytest.mark.thorough
 def test_a_run_makes_a_table_and_a_figure(tmp_path):
     accuracy = time_to_accuracy.rows(seeds=[0], repeats=1, **TOY)
     contestants = {row.data["contestant"] for row in accuracy}

@@ -128,6 +128,7 @@ def test_weights_below_rounding_are_left_out():
     assert np.all(np.asarray(single.masses) > 0)
 
 
+@pytest.mark.thorough
 def test_samples_follow_the_same_law(key):
     draws = 200_000
     labels = sampled_mixup((3, 2, 1), 0.5, draws=draws, key=key)

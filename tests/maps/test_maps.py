@@ -86,6 +86,7 @@ def test_a_smooth_activation_is_solved_to_rounding_and_swept(key):
     assert np.all(np.isnan(np.asarray(data.get("gap", np.nan))))
 
 
+@pytest.mark.thorough
 def test_a_flow_under_relu_goes_downhill_as_descent_does(key):
     problem = make(activation="relu", widths=(6, 6), lam=1e-2)
     start = ufm.solvers.random_start(problem, key=key)

@@ -142,6 +142,7 @@ def test_tests_of_a_method_that_calls_a_function_of_a_module_come_first():
     assert order.index(touching) < order.index("tests/test_losses.py::test_squared_error_by_hand")
 
 
+@pytest.mark.thorough
 def test_survivors_are_told_and_tried_again_when_their_tests_change(tree, tmp_path):
     state = tmp_path / "state.jsonl"
 

@@ -210,7 +210,11 @@ sys.exit(command.main(["--no-cache", "--jobs", "2"], registry=test_workers.stopp
 
 
 @pytest.mark.parametrize(
-    "everyone", [True, False], ids=["as-a-terminal-does", "to-the-command-alone"]
+    "everyone",
+    [
+        pytest.param(True, id="as-a-terminal-does"),
+        pytest.param(False, id="to-the-command-alone", marks=pytest.mark.thorough),
+    ],
 )
 def test_interrupt_prints_what_is_done_and_leaves_no_process(tmp_path, everyone):
     environment = {**os.environ, "UFM_TEST_FOLDER": str(tmp_path)}
