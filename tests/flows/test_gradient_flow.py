@@ -369,6 +369,10 @@ def test_the_origin_is_steady(key):
     trajectory = ufm.flow(problem, ts=[1.0, 2.0], start=origin)
     assert trajectory.result is ufm.Result.STEADY_STATE
     np.testing.assert_array_equal(trajectory.value, [0.5, 0.5])
+    # at time zero as well, where no step has been taken
+    from_zero = ufm.flow(problem, ts=[0.0, 2.0], start=origin)
+    np.testing.assert_array_equal(from_zero.value, [0.5, 0.5])
+    np.testing.assert_array_equal(from_zero.params.features, 0)
 
 
 def test_a_step_too_long_for_the_method_is_divergence(key):

@@ -146,6 +146,16 @@ def test_a_lost_step_is_a_result_not_a_hang():
             id="implicit",
         ),
         pytest.param(
+            {"integrator": diffrax.SemiImplicitEuler(), "step": 0.1},
+            "`Integration.integrator` must be a method for one vector field",
+            id="two-fields",
+        ),
+        pytest.param(
+            {"integrator": diffrax.EulerHeun(), "step": 0.1},
+            "`Integration.integrator` must be a method for one vector field",
+            id="noise",
+        ),
+        pytest.param(
             {"integrator": "euler"},
             "`Integration.integrator` must estimate its error unless `step` is given",
             id="euler-adaptive",

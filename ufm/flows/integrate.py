@@ -13,12 +13,13 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from ufm._quick_jit import quick_jit
 from ufm._validate import require
 from ufm.flows.integrators import Controller
 from ufm.flows.options import Integration, Record
+from ufm.flows.steps import Stepped, stepped
 from ufm.flows.velocity import AbstractVelocity, speed
 from ufm.flows.walls import EqualSteps, UpToWalls, in_phases, over
 from ufm.model import Params, Problem
@@ -120,60 +121,30 @@ def checked_options(integration: Integration, record: Record, stretches: int = 1
     )
 
 
-class _Stretch(NamedTuple):
-    """What came of a stretch of time: rows, of which those not reached are infinite, the state at
-    the end, the time there, whether it is steady there and whether a phase ended, steps, and what
-    diffrax says."""
-
-    rows: Any
-    state: Any
-    reached: Float[Array, ""]
-    at_rest: Bool[Array, ""]
-    phase_over: Bool[Array, ""]
-    steps: Int[Array, ""]
-    result: Any
-
-
-def _follow(problem, velocity, began, state, times, settings: Settings, options: Options):
+def _follow(
+    problem, velocity, began, state, times, settings: Settings, options: Options
+) -> Stepped:
     """One smooth stretch: up to the last time, or to where it is steady or a phase ends."""
     args, walled = (problem, velocity), bool(velocity.walls(problem))
-    # a stretch of no length (ts = [0.0]) would be refused: give it room, and read only its
-    # beginning
-    end = jnp.where(times[-1] > began, times[-1], began + 1)
-    conditions = {"steady": _stopping(settings)} if options.stops else {}
-    if walled:
-        conditions["over"] = _ending(settings)
-    solved = diffrax.diffeqsolve(
+    found = stepped(
         diffrax.ODETerm(_derivative),
         options.method,
-        t0=began,
-        t1=end,
-        dt0=settings.step,
-        y0=state,
-        args=args,
-        saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=times, fn=_recording(options)), diffrax.SubSaveAt(t1=True)]
-        ),
-        stepsize_controller=_controller(settings, walled),
-        event=diffrax.Event(conditions) if conditions else None,
+        _controller(settings, walled),
+        began,
+        state,
+        args,
+        times,
+        # a stretch of no length (ts = [0.0]) is given room, and only its beginning is read
+        last=jnp.where(times[-1] > began, times[-1], began + 1),
+        step=settings.step,
+        record=lambda state: _row(state, args, options),
+        at_rest=(lambda state: _at_rest(state, args, settings)) if options.stops else None,
+        phase_over=(lambda state: _phase_over(state, args, settings)) if walled else None,
         max_steps=options.max_steps,
-        # the loop that keeps no history for differentiation
-        adjoint=diffrax.ForwardMode(),
-        throw=False,
     )
-    (rows, final), (_, reached) = solved.ys, solved.ts  # type: ignore[misc]
-    final = jax.tree.map(
-        lambda leaf, old: jnp.where(times[-1] > began, leaf[-1], old), final, state
-    )
-    happened: Any = solved.event_mask if conditions else {}
-    return _Stretch(
-        rows,
-        final,
-        reached[-1],
-        happened.get("steady", jnp.asarray(False)),
-        happened.get("over", jnp.asarray(False)),
-        solved.stats["num_steps"],
-        solved.result,
+    moved = times[-1] > began
+    return found._replace(
+        state=jax.tree.map(lambda new, old: jnp.where(moved, new, old), found.state, state)
     )
 
 
@@ -212,15 +183,9 @@ def integrate(
         )
     else:
         found = follow(problem, velocity, began, state, times)
-    # diffrax leaves rows it did not reach at infinity
-    done = times <= found.reached
+    # rows that were not reached are infinite
+    done = (times <= found.reached) | found.at_rest
     saved = jax.tree.map(lambda leaf: jnp.where(_down(done, leaf), leaf, jnp.nan), found.rows)
-    if_steady = jax.tree.map(
-        lambda leaf, rest: jnp.where(_down(done, leaf), leaf, rest),
-        saved,
-        _recording(options)(None, found.state, (problem, velocity)),
-    )
-    saved = jax.tree.map(lambda rest, leaf: jnp.where(found.at_rest, rest, leaf), if_steady, saved)
     spent = found.phase_over & (found.reached < times[-1])
     ended = found.phase_over | (found.result == diffrax.RESULTS.successful)
     code = jnp.where(ended, int(Result.REACHED_END), int(Result.TOLERANCE_NOT_MET))
@@ -241,98 +206,54 @@ def _controller(settings: Settings, walled: bool) -> diffrax.AbstractStepSizeCon
     return diffrax.ConstantStepSize()
 
 
-def _ending(settings: Settings):
-    """Whether a phase is over, as diffrax asks for it."""
-
-    def is_over(t, state, args, **kwargs):
-        """Whether some piece is to be held from here on, or to be let go.
-
-        Parameters
-        ----------
-        t, state, args, kwargs
-            As for `is_steady`.
-
-        Returns
-        -------
-        Bool[Array, ""]
-            False at the beginning of a phase.
-        """
-        problem, velocity = args
-        return over(problem, velocity, state, settings.wall)
-
-    return is_over
-
-
+# (each is asked for in several places of a program, and traced once)
 @jax.jit
 def _derivative(t, state, args):
     problem, velocity = args
     return velocity(problem, state)
 
 
-def _recording(options: Options):
-    """The row of a state, as diffrax asks for it."""
-
-    def record(t, state, args):
-        """The row of a state; flags and counts become floats.
-
-        Parameters
-        ----------
-        t, state, args
-            Time, which it does not depend on, the state, and (problem, velocity).
-
-        Returns
-        -------
-        dict
-            As by `recorded`.
-        """
-        problem, velocity = args
-        row = recorded(
-            problem, velocity.params_of(problem, state), options.observables, options.keep_params
-        )
-        # flags and counts become floats, so that rows which were not reached can be NaN
-        return jax.tree.map(
-            lambda leaf: (
-                leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.astype(problem.dtype)
-            ),
-            row,
-        )
-
-    return record
+@jax.jit
+def _phase_over(state, args, settings: Settings) -> Bool[Array, ""]:
+    """Whether some piece is to be held from here on, or to be let go; not at the beginning of a
+    phase."""
+    problem, velocity = args
+    return over(problem, velocity, state, settings.wall)
 
 
-def _stopping(settings: Settings):
-    """Whether a state is steady, as diffrax asks for it."""
+@functools.partial(jax.jit, static_argnames="options")
+def _row(state, args, options: Options) -> dict:
+    """The row of a state, as by `recorded`."""
+    problem, velocity = args
+    row = recorded(
+        problem, velocity.params_of(problem, state), options.observables, options.keep_params
+    )
+    # flags and counts become floats, so that rows which were not reached can be NaN
+    return jax.tree.map(
+        lambda leaf: (
+            leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.astype(problem.dtype)
+        ),
+        row,
+    )
 
-    def is_steady(t, state, args, **kwargs):
-        """Whether the way still to go is within the tolerance, or the velocity within the user's.
 
-        Parameters
-        ----------
-        t, state, args
-            As for `record`.
-        kwargs
-            What else diffrax passes.
-
-        Returns
-        -------
-        Bool[Array, ""]
-            False where the velocity is not finite.
-        """
-        if settings.steady is not None:
-            return speed(_derivative(t, state, args)) < settings.steady
-        tolerance = settings.atol * np.sqrt(
-            sum(leaf.size for leaf in jax.tree.leaves(state))
-        ) + settings.rtol * speed(state)
-        v = _derivative(t, state, args)
-        _, acceleration = jax.jvp(lambda state: _derivative(t, state, args), (state,), (v,))
-        # ‖v‖²/‖v̇‖ is the way still to go where one mode dies out exponentially; in noise v̇ is
-        # that of the fastest mode, which makes this the amplitude of the noise. It does not depend
-        # on the clock, and where growth is logarithmic it stays as large as the point.
-        going = speed(v) ** 2
-        # (infinity would be no more than infinity, and divergence a steady state)
-        return (going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)) & jnp.isfinite(going)
-
-    return is_steady
+@jax.jit
+def _at_rest(state, args, settings: Settings) -> Bool[Array, ""]:
+    """Whether the way still to go is within the tolerance, or the velocity within the user's; not
+    where the velocity is not finite."""
+    v = _derivative(None, state, args)
+    if settings.steady is not None:
+        return speed(v) < settings.steady
+    tolerance = settings.atol * np.sqrt(
+        sum(leaf.size for leaf in jax.tree.leaves(state))
+    ) + settings.rtol * speed(state)
+    _, acceleration = jax.jvp(lambda state: _derivative(None, state, args), (state,), (v,))
+    # ‖v‖²/‖v̇‖ is the way still to go where one mode dies out exponentially; in noise v̇ is
+    # that of the fastest mode, which makes this the amplitude of the noise. It does not depend
+    # on the clock, and where growth is logarithmic it stays as large as the point.
+    going = speed(v) ** 2
+    # (infinity would be no more than infinity, and divergence a steady state)
+    return (going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)) & jnp.isfinite(going)
 
 
 @quick_jit(when=few_logits, static_argnames="options")

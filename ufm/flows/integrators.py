@@ -109,7 +109,7 @@ def integrator_of(
     Raises
     ------
     ValueError
-        For an implicit one, and for Euler with adaptive steps.
+        For an implicit one, one of several vector fields, and for Euler with adaptive steps.
     """
     if isinstance(integrator, str):
         known = f"`{name}` must be one of {', '.join(INTEGRATORS)}, or an explicit diffrax solver"
@@ -121,6 +121,11 @@ def integrator_of(
     require(
         not isinstance(method, diffrax.AbstractImplicitSolver),
         f"`{name}` must be explicit; implicit ones are slower here",
+        integrator,
+    )
+    require(
+        getattr(method, "term_structure", None) in (diffrax.AbstractTerm, diffrax.ODETerm),
+        f"`{name}` must be a method for one vector field, not for several or for noise",
         integrator,
     )
     require(

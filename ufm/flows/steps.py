@@ -1,0 +1,239 @@
+"""Steps of a method up to a time, in one loop: `diffrax.diffeqsolve` for flows alone.
+
+What that one can do besides is a third of its program, which is traced three times over, and its
+checks call back to Python, so that no cache keeps what was compiled. Here are methods and controls
+of diffrax, in the calls that it documents for steps by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+# A step that would end within this many units in the last place of the last time ends there.
+_ULPS = 100
+# The first step, if nothing else is said; a control that finds it too long shortens it at once, and
+# one that finds it too short makes the next ten times as long.
+_FIRST = 0.01
+
+
+class Stepped(NamedTuple):
+    """What came of a stretch of time: rows, of which those not reached are infinite, the state at
+    the end, the time there, whether it is steady there and whether a phase ended, steps, and what
+    diffrax says."""
+
+    rows: Any
+    state: Any
+    reached: Float[Array, ""]
+    at_rest: Bool[Array, ""]
+    phase_over: Bool[Array, ""]
+    steps: Int[Array, ""]
+    result: Any
+
+
+class _Now(NamedTuple):
+    """Between two steps: the state, its time, when the next step ends, what method and control
+    remember, steps taken, and what diffrax says."""
+
+    state: Any
+    reached: Float[Array, ""]
+    ends: Float[Array, ""]
+    method_state: Any
+    control_state: Any
+    steps: Int[Array, ""]
+    result: Any
+
+
+class _Step(NamedTuple):
+    """A step that was tried: whether it is kept, its ends, and what is known inside."""
+
+    kept: Bool[Array, ""]
+    began: Float[Array, ""]
+    ended: Float[Array, ""]
+    inside: Any
+
+
+def stepped(
+    term: diffrax.ODETerm,
+    method: diffrax.AbstractSolver,
+    control: diffrax.AbstractStepSizeController,
+    began: Float[Array, ""],
+    state: Any,
+    args: Any,
+    times: Float[Array, " L"],
+    *,
+    last: Float[Array, ""],
+    step: Float[Array, ""] | None,
+    record: Callable[[Any], Any],
+    at_rest: Callable[[Any], Bool[Array, ""]] | None,
+    phase_over: Callable[[Any], Bool[Array, ""]] | None,
+    max_steps: int,
+) -> Stepped:
+    """Follow a vector field until its last time, or until a condition holds between two steps.
+
+    Parameters
+    ----------
+    term, method, control
+        What moves, by which method, in steps of which lengths; none of them jumps.
+    began, state, args
+        Where it begins, and what the field is given besides.
+    times
+        (L,), increasing, from `began` to `last`: of the rows, between the ends of steps.
+    last, step
+        The end, and the length of the first step, which has a default.
+    record
+        From a state to its row.
+    at_rest
+        Whether a state moves no more, in which case all later rows are those of the state; None
+        where nobody asks.
+    phase_over
+        Whether another field begins there, which comes before rest; or None.
+    max_steps
+        At most so many.
+
+    Returns
+    -------
+    Stepped
+        As after the last step.
+    """
+    if isinstance(method, diffrax.AbstractRungeKutta) and method.scan_kind is None:
+        # (the loop over stages that keeps no history for differentiation)
+        method = eqx.tree_at(lambda m: m.scan_kind, method, "lax", is_leaf=lambda x: x is None)
+    order = method.error_order(term)
+    assert order is not None
+    step = jnp.asarray(_FIRST, began.dtype) if step is None else step
+    ends, control_state = control.init(term, began, last, state, step, args, method.func, order)
+    ends, zero = jnp.minimum(ends, last), jnp.asarray(0)
+    first = _Now(
+        state,
+        began,
+        ends,
+        method.init(term, began, ends, state, args),
+        control_state,
+        zero,
+        diffrax.RESULTS.successful,
+    )
+    blank = jax.tree.map(
+        lambda leaf: jnp.full((len(times), *leaf.shape), jnp.inf, leaf.dtype),
+        jax.eval_shape(record, state),
+    )
+    nearly = last - _ULPS * (last - jnp.nextafter(last, -jnp.inf))
+
+    @jax.jit
+    def tried(now: _Now) -> tuple[_Now, _Step]:
+        there, error, inside, method_state, said = method.step(
+            term, now.reached, now.ends, now.state, args, now.method_state, False
+        )
+        # (an error that is no number is no small one)
+        error = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), jnp.inf, leaf), error)
+        kept, reached, ends, _, control_state, controlled = control.adapt_step_size(
+            now.reached, now.ends, now.state, there, args, error, order, now.control_state
+        )
+        kept, reached = jnp.asarray(kept), jnp.minimum(reached, last)
+        # (a step to the end that is refused is halved)
+        beyond = jnp.where(kept, last, reached + 0.5 * (last - reached))
+        state, method_state = jax.tree.map(
+            lambda new, old: jnp.where(kept, new, old),
+            (there, method_state),
+            (now.state, now.method_state),
+        )
+        said = diffrax.RESULTS.where(kept, said, diffrax.RESULTS.successful)
+        result = diffrax.RESULTS.where(diffrax.is_successful(said), controlled, said)
+        ends = jnp.where(ends > nearly, beyond, ends)
+        after = _Now(state, reached, ends, method_state, control_state, now.steps + 1, result)
+        return after, _Step(kept, now.reached, now.ends, inside)
+
+    nothing = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(tried, first)[1]
+    )
+
+    def go_on(loop):
+        now, rows, written, *_ = loop
+        # (conditions take long to compile, and so are asked here alone, in a round more than steps)
+        over, rests = _met(phase_over, now.state), _met(at_rest, now.state)
+        rests = rests & ~over
+        going = (now.reached < last) & diffrax.is_successful(now.result) & ~over & ~rests
+        going = going & (now.steps < max_steps)
+        after, step = jax.lax.cond(any_lane(going), tried, lambda now: (now, nothing), now)
+        inside = method.interpolation_cls(t0=step.began, t1=step.ended, **step.inside)
+
+        def row_at(time):
+            state = jax.tree.map(
+                lambda here, within: jnp.where(rests, here, within),
+                now.state,
+                inside.evaluate(time),
+            )
+            return record(state)
+
+        until = jnp.where(going & step.kept, step.ended, -jnp.inf)
+        until = jnp.where(rests, jnp.inf, until)
+        rows, written = _written(rows, written, times, until, row_at)
+        after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, now)
+        return after, rows, written, rests, over, going
+
+    no, yes = jnp.asarray(False), jnp.asarray(True)
+    now, rows, _, rests, over, _ = jax.lax.while_loop(
+        lambda loop: any_lane(loop[-1]), go_on, (first, blank, zero, no, no, yes)
+    )
+    spent = (now.reached < last) & diffrax.is_successful(now.result) & ~over & ~rests
+    result = diffrax.RESULTS.where(spent, diffrax.RESULTS.max_steps_reached, now.result)
+    return Stepped(rows, now.state, now.reached, rests, over, now.steps, result)
+
+
+def _met(condition, state) -> Bool[Array, ""]:
+    return jnp.asarray(False) if condition is None else condition(state)
+
+
+def _written(rows, written, times, until, row_at) -> tuple[Any, Int[Array, ""]]:
+    """Rows with those of all times up to one, and how many there are."""
+    number = len(times)
+
+    def due(written):
+        return (written < number) & (times[jnp.minimum(written, number - 1)] <= until)
+
+    def write(carried):
+        rows, written = carried
+        at, this = jnp.minimum(written, number - 1), due(written)
+        # only the row is chosen, not all of them, as `vmap` of a loop would by itself
+        rows = jax.tree.map(
+            lambda all, new: jax.lax.dynamic_update_index_in_dim(
+                all,
+                jnp.where(this, new, jax.lax.dynamic_index_in_dim(all, at, keepdims=False)),
+                at,
+                0,
+            ),
+            rows,
+            row_at(times[at]),
+        )
+        return rows, jnp.where(this, written + 1, written)
+
+    return jax.lax.while_loop(lambda carried: any_lane(due(carried[1])), write, (rows, written))
+
+
+@jax.custom_batching.custom_vmap
+def any_lane(flag: Bool[Array, ""]) -> Bool[Array, ""]:
+    """A flag, and under `vmap` whether it holds in any lane: the condition of a loop that goes on
+    for all lanes as long as for one, and leaves alone by itself those that are done.
+
+    Parameters
+    ----------
+    flag
+        Of each lane.
+
+    Returns
+    -------
+    Bool[Array, ""]
+        The same in all lanes.
+    """
+    return flag
+
+
+@any_lane.def_vmap
+def _any_lane(size, batched, flags):
+    return any_lane(jnp.any(flags, axis=0)) if batched[0] else flags, False
