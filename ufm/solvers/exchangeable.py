@@ -10,8 +10,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm import _random
 from ufm._compilation import Compiling
 from ufm._progress import Progress
 from ufm._quick_jit import quick_jit
@@ -171,29 +172,38 @@ def groups_of(problem: Problem) -> np.ndarray | None:
     return groups.reshape(-1) if alike else None
 
 
-def _drawn(merit: InvariantMerit, key: PRNGKeyArray) -> Flat:
-    """A random invariant point, of which the decay costs a tenth of the value at zero."""
+def _drawn(merit: InvariantMerit, key: PRNGKeyArray) -> np.ndarray | Array:
+    """The random numbers of an invariant point: none for its bias."""
+    number = sum(int(np.prod(shape)) for shape in merit.shapes[:4])
+    host, dtype = _random.host_key(key), merit.sizes.dtype
+    if host is None:
+        return jax.random.normal(key, (number,), dtype)
+    return _random.normals([host], [(number,)], dtype)[0]
+
+
+@quick_jit()
+def _begun(merit: InvariantMerit, drawn: Float[Array, " r"]) -> State:
+    """At a random invariant point, of which the decay costs a tenth of the value at zero."""
     size = sum(int(np.prod(shape)) for shape in merit.shapes)
-    number = size - len(merit.sizes) * (merit.problem.bias_scale is not None)
-    dtype = merit.sizes.dtype
-    at_zero = merit.value(jnp.zeros(size, dtype))
-    flat = jax.random.normal(key, (number,), dtype)
-    flat = flat * jnp.sqrt(0.2 * at_zero / jnp.sum(flat**2))
-    return jnp.concatenate([flat, jnp.zeros(size - number, dtype)])
+    at_zero = merit.value(jnp.zeros(size, drawn.dtype))
+    flat = drawn * jnp.sqrt(0.2 * at_zero / jnp.sum(drawn**2))
+    flat = jnp.concatenate([flat, jnp.zeros(size - len(drawn), drawn.dtype)])
+    # a number of weak type is firm after a step, for which `_advanced` would be compiled again
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), merit.solver.launch(merit, flat))
 
 
 def _solved(
-    merit: InvariantMerit, flat: Flat, tolerance: float, progress: bool | None
+    merit: InvariantMerit, drawn, tolerance: float, progress: bool | None
 ) -> tuple[Flat, bool]:
     """Where `Newton` ends, and whether Ctrl-C stopped it there."""
     budget = merit.solver.max_steps
     bar = Progress("groups of classes", total=budget, show=progress)
-    state, interrupted = merit.solver.launch(merit, flat), False
+    state, interrupted = _begun(merit, drawn), False
     try:
         while True:
             limit = min(int(state.num_steps) + _PIECE, budget)
-            state = _advanced(merit, tolerance, limit, state)
-            if int(code_of(state, jnp.asarray(tolerance))) != Result.RUNNING or limit == budget:
+            state, code = _advanced(merit, tolerance, limit, state)
+            if int(code) != Result.RUNNING or limit == budget:
                 break
             bar.update(limit, f"relative gradient norm {float(state.grad_norm):.1e}")
     except KeyboardInterrupt:
@@ -203,5 +213,6 @@ def _solved(
 
 
 @quick_jit()
-def _advanced(merit: InvariantMerit, tolerance, limit, state: State) -> State:
-    return advance(merit.solver.stepper(merit), tolerance, limit, state)
+def _advanced(merit: InvariantMerit, tolerance, limit, state: State) -> tuple[State, Array]:
+    state = advance(merit.solver.stepper(merit), tolerance, limit, state)
+    return state, code_of(state, tolerance)

@@ -55,16 +55,9 @@ class InvariantMerit(DifferentiatedMerit):
             With one column of each group in place of all.
         """
         _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-        sizes, every = jnp.asarray(sizes, problem.dtype), OneLayer.of(problem)
-        columns = OneLayer(
-            targets=every.targets[:, first],
-            column_weights=sizes * every.column_weights[first],
-            logit_scale=every.logit_scale[first],
-            bias_scale=every.bias_scale,
-            lambda_b=every.lambda_b,
-            loss=every.loss.of_columns(first),
-        )
-        return cls(columns, jnp.asarray(groups), jnp.asarray(first), sizes, Newton())
+        sizes, first = jnp.asarray(sizes, problem.dtype), jnp.asarray(first)
+        columns = _of_groups(problem, first, sizes)
+        return cls(columns, jnp.asarray(groups), first, sizes, Newton())
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -191,6 +184,20 @@ class InvariantMerit(DifferentiatedMerit):
             taken = block.stop
         shift = [(part / np.sqrt(sizes))[group] for part in bias]
         return jnp.concatenate([jnp.asarray(part).ravel() for part in (rows, columns, *shift)])
+
+
+@jax.jit
+def _of_groups(problem: Problem, first, sizes) -> OneLayer:
+    """With one column of each group in place of all."""
+    every = OneLayer.of(problem)
+    return OneLayer(
+        targets=every.targets[:, first],
+        column_weights=sizes * every.column_weights[first],
+        logit_scale=every.logit_scale[first],
+        bias_scale=every.bias_scale,
+        lambda_b=every.lambda_b,
+        loss=every.loss.of_columns(first),
+    )
 
 
 def _centred(number: int) -> np.ndarray:
