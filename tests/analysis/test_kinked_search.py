@@ -7,8 +7,11 @@ import pytest
 
 import ufm
 from tests.solvers.test_continuation import rectified
-from ufm.analysis import kinked_search
+from ufm.analysis import kinked_search, searches
 from ufm.analysis.kinked_search import BATCH, Descents
+
+# two routes are compared, both optimised less
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.mark.slow
@@ -35,7 +38,9 @@ def test_reaches_the_best_known_point_of_three_classes(key):
 
 def test_is_resumed_where_it_was_interrupted(key, monkeypatch):
     problem, *_ = rectified(3, 4, 5)
-    calls, real = [], Descents.run
+    batch, calls, real = 4, [], Descents.run
+    for module in (kinked_search, searches):
+        monkeypatch.setattr(module, "BATCH", batch)
 
     def interrupting(self, index, kind):
         calls.append(kind)
@@ -45,11 +50,11 @@ def test_is_resumed_where_it_was_interrupted(key, monkeypatch):
 
     monkeypatch.setattr(Descents, "run", interrupting)
     part = ufm.search(problem, key=key, starts=1)
-    assert (part.finished, len(part.values)) == (False, 2 * BATCH)
+    assert (part.finished, len(part.values)) == (False, 2 * batch)
     rest = ufm.search(problem, key=key, starts=1, resume=part)
     assert rest.finished
-    assert len(rest.values) == 7 * BATCH
-    np.testing.assert_array_equal(rest.values[: 2 * BATCH], part.values)
+    assert len(rest.values) == 7 * batch
+    np.testing.assert_array_equal(rest.values[: 2 * batch], part.values)
     assert rest.value <= part.value * (1 + 1e-12)
     assert calls[:3] == ["random", "narrow", "structure"]
 

@@ -14,6 +14,9 @@ from ufm import observables
 from ufm.flows import flow, integrate
 from ufm.metrics import measure_params
 
+# two routes are compared, both optimised less
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 READY = {
     name: f
     for name, f in vars(observables).items()
@@ -71,13 +74,17 @@ def test_all_run_along_one_flow_and_compile_once(key):
     before = integrate.integrate_piece._cache_size()
     flow(problem_of(widths=(4, 5), lam=2e-2), ts=2 * ts, key=key, observables=dict(everything))
     assert integrate.integrate_piece._cache_size() == before
+
+    @jax.jit
+    def at(point):
+        return {name: function(problem, point) for name, function in everything.items()}
+
+    params, observed = jax.device_get((trajectory.params, trajectory.observables))
     for t in range(len(ts)):
-        point = jax.tree.map(lambda leaf, t=t: leaf[t], trajectory.params)
-        for name, function in everything.items():
-            seen = jax.tree.map(lambda leaf, t=t: leaf[t], trajectory.observables[name])
-            for a, b in zip(
-                jax.tree.leaves(seen), jax.tree.leaves(function(problem, point)), strict=True
-            ):
+        found = at(jax.tree.map(lambda leaf, t=t: leaf[t], params))
+        for name in everything:
+            seen = jax.tree.map(lambda leaf, t=t: leaf[t], observed[name])
+            for a, b in zip(jax.tree.leaves(seen), jax.tree.leaves(found[name]), strict=True):
                 # nc1 of spread features is of order one; a sum of squares rounds at 1e-13
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 

