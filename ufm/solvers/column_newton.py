@@ -118,7 +118,7 @@ def newton(
     targets: Rows,
     offset: Rows,
     *,
-    max_steps: int,
+    max_steps: Int[Array, ""] | int,
 ) -> tuple[Point, Rows]:
     """The minimisers, and the gradients in y there.
 

@@ -122,7 +122,7 @@ def fit_features(
     shared, gammas = prepare(simplest, bias)
     gammas, frame = np.asarray(gammas), in_a_frame(problem, shared, targets)
     whole = _columns(d, C, problem.dtype)
-    shapes = (K, d, block, problem.dtype, jax.tree.structure((shared, others)), max_steps, frame)
+    shapes = (K, d, block, problem.dtype, jax.tree.structure((shared, others)), frame)
     bar = Progress("fit_features", total=C, show=progress)
 
     def run(part: tuple[int, Any]) -> tuple[int, int]:

@@ -109,7 +109,7 @@ def in_a_frame(problem: Problem, shared: Shared, targets: np.ndarray) -> bool:
     return bool(etf and np.max(np.abs(targets.sum(axis=0) - 1)) <= 8 * eps)
 
 
-@functools.partial(jax.jit, static_argnames=("max_steps", "frame"))
+@functools.partial(jax.jit, static_argnames="frame")
 def solve_columns(
     shared: Shared,
     gammas: Float[Array, "B 1"],
@@ -117,7 +117,7 @@ def solve_columns(
     anchor: Float[Array, "d B"] | None,
     shifts: Float[Array, "K B"] | None,
     *,
-    max_steps: int,
+    max_steps: Int[Array, ""] | int,
     frame: bool,
 ) -> Solved:
     """A block of columns by Newton's method.

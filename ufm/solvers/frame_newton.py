@@ -47,7 +47,7 @@ class _State(NamedTuple):
     steps: Int[Array, ""]
 
 
-def frame_newton(targets: Rows, s, *, max_steps: int) -> FramePoint:
+def frame_newton(targets: Rows, s, *, max_steps: Int[Array, ""] | int) -> FramePoint:
     r"""The logits z of zero sum with softmax(z) + s z = q.
 
     Parameters
