@@ -109,10 +109,10 @@ def flow(
     path, record = path_of(path), record_of(observables)
     integration = options_of(Integration, integration, name="integration")
     velocity = velocity_of(problem, path)
-    settings = checked_settings(problem, integration)
     require_flag("progress", progress, optional=True)
     length, stretches = _pieces(len(times))
-    options = checked_options(integration, record, stretches)
+    settings = checked_settings(problem, integration, stretches)
+    options = checked_options(integration, record)
     require_smooth(problem, "a flow")
     params = starting_point(problem, key, start)
     target = _polish_target(problem, velocity, params) if integration.polish else None

@@ -13,7 +13,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ufm._quick_jit import quick_jit
 from ufm._validate import require
@@ -40,6 +40,7 @@ class Settings(NamedTuple):
     atol: Float[Array, ""]
     steady: Float[Array, ""] | None
     step: Float[Array, ""] | None
+    max_steps: Int[Array, ""]
 
     @property
     def wall(self) -> Float[Array, ""]:
@@ -55,11 +56,10 @@ class Options(NamedTuple):
     method: diffrax.AbstractSolver
     observables: tuple[tuple[str, Callable], ...]
     keep_params: bool
-    max_steps: int
     stops: bool
 
 
-def checked_settings(problem: Problem, integration: Integration) -> Settings:
+def checked_settings(problem: Problem, integration: Integration, stretches: int = 1) -> Settings:
     """Tolerances and steps as the user gave them, or their defaults.
 
     Parameters
@@ -68,6 +68,8 @@ def checked_settings(problem: Problem, integration: Integration) -> Settings:
         Gives the dtype.
     integration
         As for `flow`.
+    stretches
+        Calls of the integrator among which the steps of a flow are shared.
 
     Returns
     -------
@@ -93,18 +95,17 @@ def checked_settings(problem: Problem, integration: Integration) -> Settings:
         None if value is None else jnp.asarray(value, problem.dtype)
         for value in (rtol, atol, integration.steady, integration.step)
     ]
-    return Settings(*settings)  # type: ignore[arg-type]
+    max_steps = jnp.asarray(-(-int(integration.max_steps) // stretches))
+    return Settings(*settings, max_steps)  # type: ignore[arg-type]
 
 
-def checked_options(integration: Integration, record: Record, stretches: int = 1) -> Options:
+def checked_options(integration: Integration, record: Record) -> Options:
     """What the compiled code is made for.
 
     Parameters
     ----------
     integration, record
         As for `flow`.
-    stretches
-        Calls of the integrator among which the steps of a flow are shared.
 
     Returns
     -------
@@ -116,7 +117,6 @@ def checked_options(integration: Integration, record: Record, stretches: int = 1
         integration.method,
         checked_observables(record.observables),
         bool(record.keep_params),
-        -(-int(integration.max_steps) // stretches),
         steady is None or steady > 0,
     )
 
@@ -140,7 +140,7 @@ def _follow(
         record=lambda state: _row(state, args, options),
         at_rest=(lambda state: _at_rest(state, args, settings)) if options.stops else None,
         phase_over=(lambda state: _phase_over(state, args, settings)) if walled else None,
-        max_steps=options.max_steps,
+        max_steps=settings.max_steps,
     )
     moved = times[-1] > began
     return found._replace(
@@ -179,7 +179,7 @@ def integrate(
     follow = functools.partial(_follow, settings=settings, options=options)
     if velocity.walls(problem):
         found = in_phases(
-            follow, problem, velocity, began, state, times, settings.wall, options.max_steps
+            follow, problem, velocity, began, state, times, settings.wall, settings.max_steps
         )
     else:
         found = follow(problem, velocity, began, state, times)

@@ -73,7 +73,7 @@ def stepped(
     record: Callable[[Any], Any],
     at_rest: Callable[[Any], Bool[Array, ""]] | None,
     phase_over: Callable[[Any], Bool[Array, ""]] | None,
-    max_steps: int,
+    max_steps: Int[Array, ""] | int,
 ) -> Stepped:
     """Follow a vector field until its last time, or until a condition holds between two steps.
 

@@ -113,7 +113,7 @@ def _nothing(leaf: Any) -> bool:
     return leaf is None
 
 
-def in_phases(follow, problem: Problem, velocity, began, state, times, tolerance, max_steps: int):
+def in_phases(follow, problem: Problem, velocity, began, state, times, tolerance, max_steps):
     """A flow from phase to phase.
 
     Parameters
