@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 # tests says.
 SECONDS_A_TEST = 0.3
 COSTS = {
-    "tests/flows/test_gradient_flow.py": 78,
+    "tests/flows/test_gradient_flow.py": 27,
     "tests/flows/test_batched_flow.py": 23,
     "tests/test_notebooks.py": 61,
     "tests/theory_checks/engine/test_figures.py": 55,
