@@ -44,6 +44,8 @@ COSTS = {
     "tests/theory_checks/test_checks.py[ufm]": 23,
     "tests/analysis/test_observables.py": 23,
     "tests/extension/test_extension.py": 22,
+    "tests/flows/test_walls.py": 20,
+    "tests/flows/test_integrators.py": 11,
 }
 
 
