@@ -15,7 +15,7 @@ COSTS = {
     "tests/flows/test_batched_flow.py": 23,
     "tests/test_notebooks.py": 61,
     "tests/theory_checks/engine/test_figures.py": 55,
-    "tests/flows/test_velocity.py": 55,
+    "tests/flows/test_velocity.py": 30,
     "tests/solvers/test_fixed_classifier.py": 54,
     "tests/test_metrics.py": 54,
     "tests/solvers/test_projected_newton.py": 45,
