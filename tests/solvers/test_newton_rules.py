@@ -34,9 +34,24 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 _value = jax.jit(flat_objective)
 _gradient = jax.jit(jax.grad(flat_objective, argnums=1))
 _hessian = jax.jit(jax.hessian(flat_objective, argnums=1))
-_init = jax.jit(lambda solver, problem, flat: solver.init(problem, flat))
+# (a number of weak type is firm after a step, which would be compiled again)
+_launch = jax.jit(
+    lambda solver, problem, flat: jax.tree.map(
+        lambda leaf: leaf.astype(leaf.dtype), solver.launch(problem, flat)
+    )
+)
 _step = jax.jit(lambda solver, problem, state: solver.step(problem, state))
 _round = jax.jit(newton_round)
+_flat, _bounds, _relative = jax.jit(to_flat), jax.jit(bounds), jax.jit(relative_norm)
+
+
+@jax.jit
+def _queue(problem, flats):
+    """Lanes of one problem, last, and their states before a step."""
+    number = len(flats)
+    stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), problem)
+    lanes = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), queue_of(stacked))
+    return lanes, fresh_lanes(flats.T, jnp.arange(float(number)), jnp.ones(number, bool))
 
 
 @dataclass
@@ -59,9 +74,9 @@ class Twin:
         self.hessian = functools.partial(_hessian, problem)
 
     def relative(self, x) -> float:
-        bounded = np.asarray(bounds(self.problem))
-        down = np.where(bounded & (x <= 0), np.minimum(self.gradient(x), 0), self.gradient(x))
-        return float(relative_norm(down, x, self.value(x)))
+        bounded, gradient = np.asarray(_bounds(self.problem)), np.asarray(self.gradient(x))
+        down = np.where(bounded & (x <= 0), np.minimum(gradient, 0), gradient)
+        return float(_relative(down, x, self.value(x)))
 
     def steihaug(self, H, g, radius, relative) -> tuple[np.ndarray, bool]:
         p, r, d = np.zeros_like(g), g, -g
@@ -86,7 +101,7 @@ class Twin:
 
     def projected(self, place: Place) -> Place:
         solver, x, radius = self.solver, place.x, place.radius
-        bounded = np.asarray(bounds(self.problem))
+        bounded = np.asarray(_bounds(self.problem))
         g, H = np.asarray(self.gradient(x)), np.asarray(self.hessian(x))
 
         def project(step):
@@ -135,7 +150,8 @@ class Twin:
 
 def trajectory(problem: ufm.Problem, solver, start, tolerance=TOLERANCE) -> list:
     """The states of a solver from a flat start to convergence."""
-    states = [_init(solver, problem, start)]
+    # (the first step does not move: it is `init`)
+    states = [_step(solver, problem, _launch(solver, problem, start))]
     while float(states[-1].grad_norm) > tolerance:
         assert len(states) < 200
         states.append(_step(solver, problem, states[-1]))
@@ -169,9 +185,7 @@ def table(*names: str, others: str):
 def test_each_step_of_newton_is_that_of_the_twin(name, numbers, key):
     problem, solver = PROBLEMS[name], ufm.solvers.Newton(**numbers)
     twin = Twin(problem, solver)
-    states = trajectory(
-        problem, solver, to_flat(problem, ufm.solvers.random_start(problem, key=key))
-    )
+    states = trajectory(problem, solver, _flat(problem, ufm.solvers.random_start(problem, key=key)))
     follow(twin, twin.newton, states, lambda state: state.memory.trust)
 
 
@@ -179,9 +193,7 @@ def test_each_step_of_newton_is_that_of_the_twin(name, numbers, key):
 def test_each_step_of_the_projected_form_is_that_of_the_twin(name, numbers, key):
     problem, solver = PROBLEMS[name], ufm.solvers.ProjectedNewton(**numbers)
     twin = Twin(problem, solver)
-    states = trajectory(
-        problem, solver, to_flat(problem, ufm.solvers.random_start(problem, key=key))
-    )
+    states = trajectory(problem, solver, _flat(problem, ufm.solvers.random_start(problem, key=key)))
     follow(twin, twin.projected, states, lambda state: state.memory.trust)
 
 
@@ -192,7 +204,7 @@ def follow(twin: Twin, step, states, trust_of) -> None:
         trust, kept = trust_of(before), trust_of(after)
         x = np.asarray(before.flat)
         size = float(np.linalg.norm(x))
-        if np.any(np.asarray(bounds(twin.problem)) & (x > 0) & (x < 1e-12 * size)):
+        if np.any(np.asarray(_bounds(twin.problem)) & (x > 0) & (x < 1e-12 * size)):
             # whether a step reaches a bound that is one rounding away is rounding
             continue
         place = Place(x, float(trust.radius), float(trust.smallest), int(trust.since))
@@ -211,10 +223,8 @@ def follow(twin: Twin, step, states, trust_of) -> None:
 def test_each_step_of_the_lanes_is_that_of_newton(name, numbers, key):
     problem, solver = PROBLEMS[name], ufm.solvers.Newton(**numbers)
     starts = [ufm.solvers.random_start(problem, key=k) for k in jax.random.split(key, 3)]
-    flats = jnp.stack([to_flat(problem, start) for start in starts])
-    stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, *leaf.shape)), problem)
-    lanes = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), queue_of(stacked))
-    s = fresh_lanes(flats.T, jnp.arange(3.0), jnp.ones(3, bool))
+    flats = np.stack([_flat(problem, start) for start in starts])
+    lanes, s = _queue(problem, flats)
     # at the tightest tolerance rounding decides whether there is one more step
     tolerance = 1e-9
     expected = [trajectory(problem, solver, flat, tolerance) for flat in flats]
