@@ -40,7 +40,7 @@ COSTS = {
     "tests/optima/test_channels.py": 12,
     "tests/mutation/test_mutation.py": 25,
     "tests/certificates/test_lift.py": 25,
-    "tests/solvers/test_continuation.py": 24,
+    "tests/solvers/test_continuation.py": 14,
     "tests/theory_checks/test_checks.py[ufm]": 23,
     "tests/analysis/test_observables.py": 19,
     "tests/extension/test_extension.py": 22,
