@@ -135,6 +135,8 @@ def in_phases(follow, problem: Problem, velocity, began, state, times, tolerance
         As `follow` gives it for a stretch: of the last, with the rows of all.
     """
 
+    # (its shape is asked for before it is run, and it is traced once)
+    @jax.jit
     def phase(began, state):
         moving, placed = entered(problem, velocity, state, tolerance)
         found = follow(problem, moving, began, placed, jnp.maximum(times, began))
@@ -260,9 +262,11 @@ def _first_end(
         )
         return slack, length * slope, room
 
-    (p0, m0, room0), (p1, m1, room1) = map(at, ends)
+    # (one after the other, so that the program has this once)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends)
+    (p0, p1), (m0, m1), rooms = jax.lax.map(at, both)
 
-    room = jnp.maximum(room0, room1)
+    room = jnp.max(rooms, axis=0)
     c2, c3 = 3 * (p1 - p0) - 2 * m0 - m1, 2 * (p0 - p1) + m0 + m1
 
     def cubic(s):
