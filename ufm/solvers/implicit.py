@@ -82,7 +82,7 @@ def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> So
         solution = solve(plain)
         _require_stationary(solution)
         kept.append(solution)
-        return to_flat(plain, solution.params), solution.value
+        return _to_flat(plain, solution.params), solution.value
 
     @optimum.defjvp
     def _(primals, tangents):
@@ -93,8 +93,12 @@ def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> So
 
     flat, value = optimum(traced)
     return dataclasses.replace(
-        kept[-1], problem=problem, params=to_params(problem, flat), value=value
+        kept[-1], problem=problem, params=_to_params(problem, flat), value=value
     )
+
+
+# (an operation at a time they are a dozen programs each)
+_to_flat, _to_params = jax.jit(to_flat), jax.jit(to_params)
 
 
 def _require_stationary(solution: Solution) -> None:
