@@ -149,6 +149,7 @@ def test_ctrl_c_keeps_the_best_point(monkeypatch):
     p = problem(np.repeat([50, 5], 50), lambda_W=1e-4, lambda_H=1e-4, bias="free")
     solution = ufm.minimise(p, key=KEY, gap=1e-8)
     assert solution.result is ufm.Result.INTERRUPTED
-    assert np.isfinite(float(solution.value))
+    np.testing.assert_allclose(solution.value, objective(p, solution.params), rtol=1e-14)
+    assert int(solution.num_steps) == 0
     monkeypatch.undo()
     assert ufm.minimise(p, resume=solution, gap=1e-8).result is ufm.Result.PROVED

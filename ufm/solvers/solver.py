@@ -230,7 +230,8 @@ def advance(step: Callable[[State], State], tolerance, limit, state: State) -> S
     tolerance
         On the relative gradient norm.
     limit
-        Number of steps, with those that the state has taken.
+        Number of steps, with those that the state has taken. A state in which nothing was evaluated
+        is evaluated all the same, which is no step.
     state
         Where to go on from.
 
@@ -241,6 +242,7 @@ def advance(step: Callable[[State], State], tolerance, limit, state: State) -> S
     """
 
     def running(state: State):
-        return (code_of(state, tolerance) == Result.RUNNING) & (state.num_steps < limit)
+        left = (state.num_steps < limit) | (state.num_evaluations == 0)
+        return (code_of(state, tolerance) == Result.RUNNING) & left
 
     return jax.lax.while_loop(running, step, state)
