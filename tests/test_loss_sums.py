@@ -64,12 +64,16 @@ def dual_and_conjugate(loss, z, q):
         pytest.param(0.02, (2.2, 2.5, 1.1), (-4, 5, -1), (72.6, 63.4, -73.4), 1, id="far-2"),
         pytest.param(2.67, (1.5, 0.5, 0.3), (0, -2, 1), (16.5, 3.8, -4.4), 0, id="rare"),
         pytest.param(54.0, (0.25, 0.25, 0.25), (0, -2, 3), (62.1, -0.8, -32.8), 0, id="even"),
+        pytest.param(
+            0.5, (0.5, 0.50002, 0.49999), (0, -2, 1), (14837.2, 14835.9, 14837.1), 0, id="steep"
+        ),
     ],
 )
 def test_a_conjugate_is_never_too_low(weight, multiplicative, additive, logits, label):
     """Where classes are rarer than rounding, against sixty digits at u = ∇ℓ(z).
 
-    Shares outside their domains by what is rounding of other entries were 4e-13 too low.
+    Shares outside their domains by what is rounding of other entries were 4e-13 too low; shares of
+    scales that are nearly proportional, which move a conjugate by thousands of roundings, 2e-12.
     """
     adjusted = AdjustedCrossEntropy(multiplicative=multiplicative, additive=additive)
     loss, q = Sum((ufm.CrossEntropy(), adjusted), (1.0, weight)), jnp.eye(3)[label]
@@ -131,6 +135,17 @@ def test_parts_that_scale_classes_differently_are_certified_and_proved(bias, key
     start = ufm.solvers.random_start(problem, key=key)
     assert ufm.certify(problem, start).lower_bound <= enclosure.upper
     assert ufm.prove(problem, start).lower <= enclosure.upper
+
+
+def test_a_loose_conjugate_contradicts_nothing(key):
+    """Where logits are too large for a search of shares, the bound is loose and holds: it was
+    called INVALID."""
+    problem = small_problem(two_scales(1.98 * SCALES[0]), "free")
+    start = ufm.solvers.random_start(problem, key=jax.random.key(1))
+    far = ufm.Params(weights=start.weights, features=1000 * start.features, bias=start.bias)
+    certificate = ufm.certify(problem, far)
+    assert certificate.valid, certificate
+    assert certificate.lower_bound <= ufm.minimise(problem, key=key).value
 
 
 def test_proportional_scales_have_an_even_share(key):

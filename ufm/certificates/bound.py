@@ -350,7 +350,7 @@ def _conjugates(problem: Problem, point: _Point, t):
     there and at the gradient.
 
     Fenchel–Young: ℓ + ℓ* >= uᵀz in every column of the dual point, = at the gradient, which is
-    asked of some columns.
+    asked of some columns (>= where a search for ℓ* may end above it, and the bound is loose).
     """
     logits, losses, gradient, dual, _ = point
     loss, targets, C = problem.loss, problem.labels.targets, len(losses)
@@ -367,7 +367,8 @@ def _conjugates(problem: Problem, point: _Point, t):
     above = _surplus(logits, losses, t, dual, conjugates[:C], known + errors[:C])
     there = logits[:, some], losses[some], 1, gradient[:, some]
     equal = _surplus(*there, conjugates[C:], known[some] + errors[C:])
-    contradiction = jnp.maximum(jnp.max(-above), jnp.max(jnp.abs(equal)))
+    apart = -equal if loss.searches_conjugate else jnp.abs(equal)
+    contradiction = jnp.maximum(jnp.max(-above), jnp.max(apart))
     return conjugates[:C], errors[:C], contradiction
 
 

@@ -35,6 +35,8 @@ class AbstractLoss(AbstractNamed):
     falls like the exponential of logits that grow, so that where domains bound the factors its
     logarithm is what can be minimised. `drops_classes`: whether the logit of a class may be −∞,
     which takes it out of a sample's loss. `by_column`: whether it is another one for each column.
+    `searches_conjugate`: whether `conjugate` is the best value that a search finds, and so above
+    the conjugate where logits are too large for it.
     """
 
     # (a loss that wraps another works these out, which pyright is told where it does)
@@ -45,6 +47,7 @@ class AbstractLoss(AbstractNamed):
     least_squares: ClassVar[bool] = False
     drops_classes: ClassVar[bool] = False
     by_column: ClassVar[bool] = False
+    searches_conjugate: ClassVar[bool] = False
 
     def canonical(self) -> AbstractLoss:
         """The simplest loss with the same values.
@@ -236,9 +239,7 @@ class AbstractLoss(AbstractNamed):
         Float[Array, ...]
             Of every sample, >= 0.
         """
-        size = jnp.sum(dual**2 + jnp.abs(targets * dual), axis=0)
-        conjugate = jnp.abs(self.conjugate(dual, targets))
-        return generous(len(targets), dual.dtype) * (1 + conjugate + size)
+        return rounding_of_conjugate(self.conjugate(dual, targets), dual, targets)
 
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
@@ -428,6 +429,27 @@ def unit_roundoff(dtype) -> float:
 def generous(num_classes: int, dtype) -> float:
     """A bound of rounding, relative to what is added up, where nothing is known of that."""
     return 16 * (num_classes + 4) * unit_roundoff(dtype)
+
+
+def rounding_of_conjugate(
+    conjugate: Float[Array, ...], dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+) -> Float[Array, ...]:
+    """What rounding can amount to in a conjugate of which nothing more is known.
+
+    Parameters
+    ----------
+    conjugate
+        Of every sample.
+    dual, targets
+        Where it was asked.
+
+    Returns
+    -------
+    Float[Array, ...]
+        Of every sample, >= 0.
+    """
+    size = jnp.sum(dual**2 + jnp.abs(targets * dual), axis=0)
+    return generous(len(targets), dual.dtype) * (1 + jnp.abs(conjugate) + size)
 
 
 def require_loss(loss: AbstractLoss, shape: tuple[int, ...], dtype) -> None:

@@ -50,6 +50,11 @@ class OffsetLoss(AbstractLoss):
         return self.loss.shift_invariant
 
     @property
+    def searches_conjugate(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the conjugate is what a search finds."""
+        return self.loss.searches_conjugate
+
+    @property
     def needs_every_class(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether a class without target has no best bias."""
         return self.loss.needs_every_class

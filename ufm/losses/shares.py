@@ -59,7 +59,8 @@ def ways(
         [point + (aim - reached) / total for point in points],
         [jnp.where(even, mix, jnp.nan) for _ in points],
     ]
-    slack = 4 * float(jnp.finfo(aim.dtype).eps)
+    # (what that amounts to is known, see `rounding_of_shares`)
+    slack = 32 * float(jnp.finfo(aim.dtype).eps)
 
     def inside(p):
         low = jnp.any(p < -slack * mix, axis=0, keepdims=True)
@@ -77,25 +78,22 @@ def _proportional(scales: Sequence[Array]) -> Array:
     return jnp.all(jnp.stack([jnp.ptp(r) <= 8 * eps * jnp.max(r) for r in ratios]))
 
 
-def pulls_of(
-    loss: AbstractLoss,
-    parts: Sequence[AbstractLoss],
-    dual: Float[Array, "K ..."],
-    targets: Float[Array, "K ..."],
-) -> list[Float[Array, "K ..."]]:
-    """∇ℓ_i(z) of the parts where ∇ℓ(z) = u in every column, or as near to it as Newton comes.
+def logits_of(
+    loss: AbstractLoss, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+) -> Float[Array, "K ..."]:
+    """Where ∇ℓ(z) = u in every column, or as near to it as Newton comes.
 
     Parameters
     ----------
-    loss, parts
-        The sum, and what it is made of.
+    loss
+        Any.
     dual, targets
         u and q, one sample a column.
 
     Returns
     -------
-    list
-        One array of the shape of u for each part.
+    Float[Array, "K ..."]
+        The logits z, which are the slopes of the conjugate at u.
     """
 
     def value(logits):
@@ -104,8 +102,65 @@ def pulls_of(
     def gradient(logits):
         return loss_and_dual(loss, logits, targets)[1] - dual
 
-    logits = newton(value, gradient, jnp.zeros_like(dual))
+    return newton(value, gradient, jnp.zeros_like(dual))
+
+
+def pulls_at(
+    parts: Sequence[AbstractLoss], logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+) -> list[Float[Array, "K ..."]]:
+    """∇ℓ_i(z) of the parts.
+
+    Parameters
+    ----------
+    parts
+        What a sum is made of.
+    logits, targets
+        z and q, one sample a column.
+
+    Returns
+    -------
+    list
+        One array of the shape of z for each part.
+    """
     return [loss_and_dual(part, logits, targets)[1] for part in parts]
+
+
+def rounding_of_shares(
+    weights: Sequence[Array],
+    points: Sequence[Array],
+    scales: Sequence[Array | None],
+    logits: Float[Array, "K ..."],
+    dual: Float[Array, "K ..."],
+) -> Float[Array, ...]:
+    """What the conjugate can be too low by, as the weighted sum of points is u to rounding alone,
+    and each of them in its domain.
+
+    A conjugate moves by its slope, and that is as large as the logits: where scales are nearly
+    proportional and a bias is free, thousands.
+
+    Parameters
+    ----------
+    weights, points, scales
+        Of the parts: w, the points v, and Δ where there is one.
+    logits, dual
+        z from `logits_of`, and u.
+
+    Returns
+    -------
+    Float[Array, ...]
+        Of every sample, >= 0.
+    """
+    eps, slopes = float(jnp.finfo(logits.dtype).eps), jnp.abs(logits)
+    parts = list(zip(weights, points, scales, strict=True))
+    missed = jnp.abs(dual - sum(w * v for w, v, _ in parts))
+    sizes = sum(w * (jnp.abs(v) + (0 if s is None else s)) for w, v, s in parts)
+    off = jnp.sum(slopes * (missed + (len(parts) + 2) * eps * sizes), axis=0)
+    for w, v, s in parts:
+        if s is not None:
+            outside = jnp.abs(jnp.sum(v / s, axis=0)) + len(v) * eps
+            off = off + jnp.max(w * s * slopes, axis=0) * outside
+    # (the logits that Newton finds are not the last word)
+    return jnp.where(jnp.isfinite(off), 2 * off, jnp.inf)
 
 
 def newton(

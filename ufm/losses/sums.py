@@ -27,8 +27,9 @@ from ufm.losses.base import (
     one_number,
     parameter,
     per_class,
+    rounding_of_conjugate,
 )
-from ufm.losses.shares import newton, pulls_of, ways
+from ufm.losses.shares import logits_of, newton, pulls_at, rounding_of_shares, ways
 from ufm.losses.softmax import CrossEntropy
 
 
@@ -59,6 +60,8 @@ class Sum(AbstractLoss):
     losses: tuple[AbstractLoss, ...]
     weights: Float[Array, " n"]
 
+    # for the shares of parts
+    searches_conjugate: ClassVar[bool] = True
     # whether all parts are so
     convex: ClassVar[Any] = property(lambda self: all(part.convex for part in self.losses))
     shift_invariant: ClassVar[Any] = property(
@@ -161,14 +164,13 @@ class Sum(AbstractLoss):
             Of every sample, to rounding; never below the conjugate by more.
         """
         require(self.convex, "`losses` must be convex in the logits for a conjugate", self)
-        sums = [self._conjugates(shares, targets) for shares in self._shares(dual, targets)]
-        # (one that is not finite is no bound, and NaN is not finite)
-        return jnp.min(jnp.stack([jnp.where(jnp.isfinite(s), s, jnp.inf) for s in sums]), axis=0)
+        shares, _ = self._shares(dual, targets)
+        return jnp.min(self._conjugates(shares, targets), axis=0)
 
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:
-        """As of any loss, in units of the weights.
+        """As of any loss, in units of the weights, and what shares are off the dual point.
 
         Returns
         -------
@@ -177,12 +179,22 @@ class Sum(AbstractLoss):
         """
         scale = self.share_scale(len(targets))
         unit = jnp.sum(self.weights) + (0 if scale is None else jnp.max(scale))
-        known = super().conjugate_error(dual, targets)
-        return known + generous(len(targets), dual.dtype) * unit
+        shares, logits = self._shares(dual, targets)
+        conjugates = self._conjugates(shares, targets)
+        known = rounding_of_conjugate(jnp.min(conjugates, axis=0), dual, targets)
+        known = known + generous(len(targets), dual.dtype) * unit
+        weights = [one_number(w, beside=dual) for w in self.weights]
+        given = [part.share_scale(len(dual)) for part in self.losses]
+        scales = [None if s is None else per_class(jnp.asarray(s), beside=dual) for s in given]
+        off = [rounding_of_shares(weights, each, scales, logits, dual) for each in shares]
+        best = jnp.argmin(conjugates, axis=0)
+        return known + jnp.take_along_axis(jnp.stack(off), best[None], axis=0)[0]
 
-    def _shares(self, dual: Array, targets: Array) -> list[list[Array]]:
-        """Ways to write u as a weighted sum of one point for each part."""
-        pulls, n = pulls_of(self, self.losses, dual, targets), len(self.losses)
+    def _shares(self, dual: Array, targets: Array) -> tuple[list[list[Array]], Array]:
+        """Ways to write u as a weighted sum of one point for each part, and the logits that belong
+        to u."""
+        logits, n = logits_of(self, dual, targets), len(self.losses)
+        pulls = pulls_at(self.losses, logits, targets)
         weights = [one_number(w, beside=dual) for w in self.weights]
         given = [part.share_scale(len(dual)) for part in self.losses]
         scales = [jnp.asarray(each) for each in given if each is not None]
@@ -191,12 +203,18 @@ class Sum(AbstractLoss):
             free = next(i for i in range(n) if given[i] is None)
             whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
             left = pulls[free] + (dual - whole) / weights[free]
-            return [[left if i == free else pulls[i] for i in range(n)]]
+            return [[left if i == free else pulls[i] for i in range(n)]], logits
         scales = [per_class(scale, beside=dual) for scale in scales]
-        return ways(weights, scales, pulls, dual, targets)
+        return ways(weights, scales, pulls, dual, targets), logits
 
-    def _conjugates(self, shares: list[Array], targets: Array) -> Array:
-        pairs = zip(self.losses, shares, strict=True)
+    def _conjugates(self, shares: list[list[Array]], targets: Array) -> Array:
+        """Of each way to share."""
+        sums = jnp.stack([self._shared(points, targets) for points in shares])
+        # (one that is not finite is no bound, and NaN is not finite)
+        return jnp.where(jnp.isfinite(sums), sums, jnp.inf)
+
+    def _shared(self, points: list[Array], targets: Array) -> Array:
+        pairs = zip(self.losses, points, strict=True)
         return self._weighted([part.conjugate(v, targets) for part, v in pairs])
 
     # a bias
@@ -361,7 +379,7 @@ class Sum(AbstractLoss):
         """
         weights, scales = enclosures.exact(self.weights), self._exact_scales(len(target))
         u, q = (jnp.asarray([int(x.p) / int(x.q) for x in each]) for each in (dual, target))
-        pulls = [enclosures.exact(pull) for pull in _compiled_pulls(self, self.losses, u, q)]
+        pulls = [enclosures.exact(pull) for pull in _compiled_pulls(self, u, q)]
         total: Any = None
         for points in exact_shares.ways(weights, scales, pulls, dual, target):
             terms = zip(weights, self.losses, points, strict=True)
@@ -386,4 +404,6 @@ class Sum(AbstractLoss):
 
 
 # a proof asks column by column
-_compiled_pulls = eqx.filter_jit(pulls_of)
+@eqx.filter_jit
+def _compiled_pulls(loss: Sum, dual, targets) -> list[Array]:
+    return pulls_at(loss.losses, logits_of(loss, dual, targets), targets)
