@@ -148,6 +148,24 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         _NEVER,
     ),
+    (
+        "ufm/optima/cross_entropy_dynamics.py",
+        "fixed_etf_gap",
+        "const×1.01",
+        "1e-12",
+        "(1.01e-12)",
+        1,
+        _BRACKET,
+    ),
+    (
+        "ufm/optima/modes.py",
+        "CrossEntropyDrive.free",
+        "const×1.01",
+        "600.0",
+        "(606.0)",
+        1,
+        _BRACKET,
+    ),
 )
 
 REASONS = {entry[:6]: entry[6] for entry in EQUIVALENT}

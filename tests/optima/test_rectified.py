@@ -109,6 +109,12 @@ def test_complexity_is_the_least_over_singular_values(K, code, L):
     assert code_complexity(K, L, **code) == pytest.approx(least_over_sizes(K, L, **code), rel=1e-7)
 
 
+@pytest.mark.parametrize("largest", [-0.6, 1.0, 1.5])
+def test_no_code_has_such_a_largest_inner_product(largest):
+    with pytest.raises(ValueError, match="`largest` must be at least the smallest and less than 1"):
+        code_complexity(4, 3, rank=2, largest=largest, smallest=-0.5)
+
+
 @pytest.mark.parametrize("L", [3, 4, 6])
 def test_the_triple_is_the_least_over_singular_values(L):
     def cost(v):

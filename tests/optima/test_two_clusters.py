@@ -190,6 +190,11 @@ def test_seli_step_formulas():
         pytest.param(
             lambda: seli_distance(np.zeros((3, 3))), "must not be zero", id="seli-distance-of-zero"
         ),
+        pytest.param(
+            lambda: seli_distance(3.0),
+            "`class_logits` must be a matrix",
+            id="seli-distance-of-a-number",
+        ),
     ],
 )
 def test_bad_arguments(build, message):
