@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 
 import ufm
 from ufm import forms
+from ufm.optima.choice import what_works
 from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import loss_named, one_layer, plain_decay
 
@@ -146,6 +147,20 @@ def test_a_refusal_names_the_nearest_form_and_what_still_works(options, form, wo
     assert form in caught.value.form
     assert caught.value.form in str(caught.value).split("; or ")[0]
     assert words in str(caught.value).split("what still works: ")[1]
+
+
+@pytest.mark.parametrize(("d", "codes"), [(4, False), (3, True)], ids=["a simplex fits", "tight"])
+def test_a_code_is_advised_where_a_simplex_does_not_fit(d, codes):
+    problem = ufm.Problem(
+        ufm.one_hot((1,) * 5, collapsed=True),
+        loss=ufm.CrossEntropy(),
+        widths=(d,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        features=ufm.domains.Sphere(2.0),
+        classifier=ufm.domains.Sphere(1.0),
+    )
+    assert any("code_bound" in way for way in what_works(Facts.of(problem))) == codes
 
 
 def test_what_works_is_true_of_a_tail_with_a_bias(key):
