@@ -24,6 +24,8 @@ import numpy as np
 import ufm
 from tests.benchmarks import harness
 from tests.benchmarks.__main__ import ALL_CORES
+from tests.benchmarks.manifold_rival import SphereCrossEntropy
+from tests.benchmarks.spheres import our_problem
 
 BETAS = (0.02, 0.2, 1.0, 3.0, 8.0, 20.0, 60.0)
 # Bounds are rounded down, losses are not.
@@ -98,15 +100,7 @@ MOST_SECONDS, REQUIRED = 120.0, 0.9
 
 def searched(number: int, dim: int, least: float, seed: int) -> dict:
     """One search: its loss over the least known, less 1, and what it costs."""
-    problem = ufm.Problem(
-        ufm.one_hot((1,) * number, collapsed=True),
-        loss=ufm.CrossEntropy(),
-        widths=(dim,),
-        lambda_W=0.0,
-        lambda_H=0.0,
-        features=ufm.domains.Sphere(20.0),
-        classifier=ufm.domains.Sphere(1.0),
-    )
+    problem = our_problem(SphereCrossEntropy(number, dim, 20.0))
     began, clock = time.process_time(), time.perf_counter()
     value = ufm.search(problem, key=jax.random.key(seed), starts=STARTS, progress=False).value
     return {

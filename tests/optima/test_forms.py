@@ -151,15 +151,8 @@ def test_a_refusal_names_the_nearest_form_and_what_still_works(options, form, wo
 
 @pytest.mark.parametrize(("d", "codes"), [(4, False), (3, True)], ids=["a simplex fits", "tight"])
 def test_a_code_is_advised_where_a_simplex_does_not_fit(d, codes):
-    problem = ufm.Problem(
-        ufm.one_hot((1,) * 5, collapsed=True),
-        loss=ufm.CrossEntropy(),
-        widths=(d,),
-        lambda_W=0.0,
-        lambda_H=0.0,
-        features=ufm.domains.Sphere(2.0),
-        classifier=ufm.domains.Sphere(1.0),
-    )
+    spheres = {"features": ufm.domains.Sphere(2.0), "classifier": ufm.domains.Sphere(1.0)}
+    problem = make((1,) * 5, d=d, lam=0.0, **spheres)
     assert any("code_bound" in way for way in what_works(Facts.of(problem))) == codes
 
 

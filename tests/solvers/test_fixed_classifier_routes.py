@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import ufm
-from tests.solvers.test_fixed_classifier import etf, objective, problem_of
+from tests.solvers.test_fixed_classifier import assert_same_fit, etf, objective, problem_of
 from ufm.solvers import fixed_classifier
 from ufm.solvers.fixed_classifier import fit_features
 
@@ -80,13 +80,7 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
     monkeypatch.setattr(fixed_classifier, "_BLOCK_ON_CPU", 40)
     for threads in (1, 3):
         parts = fit_features(problem, execution=ufm.batch.Execution(threads=threads))
-        assert_allclose(
-            parts.params.features,
-            whole.params.features,
-            rtol=0,
-            atol=1e-14 * np.abs(whole.params.features).max(),
-        )
-        assert_allclose(parts.value, whole.value, rtol=1e-14)
+        assert_same_fit(parts, whole, to=1e-14)
     assert whole.params.features.shape == (4, 101)
 
 

@@ -183,9 +183,7 @@ class Sum(AbstractLoss):
         conjugates = self._conjugates(shares, targets)
         known = rounding_of_conjugate(jnp.min(conjugates, axis=0), dual, targets)
         known = known + generous(len(targets), dual.dtype) * unit
-        weights = [one_number(w, beside=dual) for w in self.weights]
-        given = [part.share_scale(len(dual)) for part in self.losses]
-        scales = [None if s is None else per_class(jnp.asarray(s), beside=dual) for s in given]
+        weights, scales = self._units(dual)
         off = [rounding_of_shares(weights, each, scales, logits, dual) for each in shares]
         best = jnp.argmin(conjugates, axis=0)
         return known + jnp.take_along_axis(jnp.stack(off), best[None], axis=0)[0]
@@ -195,17 +193,22 @@ class Sum(AbstractLoss):
         to u."""
         logits, n = logits_of(self, dual, targets), len(self.losses)
         pulls = pulls_at(self.losses, logits, targets)
-        weights = [one_number(w, beside=dual) for w in self.weights]
-        given = [part.share_scale(len(dual)) for part in self.losses]
-        scales = [jnp.asarray(each) for each in given if each is not None]
+        weights, given = self._units(dual)
+        scales = [scale for scale in given if scale is not None]
         if len(scales) < n:
             # a part whose conjugate is finite everywhere takes what is left
             free = next(i for i in range(n) if given[i] is None)
             whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
             left = pulls[free] + (dual - whole) / weights[free]
             return [[left if i == free else pulls[i] for i in range(n)]], logits
-        scales = [per_class(scale, beside=dual) for scale in scales]
         return ways(weights, scales, pulls, dual, targets), logits
+
+    def _units(self, dual: Array) -> tuple[list[Array], list[Array | None]]:
+        """Weights of the parts, and Δ of those that have one, shaped to go with a dual point."""
+        weights = [one_number(w, beside=dual) for w in self.weights]
+        given = [part.share_scale(len(dual)) for part in self.losses]
+        scales = [None if s is None else per_class(jnp.asarray(s), beside=dual) for s in given]
+        return weights, scales
 
     def _conjugates(self, shares: list[list[Array]], targets: Array) -> Array:
         """Of each way to share."""

@@ -28,7 +28,7 @@ _NEARLY_ORTHONORMAL = 8
 _ONE_LAYER = 0.3
 # Numbers that are drawn on the host, in 40 ms. More take longer to solve for than to compile.
 _LARGEST_ON_HOST = 200_000
-# Starts of a sweep that are drawn there, each in 0.2 ms.
+# Starts that are drawn there, each in 0.2 ms.
 _MOST_ON_HOST = 1000
 # Scales of all starts but the first, as powers of two: larger ones overshoot into the origin of a
 # deep product, smaller ones lose the classes that need a large start.
@@ -147,15 +147,13 @@ def each_start(problem: Problem, stacked: Problem, keys: PRNGKeyArray) -> Params
     Params
         With a leading axis B.
     """
-    shapes, held = _shapes(problem), None
-    if len(keys) * _size_of(shapes) <= _LARGEST_ON_HOST:
-        held = _random.host_keys(keys)
+    shapes, dtype = _shapes(problem), problem.dtype
+    held = _random.host_keys(keys) if _few(shapes, len(keys)) else None
     if held is None:
-        draws = _drawn_each(shapes, keys, problem.dtype)
+        draws = _drawn_each(shapes, keys, dtype)
     else:
-        drawn_each = [_drawn_on_host(shapes, key, problem.dtype, True) for key in held]
-        matrices = tuple(np.stack(matrices) for matrices in zip(*drawn_each, strict=True))
-        draws = Drawn(matrices, np.ones(len(held), problem.dtype))
+        matrices = _stacked([_drawn_on_host(shapes, key, dtype, True) for key in held])
+        draws = Drawn(matrices, np.ones(len(held), dtype))
     return _placed_each(stacked, draws)
 
 
@@ -164,9 +162,15 @@ def _drawn_each(shapes, keys: PRNGKeyArray, dtype) -> Drawn:
     return jax.vmap(lambda key: _drawn(shapes, key, dtype, True))(keys)
 
 
-def _size_of(shapes) -> int:
-    """How many numbers are drawn."""
-    return sum(rows * columns for rows, columns in shapes)
+def _few(shapes, starts: int = 1) -> bool:
+    """Whether the host draws so many starts of these shapes."""
+    numbers = starts * sum(rows * columns for rows, columns in shapes)
+    return starts <= _MOST_ON_HOST and numbers <= _LARGEST_ON_HOST
+
+
+def _stacked(draws) -> tuple[np.ndarray, ...]:
+    """The matrices of several starts, each with a leading axis."""
+    return tuple(np.stack(matrices) for matrices in zip(*draws, strict=True))
 
 
 def _shapes(problem: Problem) -> tuple[tuple[int, int], ...]:
@@ -175,8 +179,7 @@ def _shapes(problem: Problem) -> tuple[tuple[int, int], ...]:
 
 def _host_key(problem: Problem, key: PRNGKeyArray) -> _random.Key | None:
     """The key for small problems, None for large ones and where it is traced."""
-    small = _size_of(_shapes(problem)) <= _LARGEST_ON_HOST
-    return _random.host_key(key) if small else None
+    return _random.host_key(key) if _few(_shapes(problem)) else None
 
 
 def _drawn_on_host(shapes, key: _random.Key, dtype, orthonormal: bool):
@@ -300,9 +303,8 @@ def draws_of_seeds(problem: Problem, key: PRNGKeyArray, seeds: np.ndarray) -> Dr
         With a leading axis S. None where the numbers are too many, or the key cannot be read.
     """
     shapes = _shapes(problem)
-    numbers = len(seeds) * _size_of(shapes)
-    host = _random.host_key(key)
-    if host is None or len(seeds) > _MOST_ON_HOST or numbers > _LARGEST_ON_HOST:
+    host = _random.host_key(key) if _few(shapes, len(seeds)) else None
+    if host is None:
         return None
     keys = [_random.fold_in(host, seed) for seed in seeds.tolist()]
     draws = [_draws_on_host(shapes, k, problem.dtype, 1) for k in keys]
@@ -315,11 +317,10 @@ def _draws_on_host(shapes, key: _random.Key, dtype, number: int) -> Drawn:
     key_scale, key_start = _random.split(key, 2)
     draws = [_drawn_on_host(shapes, k, dtype, True) for k in _random.split(key_start, number)]
     if number == 1:
-        return Drawn(tuple(matrix[None] for matrix in draws[0]), np.ones(1, dtype))
+        return Drawn(_stacked(draws), np.ones(1, dtype))
     exponents = _random.uniform(key_scale, (number,), dtype, *_EXPONENTS)
     exponents[0] = 0
-    matrices = tuple(np.stack(matrices) for matrices in zip(*draws, strict=True))
-    return Drawn(matrices, np.exp2(exponents))
+    return Drawn(_stacked(draws), np.exp2(exponents))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
