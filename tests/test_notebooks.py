@@ -192,7 +192,7 @@ def draw():
         if os.path.exists(os.environ["DRAGGED"]):
             break
         time.sleep(0.01)
-    time.sleep(0.05)
+    time.sleep(0.3)
 
 slider.observe(Live(draw), names="value")
 print(slider.model_id)
@@ -210,7 +210,8 @@ print(len(seen), seen[-1])
 
 
 def test_a_drag_in_a_kernel_leaves_no_queue(environment, tmp_path):
-    """Forty messages, as a browser sends them, which come while a picture is drawn."""
+    """Forty messages, as a browser sends them, which come while a picture is drawn: half of each
+    drawing's time takes in three of them even where one takes 50 ms."""
     dragged, cells = tmp_path / "dragged", [DRAG, AFTERWARDS]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     client = NotebookClient(notebook, timeout=60, kernel_name="python3")
@@ -225,7 +226,7 @@ def test_a_drag_in_a_kernel_leaves_no_queue(environment, tmp_path):
         client.execute_cell(notebook.cells[1], 1)
     drawings, last = map(int, printed(notebook.cells[1:], "stdout").split())
     assert last == 40
-    assert drawings <= 10
+    assert drawings <= 15
 
 
 def test_all_are_tested():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 
 import matplotlib.pyplot as plt
@@ -143,6 +144,29 @@ def test_stale_events_are_dropped():
     asyncio.run(drag())
     assert seen == [19, 119]
     assert live.drawings == 2
+
+
+def test_events_get_a_share_of_the_time_that_drawings_take(monkeypatch):
+    delays = []
+
+    class Loop:
+        def call_later(self, delay, call):
+            delays.append(delay)
+            return asyncio.TimerHandle(delay, call, (), self)
+
+        def _timer_handle_cancelled(self, handle):
+            pass
+
+        def get_debug(self):
+            return False
+
+    monkeypatch.setattr(asyncio, "get_running_loop", Loop)
+    live = plotting.Live(lambda: time.sleep(0.05), wait=0.01)
+    live()
+    live.now()
+    live()
+    assert delays == [0.01, live.seconds / 2]
+    assert live.seconds >= 0.05
 
 
 def test_what_is_drawn_now_is_not_drawn_again():

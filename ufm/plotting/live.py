@@ -13,16 +13,17 @@ from collections.abc import Callable
 class Live:
     """A drawing that many events ask for, and that is made once for all that have come.
 
-    Calling it says that something has changed. The drawing follows when the event loop has taken
-    in what else was waiting, so that a drag of a slider, whose events come faster than pictures are
-    drawn, leaves no queue of stale ones behind. Where no event loop runs, it is made at once.
+    Calling it says that something has changed. The drawing follows when the event loop has had half
+    as long to take in what else was waiting as the last drawing took, so that a drag of a slider,
+    whose events come faster than pictures are drawn, leaves no queue of stale ones behind on a slow
+    machine either. Where no event loop runs, it is made at once.
 
     Parameters
     ----------
     draw
         Draws the present state, and is called without arguments.
     wait
-        Seconds for which further events are taken in before a drawing.
+        Seconds for which further events are taken in before a drawing, at least.
 
     Attributes
     ----------
@@ -57,7 +58,8 @@ class Live:
         except RuntimeError:
             self.now()
             return
-        self._waiting = loop.call_later(self._wait, self.now)
+        # events come while a picture is drawn: they need a share of the time that drawings take
+        self._waiting = loop.call_later(max(self._wait, self.seconds / 2), self.now)
 
     def now(self) -> None:
         """Draw at once; what has been asked for until now is then done."""
