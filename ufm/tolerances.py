@@ -94,9 +94,6 @@ def gradient_tolerance(tolerance: float | None, dtype, *, name: str = "tolerance
     # of a relative norm: from 1 on every point is stationary
     require(tolerance < 1, f"`{name}` must be < 1", tolerance)
     rounding = np.finfo(dtype).eps
-    require(
-        tolerance >= rounding,
-        f"`{name}` must be >= {rounding:.1e}, what {dtype} can resolve",
-        tolerance,
-    )
+    if tolerance < rounding:
+        require(False, f"`{name}` must be >= {rounding:.1e}, what {dtype} can resolve", tolerance)
     return tolerance

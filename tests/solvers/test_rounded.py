@@ -11,7 +11,8 @@ import scipy.special
 
 import ufm
 from ufm.solvers.coordinates import to_flat
-from ufm.solvers.newton import Newton, single
+from ufm.solvers.merit import PlainMerit
+from ufm.solvers.newton import Newton
 from ufm.solvers.newton.bias import curvature_units
 from ufm.solvers.one_layer import OneLayer, hessian
 
@@ -57,16 +58,36 @@ def _without_loss(problem, flat, logits):
 
 @pytest.mark.parametrize("wrong", [_nan, _without_loss])
 def test_a_solve_that_came_to_nothing_is_done_in_double(wrong, exact, monkeypatch):
-    def found(problem, flat, logits):
+    def found(merit, flat, logits):
         rounded = flat.dtype == np.float32
-        return (wrong if rounded else hessian)(problem, flat, logits)
+        return (wrong if rounded else hessian)(merit.scaled, flat, logits)
 
-    monkeypatch.setattr(single, "hessian", found)
+    monkeypatch.setattr(PlainMerit, "hessian", found)
     # (another static number, as the programs of the true one are compiled)
     solver = Newton(single_from=2 if wrong is _nan else 3)
     solution = ufm.minimise(make(), key=jax.random.key(0), solver=solver, progress=False)
     assert solution.result is ufm.Result.CONVERGED
     np.testing.assert_allclose(solution.value, exact.value, rtol=1e-14)
+
+
+def test_spheres_are_solved_in_single_too(key):
+    problem = ufm.Problem(
+        ufm.one_hot((1,) * 7, collapsed=True),
+        loss=ufm.CrossEntropy(),
+        widths=(5,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        features=ufm.domains.Sphere(6.0),
+        classifier=ufm.domains.Sphere(1.0),
+    )
+    small, large = (
+        ufm.minimise(problem, key=key, solver=solver, tolerance=1e-10, progress=False)
+        for solver in (Newton(), SINGLE)
+    )
+    assert large.result is ufm.Result.CONVERGED
+    np.testing.assert_allclose(large.value, small.value, rtol=1e-14)
+    assert bool(large.state.memory.rounding.next[0])
+    assert int(large.num_evaluations) <= 1.2 * int(small.num_evaluations)
 
 
 @pytest.mark.parametrize(("solver", "dtype"), [(Newton(), np.float64), (SINGLE, np.float32)])

@@ -67,17 +67,19 @@ def check_params(problem: Problem, params: Params, *, name: str = "params") -> P
 def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> None:
     """The vectors of factors lie in their domains, up to the rounding of their lengths.
 
-    Nothing is asked while they are traced.
+    Nothing is known while they are traced.
     """
     domains = problem.domains
     asked = {
         argument: (domains[argument], matrix)
         for argument, (_, matrix) in factors.items()
-        if domains[argument].constrained and not is_traced((domains[argument], matrix))
+        if domains[argument].constrained
     }
     if not asked:
         return
     for argument, found in _distances(asked).items():
+        if is_traced(found):
+            continue
         (domain, matrix), distance = asked[argument], float(found)
         terms = matrix.shape[_AXES[argument]] + 8
         room = 0.0 if domain.nonnegative else 8 * terms * float(np.finfo(matrix.dtype).eps)

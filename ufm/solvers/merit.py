@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,7 +28,12 @@ class Evaluated(NamedTuple):
 
 
 class AbstractMerit(eqx.Module):
-    """A function of flat vectors, with all that is the same at every point prepared."""
+    """A function of flat vectors, with all that is the same at every point prepared.
+
+    `rounds`: whether its Hessian means something in single precision, of parts that are rounded.
+    """
+
+    rounds: ClassVar[bool] = False
 
     @abstractmethod
     def unknown(self) -> Any:
@@ -90,6 +95,7 @@ class AbstractMerit(eqx.Module):
 class PlainMerit(AbstractMerit):
     """Of a plain one-layer problem, by a chain rule that is written out."""
 
+    rounds = True
     scaled: OneLayer
 
     def unknown(self) -> Float[Array, "K C"]:
@@ -118,6 +124,7 @@ class SphericalMerit(AbstractMerit):
     """Of a one-layer problem whose coordinates lie on spheres, by a chain rule that is written
     out. Its points have the natural size."""
 
+    rounds = True
     problem: Problem
 
     def unknown(self) -> Known:

@@ -22,7 +22,6 @@ from ufm.solvers.newton.bias import curvature_units, with_better_bias
 from ufm.solvers.newton.rounded import SINGLE, Rounding, rounded_or_exact
 from ufm.solvers.newton.rules import AbstractTrustRegion, Trial, Trust
 from ufm.solvers.newton.steihaug import Subproblem, steihaug
-from ufm.solvers.one_layer import hessian
 from ufm.solvers.solver import State
 
 
@@ -57,9 +56,9 @@ class Newton(AbstractTrustRegion):
         products than the outer steps they save.
     single_from
         From so many unknowns on, the conjugate gradients of a plain one-layer problem in double
-        precision are done in single; values and gradients never are. A solve that came to nothing,
-        and one after a step that was not worth it, is done in double. And each step of a free bias
-        is followed by some of its own, the product held.
+        precision, and of one on spheres, are done in single; values and gradients never are. A
+        solve that came to nothing, and one after a step that was not worth it, is done in double.
+        And each step of a free bias is followed by some of its own, the product held.
 
     Raises
     ------
@@ -113,7 +112,7 @@ class Newton(AbstractTrustRegion):
         one = jnp.ones((), flat.dtype)
         merit = merit_of(problem)
         large = flat.dtype != SINGLE and flat.size >= self.single_from
-        rounding = Rounding.fresh() if large and merit.one_layer is not None else None
+        rounding = Rounding.fresh() if large and merit.rounds else None
         return State(
             flat=flat,
             value=one,
@@ -131,16 +130,18 @@ class Newton(AbstractTrustRegion):
     def _subproblem(self, merit: AbstractMerit, state: State) -> Subproblem:
         """The solve of a step, in single precision where the state holds a word about that."""
         trust, gradient_sq, known, rounding = state.memory
-        problem = merit.one_layer
-        if rounding is None or problem is None:
+        if rounding is None:
             times, units = merit.hessian(state.flat, known), merit.units(state.flat)
             solve = functools.partial(steihaug, self, radius=trust.radius, relative=state.grad_norm)
             if units is None:
                 return solve(times, state.gradient, gradient_sq=gradient_sq)
             sub = solve(lambda v: units * times(units * v), units * state.gradient)
             return _unscaled(sub, units)
-        units = curvature_units(problem, state.flat, known)
-        place = problem, state.flat, known, units, state.grad_norm
+        plain = merit.one_layer
+        units = jnp.ones_like(state.flat)
+        if plain is not None:
+            units = curvature_units(plain, state.flat, known)
+        place = merit, state.flat, known, units, state.grad_norm
         sub = rounded_or_exact(
             functools.partial(_scaled_solve, self, place),
             units * state.gradient,
@@ -209,8 +210,8 @@ def _scaled_solve(solver: Newton, place, gradient, radius) -> Subproblem:
     def cast(leaf):
         return leaf.astype(gradient.dtype) if eqx.is_inexact_array(leaf) else leaf
 
-    problem, flat, known, units, relative = jax.tree.map(cast, place)
-    times = hessian(problem, flat, known)
+    merit, flat, known, units, relative = jax.tree.map(cast, place)
+    times = merit.hessian(flat, known)
     return steihaug(
         solver,
         lambda direction: units * times(units * direction),
