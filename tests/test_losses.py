@@ -21,6 +21,7 @@ from ufm.losses import (
     RescaledSquaredError,
     loss_and_dual,
 )
+from ufm.losses.rows import EntropyRows
 
 LOSSES = (pytest.param(ufm.MeanSquaredError(), id="mse"), pytest.param(ufm.CrossEntropy(), id="ce"))
 # parameters of three classes
@@ -72,6 +73,17 @@ def test_cross_entropy_does_not_overflow(z, expected):
     loss, gradient = jax.value_and_grad(ufm.CrossEntropy())(jnp.array(z), jnp.array([1.0, 0.0]))
     assert float(loss) == expected
     assert np.isfinite(gradient).all()
+
+
+def test_rows_do_not_see_by_how_much_rounded_targets_miss_one():
+    """Five roundings of the sum, times a common shift of the logits, would be 1e-9 of the value."""
+    logits = jnp.array([[0.0, 1.0, -2.0]])
+    targets = jnp.array([[0.5, 0.25, 0.25 + 5 * np.finfo(float).eps]])
+    assert float(jnp.sum(targets)) > 1
+    rows = EntropyRows(jnp.ones(()))
+    shifted, plain = (rows.at(logits + shift, targets) for shift in (2.0**20, 0.0))
+    for here, there in zip(shifted, plain, strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-15)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -11,6 +11,7 @@ _THRESHOLD = "a mean is taken away or counted in what is left: the bound is true
 _GRAM = "both Grams have the same eigenvalues but for zeros; one is cheaper"
 _PATH = "a rule for steps: the way to a minimum, not the minimum"
 _NEVER = "two floats that are equal only by accident, or all zero"
+_NOISE = "a random direction's squares are one on average, and so is what replaces them"
 _BOUND = "ufm/certificates/bound.py"
 _SPECTRAL = "ufm/certificates/spectral.py"
 _HIDES = "8 * jnp.abs(mean) <= _hidden(problem, jnp.abs(dual))"
@@ -166,6 +167,17 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         _BRACKET,
     ),
+    (
+        "ufm/optima/focal.py",
+        "focal_scale",
+        "edge-compare",
+        "peak > 0",
+        "((peak) >= (0))",
+        1,
+        "where the slope is steepest at 0, the excess there is what was found negative at the peak",
+    ),
+    ("ufm/optima/forms/mixture.py", "_quantities", "const×1.01", "1.0", "(1.01)", 1, _ZERO),
+    ("ufm/losses/questions.py", "_gradient", "const→0", "2", "(0)", 2, _NOISE),
 )
 
 REASONS = {entry[:6]: entry[6] for entry in EQUIVALENT}
