@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -201,12 +202,11 @@ def _verdict(problem, solution) -> list[str]:
     return [f"refuted: {said}"] if "below" in said else []
 
 
-def run(seed: int, indices, *, shapes=SHAPES, until: float = np.inf):
-    """Faults of the problems `indices`, and how many ended how; those that begin before `until`, a
-    time of the clock."""
+def run(seed: int, indices, *, shapes=SHAPES, stopped=lambda: False):
+    """Faults of the problems `indices`, and how many ended how, until it is `stopped`."""
     found, ended = [], collections.Counter()
     for index in indices:
-        if time.time() > until:
+        if stopped():
             break
         drawn = draw(seed, index, shapes)
         enclosed = index // len(shapes) % _PROVED == 0
@@ -219,9 +219,17 @@ def run(seed: int, indices, *, shapes=SHAPES, until: float = np.inf):
     return found, ended
 
 
-def _worker(seed: int, indices, until: float):
+def _begin(stop) -> None:
+    """What each process does first; signals are for the one that started it."""
+    global _stop
+    _stop = stop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     jax.config.update("jax_enable_x64", True)
-    return run(seed, indices, until=until)
+
+
+def _worker(seed: int, indices, until: float):
+    return run(seed, indices, stopped=lambda: _stop.is_set() or time.time() > until)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -240,7 +248,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run, print faults and counts; exit status 1 if there is a fault."""
+    """Run, print faults and counts (so far, after Ctrl-C); exit status 1 if there is a fault."""
     options, began = _arguments(argv), time.time()
     until = began + 60 * options.minutes
     chosen = [
@@ -251,12 +259,16 @@ def main(argv: list[str] | None = None) -> int:
     print(f"seed {options.seed}, {len(wanted)} problems of {len(chosen)} shapes", flush=True)
     # a process keeps to its shapes, which it compiles once; small pieces, so that progress can be
     # seen
-    waiting, pools = [], []
+    waiting, pools, processes = [], [], get_context("spawn")
+    stop = processes.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     for job in range(options.jobs):
         mine = [i for i in wanted if chosen.index(i % len(SHAPES)) % options.jobs == job]
-        pools.append(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+        pool = ProcessPoolExecutor(1, processes, initializer=_begin, initargs=(stop,))
+        pools.append(pool)
         pieces = [mine[at : at + _PIECE] for at in range(0, len(mine), _PIECE)]
-        waiting += [pools[-1].submit(_worker, options.seed, piece, until) for piece in pieces]
+        waiting += [pool.submit(_worker, options.seed, piece, until) for piece in pieces]
     found, ended = [], collections.Counter()
     for future in as_completed(waiting):
         some, counts = future.result()
