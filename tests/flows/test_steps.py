@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ufm.flows.steps import stepped
+from ufm.flows.steps import Motion, Watch, stepped
 
 TIMES = np.array([0.0, 0.3, 0.31, 0.5, 4.0])
 TERM = diffrax.ODETerm(lambda t, y, rate: rate * y * (1 - y))
@@ -22,18 +22,13 @@ def logistic(rate, stops_at, max_steps=100):
     """From 0.1 on; beyond `stops_at` it counts as at rest, and beyond twice that as elsewhere."""
     began = jnp.asarray(0.0)
     found = stepped(
-        TERM,
-        diffrax.Tsit5(),
-        control(),
+        Motion(TERM, diffrax.Tsit5(), control(), rate),
         began,
         0.1 + began,
-        rate,
         jnp.asarray(TIMES),
         last=jnp.asarray(TIMES[-1]),
         step=None,
-        record=lambda y: {"square": y**2},
-        at_rest=lambda y: y > stops_at,
-        phase_over=lambda y: y > 2 * stops_at,
+        watch=Watch(lambda y: {"square": y**2}, lambda y: y > stops_at, lambda y: y > 2 * stops_at),
         max_steps=max_steps,
     )
     return found._replace(result=diffrax.is_successful(found.result))

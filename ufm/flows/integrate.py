@@ -19,7 +19,7 @@ from ufm._quick_jit import quick_jit
 from ufm._validate import require
 from ufm.flows.integrators import Controller
 from ufm.flows.options import Integration, Record
-from ufm.flows.steps import Stepped, stepped
+from ufm.flows.steps import Motion, Stepped, Watch, stepped
 from ufm.flows.velocity import AbstractVelocity, speed
 from ufm.flows.walls import EqualSteps, UpToWalls, in_phases, over
 from ufm.model import Params, Problem
@@ -126,20 +126,20 @@ def _follow(
 ) -> Stepped:
     """One smooth stretch: up to the last time, or to where it is steady or a phase ends."""
     args, walled = (problem, velocity), bool(velocity.walls(problem))
+    control = _controller(settings, walled)
     found = stepped(
-        diffrax.ODETerm(_derivative),
-        options.method,
-        _controller(settings, walled),
+        Motion(diffrax.ODETerm(_derivative), options.method, control, args),
         began,
         state,
-        args,
         times,
         # a stretch of no length (ts = [0.0]) is given room, and only its beginning is read
         last=jnp.where(times[-1] > began, times[-1], began + 1),
         step=settings.step,
-        record=lambda state: _row(state, args, options),
-        at_rest=(lambda state: _at_rest(state, args, settings)) if options.stops else None,
-        phase_over=(lambda state: _phase_over(state, args, settings)) if walled else None,
+        watch=Watch(
+            lambda state: _row(state, args, options),
+            (lambda state: _at_rest(state, args, settings)) if options.stops else None,
+            (lambda state: _phase_over(state, args, settings)) if walled else None,
+        ),
         max_steps=settings.max_steps,
     )
     moved = times[-1] > began

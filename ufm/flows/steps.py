@@ -49,6 +49,10 @@ class _Now(NamedTuple):
     steps: Int[Array, ""]
     result: Any
 
+    def before(self, last) -> Bool[Array, ""]:
+        """Whether the last time is still ahead, and nothing has failed."""
+        return (self.reached < last) & diffrax.is_successful(self.result)
+
 
 class _Step(NamedTuple):
     """A step that was tried: whether it is kept, its ends, and what is known inside."""
@@ -59,81 +63,107 @@ class _Step(NamedTuple):
     inside: Any
 
 
-def stepped(
-    term: diffrax.ODETerm,
-    method: diffrax.AbstractSolver,
-    control: diffrax.AbstractStepSizeController,
-    began: Float[Array, ""],
-    state: Any,
-    args: Any,
-    times: Float[Array, " L"],
-    *,
-    last: Float[Array, ""],
-    step: Float[Array, ""] | None,
-    record: Callable[[Any], Any],
-    at_rest: Callable[[Any], Bool[Array, ""]] | None,
-    phase_over: Callable[[Any], Bool[Array, ""]] | None,
-    max_steps: Int[Array, ""] | int,
-) -> Stepped:
-    """Follow a vector field until its last time, or until a condition holds between two steps.
+class Watch(NamedTuple):
+    """What is asked of a state between two steps.
 
-    Parameters
-    ----------
-    term, method, control
-        What moves, by which method, in steps of which lengths; none of them jumps.
-    began, state, args
-        Where it begins, and what the field is given besides.
-    times
-        (L,), increasing, from `began` to `last`: of the rows, between the ends of steps.
-    last, step
-        The end, and the length of the first step, which has a default.
-    record
-        From a state to its row.
-    at_rest
-        Whether a state moves no more, in which case all later rows are those of the state; None
-        where nobody asks.
-    phase_over
-        Whether another field begins there, which comes before rest; or None.
-    max_steps
-        At most so many.
-
-    Returns
-    -------
-    Stepped
-        As after the last step.
+    `record`: its row. `at_rest`: whether it moves no more, in which case all later rows are its
+    own; None where nobody asks. `phase_over`: whether another field begins there, which comes
+    before rest; or None.
     """
-    if isinstance(method, diffrax.AbstractRungeKutta) and method.scan_kind is None:
-        # (the loop over stages that keeps no history for differentiation)
-        method = eqx.tree_at(lambda m: m.scan_kind, method, "lax", is_leaf=lambda x: x is None)
-    order = method.error_order(term)
-    assert order is not None
-    step = jnp.asarray(_FIRST, began.dtype) if step is None else step
-    ends, control_state = control.init(term, began, last, state, step, args, method.func, order)
-    ends, zero = jnp.minimum(ends, last), jnp.asarray(0)
-    first = _Now(
-        state,
-        began,
-        ends,
-        method.init(term, began, ends, state, args),
-        control_state,
-        zero,
-        diffrax.RESULTS.successful,
-    )
-    blank = jax.tree.map(
-        lambda leaf: jnp.full((len(times), *leaf.shape), jnp.inf, leaf.dtype),
-        jax.eval_shape(record, state),
-    )
-    nearly = last - _ULPS * (last - jnp.nextafter(last, -jnp.inf))
 
-    @jax.jit
-    def tried(now: _Now) -> tuple[_Now, _Step]:
-        there, error, inside, method_state, said = method.step(
-            term, now.reached, now.ends, now.state, args, now.method_state, False
+    record: Callable[[Any], Any]
+    at_rest: Callable[[Any], Bool[Array, ""]] | None = None
+    phase_over: Callable[[Any], Bool[Array, ""]] | None = None
+
+    def asked(self, state) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+        """Whether a phase is over there, and else whether it is at rest."""
+        over, rests = (
+            jnp.asarray(False) if condition is None else condition(state)
+            for condition in (self.phase_over, self.at_rest)
+        )
+        return over, rests & ~over
+
+
+class Motion(eqx.Module):
+    """What moves, by which method, in steps of which lengths; none of them jumps.
+
+    `args`: what the field is given besides.
+    """
+
+    term: diffrax.ODETerm
+    method: diffrax.AbstractSolver
+    control: diffrax.AbstractStepSizeController
+    args: Any
+
+    def __post_init__(self):
+        if isinstance(self.method, diffrax.AbstractRungeKutta) and self.method.scan_kind is None:
+            # (the loop over stages that keeps no history for differentiation)
+            self.method = eqx.tree_at(
+                lambda m: m.scan_kind, self.method, "lax", is_leaf=lambda x: x is None
+            )
+
+    @property
+    def order(self) -> Any:
+        """Of the estimate of a step's error."""
+        order = self.method.error_order(self.term)
+        assert order is not None
+        return order
+
+    def begin(self, began, state, last, step) -> _Now:
+        """Before the first step.
+
+        Parameters
+        ----------
+        began, state
+            Where it is.
+        last, step
+            The end, and the length of the first step, which has a default.
+
+        Returns
+        -------
+        _Now
+            With no steps taken.
+        """
+        term, args, method = self.term, self.args, self.method
+        step = jnp.asarray(_FIRST, began.dtype) if step is None else step
+        ends, control_state = self.control.init(
+            term, began, last, state, step, args, method.func, self.order
+        )
+        ends, zero = jnp.minimum(ends, last), jnp.asarray(0)
+        method_state = method.init(term, began, ends, state, args)
+        return _Now(
+            state, began, ends, method_state, control_state, zero, diffrax.RESULTS.successful
+        )
+
+    def tried(self, now: _Now, last, nearly) -> tuple[_Now, _Step]:
+        """One step, which is kept or refused.
+
+        Parameters
+        ----------
+        now
+            Between two steps.
+        last, nearly
+            The end, and the time beyond which a step ends there.
+
+        Returns
+        -------
+        tuple[_Now, _Step]
+            After it, and the step itself.
+        """
+        there, error, inside, method_state, said = self.method.step(
+            self.term, now.reached, now.ends, now.state, self.args, now.method_state, False
         )
         # (an error that is no number is no small one)
         error = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), jnp.inf, leaf), error)
-        kept, reached, ends, _, control_state, controlled = control.adapt_step_size(
-            now.reached, now.ends, now.state, there, args, error, order, now.control_state
+        kept, reached, ends, _, control_state, controlled = self.control.adapt_step_size(
+            now.reached,
+            now.ends,
+            now.state,
+            there,
+            self.args,
+            error,
+            self.order,
+            now.control_state,
         )
         kept, reached = jnp.asarray(kept), jnp.minimum(reached, last)
         # (a step to the end that is refused is halved)
@@ -149,6 +179,48 @@ def stepped(
         after = _Now(state, reached, ends, method_state, control_state, now.steps + 1, result)
         return after, _Step(kept, now.reached, now.ends, inside)
 
+    def within(self, step: _Step):
+        """What gives the state at times inside a step."""
+        return self.method.interpolation_cls(t0=step.began, t1=step.ended, **step.inside)
+
+
+def stepped(
+    motion: Motion,
+    began: Float[Array, ""],
+    state: Any,
+    times: Float[Array, " L"],
+    *,
+    last: Float[Array, ""],
+    step: Float[Array, ""] | None,
+    watch: Watch,
+    max_steps: Int[Array, ""] | int,
+) -> Stepped:
+    """Follow a vector field until its last time, or until a condition holds between two steps.
+
+    Parameters
+    ----------
+    motion
+        The field, the method, and the lengths of steps.
+    began, state
+        Where it begins.
+    times
+        (L,), increasing, from `began` to `last`: of the rows, between the ends of steps.
+    last, step
+        The end, and the length of the first step, which has a default.
+    watch
+        What is asked between two steps, and the row of a state.
+    max_steps
+        At most so many.
+
+    Returns
+    -------
+    Stepped
+        As after the last step.
+    """
+    first = motion.begin(began, state, last, step)
+    nearly = last - _ULPS * (last - jnp.nextafter(last, -jnp.inf))
+    # (asked for twice, and traced once)
+    tried = jax.jit(lambda now: motion.tried(now, last, nearly))
     nothing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(tried, first)[1]
     )
@@ -156,12 +228,10 @@ def stepped(
     def go_on(loop):
         now, rows, written, *_ = loop
         # (conditions take long to compile, and so are asked here alone, in a round more than steps)
-        over, rests = _met(phase_over, now.state), _met(at_rest, now.state)
-        rests = rests & ~over
-        going = (now.reached < last) & diffrax.is_successful(now.result) & ~over & ~rests
-        going = going & (now.steps < max_steps)
+        over, rests = watch.asked(now.state)
+        going = now.before(last) & ~over & ~rests & (now.steps < max_steps)
         after, step = jax.lax.cond(any_lane(going), tried, lambda now: (now, nothing), now)
-        inside = method.interpolation_cls(t0=step.began, t1=step.ended, **step.inside)
+        inside = motion.within(step)
 
         def row_at(time):
             state = jax.tree.map(
@@ -169,7 +239,7 @@ def stepped(
                 now.state,
                 inside.evaluate(time),
             )
-            return record(state)
+            return watch.record(state)
 
         until = jnp.where(going & step.kept, step.ended, -jnp.inf)
         until = jnp.where(rests, jnp.inf, until)
@@ -177,17 +247,19 @@ def stepped(
         after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, now)
         return after, rows, written, rests, over, going
 
+    blank, zero = _unreached(len(times), jax.eval_shape(watch.record, state)), jnp.asarray(0)
     no, yes = jnp.asarray(False), jnp.asarray(True)
     now, rows, _, rests, over, _ = jax.lax.while_loop(
         lambda loop: any_lane(loop[-1]), go_on, (first, blank, zero, no, no, yes)
     )
-    spent = (now.reached < last) & diffrax.is_successful(now.result) & ~over & ~rests
+    spent = now.before(last) & ~over & ~rests
     result = diffrax.RESULTS.where(spent, diffrax.RESULTS.max_steps_reached, now.result)
     return Stepped(rows, now.state, now.reached, rests, over, now.steps, result)
 
 
-def _met(condition, state) -> Bool[Array, ""]:
-    return jnp.asarray(False) if condition is None else condition(state)
+def _unreached(number: int, row) -> Any:
+    """So many rows, none of which is reached."""
+    return jax.tree.map(lambda leaf: jnp.full((number, *leaf.shape), jnp.inf, leaf.dtype), row)
 
 
 def _written(rows, written, times, until, row_at) -> tuple[Any, Int[Array, ""]]:
