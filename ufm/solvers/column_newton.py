@@ -110,6 +110,94 @@ class Point(NamedTuple):
     products: Int[Array, ""]
 
 
+class _Batch(NamedTuple):
+    """The problems: the loss of rows, S, the decay of each row (B, 1), targets and offsets."""
+
+    model: AbstractRows
+    root: Float[Array, "K K"]
+    gamma: Any
+    targets: Rows
+    offset: Rows
+
+    def at(self, product: Rows) -> Here:
+        """The loss where logits are so much more than the offsets."""
+        return self.model.at(self.offset + product, self.targets)
+
+    def _value(self, here: Here, y: Rows) -> Float[Array, " B"]:
+        """The objective of each row."""
+        return here.value + 0.5 * self.gamma[:, 0] * jnp.sum(y**2, axis=1)
+
+    def gradient(self, point: Point) -> Rows:
+        """That of the objective, in y."""
+        return self.gamma * point.y - point.here.residual @ self.root
+
+    def begin(self, inverse_root: Float[Array, "K K"]) -> Point:
+        """Each row at zero, or where the loss guesses if that is lower."""
+        nothing = jnp.zeros_like(self.targets)
+        # (a class that is dropped asks for nothing)
+        wanted = self.model.start(self.targets, self.gamma) - self.offset
+        guess = jnp.where(self.offset > -jnp.inf, wanted, 0) @ inverse_root
+        fresh, informed = self.model.at(self.offset, self.targets), self.at(guess @ self.root)
+        better = self._value(informed, guess) < self._value(fresh, nothing)
+        y = jnp.where(better[:, None], guess, nothing)
+        product = y @ self.root
+        return Point(
+            y=y,
+            product=product,
+            here=self.at(product),
+            step_size=jnp.ones_like(self.targets[:, 0]),
+            done=jnp.zeros(len(self.targets), bool),
+            steps=jnp.asarray(0),
+            products=jnp.asarray(0),
+        )
+
+    def step(self, point: Point) -> Point:
+        """One Newton step of every row that is not done."""
+        y, product, here = point.y, point.product, point.here
+        K, eps = y.shape[1], jnp.finfo(y.dtype).eps
+        small = float(eps) ** 0.5
+        gradient = self.gradient(point)
+        forcing = jnp.clip(0.1 * point.step_size, small, 0.1)
+        direction, along, products = _conjugate_gradients(
+            self.model, self.root, self.gamma, here.memory, gradient, forcing, point.done
+        )
+        slope = jnp.sum(gradient * direction, axis=1)
+        value = self._value(here, y)
+        noise = (8 + K) * eps * (1 + jnp.abs(value))
+
+        def at(length: Float[Array, " B"]) -> tuple[Here, Bool[Array, " B"]]:
+            trial = self.at(product + length[:, None] * along)
+            reached = self._value(trial, y + length[:, None] * direction)
+            return trial, descends(value, reached, length, slope, noise=noise) | point.done
+
+        length, there, good = backtrack(at, jnp.where(point.done, 0, jnp.ones_like(value)))
+        length = jnp.where(good, length, 0)
+        moved = y + length[:, None] * direction
+        size = _size(direction, moved, along)
+        # a gradient of zero leaves y = 0 where it is the minimiser
+        still = jnp.sum(direction**2, axis=1) == 0
+        done = point.done | still | ((size <= small) & (length == 1))
+        there = jax.tree.map(lambda new, old: jnp.where(_like(good, new), new, old), there, here)
+        return Point(
+            y=moved,
+            product=product + length[:, None] * along,
+            here=there,
+            step_size=jnp.where(point.done, 0, jnp.minimum(size, 1)),
+            done=done,
+            steps=point.steps + 1,
+            products=point.products + products + 1,
+        )
+
+
+def _size(direction: Rows, moved: Rows, along: Rows) -> Float[Array, " B"]:
+    """Of a full step: its length relative to where it leads, or what it changes in a logit."""
+    size = jnp.sqrt(
+        jnp.sum(direction**2, axis=1)
+        / jnp.maximum(jnp.sum(moved**2, axis=1), jnp.finfo(moved.dtype).tiny)
+    )
+    return jnp.maximum(size, jnp.max(jnp.abs(along), axis=1))
+
+
 def newton(
     model: AbstractRows,
     root: Float[Array, "K K"],
@@ -146,77 +234,16 @@ def newton(
     is quadratic, so what is left after it is of the order of rounding, also where values and
     gradients can no longer tell.
     """
-    K, eps = targets.shape[1], jnp.finfo(targets.dtype).eps
-    small = float(eps) ** 0.5
-
-    def value_of(here: Here, y: Rows) -> Float[Array, " B"]:
-        return here.value + 0.5 * gamma[:, 0] * jnp.sum(y**2, axis=1)
-
-    def gradient_of(here: Here, y: Rows) -> Rows:
-        return gamma * y - here.residual @ root
-
-    def step(point: Point) -> Point:
-        y, product, here = point.y, point.product, point.here
-        gradient = gradient_of(here, y)
-        forcing = jnp.clip(0.1 * point.step_size, small, 0.1)
-        direction, along, products = _conjugate_gradients(
-            model, root, gamma, here.memory, gradient, forcing, point.done
-        )
-        slope = jnp.sum(gradient * direction, axis=1)
-        value = value_of(here, y)
-        noise = (8 + K) * eps * (1 + jnp.abs(value))
-
-        def at(length: Float[Array, " B"]) -> tuple[Here, Bool[Array, " B"]]:
-            trial = model.at(offset + product + length[:, None] * along, targets)
-            reached = value_of(trial, y + length[:, None] * direction)
-            return trial, descends(value, reached, length, slope, noise=noise) | point.done
-
-        length, there, good = backtrack(at, jnp.where(point.done, 0, jnp.ones_like(value)))
-        length = jnp.where(good, length, 0)
-        moved = y + length[:, None] * direction
-        size = jnp.sqrt(
-            jnp.sum(direction**2, axis=1)
-            / jnp.maximum(jnp.sum(moved**2, axis=1), jnp.finfo(y.dtype).tiny)
-        )
-        size = jnp.maximum(size, jnp.max(jnp.abs(along), axis=1))
-        # a gradient of zero leaves y = 0 where it is the minimiser
-        still = jnp.sum(direction**2, axis=1) == 0
-        done = point.done | still | ((size <= small) & (length == 1))
-        there = jax.tree.map(lambda new, old: jnp.where(_like(good, new), new, old), there, here)
-        return Point(
-            y=moved,
-            product=product + length[:, None] * along,
-            here=there,
-            step_size=jnp.where(point.done, 0, jnp.minimum(size, 1)),
-            done=done,
-            steps=point.steps + 1,
-            products=point.products + products + 1,
-        )
-
-    nothing = jnp.zeros_like(targets)
-    # (a class that is dropped asks for nothing)
-    wanted = jnp.where(offset > -jnp.inf, model.start(targets, gamma) - offset, 0)
-    guess = wanted @ inverse_root
-    fresh, informed = model.at(offset, targets), model.at(offset + guess @ root, targets)
-    better = value_of(informed, guess) < value_of(fresh, nothing)
-    y = jnp.where(better[:, None], guess, nothing)
-    product = y @ root
-    start = Point(
-        y=y,
-        product=product,
-        here=model.at(offset + product, targets),
-        step_size=jnp.ones_like(targets[:, 0]),
-        done=jnp.zeros(len(targets), bool),
-        steps=jnp.asarray(0),
-        products=jnp.asarray(0),
-    )
+    batch = _Batch(model, root, gamma, targets, offset)
     point = jax.lax.while_loop(
-        lambda point: ~jnp.all(point.done) & (point.steps < max_steps), step, start
+        lambda point: ~jnp.all(point.done) & (point.steps < max_steps),
+        batch.step,
+        batch.begin(inverse_root),
     )
     # logits afresh, free of what the recurrence has gathered
     product = point.y @ root
-    point = point._replace(product=product, here=model.at(offset + product, targets))
-    return point, gradient_of(point.here, point.y)
+    point = point._replace(product=product, here=batch.at(product))
+    return point, batch.gradient(point)
 
 
 class _CG(NamedTuple):

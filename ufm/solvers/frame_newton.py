@@ -47,6 +47,58 @@ class _State(NamedTuple):
     steps: Int[Array, ""]
 
 
+class _Batch(NamedTuple):
+    """The equations: q (B, K), and s of each row (B, 1)."""
+
+    targets: Rows
+    s: Float[Array, "B 1"]
+
+    def at(self, logits: Rows):
+        """What a `_State` knows of logits besides them."""
+        top = jnp.max(logits, axis=1, keepdims=True)
+        # the difference is used nowhere else, lest it be stored, and the exponential, by itself, be
+        # three times as slow
+        exponentials = jnp.exp(logits - top)
+        total = jnp.sum(exponentials, axis=1, keepdims=True)
+        # computed once: computed again next to the sum it may be rounded otherwise, and the sum
+        # would no longer be its rounding
+        difference = jax.lax.optimization_barrier(self.targets - exponentials / total)
+        lost, gain, square = sums(difference, self.targets * logits, logits**2)
+        value = (jnp.log(total) + top - gain + 0.5 * self.s * square)[:, 0]
+        return value, exponentials, difference, total, top, lost
+
+    def equation(self, state: _State) -> tuple[Rows, Rows]:
+        """The softmax p, and q − p − s z."""
+        p = state.exponentials / state.total
+        # q − p sums to zero; what it has lost to rounding at p near 1 is, at small s, more than the
+        # residual of that class
+        return p, state.difference - p * state.lost - self.s * state.logits
+
+    def step(self, state: _State) -> _State:
+        """One Newton step of every row."""
+        K, eps = self.targets.shape[1], jnp.finfo(self.targets.dtype).eps
+        p, wanted = self.equation(state)
+        inverse = 1 / (p + self.s)
+        share = p * inverse
+        shares, load = sums(share, share * wanted)
+        direction = inverse * (wanted + p * (load / (self.s * shares)))
+        (slope,) = sums(-wanted * direction)
+        slope = slope[:, 0]
+        noise = (8 + K) * eps * (1 + jnp.abs(state.value) + state.top[:, 0])
+
+        def attempt(length):
+            logits = state.logits + length[:, None] * direction
+            there = logits, *self.at(logits)
+            return there, descends(state.value, there[1], length, slope, noise=noise) | state.done
+
+        # a row that is done takes one more step, of the order of rounding, with the others
+        length, there, _ = backtrack(attempt, jnp.ones_like(slope))
+        # logits are of size 1/s where s is large
+        size = jnp.max(jnp.abs(direction), axis=1) * (1 + self.s[:, 0])
+        done = state.done | ((size <= float(eps) ** 0.45) & (length == 1))
+        return _State(*there, done=done, steps=state.steps + 1)
+
+
 def frame_newton(targets: Rows, s, *, max_steps: Int[Array, ""] | int) -> FramePoint:
     r"""The logits z of zero sum with softmax(z) + s z = q.
 
@@ -69,64 +121,15 @@ def frame_newton(targets: Rows, s, *, max_steps: Int[Array, ""] | int) -> FrameP
     A row is done when a full step is so short that what is left after it, its square, is of the
     order of rounding.
     """
-    K, eps = targets.shape[1], jnp.finfo(targets.dtype).eps
-    small = float(eps) ** 0.45
-    s = jnp.broadcast_to(s, (len(targets), 1))
-
-    def at(logits: Rows):
-        top = jnp.max(logits, axis=1, keepdims=True)
-        # the difference is used nowhere else, lest it be stored, and the exponential, by itself, be
-        # three times as slow
-        exponentials = jnp.exp(logits - top)
-        total = jnp.sum(exponentials, axis=1, keepdims=True)
-        # computed once: computed again next to the sum it may be rounded otherwise, and the sum
-        # would no longer be its rounding
-        difference = jax.lax.optimization_barrier(targets - exponentials / total)
-        lost, gain, square = sums(difference, targets * logits, logits**2)
-        return (
-            (jnp.log(total) + top - gain + 0.5 * s * square)[:, 0],
-            exponentials,
-            difference,
-            total,
-            top,
-            lost,
-        )
-
-    def equation(state: _State) -> tuple[Rows, Rows]:
-        p = state.exponentials / state.total
-        # q − p sums to zero; what it has lost to rounding at p near 1 is, at small s, more than the
-        # residual of that class
-        return p, state.difference - p * state.lost - s * state.logits
-
-    def step(state: _State) -> _State:
-        p, wanted = equation(state)
-        inverse = 1 / (p + s)
-        share = p * inverse
-        shares, load = sums(share, share * wanted)
-        direction = inverse * (wanted + p * (load / (s * shares)))
-        (slope,) = sums(-wanted * direction)
-        slope = slope[:, 0]
-        noise = (8 + K) * eps * (1 + jnp.abs(state.value) + state.top[:, 0])
-
-        def attempt(length):
-            logits = state.logits + length[:, None] * direction
-            there = logits, *at(logits)
-            return there, descends(state.value, there[1], length, slope, noise=noise) | state.done
-
-        # a row that is done takes one more step, of the order of rounding, with the others
-        length, there, _ = backtrack(attempt, jnp.ones_like(slope))
-        # logits are of size 1/s where s is large
-        size = jnp.max(jnp.abs(direction), axis=1) * (1 + s[:, 0])
-        done = state.done | ((size <= small) & (length == 1))
-        return _State(*there, done=done, steps=state.steps + 1)
-
-    logits = entropy_start(targets, s)
-    start = _State(logits, *at(logits), done=jnp.zeros(len(targets), bool), steps=jnp.asarray(0))
+    batch = _Batch(targets, jnp.broadcast_to(s, (len(targets), 1)))
+    logits = entropy_start(targets, batch.s)
+    done = jnp.zeros(len(targets), bool)
     end = jax.lax.while_loop(
-        lambda state: ~jnp.all(state.done) & (state.steps < max_steps), step, start
+        lambda state: ~jnp.all(state.done) & (state.steps < max_steps),
+        batch.step,
+        _State(logits, *batch.at(logits), done=done, steps=jnp.asarray(0)),
     )
     # relative to the largest logit: near one-hot targets their difference is tiny
     (gain,) = sums(targets * (end.logits - end.top))
-    return FramePoint(
-        end.logits, (jnp.log(end.total) - gain)[:, 0], equation(end)[1], end.done, end.steps
-    )
+    losses = (jnp.log(end.total) - gain)[:, 0]
+    return FramePoint(end.logits, losses, batch.equation(end)[1], end.done, end.steps)

@@ -260,6 +260,73 @@ def _put(array, place, column):
     return jax.lax.dynamic_update_index_in_dim(array, column, place, -1)
 
 
+class _Held(NamedTuple):
+    """What is at work: problems (P, B) and where they stand, results so far (L, ·), and who is
+    next."""
+
+    columns: Float[Array, "P B"]
+    state: _State
+    out: Float[Array, "L R"]
+    upcoming: Int[Array, ""]
+
+
+class _Queue(NamedTuple):
+    """Problems (L, P) and starts (L, n) that wait, of which the first `number` are wanted.
+
+    `ends`: that number, as places in the queue are rows of `outer`; whole numbers of that size are
+    exact there.
+    """
+
+    problems: Float[Array, "L P"]
+    starts: Float[Array, "L n"]
+    number: Int[Array, ""]
+    ends: Float[Array, ""]
+
+    def begin(self, width: int) -> _Held:
+        """The first so many of them at work."""
+        (L, n), dtype = self.starts.shape, self.starts.dtype
+        lane = jnp.arange(width)
+        s = fresh_lanes(self.starts[:width].T, lane.astype(dtype), lane < self.number)
+        out = jnp.zeros((L, n + len(_Outer._fields)), dtype)
+        return _Held(self.problems[:width].T, s, out, jnp.asarray(width))
+
+    def finished(self, held: _Held):
+        """The lanes (B,) whose problem is done and not handed on."""
+        outer = held.state.numbers
+        # a place past the end of the queue is idle
+        return (outer.code != Result.RUNNING) & (outer.lane < self.ends)
+
+    def _successor(self, outer: _Outer, lane) -> _Outer:
+        """The numbers of a place that is given to a lane of the queue, or to none."""
+        code = jnp.where(lane < self.number, int(Result.RUNNING), int(Result.INTERRUPTED))
+        return outer._replace(steps=-jnp.ones_like(outer.value), code=code, lane=lane)
+
+    def exchange(self, held: _Held) -> _Held:
+        """Keep what came of one finished lane, and give its place to the next of the queue."""
+        columns, s, out, upcoming = held
+        place = jnp.argmax(self.finished(held))
+        outer = _Outer(*_lane(s.outer, place))
+        found = jnp.concatenate([_lane(s.x, place), jnp.stack(outer)])
+        out = out.at[outer.lane.astype(int)].set(found)
+        rows = jnp.stack(_floats(self._successor(outer, upcoming)))
+        x = _put(s.x, place, self.starts[upcoming])
+        s = s._replace(x=x, outer=_put(s.outer, place, rows))
+        return _Held(_put(columns, place, self.problems[upcoming]), s, out, upcoming + 1)
+
+    def exchange_all(self, held: _Held) -> _Held:
+        """The same of every finished lane at once, for thousands abreast."""
+        columns, s, out, upcoming = held
+        done, outer, L = self.finished(held), s.numbers, len(self.starts)
+        found = jnp.concatenate([s.x, s.outer]).T
+        out = out.at[jnp.where(done, outer.lane.astype(int), L)].set(found, mode="drop")
+        lane = upcoming + jnp.cumsum(done) - 1
+        rows = _rows(select(done, _floats(self._successor(outer, lane)), outer))
+        held_by = jnp.minimum(lane, L - 1)
+        s = s._replace(x=select(done, self.starts[held_by].T, s.x), outer=rows)
+        columns = select(done, self.problems[held_by].T, columns)
+        return _Held(columns, s, out, upcoming + jnp.sum(done))
+
+
 def newton_lanes(
     problems: Problem,
     starts: Float[Array, "L n"],
@@ -293,60 +360,20 @@ def newton_lanes(
     LaneResults
         With a leading axis L; INTERRUPTED for what was left alone.
     """
-    (queue, unpack), (L, n) = _packed(queue_of(problems)), starts.shape
-    width, dtype = min(width, L), starts.dtype
-    # places in the queue are rows of `outer`, and whole numbers of that size are exact there
-    ends = jnp.asarray(number, dtype)
+    (packed, unpack), (L, n) = _packed(queue_of(problems)), starts.shape
+    queue = _Queue(packed, starts, number, jnp.asarray(number, starts.dtype))
+    width = min(width, L)
+    exchange = queue.exchange if width <= WIDTH else queue.exchange_all
 
-    def finished(s: _State):
-        outer = s.numbers
-        # a place past the end of the queue is idle
-        return (outer.code != Result.RUNNING) & (outer.lane < ends)
+    def body(held: _Held) -> _Held:
+        s = newton_round(solver, unpack(held.columns), held.state, tolerance)
+        held = held._replace(state=s)
+        return jax.lax.while_loop(lambda held: jnp.any(queue.finished(held)), exchange, held)
 
-    def successor(outer: _Outer, lane) -> _Outer:
-        """The numbers of a place that is given to a lane of the queue, or to none."""
-        code = jnp.where(lane < number, int(Result.RUNNING), int(Result.INTERRUPTED))
-        return outer._replace(steps=-jnp.ones_like(outer.value), code=code, lane=lane)
+    def unfinished(held: _Held):
+        return jnp.any(held.state.numbers.code == Result.RUNNING)
 
-    def exchange(carry):
-        """Keep what came of one finished lane, and give its place to the next of the queue."""
-        columns, s, out, upcoming = carry
-        place = jnp.argmax(finished(s))
-        outer = _Outer(*_lane(s.outer, place))
-        found = jnp.concatenate([_lane(s.x, place), jnp.stack(outer)])
-        out = out.at[outer.lane.astype(int)].set(found)
-        rows = jnp.stack(_floats(successor(outer, upcoming)))
-        s = s._replace(x=_put(s.x, place, starts[upcoming]), outer=_put(s.outer, place, rows))
-        return _put(columns, place, queue[upcoming]), s, out, upcoming + 1
-
-    def exchange_all(carry):
-        """The same of every finished lane at once, for thousands abreast."""
-        columns, s, out, upcoming = carry
-        done, outer = finished(s), s.numbers
-        found = jnp.concatenate([s.x, s.outer]).T
-        out = out.at[jnp.where(done, outer.lane.astype(int), L)].set(found, mode="drop")
-        lane = upcoming + jnp.cumsum(done) - 1
-        rows = _rows(select(done, _floats(successor(outer, lane)), outer))
-        held = jnp.minimum(lane, L - 1)
-        s = s._replace(x=select(done, starts[held].T, s.x), outer=rows)
-        return select(done, queue[held].T, columns), s, out, upcoming + jnp.sum(done)
-
-    exchanged = exchange if width <= WIDTH else exchange_all
-
-    def body(carry):
-        columns, s, out, upcoming = carry
-        s = newton_round(solver, unpack(columns), s, tolerance)
-        carry = columns, s, out, upcoming
-        return jax.lax.while_loop(lambda carry: jnp.any(finished(carry[1])), exchanged, carry)
-
-    def unfinished(carry):
-        return jnp.any(carry[1].numbers.code == Result.RUNNING)
-
-    lane = jnp.arange(width)
-    s = fresh_lanes(starts[:width].T, lane.astype(dtype), lane < number)
-    out = jnp.zeros((L, n + len(_Outer._fields)), dtype)
-    carry = queue[:width].T, s, out, jnp.asarray(width)
-    found = jax.lax.while_loop(unfinished, body, carry)[2]
+    found = jax.lax.while_loop(unfinished, body, queue.begin(width)).out
     outer = _Outer(*found[:, n:].T)
     whole = (number.astype(int) for number in (outer.code, outer.steps, outer.evaluations))
     return LaneResults(found[:, :n], outer.value, outer.grad_norm, *whole)
