@@ -362,7 +362,7 @@ def _conjugates(problem: Problem, point: _Point, t):
         both = loss.of_columns(jnp.concatenate([jnp.arange(C), jnp.arange(C)[some]]))
     else:
         both = loss
-    conjugates, errors = both.conjugate(points, wanted), both.conjugate_error(points, wanted)
+    conjugates, errors = both.conjugate_and_error(points, wanted)
     known = loss.value_error(logits, targets)
     above = _surplus(logits, losses, t, dual, conjugates[:C], known + errors[:C])
     there = logits[:, some], losses[some], 1, gradient[:, some]

@@ -450,8 +450,7 @@ def _bound(problem: Problem, params: Params, fix: _Fix, norm: Float[Array, ""]):
     def at(t) -> _Sums:
         def body(chunk: Chunk, total: _Sums) -> _Sums:
             weights, dual = chunk.weights * chunk.new, t * _dual(problem, fix, chunk)
-            conjugates = problem.loss.conjugate(dual, chunk.targets)
-            errors = problem.loss.conjugate_error(dual, chunk.targets)
+            conjugates, errors = problem.loss.conjugate_and_error(dual, chunk.targets)
             parts = _Sums(
                 jnp.dot(conjugates, weights),
                 jnp.dot(jnp.abs(conjugates), weights),

@@ -241,6 +241,27 @@ class AbstractLoss(AbstractNamed):
         """
         return rounding_of_conjugate(self.conjugate(dual, targets), dual, targets)
 
+    def conjugate_and_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> tuple[Float[Array, ...], Float[Array, ...]]:
+        """The conjugate of every sample, and what rounding can amount to in it.
+
+        Parameters
+        ----------
+        dual, targets
+            As of `conjugate_error`.
+
+        Returns
+        -------
+        tuple[Float[Array, ...], Float[Array, ...]]
+            Of every sample.
+
+        Notes
+        -----
+        A loss that searches for both says so here, and searches once.
+        """
+        return self.conjugate(dual, targets), self.conjugate_error(dual, targets)
+
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, "K C"]:

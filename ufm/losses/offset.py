@@ -110,8 +110,7 @@ class OffsetLoss(AbstractLoss):
         Float[Array, " C"]
             Of every sample; $+\infty$ outside its domain.
         """
-        inner = self.loss.conjugate(dual, targets) - jnp.sum(self._finite * dual, axis=0)
-        return jnp.where(jnp.any(~self._kept & (dual != 0), axis=0), jnp.inf, inner)
+        return self.conjugate_and_error(dual, targets)[0]
 
     def best_bias(
         self,
@@ -255,9 +254,23 @@ class OffsetLoss(AbstractLoss):
         Float[Array, " C"]
             Of every sample, >= 0.
         """
-        terms = jnp.sum(jnp.abs(self._finite * dual), axis=0)
-        inner = self.loss.conjugate_error(dual, targets)
-        return inner + (len(targets) + 4) * unit_roundoff(dual.dtype) * terms
+        return self.conjugate_and_error(dual, targets)[1]
+
+    def conjugate_and_error(
+        self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
+    ) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
+        """Both, of what the loss says of both.
+
+        Returns
+        -------
+        tuple[Float[Array, " C"], Float[Array, " C"]]
+            Of every sample.
+        """
+        inner, error = self.loss.conjugate_and_error(dual, targets)
+        terms = self._finite * dual
+        gone = jnp.any(~self._kept & (dual != 0), axis=0)
+        rounding = (len(targets) + 4) * unit_roundoff(dual.dtype) * jnp.sum(jnp.abs(terms), axis=0)
+        return jnp.where(gone, jnp.inf, inner - jnp.sum(terms, axis=0)), error + rounding
 
     def dual_scale(
         self,

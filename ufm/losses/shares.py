@@ -18,8 +18,9 @@ from ufm.losses.base import AbstractLoss, loss_and_dual
 _STEPS = 100
 # by how much logits may grow in a step, relative to the largest and 1
 _FARTHER = 2.0
-# parts of a Newton step that are tried where the whole of it does not halve the residual
-_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3)
+# parts of a Newton step that are tried where the whole of it does not halve the residual, the last
+# where nothing is lower
+_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 0.0)
 
 
 def ways(
@@ -28,7 +29,7 @@ def ways(
     pulls: Sequence[Array],
     dual: Float[Array, "K ..."],
     targets: Float[Array, "K ..."],
-) -> list[list[Array]]:
+) -> list[Array]:
     """Points of every part with the weighted sum u: its pull scaled, and moved, or an even share.
 
     Parameters
@@ -41,7 +42,7 @@ def ways(
     Returns
     -------
     list
-        Points of all parts for each way, NaN where a part has none.
+        Of each part its points, for each way one after another, NaN where there is none.
     """
     parts = list(zip(weights, scales, strict=True))
     total = sum(w * s for w, s in parts)
@@ -55,9 +56,8 @@ def ways(
     # what a part is off a sum of one is taken evenly, where that leaves the weighted sum
     off = [jnp.where(even, jnp.sum(p - targets, axis=0, keepdims=True), 0) for p in turned]
     found = [
-        [p - o * mix for p, o in zip(turned, off, strict=True)],
-        [point + (aim - reached) / total for point in points],
-        [jnp.where(even, mix, jnp.nan) for _ in points],
+        jnp.stack([p - o * mix, point + (aim - reached) / total, jnp.where(even, mix, jnp.nan)])
+        for p, o, point in zip(turned, off, points, strict=True)
     ]
     # (what that amounts to is known, see `rounding_of_shares`)
     slack = 32 * float(jnp.finfo(aim.dtype).eps)
@@ -65,9 +65,11 @@ def ways(
     def inside(p):
         low = jnp.any(p < -slack * mix, axis=0, keepdims=True)
         off = jnp.abs(jnp.sum(p - targets, axis=0, keepdims=True)) > slack * len(p)
-        return jnp.where(low | off, jnp.nan, jnp.maximum(p, 0))
+        return jnp.where(low | off, jnp.nan, jnp.maximum(p, 0)) - targets
 
-    return [[s * (inside(p) - targets) for s, p in zip(scales, way, strict=True)] for way in found]
+    return [
+        jax.vmap(lambda p, s=s: s * inside(p))(each) for s, each in zip(scales, found, strict=True)
+    ]
 
 
 def _proportional(scales: Sequence[Array]) -> Array:
@@ -96,13 +98,11 @@ def logits_of(
         The logits z, which are the slopes of the conjugate at u.
     """
 
-    def value(logits):
-        return loss(logits, targets) - jnp.sum(dual * logits, axis=0)
+    def both(logits):
+        losses, pulls = loss_and_dual(loss, logits, targets)
+        return losses - jnp.sum(dual * logits, axis=0), pulls - dual
 
-    def gradient(logits):
-        return loss_and_dual(loss, logits, targets)[1] - dual
-
-    return newton(value, gradient, jnp.zeros_like(dual))
+    return newton(both, jnp.zeros_like(dual))
 
 
 def pulls_at(
@@ -164,16 +164,16 @@ def rounding_of_shares(
 
 
 def newton(
-    value: Callable[[Array], Array],
-    gradient: Callable[[Array], Array],
-    start: Float[Array, "K ..."],
+    function: Callable[[Array], tuple[Array, Array]], start: Float[Array, "K ..."]
 ) -> Float[Array, "K ..."]:
     """The minimum of a convex function of each column, until rounding stops it.
 
+    It is traced twice, once for its values and once for its curvature.
+
     Parameters
     ----------
-    value, gradient
-        Of the columns of an array: one number each, and an array.
+    function
+        From an array to the values of its columns, one number each, and their slopes.
     start
         (K, ...).
 
@@ -185,6 +185,7 @@ def newton(
     K, eps = len(start), float(jnp.finfo(start.dtype).eps)
     axes = (1,) * (start.ndim - 1)
     units = jnp.eye(K, dtype=start.dtype)
+    lengths = jnp.asarray(_LENGTHS, start.dtype).reshape(-1, 1, *axes)
 
     def norm(columns):
         return jnp.sqrt(jnp.sum(columns**2, axis=0))
@@ -192,7 +193,8 @@ def newton(
     def step_of(point, slope):
 
         def along(unit):
-            return jax.jvp(gradient, (point,), (jnp.broadcast_to(unit, point.shape),))[1]
+            direction = jnp.broadcast_to(unit, point.shape)
+            return jax.jvp(lambda x: function(x)[1], (point,), (direction,))[1]
 
         hessian = jnp.moveaxis(jax.lax.map(along, units.reshape(K, K, *axes)), (0, 1), (-2, -1))
         trace = jnp.trace(hessian, axis1=-2, axis2=-1)
@@ -202,30 +204,31 @@ def newton(
         )
         ridged = hessian + ridge[..., None, None] * units.reshape(*axes, K, K)
         solved = jnp.linalg.solve(ridged, jnp.moveaxis(slope, 0, -1)[..., None])[..., 0]
-        return -jnp.moveaxis(solved, -1, 0)
-
-    def body(state):
-        point, slope, steps, _ = state
-        step = step_of(point, slope)
+        step = -jnp.moveaxis(solved, -1, 0)
         # where probabilities are 0 and 1 to rounding nothing is curved, and a whole step is no step
         reach = _FARTHER * (1 + jnp.max(jnp.abs(point), axis=0, keepdims=True))
         size = jnp.max(jnp.abs(step), axis=0, keepdims=True)
-        step = step * jnp.minimum(1, reach / jnp.where(size > 0, size, 1))
-        whole = point + step
-        after = gradient(whole)
-        halves = norm(after) <= 0.5 * norm(slope)
-        tried = jnp.stack([point + t * step for t in _LENGTHS])
-        values = jnp.stack([value(each) for each in tried])
+        return step * jnp.minimum(1, reach / jnp.where(size > 0, size, 1))
+
+    def body(state):
+        point, slope, steps, _ = state
+        fresh = steps == 0
+        step = jnp.where(fresh, 0, step_of(point, slope))
+        tried = point[None] + lengths * step[None]
+        values, slopes = jax.vmap(function)(tried)
         values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        halves = (norm(slopes[0]) <= 0.5 * norm(slope)) & ~fresh
         best = jnp.argmin(values, axis=0)
-        picked = jnp.take_along_axis(tried, best[None, None], axis=0)[0]
-        lower = jnp.min(values, axis=0) < value(point)
-        moved = jnp.where(halves[None], whole, jnp.where(lower[None], picked, point))
-        return moved, gradient(moved), steps + 1, jnp.any(halves | lower)
+        lower = jnp.min(values, axis=0) < values[-1]
+        chosen = jnp.where(halves, 0, jnp.where(lower, best, len(_LENGTHS) - 1))[None, None]
+        moved, after = (jnp.take_along_axis(x, chosen, axis=0)[0] for x in (tried, slopes))
+        return moved, after, steps + 1, fresh | jnp.any(halves | lower)
 
     def running(state):
         _, slope, steps, moving = state
-        return moving & (steps < _STEPS) & (jnp.max(norm(slope)) > eps / 4)
+        unsolved = jnp.max(norm(slope)) > eps / 4
+        return moving & (steps <= _STEPS) & (unsolved | (steps == 0))
 
-    first = (start, gradient(start), jnp.asarray(0), jnp.asarray(True))
+    # the first step stays, and finds the slope
+    first = (start, jnp.zeros_like(start), jnp.asarray(0), jnp.asarray(True))
     return jax.lax.while_loop(running, body, first)[0]

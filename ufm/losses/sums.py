@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -163,9 +164,7 @@ class Sum(AbstractLoss):
         Float[Array, ...]
             Of every sample, to rounding; never below the conjugate by more.
         """
-        require(self.convex, "`losses` must be convex in the logits for a conjugate", self)
-        shares, _ = self._shares(dual, targets)
-        return jnp.min(self._conjugates(shares, targets), axis=0)
+        return self.conjugate_and_error(dual, targets)[0]
 
     def conjugate_error(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
@@ -177,20 +176,35 @@ class Sum(AbstractLoss):
         Float[Array, ...]
             Of every sample, >= 0.
         """
+        return self.conjugate_and_error(dual, targets)[1]
+
+    def conjugate_and_error(
+        self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
+    ) -> tuple[Float[Array, ...], Float[Array, ...]]:
+        """Both, by one search for the logits that belong to the dual point.
+
+        Returns
+        -------
+        tuple[Float[Array, ...], Float[Array, ...]]
+            Of every sample.
+        """
+        require(self.convex, "`losses` must be convex in the logits for a conjugate", self)
         scale = self.share_scale(len(targets))
         unit = jnp.sum(self.weights) + (0 if scale is None else jnp.max(scale))
         shares, logits = self._shares(dual, targets)
-        conjugates = self._conjugates(shares, targets)
-        known = rounding_of_conjugate(jnp.min(conjugates, axis=0), dual, targets)
-        known = known + generous(len(targets), dual.dtype) * unit
+        sums = jax.vmap(lambda points: self._shared(points, targets))(shares)
+        # (one that is not finite is no bound, and NaN is not finite)
+        sums = jnp.where(jnp.isfinite(sums), sums, jnp.inf)
         weights, scales = self._units(dual)
-        off = [rounding_of_shares(weights, each, scales, logits, dual) for each in shares]
-        best = jnp.argmin(conjugates, axis=0)
-        return known + jnp.take_along_axis(jnp.stack(off), best[None], axis=0)[0]
+        off = jax.vmap(lambda points: rounding_of_shares(weights, points, scales, logits, dual))
+        best = jnp.argmin(sums, axis=0)[None]
+        conjugates, off = (jnp.take_along_axis(x, best, axis=0)[0] for x in (sums, off(shares)))
+        known = rounding_of_conjugate(conjugates, dual, targets)
+        return conjugates, known + generous(len(targets), dual.dtype) * unit + off
 
-    def _shares(self, dual: Array, targets: Array) -> tuple[list[list[Array]], Array]:
-        """Ways to write u as a weighted sum of one point for each part, and the logits that belong
-        to u."""
+    def _shares(self, dual: Array, targets: Array) -> tuple[list[Array], Array]:
+        """Ways to write u as a weighted sum of one point for each part, of each part one way after
+        another, and the logits that belong to u."""
         logits, n = logits_of(self, dual, targets), len(self.losses)
         pulls = pulls_at(self.losses, logits, targets)
         weights, given = self._units(dual)
@@ -200,7 +214,7 @@ class Sum(AbstractLoss):
             free = next(i for i in range(n) if given[i] is None)
             whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
             left = pulls[free] + (dual - whole) / weights[free]
-            return [[left if i == free else pulls[i] for i in range(n)]], logits
+            return [(left if i == free else pulls[i])[None] for i in range(n)], logits
         return ways(weights, scales, pulls, dual, targets), logits
 
     def _units(self, dual: Array) -> tuple[list[Array], list[Array | None]]:
@@ -209,12 +223,6 @@ class Sum(AbstractLoss):
         given = [part.share_scale(len(dual)) for part in self.losses]
         scales = [None if s is None else per_class(jnp.asarray(s), beside=dual) for s in given]
         return weights, scales
-
-    def _conjugates(self, shares: list[list[Array]], targets: Array) -> Array:
-        """Of each way to share."""
-        sums = jnp.stack([self._shared(points, targets) for points in shares])
-        # (one that is not finite is no bound, and NaN is not finite)
-        return jnp.where(jnp.isfinite(sums), sums, jnp.inf)
 
     def _shared(self, points: list[Array], targets: Array) -> Array:
         pairs = zip(self.losses, points, strict=True)
@@ -348,13 +356,11 @@ class Sum(AbstractLoss):
             A minimiser to rounding.
         """
 
-        def gradient(bias):
-            return loss_and_dual(self, logits + bias[:, None], targets)[1] @ column_weights
+        def both(bias):
+            losses, dual = loss_and_dual(self, logits + bias[:, None], targets)
+            return jnp.dot(column_weights, losses), dual @ column_weights
 
-        def value(bias):
-            return jnp.dot(column_weights, self(logits + bias[:, None], targets))
-
-        return newton(value, gradient, jnp.zeros(len(logits), logits.dtype))
+        return newton(both, jnp.zeros(len(logits), logits.dtype))
 
     # balls
     # ----------------------------------------------------------------------
