@@ -67,13 +67,22 @@ def dual_and_conjugate(loss, z, q):
         pytest.param(
             0.5, (0.5, 0.50002, 0.49999), (0, -2, 1), (14837.2, 14835.9, 14837.1), 0, id="steep"
         ),
+        pytest.param(
+            0.13,
+            (0.499999997585, 0.500000001268, 0.499999998975),
+            (1, -5, -1),
+            (-24783173.1, -24783156.6, -24783168.7),
+            2,
+            id="valley",
+        ),
     ],
 )
 def test_a_conjugate_is_never_too_low(weight, multiplicative, additive, logits, label):
     """Where classes are rarer than rounding, against sixty digits at u = ∇ℓ(z).
 
     Shares outside their domains by what is rounding of other entries were 4e-13 too low; shares of
-    scales that are nearly proportional, which move a conjugate by thousands of roundings, 2e-12.
+    scales that are nearly proportional, which move a conjugate by thousands of roundings, 2e-12;
+    and more where logits of millions have the slopes of small ones.
     """
     adjusted = AdjustedCrossEntropy(multiplicative=multiplicative, additive=additive)
     loss, q = Sum((ufm.CrossEntropy(), adjusted), (1.0, weight)), jnp.eye(3)[label]

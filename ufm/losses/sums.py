@@ -33,6 +33,9 @@ from ufm.losses.base import (
 from ufm.losses.shares import logits_of, newton, pulls_at, rounding_of_shares, ways
 from ufm.losses.softmax import CrossEntropy
 
+# scales that differ by less from class to class, but do, leave no slope to find logits by
+_VALLEY = 1e-5
+
 
 class Sum(AbstractLoss):
     r"""$\sum_i w_i\,\ell_i(z, q)$, such as hard and soft labels at two temperatures.
@@ -204,7 +207,7 @@ class Sum(AbstractLoss):
 
     def _shares(self, dual: Array, targets: Array) -> tuple[list[Array], Array]:
         """Ways to write u as a weighted sum of one point for each part, of each part one way after
-        another, and the logits that belong to u."""
+        another, and the logits that belong to u, or NaN where they are not to be found."""
         logits, n = logits_of(self, dual, targets), len(self.losses)
         pulls = pulls_at(self.losses, logits, targets)
         weights, given = self._units(dual)
@@ -215,7 +218,10 @@ class Sum(AbstractLoss):
             whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
             left = pulls[free] + (dual - whole) / weights[free]
             return [(left if i == free else pulls[i])[None] for i in range(n)], logits
-        return ways(weights, scales, pulls, dual, targets), logits
+        # along 1/Δ next to nothing changes, and logits of millions have the slopes of small ones
+        spread = self._spread(len(dual))
+        valley = ~self._alike(len(dual)) & (spread < _VALLEY)
+        return ways(weights, scales, pulls, dual, targets), jnp.where(valley, jnp.nan, logits)
 
     def _units(self, dual: Array) -> tuple[list[Array], list[Array | None]]:
         """Weights of the parts, and Δ of those that have one, shaped to go with a dual point."""
