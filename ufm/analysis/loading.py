@@ -84,54 +84,52 @@ def load_features(
     if num_classes is not None:
         num_classes = require_whole("num_classes", num_classes, least=2)
     F, y = _read(path, {"features": features, "labels": labels})
+    _require_features(F, features)
+    require(
+        y.shape == F.shape[:1],
+        f"`{labels}` must have shape ({F.shape[0]},), one class for each row of `{features}`",
+        y.shape,
+    )
+    counts = _counts(y, labels, num_classes)
+    order = np.argsort(y, kind="stable")
+    with np.errstate(over="ignore"):
+        columns = np.ascontiguousarray(F[order].T, dtype=dtype)
+    require(np.isfinite(columns).all(), f"`{features}` must be finite as {dtype}", "an overflow")
+    return LoadedFeatures(jnp.asarray(columns), one_hot(counts.tolist(), dtype=dtype), order)
+
+
+def _require_features(F: np.ndarray, name: str) -> None:
+    """`ValueError` unless the array of that name is a table of finite numbers."""
     require(
         F.ndim == 2 and min(F.shape) >= 1,
-        f"`{features}` must have shape (N, d), one sample a row",
+        f"`{name}` must have shape (N, d), one sample a row",
         F.shape,
     )
     # NumPy forgets what bfloat16 is when it writes it
     nameless = F.dtype.kind == "V" and F.dtype.itemsize == 2
     hint = " (bfloat16, which NumPy does not save: widen it to float32 before)" if nameless else ""
     real = np.issubdtype(F.dtype, np.floating) or np.issubdtype(F.dtype, np.integer)
-    require(real, f"`{features}` must hold real numbers{hint}", F.dtype)
+    require(real, f"`{name}` must hold real numbers{hint}", F.dtype)
     finite = np.isfinite(F).all(axis=1)
-    require(
-        finite.all(),
-        f"`{features}` must be finite; rows that are not",
-        np.flatnonzero(~finite)[:10],
-    )
-    require(
-        y.shape == F.shape[:1],
-        f"`{labels}` must have shape ({F.shape[0]},), one class for each row of `{features}`",
-        y.shape,
-    )
-    require(
-        np.issubdtype(y.dtype, np.integer),
-        f"`{labels}` must be whole numbers (an integer dtype)",
-        y.dtype,
-    )
-    require(y.min() >= 0, f"`{labels}` must be >= 0", y.min())
+    words = f"`{name}` must be finite; rows that are not"
+    require(finite.all(), words, np.flatnonzero(~finite)[:10])
+
+
+def _counts(y: np.ndarray, name: str, num_classes: int | None) -> np.ndarray:
+    """Samples of each class (K,); `ValueError` unless the array of that name holds every one."""
+    whole = np.issubdtype(y.dtype, np.integer)
+    require(whole, f"`{name}` must be whole numbers (an integer dtype)", y.dtype)
+    require(y.min() >= 0, f"`{name}` must be >= 0", y.min())
     K = int(y.max()) + 1 if num_classes is None else num_classes
-    require(K >= 2, f"`{labels}` must hold at least two classes", K)
-    require(int(y.max()) < K, f"`{labels}` must be below `num_classes` = {K}", y.max())
+    require(K >= 2, f"`{name}` must hold at least two classes", K)
+    require(int(y.max()) < K, f"`{name}` must be below `num_classes` = {K}", y.max())
+    words = f"`{name}` must be 0, …, K - 1 with a sample of each; "
     # a label of 10^12 must not become an array of that length
-    require(
-        len(y) >= K,
-        f"`{labels}` must be 0, …, K - 1 with a sample of each; {len(y)} samples cannot fill "
-        f"this many classes",
-        K,
-    )
+    require(len(y) >= K, f"{words}{len(y)} samples cannot fill this many classes", K)
     counts = np.bincount(y.astype(np.int64), minlength=K)
-    require(
-        counts.min() > 0,
-        f"`{labels}` must be 0, …, K - 1 with a sample of each; classes without one",
-        np.flatnonzero(counts == 0)[:10],
-    )
-    order = np.argsort(y, kind="stable")
-    with np.errstate(over="ignore"):
-        columns = np.ascontiguousarray(F[order].T, dtype=dtype)
-    require(np.isfinite(columns).all(), f"`{features}` must be finite as {dtype}", "an overflow")
-    return LoadedFeatures(jnp.asarray(columns), one_hot(counts.tolist(), dtype=dtype), order)
+    missing = np.flatnonzero(counts == 0)[:10]
+    require(counts.min() > 0, f"{words}classes without one", missing)
+    return counts
 
 
 def _read(name: str, keys: dict[str, str]) -> list[np.ndarray]:

@@ -176,37 +176,7 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
 
 def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """What is swept, as `sweep` takes it, and its names."""
-    checks, collapsed = (
-        checks_for(shared.get("loss")),
-        shared.get("columns", "collapsed") == "collapsed",
-    )
-
-    def value_of(name: str, value, key: str):
-        """A checked value of what is swept.
-
-        Parameters
-        ----------
-        name
-            What is swept.
-        value
-            One of its values.
-        key
-            Where it stands in the file, for messages.
-
-        Returns
-        -------
-        Any
-            Floats where they can be swept without compiling anew.
-        """
-        if name == "seed":
-            return seed_of(value, key)
-        if name == RATIO:
-            return ratio_of(value, key)
-        require(name in checks, "sweep", f"over seed, ratio, {', '.join(checks)}", name)
-        value = checks[name](value, key)
-        # floats are swept without compiling anew; counts of full columns are shapes
-        return tuple(map(float, value)) if name == "class_counts" and collapsed else value
-
+    checks = _checks_of_swept(shared)
     if isinstance(table, list):
         require(
             table and all(isinstance(row, dict) and set(row) == set(table[0]) for row in table),
@@ -215,23 +185,44 @@ def _over(table, shared: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
             table,
         )
         points = [
-            {name: value_of(name, v, f"sweep[{i}].{name}") for name, v in row.items()}
+            {name: _swept(name, v, f"sweep[{i}].{name}", checks) for name, v in row.items()}
             for i, row in enumerate(table)
         ]
         return points, tuple(points[0])
     require(table, "sweep", "a table with at least one name", table)
-    grid = {}
-    for name, values in table.items():
-        is_range = isinstance(values, dict) and "from" in values
-        values = range_of(values, f"sweep.{name}", seeds=name == "seed") if is_range else values
-        require(
-            isinstance(values, list) and values,
-            f"sweep.{name}",
-            "a list of values, or { from, to, points, scale }",
-            values,
-        )
-        grid[name] = [value_of(name, value, f"sweep.{name}[{i}]") for i, value in enumerate(values)]
-    return grid, tuple(grid)
+    return {name: _dimension(name, values, checks) for name, values in table.items()}, tuple(table)
+
+
+def _checks_of_swept(shared: Mapping[str, Any]) -> dict[str, Callable[[Any, str], Any]]:
+    """What may be swept, and the check of each of its values."""
+    checks = checks_for(shared.get("loss"))
+    counts_of, own = checks["class_counts"], {"seed": seed_of, RATIO: ratio_of}
+    if shared.get("columns", "collapsed") == "collapsed":
+        # floats are swept without compiling anew; counts of full columns are shapes
+        checks = checks | {
+            "class_counts": lambda value, key: tuple(map(float, counts_of(value, key)))
+        }
+    # (named first, and no parameter of a loss takes their place)
+    return own | checks | own
+
+
+def _dimension(name: str, values, checks: Mapping[str, Callable]) -> list:
+    """The values of one dimension of a grid."""
+    if isinstance(values, dict) and "from" in values:
+        values = range_of(values, f"sweep.{name}", seeds=name == "seed")
+    require(
+        isinstance(values, list) and values,
+        f"sweep.{name}",
+        "a list of values, or { from, to, points, scale }",
+        values,
+    )
+    return [_swept(name, value, f"sweep.{name}[{i}]", checks) for i, value in enumerate(values)]
+
+
+def _swept(name: str, value, key: str, checks: Mapping[str, Callable]):
+    """A checked value of what is swept, which stands at `key` of the file."""
+    require(name in checks, "sweep", f"over {', '.join(checks)}", name)
+    return checks[name](value, key)
 
 
 def range_of(table: Mapping[str, Any], key: str, *, seeds: bool = False) -> list:

@@ -173,41 +173,10 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
         As `class_means` promises.
     """
     features = as_floats("features", features, ndim=2)
-    C = features.shape[1]
     if isinstance(labels, AbstractLabels):
-        K, index, masses = (
-            labels.num_classes,
-            labels.class_index,
-            labels.masses.astype(features.dtype),
-        )
-        agrees = num_classes is None or checked_count(num_classes) == K
-        require(
-            agrees, f"`num_classes` must be the {K} classes of `labels`, or left out", num_classes
-        )
-        require(
-            labels.num_columns == C,
-            f"`labels` must have {C} columns, like `features`",
-            labels.num_columns,
-        )
+        index, masses, K = _of_labels(labels, features, num_classes)
     else:
-        K = checked_count(num_classes)
-        index, masses = require_real("labels", labels, ndim=1), jnp.ones(C, features.dtype)
-        require(
-            jnp.issubdtype(index.dtype, jnp.integer),
-            "`labels` must be ufm.Labels or integers",
-            index.dtype,
-        )
-        # a table of samples has them as its rows
-        turned = len(index) == len(features) != C
-        words = f"`labels` must have length {C}, the columns of `features`"
-        hint = " (one column a sample: pass `features.T`)" if turned else ""
-        require(len(index) == C, words + hint, len(index))
-        require(
-            K <= C,
-            f"`num_classes` must be at most {C}, the columns of `features`: each class needs a "
-            f"sample",
-            K,
-        )
+        index, masses, K = _of_integers(labels, features, num_classes)
     classes = concrete(index)
     if classes is not None:
         require(
@@ -223,6 +192,32 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
         )
     # (JAX without x64 wraps large whole numbers, so not before they are looked at)
     return features, jnp.asarray(index, int), masses, K
+
+
+def _of_labels(labels: AbstractLabels, features, num_classes) -> tuple[Array, Array, int]:
+    """Class and mass of each column, and K, of labels that know them."""
+    K, C = labels.num_classes, features.shape[1]
+    agrees = num_classes is None or checked_count(num_classes) == K
+    require(agrees, f"`num_classes` must be the {K} classes of `labels`, or left out", num_classes)
+    words = f"`labels` must have {C} columns, like `features`"
+    require(labels.num_columns == C, words, labels.num_columns)
+    return labels.class_index, labels.masses.astype(features.dtype), K
+
+
+def _of_integers(labels, features, num_classes) -> tuple[np.ndarray | Array, Array, int]:
+    """The same of whole numbers, a class for each column of mass one."""
+    K, C = checked_count(num_classes), features.shape[1]
+    index = require_real("labels", labels, ndim=1)
+    whole = jnp.issubdtype(index.dtype, jnp.integer)
+    require(whole, "`labels` must be ufm.Labels or integers", index.dtype)
+    # a table of samples has them as its rows
+    turned = len(index) == len(features) != C
+    words = f"`labels` must have length {C}, the columns of `features`"
+    hint = " (one column a sample: pass `features.T`)" if turned else ""
+    require(len(index) == C, words + hint, len(index))
+    words = f"at most {C}, the columns of `features`: each class needs a sample"
+    require(K <= C, f"`num_classes` must be {words}", K)
+    return index, jnp.ones(C, features.dtype), K
 
 
 def _class_means(features, index, masses, counts) -> Float[Array, "d K"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -65,50 +67,45 @@ def objective_error(problem: Problem, params: Params) -> Float[Array, ""]:
     rows = jnp.sqrt(jnp.sum(outer**2, axis=1)) * (2 if tied else 1)
     for W in inner:
         rows = rows * jnp.sqrt(jnp.sum(W**2))
-    terms = terms_of_sum(sum(problem.widths) + 2 * problem.depth + 4)
     number, of_bias = labels.num_columns, jnp.zeros_like(rows)
     if params.bias is not None:
         of_bias = 2 * unit * jnp.abs(params.bias)
-
-    def of_columns(features, logits, targets):
-        """What rounding can amount to in the loss of columns.
-
-        Parameters
-        ----------
-        features, logits, targets
-            (d, C), (K, C) and (K, C).
-
-        Returns
-        -------
-        Array
-            (C,), >= 0.
-        """
-        losses, dual = loss_and_dual(problem.loss, logits, targets)
-        sizes = jnp.abs(dual)
-        # by so many roundings of rows_k columns_c, and of |b_k|, is z_kc off: no array of its own
-        of_product = (terms + 2) * unit * jnp.sqrt(jnp.sum(features**2, axis=0))
-        if problem.map.identity:
-            pulled = (rows @ sizes) * of_product + of_bias @ sizes
-            curved = 2 * (jnp.sum(rows**2) * of_product**2 + jnp.sum(of_bias**2))
-        else:
-            # (an activation is taken to stretch no difference by more than a linear map of it)
-            reached = problem.map.of_sizes(rows[:, None] * of_product[None, :])
-            moved = (1 + number / terms) * reached + of_bias[:, None]
-            pulled = jnp.sum(sizes * moved, axis=0)
-            curved = 2 * jnp.sum(moved**2, axis=0)
-        of_loss = pulled + curved + problem.loss.value_error(logits, targets)
-        return of_loss + unit * terms_of_sum(2 * number + 4) * jnp.abs(losses)
+    errors_of = functools.partial(_errors_of_columns, problem, rows, of_bias)
 
     def body(chunk: Chunk, total):
-        errors = of_columns(chunk.features, chunk.logits, chunk.targets)
+        errors = errors_of(chunk.features, chunk.logits, chunk.targets)
         return total + jnp.dot(errors, chunk.weights * chunk.new)
 
     size = max(W.size for W in (*params.weights, params.features))
     of_decay = unit * terms_of_sum(size + 2 * number + 8) * decay(problem, params)
     if problem.chunk is not None:
         return over_chunks(problem, params, body, jnp.zeros((), problem.dtype)) + of_decay
-    errors = of_columns(seen.features, problem.logits(params), labels.targets)
+    errors = errors_of(seen.features, problem.logits(params), labels.targets)
     return jnp.dot(labels.column_weights, errors) + of_decay
+
+
+def _errors_of_columns(
+    problem: Problem, rows, of_bias, features, logits, targets
+) -> Float[Array, " C"]:
+    """What rounding can amount to in the loss of columns; `rows`: how long those are (K,) that
+    features are multiplied with; `of_bias`: by how much each entry of the bias is off."""
+    unit, number = unit_roundoff(problem.dtype), problem.labels.num_columns
+    terms = terms_of_sum(sum(problem.widths) + 2 * problem.depth + 4)
+    losses, dual = loss_and_dual(problem.loss, logits, targets)
+    sizes = jnp.abs(dual)
+    # by so many roundings of rows_k columns_c, and of |b_k|, is z_kc off: no array of its own
+    of_product = (terms + 2) * unit * jnp.sqrt(jnp.sum(features**2, axis=0))
+    if problem.map.identity:
+        pulled = (rows @ sizes) * of_product + of_bias @ sizes
+        curved = 2 * (jnp.sum(rows**2) * of_product**2 + jnp.sum(of_bias**2))
+    else:
+        # (an activation is taken to stretch no difference by more than a linear map of it)
+        reached = problem.map.of_sizes(rows[:, None] * of_product[None, :])
+        moved = (1 + number / terms) * reached + of_bias[:, None]
+        pulled = jnp.sum(sizes * moved, axis=0)
+        curved = 2 * jnp.sum(moved**2, axis=0)
+    of_loss = pulled + curved + problem.loss.value_error(logits, targets)
+    return of_loss + unit * terms_of_sum(2 * number + 4) * jnp.abs(losses)
 
 
 def terms_of_sum(number: int) -> float:

@@ -145,61 +145,44 @@ def _common_law(facts: Facts) -> tuple[list[Hypothesis], _Law | None]:
     """The hypotheses on the labels, up to the first that fails, and the law that all pairs share
     where they hold."""
     K, rounding, columns = facts.K, facts.rounding, facts.distinct
-    asked: list[Hypothesis] = []
-
-    def holds(name: str, holds: bool | np.bool_, needs: str, got: str) -> bool:
-        """Ask for one hypothesis, and write it down.
-
-        Parameters
-        ----------
-        name, needs, got
-            In words: what is asked, what it needs, and what the problem has.
-        holds
-            Whether it holds.
-
-        Returns
-        -------
-        bool
-            The same.
-        """
-        asked.append(Hypothesis(name, bool(holds), needs, got))
-        return bool(holds)
-
     try:
         pairs = pairs_of(columns.targets, rounding=8 * facts.eps)
     except ValueError as error:
-        holds("distributions", False, "labels that are mixtures of two classes", str(error))
-        return asked, None
+        words = "labels that are mixtures of two classes"
+        return [Hypothesis("distributions", False, words, str(error))], None
     masses = columns.masses
     pure = np.bincount(pairs.first[pairs.same], weights=masses[pairs.same], minlength=K)
     slack = rounding * masses.mean()
-    alike = np.ptp(pure) <= rounding * pure.max() + slack
-    if not holds(
-        "balance", alike, "balanced classes: equal masses of the pure labels", shown(pure)
-    ):
+    alike = bool(np.ptp(pure) <= rounding * pure.max() + slack)
+    words = "balanced classes: equal masses of the pure labels"
+    asked = [Hypothesis("balance", alike, words, shown(pure))]
+    if not alike:
         return asked, None
     mixed = ~pairs.same
     number = (pairs.first * K + pairs.second)[mixed]
     order = np.lexsort((pairs.lam[mixed], number))
     names, counts = np.unique(number, return_counts=True)
+    every = bool(len(names) == K * (K - 1) // 2 and np.ptp(counts) == 0)
     words = f"mixtures of all {K * (K - 1) // 2} pairs of classes, equally many"
     got = f"{len(names)} with {shown(counts)}"
-    if not holds("all pairs", len(names) == K * (K - 1) // 2 and np.ptp(counts) == 0, words, got):
+    asked.append(Hypothesis("all pairs", every, words, got))
+    if not every:
         return asked, None
     lam = pairs.lam[mixed][order].reshape(len(names), -1)
     weights = masses[mixed][order].reshape(len(names), -1)
-    alike = np.all(np.ptp(lam, axis=0) <= rounding) and np.all(
-        np.ptp(weights, axis=0) <= rounding * weights.max(axis=0) + slack
-    )
+    spread = np.ptp(weights, axis=0) <= rounding * weights.max(axis=0) + slack
+    one = bool(np.all(np.ptp(lam, axis=0) <= rounding) and np.all(spread))
     words = "balanced classes: the same λ with the same masses for every pair of classes"
-    if not holds("one law", bool(alike), words, "pairs that differ"):
+    asked.append(Hypothesis("one law", one, words, "pairs that differ"))
+    if not one:
         return asked, None
     lam, weights = lam[0], weights[0]
+    uneven = np.max(np.abs(weights - weights[::-1]))
     even = np.max(np.abs(lam + lam[::-1] - 1)) <= rounding
-    even = even and np.max(np.abs(weights - weights[::-1])) <= rounding * weights.max() + slack
-    if not holds(
-        "symmetry", even, "a law of λ that is symmetric under λ ↔ 1 − λ", "one that is not"
-    ):
+    even = bool(even and uneven <= rounding * weights.max() + slack)
+    words = "a law of λ that is symmetric under λ ↔ 1 − λ"
+    asked.append(Hypothesis("symmetry", even, words, "one that is not"))
+    if not even:
         return asked, None
     return asked, _Law(lam=lam, weights=weights * len(names), same=float(pure.sum()), pairs=pairs)
 
