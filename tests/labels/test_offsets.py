@@ -156,6 +156,16 @@ def test_fenchel_and_young():
     assert np.isposinf(conjugate(dual)[0])
 
 
+def test_what_a_dual_point_is_off_its_simplex_counts_by_the_offsets():
+    """A column whose entries sum to a rounding of one moves by that, times its offset, when it is
+    brought back: a bound was above a value by 7e-16."""
+    problem = problem_of(offsets=1000 * SHIFTS)
+    off = 2.0**-52
+    dual = jnp.zeros_like(problem.labels.targets).at[0].set(off)
+    error = problem.loss.conjugate_error(dual, problem.labels.targets)
+    assert np.all(np.asarray(error) >= off * np.max(np.abs(1000 * SHIFTS), axis=0))
+
+
 def test_equal_offsets_are_logit_adjustment():
     shift = np.array([0.3, -1.0, 0.5, 0.0])
     adjusted = problem_of(

@@ -18,7 +18,7 @@ from ufm._exact import flint, fractions
 from ufm._validate import concrete
 from ufm.labels import AbstractLabels
 from ufm.losses import balance
-from ufm.losses.base import AbstractLoss, loss_and_dual, unit_roundoff
+from ufm.losses.base import AbstractLoss, loss_and_dual, per_class, unit_roundoff
 from ufm.losses.stable import summing_to_zero
 
 # exp(−this) is 0 in every dtype
@@ -270,7 +270,21 @@ class OffsetLoss(AbstractLoss):
         terms = self._finite * dual
         gone = jnp.any(~self._kept & (dual != 0), axis=0)
         rounding = (len(targets) + 4) * unit_roundoff(dual.dtype) * jnp.sum(jnp.abs(terms), axis=0)
-        return jnp.where(gone, jnp.inf, inner - jnp.sum(terms, axis=0)), error + rounding
+        error = error + rounding + self._off_domain(dual, targets)
+        return jnp.where(gone, jnp.inf, inner - jnp.sum(terms, axis=0)), error
+
+    def _off_domain(self, dual: Array, targets: Array) -> Array:
+        """By how much the sum over offsets moves where a dual point that is off its simplex by
+        rounding is brought back: by as much, times an offset."""
+        given = self.loss.share_scale(len(targets))
+        if given is None:
+            return jnp.zeros(dual.shape[1:], dual.dtype)
+        scale = per_class(jnp.asarray(given), beside=dual)
+        shares = dual / scale
+        below = jnp.sum(jnp.maximum(-(targets + shares), 0), axis=0)
+        known = (len(targets) + 4) * unit_roundoff(dual.dtype) * jnp.sum(jnp.abs(shares), axis=0)
+        off = jnp.abs(jnp.sum(shares, axis=0)) + 2 * below + known
+        return jnp.max(scale * jnp.abs(self._finite), axis=0) * off
 
     def dual_scale(
         self,
