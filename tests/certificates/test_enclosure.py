@@ -199,6 +199,20 @@ def test_dual_logits_that_are_too_large_are_shrunk(loss, bias, monkeypatch):
     verify(on_file(proved))
 
 
+def test_multipliers_that_are_no_numbers_are_refused(monkeypatch):
+    """Those of a small ball at a point that is far from any minimum: it was Python's sentence."""
+    problem, params = solved("mse", "none", "tail")
+    propose = enclosure.propose
+
+    def lost(problem, params):
+        start = propose(problem, params)
+        return start._replace(multipliers=jax.tree.map(lambda x: jnp.nan * x, start.multipliers))
+
+    monkeypatch.setattr(enclosure, "propose", lost)
+    with pytest.raises(ValueError, match="`params` must be nearer to a minimum"):
+        ufm.prove(problem, params)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_norm_that_is_not_enclosed_is_found_by_the_checker(loss, monkeypatch):
     problem, params = solved(loss, "none", "tail")

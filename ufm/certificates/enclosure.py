@@ -151,6 +151,9 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     known = concrete((problem, params)) is not None
     require(known, "`params` must be known numbers: nothing is proved inside `jit`", "a tracer")
     start = propose(problem, params)
+    finite = all(np.all(np.isfinite(each)) for each in start.multipliers)
+    words = "`params` must be nearer to a minimum for a proof, such as what `minimise` returns"
+    require(finite, words, "multipliers of its domains that are no numbers")
     # as many bits below the loss, which on spheres can be 1e-50
     size = float(np.max(np.abs(np.nan_to_num(start.dual))))
     finer = min(max(0, -math.frexp(size)[1]), _SMALLEST) if math.isfinite(size) else 0
