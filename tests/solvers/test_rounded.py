@@ -10,6 +10,8 @@ import pytest
 import scipy.special
 
 import ufm
+from tests.benchmarks.manifold_rival import SphereCrossEntropy
+from tests.benchmarks.spheres import our_problem
 from ufm.solvers.coordinates import to_flat
 from ufm.solvers.merit import PlainMerit
 from ufm.solvers.newton import Newton
@@ -71,15 +73,7 @@ def test_a_solve_that_came_to_nothing_is_done_in_double(wrong, exact, monkeypatc
 
 
 def test_spheres_are_solved_in_single_too(key):
-    problem = ufm.Problem(
-        ufm.one_hot((1,) * 7, collapsed=True),
-        loss=ufm.CrossEntropy(),
-        widths=(5,),
-        lambda_W=0.0,
-        lambda_H=0.0,
-        features=ufm.domains.Sphere(6.0),
-        classifier=ufm.domains.Sphere(1.0),
-    )
+    problem = our_problem(SphereCrossEntropy(7, 5, 6.0))
     small, large = (
         ufm.minimise(problem, key=key, solver=solver, tolerance=1e-10, progress=False)
         for solver in (Newton(), SINGLE)
