@@ -138,9 +138,7 @@ def faults(drawn: Draw, key, *, prove: bool = True) -> tuple[list[str], str]:
             )
         if name == "solution" and certificate.closes():
             advice += ", closed"
-    found += _prediction(problem, max(bounds))
-    if problem is solved:
-        found += _verdict(problem, solution)
+    found += _prediction(problem, max(bounds), solution if problem is solved else None)
     return found + (_proof(drawn, problem, points, bounds) if prove else []), advice
 
 
@@ -158,13 +156,17 @@ def _above(bound: float, least) -> str:
     return f"{least:.17g} by {float((bound - least) / max(abs(least), 1e-300)):.1e}"
 
 
-def _prediction(problem, bound: float) -> list[str]:
+def _prediction(problem, bound: float, solution: ufm.Solution | None) -> list[str]:
+    """What is false about the closed form, where there is one, and what is said of it."""
     try:
-        predicted = float(ufm.closed_form(problem).value)
+        optimum = ufm.closed_form(problem)
     except ufm.NoClosedForm:
         return []
+    predicted = float(optimum.value)
     below = predicted < bound - PREDICTED * abs(predicted)
-    return [f"closed form: {predicted:.17g} below the bound {bound:.17g}"] * below
+    found = [f"closed form: {predicted:.17g} below the bound {bound:.17g}"] * below
+    said = ufm.compare(solution, optimum).found if solution else ""
+    return found + [f"refuted: {said}"] * ("below" in said)
 
 
 def _proof(drawn: Draw, problem, points: dict[str, ufm.Params], bounds: list[float]) -> list[str]:
@@ -189,15 +191,6 @@ def _proof(drawn: Draw, problem, points: dict[str, ufm.Params], bounds: list[flo
         if not max(bounds) <= enclosure.upper:
             found.append(f"proof: at the {name} {enclosure.upper} below the bound {max(bounds)}")
     return found
-
-
-def _verdict(problem, solution) -> list[str]:
-    try:
-        optimum = ufm.closed_form(problem)
-    except ufm.NoClosedForm:
-        return []
-    said = ufm.compare(solution, optimum).found
-    return [f"refuted: {said}"] if "below" in said else []
 
 
 def run(seed: int, indices, *, shapes=SHAPES, stopped=lambda: False):
