@@ -21,7 +21,7 @@ from ufm.losses import (
     RescaledSquaredError,
     loss_and_dual,
 )
-from ufm.losses.rows import EntropyRows
+from ufm.losses.softmax_rows import EntropyRows
 
 LOSSES = (pytest.param(ufm.MeanSquaredError(), id="mse"), pytest.param(ufm.CrossEntropy(), id="ce"))
 # parameters of three classes

@@ -34,7 +34,8 @@ from ufm.certificates.lift import beyond
 from ufm.certificates.randomised import Randomised, RandomisedCertificate, randomised_bound
 from ufm.certificates.spectral import spectral_norm
 from ufm.losses import loss_and_dual
-from ufm.losses.base import require_bound, unit_roundoff
+from ufm.losses.requirements import require_bound
+from ufm.losses.rounding import unit_roundoff
 from ufm.model import (
     Params,
     Problem,

@@ -25,7 +25,7 @@ from ufm.certificates import lift
 from ufm.certificates.lift import BEYOND, Lifted, Multipliers
 from ufm.domains import AbstractDomain, Sphere
 from ufm.domains.base import lengths_sq
-from ufm.losses.base import unit_roundoff
+from ufm.losses.rounding import unit_roundoff
 from ufm.maps import AbstractGram
 from ufm.model import Params, Problem, terms_of_sum
 

@@ -37,7 +37,7 @@ from jaxtyping import Array, Float, Int
 from ufm.certificates.pull import Multipliers, Pull, decay_of_columns, least, pull_of
 from ufm.certificates.spectral import spectral_norm
 from ufm.domains.base import lengths_sq
-from ufm.losses.base import unit_roundoff
+from ufm.losses.rounding import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum
 
 # Shares of the gradient that are tried as the dual point; 1 is best at a stationary point, 0 where

@@ -29,7 +29,7 @@ from ufm._progress import Progress
 from ufm._roots import turn
 from ufm._validate import require_each, require_flag, require_key, require_whole
 from ufm.losses import loss_and_dual
-from ufm.losses.base import unit_roundoff
+from ufm.losses.rounding import unit_roundoff
 from ufm.model import (
     Params,
     Problem,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.losses.base import unit_roundoff
+from ufm.losses.rounding import unit_roundoff
 from ufm.model import terms_of_sum
 
 

@@ -2,7 +2,7 @@
 
 from ufm.losses.adjusted import AdjustedCrossEntropy
 from ufm.losses.base import AbstractLoss
-from ufm.losses.base import loss_and_dual as loss_and_dual
+from ufm.losses.derivative import loss_and_dual as loss_and_dual
 from ufm.losses.focal import Focal
 from ufm.losses.inspection import LossReport, check_loss
 from ufm.losses.softmax import CrossEntropy

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 from ufm._validate import concrete, require, require_finite, require_positive, require_real
 from ufm.labels import AbstractLabels
 from ufm.losses import enclosures
-from ufm.losses.base import AbstractLoss, parameter, per_class, unit_roundoff
+from ufm.losses.base import AbstractLoss
+from ufm.losses.parameters import parameter, per_class
+from ufm.losses.rounding import unit_roundoff
 from ufm.losses.softmax import CrossEntropy
 from ufm.losses.stable import cross_entropy, softmax_less
 

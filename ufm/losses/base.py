@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._exact import fractions
 from ufm._named import AbstractNamed
-from ufm._validate import float_dtype, require, require_instance
 from ufm.labels import AbstractLabels
-from ufm.losses.rows import AbstractRows
+from ufm.losses.parameters import per_class
+from ufm.losses.rounding import generous, rounding_of_conjugate
+from ufm.losses.rows import AbstractRows, DifferentiatedRows
 
 
 class AbstractLoss(AbstractNamed):
@@ -69,8 +67,8 @@ class AbstractLoss(AbstractNamed):
 
     def rows(
         self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]
-    ) -> AbstractRows | None:
-        r"""Its derivatives for rows of logits under one classifier, where they have a structure.
+    ) -> AbstractRows:
+        r"""Its derivatives for rows of logits under one classifier.
 
         Parameters
         ----------
@@ -83,10 +81,10 @@ class AbstractLoss(AbstractNamed):
 
         Returns
         -------
-        AbstractRows | None
-            None where there is no structure; then they are found by differentiation.
+        AbstractRows
+            Found by differentiation, unless the loss knows of a structure.
         """
-        return None
+        return DifferentiatedRows(self)
 
     @abstractmethod
     def __call__(
@@ -431,153 +429,3 @@ class AbstractLoss(AbstractNamed):
     def _without_enclosure(self) -> ValueError:
         form = "an interval form, `enclose` and `enclose_conjugate`"
         return ValueError(f"`problem.loss` must have {form}, for a proof; got {self}")
-
-
-def require_bound(loss: AbstractLoss, *, free_bias: bool) -> None:
-    """`ValueError` naming what a loss lacks for a certificate, which `best_bias` is for a free bias
-    only."""
-    require(loss.convex, "`problem.loss` must be convex in the logits for a certificate", loss)
-    for method in ("conjugate", "best_bias")[: 1 + free_bias]:
-        own = getattr(type(loss), method) is not getattr(AbstractLoss, method)
-        require(own, f"`problem.loss` must define `{method}` for a certificate", loss)
-
-
-def unit_roundoff(dtype) -> float:
-    """Half an eps: the relative error of one rounding."""
-    return float(jnp.finfo(dtype).eps) / 2
-
-
-def generous(num_classes: int, dtype) -> float:
-    """A bound of rounding, relative to what is added up, where nothing is known of that."""
-    return 16 * (num_classes + 4) * unit_roundoff(dtype)
-
-
-def rounding_of_conjugate(
-    conjugate: Float[Array, ...], dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
-) -> Float[Array, ...]:
-    """What rounding can amount to in a conjugate of which nothing more is known.
-
-    Parameters
-    ----------
-    conjugate
-        Of every sample.
-    dual, targets
-        Where it was asked.
-
-    Returns
-    -------
-    Float[Array, ...]
-        Of every sample, >= 0.
-    """
-    size = jnp.sum(dual**2 + jnp.abs(targets * dual), axis=0)
-    return generous(len(targets), dual.dtype) * (1 + jnp.abs(conjugate) + size)
-
-
-def require_loss(loss: AbstractLoss, shape: tuple[int, ...], dtype) -> None:
-    """`ValueError` unless `loss` gives one number for each column of logits.
-
-    Parameters
-    ----------
-    loss
-        What is asked.
-    shape
-        (K, C), of the logits.
-    dtype
-        Of the logits.
-
-    Raises
-    ------
-    ValueError
-        For what is no loss, and for an answer of another shape.
-    """
-    require_instance("loss", loss, AbstractLoss, "a loss instance such as ufm.MeanSquaredError()")
-    leaves, structure = jax.tree.flatten(loss)
-    forms = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-    answer = _answer_of(structure, forms, shape, np.dtype(dtype))
-    wanted = f"`loss` must give one number for each column, shape {shape[1:]}, of logits {shape}"
-    require(answer == shape[1:], wanted, answer)
-
-
-@functools.lru_cache(maxsize=256)
-def _answer_of(structure, forms, shape: tuple[int, ...], dtype: np.dtype):
-    """The shape of what a loss gives, without any numbers.
-
-    Remembered, because it is asked of every problem.
-    """
-    leaves = [jax.ShapeDtypeStruct(*form) for form in forms]
-    logits = jax.ShapeDtypeStruct(shape, dtype)
-    try:
-        answer = jax.eval_shape(
-            lambda leaves, z, q: jax.tree.unflatten(structure, leaves)(z, q), leaves, logits, logits
-        )
-    except Exception as error:
-        wanted = f"`loss` must take logits and targets of shape {shape}"
-        raise ValueError(f"{wanted}; got {type(error).__name__}: {error}") from error
-    return getattr(answer, "shape", type(answer).__name__)
-
-
-def loss_and_dual(
-    loss: AbstractLoss, logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
-) -> tuple[Float[Array, ...], Float[Array, "K ..."]]:
-    """Loss of every sample, and its gradient in the logits. Runs inside `jit`.
-
-    Parameters
-    ----------
-    loss
-        A loss.
-    logits, targets
-        One sample a column (K, ...).
-
-    Returns
-    -------
-    tuple[Float[Array, ...], Float[Array, "K ..."]]
-        Losses, and gradients of the shape of the logits.
-    """
-    losses, pull = jax.vjp(lambda logits: loss(logits, targets), logits)
-    return losses, pull(jnp.ones_like(losses))[0]
-
-
-def one_number(parameter: Array, *, beside: Array) -> Array:
-    """A parameter () with as many axes as the array `beside`, in its dtype.
-
-    (B,) for the last axis of that, one number for each lane.
-    """
-    return parameter.astype(beside.dtype).reshape(
-        (1,) * (beside.ndim - parameter.ndim) + parameter.shape
-    )
-
-
-def per_class(parameter: Array, *, beside: Array) -> Array:
-    """A parameter (K,), or (K, B), likewise beside (K, …)."""
-    missing = (1,) * (beside.ndim - parameter.ndim)
-    return parameter.astype(beside.dtype).reshape(
-        parameter.shape[:1] + missing + parameter.shape[1:]
-    )
-
-
-def parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:
-    """A (possibly traced) parameter of a loss as a float array.
-
-    Parameters
-    ----------
-    name
-        For the message.
-    value
-        What the user gave.
-    check
-        From `ufm/_validate.py`; called with name, value and shape.
-    shape
-        Which it must have.
-
-    Returns
-    -------
-    Array
-        Of the default float dtype.
-
-    Raises
-    ------
-    ValueError
-        As `check` does.
-    """
-    check(name, value, shape=shape)
-    return jnp.asarray(value, float_dtype())

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm._validate import concrete, require_nonnegative
-from ufm.losses.base import AbstractLoss, one_number, parameter
+from ufm.losses.base import AbstractLoss
+from ufm.losses.parameters import one_number, parameter
 from ufm.losses.softmax import CrossEntropy
 from ufm.losses.stable import log_probabilities
 

@@ -18,7 +18,10 @@ from ufm._exact import flint, fractions
 from ufm._validate import concrete
 from ufm.labels import AbstractLabels
 from ufm.losses import balance
-from ufm.losses.base import AbstractLoss, loss_and_dual, per_class, unit_roundoff
+from ufm.losses.base import AbstractLoss
+from ufm.losses.derivative import loss_and_dual
+from ufm.losses.parameters import per_class
+from ufm.losses.rounding import unit_roundoff
 from ufm.losses.stable import summing_to_zero
 
 # exp(−this) is 0 in every dtype

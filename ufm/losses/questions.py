@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Array
 
 from ufm._validate import float_dtype, require
-from ufm.losses.base import AbstractLoss, loss_and_dual
+from ufm.losses.base import AbstractLoss
+from ufm.losses.derivative import loss_and_dual
+from ufm.losses.rows import DifferentiatedRows
 
 # Samples of each size of logits. A loss that is not convex, such as the focal one, shows it at size
 # 5.
@@ -318,7 +320,7 @@ def _rows(points: Points):
     K, dtype = len(points.logits), points.logits.dtype
     one = jnp.ones((), dtype)
     rows = points.loss.rows(jnp.eye(K, dtype=dtype), one, one)
-    if rows is None:
+    if isinstance(rows, DifferentiatedRows):
         raise Absent("no derivatives for rows: by differentiation")
     here = rows.at(points.logits.T, points.targets.T)
     yield "`rows` has another value", here.value - points.values, points.values

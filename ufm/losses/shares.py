@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.losses.base import AbstractLoss, loss_and_dual
+from ufm.losses.base import AbstractLoss
+from ufm.losses.derivative import loss_and_dual
 
 _STEPS = 100
 # by how much logits may grow in a step, relative to the largest and 1

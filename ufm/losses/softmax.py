@@ -11,9 +11,12 @@ from jaxtyping import Array, Float
 from ufm._validate import require
 from ufm.labels import AbstractLabels
 from ufm.losses import enclosures
-from ufm.losses.base import AbstractLoss, per_class, unit_roundoff
-from ufm.losses.rows import AbstractRows, EntropyRows
+from ufm.losses.base import AbstractLoss
+from ufm.losses.parameters import per_class
+from ufm.losses.rounding import unit_roundoff
+from ufm.losses.rows import AbstractRows
 from ufm.losses.softmax_bias import softmax_bias
+from ufm.losses.softmax_rows import EntropyRows
 from ufm.losses.stable import cross_entropy, summing_to_zero
 
 # log a is log1p(a − 1) above this, see `_point`.
@@ -40,7 +43,7 @@ class CrossEntropy(AbstractLoss):
         Returns
         -------
         AbstractRows
-            None where there is no structure; then they are found by differentiation.
+            The loss, its residual and that Hessian.
         """
         return EntropyRows(scale)
 

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 from ufm._validate import concrete, require, require_positive
 from ufm.labels import AbstractLabels
 from ufm.losses import enclosures
-from ufm.losses.base import AbstractLoss, one_number, parameter, unit_roundoff
+from ufm.losses.base import AbstractLoss
+from ufm.losses.parameters import one_number, parameter
+from ufm.losses.rounding import unit_roundoff
 from ufm.losses.rows import AbstractRows, SquaredRows
 
 
@@ -89,7 +91,7 @@ class MeanSquaredError(AbstractLoss):
         Returns
         -------
         AbstractRows
-            None where there is no structure; then they are found by differentiation.
+            The loss, its residual and that Hessian.
         """
         identity = jnp.eye(len(root), dtype=root.dtype)
         return SquaredRows(jnp.linalg.inv(root @ root + gamma * identity))

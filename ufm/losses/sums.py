@@ -21,15 +21,10 @@ from jaxtyping import Array, Float
 from ufm._validate import Shown, concrete, require, require_instance, require_positive
 from ufm.labels import AbstractLabels
 from ufm.losses import enclosures, exact_shares
-from ufm.losses.base import (
-    AbstractLoss,
-    generous,
-    loss_and_dual,
-    one_number,
-    parameter,
-    per_class,
-    rounding_of_conjugate,
-)
+from ufm.losses.base import AbstractLoss
+from ufm.losses.derivative import loss_and_dual
+from ufm.losses.parameters import one_number, parameter, per_class
+from ufm.losses.rounding import generous, rounding_of_conjugate
 from ufm.losses.shares import logits_of, newton, pulls_at, rounding_of_shares, ways
 from ufm.losses.softmax import CrossEntropy
 

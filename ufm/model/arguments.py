@@ -22,7 +22,7 @@ from ufm._validate import (
 from ufm.domains import AbstractDomain
 from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
-from ufm.losses.base import require_loss
+from ufm.losses.requirements import require_loss
 from ufm.maps import AbstractMap, Activated
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import require_instance
 from ufm.losses import loss_and_dual
-from ufm.losses.base import unit_roundoff
+from ufm.losses.rounding import unit_roundoff
 from ufm.model.chunks import Chunk, fit_in_chunks, over_chunks
 from ufm.model.params import Params
 from ufm.model.problem import Problem

@@ -14,85 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.losses.rows import AbstractRows, Here, Rows
 from ufm.solvers.newton.backtracking import backtrack, descends
 
 # Conjugate-gradient steps of one Newton step at most, in multiples of K: exact arithmetic needs
 # one.
 _CG_ROUNDS = 4
-
-
-class _GenericRows(AbstractRows):
-    """Any other convex loss, by differentiation."""
-
-    loss: AbstractLoss
-
-    def at(self, logits: Rows, targets: Rows) -> Here:
-        """The loss at rows of logits, and its residual by differentiation.
-
-        Returns
-        -------
-        Here
-            Values (B,), residual (B, K), and as memory the logits and targets.
-        """
-        losses, dual = loss_and_dual(self.loss, logits.T, targets.T)
-        return Here(losses, -dual.T, (logits, targets))
-
-    def curve(self, memory: Any, rows: Rows) -> Rows:
-        """The Hessian of the loss times rows, as a forward derivative of its residual.
-
-        Returns
-        -------
-        Rows
-            (B, K).
-        """
-        logits, targets = memory
-        return jax.jvp(lambda z: loss_and_dual(self.loss, z.T, targets.T)[1].T, (logits,), (rows,))[
-            1
-        ]
-
-    def precondition(self, memory: Any, rows: Rows, gamma) -> Rows:
-        """Rows through the inverse of the decay alone, for nothing is known of the loss.
-
-        Returns
-        -------
-        Rows
-            (B, K).
-        """
-        return rows / gamma
-
-    def start(self, targets: Rows, gamma) -> Rows:
-        """No guess: rows of zeros.
-
-        Returns
-        -------
-        Rows
-            (B, K).
-        """
-        return jnp.zeros_like(targets)
-
-
-def rows_of(loss: AbstractLoss, root: Float[Array, "K K"], scale, gamma) -> AbstractRows:
-    """The loss for rows of logits.
-
-    Parameters
-    ----------
-    loss
-        A convex loss.
-    root
-        S (K, K), the symmetric root of W Wᵀ.
-    scale
-        The mean of the square of S over the contrasts.
-    gamma
-        The decay of y, N λ_H.
-
-    Returns
-    -------
-    AbstractRows
-        The loss's own rows, or else any convex loss's by differentiation.
-    """
-    return loss.rows(root, scale, gamma) or _GenericRows(loss)
 
 
 class Point(NamedTuple):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ufm.losses.rows import AbstractRows, sums
 from ufm.model import Params, Problem, decay
-from ufm.solvers.column_newton import newton, rows_of
+from ufm.solvers.column_newton import newton
 from ufm.solvers.coordinates import relative_norm
 from ufm.solvers.frame_newton import frame_newton
 
@@ -68,7 +68,7 @@ def prepare(problem: Problem, bias) -> tuple[Shared, Float[Array, "C 1"]]:
     if labels.weights is not None:
         gammas = decay_of_features * labels.masses / labels.column_weights
     shared = Shared(
-        model=rows_of(problem.bare_loss, root, scale, gamma),
+        model=problem.bare_loss.rows(root, scale, gamma),
         root=root,
         inverse_root=(left * inverses[None, :]) @ left.T,
         lift=right.T @ (left * kept.astype(W.dtype)[None, :]).T,

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm.losses.rows import Rows, entropy_start, sums
+from ufm.losses.rows import Rows, sums
+from ufm.losses.softmax_rows import entropy_start
 from ufm.solvers.newton.backtracking import backtrack, descends
 
 
