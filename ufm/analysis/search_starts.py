@@ -87,8 +87,7 @@ def start_from_logits(
         factors[m] = exact + size * blur
     factors[-1] = factors[-1] / np.sqrt(masses)[None, :]
     *weights, features = (jnp.asarray(factor, problem.dtype) for factor in factors)
-    bias = jnp.zeros(problem.labels.num_classes, problem.dtype) if problem.has_bias else None
-    return problem.projected(Params(tuple(weights), features, bias))
+    return problem.projected(Params(tuple(weights), features, problem.zero_bias))
 
 
 def solved(problem: Problem, start: Params) -> Solution:

@@ -392,6 +392,11 @@ class Problem(eqx.Module):
         return self.bias is not None
 
     @property
+    def zero_bias(self) -> Float[Array, " K"] | None:
+        """A bias of zeros, None in a problem without one."""
+        return jnp.zeros(self.labels.num_classes, self.dtype) if self.has_bias else None
+
+    @property
     def free_bias(self) -> bool:
         """Whether the bias is free of decay, so that residuals sum to 0 at a stationary point."""
         return self.bias == "free"

@@ -242,6 +242,11 @@ class Facts:
         return self._memory[function]
 
     @property
+    def zero_bias(self) -> np.ndarray | None:
+        """A bias of zeros (K,), None in a problem without one."""
+        return None if self.bias is None else np.zeros(self.K)
+
+    @property
     def domain_words(self) -> str:
         """The domains of features and classifier, for a list of hypotheses; empty without any."""
         named = (("features", self.features), ("classifier", self.classifier_domain))

@@ -44,7 +44,7 @@ def product_optimum(
     loss
         Its name.
     bias
-        (K,), of a problem that has one.
+        (K,); zero in a problem that has one, unless given.
     ratio
         Of the squared singular values of W to those of the product; what decay makes it unless
         given.
@@ -60,6 +60,7 @@ def product_optimum(
         When the rank of the product exceeds d.
     """
     K, masses = facts.K, facts.classes.masses
+    bias = facts.zero_bias if bias is None else bias
     ratio = float(np.sqrt(facts.lambda_H / facts.lambda_W[0])) if ratio is None else ratio
     quantities = _quantities(facts, product, ratio)
     fits = room(facts, int(np.sum(quantities["singular_values"] > 0)))

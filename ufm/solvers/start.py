@@ -218,8 +218,7 @@ def placed(problem: Problem, start: Drawn, std: Float[Array, ""] | None = None) 
         # equal singular values for the mass-weighted features, which is what the balance of a
         # stationary point is about
         factors[-1] = factors[-1] / jnp.sqrt(labels.masses)[None, :]
-    bias = jnp.zeros(labels.num_classes, problem.dtype) if problem.has_bias else None
-    free = problem.free_part(Params(weights=tuple(factors[:-1]), features=factors[-1], bias=bias))
+    free = problem.free_part(Params(tuple(factors[:-1]), factors[-1], problem.zero_bias))
     return problem.filled(problem.blocks.apply(lambda block, value: block.start(value), free))
 
 
@@ -242,8 +241,8 @@ def flat_start(problem: Problem, start: Drawn) -> Flat:
     if not is_plain(problem):
         return to_flat(problem, placed(problem, start))
     factors = [_size(problem, start.multiple) * matrix.ravel() for matrix in start.matrices]
-    bias = [jnp.zeros(problem.labels.num_classes, problem.dtype)] * problem.has_bias
-    return jnp.concatenate([*factors, *bias])
+    bias = problem.zero_bias
+    return jnp.concatenate(factors if bias is None else [*factors, bias])
 
 
 def _orthonormal(normal, orthonormal_columns: Callable):

@@ -69,7 +69,6 @@ class SimplexETF(AbstractForm):
             facts,
             a * (np.eye(K) - 1 / K),
             value=etf_value(a, K, strength, smoothing=smoothing),
-            bias=None if facts.bias is None else np.zeros(K),
             regime="simplex ETF",
             source=f"{_ZHOU if smoothing else _ZHU}; {_DERIVED}",
             loss="cross-entropy",

@@ -113,7 +113,6 @@ class BoundedSimplex(AbstractForm):
             facts,
             beta * K / (K - 1) * (np.eye(K) - 1 / K),
             value=float(value),
-            bias=None if facts.bias is None else np.zeros(K),
             regime="simplex",
             source=self.source,
             loss="cross-entropy",

@@ -75,7 +75,6 @@ class FocalETF(AbstractForm):
             facts,
             found.scale * (np.eye(facts.K) - 1 / facts.K),
             value=found.value,
-            bias=None if facts.bias is None else np.zeros(facts.K),
             unique=not found.tie,
             regime="simplex ETF" if found.scale > 0 else "trivial",
             source=self.source,

@@ -109,7 +109,7 @@ class Mixtures(AbstractForm):
         return Optimum(
             value=solved.value,
             logits=logits,
-            bias=None if facts.bias is None else np.zeros(K),
+            bias=facts.zero_bias,
             regime="trivial"
             if solved.trivial
             else "simplex ETF classifier, channels between classes",
