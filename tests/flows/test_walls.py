@@ -150,9 +150,67 @@ def test_a_column_leaves_the_boundary_when_nothing_holds_it_there(share):
     assert np.linalg.norm(found[-1]) < 0.99
 
 
-def test_domains_with_corners_have_no_flow():
-    with pytest.raises(ValueError, match=r"`problem.features` must be a domain without corners"):
-        flow(entropies(Nonnegative(), Real()), ts=[0.0, 1.0], key=jax.random.key(0))
+def test_entries_come_to_zero_one_by_one():
+    problem = squares(TARGETS, features=Nonnegative(), fixed_weights=(EYE,))
+    start = np.abs(START)
+    there = flow(problem, ts=TIMES, start=ufm.Params((EYE,), start), integration=EXACTLY)
+    assert there.result == ufm.Result.REACHED_END
+    free = TARGETS + np.exp(-TIMES / 3)[:, None, None] * (start - TARGETS)
+    np.testing.assert_allclose(there.params.features, np.maximum(free, 0), atol=ERROR)
+    assert np.all(there.params.features >= 0)
+    assert np.all((there.final.features == 0) == (TARGETS < 0))
+
+
+def kept_nonnegative(curved, pull, start, clock):
+    r"""$\dot h = b - Ah$ with entries held at 0 while they are pushed there, an ODE a phase."""
+    out, began, h = np.empty((len(clock), len(start))), 0.0, np.array(start)
+    out[0] = h
+    while began < clock[-1]:
+        held = (h <= 0) & (pull - curved @ h < 0)
+
+        def velocity(s, now, held=held):
+            return np.where(held, 0, pull - curved @ np.where(held, 0, now))
+
+        def ends(i, held=held):
+            def left(s, now):
+                return curved[i] @ np.where(held, 0, now) - pull[i] if held[i] else now[i]
+
+            left.terminal, left.direction = True, -1
+            return left
+
+        phase = solve_ivp(
+            velocity, (began, clock[-1]), h, "DOP853", dense_output=True,
+            events=[ends(i) for i in range(len(h))], rtol=1e-13, atol=1e-15,
+        )  # fmt: skip
+        on = (clock > began) & (clock <= phase.t[-1])
+        out[on] = phase.sol(clock[on]).T if on.any() else out[on]
+        began, h = phase.t[-1], phase.y[:, -1]
+        h = np.where(held | (np.abs(h) < 1e-12), 0, h)
+    return np.maximum(out, 0)
+
+
+def test_entries_leave_zero_when_nothing_pushes_them_there():
+    W = np.array([[1.0, 0.9, 0.0], [0.0, 0.5, 0.7], [0.3, 0.0, 1.1]])
+    target, start, clock = np.array([0.6, 1.0, 0.2]), [3.0, 0.5, 0.5], np.linspace(0, 20, 41)
+    problem = squares(target[:, None], features=Nonnegative(), fixed_weights=(W,))
+    begin = ufm.Params((W,), np.array(start)[:, None])
+    there = flow(problem, ts=clock, start=begin, integration=EXACTLY)
+    assert there.result == ufm.Result.REACHED_END
+    found = there.params.features[:, :, 0]
+    wanted = kept_nonnegative(W.T @ W, W.T @ target, start, clock)
+    np.testing.assert_allclose(found, wanted, atol=ERROR)
+    touched, gone = np.any(found == 0, axis=0), found[-1] > 0.01
+    assert np.any(touched & gone)
+    assert np.any(touched & ~gone)
+
+
+def test_a_domain_that_says_nothing_of_flows_has_none():
+    with pytest.raises(ValueError, match=r"`problem.features` must be a domain that is `smooth`"):
+        flow(entropies(Silent(1.0), Real()), ts=[0.0, 1.0], key=jax.random.key(0))
+
+
+class Silent(Ball):
+    walled = False
 
 
 OF_CLASS, COUNTS = np.array([1.0, 4.0, 2.0]), (3, 1, 2)
@@ -194,8 +252,9 @@ def test_collapsed_columns_flow_as_all_samples_do():
     assert used == pytest.approx(2.0, abs=1e-12)
 
 
-def test_batches_and_steady_ends_of_flows_in_balls():
-    problem = entropies(Budget(2.0, OF_CLASS), Ball(0.8))
+@pytest.mark.parametrize("features", [Budget(2.0, OF_CLASS), Nonnegative()], ids=str)
+def test_batches_and_steady_ends_of_flows_with_walls(features):
+    problem = entropies(features, Ball(0.8))
     starts = [ufm.solvers.random_start(problem, key=jax.random.key(seed)) for seed in range(2)]
     # one begins on the boundary
     starts[1] = problem.projected(jax.tree.map(lambda leaf: 5 * leaf, starts[1]))

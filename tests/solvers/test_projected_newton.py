@@ -187,11 +187,6 @@ REFUSALS = (
         id="adam",
     ),
     pytest.param(
-        lambda p, k: ufm.flow(p, ts=[1.0], key=k),
-        r"`problem.features` must be a domain without corners",
-        id="flow",
-    ),
-    pytest.param(
         lambda p, k: ufm.solvers.descend(p, ufm.solvers.Adam(0.1), steps=[1], key=k),
         r"`problem.features` must be unconstrained",
         id="descend",

@@ -41,8 +41,8 @@ class AbstractDomain(AbstractNamed):
     out. `compact`: whether it bounds the vectors, so that no decay is needed for a minimum to
     exist. `nonnegative`: whether the solver keeps every entry >= 0. `smooth`: whether `project` is
     smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
-    `walled`: whether it has an inside and a smooth boundary, which a flow lies on and leaves again;
-    `room`, `leaving`, `sliding`, `onto` and `inside` then say how, for each of its pieces.
+    `walled`: whether it has an inside and a boundary in smooth pieces, which a flow lies on and
+    leaves again; `room`, `leaving`, `sliding`, `onto` and `inside` then say how, for each piece.
     `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
     zeros can be counted. `movable`: whether a certificate may raise its multipliers. `spherical`:
     whether coordinates of the natural size lie on spheres, or anywhere, and the point is a linear
@@ -241,8 +241,8 @@ class AbstractDomain(AbstractNamed):
 
     # what flows ask
 
-    def room(self, vectors: Vectors) -> PerVector:
-        """How far each piece is inside: 1 far from the boundary, 0 on it, < 0 outside.
+    def room(self, vectors: Vectors) -> Array:
+        """How far each piece is inside: of order 1 far from the boundary, 0 on it, < 0 outside.
 
         Parameters
         ----------
@@ -251,12 +251,13 @@ class AbstractDomain(AbstractNamed):
 
         Returns
         -------
-        PerVector
-            A number for each vector, or one for all where they share one boundary.
+        Array
+            A number for each vector (C,), one for all () where they share one boundary, or one for
+            each entry (n, C).
         """
         raise NotImplementedError
 
-    def leaving(self, vectors: Vectors, velocity: Vectors) -> PerVector:
+    def leaving(self, vectors: Vectors, velocity: Vectors) -> Array:
         """Half the rate at which a velocity uses up the room of each piece.
 
         Parameters
@@ -266,10 +267,27 @@ class AbstractDomain(AbstractNamed):
 
         Returns
         -------
-        PerVector
+        Array
             As of `room`; > 0 outwards.
         """
         raise NotImplementedError
+
+    def fastest(self, vectors: Vectors, velocity: Vectors) -> Array:
+        """The largest `leaving` that a velocity of this size could have.
+
+        By Cauchy and Schwarz where that is a scalar product in which the boundary has length 1.
+
+        Parameters
+        ----------
+        vectors, velocity
+            (n, C).
+
+        Returns
+        -------
+        Array
+            As of `room`, >= 0.
+        """
+        return jnp.sqrt(self.leaving(velocity, velocity))
 
     def sliding(self, vectors: Vectors, velocity: Vectors, held: Array, masses: Array) -> Vectors:
         """A velocity without its part across the boundary.

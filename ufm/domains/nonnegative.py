@@ -16,6 +16,7 @@ class Nonnegative(AbstractDomain):
 
     name: ClassVar[str] = "nonnegative"
     nonnegative: ClassVar[bool] = True
+    walled: ClassVar[bool] = True
     isotropic: ClassVar[bool] = False
 
     def distance(self, vectors: Vectors) -> Float[Array, ""]:
@@ -27,6 +28,59 @@ class Nonnegative(AbstractDomain):
 
     def project(self, vectors: Vectors) -> Vectors:
         return jnp.maximum(vectors, 0)
+
+    def room(self, vectors: Vectors) -> Vectors:
+        """Each entry, in units of half their root mean square.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return 2 * vectors / _typical(vectors)
+
+    def leaving(self, vectors: Vectors, velocity: Vectors) -> Vectors:
+        """The rate at which each entry falls, in these units.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return -velocity / _typical(vectors)
+
+    def fastest(self, vectors: Vectors, velocity: Vectors) -> Vectors:
+        """The root mean square of the velocity, in these units.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return jnp.full_like(velocity, _typical(velocity) / _typical(vectors))
+
+    def sliding(self, vectors: Vectors, velocity: Vectors, held: Array, masses: Array) -> Vectors:
+        """The velocity of the entries that are not held.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return jnp.where(held, 0, velocity)
+
+    def onto(self, vectors: Vectors, held: Array) -> Vectors:
+        """Zeros for the entries that are held.
+
+        Returns
+        -------
+        Vectors
+            The others as they are.
+        """
+        return jnp.where(held, 0, vectors)
+
+    def inside(self, vectors: Vectors) -> Vectors:
+        return self.project(vectors)
 
     def start(self, vectors: Vectors) -> Vectors:
         return jnp.abs(vectors)
@@ -42,3 +96,8 @@ class Nonnegative(AbstractDomain):
 
     def enclose(self, vectors):
         return [[flint().arb(max(x, 0)) for x in vector] for vector in vectors]
+
+
+def _typical(vectors: Vectors) -> Array:
+    """The root mean square of the entries, > 0."""
+    return jnp.sqrt(jnp.maximum(jnp.mean(vectors**2), jnp.finfo(vectors.dtype).tiny))

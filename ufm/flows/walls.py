@@ -1,15 +1,16 @@
 r"""Flows that come to lie on the boundary of a domain, slide along it, and leave it again.
 
 On a convex domain the gradient flow is $\dot x = P_{T(x)}(-\nabla f)$, with the projection onto the
-cone of directions that do not lead out. It is smooth as long as the same pieces (vectors, or a
-whole factor with one budget) lie on the boundary: inside a piece moves freely until its room is
-used up, on the boundary it slides until what holds it there pushes no longer outwards. So the flow
-is followed in phases, and steps are shortened until one ends where a phase does: its end is as
-accurate as any other step.
+cone of directions that do not lead out. It is smooth as long as the same pieces (vectors, a whole
+factor with one budget, or entries >= 0) lie on the boundary: inside a piece moves freely until its
+room is used up, on the boundary it slides until what holds it there pushes no longer outwards. So
+the flow is followed in phases, and steps are shortened until one ends where a phase does: its end
+is as accurate as any other step.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import diffrax
@@ -36,16 +37,15 @@ def _pieces(problem: Problem, velocity: GradientVelocity, state) -> tuple[Array,
     for wall in velocity.walls(problem):
         there, moved = wall.vectors(state), wall.vectors(raw)
         domain = wall.domain
-        rooms.append(0.5 * jnp.atleast_1d(domain.room(there)))
-        rates.append(jnp.atleast_1d(domain.leaving(there, moved)))
-        # Cauchy and Schwarz, with the boundary at 1 = 2 (½ - room)
-        most.append(jnp.sqrt(jnp.atleast_1d(domain.leaving(moved, moved))))
+        rooms.append(0.5 * jnp.ravel(domain.room(there)))
+        rates.append(jnp.ravel(domain.leaving(there, moved)))
+        most.append(jnp.ravel(domain.fastest(there, moved)))
     return jnp.concatenate(rooms), jnp.concatenate(rates), jnp.concatenate(most)
 
 
 def _held(problem: Problem, velocity: GradientVelocity) -> Bool[Array, " n"]:
     assert velocity.held is not None
-    return jnp.concatenate([jnp.atleast_1d(pieces) for pieces in velocity.held])
+    return jnp.concatenate([jnp.ravel(pieces) for pieces in velocity.held])
 
 
 def _slack(problem: Problem, velocity: GradientVelocity, state, tolerance) -> tuple[Array, Array]:
@@ -101,7 +101,7 @@ def entered(problem: Problem, velocity: GradientVelocity, state, tolerance):
     for wall in velocity.walls(problem):
         there = wall.vectors(state)
         shape = jnp.shape(wall.domain.room(there))
-        size = 1 if shape == () else shape[0]
+        size = math.prod(shape)
         pieces = flat[at : at + size].reshape(shape)
         placed = jnp.where(pieces, wall.domain.onto(there, pieces), wall.domain.inside(there))
         state, at = wall.changed(state, placed), at + size

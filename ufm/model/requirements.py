@@ -182,12 +182,12 @@ def require_whole_logits(problem: Problem, purpose: str) -> None:
 
 
 def require_smooth(problem: Problem, purpose: str) -> None:
-    """`ValueError` for a domain whose boundary has corners, on which `purpose` has no velocity."""
+    """`ValueError` for a domain that does not say what moves on it, which `purpose` needs."""
     for name, domain in problem.domains.items():
         require(
             domain.smooth or domain.walled,
-            f"`problem.{name}` must be a domain without corners, such as a sphere or a ball, for "
-            f"{purpose}",
+            f"`problem.{name}` must be a domain that is `smooth` or `walled`, such as a sphere or "
+            f"a ball, for {purpose}",
             domain,
         )
 
