@@ -92,6 +92,7 @@ RECORDS = (
     "metrics.Stream",
     "metrics.StreamMetrics",
     "optima.Spectrum",
+    "perturbation.Gains",
 )
 CODES = (
     "cell_24",
