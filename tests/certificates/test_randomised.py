@@ -10,7 +10,7 @@ import pytest
 import ufm
 from tests.model.large import large, random_point, solvable, twin
 from ufm.certificates import Randomised, RandomisedCertificate
-from ufm.certificates.randomised import bound_on_rest
+from ufm.certificates.random_norm import bound_on_rest
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_norm_that_is_no_number_bounds_nothing(key, monkeypatch):
         labels, loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.01, lambda_H=0.01
     )
     point = ufm.solvers.random_start(twin(problem), key=key)
-    monkeypatch.setattr("ufm.certificates.randomised._largest", lambda *numbers: np.nan)
+    monkeypatch.setattr("ufm.certificates.random_norm._largest", lambda *numbers: np.nan)
     certificate = ufm.certify(problem, point, randomised=Randomised(key, steps=2, block=2))
     assert certificate.lower_bound == -jnp.inf
     assert certificate.gap == jnp.inf

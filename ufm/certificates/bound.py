@@ -31,7 +31,8 @@ from ufm._host import small_on_host
 from ufm._validate import require, require_instance
 from ufm.certificates.gram import lifted, require_gram
 from ufm.certificates.lift import beyond
-from ufm.certificates.randomised import Randomised, RandomisedCertificate, randomised_bound
+from ufm.certificates.random_norm import Randomised
+from ufm.certificates.randomised import RandomisedCertificate, randomised_bound
 from ufm.certificates.spectral import spectral_norm
 from ufm.losses import loss_and_dual
 from ufm.losses.requirements import require_bound
