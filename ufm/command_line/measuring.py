@@ -31,7 +31,12 @@ def add_measure(commands) -> None:
         ".npy files of a folder: one pass over them, and a second one for NC4 where there is a "
         "classifier. What is held is O(V d).",
     )
-    add = command.add_argument
+    _add_files(command.add_argument)
+    _add_metrics(command.add_argument)
+
+
+def _add_files(add) -> None:
+    """Where features, labels and the classifier are."""
     add(
         "folder",
         metavar="FOLDER",
@@ -56,6 +61,10 @@ def add_measure(commands) -> None:
     )
     add("--classifier", type=path_argument, metavar="W.npy", help="(V, d): for NC3 and NC4")
     add("--bias", type=path_argument, metavar="B.npy", help="(V,): for NC4")
+
+
+def _add_metrics(add) -> None:
+    """What is measured, and where that goes."""
     add(
         "--least",
         type=int,
