@@ -21,9 +21,12 @@ import ufm
 from tests.commands import as_a_user, help_without
 from ufm import __main__ as command
 from ufm.command_line import catalogue
+from ufm.command_line.class_counts import counts_of
+from ufm.command_line.making import problem_of
 from ufm.command_line.printing import plain
-from ufm.command_line.settings import checked, counts_of, problem_of
-from ufm.command_line.spec import range_of, read_spec, spec_of
+from ufm.command_line.settings import checked
+from ufm.command_line.spec import read_spec, spec_of
+from ufm.command_line.swept import range_of
 
 # what is printed and which status ends it; commands that are started in a process of their own are
 # a user's

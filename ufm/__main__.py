@@ -14,7 +14,7 @@ import sys
 
 from ufm._command import add_version, run, started_as
 from ufm._completion import add_completion
-from ufm.command_line import catalogue, measuring, running, settings, solving
+from ufm.command_line import catalogue, making, measuring, running, solving
 
 
 def _words() -> dict[str, tuple[str, ...]]:
@@ -23,7 +23,7 @@ def _words() -> dict[str, tuple[str, ...]]:
         "--loss": tuple(catalogue.losses()),
         "--features": tuple(catalogue.domains()),
         "--classifier": tuple(catalogue.domains()),
-        "--solver": settings.SOLVERS,
+        "--solver": making.SOLVERS,
     }
 
 

@@ -1,4 +1,4 @@
-"""Problems as words and numbers.
+"""The settings of a problem as words and numbers.
 
 What `python -m ufm` reads from its options and from a SPEC.toml, checked before anything is
 imported.
@@ -6,177 +6,14 @@ imported.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ufm.command_line import catalogue
+from ufm.command_line.class_counts import counts_of
+from ufm.command_line.values import is_number, is_whole, one_of, positive, require
 
-SOLVERS = ("newton", "lbfgs", "projected-newton")
 COLUMNS = ("collapsed", "full")
-# Whole numbers beyond this fit no counter of JAX; seeds beyond theirs would be cut to equal ones in
-# single precision.
-LARGEST, LARGEST_SEED = 2**31 - 1, 2**32 - 1
-# A list of more values, or of more classes, is a slip: making it takes all memory.
-LONGEST = 10**7
-
-
-def require(condition, key: str, wanted: str, value) -> None:
-    """`ValueError` naming key and value unless the condition holds.
-
-    Parameters
-    ----------
-    condition
-        What must hold.
-    key, wanted, value
-        For the message: which setting, what it must be, and what came.
-
-    Raises
-    ------
-    ValueError
-        "`key` must be wanted; got value".
-    """
-    if not condition:
-        raise ValueError(f"`{key}` must be {wanted}; got {value!r}")
-
-
-def is_number(value) -> bool:
-    """A finite int or float, and no bool."""
-    small = not isinstance(value, int) or abs(value) < 2**63
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and small
-        and math.isfinite(value)
-    )
-
-
-def is_whole(value, least: int, most: int = LARGEST) -> bool:
-    """Whether a value is an int within bounds, and no bool.
-
-    Parameters
-    ----------
-    value
-        Anything.
-    least, most
-        The bounds, both allowed.
-
-    Returns
-    -------
-    bool
-        True for such an int.
-    """
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def whole(value, key: str, *, least: int, most: int = LARGEST) -> int:
-    """An int within bounds.
-
-    Parameters
-    ----------
-    value
-        What the user gave.
-    key
-        Which setting.
-    least, most
-        The bounds, both allowed.
-
-    Returns
-    -------
-    int
-        The value.
-
-    Raises
-    ------
-    ValueError
-        Naming the key, for anything else.
-    """
-    huge = isinstance(value, int) and value > most
-    require(
-        is_whole(value, least, most),
-        key,
-        f"a whole number {f'<= {most}' if huge else f'>= {least}'}",
-        value,
-    )
-    return value
-
-
-def seed_of(value, key: str) -> int:
-    """The seed of a random key; `ValueError` naming the key otherwise."""
-    return whole(value, key, least=0, most=LARGEST_SEED)
-
-
-def counts_of(value: Any, key: str = "class_counts") -> tuple[int, ...]:
-    """Class counts from a list, from words such as "10x100" or "5x500,5x5", or from a table of a
-    long tail; `ValueError` otherwise."""
-    wanted = (
-        'a list of whole numbers >= 1, words such as "10x100" or "500,50,5", { classes, largest, '
-        "ratio } or { majority, minority, largest, ratio }"
-    )
-    if isinstance(value, Mapping):
-        kinds = set(value) - {"largest", "ratio"}
-        fits = {"largest", "ratio"} <= set(value)
-        fits = fits and kinds in ({"classes"}, {"majority", "minority"})
-        require(fits, key, wanted, dict(value))
-        for name in sorted(kinds):
-            whole(value[name], f"{key}.{name}", least=2 if name == "classes" else 1, most=LONGEST)
-        whole(value["largest"], f"{key}.largest", least=1)
-        require(
-            is_number(value["ratio"]) and value["ratio"] >= 1,
-            f"{key}.ratio",
-            "a number >= 1",
-            value["ratio"],
-        )
-        from ufm.labels import exponential_counts, step_counts
-
-        if "classes" not in value:
-            smallest = round(value["largest"] / value["ratio"])
-            words = "such that largest / ratio rounds to a sample"
-            require(smallest >= 1, f"{key}.ratio", words, value["ratio"])
-            return step_counts(
-                value["majority"], value["minority"], majority=value["largest"], minority=smallest
-            )
-        return exponential_counts(value["classes"], largest=value["largest"], ratio=value["ratio"])
-    if isinstance(value, str):
-        counts: list[int] = []
-        for word in value.replace(",", " ").split():
-            times, _, each = word.rpartition("x")
-            require(all(_is_count(digits) for digits in (each, times or "1")), key, wanted, value)
-            require(
-                len(counts) + int(times or 1) <= LONGEST, key, f"at most {LONGEST} counts", value
-            )
-            counts += [int(each)] * int(times or 1)
-        value, given = counts, value
-    else:
-        given = value
-    require(
-        isinstance(value, list | tuple) and len(value) >= 2 and all(is_whole(n, 1) for n in value),
-        key,
-        f"{wanted}, >= 2 classes",
-        given,
-    )
-    return tuple(value)
-
-
-def _is_count(digits: str) -> bool:
-    # (more digits than this `int` may refuse to read)
-    return digits.isdecimal() and len(digits) <= 20 and int(digits) <= LARGEST
-
-
-def one_of(choices: tuple[str, ...]) -> Callable[[Any, str], Any]:
-    """The check that a value is one of the choices."""
-
-    def check(value, key):
-        require(value in choices, key, f"one of {', '.join(map(repr, choices))}", value)
-        return value
-
-    return check
-
-
-def number(value, key):
-    """A float >= 0; `ValueError` otherwise."""
-    require(is_number(value) and value >= 0, key, "a number >= 0", value)
-    return float(value)
 
 
 def _decays(value, key):
@@ -188,12 +25,6 @@ def _decays(value, key):
         value,
     )
     return float(values[0]) if values[0] is value else tuple(map(float, values))
-
-
-def positive(value, key):
-    """A float > 0; `ValueError` otherwise."""
-    require(is_number(value) and value > 0, key, "a number > 0", value)
-    return float(value)
 
 
 def _widths(value, key):
@@ -231,12 +62,32 @@ def _loss(value, key):
         f'as "cross-entropy+0.1*squared-error", or "package.module:Class" of a loss'
     )
     require(isinstance(value, str), key, words, value)
-    require(_entry(catalogue.loss_entry, value, key) is not None, key, words, value)
+    require(entry_of(catalogue.loss_entry, value, key) is not None, key, words, value)
     return value
 
 
-def _entry(find: Callable, name: str, key: str):
-    """What the catalogue has of that name; a class that it cannot take is named with the key."""
+def entry_of(find: Callable, name: str, key: str):
+    """What the catalogue has of that name.
+
+    Parameters
+    ----------
+    find
+        A function of the catalogue.
+    name
+        Of a loss or a domain.
+    key
+        Which setting.
+
+    Returns
+    -------
+    Entry or None
+        None for a name that is not known.
+
+    Raises
+    ------
+    ValueError
+        Naming the key, for a class that the catalogue cannot take.
+    """
     try:
         return find(name)
     except ValueError as error:
@@ -260,7 +111,7 @@ def domain_of(value, key: str = "features"):
     )
     require(isinstance(value, str), key, wanted, value)
     name, *given = value.split(",")
-    entry = _entry(catalogue.domain_entry, name, key)
+    entry = entry_of(catalogue.domain_entry, name, key)
     if entry is None:
         raise ValueError(f"`{key}` must be {wanted}; got {value!r}")
     numbers = {}
@@ -321,107 +172,5 @@ def checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def checks_for(loss) -> dict[str, Callable[[Any, str], Any]]:
     """`SETTINGS`, and the parameters of a loss from outside the library."""
-    entry = _entry(catalogue.loss_entry, loss, "loss") if isinstance(loss, str) else None
+    entry = entry_of(catalogue.loss_entry, loss, "loss") if isinstance(loss, str) else None
     return SETTINGS if entry is None else dict.fromkeys(entry.parameters, _parameter) | SETTINGS
-
-
-def problem_of(
-    *,
-    class_counts,
-    lambda_W,
-    lambda_H,
-    loss="cross-entropy",
-    widths: Any = None,
-    bias=None,
-    smoothing=0.0,
-    columns="collapsed",
-    features=None,
-    classifier=None,
-    activation=None,
-    **parameters,
-):
-    """The `Problem` of checked settings; numbers may be traced.
-
-    Parameters
-    ----------
-    class_counts, lambda_W, lambda_H
-        As `one_hot` and `Problem` take them.
-    loss
-        Its name.
-    widths
-        As for `Problem`; (K,) unless given.
-    bias, features, classifier, activation
-        As for `Problem`.
-    smoothing
-        Of the labels.
-    columns
-        "collapsed" or "full".
-    parameters
-        Of the loss.
-
-    Returns
-    -------
-    Problem
-        With its labels.
-
-    Raises
-    ------
-    ValueError
-        As `Problem` and `loss_of` do.
-    """
-    from ufm.labels import one_hot, smoothed
-    from ufm.model import Problem
-
-    collapsed = columns == "collapsed"
-    plain = isinstance(smoothing, float) and smoothing == 0
-    labels = (
-        one_hot(class_counts, collapsed=collapsed)
-        if plain
-        else smoothed(class_counts, smoothing=smoothing, collapsed=collapsed)
-    )
-    return Problem(
-        labels,
-        loss=loss_of(loss, parameters),
-        widths=(labels.num_classes,) if widths is None else widths,
-        lambda_W=lambda_W,
-        lambda_H=lambda_H,
-        bias=bias,
-        activation=activation,
-        **{
-            name: domain
-            for name, domain in (("features", features), ("classifier", classifier))
-            if domain is not None
-        },
-    )
-
-
-def loss_of(name: str, parameters: Mapping[str, Any]):
-    """The loss of that name.
-
-    `ValueError` for a parameter that it needs and lacks, or that it does not have.
-    """
-    entry = _entry(catalogue.loss_entry, name, "loss")
-    assert entry is not None
-    owners = catalogue.loss_parameters()
-    for key in dict.fromkeys((*entry.required, *parameters)):
-        names = " or ".join(f'"{owner}"' for owner in owners.get(key, (name,)))
-        fits = key in parameters and key in entry.parameters
-        require(fits, key, f"given with loss {names}, and only then", parameters.get(key))
-    return entry.build(dict(parameters))
-
-
-def solver_of(name: str | None, max_steps: int | None):
-    """The solver of that name with that budget, or None for the default of the problem."""
-    from ufm.solvers.lbfgs import LBFGS
-    from ufm.solvers.newton import Newton, ProjectedNewton
-
-    require(
-        name is not None or max_steps is None,
-        "max_steps",
-        "given together with a solver's name",
-        max_steps,
-    )
-    if name is None:
-        return None
-    kind = {"newton": Newton, "lbfgs": LBFGS, "projected-newton": ProjectedNewton}[name]
-    return kind() if max_steps is None else kind(max_steps=max_steps)

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ufm.command_line import catalogue, settings
+from ufm.command_line.class_counts import counts_of
+from ufm.command_line.making import SOLVERS, problem_of, solver_of
 from ufm.command_line.printing import environment, plain
+from ufm.command_line.values import seed_of
 
 
 def add_solve(commands) -> argparse.ArgumentParser:
@@ -23,7 +26,9 @@ def add_solve(commands) -> argparse.ArgumentParser:
         "there is one.",
     )
     _add_labels(command.add_argument)
-    _add_model(command.add_argument)
+    _add_factors(command.add_argument)
+    _add_columns(command.add_argument)
+    _add_domains(command.add_argument)
     _add_solver(command.add_argument)
     return command
 
@@ -62,8 +67,8 @@ def _add_labels(add) -> None:
     )
 
 
-def _add_model(add) -> None:
-    """Factors, their decay and their domains."""
+def _add_factors(add) -> None:
+    """Factors and their decay."""
     add(
         "--widths",
         type=int,
@@ -89,6 +94,10 @@ def _add_model(add) -> None:
         help="decay of the features, per sample; 0 where a domain bounds them",
     )
     add("--bias", default="none", type=_bias, help='"none" (default), "free", or a penalty > 0')
+
+
+def _add_columns(add) -> None:
+    """Targets and their columns."""
     add("--smoothing", default=0.0, type=float, metavar="S", help="label smoothing in [0, 1)")
     add(
         "--columns",
@@ -96,6 +105,10 @@ def _add_model(add) -> None:
         choices=settings.COLUMNS,
         help="one column a class (default), or one a sample",
     )
+
+
+def _add_domains(add) -> None:
+    """Domains of the factors, and what stands between them."""
     domains = ", ".join(catalogue.domains())
     add(
         "--features",
@@ -129,7 +142,7 @@ def _add_solver(add) -> None:
     )
     add(
         "--solver",
-        choices=settings.SOLVERS,
+        choices=SOLVERS,
         help="default: newton, or projected-newton for nonnegative features",
     )
     add(
@@ -155,7 +168,7 @@ def _setting(text: str) -> tuple[str, list[float]]:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return _argument(settings.counts_of, text)
+    return _argument(counts_of, text)
 
 
 def _bias(text: str):
@@ -186,7 +199,7 @@ def solve(options: argparse.Namespace) -> int:
             (given[name],) = given[name]
     bias = given.pop("bias", None)
     wanted = settings.checked(given, "") | {"bias": bias}
-    settings.seed_of(options.seed, "--seed")
+    seed_of(options.seed, "--seed")
     report = _report(wanted, options)
     print(
         json.dumps(plain(report.document), indent=1, allow_nan=False)
@@ -215,8 +228,8 @@ def _report(wanted: dict[str, Any], options: argparse.Namespace) -> _Report:
     from ufm.solution import Result
     from ufm.solvers import minimise
 
-    problem = settings.problem_of(**wanted)
-    solver = settings.solver_of(options.solver, options.max_steps)
+    problem = problem_of(**wanted)
+    solver = solver_of(options.solver, options.max_steps)
     solution = minimise(
         problem,
         key=jax.random.key(options.seed),

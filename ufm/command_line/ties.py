@@ -10,13 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ufm.command_line.settings import (
-    LONGEST,
-    is_number,
-    problem_of,
-    require,
-    whole,
-)
+from ufm.command_line.making import problem_of
+from ufm.command_line.values import LONGEST, is_number, require, whole
 
 RATIO = "ratio"
 _DECAYS = ("lambda_W", "lambda_H")
