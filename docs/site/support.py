@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import ufm
-from ufm.certificates.bound import require_certifiable
+from ufm.certificates.requirements import require_certifiable
 from ufm.command_line import catalogue
 from ufm.model import require_minimum, with_canonical_loss
 from ufm.solvers.loop import suitable_solver

@@ -9,11 +9,12 @@ import pytest
 
 import ufm.domains
 import ufm.losses.adjusted
-import ufm.losses.base
+import ufm.losses.rounding
 import ufm.losses.softmax
 import ufm.losses.squared
 import ufm.model.value
-from ufm.certificates import bound, spectral
+from ufm.certificates import bound, contradictions, dual_bound, spectral
+from ufm.certificates.requirements import require_certifiable
 from ufm.labels import soft
 from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, loss_and_dual
 from ufm.model import Params, Problem, decay
@@ -21,10 +22,11 @@ from ufm.model import Params, Problem, decay
 MSE, CE = MeanSquaredError(), CrossEntropy()
 UNIT = 1e-4
 MODULES = (
-    bound,
+    contradictions,
+    dual_bound,
     spectral,
     ufm.model.value,
-    ufm.losses.base,
+    ufm.losses.rounding,
     ufm.losses.adjusted,
     ufm.losses.softmax,
     ufm.losses.squared,
@@ -181,11 +183,11 @@ def test_every_term_of_the_rounding(coarse, loss, bias, columns, size):
 def test_the_rounding_of_what_is_added_to_the_conjugates(coarse, monkeypatch, rest):
     problem, params = drawn(MSE, None, 4)
     problem = problem.replace(features=ufm.domains.Ball(100.0))
-    real = bound.lifted
+    real = dual_bound.lifted
 
     def lower(rest, slack):
         added = {"rest": jnp.asarray(rest), "slack": jnp.asarray(slack)}
-        monkeypatch.setattr(bound, "lifted", lambda *args: real(*args)._replace(**added))
+        monkeypatch.setattr(dual_bound, "lifted", lambda *args: real(*args)._replace(**added))
         return float(bound._certify.__wrapped__(problem, params).lower_bound)
 
     wanted = rest - 4 * UNIT * abs(rest) - 0.25
@@ -276,10 +278,10 @@ class Bare(AbstractLoss):
 
 
 def test_a_best_bias_is_asked_of_a_free_one_alone():
-    bound.require_certifiable(drawn(Bare(), None, 2)[0])
-    bound.require_certifiable(drawn(Bare(), 0.3, 2)[0])
+    require_certifiable(drawn(Bare(), None, 2)[0])
+    require_certifiable(drawn(Bare(), 0.3, 2)[0])
     with pytest.raises(ValueError, match=r"`problem.loss` must define `best_bias`"):
-        bound.require_certifiable(drawn(Bare(), "free", 2)[0])
+        require_certifiable(drawn(Bare(), "free", 2)[0])
 
 
 def test_nothing_to_bound():

@@ -13,8 +13,10 @@ _PATH = "a rule for steps: the way to a minimum, not the minimum"
 _NEVER = "two floats that are equal only by accident, or all zero"
 _NOISE = "a random direction's squares are one on average, and so is what replaces them"
 _BOUND = "ufm/certificates/bound.py"
+_DUAL = "ufm/certificates/dual_bound.py"
+_CONTRADICTIONS = "ufm/certificates/contradictions.py"
 _SPECTRAL = "ufm/certificates/spectral.py"
-_HIDES = "8 * jnp.abs(mean) <= _hidden(problem, jnp.abs(dual))"
+_HIDES = "8 * jnp.abs(mean) <= hidden_by_rounding(problem, jnp.abs(dual))"
 _EXPLAINED = "_CONTRADICTION * explained + jnp.finfo(dual.dtype).tiny"
 _APART = "np.diff(masses[order]) < -_SAME * masses.max()"
 _EITHER = "scaled @ scaled.T if rows <= columns else scaled.T @ scaled"
@@ -51,20 +53,20 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         _NEVER,
     ),
-    (_BOUND, "_dual_bound", "const+1", "1", "(2)", 3, _ZERO),
-    (_BOUND, "_dual_bound", "const→0", "1", "(0)", 3, _ZERO),
+    (_DUAL, "dual_bound", "const+1", "1", "(2)", 3, _ZERO),
+    (_DUAL, "dual_bound", "const→0", "1", "(0)", 3, _ZERO),
     (
-        _BOUND,
-        "_dual_bound",
+        _DUAL,
+        "dual_bound",
         "const+1",
         "0",
         "(1)",
         1,
         "JAX takes the last entry for one beyond the end, and there is one",
     ),
-    (_BOUND, "_dual_bound", "const+1", "0", "(1)", 2, _ZERO),
+    (_DUAL, "dual_bound", "const+1", "0", "(1)", 2, _ZERO),
     (
-        _BOUND,
+        _DUAL,
         "_at",
         "const+1",
         "0",
@@ -74,7 +76,7 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
     ),
     (_SPECTRAL, "spectral_norm", "const+1", "1", "(2)", 1, _ZERO),
     (
-        _BOUND,
+        _CONTRADICTIONS,
         "_surplus",
         "arith",
         _EXPLAINED,
@@ -82,7 +84,15 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         _NEVER,
     ),
-    (_BOUND, "_surplus", "drop-term", _EXPLAINED, "(_CONTRADICTION * explained)", 1, _NEVER),
+    (
+        _CONTRADICTIONS,
+        "_surplus",
+        "drop-term",
+        _EXPLAINED,
+        "(_CONTRADICTION * explained)",
+        1,
+        _NEVER,
+    ),
     (
         _SPECTRAL,
         "spectral_norm",

@@ -25,7 +25,7 @@ from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import require_each, require_flag
 from ufm.certificates import certify
-from ufm.certificates.bound import require_certifiable
+from ufm.certificates.requirements import require_certifiable
 from ufm.labels import AbstractLabels, soft
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem, require_plain

@@ -26,19 +26,13 @@ from ufm._exact import flint, fractions
 from ufm._files import write_whole
 from ufm._validate import concrete, require, require_instance, require_whole
 from ufm.certificates.balls import BITS, Ball, round_down, round_up
-from ufm.certificates.bound import require_certifiable
 from ufm.certificates.definite import Multipliers, Witness, feasible
 from ufm.certificates.document import written
 from ufm.certificates.dual_point import Data, DualPoint
 from ufm.certificates.exact_lift import Place, least
 from ufm.certificates.proposal import Proposal, propose
-from ufm.model import (
-    Params,
-    Problem,
-    check_params,
-    require_whole_logits,
-    with_canonical_loss,
-)
+from ufm.certificates.requirements import require_certifiable
+from ufm.model import Params, Problem, check_params, require_whole_logits, with_canonical_loss
 
 # By so many bits balls may be finer than was asked, where the loss is that small.
 _SMALLEST = 4096

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ufm._validate import require_static
 from ufm.certificates import certify
-from ufm.certificates.bound import require_certifiable
+from ufm.certificates.requirements import require_certifiable
 from ufm.model import Problem, with_canonical_loss
 from ufm.solution import Result, Solution
 

@@ -20,7 +20,8 @@ from ufm.batch.execution import Execution
 from ufm.batch.executor import SAME, SHARED, shared_out
 from ufm.batch.fastest import fastest
 from ufm.batch.layout import over_lanes
-from ufm.certificates.bound import certify, require_certifiable
+from ufm.certificates.bound import certify
+from ufm.certificates.requirements import require_certifiable
 from ufm.flows import Flow, Record, flow_batch
 from ufm.flows.options import record_of
 from ufm.metrics import measure_params
