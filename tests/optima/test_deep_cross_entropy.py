@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.optima.deep_cross_entropy import template
+from ufm.optima.deep_blocks import template
 from ufm.optima.scale import ScaleProblem
 
 

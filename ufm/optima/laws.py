@@ -8,8 +8,9 @@ have more in `ufm.channels` and `ufm.perturbation`.
 from ufm.optima.balanced_softmax import balanced_softmax_logits
 from ufm.optima.cross_entropy import zero_strength
 from ufm.optima.cross_entropy_dynamics import cross_entropy_gap, fixed_etf_gap, max_margin
-from ufm.optima.deep_cross_entropy import DeepCandidate, EtfBranch, deep_candidates, etf_branch
+from ufm.optima.deep_cross_entropy import DeepCandidate, deep_candidates
 from ufm.optima.dynamics import imbalance, library_time, sum_decay, sum_time
+from ufm.optima.etf_branch import EtfBranch, etf_branch
 from ufm.optima.focal import FocalScale, FocalThresholds, focal_scale, focal_thresholds
 from ufm.optima.joint_mixup import (
     MixupOptimum,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ufm.optima.deep_cross_entropy import candidates_of, deep_hypotheses, etf_scale_problem
+from ufm.optima.deep_blocks import deep_hypotheses
+from ufm.optima.deep_cross_entropy import candidates_of
+from ufm.optima.etf_branch import etf_scale_problem
 from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.statement import Statement, Threshold, ThresholdRule, whatever_decay
