@@ -18,13 +18,13 @@ import ufm
 from ufm.labels.mixtures import beta_quadrature, mixup
 from ufm.optima import channels
 from ufm.optima.joint_mixup import (
-    manifold_mixup_optimum,
     mixup_optimum,
     mixup_quadrature_error,
     mixup_threshold,
     solve_mixture,
-    squared_error_mixup_spectrum,
 )
+from ufm.optima.manifold_mixup import manifold_mixup_optimum
+from ufm.optima.squared_error_mixup import squared_error_mixup_spectrum
 
 # the judge is no compiled code
 pytestmark = pytest.mark.usefixtures("quick_compilation")

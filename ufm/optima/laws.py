@@ -14,13 +14,12 @@ from ufm.optima.etf_branch import EtfBranch, etf_branch
 from ufm.optima.focal import FocalScale, FocalThresholds, focal_scale, focal_thresholds
 from ufm.optima.joint_mixup import (
     MixupOptimum,
-    manifold_mixup_optimum,
     mixup_optimum,
     mixup_quadrature_error,
     mixup_threshold,
-    squared_error_mixup_spectrum,
 )
 from ufm.optima.layer_peeled import MergedMinority, merged_minority, minority_collapse_ratio
+from ufm.optima.manifold_mixup import manifold_mixup_optimum
 from ufm.optima.next_token_svm import NextTokenSVM, next_token_svm
 from ufm.optima.rectified import RectifiedScale, least_complexity, rectified_scale
 from ufm.optima.rectified_codes import code_complexity
@@ -36,6 +35,7 @@ from ufm.optima.squared_error_dynamics import (
     saxe_mode_unbalanced,
     small_start,
 )
+from ufm.optima.squared_error_mixup import squared_error_mixup_spectrum
 from ufm.optima.two_clusters import minority_strength, vanishing_strength
 
 __all__ = [

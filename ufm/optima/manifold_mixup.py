@@ -1,0 +1,80 @@
+"""Manifold mixup with a free classifier: features of classes are mixed, and not their inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ufm._roots import root_between
+from ufm._validate import require_positive, require_whole
+from ufm.labels.mixtures import beta_quadrature, require_alpha, require_nodes
+from ufm.optima.inversion import Floats
+
+
+def manifold_mixup_optimum(
+    num_classes: int, alpha: float, *, lambda_W: float, lambda_H: float, nodes: int = 64
+) -> tuple[float, float]:
+    r"""Manifold mixup, balanced, cross-entropy.
+
+    Free features $h_k$ for pure classes, $\lambda h_i + (1-\lambda) h_j$ for mixtures.
+
+    Parameters
+    ----------
+    num_classes, alpha, nodes
+        As for `mixup_optimum`.
+    lambda_W, lambda_H
+        λ > 0. The decay of the features is $\tfrac\mu2\cdot\tfrac1K\sum_k\|h_k\|^2$, μ =
+        `lambda_H`.
+
+    Returns
+    -------
+    tuple[float, float]
+        ζ and the value φ(ζ); the optimal class logits are $\zeta P$, and the features of mixtures
+        lie on the straight segments between those of the classes.
+
+    Raises
+    ------
+    ValueError
+        As `mixup_optimum` does.
+
+    Notes
+    -----
+    ζ minimises the convex $\varphi(\zeta) = \mathbb E[\log\textstyle\sum_k e^{\zeta q_k} -
+    \zeta\|q\|^2] + \sqrt{\lambda_W\mu/K}\,(K-1)\,\zeta$.
+
+    Source: derived here. Needs d >= K − 1.
+    """
+    K = require_whole("num_classes", num_classes, least=2)
+    nodes = require_nodes(nodes)
+    require_positive("lambda_W", lambda_W, shape=())
+    require_positive("lambda_H", lambda_H, shape=())
+    require_alpha(alpha)
+    lam, weights = (
+        (np.array([1.0]), np.array([1.0])) if alpha == 0 else beta_quadrature(alpha, nodes=nodes)
+    )
+    # a class mixed with itself is λ = 1
+    lam, weights = np.append(lam, 1.0), np.append(weights * (1 - 1 / K), 1 / K)
+    moment = float(weights @ (lam**2 + (1 - lam) ** 2))
+    price = float(np.sqrt(lambda_W * lambda_H / K) * (K - 1))
+
+    def at(zeta: float) -> tuple[Floats, Floats]:
+        """q·p and the log-sum-exp, over λ."""
+        shift = zeta * np.maximum(lam, 1 - lam)
+        one, two = np.exp(zeta * lam - shift), np.exp(zeta * (1 - lam) - shift)
+        total = one + two + (K - 2) * np.exp(-shift)
+        return (lam * one + (1 - lam) * two) / total, shift + np.log(total)
+
+    def slope(zeta: float) -> float:
+        return float(weights @ at(zeta)[0] - moment + price)
+
+    def value(zeta: float) -> float:
+        return float(weights @ at(zeta)[1] - zeta * moment + price * zeta)
+
+    if slope(0.0) >= 0:
+        return 0.0, value(0.0)
+    high = 1.0
+    # E[q·p] tends to E[max(λ, 1 − λ)] > E‖q‖² unless λ is 0 or 1 always; then the price makes the
+    # slope positive
+    while slope(high) < 0:
+        high *= 2
+    zeta = root_between(slope, 0.0, high)
+    return zeta, value(zeta)
