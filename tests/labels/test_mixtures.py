@@ -15,7 +15,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import roots_jacobi
 
 import ufm
-from ufm.labels.mixtures import beta_quadrature, mixed_pairs, mixing_moment, mixup, sampled_mixup
+from ufm.labels.beta_law import beta_quadrature, mixing_moment
+from ufm.labels.mixed_pairs import mixed_pairs
+from ufm.labels.mixtures import mixup, sampled_mixup
 
 ALPHAS = (0.01, 0.1, 0.5, 1.0, 2.0, 50.0, 1e4)
 

@@ -15,7 +15,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import lambertw, logsumexp
 
 import ufm
-from ufm.labels.mixtures import beta_quadrature, mixup
+from ufm.labels.beta_law import beta_quadrature
+from ufm.labels.mixtures import mixup
 from ufm.optima import channels
 from ufm.optima.joint_mixup import (
     mixup_optimum,

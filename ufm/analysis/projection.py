@@ -24,7 +24,7 @@ from ufm._validate import (
     require_real,
 )
 from ufm.labels import AbstractLabels
-from ufm.labels.mixtures import MixedPairs, mixed_pairs
+from ufm.labels.mixed_pairs import MixedPairs, mixed_pairs
 
 # A (I − J/3): an isometry from the vectors of R³ that sum to zero, e_1 to the lower right, e_2 to
 # the lower left, e_3 up

@@ -16,7 +16,7 @@ import numpy as np
 
 from ufm._roots import root_between
 from ufm._validate import require, require_positive, require_whole
-from ufm.labels.mixtures import (
+from ufm.labels.beta_law import (
     MOST_NODES,
     beta_quadrature,
     mixing_moment,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ufm._validate import require_positive, require_whole
-from ufm.labels.mixtures import mixing_moment
+from ufm.labels.beta_law import mixing_moment
 
 
 def squared_error_mixup_spectrum(

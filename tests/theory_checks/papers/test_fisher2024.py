@@ -10,7 +10,8 @@ import pytest
 import ufm
 from theory_checks.papers.fisher2024 import formulas
 from ufm.analysis.calibration import reliability
-from ufm.labels.mixtures import beta_quadrature, mixup
+from ufm.labels.beta_law import beta_quadrature
+from ufm.labels.mixtures import mixup
 from ufm.optima import channels
 from ufm.optima.joint_mixup import mixup_optimum, mixup_threshold
 

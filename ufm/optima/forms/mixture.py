@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm.labels.mixtures import MixedPairs, pairs_of
+from ufm.labels.mixed_pairs import MixedPairs, pairs_of
 from ufm.optima.channels import channel, same_class_gap
 from ufm.optima.facts import Facts, shown
 from ufm.optima.form import AbstractForm
