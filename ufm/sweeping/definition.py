@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm._validate import require
-from ufm.sweeping.grid import Grid, Group, describe
+from ufm.sweeping.grid import Grid, describe
+from ufm.sweeping.groups import Group
 from ufm.sweeping.store import Store, plan_of
 
 # Relative; machines and dtypes round differently, and no other loss is this close.

@@ -22,7 +22,8 @@ from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
 from ufm.sweeping.chunk import FlowChunk, MinimiseChunk, certifiable
 from ufm.sweeping.definition import definition, planned, probe
-from ufm.sweeping.grid import Grid, Group, chunks_of, describe, groups_of
+from ufm.sweeping.grid import Grid, describe
+from ufm.sweeping.groups import Group, chunks_of, groups_of
 from ufm.sweeping.options import Minimisation, Report
 from ufm.sweeping.store import FORMAT
 from ufm.tolerances import gradient_tolerance
