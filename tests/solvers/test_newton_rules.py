@@ -13,7 +13,7 @@ import pytest
 
 import ufm
 from ufm.solvers.coordinates import bounds, flat_objective, relative_norm, to_flat
-from ufm.solvers.newton.lanes import fresh_lanes, newton_round
+from ufm.solvers.newton.rounds import fresh_lanes, newton_round
 from ufm.solvers.one_layer import queue_of
 from ufm.tolerances import for_dtype
 

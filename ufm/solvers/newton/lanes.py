@@ -1,9 +1,8 @@
-r"""Newton's method for thousands of small one-layer problems at once, the lanes innermost.
+r"""Newton's method for thousands of small one-layer problems at once: a queue of lanes.
 
-Batched products of 10 × 10 matrices are slow on a CPU, and a vmapped loop waits for its slowest
-lane. Here every array ends in an axis of lanes, so that a product is a sum of elementwise products
-that vectorises over them; and the loop is flat: each lane is in its own CG iteration of its own
-Newton step, and one that has finished hands its place to the next of the queue.
+A vmapped loop waits for its slowest lane. Here the loop is flat: each lane is in its own CG
+iteration of its own Newton step (`rounds.py`), and one that has finished hands its place to the
+next of the queue.
 """
 
 from __future__ import annotations
@@ -17,11 +16,16 @@ from jaxtyping import Array, Float, Int
 
 from ufm.model import Problem
 from ufm.solution import Result
-from ufm.solvers.coordinates import relative_size
-from ufm.solvers.newton.rules import CG, Trial, Trust, follow, stride
+from ufm.solvers.newton.rounds import (
+    LaneState,
+    Outer,
+    as_floats,
+    as_rows,
+    fresh_lanes,
+    newton_round,
+)
 from ufm.solvers.newton.single import Newton
-from ufm.solvers.one_layer import OneLayer, dot, evaluate, hessian, queue_of, select
-from ufm.solvers.solver import result_of
+from ufm.solvers.one_layer import OneLayer, queue_of, select
 
 # Lanes that step together: whole solves at 10 × 10 × 10 took 98 µs a lane with 48 of them, 103 with
 # 64, 135 with 40 or 96 (the cache).
@@ -37,198 +41,6 @@ class LaneResults(NamedTuple):
     code: Int[Array, " L"]
     num_steps: Int[Array, " L"]
     num_evaluations: Int[Array, " L"]
-
-
-class _Outer(NamedTuple):
-    """Numbers of the Newton iteration, and the place in the queue.
-
-    `steps` is -1 before the first evaluation. `stale`, 0 or 1: the Hessian at hand is that of a
-    refused step.
-    """
-
-    value: Float[Array, " B"]
-    gradient_sq: Float[Array, " B"]
-    grad_norm: Float[Array, " B"]
-    radius: Float[Array, " B"]
-    smallest: Float[Array, " B"]
-    since: Float[Array, " B"]
-    steps: Float[Array, " B"]
-    evaluations: Float[Array, " B"]
-    code: Float[Array, " B"]
-    lane: Float[Array, " B"]
-    stale: Float[Array, " B"]
-
-
-class _State(NamedTuple):
-    """Every lane's vectors, and its numbers as the rows of two arrays: those of `_Outer`, of `CG`.
-
-    Few arrays, because XLA's CPU client hands work to other threads wherever more than eight
-    operations could go on at once, and with a loop that carries every number by itself it spent a
-    third of the time on handing over.
-    """
-
-    x: Float[Array, "n B"]
-    gradient: Float[Array, "n B"]
-    step: Float[Array, "n B"]
-    residual: Float[Array, "n B"]
-    direction: Float[Array, "n B"]
-    outer: Float[Array, "11 B"]
-    inner: Float[Array, "7 B"]
-
-    @property
-    def numbers(self) -> _Outer:
-        """Those of the Newton iteration."""
-        return _Outer(*self.outer)
-
-    @property
-    def cg(self) -> CG:
-        """Those of the conjugate gradients."""
-        *numbers, on_boundary = self.inner
-        return CG(*numbers, on_boundary=on_boundary > 0)
-
-
-def _rows(numbers: tuple[Array, ...]) -> Float[Array, "rows B"]:
-    """Numbers (B,) as the rows of an array, in one elementwise operation."""
-    numbers = _floats(numbers)
-    shape = len(numbers), numbers[0].shape[0]
-    row = jax.lax.broadcasted_iota(jnp.int32, shape, 0)
-    out = jnp.broadcast_to(numbers[-1][None], shape)
-    for k, number in enumerate(numbers[:-1]):
-        out = jnp.where(row == k, number[None], out)
-    return out
-
-
-def _floats(numbers):
-    """Counts and flags among numbers in the dtype of the first of them."""
-    dtype = numbers[0].dtype
-    return jax.tree.map(lambda number: number.astype(dtype), numbers)
-
-
-def fresh_lanes(x, lane, live) -> _State:
-    """Lanes that wait for their first evaluation.
-
-    Parameters
-    ----------
-    x
-        (n, L), the starts, lanes last.
-    lane
-        (L,), whose place in the queue each has.
-    live
-        (L,), whether it is to run at all.
-
-    Returns
-    -------
-    _State
-        With nothing evaluated.
-    """
-    nothing, zero = jnp.zeros_like(x), jnp.zeros_like(x[0])
-    code = jnp.where(live, float(Result.RUNNING), float(Result.INTERRUPTED))
-    outer = _Outer(*[zero] * len(_Outer._fields))
-    outer = outer._replace(steps=zero - 1, code=code, lane=lane)
-    inner = jnp.zeros((len(CG._fields), *zero.shape), zero.dtype)
-    return _State(x, nothing, nothing, nothing, nothing, _rows(outer), inner)
-
-
-def _in_cg(solver: Newton, s: _State):
-    o = s.numbers
-    return (o.code == Result.RUNNING) & (o.steps >= 0) & solver.unfinished(s.cg)
-
-
-def _conjugate(solver: Newton, times, s: _State) -> _State:
-    """One step of `steihaug` in every lane that is in CG."""
-    o, cg = s.numbers, s.cg
-    active = _in_cg(solver, s) & (o.stale == 0)
-    curved = times(s.direction)
-    length, leaves = stride(cg, dot(s.direction, curved), o.radius)
-    length = jnp.where(active, length, 0)
-    residual = s.residual + length[None] * curved
-    turn, new = follow(cg, length, leaves, dot(residual, residual))
-    return s._replace(
-        step=s.step + length[None] * s.direction,
-        residual=residual,
-        direction=select(active, turn[None] * s.direction - residual, s.direction),
-        inner=_rows(select(active, new, cg)),
-    )
-
-
-def _newton(solver: Newton, lanes: OneLayer, s: _State, tolerance):
-    """`Newton.step` after its CG in every lane that waits for it, `init` in a fresh one.
-
-    With the Hessians.
-    """
-    o, cg = s.numbers, s.cg
-    fresh = o.steps < 0
-    ready = (o.code == Result.RUNNING) & ~_in_cg(solver, s)
-    trial = select(ready & ~fresh, s.x + s.step, s.x)
-    value, size_sq, gradient, logits = evaluate(lanes, trial)
-    tried = Trial(
-        values=(o.value, value),
-        size=jnp.abs(o.value),
-        predicted=-0.5 * dot(s.gradient + s.residual, s.step),
-        by_gradients=-0.5 * dot(s.gradient + gradient, s.step),
-        length=jnp.sqrt(cg.step_sq),
-        far=cg.on_boundary,
-        grad_norm=o.grad_norm,
-    )
-    verdict = solver.judge(Trust(o.radius, o.smallest, o.since), tried)
-    accepted = verdict.accepted | fresh
-    gradient_sq = dot(gradient, gradient)
-    here = value, gradient_sq, relative_size(gradient_sq, size_sq, value)
-    here = select(accepted, here, (o.value, o.gradient_sq, o.grad_norm))
-    value, gradient_sq, grad_norm = here
-    steps = o.steps + 1
-    code = result_of(value, grad_norm, verdict.stalled & ~fresh, tolerance)
-    spent = (code == Result.RUNNING) & (steps >= solver.max_steps)
-    trust = select(fresh, _floats(solver.first_trust(size_sq, value)), verdict.trust)
-    outer = _Outer(
-        *here,
-        *trust,
-        steps=steps,
-        evaluations=jnp.where(fresh, 1, o.evaluations + cg.products + 2),
-        code=jnp.where(spent, int(Result.MAX_STEPS), code),
-        lane=o.lane,
-        stale=~accepted,
-    )
-    outer = _floats(outer)
-    gradient = select(ready & accepted, gradient, s.gradient)
-    new = _State(
-        x=select(ready & accepted, trial, s.x),
-        gradient=gradient,
-        step=select(ready, jnp.zeros_like(s.step), s.step),
-        residual=select(ready, gradient, s.residual),
-        direction=select(ready, -gradient, s.direction),
-        outer=_rows(select(ready, outer, o._replace(stale=jnp.zeros_like(value)))),
-        inner=select(ready, _rows(solver.begin(gradient_sq, grad_norm)), s.inner),
-    )
-    return new, hessian(lanes, trial, logits)
-
-
-def newton_round(solver: Newton, lanes: OneLayer, s: _State, tolerance) -> _State:
-    """An evaluation where it is due, and then conjugate gradients until half of the lanes wait.
-
-    Parameters
-    ----------
-    solver
-        The rules.
-    lanes
-        The problems, lanes last.
-    s
-        Where every lane stands.
-    tolerance
-        On the relative gradient norm.
-
-    Returns
-    -------
-    _State
-        Where they stand then.
-    """
-    s, times = _newton(solver, lanes, s, tolerance)
-
-    def busy(s):
-        going = (s.numbers.code == Result.RUNNING) & (s.numbers.stale == 0)
-        return 2 * jnp.sum(going & _in_cg(solver, s)) > jnp.sum(going)
-
-    return jax.lax.while_loop(busy, lambda s: _conjugate(solver, times, s), s)
 
 
 def _packed(queue: OneLayer):
@@ -265,7 +77,7 @@ class _Held(NamedTuple):
     next."""
 
     columns: Float[Array, "P B"]
-    state: _State
+    state: LaneState
     out: Float[Array, "L R"]
     upcoming: Int[Array, ""]
 
@@ -287,7 +99,7 @@ class _Queue(NamedTuple):
         (L, n), dtype = self.starts.shape, self.starts.dtype
         lane = jnp.arange(width)
         s = fresh_lanes(self.starts[:width].T, lane.astype(dtype), lane < self.number)
-        out = jnp.zeros((L, n + len(_Outer._fields)), dtype)
+        out = jnp.zeros((L, n + len(Outer._fields)), dtype)
         return _Held(self.problems[:width].T, s, out, jnp.asarray(width))
 
     def finished(self, held: _Held):
@@ -296,7 +108,7 @@ class _Queue(NamedTuple):
         # a place past the end of the queue is idle
         return (outer.code != Result.RUNNING) & (outer.lane < self.ends)
 
-    def _successor(self, outer: _Outer, lane) -> _Outer:
+    def _successor(self, outer: Outer, lane) -> Outer:
         """The numbers of a place that is given to a lane of the queue, or to none."""
         code = jnp.where(lane < self.number, int(Result.RUNNING), int(Result.INTERRUPTED))
         return outer._replace(steps=-jnp.ones_like(outer.value), code=code, lane=lane)
@@ -305,10 +117,10 @@ class _Queue(NamedTuple):
         """Keep what came of one finished lane, and give its place to the next of the queue."""
         columns, s, out, upcoming = held
         place = jnp.argmax(self.finished(held))
-        outer = _Outer(*_lane(s.outer, place))
+        outer = Outer(*_lane(s.outer, place))
         found = jnp.concatenate([_lane(s.x, place), jnp.stack(outer)])
         out = out.at[outer.lane.astype(int)].set(found)
-        rows = jnp.stack(_floats(self._successor(outer, upcoming)))
+        rows = jnp.stack(as_floats(self._successor(outer, upcoming)))
         x = _put(s.x, place, self.starts[upcoming])
         s = s._replace(x=x, outer=_put(s.outer, place, rows))
         return _Held(_put(columns, place, self.problems[upcoming]), s, out, upcoming + 1)
@@ -320,7 +132,7 @@ class _Queue(NamedTuple):
         found = jnp.concatenate([s.x, s.outer]).T
         out = out.at[jnp.where(done, outer.lane.astype(int), L)].set(found, mode="drop")
         lane = upcoming + jnp.cumsum(done) - 1
-        rows = _rows(select(done, _floats(self._successor(outer, lane)), outer))
+        rows = as_rows(select(done, as_floats(self._successor(outer, lane)), outer))
         held_by = jnp.minimum(lane, L - 1)
         s = s._replace(x=select(done, self.starts[held_by].T, s.x), outer=rows)
         columns = select(done, self.problems[held_by].T, columns)
@@ -374,6 +186,6 @@ def newton_lanes(
         return jnp.any(held.state.numbers.code == Result.RUNNING)
 
     found = jax.lax.while_loop(unfinished, body, queue.begin(width)).out
-    outer = _Outer(*found[:, n:].T)
+    outer = Outer(*found[:, n:].T)
     whole = (number.astype(int) for number in (outer.code, outer.steps, outer.evaluations))
     return LaneResults(found[:, :n], outer.value, outer.grad_norm, *whole)
