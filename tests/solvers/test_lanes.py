@@ -10,9 +10,9 @@ import pytest
 
 import ufm
 from ufm.batch.fastest import fastest
+from ufm.solvers.draws import draws_of_seeds
 from ufm.solvers.lanes import minimise_lanes, place_lanes, start_lanes
 from ufm.solvers.newton.lanes import WIDTH
-from ufm.solvers.start import draws_of_seeds
 from ufm.sweeping import chunk
 from ufm.sweeping.sweeps import sweep
 

@@ -9,8 +9,9 @@ import pytest
 import ufm
 from ufm import _random
 from ufm.batch.stacked import stack
-from ufm.solvers import random_start, start
-from ufm.solvers.start import draws_of_seeds, each_start, random_draws
+from ufm.solvers import draws, random_start
+from ufm.solvers.draws import draws_of_seeds, random_draws
+from ufm.solvers.start import each_start
 
 # a draw goes through a quantile, steep in the tails, and a QR decomposition
 ROUNDING = 1e-13
@@ -54,22 +55,22 @@ def test_a_start_is_the_same_inside_jit(widths, key):
 
 def test_draws_of_seeds_are_those_of_their_keys(key, monkeypatch):
     p, seeds = problem((6,)), np.array([0, 7, 2**32 - 1], np.uint32)
-    draws = draws_of_seeds(p, key, seeds)
+    found = draws_of_seeds(p, key, seeds)
     for i, seed in enumerate(seeds):
         wanted = random_draws(p, jax.random.fold_in(key, seed), 1)
-        jax.tree.map(lambda a, b, i=i: np.testing.assert_array_equal(a[i], b[0]), draws, wanted)
+        jax.tree.map(lambda a, b, i=i: np.testing.assert_array_equal(a[i], b[0]), found, wanted)
     assert draws_of_seeds(p, jax.random.key(0, impl="rbg"), seeds) is None
     for most, number in (("_MOST_ON_HOST", 3), ("_LARGEST_ON_HOST", 3 * 2 * 4 * 6)):
         with monkeypatch.context() as patch:
-            patch.setattr(start, most, number)
+            patch.setattr(draws, most, number)
             assert draws_of_seeds(p, key, seeds) is not None
-            patch.setattr(start, most, number - 1)
+            patch.setattr(draws, most, number - 1)
             assert draws_of_seeds(p, key, seeds) is None
 
 
 @pytest.mark.parametrize("largest", [10_000, 0], ids=["on the host", "compiled"])
 def test_starts_of_many_problems_are_those_of_each(largest, key, monkeypatch):
-    monkeypatch.setattr("ufm.solvers.start._LARGEST_ON_HOST", largest)
+    monkeypatch.setattr("ufm.solvers.draws._LARGEST_ON_HOST", largest)
     keys = jax.random.split(key, 2)
     problems = [problem((6,)).replace(lambda_W=lam) for lam in (1e-3, 1e-2)]
     starts = each_start(problems[0], stack(problems), keys)

@@ -15,6 +15,7 @@ from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result
 from ufm.solvers.coordinates import to_params
+from ufm.solvers.draws import Drawn
 from ufm.solvers.narrowing import narrowed
 from ufm.solvers.narrowing import widened as _widened
 from ufm.solvers.newton import Newton
@@ -22,7 +23,7 @@ from ufm.solvers.newton.lanes import WIDTH, LaneResults, newton_lanes
 from ufm.solvers.one_layer import is_plain
 from ufm.solvers.smoothing import Smoothing
 from ufm.solvers.solver import AbstractSolver, State, advance, code_of
-from ufm.solvers.start import Drawn, flat_start, random_starts
+from ufm.solvers.start import flat_start, random_starts
 
 # Products are sums of at most so many terms, written out: more compile slowly, and have enough work
 # of their own.

@@ -26,6 +26,7 @@ from ufm.model import Params, Problem, check_params, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers import pieces
 from ufm.solvers.directions import better_directions, has_directions
+from ufm.solvers.draws import random_draws
 from ufm.solvers.exchangeable import exchangeable, invariant_point
 from ufm.solvers.implicit import differentiable
 from ufm.solvers.lbfgs import LBFGS
@@ -33,7 +34,6 @@ from ufm.solvers.narrowing import narrowed, widened
 from ufm.solvers.newton import Newton, ProjectedNewton
 from ufm.solvers.proof import require_provable, until_proved
 from ufm.solvers.solver import AbstractSolver, State
-from ufm.solvers.start import random_draws
 from ufm.tolerances import gradient_tolerance
 
 # Of the gap that is wanted, the relative gradient norm at which groups of classes are left.

@@ -18,8 +18,9 @@ from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result
 from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
+from ufm.solvers.draws import Drawn
 from ufm.solvers.solver import AbstractSolver, State, advance, code_of
-from ufm.solvers.start import Drawn, flat_start
+from ufm.solvers.start import flat_start
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
 _PIECE_SECONDS = 0.3

@@ -27,11 +27,11 @@ from ufm.flows.options import record_of
 from ufm.metrics import measure_params
 from ufm.model import Params, Problem, objective, require_decay, with_canonical_loss
 from ufm.solution import Result, Trajectory
+from ufm.solvers.draws import Drawn, draws_of_seeds
 from ufm.solvers.lanes import layouts, minimise_lanes, place_lanes, start_lanes, widened
 from ufm.solvers.narrowing import narrowed
 from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver
-from ufm.solvers.start import Drawn, draws_of_seeds
 from ufm.sweeping.options import Report
 
 Arrays = dict[str, np.ndarray]
