@@ -17,7 +17,7 @@ import ufm
 from ufm.certificates.requirements import require_certifiable
 from ufm.command_line import catalogue
 from ufm.model import require_minimum, with_canonical_loss
-from ufm.solvers.loop import suitable_solver
+from ufm.solvers.suitable import suitable_solver
 
 K = 4
 DECAY = 1e-3

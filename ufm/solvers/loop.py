@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -25,25 +23,23 @@ from ufm._validate import (
 from ufm.model import Params, Problem, check_params, require_minimum
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers import pieces
-from ufm.solvers.directions import better_directions, has_directions
+from ufm.solvers.directions import has_directions
 from ufm.solvers.draws import random_draws
 from ufm.solvers.exchangeable import exchangeable, invariant_point
 from ufm.solvers.implicit import differentiable
-from ufm.solvers.lbfgs import LBFGS
 from ufm.solvers.narrowing import narrowed, widened
-from ufm.solvers.newton import Newton, ProjectedNewton
+from ufm.solvers.newton import Newton
 from ufm.solvers.proof import require_provable, until_proved
-from ufm.solvers.solver import AbstractSolver, State
+from ufm.solvers.redirection import with_better_directions
+from ufm.solvers.resuming import require_same_problem, require_same_solver
+from ufm.solvers.solver import AbstractSolver
+from ufm.solvers.suitable import suitable_solver
 from ufm.tolerances import gradient_tolerance
 
 # Of the gap that is wanted, the relative gradient norm at which groups of classes are left.
 _OF_GAP = 1e-2
 # Steps that a first piece must have for a solve to end there.
 _ONE_PIECE = 40
-# The default solvers, made once: a module of many fields takes a tenth of a millisecond to make.
-_NEWTON, _PROJECTED = Newton(), ProjectedNewton()
-# its vectors are most of the memory, some 35 (K + C) d numbers
-_IN_CHUNKS = LBFGS(memory_size=10)
 
 
 @on_the_host(SWEEP_ALONE, slopes=True)
@@ -172,7 +168,7 @@ def minimise(
             start, interrupted = invariant_point(problem, groups, key, near, progress)
     solved = _as_solved(problem, solver, start, resume)
     if resume is not None:
-        _require_same_solver(solved, solver, resume.state)
+        require_same_solver(solved, solver, resume.state)
     elif start is not None:
         start = check_params(problem, start, name="start")
 
@@ -225,47 +221,8 @@ def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume,
 
     outcome, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
     if key is not None and not interrupted and has_directions(problem):
-        return _with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress)
+        return with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress)
     return outcome, interrupted
-
-
-def _with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress):
-    """Go on from the best start while other directions of its product are lower."""
-    setting, interrupted = (problem, solver, tolerance), False
-    while not interrupted:
-        _, codes, best, params, value, *_ = outcome
-        converged = int(np.asarray(codes)[int(best)]) == Result.CONVERGED
-        start = better_directions(problem, params) if converged else None
-        if start is None:
-            break
-        begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
-        found, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
-        if not float(found[4]) < float(value):
-            break
-        outcome = _instead(outcome, found)
-    return outcome, interrupted
-
-
-def _instead(outcome, found):
-    """What came of every start, with what was found from the end of the best one in its place."""
-    states, codes, best, *_, values = outcome
-    new, new_codes, _, *point, new_values = found
-    best = int(best)
-
-    def put(whole, one):
-        whole = np.array(whole)
-        whole[best] = one
-        return whole
-
-    steps = states.num_steps[best] + new.num_steps[0]
-    evaluations = states.num_evaluations[best] + new.num_evaluations[0]
-    states = jax.tree.map(lambda whole, one: put(whole, one[0]), states, new)
-    states = eqx.tree_at(
-        lambda s: (s.num_steps, s.num_evaluations),
-        states,
-        (put(states.num_steps, steps), put(states.num_evaluations, evaluations)),
-    )
-    return states, put(codes, new_codes[0]), best, *point, put(values, new_values[0])
 
 
 def _as_solved(
@@ -301,54 +258,3 @@ def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
         codes=codes,
         state=states,
     )
-
-
-def suitable_solver(problem: Problem, solver: AbstractSolver | None) -> AbstractSolver:
-    """The default of a problem for None.
-
-    `ValueError` for what is no solver, and for one that cannot stay in the domains.
-    """
-    domains = problem.domains
-    default = _PROJECTED if any(domain.nonnegative for domain in domains.values()) else _NEWTON
-    if problem.chunk is not None:
-        words = "`problem.{}` must be unconstrained where the labels are too large for all logits"
-        for name, domain in domains.items():
-            require(not domain.nonnegative, words.format(name), domain)
-        default = _IN_CHUNKS
-    if solver is None:
-        return default
-    require_instance("solver", solver, AbstractSolver, "a solver such as ufm.solvers.Newton()")
-    few = problem.chunk is None or not solver.second_order
-    words = (
-        "`solver` must take first derivatives only where the labels are too large for all logits"
-    )
-    require(few, words, type(solver).__name__)
-    for name, domain in domains.items():
-        words = f"`solver` must be a {type(default).__name__}() (the default) for {name}={domain}"
-        require(solver.covers(domain), words, type(solver).__name__)
-    return solver
-
-
-def require_same_problem(problem, resume: Solution) -> None:
-    """`ValueError` unless `resume` is a solution of this very problem."""
-    require_instance("resume", resume, Solution)
-    same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
-        np.array_equal(a, b)
-        for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
-    )
-    require(
-        same, "`resume` must be a solution of the same problem", "a solution of another problem"
-    )
-
-
-def _require_same_solver(problem: Problem, solver: AbstractSolver, states: State) -> None:
-    """`ValueError` unless the states (of S starts) are what this solver makes of this problem."""
-    size = sum(block.size for block in problem.blocks)
-    own = jax.eval_shape(
-        pieces.fresh, problem, solver, jax.ShapeDtypeStruct((size,), problem.dtype)
-    )
-    same = jax.tree.structure(own) == jax.tree.structure(states) and all(
-        np.shape(a)[1:] == b.shape
-        for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True)
-    )
-    require(same, "`resume` must be a solution of the same solver", f"another one than {solver}")

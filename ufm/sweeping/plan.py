@@ -18,8 +18,8 @@ from ufm.batch.executor import checked_devices, threads_like_this
 from ufm.flows import Flow
 from ufm.flows.options import Integration, checked_times, path_of, record_of
 from ufm.model import Problem, require_decay, require_minimum, require_smooth
-from ufm.solvers.loop import suitable_solver
 from ufm.solvers.solver import AbstractSolver
+from ufm.solvers.suitable import suitable_solver
 from ufm.sweeping.chunk import FlowChunk, MinimiseChunk, certifiable
 from ufm.sweeping.definition import definition, planned, probe
 from ufm.sweeping.grid import Grid, describe
