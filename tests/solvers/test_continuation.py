@@ -9,7 +9,7 @@ import pytest
 
 import ufm
 from theory_checks.formulas.rectified import rectified_problem
-from ufm.solvers import continuation, smoothing
+from ufm.solvers import continuation, smoothed_lanes
 from ufm.solvers.coordinates import to_flat
 
 # two routes are compared, or the judge is no compiled code
@@ -174,7 +174,7 @@ def test_weaker_decay_is_that_of_factors_alone(bias, key):
     def both(problem, weaker, params):
         stacked = jax.tree.map(lambda leaf: leaf[None], problem)
         flats = to_flat(problem, params)[:, None]
-        values, _ = smoothing._evaluate(stacked, flats, jnp.zeros(1), jnp.full(1, 0.1))
+        values, _ = smoothed_lanes._evaluate(stacked, flats, jnp.zeros(1), jnp.full(1, 0.1))
         return values[0], ufm.model.objective(weaker, params)
 
     value, wanted = both(problem, weaker, params)
