@@ -273,7 +273,7 @@ def test_an_interrupted_solution_is_shown(capsys, monkeypatch):
 
     monkeypatch.setattr("ufm.solvers.pieces.go_on", interrupted)
     monkeypatch.setattr("ufm.solvers.loop._ONE_PIECE", 1)
-    monkeypatch.setattr("ufm.solvers.pieces.first_piece", lambda problem: 1)
+    monkeypatch.setattr("ufm.solvers.loop.first_piece", lambda problem: 1)
     assert command.main([*SQUARED_ERROR, "--json"]) == 130
     document = json.loads(capsys.readouterr().out)
     assert (document["solution"]["result"], document["solution"]["num_steps"]) == ("INTERRUPTED", 1)

@@ -102,7 +102,7 @@ def test_interrupt_returns_the_point_reached(key, monkeypatch):
 
     monkeypatch.setattr(pieces, "go_on", interrupted)
     monkeypatch.setattr(loop, "_ONE_PIECE", 1)
-    monkeypatch.setattr(pieces, "first_piece", lambda problem: 1)
+    monkeypatch.setattr(loop, "first_piece", lambda problem: 1)
     solution = ufm.minimise(problem, key=key)
     assert (solution.result, int(solution.num_steps)) == (ufm.Result.INTERRUPTED, 3)
     monkeypatch.undo()

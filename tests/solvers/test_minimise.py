@@ -234,7 +234,7 @@ def test_out_of_budget_says_so_and_resumes_to_the_same_point(key):
 def test_interrupted_run_comes_back_and_resumes(key, monkeypatch):
     problem = squared_error((12, 6, 3))
     monkeypatch.setattr(loop, "_ONE_PIECE", 1)
-    monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
+    monkeypatch.setattr(loop, "first_piece", lambda problem: 2)
 
     def stop(*args):
         raise KeyboardInterrupt
@@ -260,7 +260,7 @@ def test_an_interrupt_while_a_piece_is_handed_over_loses_nothing(key, monkeypatc
         return outcome
 
     monkeypatch.setattr(loop, "_ONE_PIECE", 1)
-    monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
+    monkeypatch.setattr(loop, "first_piece", lambda problem: 2)
     monkeypatch.setattr(pieces, "next_piece", lambda piece, seconds: 3)
     solver = ufm.solvers.Momentum(1.0)
     with monkeypatch.context() as patch:
@@ -280,7 +280,7 @@ def test_a_long_solve_compiles_its_steps_once(key, monkeypatch):
     """What does not end in a first piece begins with the program of all further ones."""
     problem = squared_error((12, 6, 3))
     whole = ufm.minimise(problem, key=key, starts=2)
-    monkeypatch.setattr(pieces, "first_piece", lambda problem: 2)
+    monkeypatch.setattr(loop, "first_piece", lambda problem: 2)
     monkeypatch.setattr(pieces, "next_piece", lambda piece, seconds: 2)
     launched, made = pieces.launch._cache_size(), pieces.go_on._cache_size()
     solution = ufm.minimise(problem, key=key, starts=2)

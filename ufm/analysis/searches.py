@@ -48,7 +48,7 @@ from ufm.model import Params, Problem
 from ufm.solution import Solution
 from ufm.solvers.continuation import require_rectified, solution_on_kinks
 from ufm.solvers.coordinates import to_flat
-from ufm.solvers.pieces import multiply_adds
+from ufm.solvers.work import multiply_adds
 
 # Multiply-adds of the logits of problems whose starts are worked on in threads unless the user says
 # so. Of shorter ones a solve is mostly Python, which threads do one at a time (K = 4, M = 2: half

@@ -25,7 +25,7 @@ from ufm.flows.walls import EqualSteps, UpToWalls, in_phases, over
 from ufm.model import Params, Problem
 from ufm.solution import Result
 from ufm.solvers.descent import checked_observables, recorded
-from ufm.solvers.pieces import few_logits
+from ufm.solvers.work import few_logits
 
 # At rest an explicit integrator steps at the edge of its stability and keeps its own noise, a
 # distance of up to about one tolerance from the steady state: within this many tolerances nothing

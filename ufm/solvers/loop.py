@@ -34,6 +34,7 @@ from ufm.solvers.redirection import with_better_directions
 from ufm.solvers.resuming import require_same_problem, require_same_solver
 from ufm.solvers.solver import AbstractSolver
 from ufm.solvers.suitable import suitable_solver
+from ufm.solvers.work import first_piece
 from ufm.tolerances import gradient_tolerance
 
 # Of the gap that is wanted, the relative gradient norm at which groups of classes are left.
@@ -198,7 +199,7 @@ def minimise(
 
 def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume, progress):
     """From checked arguments: what came of every start, and whether Ctrl-C stopped it."""
-    piece, budget = pieces.first_piece(problem), solver.max_steps
+    piece, budget = first_piece(problem), solver.max_steps
     setting = problem, solver, tolerance
     if resume is not None:
         done = int(np.max(resume.state.num_steps))

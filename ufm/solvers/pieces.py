@@ -21,15 +21,13 @@ from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_
 from ufm.solvers.draws import Drawn
 from ufm.solvers.solver import AbstractSolver, State, advance, code_of
 from ufm.solvers.start import flat_start
+from ufm.solvers.work import few_or_many_logits
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
 _PIECE_SECONDS = 0.3
 # Starts whose values agree to this are the same optimum; the one with the smallest gradient is
 # returned.
 _SAME_VALUE = 1e-9
-# Logits between which loops over them are a part of a solve, or of a flow (measured: 900 a tenth,
-# 40 000 a hundredth).
-_FEW, _MANY = 400, 20_000
 
 
 def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int, progress):
@@ -114,45 +112,6 @@ def next_piece(piece: int, seconds: float) -> int:
     return int(np.clip(piece * _PIECE_SECONDS / max(seconds, 1e-3), 1, max(2 * piece, 1000)))
 
 
-def multiply_adds(problem: Problem) -> int:
-    """Of the logits, about; the work of a step is some 30 times that.
-
-    Parameters
-    ----------
-    problem
-        Of any depth.
-
-    Returns
-    -------
-    int
-        Those of all products of factors.
-    """
-    inner = (
-        sum(rows * columns for rows, columns in problem.weight_shapes)
-        + problem.feature_dim * problem.labels.num_columns
-    )
-    return inner * problem.labels.num_classes
-
-
-def first_piece(problem: Problem) -> int:
-    """Steps of the first piece.
-
-    About a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small
-    problem.
-
-    Parameters
-    ----------
-    problem
-        What is solved.
-
-    Returns
-    -------
-    int
-        From 1 to 1000.
-    """
-    return int(np.clip(1e9 / (30 * multiply_adds(problem)), 1, 1000))
-
-
 def _over_starts(function, states):
     """`function` of every start."""
     if jax.tree.leaves(states)[0].shape[0] == 1:
@@ -186,33 +145,6 @@ def _outcome(problem: Problem, states: State, tolerance):
         states.grad_norm[best],
         value_of(problem, states.value),
     )
-
-
-def few_logits(problem: Problem, *others) -> bool:
-    """Whether loops over the logits are short.
-
-    Parameters
-    ----------
-    problem
-        What a program is for.
-    *others
-        Its further arguments, which do not count.
-
-    Returns
-    -------
-    bool
-        For up to 400 logits.
-    """
-    return _logits(problem) <= _FEW
-
-
-def _few_or_many(problem: Problem, *_) -> bool:
-    """Whether loops over the logits are short, or little beside the products."""
-    return few_logits(problem) or _logits(problem) >= _MANY
-
-
-def _logits(problem: Problem) -> int:
-    return problem.labels.num_classes * problem.labels.num_columns
 
 
 @jax.jit
@@ -254,7 +186,7 @@ def drawn_states(problem: Problem, solver: AbstractSolver, draws: Drawn) -> Stat
     return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), states)
 
 
-@quick_jit(when=_few_or_many, donate_argnames="states")
+@quick_jit(when=few_or_many_logits, donate_argnames="states")
 def go_on(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
     """Go on from states (of S starts) that are used up.
 
@@ -282,7 +214,7 @@ def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Fl
     return _outcome(problem, _over_starts(run, flats), tolerance)
 
 
-@quick_jit(when=_few_or_many)
+@quick_jit(when=few_or_many_logits)
 def launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Drawn):
     """From random starts.
 
@@ -303,7 +235,7 @@ def launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Dr
     return _begin(problem, solver, tolerance, limit, flats)
 
 
-@quick_jit(when=_few_or_many)
+@quick_jit(when=few_or_many_logits)
 def launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, start: Params):
     """From a point.
 

@@ -1,0 +1,90 @@
+"""The work of a step, told from the shapes of a problem."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ufm.model import Problem
+
+# Logits between which loops over them are a part of a solve, or of a flow (measured: 900 a tenth,
+# 40 000 a hundredth).
+_FEW, _MANY = 400, 20_000
+
+
+def multiply_adds(problem: Problem) -> int:
+    """Of the logits, about; the work of a step is some 30 times that.
+
+    Parameters
+    ----------
+    problem
+        Of any depth.
+
+    Returns
+    -------
+    int
+        Those of all products of factors.
+    """
+    inner = (
+        sum(rows * columns for rows, columns in problem.weight_shapes)
+        + problem.feature_dim * problem.labels.num_columns
+    )
+    return inner * problem.labels.num_classes
+
+
+def first_piece(problem: Problem) -> int:
+    """Steps of the first piece.
+
+    About a second's worth at 1e9 multiply-adds a second and 30 products a step, all of a small
+    problem.
+
+    Parameters
+    ----------
+    problem
+        What is solved.
+
+    Returns
+    -------
+    int
+        From 1 to 1000.
+    """
+    return int(np.clip(1e9 / (30 * multiply_adds(problem)), 1, 1000))
+
+
+def few_logits(problem: Problem, *others) -> bool:
+    """Whether loops over the logits are short.
+
+    Parameters
+    ----------
+    problem
+        What a program is for.
+    *others
+        Its further arguments, which do not count.
+
+    Returns
+    -------
+    bool
+        For up to 400 logits.
+    """
+    return _logits(problem) <= _FEW
+
+
+def few_or_many_logits(problem: Problem, *_) -> bool:
+    """Whether loops over the logits are short, or little beside the products.
+
+    Parameters
+    ----------
+    problem
+        What a program is for.
+    *_
+        Its further arguments, which do not count.
+
+    Returns
+    -------
+    bool
+        Up to 400 logits, and from 20 000 on.
+    """
+    return few_logits(problem) or _logits(problem) >= _MANY
+
+
+def _logits(problem: Problem) -> int:
+    return problem.labels.num_classes * problem.labels.num_columns
