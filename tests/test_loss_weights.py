@@ -14,7 +14,7 @@ import pytest
 
 import ufm
 from ufm.flows.central_path import RenormalisedVelocity
-from ufm.flows.velocity import sample_gradient
+from ufm.solvers.first_order import sample_gradient
 
 COUNTS = (6, 3, 2)
 WEIGHTS = (0.5, 4.0, 1.5)

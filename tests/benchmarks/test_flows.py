@@ -8,7 +8,7 @@ import pytest
 
 import ufm
 from tests.benchmarks import flows
-from ufm.flows.velocity import GradientVelocity
+from ufm.flows.gradient_velocity import GradientVelocity
 
 
 def test_both_sides_have_the_same_velocity(key):

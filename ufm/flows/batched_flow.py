@@ -14,31 +14,16 @@ from jaxtyping import Array, Key
 
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
-from ufm._validate import (
-    options_of,
-    require_flag,
-    require_instance,
-)
+from ufm._validate import options_of, require_flag, require_instance
 from ufm.batch.execution import Execution
-from ufm.batch.executor import (
-    SAME,
-    SHARED,
-    Programs,
-    devices_of,
-    run_blocks,
-    shared_out,
-)
+from ufm.batch.executor import SAME, SHARED, Programs, devices_of, run_blocks, shared_out
 from ufm.batch.stacked import lanes_of, shapes_of
 from ufm.flows.batches import checked_batch
 from ufm.flows.central_path import check_path, check_state
 from ufm.flows.gradient_flow import velocity_of
-from ufm.flows.integrate import (
-    blank_rows,
-    checked_options,
-    checked_settings,
-    integrate_block,
-)
+from ufm.flows.integrate import blank_rows, integrate_block
 from ufm.flows.options import Flow, Integration, checked_times, path_of, record_of
+from ufm.flows.settings import checked_options, checked_settings
 from ufm.flows.velocity import AbstractVelocity
 from ufm.model import Params, Problem
 from ufm.solution import Result, Trajectory

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ufm.flows.gradient_velocity import GradientVelocity
 from ufm.flows.integrators import AbstractOver, lost
-from ufm.flows.velocity import GradientVelocity
 from ufm.model import Problem
 
 # Where a cubic crosses 0 is looked for by so many halvings of a step.
