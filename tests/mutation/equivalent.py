@@ -138,7 +138,15 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         1,
         _BRACKET,
     ),
-    ("ufm/optima/two_clusters.py", "_Reduced.newton", "const×100", "1e-4", "(0.01)", 1, _PATH),
+    (
+        "ufm/optima/two_cluster_problem.py",
+        "_Reduced.newton",
+        "const×100",
+        "1e-4",
+        "(0.01)",
+        1,
+        _PATH,
+    ),
     ("ufm/losses/shares.py", "_LENGTHS", "const×100", "0.1", "(10.0)", 1, _PATH),
     ("ufm/losses/shares.py", "newton.step_of", "const+1", "2", "(3)", 3, _PATH),
     (

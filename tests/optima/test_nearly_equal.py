@@ -14,12 +14,8 @@ from tests.optima import test_cross_entropy as entropy
 from tests.optima import test_mse as squares
 from ufm.losses import Focal
 from ufm.optima.cross_entropy import zero_strength
-from ufm.optima.two_clusters import (
-    clusters_of,
-    minority_strength,
-    two_cluster_logits,
-    vanishing_strength,
-)
+from ufm.optima.two_cluster_problem import two_cluster_logits
+from ufm.optima.two_clusters import clusters_of, minority_strength, vanishing_strength
 
 # relative differences: on both sides of what counts as equal, 1e-12
 DIFFERENCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11, 2e-12, 5e-13, 1e-14)

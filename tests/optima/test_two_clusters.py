@@ -13,13 +13,8 @@ import ufm
 from tests.optima.test_cross_entropy import assert_agrees, make
 from ufm.optima.cross_entropy import etf_scale, zero_strength
 from ufm.optima.seli_geometry import seli, seli_distance
-from ufm.optima.two_clusters import (
-    TwoClusters,
-    clusters_of,
-    minority_strength,
-    two_cluster_logits,
-    vanishing_strength,
-)
+from ufm.optima.two_cluster_problem import two_cluster_logits
+from ufm.optima.two_clusters import TwoClusters, clusters_of, minority_strength, vanishing_strength
 
 # one K: the solver compiles once
 COUNTS = (

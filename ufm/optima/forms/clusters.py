@@ -23,7 +23,8 @@ from ufm.optima.hypotheses import (
 )
 from ufm.optima.one_layer import product_optimum
 from ufm.optima.optimum import Optimum
-from ufm.optima.two_clusters import clusters_of, two_cluster_logits
+from ufm.optima.two_cluster_problem import two_cluster_logits
+from ufm.optima.two_clusters import clusters_of
 
 
 class TwoValuedCounts(AbstractForm):
