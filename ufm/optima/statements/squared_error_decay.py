@@ -11,6 +11,7 @@ from ufm.optima.facts import Facts
 from ufm.optima.forms import nonnegative_squared_error, squared_error
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.scalar import collapse_load, existence_load
+from ufm.optima.squared_error_target import target_of
 from ufm.optima.statement import Threshold, ThresholdRule, whatever_decay
 
 # Critical strengths closer than this are one threshold.
@@ -23,7 +24,7 @@ def _accepts(facts: Facts) -> Iterator[Hypothesis]:
 
 
 def _find(facts: Facts) -> Iterator[Threshold]:
-    target, M = facts.once(squared_error.target_of), facts.M
+    target, M = facts.once(target_of), facts.M
     # a direction has the load M (N Λ)^{(M+1)/M} / (μ w^{(M+1)/M})
     gains = target.sigma ** (2 * M / (M + 1)) * target.loss_weight
     gains = gains[: min(facts.widths)]
