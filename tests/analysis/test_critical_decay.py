@@ -10,7 +10,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import ufm
-from ufm.analysis.critical_decay import _Line, _probed
+from ufm.analysis.certified_ranks import Line
+from ufm.analysis.critical_decay import _probed
 from ufm.optima.facts import Facts
 from ufm.solvers.pieces import launch
 
@@ -69,7 +70,7 @@ def test_bisection_brackets_what_formulas_say(problem):
     expected = ufm.thresholds(problem, progress=False)
     assert expected.complete
     assert "every threshold by formula" in expected.note
-    found, note = _probed(_Line(problem, Facts.of(problem)), (), 1e-6, False)
+    found, note = _probed(Line(problem, Facts.of(problem)), (), 1e-6, False)
     assert "bisection" in note
     assert [(t.drop, t.rank) for t in found] == [(t.drop, t.rank) for t in expected.of_optimum]
     for bracketed, formula in zip(found, expected.of_optimum, strict=True):
@@ -213,7 +214,7 @@ def test_bad_width(rtol):
 
 
 def test_probes_along_the_axis_share_their_compilation():
-    line = _Line(make((5, 3, 2)), Facts.of(make((5, 3, 2))))
+    line = Line(make((5, 3, 2)), Facts.of(make((5, 3, 2))))
     line.probe(0.5)
     before = launch._cache_size()
     for strength in (0.7, 0.9, 1.1):

@@ -3,12 +3,8 @@ r"""Strengths of decay at which the optimum changes.
 By formula where there is one, by bisection of certified ranks where there is none.
 
 Along one axis, $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$, everything else held. For one
-layer and a convex loss the optimal product depends on $s = N\sqrt{\lambda_W\lambda_H}$ alone. At a
-probe the problem is solved and certified, and its rank counted twice: as singular values of the
-product that are not zero, and as singular values of the dual matrix that are μ; a probe where the
-two disagree, or the gap does not close, decides nothing. With a gap g and the next singular value σ
-of the dual, no optimum has more than $g\,|f|/(\mu - \sigma)$ of its nuclear norm outside the
-directions that were counted.
+layer and a convex loss the optimal product depends on $s = N\sqrt{\lambda_W\lambda_H}$ alone.
+`certified_ranks.py` has the ranks.
 """
 
 from __future__ import annotations
@@ -16,29 +12,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import require_each, require_flag
-from ufm.certificates import certify
-from ufm.certificates.requirements import require_certifiable
-from ufm.labels import AbstractLabels, soft
-from ufm.losses import loss_and_dual
-from ufm.model import Params, Problem, require_plain
+from ufm.analysis.certified_ranks import Line, Probe
+from ufm.model import Problem
 from ufm.optima.facts import Facts, listed
 from ufm.optima.statement import Threshold
 from ufm.optima.survey import formula_thresholds, with_ranks
-from ufm.solution import Result
-from ufm.solvers import minimise
 
-# A singular value of the product is zero below this part of the targets', one of the dual is μ from
-# this part of it off: a relative distance δ from a threshold moves both by about δ, and a solution
-# is known to 1e-9 for δ = 1e-7.
-_ZERO = 1e-8
 # Feature lengths go like roots of singular values.
 _VANISHED = 3e-5
 # Probes a doubling of the decay, and how far down from the largest threshold they go, unless the
@@ -46,7 +30,6 @@ _VANISHED = 3e-5
 _PER_DOUBLING, _DECADES = 3, 3
 # How near a threshold with a formula its ranks are probed.
 _BESIDE = 1e-3
-_STARTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +121,7 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
     found, note = formulas, "every threshold by formula"
     if not complete:
         try:
-            line = _Line(problem, facts)
+            line = Line(problem, facts)
         except ValueError as reason:
             note = f"formulas alone: {reason}"
         else:
@@ -150,108 +133,7 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
     return Thresholds(strength=facts.strength, entries=entries, complete=complete, note=note)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Probe:
-    """The certified optimum at a strength.
-
-    Its rank, None where it is undecided, and lengths and directions of features (d, C).
-    """
-
-    strength: float
-    rank: int | None
-    features: np.ndarray
-
-
-class _Line:
-    """A problem along the axis of strengths, one column for each distinct target."""
-
-    def __init__(self, problem: Problem, facts: Facts):
-        self.facts, self.problem = facts, problem
-        self.labels = _collapsed(problem.labels, facts)
-        self.natural = float(
-            np.linalg.norm(
-                np.asarray(self.labels.targets) * np.sqrt(np.asarray(self.labels.masses)), 2
-            )
-        )
-        self.probes: dict[float, _Probe] = {}
-        self.bar: Progress | None = None
-        self._require_certifiable()
-
-    def _require_certifiable(self) -> None:
-        """`ValueError` naming what keeps certificates away, λ = 0 apart."""
-        require_plain(self.problem, "thresholds by certificates")
-        require_certifiable(
-            self.problem.replace(
-                loss=self.problem.bare_loss.canonical(), lambda_W=1.0, lambda_H=1.0
-            )
-        )
-
-    @property
-    def full_rank(self) -> int:
-        """What the rank cannot exceed.
-
-        Dual columns have no part along a flat direction, nor along the samples with a free bias.
-        """
-        K, C = self.labels.num_classes, self.labels.num_columns
-        flat = self.problem.loss.flat_direction(K) is not None
-        groups = len(np.unique(self.labels.shift_groups))
-        return min(K - flat * groups, C - self.problem.free_bias)
-
-    def at(self, strength: float) -> Problem:
-        """The problem at a strength, with equal decay of both factors."""
-        decay = strength / self.facts.N
-        loss, width = (
-            self.problem.bare_loss.canonical(),
-            min(self.labels.num_classes, self.labels.num_columns),
-        )
-        return self.problem.replace(
-            labels=self.labels, loss=loss, widths=(width,), lambda_W=decay, lambda_H=decay
-        )
-
-    def probe(self, strength: float) -> _Probe:
-        """The optimum there."""
-        if strength not in self.probes:
-            problem = self.at(strength)
-            for seed in range(_STARTS):
-                solution = minimise(problem, key=jax.random.key(seed), progress=False)
-                if solution.result is Result.INTERRUPTED:
-                    raise KeyboardInterrupt
-                if solution.result.ok and certify(problem, solution.params).closes():
-                    break
-            else:
-                self.probes[strength] = _Probe(
-                    strength=strength, rank=None, features=np.zeros((1, 1))
-                )
-                return self.probes[strength]
-            self.probes[strength] = self._judged(problem, solution.params, strength)
-            if self.bar is not None:
-                self.bar.update(len(self.probes))
-        return self.probes[strength]
-
-    def _judged(self, problem: Problem, params: Params, strength: float) -> _Probe:
-        features = np.asarray(params.features) * np.sqrt(np.asarray(problem.labels.masses))
-        product = np.linalg.svd(np.asarray(params.classifier) @ features, compute_uv=False)
-        dual_values = (
-            np.linalg.svd(np.asarray(_lifted_dual(problem, params)), compute_uv=False)
-            * self.facts.N
-            / strength
-        )
-        rank = int(np.sum(product > _ZERO * self.natural))
-        agreed = rank == int(np.sum(dual_values > 1 - _ZERO))
-        return _Probe(strength=strength, rank=rank if agreed else None, features=features)
-
-
-@jax.jit
-def _lifted_dual(problem: Problem, params: Params) -> Array:
-    """[ω_c u_c / √m_c] at the best bias."""
-    labels, loss, logits = problem.labels, problem.loss, params.logits
-    if problem.free_bias:
-        logits = logits + loss.best_bias(logits, labels.targets, labels.column_weights)[:, None]
-    _, dual = loss_and_dual(loss, logits, labels.targets)
-    return dual * (labels.column_weights / jnp.sqrt(labels.masses))[None, :]
-
-
-def _probed(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Threshold, ...], str]:
+def _probed(line: Line, formulas, rtol: float, progress) -> tuple[tuple[Threshold, ...], str]:
     """All thresholds of the optimum between the largest and full rank."""
     line.bar = Progress("thresholds", total=0, show=progress)
     try:
@@ -280,7 +162,7 @@ def _probed(line: _Line, formulas, rtol: float, progress) -> tuple[tuple[Thresho
     return with_ranks(found), note
 
 
-def _scan(line: _Line, formulas: list[Threshold]) -> list[_Probe]:
+def _scan(line: Line, formulas: list[Threshold]) -> list[Probe]:
     """Decided probes from the least strength up to where the product is zero, ascending."""
     top = max((t.strength for t in formulas), default=line.natural) * (1 + _BESIDE)
     while line.probe(top).rank != 0:
@@ -299,7 +181,7 @@ def _scan(line: _Line, formulas: list[Threshold]) -> list[_Probe]:
     return [probe for s in sorted(strengths) if (probe := line.probe(s)).rank is not None]
 
 
-def _brackets(line: _Line, low: _Probe, high: _Probe, rtol: float) -> list[tuple[_Probe, _Probe]]:
+def _brackets(line: Line, low: Probe, high: Probe, rtol: float) -> list[tuple[Probe, Probe]]:
     """Pairs of probes, as close as asked for, between which the rank changes."""
     if low.rank == high.rank:
         return []
@@ -312,7 +194,7 @@ def _brackets(line: _Line, low: _Probe, high: _Probe, rtol: float) -> list[tuple
     return [(low, high)]
 
 
-def _named(line: _Line, low: _Probe, high: _Probe) -> Threshold:
+def _named(line: Line, low: Probe, high: Probe) -> Threshold:
     """The threshold between two probes, and what happens to the classes there."""
     assert low.rank is not None
     assert high.rank is not None
@@ -332,16 +214,3 @@ def _named(line: _Line, low: _Probe, high: _Probe) -> Threshold:
         rank=high.rank,
         bracket=(low.strength, high.strength),
     )
-
-
-def _collapsed(labels: AbstractLabels, facts: Facts) -> AbstractLabels:
-    """One column a distinct target.
-
-    a convex loss gains nothing by more, where all samples count alike.
-    """
-    if not facts.equal_weights or labels.offsets is not None:
-        return labels
-    columns = facts.distinct if not facts.one_target_per_class else facts.classes
-    if (columns.masses == 0).any():
-        columns = facts.distinct
-    return soft(jnp.asarray(columns.targets), jnp.asarray(columns.masses), dtype=labels.dtype)
