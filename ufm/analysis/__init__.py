@@ -1,6 +1,7 @@
 """What is asked of a solution, or of the features of a real network."""
 
 from ufm.analysis import observables
+from ufm.analysis.best_known import BestKnown
 from ufm.analysis.calibration import Reliability, drawn_labels, reliability
 from ufm.analysis.critical_decay import thresholds
 from ufm.analysis.fitting import FittedDecay, fit_decay
@@ -13,7 +14,7 @@ from ufm.analysis.projection import (
     three_class_projection,
 )
 from ufm.analysis.search_starts import start_from_logits
-from ufm.analysis.searches import BestKnown, search
+from ufm.analysis.searches import search
 
 __all__ = [
     "BestKnown",

@@ -31,8 +31,8 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.analysis.best_known import SAME_VALUE, BestKnown, Pool
-from ufm.analysis.kinked_search import BATCH, Descents
 from ufm.analysis.landscape import product_rank, product_spectrum
+from ufm.analysis.rectified_search import search_on_kinks
 from ufm.analysis.search_starts import (
     check_free,
     column_logits,
@@ -46,8 +46,6 @@ from ufm.batch.executor import Programs, devices_of, run_blocks
 from ufm.batch.stacked import shapes_of
 from ufm.model import Params, Problem
 from ufm.solution import Solution
-from ufm.solvers.continuation import require_rectified, solution_on_kinks
-from ufm.solvers.coordinates import to_flat
 from ufm.solvers.work import multiply_adds
 
 # Multiply-adds of the logits of problems whose starts are worked on in threads unless the user says
@@ -139,7 +137,7 @@ def search(
         require(not logits, words, list(logits or {}))
         words = "`execution` must not be given for ReLU layers, whose descents are one program"
         require(execution is None, words, execution)
-        return _on_kinks(problem, key, starts, resume, progress)
+        return search_on_kinks(problem, key, starts, resume, progress)
     execution = options_of(Execution, execution, name="execution")
     plan = _planned(problem, logits or {}, starts)
     done = _ended(resume)
@@ -254,41 +252,6 @@ def _workers(problem: Problem, execution: Execution) -> tuple[int, tuple[Any, ..
 
 def _on(device: Any | None) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext() if device is None else jax.default_device(device)
-
-
-def _on_kinks(
-    problem: Problem, key: PRNGKeyArray, starts: int, resume: BestKnown | None, progress
-) -> BestKnown:
-    """A search of a model with ReLU layers, a batch of descents at a time."""
-    require_rectified(problem, "a search of it")
-    descents = Descents(problem, key, starts)
-    plan, origins, values = list(descents.plan()), [], []
-    if resume is not None:
-        origins, values = list(resume.origins), list(resume.values)
-        for solution in resume.solutions:
-            flat = np.asarray(to_flat(problem, solution.params))
-            descents.keep(float(solution.value), flat)
-    finished, bar = True, Progress("search", total=len(plan), show=progress)
-    try:
-        for index in range(len(values) // BATCH, len(plan)):
-            names, ends = descents.run(index, plan[index])
-            origins += names
-            values += ends.tolist()
-            bar.update(index + 1, f"best {descents.found[0][0]:.9g}")
-    except KeyboardInterrupt:
-        if not descents.found:
-            raise
-        finished = False
-    finally:
-        bar.close()
-    pool = Pool(problem, [])
-    for params, kinks in descents.finished():
-        pool.add(solution_on_kinks(problem, params, kinks))
-    # (a descent ends beside its kinks: neither its rank nor its result is looked at)
-    unknown = np.full(len(values), -1)
-    return BestKnown(
-        problem, tuple(pool.solutions), tuple(origins), np.array(values), unknown, unknown, finished
-    )
 
 
 def _truncate(problem: Problem, pool: Pool) -> None:

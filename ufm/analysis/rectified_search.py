@@ -1,0 +1,66 @@
+"""A search of a model with ReLU layers, a batch of descents at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ufm._progress import Progress
+from ufm.analysis.best_known import BestKnown, Pool
+from ufm.analysis.kinked_search import BATCH, Descents
+from ufm.model import Problem
+from ufm.solvers.continuation import require_rectified, solution_on_kinks
+from ufm.solvers.coordinates import to_flat
+
+
+def search_on_kinks(
+    problem: Problem, key: PRNGKeyArray, starts: int, resume: BestKnown | None, progress
+) -> BestKnown:
+    """`search` of a model with ReLU layers.
+
+    Parameters
+    ----------
+    problem, key, starts, resume, progress
+        As of `search`, checked.
+
+    Returns
+    -------
+    BestKnown
+        As by `search`.
+
+    Raises
+    ------
+    ValueError
+        For a model without ReLU layers, or with more than decay.
+    KeyboardInterrupt
+        Before the first batch has ended.
+    """
+    require_rectified(problem, "a search of it")
+    descents = Descents(problem, key, starts)
+    plan, origins, values = list(descents.plan()), [], []
+    if resume is not None:
+        origins, values = list(resume.origins), list(resume.values)
+        for solution in resume.solutions:
+            flat = np.asarray(to_flat(problem, solution.params))
+            descents.keep(float(solution.value), flat)
+    finished, bar = True, Progress("search", total=len(plan), show=progress)
+    try:
+        for index in range(len(values) // BATCH, len(plan)):
+            names, ends = descents.run(index, plan[index])
+            origins += names
+            values += ends.tolist()
+            bar.update(index + 1, f"best {descents.found[0][0]:.9g}")
+    except KeyboardInterrupt:
+        if not descents.found:
+            raise
+        finished = False
+    finally:
+        bar.close()
+    pool = Pool(problem, [])
+    for params, kinks in descents.finished():
+        pool.add(solution_on_kinks(problem, params, kinks))
+    # (a descent ends beside its kinks: neither its rank nor its result is looked at)
+    unknown = np.full(len(values), -1)
+    return BestKnown(
+        problem, tuple(pool.solutions), tuple(origins), np.array(values), unknown, unknown, finished
+    )
