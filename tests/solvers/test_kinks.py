@@ -10,7 +10,8 @@ import pytest
 import ufm
 from ufm.solvers.kink_patterns import least_squares
 from ufm.solvers.kink_pulls import strongest
-from ufm.solvers.kinks import kinks_of, onto_kinks
+from ufm.solvers.kinks import kinks_of
+from ufm.solvers.onto_kinks import onto_kinks
 
 
 def soft_problem(seed, loss, *, bias=None, map=None):

@@ -28,7 +28,8 @@ from ufm.optima.rectified_points import rectified_point
 from ufm.optima.rectified_structures import rectified_hypotheses, rectified_sums
 from ufm.solvers.continuation import rectified_start, settled
 from ufm.solvers.coordinates import to_flat, to_params
-from ufm.solvers.kinks import Kinks, onto_kinks
+from ufm.solvers.kinks import Kinks
+from ufm.solvers.onto_kinks import onto_kinks
 from ufm.solvers.smoothing import Smoothing, smoothed
 
 # Starts that descend together.

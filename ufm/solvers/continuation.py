@@ -24,7 +24,8 @@ from ufm.model import Params, Problem, check_params, objective, require_minimum
 from ufm.solution import Result, Solution
 from ufm.solvers.coordinates import to_flat, to_params
 from ufm.solvers.kink_patterns import leak_of
-from ufm.solvers.kinks import Kinks, onto_kinks
+from ufm.solvers.kinks import Kinks
+from ufm.solvers.onto_kinks import onto_kinks
 from ufm.solvers.smoothing import Smoothing, smoothed
 from ufm.solvers.solver import State
 from ufm.solvers.start import random_start

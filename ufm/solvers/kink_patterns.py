@@ -237,3 +237,50 @@ def like(flat: np.ndarray, layers: Layers) -> Layers:
     ends = np.cumsum([layer.size for layer in layers])[:-1]
     parts = zip(np.split(flat, ends), layers, strict=True)
     return tuple(part.reshape(layer.shape) for part, layer in parts)
+
+
+def released(
+    model: Model, pattern: Pattern, off: np.ndarray, on: np.ndarray, leak: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes and kinks of all entries, with some kinks put on one side of it.
+
+    Parameters
+    ----------
+    model, pattern
+        Of a point.
+    off, on
+        Which of its kinks go below, and which above.
+    leak
+        The slope below.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
+        One number an entry, layer after layer.
+    """
+    where, kinks = np.flatnonzero(model.at), model.at.copy()
+    passing = np.concatenate([keep.ravel() for keep in pattern.passing])
+    kinks[where[off | on]] = False
+    passing[where[off]] = leak
+    passing[where[on]] = 1.0
+    return passing, kinks
+
+
+def patterned(pattern: Pattern, passing: np.ndarray, kinks: np.ndarray) -> Pattern:
+    """A pattern with other slopes and kinks.
+
+    Parameters
+    ----------
+    pattern
+        What else there is.
+    passing, kinks
+        One number an entry, layer after layer.
+
+    Returns
+    -------
+    Pattern
+        In the shapes of the layers.
+    """
+    return Pattern(
+        like(passing, pattern.passing), like(kinks, pattern.kinks), pattern.live, pattern.dead
+    )

@@ -1,4 +1,4 @@
-r"""ReLU models on their kinks: Newton's method to a point there, and what kind of point it is.
+r"""Points of ReLU models on their kinks, and what kind of point one is.
 
 At a minimum preactivations of hidden units are exactly 0, and the objective has only one-sided
 derivatives. With the signs of the others held, and these zeros as constraints $M_k = 0$ with
@@ -25,21 +25,16 @@ from ufm.solvers.kink_patterns import (
     Pattern,
     leak_of,
     least_squares,
-    like,
     multiplied,
     objective_at,
     pattern_of,
-    pruned,
+    patterned,
+    released,
 )
 from ufm.solvers.kink_pulls import Pull, pulls_of
 
-# A preactivation below one of these shares of its layer's largest is taken for a kink: after
-# smoothing to 1e-5 they are below 1e-4, and others rarely below 1e-2.
-_KINKS = (1e-3, 1e-4, 1e-2)
-_ROUNDS, _STEPS = 12, 40
-_CONVERGED = 1e-13
 # What is known of multipliers and curvatures at a converged point.
-_ROUNDING = 1e-8
+ROUNDING = 1e-8
 # Steps beside a stationary point, relative to it, and by how much a lower one is lower.
 _LENGTHS, _DROP, _BACK = (0.3, 0.1, 0.03, 0.01, 3e-3), 1e-10, 6
 
@@ -74,7 +69,7 @@ class Kinks:
     @property
     def zeros(self) -> int:
         """Curvatures that are 0 to rounding."""
-        return int(np.sum(np.abs(self.curvatures) <= _ROUNDING))
+        return int(np.sum(np.abs(self.curvatures) <= ROUNDING))
 
     def __str__(self) -> str:
         word = "local minimum" if self.kind == "minimum" else self.kind
@@ -85,32 +80,6 @@ class Kinks:
             f"bounds, {self.dead} dead units, {self.zeros} zero curvatures of which symmetry "
             f"explains {self.symmetric}, smallest {least:.1e}, residual {self.residual:.1e}"
         )
-
-
-def onto_kinks(problem: Problem, params: Params) -> tuple[Params, Kinks]:
-    """The stationary point on kinks next to one that smoothing found, and what it is.
-
-    The point given, where Newton's method leads to none that is as low.
-    """
-    start = float(objective_at(problem, params))
-    for width in _KINKS:
-        flat, pattern = pruned(problem, params, width)
-        fits = False
-        for _ in range(_ROUNDS):
-            flat, multipliers, model = _newton(problem, flat, pattern)
-            changed = _repaired(model, multipliers, pattern, leak_of(problem))
-            fits = changed is None
-            if changed is None:
-                break
-            pattern = changed
-        if not np.isfinite(flat).all():
-            continue
-        point = to_params(problem, jnp.asarray(flat, problem.dtype))
-        if fits and float(objective_at(problem, point)) <= start * (1 + _ROUNDING):
-            kinks = _judged(problem, flat, pattern)
-            if kinks.kind != "not stationary":
-                return point, kinks
-    return params, kinks_of(problem, params)
 
 
 def kinks_of(problem: Problem, params: Params, *, width: float = 1e-9) -> Kinks:
@@ -129,66 +98,28 @@ def kinks_of(problem: Problem, params: Params, *, width: float = 1e-9) -> Kinks:
         Its kind, residual, margins and curvatures.
     """
     flat = np.asarray(to_flat(problem, params), dtype=np.float64)
-    return _judged(problem, flat, pattern_of(problem, flat, width))
+    return judged(problem, flat, pattern_of(problem, flat, width))
 
 
-def _newton(problem: Problem, flat, pattern: Pattern):
-    """Newton's method on the conditions of the pattern, by least squares for their symmetries."""
-    model, multipliers = multiplied(problem, flat, pattern)
-    number = len(multipliers)
-    for _ in range(_STEPS):
-        model = Model(problem, flat, pattern, multipliers)
-        if model.residual <= _CONVERGED:
-            break
-        n = len(model.slope)
-        system = np.block(
-            [[model.curved, model.jacobian.T], [model.jacobian, np.zeros((number, number))]]
-        )
-        missed = np.concatenate([model.slope, model.before[model.at]])
-        step = least_squares(system, -missed)
-        if not step.any():
-            break
-        # far away the linear model reaches no further than the point is long
-        step *= min(1.0, 0.3 * model.size / max(float(np.linalg.norm(step[:n])), 1e-300))
-        flat = flat.copy()
-        flat[pattern.live] += step[:n]
-        multipliers = multipliers + step[n:]
-    return flat, multipliers, Model(problem, flat, pattern, multipliers)
+def judged(problem: Problem, flat, pattern: Pattern) -> Kinks:
+    """The verdict on a point of a pattern.
 
+    Parameters
+    ----------
+    problem, flat
+        The point, in the coordinates of the solvers.
+    pattern
+        Its signs and kinks.
 
-def _repaired(model: Model, multipliers, pattern: Pattern, leak: float) -> Pattern | None:
-    """Without kinks that are left downhill, with those that were crossed; None where all fits."""
-    passing = np.concatenate([keep.ravel() for keep in pattern.passing])
-    behind, size = model.behind[model.at], np.max(np.abs(model.behind), initial=1e-300)
-    left = multipliers < leak * behind - _ROUNDING * size
-    crossed = multipliers > behind + _ROUNDING * size
-    largest = np.max(np.abs(model.before), initial=1e-300)
-    live = np.concatenate(
-        [
-            np.repeat(~dead, kink.shape[1])
-            for dead, kink in zip(pattern.dead, pattern.kinks, strict=True)
-        ]
-    )
-    wrong = live & ~model.at & (model.before * np.where(passing == 1, 1, -1) < -_ROUNDING * largest)
-    if not (left.any() or crossed.any() or wrong.any()):
-        return None
-    kinks, passing = model.at.copy(), passing.copy()
-    where = np.flatnonzero(model.at)
-    kinks[where[left | crossed]] = False
-    passing[where[left]] = leak
-    passing[where[crossed]] = 1.0
-    kinks[wrong], passing[wrong] = True, 0.0
-    return Pattern(
-        like(passing, pattern.passing), like(kinks, pattern.kinks), pattern.live, pattern.dead
-    )
-
-
-def _judged(problem: Problem, flat, pattern: Pattern) -> Kinks:
-    """The verdict on a point of a pattern."""
+    Returns
+    -------
+    Kinks
+        What it is.
+    """
     model, multipliers = multiplied(problem, flat, pattern)
     size = np.max(np.abs(model.behind), initial=1e-300)
     leak = leak_of(problem)
-    strict = _without_weak(model, multipliers, pattern, leak, _ROUNDING * size)
+    strict = _without_weak(model, multipliers, pattern, leak, ROUNDING * size)
     if strict is not None:
         pattern = strict
         model, multipliers = multiplied(problem, flat, pattern)
@@ -209,16 +140,16 @@ def _judged(problem: Problem, flat, pattern: Pattern) -> Kinks:
         symmetric=_symmetries(problem, params),
         dead_margin=1 - max((pull.bound for pull in pulls), default=0.0),
     )
-    if not kinks.residual <= _ROUNDING or margin < -_ROUNDING:
+    if not kinks.residual <= ROUNDING or margin < -ROUNDING:
         return replace(kinks, kind="not stationary")
-    trials = [_revived(problem, flat, pull) for pull in pulls if pull.reached > 1 + _ROUNDING]
-    for number in range(int(np.sum(curvatures < -_ROUNDING))):
+    trials = [_revived(problem, flat, pull) for pull in pulls if pull.reached > 1 + ROUNDING]
+    for number in range(int(np.sum(curvatures < -ROUNDING))):
         trials.append(_along_kinks(problem, flat, pattern, along @ directions[:, number]))
     lower = _lower(problem, params, trials)
     if lower is not None:
         return replace(kinks, kind="strict saddle", lower=lower)
-    strict = margin > _ROUNDING and kinks.dead_margin > -_ROUNDING
-    settled = strict and kinks.zeros == kinks.symmetric and kinks.curvatures[0] > -_ROUNDING
+    strict = margin > ROUNDING and kinks.dead_margin > -ROUNDING
+    settled = strict and kinks.zeros == kinks.symmetric and kinks.curvatures[0] > -ROUNDING
     return replace(kinks, kind="minimum") if settled else kinks
 
 
@@ -236,14 +167,7 @@ def _without_weak(
     on = (np.abs(behind - multipliers) <= least) & apart
     if not (off.any() or on.any()):
         return None
-    where, kinks = np.flatnonzero(model.at), model.at.copy()
-    passing = np.concatenate([keep.ravel() for keep in pattern.passing])
-    kinks[where[off | on]] = False
-    passing[where[off]] = leak
-    passing[where[on]] = 1.0
-    return Pattern(
-        like(passing, pattern.passing), like(kinks, pattern.kinks), pattern.live, pattern.dead
-    )
+    return patterned(pattern, *released(model, pattern, off, on, leak))
 
 
 def _lower(problem: Problem, params: Params, trials) -> Params | None:
