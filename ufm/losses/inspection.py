@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ufm._validate import require_finite, require_instance, require_key, require_whole
 from ufm.losses.base import AbstractLoss
-from ufm.losses.questions import QUESTIONS, Absent, Points, Wrong
+from ufm.losses.points import Points
+from ufm.losses.questions import QUESTIONS, Absent, Wrong
 
 
 @dataclass(frozen=True, kw_only=True)
