@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm._host import program, small_on_host
+from ufm._host import choice, program, small_on_host
 from ufm.certificates import bound
 
 
@@ -61,15 +61,15 @@ def test_certificates_and_metrics_are_those_that_are_compiled(name, key, monkeyp
 
 
 def counted(monkeypatch) -> list:
-    done, run = [], program._Program.__call__
+    done, run = [], program.Program.__call__
     monkeypatch.setattr(
-        program._Program, "__call__", lambda self, *arrays: done.append(1) or run(self, *arrays)
+        program.Program, "__call__", lambda self, *arrays: done.append(1) or run(self, *arrays)
     )
     return done
 
 
 def test_the_host_goes_on_until_a_program_is_compiled(monkeypatch):
-    monkeypatch.setattr(program, "_MANY", 3)
+    monkeypatch.setattr(choice, "_MANY", 3)
     done, ready = counted(monkeypatch), threading.Event()
 
     threads, compile_it = [], jax.stages.Lowered.compile
@@ -134,7 +134,7 @@ def test_any_function_is_what_jax_makes_of_it(name):
 
 
 def test_a_loop_that_takes_too_long_is_compiled(monkeypatch):
-    monkeypatch.setattr(program, "_SECONDS", 0.05)
+    monkeypatch.setattr(choice, "_SECONDS", 0.05)
     done = counted(monkeypatch)
     count = small_on_host(
         lambda end: jax.lax.while_loop(lambda n: n < end, lambda n: n + 1.0, jnp.zeros(()))

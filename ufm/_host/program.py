@@ -6,21 +6,16 @@ do it. The function is traced as `jax.jit` traces it, so there is one text of th
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.core
 import numpy as np
 from jax.extend.core import Literal
 
 from ufm._host.primitives import OPERATIONS, NotOnHost, by_jax
-from ufm._quick_jit import QuickJit
 
 # Where a primitive is a call, the parameter that holds what it calls.
 _CALLS = {
@@ -33,16 +28,9 @@ _CALLS = {
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
 }
-# Programs that are kept.
-_KEPT = 64
-# Entries of all arrays together, and of the largest that is made: above, what NumPy does takes a
-# good part of the second in which XLA compiles its fused loops, and holds more at a time.
-_LARGEST = 2**19
-# Calls, or seconds of them, after which NumPy has taken as long as XLA takes to compile.
-_MANY, _SECONDS = 64, 0.4
 
 
-class _TooLong(Exception):
+class TooLong(Exception):
     """A loop that XLA would have compiled and done by now."""
 
 
@@ -52,10 +40,10 @@ class _Patience(threading.local):
     ends = float("inf")
 
 
-_PATIENCE = _Patience()
+PATIENCE = _Patience()
 
 
-class _Program:
+class Program:
     """The operations of a closed jaxpr.
 
     Calls are written out, what depends on no input is done once, what nothing depends on never.
@@ -172,15 +160,15 @@ def _by_jax(primitive, parameters, *arrays):
 
 
 def _while(*, cond_nconsts, cond_jaxpr, body_nconsts, body_jaxpr):
-    goes_on, body = _Program(cond_jaxpr), _Program(body_jaxpr)
+    goes_on, body = Program(cond_jaxpr), Program(body_jaxpr)
 
     def operation(*arrays):
         consts, rest = arrays[:cond_nconsts], arrays[cond_nconsts:]
         fixed, carry = rest[:body_nconsts], rest[body_nconsts:]
         while (going := np.asarray(goes_on(*consts, *carry)[0])).any():
             carry = _where(going, body(*fixed, *carry), carry)
-            if time.thread_time() > _PATIENCE.ends:
-                raise _TooLong
+            if time.thread_time() > PATIENCE.ends:
+                raise TooLong
         return carry
 
     return operation
@@ -198,7 +186,7 @@ def _where(going: np.ndarray, after, before):
 
 
 def _cond(*, branches, **_):
-    programs = [_Program(branch) for branch in branches]
+    programs = [Program(branch) for branch in branches]
 
     def operation(index, *arrays):
         return programs[min(max(int(index), 0), len(programs) - 1)](*arrays)
@@ -207,7 +195,7 @@ def _cond(*, branches, **_):
 
 
 def _scan(*, jaxpr, length, reverse, num_consts, num_carry, **_):
-    program = _Program(jaxpr)
+    program = Program(jaxpr)
     shapes = [(var.aval.shape, var.aval.dtype) for var in jaxpr.jaxpr.outvars[num_carry:]]
 
     def operation(*arrays):
@@ -225,85 +213,3 @@ def _scan(*, jaxpr, length, reverse, num_consts, num_carry, **_):
 
 
 _LOOPS = {"while": _while, "cond": _cond, "scan": _scan}
-
-
-def small_on_host(function: Callable) -> Callable:
-    """`jax.jit(function)` of trees of arrays, or of small ones that are not traced the same done by
-    NumPy, which agrees to rounding.
-
-    Until so many calls were made of one kind that compiling pays; NumPy goes on meanwhile.
-    """
-    compiled = QuickJit(function)
-    programs: OrderedDict[int, _Kept] = OrderedDict()
-
-    @functools.wraps(function)
-    def call(*arguments):
-        leaves = jax.tree.leaves(arguments)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            return compiled.plain(*arguments)
-        if sum(np.size(leaf) for leaf in leaves) > _LARGEST:
-            return compiled(*arguments)
-        # from JAX's own cache, so that whatever makes JAX trace again does so here
-        traced = compiled.trace(*arguments)
-        name = id(traced.jaxpr)
-        if name not in programs:
-            if len(programs) >= _KEPT:
-                programs.popitem(last=False)
-            programs[name] = _Kept(traced)
-        programs.move_to_end(name)
-        kept = programs[name]
-        kept.calls += 1
-        if kept.program is None or kept.compiled:
-            return compiled(*arguments)
-        if kept.calls > _MANY or kept.seconds > _SECONDS:
-            kept.compile_beside(traced)
-        began = time.thread_time()
-        _PATIENCE.ends = began + _SECONDS
-        try:
-            with np.errstate(all="ignore"):
-                found = kept.program(*map(np.asarray, leaves))
-        except _TooLong:
-            found = None
-        finally:
-            kept.seconds += time.thread_time() - began
-        if found is None:
-            kept.compiled = True
-            return compiled(*arguments)
-        return jax.tree.unflatten(kept.shape, [jax.numpy.asarray(array) for array in found])
-
-    return call
-
-
-class _Kept:
-    """A traced function, its program (None where it makes large arrays), and how much that ran."""
-
-    def __init__(self, traced):
-        # held, so that no other gets its id
-        self.jaxpr = traced.jaxpr
-        small = _largest(self.jaxpr.jaxpr) <= _LARGEST
-        self.program = _Program(self.jaxpr) if small else None
-        self.shape = jax.tree.structure(traced.out_info)
-        self.calls, self.seconds = 0, 0.0
-        # whether XLA's is there, and what makes it
-        self.compiled, self._maker = False, None
-
-    def compile_beside(self, traced) -> None:
-        """Have a thread make XLA's program, once, where JAX finds it at the next call."""
-        if self._maker is not None:
-            return
-        # here, as what a context has configured is of this thread
-        lowered = traced.lower()
-
-        def make():
-            # (what fails here fails again where it is called)
-            with contextlib.suppress(Exception):
-                lowered.compile()
-            self.compiled = True
-
-        self._maker = threading.Thread(target=make, name="compiles a program")
-        self._maker.start()
-
-
-def _largest(jaxpr) -> int:
-    """Entries of the largest array that it makes, calls and loops aside."""
-    return max((var.aval.size for equation in jaxpr.eqns for var in equation.outvars), default=0)
