@@ -72,26 +72,41 @@ def three_class_scatter(
     )
     artists = Artists(ax, live=live)
     if classifier is not None:
-        corners = np.asarray(classifier, dtype=float)
-        require(
-            corners.shape == (2, 3),
-            "`classifier` must have shape (2, 3), the three projected rows",
-            corners.shape,
-        )
-        rays = np.stack([0 * corners, corners, np.full_like(corners, np.nan)], axis=-1).reshape(
-            2, 9
-        )
-        artists.line(
-            "classifier",
-            *rays,
-            color="black",
-            linewidth=0.9,
-            marker="*",
-            markersize=8,
-            markevery=slice(1, None, 3),
-            label="classifier",
-            zorder=2.5,
-        )
+        _rays(artists, classifier)
+    _mixtures(artists, points, lam, same)
+    # room for the legend beside the triangle
+    if not artists.again:
+        ax.margins(0.2)
+        ax.set_aspect("equal", adjustable="datalim")
+    laws = {label: tuple(np.asarray(curve, dtype=float)) for label, curve in (curves or {}).items()}
+    measured_and_exact(artists, {}, laws)
+    return finished(ax, "$x_1$", "$x_2$", artists=artists)
+
+
+def _rays(artists: Artists, classifier) -> None:
+    """The three projected rows of the classifier, from the origin to a star."""
+    corners = np.asarray(classifier, dtype=float)
+    require(
+        corners.shape == (2, 3),
+        "`classifier` must have shape (2, 3), the three projected rows",
+        corners.shape,
+    )
+    rays = np.stack([0 * corners, corners, np.full_like(corners, np.nan)], axis=-1).reshape(2, 9)
+    artists.line(
+        "classifier",
+        *rays,
+        color="black",
+        linewidth=0.9,
+        marker="*",
+        markersize=8,
+        markevery=slice(1, None, 3),
+        label="classifier",
+        zorder=2.5,
+    )
+
+
+def _mixtures(artists: Artists, points: np.ndarray, lam: np.ndarray, same: np.ndarray) -> None:
+    """The points, by how many classes they mix, with a key for each kind there is."""
     strength = 2 * np.abs(np.clip(lam, 0, 1) - 0.5)
     for label, chosen, channel, marker in (
         ("two classes mixed", ~same, 2, "o"),
@@ -114,13 +129,6 @@ def three_class_scatter(
             key = {"marker": marker, "markersize": size**0.5, "markeredgewidth": 0}
             full = tuple(float(channel == c) for c in range(3))
             artists.line(f"{label} key", (), (), color=full, linestyle="none", label=label, **key)
-    # room for the legend beside the triangle
-    if not artists.again:
-        ax.margins(0.2)
-        ax.set_aspect("equal", adjustable="datalim")
-    laws = {label: tuple(np.asarray(curve, dtype=float)) for label, curve in (curves or {}).items()}
-    measured_and_exact(artists, {}, laws)
-    return finished(ax, "$x_1$", "$x_2$", artists=artists)
 
 
 def reliability(ax: Axes, curves: Series) -> Axes:

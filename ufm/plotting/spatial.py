@@ -60,7 +60,37 @@ def vectors(
     samples share, since $(aW, H/a)$ are the same logits. For d > 3 the picture is the projection on
     the three leading directions of all families together.
     """
-    samples = samples or {}
+    arrays, dots, K = _checked(families, samples or {})
+    units = {
+        label: _longest(array, floor)
+        for label, array in ({label: c for label, (c, _) in dots.items()} | arrays).items()
+    }
+    arrays = {label: array / units[label] for label, array in arrays.items()}
+    dots = {label: (columns / units[label], index) for label, (columns, index) in dots.items()}
+    view = _view(np.concatenate(list(arrays.values()), axis=1), K, align=align)
+
+    artists = Artists(ax, live=live)
+    _dots(artists, {label: (view @ columns, index) for label, (columns, index) in dots.items()})
+    drawn = {label: view @ array for label, array in arrays.items()}
+    keys = [_arrows(artists, i, label, array) for i, (label, array) in enumerate(drawn.items())]
+    _number_classes(artists, list(drawn.values()))
+    if not artists.again:
+        _sphere(ax)
+    artists.finish()
+    # the classes' colours would be the first sample's alone in the legend
+    of_samples = [
+        handle
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
+        if name in dots and name not in arrays
+    ]
+    artists.legend([*of_samples, *keys], fontsize="small", edgecolor="none", loc="upper left")
+    return ax
+
+
+def _checked(
+    families: Mapping[str, np.ndarray], samples: Mapping[str, tuple]
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]], int]:
+    """Families and samples as arrays of shapes that agree, and K; `ValueError` otherwise."""
     arrays = {label: np.asarray(columns, dtype=float) for label, columns in families.items()}
     dots = {
         label: (np.asarray(columns, dtype=float), np.asarray(index))
@@ -84,19 +114,15 @@ def vectors(
             f"`samples[{label!r}]` must have one class for each column",
             index.shape,
         )
-    units = {
-        label: _longest(array, floor)
-        for label, array in ({label: c for label, (c, _) in dots.items()} | arrays).items()
-    }
-    arrays = {label: array / units[label] for label, array in arrays.items()}
-    dots = {label: (columns / units[label], index) for label, (columns, index) in dots.items()}
-    view = _view(np.concatenate(list(arrays.values()), axis=1), K, align=align)
+    return arrays, dots, K
 
-    artists = Artists(ax, live=live)
-    for label, (columns, index) in dots.items():
+
+def _dots(artists: Artists, samples: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Samples (3, C) in the colours of their classes (C,)."""
+    for label, (columns, index) in samples.items():
         artists.dots(
             f"samples {label}",
-            *(view @ columns),
+            *columns,
             c=[COLOURS[k % len(COLOURS)] for k in index],
             s=9,
             alpha=0.6,
@@ -104,20 +130,6 @@ def vectors(
             label=label,
             depthshade=False,
         )
-    drawn = {label: view @ array for label, array in arrays.items()}
-    keys = [_arrows(artists, i, label, array) for i, (label, array) in enumerate(drawn.items())]
-    _number_classes(artists, list(drawn.values()))
-    if not artists.again:
-        _sphere(ax)
-    artists.finish()
-    # the classes' colours would be the first sample's alone in the legend
-    of_samples = [
-        handle
-        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
-        if name in dots and name not in arrays
-    ]
-    artists.legend([*of_samples, *keys], fontsize="small", edgecolor="none", loc="upper left")
-    return ax
 
 
 def _arrows(artists: Artists, i: int, label: str, array: np.ndarray) -> Line2D:
