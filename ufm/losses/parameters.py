@@ -18,7 +18,7 @@ def parameter(name: str, value, check, shape: tuple[int, ...] = ()) -> Array:
     value
         What the user gave.
     check
-        From `ufm/_validate.py`; called with name, value and shape.
+        From `ufm._validate`; called with name, value and shape.
     shape
         Which it must have.
 
