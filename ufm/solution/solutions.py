@@ -1,0 +1,91 @@
+"""What `minimise` measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ufm.model import Params, Problem
+from ufm.solution.certificates import AbstractCertificate
+from ufm.solution.results import Result
+
+# of JAX, or read from it
+Whole = Int[Array, ""] | np.integer
+
+
+class SolveFailed(RuntimeError):
+    """Raised by `minimise(..., throw=True)` when the result is neither CONVERGED nor PROVED.
+
+    `solution` holds what was reached.
+    """
+
+    def __init__(self, solution: Solution):
+        super().__init__(str(solution))
+        self.solution = solution
+
+
+class Solution(eqx.Module):
+    """What `minimise` measured.
+
+    `params`: the best point found. `value`: the objective there. `grad_norm`: gradient norm
+    relative to the size of the problem (see `minimise`). `num_steps`, `num_evaluations`: outer
+    steps, and gradients plus Hessian-vector products, of the best start. `values`, `codes`: value
+    and result of every start (S,). `state`: what `resume` needs. `certificate`:
+    where `gap` was asked for. `kinks`: of a ReLU model what kind of point it is, where
+    `minimise_rectified` or `search` went onto its kinks.
+    """
+
+    problem: Problem
+    params: Params
+    value: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+    code: Whole
+    num_steps: Whole
+    num_evaluations: Whole
+    values: Float[Array, " S"]
+    codes: Int[Array, " S"]
+    state: Any
+    certificate: AbstractCertificate | None = None
+    kinks: Any = None
+
+    def proved(self, certificate: AbstractCertificate, code: Whole) -> Solution:
+        """The same with its certificate, and how it ended with that.
+
+        Parameters
+        ----------
+        certificate
+            Of its point.
+        code
+            A code of `Result`.
+
+        Returns
+        -------
+        Solution
+            Another one.
+        """
+        return dataclasses.replace(self, certificate=certificate, code=code)
+
+    @property
+    def logits(self) -> Float[Array, "K C"]:
+        """Z = W_M … W_1 H + b 1ᵀ at the solution, one column per column of the labels."""
+        return self.problem.logits(self.params)
+
+    @property
+    def result(self) -> Result:
+        """How the best start ended."""
+        return Result(int(self.code))
+
+    def __str__(self) -> str:
+        starts = f", best of {len(self.values)} starts" if len(self.values) > 1 else ""
+        reached = (
+            f"value {float(self.value):.12g}, relative gradient norm {float(self.grad_norm):.1e}"
+        )
+        ended = f"{reached} after {int(self.num_steps)} steps{starts}\n{self.result}"
+        if self.kinks is not None:
+            # (on kinks no step is counted: most are those of smoothed models)
+            ended = f"{reached}{starts}\n{self.result}\n{self.kinks}"
+        return ended if self.certificate is None else f"{ended}\n{self.certificate}"
