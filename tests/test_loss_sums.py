@@ -22,7 +22,9 @@ SUMS = {
 }
 
 
-@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param("two-temperatures", marks=pytest.mark.thorough), "with-squared-error"]
+)
 def test_the_loss_is_what_it_says(name, key):
     report = ufm.check_loss(SUMS[name], num_classes=4, key=key)
     assert report.ok, report
@@ -128,7 +130,9 @@ def small_problem(loss, bias):
     return ufm.Problem(labels, loss=loss, widths=(4,), lambda_W=0.05, lambda_H=0.05, bias=bias)
 
 
-@pytest.mark.parametrize("bias", [None, "free", 0.1], ids=str)
+@pytest.mark.parametrize(
+    "bias", [None, "free", pytest.param(0.1, marks=pytest.mark.thorough)], ids=str
+)
 def test_parts_that_scale_classes_differently_are_certified_and_proved(bias, key):
     """Their dual columns fill no simplex: taken for one of it, a free bias had a bound of a third
     of the value, and no proof found a finite conjugate."""

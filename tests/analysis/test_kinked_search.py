@@ -7,7 +7,7 @@ import pytest
 
 import ufm
 from tests.solvers.test_continuation import rectified
-from ufm.analysis import kinked_search, searches
+from ufm.analysis import kinked_search, rectified_search
 from ufm.analysis.kinked_search import BATCH, Descents
 
 # two routes are compared, both optimised less
@@ -37,9 +37,9 @@ def test_reaches_the_best_known_point_of_three_classes(key):
 
 
 def test_is_resumed_where_it_was_interrupted(key, monkeypatch):
-    problem, *_ = rectified(3, 4, 5)
-    batch, calls, real = 4, [], Descents.run
-    for module in (kinked_search, searches):
+    problem, *_ = rectified(3, 4, 3)
+    batch, calls, real = 2, [], Descents.run
+    for module in (kinked_search, rectified_search):
         monkeypatch.setattr(module, "BATCH", batch)
 
     def interrupting(self, index, kind):

@@ -209,6 +209,7 @@ def test_a_room_that_is_none_is_named():
         _files("nowhere", ROOT)
 
 
+@pytest.mark.thorough
 def test_what_is_called_equivalent_is_a_mutant_that_exists():
     files = {Path(entry[0]) for entry in REASONS}
     mutants = [m for f in files for m in mutants_of(str(f), (ROOT / f).read_bytes())]

@@ -8,10 +8,10 @@ import pytest
 import ufm
 from ufm.solvers import spectral_start
 
-TAIL = tuple(max(1, round(300 * 0.01 ** (k / 19))) for k in range(20))
+TAIL = tuple(max(1, round(300 * 0.01 ** (k / 11))) for k in range(12))
 
 
-def problem(counts=TAIL, d=20, *, loss=None, **options) -> ufm.Problem:
+def problem(counts=TAIL, d=12, *, loss=None, **options) -> ufm.Problem:
     labels = ufm.one_hot(counts, collapsed=True)
     settings = {"lambda_W": 1e-4, "lambda_H": 2e-4, **options}
     return ufm.Problem(labels, loss=loss or ufm.CrossEntropy(), widths=(d,), **settings)
@@ -46,7 +46,7 @@ def test_for_squared_error_a_step_goes_all_the_way():
 
 @pytest.mark.parametrize(
     "options",
-    [{"features": ufm.domains.Sphere(1.0)}, {"d": 5, "anchor": np.zeros((5, 20)), "beta": 1.0}],
+    [{"features": ufm.domains.Sphere(1.0)}, {"d": 5, "anchor": np.zeros((5, 12)), "beta": 1.0}],
     ids=["domain", "anchor"],
 )
 def test_other_problems_are_refused(options):
