@@ -9,7 +9,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 import ufm
-from ufm.solvers.column_newton import rows_of
 
 K = 4
 LOSSES = {
@@ -27,7 +26,7 @@ def test_curvature_and_its_inverse_are_those_of_dense_matrices(name, gamma):
     scale, rng = 2.5, np.random.default_rng(0)
     root = np.sqrt(scale) * (np.eye(K) - 1 / K)
     loss = LOSSES[name]
-    model = rows_of(loss, jnp.asarray(root), jnp.asarray(scale), jnp.asarray(gamma))
+    model = loss.rows(jnp.asarray(root), jnp.asarray(scale), jnp.asarray(gamma))
     z, rows = rng.normal(size=(2, 1, K))
     q = rng.dirichlet(np.ones(K), size=1)
     here = model.at(jnp.asarray(z), jnp.asarray(q))
