@@ -15,7 +15,7 @@ import pytest
 import ufm
 from tests.certificates.problems import BOTH, COUNTS, MIXTURES, D, make
 from ufm.certificates import lift
-from ufm.domains import Budget, Nonnegative, Sphere
+from ufm.domains import Ball, Budget, Nonnegative, Sphere
 
 # compiling is most of the time here
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -136,6 +136,33 @@ def assert_lowered(narrow, wide):
     if wide.feature_dim >= wide.labels.num_classes:
         said = f"this is no minimum, as d={wide.feature_dim} is enough for every rank"
         assert said in str(ufm.certify(wide, padded))
+
+
+def test_vectors_inside_balls_leave_the_bound_of_the_losses_alone():
+    """Without decay they have no multiplier but noise; no column can do better than its targets."""
+    targets = jnp.array([[0.5, 0.2, 0.1], [0.3, 0.3, 0.7], [0.2, 0.5, 0.2]])
+    problem = ufm.Problem(
+        ufm.soft(targets),
+        loss=ufm.CrossEntropy(),
+        widths=(3,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        bias="free",
+        features=Ball(20.0),
+        classifier=Budget(30.0, (0.8, 0.3, 0.5)),
+    )
+    solution = ufm.minimise(problem, key=jax.random.key(0))
+    entropy = -float(jnp.mean(jnp.sum(targets * jnp.log(targets), axis=0)))
+    assert jnp.all(jnp.linalg.norm(solution.params.features, axis=0) < 19)
+    certificate = ufm.certify(problem, solution.params)
+    assert certificate.closes(1e-12)
+    assert float(certificate.lower_bound) == pytest.approx(entropy, rel=1e-13)
+    enclosure = ufm.prove(problem, solution.params)
+    assert enclosure.lower <= entropy * (1 + 1e-15)
+    assert entropy * (1 - 1e-15) <= enclosure.upper <= enclosure.lower * (1 + 1e-12)
+    # the same is known of every other point
+    elsewhere = ufm.certify(problem, ufm.solvers.random_start(problem, key=jax.random.key(1)))
+    assert float(elsewhere.lower_bound) == pytest.approx(entropy, rel=1e-13)
 
 
 def test_vanishing_multipliers_count_nothing():

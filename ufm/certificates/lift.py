@@ -101,8 +101,14 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     W, H = params.weights[0].T, params.features
     pull = pull_of(problem, params, V)
     slope = W @ V if pull is None else W @ V + pull.slope
-    of = _first_order if pull is None else _lengths
-    first = allowed(problem, Multipliers(of(W, H @ V.T), of(H, slope)))
+    lengths = Multipliers(_lengths(W, H @ V.T), _lengths(H, slope))
+    along = Multipliers(_first_order(W, H @ V.T), _first_order(H, slope))
+    # b x is not what the slope is where that is noise, as of a vector inside a ball
+    if pull is None:
+        wanted = jax.tree.map(lambda b, size: jnp.where(b > BEYOND * size, b, size), along, lengths)
+    else:
+        along = wanted = lengths
+    first = allowed(problem, wanted)
     sigma, _, values = _ratio(problem, V, first, hidden)
     if pull is None:
         share, multipliers = _raised(problem, dual, first, sigma)
@@ -111,11 +117,15 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
         share, multipliers = jnp.asarray(_SHARES, problem.dtype) / jnp.maximum(sigma, 1), first
     norm, excess, _ = _ratio(problem, V, multipliers, hidden)
     limit = (1 - 8 * unit_roundoff(problem.dtype)) * (1.0 if pull is None else 1 - _APART)
-    above = share * (norm + excess)
+
+    def reached(share):
+        return jnp.where(share == 0, 0, share * (norm + excess))
+
+    above = reached(share)
     # a norm that is no number goes on to the bound
     share = share * jnp.where(above <= limit, 1, limit / jnp.where(above <= limit, 1, above))
     rest, slack = -cost(problem, multipliers), _rounding(problem, multipliers)
-    left = 1 - (share * (norm + excess)) ** 2
+    left = 1 - reached(share) ** 2
     if pull is not None:
         more, lost = jax.vmap(lambda t, room: least(problem, H, t * V, multipliers, pull, room))(
             share, left
@@ -125,7 +135,8 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
         share, left, rest, slack = share[best], left[best], rest + more[best], slack + lost[best]
     # a further dimension of nonnegative features is nonnegative, which singular vectors are not; a
     # multiplier that is rounding says nothing of the others
-    known = jnp.all(jnp.stack([jnp.min(x) > BEYOND * jnp.max(x) for x in first]))
+    sizes = allowed(problem, along)
+    known = jnp.all(jnp.stack([jnp.min(x) > BEYOND * jnp.max(x) for x in sizes]))
     lowering = jnp.where(known & (not problem.features.nonnegative), beyond(values), 0)
     return Lifted(share, sigma, lowering, rest, slack, multipliers, left)
 
@@ -140,7 +151,9 @@ def _raised(
     rows, columns = problem.classifier.movable, problem.features.movable
 
     def raised(share) -> Multipliers:
-        larger = (share * sigma) ** (1 if rows and columns else 2)
+        # (where the share is 0 any would do)
+        least = jnp.finfo(sigma.dtype).eps ** 2
+        larger = (jnp.maximum(share, least) * sigma) ** (1 if rows and columns else 2)
         wanted = Multipliers(
             first.rows * (larger if rows else 1), first.columns * (larger if columns else 1)
         )

@@ -12,7 +12,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.domains.base import PerVector, Vectors, lengths_sq, times
+from ufm.domains.base import PerVector, Vectors, least_multiplier, lengths_sq, times
 from ufm.domains.radius import AbstractRadius, resized
 
 # On the boundary the further coordinate is 0 and stays 0, so a start lies inside.
@@ -165,7 +165,7 @@ class Ball(AbstractRadius):
         PerVector
             (C,), > 0.
         """
-        return jnp.maximum(jnp.maximum(wanted, decay), jnp.finfo(wanted.dtype).tiny)
+        return jnp.maximum(jnp.maximum(wanted, decay), least_multiplier(wanted.dtype))
 
     def exact_curvature(self, wanted, decay):
         """The larger of what is wanted and the decay.

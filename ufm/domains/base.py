@@ -460,3 +460,8 @@ def times(vectors: Array, unit: Array) -> Array:
 def lengths_sq(vectors: Array) -> Array:
     """Squared norm of every vector."""
     return jnp.sum(vectors**2, axis=0)
+
+
+def least_multiplier(dtype) -> float:
+    """A multiplier that costs nothing, and that factors and reciprocals leave a number > 0."""
+    return float(jnp.finfo(dtype).tiny) ** 0.5

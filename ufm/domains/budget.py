@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from ufm._exact import fractions
 from ufm._validate import require, require_dtype
 from ufm.domains.ball import INSIDE, just_below_one, rest_of
-from ufm.domains.base import AbstractDomain, PerVector, Vectors, times
+from ufm.domains.base import AbstractDomain, PerVector, Vectors, least_multiplier, times
 from ufm.domains.radius import positive, resized
 
 
@@ -262,10 +262,8 @@ class Budget(AbstractDomain):
         """
         assert self.weights is not None
         # one multiplier μ >= 0 for all: b = λ + μ v
-        multiplier = jnp.maximum(
-            jnp.max((wanted - decay) / self.weights), jnp.finfo(wanted.dtype).tiny
-        )
-        return decay + multiplier * self.weights
+        multiplier = jnp.max((wanted - decay) / self.weights)
+        return decay + jnp.maximum(multiplier, least_multiplier(wanted.dtype)) * self.weights
 
     def allowance(self, curvature: PerVector, decay: PerVector) -> Float[Array, ""]:
         r"""$\mu E/2$.

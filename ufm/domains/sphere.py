@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.domains.base import PerVector, Vectors, lengths_sq, times
+from ufm.domains.base import PerVector, Vectors, least_multiplier, lengths_sq, times
 from ufm.domains.radius import AbstractRadius, resized
 
 
@@ -66,7 +66,7 @@ class Sphere(AbstractRadius):
         PerVector
             (C,), > 0.
         """
-        return jnp.maximum(wanted, jnp.finfo(wanted.dtype).tiny)
+        return jnp.maximum(wanted, least_multiplier(wanted.dtype))
 
     def exact_curvature(self, wanted, decay):
         """What is wanted.
