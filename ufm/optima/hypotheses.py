@@ -102,6 +102,17 @@ def nonnegative(facts: Facts) -> Hypothesis:
     )
 
 
+def free_weights(facts: Facts, words: str = "free weights") -> Hypothesis:
+    """Weights that are not fixed."""
+    return Hypothesis("weights", not facts.frozen, words, "`fixed_weights`", 3)
+
+
+def no_anchor(facts: Facts) -> Hypothesis:
+    """Features that nothing but decay pulls."""
+    words = "features that are pulled to 0 only"
+    return Hypothesis("anchor", not facts.anchored, words, "an `anchor`", 3)
+
+
 def plain_decay(facts: Facts) -> Iterator[Hypothesis]:
     """Free weights, no anchor, λ > 0, equal loss weights.
 
@@ -109,11 +120,7 @@ def plain_decay(facts: Facts) -> Iterator[Hypothesis]:
     """
     yield equal_weights(facts)
     hint = "free weights (for fixed ones see ufm.solvers.fit_features and ufm.channels)"
-    yield Hypothesis("weights", not facts.frozen, hint, "`fixed_weights`", 3)
-    yield Hypothesis(
-        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
-    )
-    yield positive_decay(facts)
+    yield from (free_weights(facts, hint), no_anchor(facts), positive_decay(facts))
 
 
 def one_layer(facts: Facts) -> Hypothesis:

@@ -25,7 +25,9 @@ from ufm.optima.hypotheses import (
     Hypothesis,
     balanced,
     equal_weights,
+    free_weights,
     loss_named,
+    no_anchor,
     one_hot,
     one_layer,
     room,
@@ -52,11 +54,7 @@ class BoundedSimplex(AbstractForm):
         yield Hypothesis(
             "domain", not facts.unconstrained, "a factor of bounded length", "decay alone", 5
         )
-        yield from (one_layer(facts), equal_weights(facts))
-        yield Hypothesis("weights", not facts.frozen, "free weights", "`fixed_weights`", 3)
-        yield Hypothesis(
-            "anchor", not facts.anchored, "features that are not pulled", "an `anchor`", 3
-        )
+        yield from (one_layer(facts), equal_weights(facts), free_weights(facts), no_anchor(facts))
         yield from (*target_per_class(facts), one_hot(facts), balanced(facts))
         yield from (self._held(facts, *side) for side in self._sides(facts))
         yield room(facts, facts.K - 1)

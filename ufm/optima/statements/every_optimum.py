@@ -11,6 +11,7 @@ from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import (
     Hypothesis,
     equal_weights,
+    no_anchor,
     one_layer,
     plain_decay,
     positive_decay,
@@ -32,9 +33,7 @@ def convex(facts: Facts) -> Hypothesis:
 
 def _collapse(facts: Facts) -> Iterator[Hypothesis]:
     yield from (convex(facts), equal_weights(facts), positive_decay(facts))
-    yield Hypothesis(
-        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
-    )
+    yield no_anchor(facts)
     distinct = len(facts.distinct.masses)
     got = f"{facts.targets.shape[1]} columns, {distinct} of them distinct"
     yield Hypothesis(

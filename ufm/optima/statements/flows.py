@@ -11,7 +11,9 @@ from ufm.optima.hypotheses import (
     Hypothesis,
     balanced,
     equal_weights,
+    free_weights,
     loss_named,
+    no_anchor,
     one_layer,
     room,
     target_per_class,
@@ -25,11 +27,7 @@ _MIXON = "Mixon, Parshall & Pi 2020"
 
 
 def _free(facts: Facts) -> Iterator[Hypothesis]:
-    yield unconstrained(facts)
-    yield Hypothesis("weights", not facts.frozen, "free weights", "`fixed_weights`", 3)
-    yield Hypothesis(
-        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
-    )
+    yield from (unconstrained(facts), free_weights(facts), no_anchor(facts))
 
 
 def _one_rate(facts: Facts) -> Hypothesis:

@@ -15,6 +15,7 @@ from ufm.optima.hypotheses import (
     Hypothesis,
     equal_weights,
     loss_named,
+    no_anchor,
     positive_decay,
     unconstrained,
 )
@@ -37,9 +38,7 @@ def simplex_scale(facts: Facts) -> float | None:
 
 def _channel(facts: Facts) -> Iterator[Hypothesis]:
     yield from (loss_named(facts, "cross-entropy"), unconstrained(facts), equal_weights(facts))
-    yield Hypothesis(
-        "anchor", not facts.anchored, "features that are pulled to 0 only", "an `anchor`", 3
-    )
+    yield no_anchor(facts)
     yield Hypothesis(
         "weights",
         simplex_scale(facts) is not None,

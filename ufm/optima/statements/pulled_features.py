@@ -11,6 +11,7 @@ from ufm.optima.hypotheses import (
     Hypothesis,
     balanced,
     equal_weights,
+    free_weights,
     loss_named,
     one_layer,
     positive_decay,
@@ -30,7 +31,7 @@ def _accepts(facts: Facts) -> Iterator[Hypothesis]:
         one_layer(facts),
     )
     yield Hypothesis("anchor", facts.anchored, "an `anchor` for the features", "none", 3)
-    yield Hypothesis("weights", not facts.frozen, "free weights", "`fixed_weights`", 3)
+    yield free_weights(facts)
     yield from target_per_class(facts)
     yield Hypothesis("labels", facts.one_hot, "one-hot labels", "other targets", 1.2)
     yield from (
