@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ufm.flows.steps import Motion, Watch, stepped
+from ufm.flows.motion import Motion
+from ufm.flows.steps import Watch, stepped
 
 TIMES = np.array([0.0, 0.3, 0.31, 0.5, 4.0])
 TERM = diffrax.ODETerm(lambda t, y, rate: rate * y * (1 - y))

@@ -16,8 +16,9 @@ from jaxtyping import Array, Bool, Float
 
 from ufm._quick_jit import quick_jit
 from ufm.flows.integrators import Controller
+from ufm.flows.motion import Motion
 from ufm.flows.settings import Options, Settings
-from ufm.flows.steps import Motion, Stepped, Watch, stepped
+from ufm.flows.steps import Stepped, Watch, stepped
 from ufm.flows.velocity import AbstractVelocity, speed
 from ufm.flows.walls import EqualSteps, UpToWalls, in_phases, over
 from ufm.model import Params, Problem
