@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 
 from ufm.certificates.bound import certify
 from ufm.labels import exponential_counts, one_hot, soft, step_counts
-from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, RescaledSquaredError
+from ufm.losses import (
+    AbstractLoss,
+    AdjustedCrossEntropy,
+    CrossEntropy,
+    MeanSquaredError,
+    RescaledSquaredError,
+)
 from ufm.model import Params, Problem
 from ufm.solution import Certificate, Result
 from ufm.solvers import minimise
@@ -693,3 +699,26 @@ def test_runs_batched_over_decays(loss):
         certify(problem_of(TAIL, loss=loss, bias="free", lam=lam), params).gap for lam in lams
     ]
     np.testing.assert_allclose(batched, np.stack(single), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [CrossEntropy(), AdjustedCrossEntropy(multiplicative=[1, 2, 0.5, 1])],
+    ids=["cross-entropy", "adjusted"],
+)
+def test_logits_that_cost_nothing_contradict_nothing(loss, key):
+    """However large: dual columns are orthogonal to them up to rounding only."""
+    rng = np.random.default_rng(0)
+    problem = Problem(
+        soft(rng.dirichlet(np.ones(4), 7).T),
+        loss=loss,
+        widths=(4,),
+        lambda_W=1e-3,
+        lambda_H=1e-3,
+    )
+    point, flat = minimise(problem, key=key).params, loss.flat_direction(4)
+    for size in 10.0 ** rng.uniform(1, 6, 20):
+        added = size * flat[:, None] * rng.standard_normal(4)[None, :]
+        certificate = certify(problem, Params((point.weights[0] + added,), point.features))
+        assert certificate.valid
+        assert float(certificate.contradiction) < 0.1

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm.losses import AbstractLoss
 from ufm.losses.rounding import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum
 
@@ -87,6 +88,8 @@ def conjugates_at(problem: Problem, point: Point, t):
     -----
     Fenchel–Young: ℓ + ℓ* >= uᵀz in every column of the dual point, = at the gradient, which is
     asked of some columns (>= where a search for ℓ* may end above it, and the bound is loose).
+    Where a multiple of some logits costs nothing, z is taken without it: columns u are orthogonal
+    to it up to rounding, which large logits would multiply.
     """
     logits, losses, gradient, dual, _ = point
     loss, targets, C = problem.loss, problem.labels.targets, len(losses)
@@ -100,12 +103,23 @@ def conjugates_at(problem: Problem, point: Point, t):
         both = loss
     conjugates, errors = both.conjugate_and_error(points, wanted)
     known = loss.value_error(logits, targets)
+    logits = _least_logits(loss, logits)
     above = _surplus(logits, losses, t, dual, conjugates[:C], known + errors[:C])
     there = logits[:, some], losses[some], 1, gradient[:, some]
     equal = _surplus(*there, conjugates[C:], known[some] + errors[C:])
     apart = -equal if loss.searches_conjugate else jnp.abs(equal)
     contradiction = jnp.maximum(jnp.max(-above), jnp.max(apart))
     return conjugates[:C], errors[:C], contradiction
+
+
+def _least_logits(loss: AbstractLoss, logits: Float[Array, "K C"]) -> Float[Array, "K C"]:
+    """Logits at which a loss is the same, of least norm."""
+    flat = loss.flat_direction(len(logits))
+    if flat is None:
+        return logits
+    flat = jnp.asarray(flat, logits.dtype)
+    share = flat @ logits / jnp.sum(flat**2)
+    return logits - flat[:, None] * share[None, :]
 
 
 def _surplus(logits, losses, t, dual, conjugates, errors) -> Float[Array, " C"]:
