@@ -33,6 +33,7 @@ import json
 import signal
 import sys
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
@@ -204,7 +205,9 @@ def run(seed: int, indices, *, shapes=SHAPES, stopped=lambda: False):
         try:
             said, result = faults(drawn, jax.random.key(index), prove=enclosed)
         except Exception as error:  # (another fault, which shall not end the run)
-            said, result = [f"raised: {type(error).__name__}: {error}"], "raised"
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+            said, result = [f"raised: {type(error).__name__} at {where}: {error}"], "raised"
         ended[f"{drawn.shape}: {result}"] += 1
         found += [{"index": int(index), "shape": list(drawn.shape), "fault": line} for line in said]
     return found, ended

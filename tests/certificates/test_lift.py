@@ -161,8 +161,11 @@ def test_vectors_inside_balls_leave_the_bound_of_the_losses_alone():
     assert enclosure.lower <= entropy * (1 + 1e-15)
     assert entropy * (1 - 1e-15) <= enclosure.upper <= enclosure.lower * (1 + 1e-12)
     # the same is known of every other point
-    elsewhere = ufm.certify(problem, ufm.solvers.random_start(problem, key=jax.random.key(1)))
-    assert float(elsewhere.lower_bound) == pytest.approx(entropy, rel=1e-13)
+    point = ufm.solvers.random_start(problem, key=jax.random.key(1))
+    origin, decayed = jax.tree.map(jnp.zeros_like, point), problem.replace(lambda_H=1e-8)
+    for known, elsewhere in ((problem, point), (problem, origin), (decayed, origin)):
+        bound = float(ufm.certify(known, elsewhere).lower_bound)
+        assert bound == pytest.approx(entropy, rel=1e-13)
 
 
 def test_vanishing_multipliers_count_nothing():

@@ -153,7 +153,7 @@ def _raised(
     def raised(share) -> Multipliers:
         # (where the share is 0 any would do)
         least = jnp.finfo(sigma.dtype).eps ** 2
-        larger = (jnp.maximum(share, least) * sigma) ** (1 if rows and columns else 2)
+        larger = jnp.maximum(share * sigma, least) ** (1 if rows and columns else 2)
         wanted = Multipliers(
             first.rows * (larger if rows else 1), first.columns * (larger if columns else 1)
         )
