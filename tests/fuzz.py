@@ -7,9 +7,9 @@
 Decay from 1e-12 to 1e3, long tails, one-hot, smoothed, soft and centred targets, every bias and
 convex loss, sums of losses that scale classes each in its own way, offsets of logits and dropped
 classes, domains and anchors of every size (`tests/random_problems.py`). Each problem is solved from
-a random start and certified at the solution, at a random point and at the origin (or a second
-random point of a sphere); where a free bias runs away, at the solution with a small penalty. Every
-eighth is enclosed too. Faults:
+a random start and certified at the solution, at a random point, at the origin (or a second random
+point of a sphere) and far away, where logits have much in common; where a free bias runs away, at
+the solution with a small penalty. Every eighth is enclosed too. Faults:
 
 - `bound`: a lower bound above the objective at any of the points, recomputed in extended precision;
 - `gap`: a negative gap, a gap that is no number, or a certificate called invalid;
@@ -144,13 +144,21 @@ def faults(drawn: Draw, key, *, prove: bool = True) -> tuple[list[str], str]:
 
 
 def _others(drawn: Draw, problem, key) -> dict[str, ufm.Params]:
-    """A random point, and the origin or, where that is outside, a second."""
+    """A random point, the origin or, where that is outside, a second, and one with large logits
+    that all classes have in common."""
     random, second = (
         ufm.solvers.random_start(problem, key=jax.random.fold_in(key, i)) for i in (1, 2)
     )
-    if "sphere" in (drawn.features.kind, drawn.classifier.kind):
-        return {"random point": random, "second random point": second}
-    return {"random point": random, "origin": jax.tree.map(jnp.zeros_like, random)}
+    if "sphere" not in (drawn.features.kind, drawn.classifier.kind):
+        second = jax.tree.map(jnp.zeros_like, random)
+    size, direction = jax.random.split(jax.random.fold_in(key, 3))
+    row = 10 ** jax.random.uniform(size, minval=-3, maxval=5) * jax.random.normal(
+        direction, (problem.feature_dim,)
+    )
+    far = problem.projected(
+        ufm.Params((random.weights[0] + row[None, :],), random.features, random.bias)
+    )
+    return {"random point": random, "origin or second": second, "far point": far}
 
 
 def _above(bound: float, least) -> str:
