@@ -118,7 +118,7 @@ def faults(drawn: Draw, key, *, prove: bool = True) -> tuple[list[str], str]:
     advice = advice or solution.result.name
     if not np.isfinite(float(solution.value)):
         return [f"ended: {advice} at value {float(solution.value)}"], advice
-    points = {"solution": solution.params} | _others(drawn, problem, key)
+    points = {"solution": solution.params} | _others(drawn, problem, key, solution.params)
     values = [exact_value(drawn, point) for point in points.values()]
     least = min(values)
     found, bounds = [], []
@@ -143,9 +143,9 @@ def faults(drawn: Draw, key, *, prove: bool = True) -> tuple[list[str], str]:
     return found + (_proof(drawn, problem, points, bounds) if prove else []), advice
 
 
-def _others(drawn: Draw, problem, key) -> dict[str, ufm.Params]:
-    """A random point, the origin or, where that is outside, a second, and one with large logits
-    that all classes have in common."""
+def _others(drawn: Draw, problem, key, solved: ufm.Params) -> dict[str, ufm.Params]:
+    """A random point, the origin or, where that is outside, a second, and what was solved with
+    large logits that all classes have in common."""
     random, second = (
         ufm.solvers.random_start(problem, key=jax.random.fold_in(key, i)) for i in (1, 2)
     )
@@ -156,7 +156,7 @@ def _others(drawn: Draw, problem, key) -> dict[str, ufm.Params]:
         direction, (problem.feature_dim,)
     )
     far = problem.projected(
-        ufm.Params((random.weights[0] + row[None, :],), random.features, random.bias)
+        ufm.Params((solved.weights[0] + row[None, :],), solved.features, solved.bias)
     )
     return {"random point": random, "origin or second": second, "far point": far}
 
