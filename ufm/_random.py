@@ -13,7 +13,8 @@ from statistics import NormalDist
 import jax
 import jax.core
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Key as KeyArray
 
 Key = tuple[int, int]
 
@@ -36,14 +37,14 @@ def host_key(key: PRNGKeyArray) -> Key | None:
     return first, second
 
 
-def host_keys(keys: PRNGKeyArray) -> list[Key] | None:
+def host_keys(keys: KeyArray[Array, " B"]) -> list[Key] | None:
     """`host_key` of each of (B,) keys."""
     if not _drawn_by_default(keys):
         return None
     return [(first, second) for first, second in np.asarray(jax.random.key_data(keys)).tolist()]
 
 
-def _drawn_by_default(key: PRNGKeyArray) -> bool:
+def _drawn_by_default(key: PRNGKeyArray | KeyArray[Array, " B"]) -> bool:
     """Whether it is known here, and draws as `jax.random.key` does by default."""
     if isinstance(key, jax.core.Tracer) or not jax.config.values["jax_threefry_partitionable"]:
         return False

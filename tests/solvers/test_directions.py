@@ -56,11 +56,10 @@ def test_one_start_ends_at_the_optimum_of_a_thousand_problems(M, K):
 def balanced(one, s):
     """The point whose product has the classes' own directions, of these sizes."""
     K, r = one.labels.num_classes, int(np.count_nonzero(s))
-    order = np.argsort(-np.asarray(s))[:r]
-    *weights, features = spread(one, np.eye(K)[:, order], np.asarray(s)[order], np.eye(K)[order])
+    order, s = np.argsort(-np.asarray(s))[:r], np.asarray(s, dtype=float)
+    *weights, features = spread(one, np.eye(K)[:, order], s[order], np.eye(K)[order])
     features = features / np.sqrt(np.asarray(one.labels.masses))
-    bias = jnp.zeros(K) if one.has_bias else None
-    return ufm.Params(tuple(map(jnp.asarray, weights)), jnp.asarray(features), bias)
+    return ufm.Params(tuple(map(jnp.asarray, weights)), jnp.asarray(features), one.zero_bias)
 
 
 @pytest.mark.parametrize(

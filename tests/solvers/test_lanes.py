@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -92,7 +93,13 @@ def test_starts_drawn_on_the_host_are_those_drawn_inside_jit(lanes):
 @functools.partial(jax.jit, static_argnames="abreast")
 def solved(small, flats, abreast):
     return minimise_lanes(
-        small, flats, 1e-12, 67, solver=ufm.solvers.Newton(), platform="cpu", abreast=abreast
+        small,
+        flats,
+        jnp.asarray(1e-12),
+        67,
+        solver=ufm.solvers.Newton(),
+        platform="cpu",
+        abreast=abreast,
     )
 
 

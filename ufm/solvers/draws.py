@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 
 from ufm import _random
 from ufm.batch.layout import one_by_one
@@ -77,7 +77,7 @@ def _drawn(shapes, key: PRNGKeyArray, dtype, orthonormal: bool) -> Drawn:
     return Drawn(normals, jnp.ones((), dtype))
 
 
-def drawn_each(problem: Problem, keys: PRNGKeyArray) -> Drawn:
+def drawn_each(problem: Problem, keys: Key[Array, " B"]) -> Drawn:
     """`drawn` of each key (B,), with a leading axis B."""
     shapes, dtype = _shapes(problem), problem.dtype
     held = _random.host_keys(keys) if _few(shapes, len(keys)) else None
@@ -88,7 +88,7 @@ def drawn_each(problem: Problem, keys: PRNGKeyArray) -> Drawn:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
-def _drawn_each(shapes, keys: PRNGKeyArray, dtype) -> Drawn:
+def _drawn_each(shapes, keys: Key[Array, " B"], dtype) -> Drawn:
     return jax.vmap(lambda key: _drawn(shapes, key, dtype, True))(keys)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from ufm._outside import on_the_host
 from ufm._validate import require_instance, require_key, require_positive
@@ -62,7 +62,7 @@ def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = Non
     return _placed(problem, start, None if std is None else jnp.asarray(std, problem.dtype))
 
 
-def each_start(problem: Problem, stacked: Problem, keys: PRNGKeyArray) -> Params:
+def each_start(problem: Problem, stacked: Problem, keys: Key[Array, " B"]) -> Params:
     """`random_start` of many problems of one shape.
 
     (To rounding; keys of the kind "rbg" draw other numbers together than alone.)
