@@ -154,7 +154,7 @@ class InvariantMerit(DifferentiatedMerit):
 
         return far_from(relative, moved, flat)
 
-    def spread(self, flat: Flat) -> Flat:
+    def spread(self, flat: Flat) -> Float[Array, " N"]:
         """The point as one of the whole problem.
 
         Parameters
@@ -164,7 +164,7 @@ class InvariantMerit(DifferentiatedMerit):
 
         Returns
         -------
-        Flat
+        Float[Array, " N"]
             In the coordinates of the solvers at d = K.
         """
         X, Y, left, right, *bias = (np.asarray(part) for part in self.parts(flat))
