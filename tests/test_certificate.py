@@ -722,3 +722,18 @@ def test_logits_that_cost_nothing_contradict_nothing(loss, key):
         certificate = certify(problem, Params((point.weights[0] + added,), point.features))
         assert certificate.valid
         assert float(certificate.contradiction) < 0.1
+
+
+@pytest.mark.parametrize("below", [1e2, 1e3, 1e5, 1e7])
+def test_nor_do_those_of_a_class_far_below(below):
+    """What its logit is less than the others is nearly all of the norm."""
+    rng = np.random.default_rng(0)
+    targets = np.vstack([np.full(7, 1e-12), rng.dirichlet(np.ones(3), 7).T])
+    targets /= targets.sum(axis=0)
+    problem = Problem(soft(targets), loss=CrossEntropy(), widths=(4,), lambda_W=1e-9, lambda_H=1e-9)
+    logits = np.log(targets) + 1e-4 * rng.standard_normal(targets.shape)
+    logits[0] = logits[1] - below
+    for shift in (0.0, 300.0, 1e4):
+        certificate = certify(problem, Params((jnp.eye(4),), jnp.asarray(logits + shift)))
+        assert certificate.valid
+        assert float(certificate.contradiction) < 0.1

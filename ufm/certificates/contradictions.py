@@ -103,7 +103,7 @@ def conjugates_at(problem: Problem, point: Point, t):
         both = loss
     conjugates, errors = both.conjugate_and_error(points, wanted)
     known = loss.value_error(logits, targets)
-    logits = _least_logits(loss, logits)
+    logits = _least_logits(loss, logits, targets)
     above = _surplus(logits, losses, t, dual, conjugates[:C], known + errors[:C])
     there = logits[:, some], losses[some], 1, gradient[:, some]
     equal = _surplus(*there, conjugates[C:], known[some] + errors[C:])
@@ -112,13 +112,20 @@ def conjugates_at(problem: Problem, point: Point, t):
     return conjugates[:C], errors[:C], contradiction
 
 
-def _least_logits(loss: AbstractLoss, logits: Float[Array, "K C"]) -> Float[Array, "K C"]:
-    """Logits at which a loss is the same, of least norm."""
+def _least_logits(
+    loss: AbstractLoss, logits: Float[Array, "K C"], targets: Float[Array, "K C"]
+) -> Float[Array, "K C"]:
+    """Logits at which a loss is the same, of least norm where each class counts by its target.
+
+    Those far below all others have none, and no share in what rounding makes of the gradient.
+    """
     flat = loss.flat_direction(len(logits))
     if flat is None:
         return logits
     flat = jnp.asarray(flat, logits.dtype)
-    share = flat @ logits / jnp.sum(flat**2)
+    counted = jnp.abs(targets) * flat[:, None]
+    total = flat @ counted
+    share = jnp.sum(counted * logits, axis=0) / jnp.where(total > 0, total, 1)
     return logits - flat[:, None] * share[None, :]
 
 
