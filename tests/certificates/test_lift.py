@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ufm
-from tests.certificates.problems import BOTH, COUNTS, MIXTURES, D, make
+from tests.certificates.problems import BOTH, COUNTS, MIXTURES, D, make, mixed
 from ufm.certificates import lift
 from ufm.domains import Ball, Budget, Nonnegative, Sphere
 
@@ -166,6 +166,21 @@ def test_vectors_inside_balls_leave_the_bound_of_the_losses_alone():
     for known, elsewhere in ((problem, point), (problem, origin), (decayed, origin)):
         bound = float(ufm.certify(known, elsewhere).lower_bound)
         assert bound == pytest.approx(entropy, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", ["sphere-sphere", "decay-sphere", "ball-budget"])
+def test_what_rounding_hides_of_the_dual_point_is_allowed_for(name):
+    """Wherever its entries may lie by so much, it is small enough for the multipliers."""
+    problem, params = mixed(name)
+    dual = ufm.losses.loss_and_dual(problem.loss, problem.logits(params), problem.labels.targets)[1]
+    hidden = 1e-3 * jnp.abs(dual)
+    found = lift.lifted(problem, params, dual, hidden)
+    roots = [np.sqrt(np.asarray(each)) for each in found.multipliers]
+    weights = np.asarray(problem.labels.column_weights) / roots[1][None, :] / roots[0][:, None]
+    left, _, right = np.linalg.svd(np.asarray(dual) * weights)
+    worst = np.asarray(dual) + np.asarray(hidden) * np.sign(np.outer(left[:, 0], right[0]))
+    assert float(found.share) * np.linalg.norm(worst * weights, 2) <= 1
+    assert float(found.share) > 0.9
 
 
 def test_vanishing_multipliers_count_nothing():
