@@ -183,6 +183,15 @@ def test_what_rounding_hides_of_the_dual_point_is_allowed_for(name):
     assert float(found.share) > 0.9
 
 
+@pytest.mark.parametrize("size", [1e3, 1e5])
+def test_far_from_an_anchor_the_zero_dual_point_is_left(size):
+    """It asks nothing of multipliers, and says that nothing costs less than 0."""
+    problem = MIXTURES["anchor"]
+    point = ufm.solvers.random_start(problem, key=jax.random.key(3))
+    far = jax.tree.map(lambda leaf: size * leaf, point)
+    assert float(ufm.certify(problem, far).lower_bound) > 0
+
+
 def test_vanishing_multipliers_count_nothing():
     """On a line spheres are points, and where nothing pulls there is no multiplier."""
     narrow = MIXTURES["decay-sphere"].replace(widths=(1,))
