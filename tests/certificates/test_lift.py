@@ -192,6 +192,21 @@ def test_far_from_an_anchor_the_zero_dual_point_is_left(size):
     assert float(ufm.certify(problem, far).lower_bound) > 0
 
 
+def test_what_an_anchor_may_use_is_what_the_dual_point_leaves():
+    """1 − σ², with σ the norm of the dual point over the multipliers."""
+    problem, params = mixed("anchor")
+    logits, targets = problem.logits(params), problem.labels.targets
+    dual = ufm.losses.loss_and_dual(problem.loss, logits, targets)[1]
+    found = lift.lifted(problem, params, dual, 0 * dual)
+    rows, columns = (np.sqrt(np.asarray(each)) for each in found.multipliers)
+    relative = (
+        np.asarray(dual) * np.asarray(problem.labels.column_weights) / rows[:, None] / columns
+    )
+    sigma = float(found.share) * np.linalg.norm(relative, 2)
+    assert 0.1 < sigma < 1
+    assert float(found.left) == pytest.approx(1 - sigma**2, rel=1e-6)
+
+
 def test_vanishing_multipliers_count_nothing():
     """On a line spheres are points, and where nothing pulls there is no multiplier."""
     narrow = MIXTURES["decay-sphere"].replace(widths=(1,))
