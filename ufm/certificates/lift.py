@@ -102,9 +102,9 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     pull = pull_of(problem, params, V)
     slope = W @ V if pull is None else W @ V + pull.slope
     lengths = Multipliers(_lengths(W, H @ V.T), _lengths(H, slope))
-    along = Multipliers(_first_order(W, H @ V.T), _first_order(H, slope))
-    # b x is not what the slope is where that is noise, as of a vector inside a ball
     if pull is None:
+        along = Multipliers(_first_order(W, H @ V.T), _first_order(H, slope))
+        # b x is not what the slope is where that is noise, as of a vector inside a ball
         wanted = jax.tree.map(lambda b, size: jnp.where(b > BEYOND * size, b, size), along, lengths)
     else:
         along = wanted = lengths

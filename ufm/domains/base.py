@@ -42,7 +42,8 @@ class AbstractDomain(AbstractNamed):
     exist. `nonnegative`: whether the solver keeps every entry >= 0. `smooth`: whether `project` is
     smooth near the domain, which has no boundary then, so that there is a gradient flow on it.
     `walled`: whether it has an inside and a boundary in smooth pieces, which a flow lies on and
-    leaves again; `room`, `leaving`, `sliding`, `onto` and `inside` then say how, for each piece.
+    leaves again; `room`, `leaving`, `sliding`, `onto` and `inside` then say how, for each piece,
+    and `fastest` where `leaving` is no scalar product.
     `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
     zeros can be counted. `movable`: whether a certificate may raise its multipliers. `spherical`:
     whether coordinates of the natural size lie on spheres, or anywhere, and the point is a linear
