@@ -135,19 +135,24 @@ def _round():
     import jax.numpy as jnp
 
     def features(W, decay):
-        """Of every class under W (K, d), by Newton's method from zero; a fixed number of steps."""
+        """Of every class under W (K, d), by Newton's method from zero, to rounding: the step after
+        one that is short goes with its square."""
         K, d = W.shape
 
         def of_class(target):
-            def step(_, h):
+            def step(state):
+                number, h, _ = state
                 p = jax.nn.softmax(W @ h)
                 slope = W.T @ (p - target) + decay * h
                 curved = (W.T * p[None, :]) @ W - jnp.outer(W.T @ p, W.T @ p) + decay * jnp.eye(d)
                 move = jnp.linalg.solve(curved, slope)
                 # short where the softmax is far from quadratic
-                return h - move / (1 + jnp.maximum(jnp.max(jnp.abs(W @ move)) - 1, 0))
+                move /= 1 + jnp.maximum(jnp.max(jnp.abs(W @ move)) - 1, 0)
+                short = jnp.max(jnp.abs(move)) <= 1e-12 * jnp.max(jnp.abs(h))
+                return number + 1, h - move, short
 
-            return jax.lax.fori_loop(0, 60, step, jnp.zeros(d))
+            start = (0, jnp.zeros(d), False)
+            return jax.lax.while_loop(lambda s: (s[0] < 60) & ~s[2], step, start)[1]
 
         return jax.vmap(of_class)(jnp.eye(K)).T
 
