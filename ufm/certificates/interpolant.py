@@ -95,8 +95,7 @@ def _ratios_at(nodes, beta, prec: int) -> list[Any]:
     with flint().ctx.workprec(flint().ctx.prec + bits):
         variable = arb_series([beta, 1], prec=prec)
         # of e^{βx} at the steps x: to divide by βx is to divide by x, and by β once a column
-        exponentials = {step: (step * variable).exp() for step in set(steps)}
-        values = [exponentials[step] for step in steps]
+        values = _of_each(steps, lambda step: (step * variable).exp())
         table = _table(steps, values, lambda i: values[i] * variable)
         return [each / variable**j for j, each in enumerate(table)]
 
@@ -109,9 +108,16 @@ def divided_differences(nodes, beta) -> list[Any]:
     if isinstance(beta, flint().arb_series):
         start = ((nodes[0] - 1) * beta).exp()
         return [start * beta**j * each for j, each in enumerate(ratios(nodes, beta))]
-    exponentials = {node: ((node - 1) * beta).exp() for node in set(nodes)}
-    values = [exponentials[node] for node in nodes]
+    values = _of_each(nodes, lambda node: ((node - 1) * beta).exp())
     return _table(nodes, values, lambda i: values[i] * beta)
+
+
+def _of_each(nodes, function) -> list[Any]:
+    """The values at ascending nodes, once where they coincide."""
+    values: list[Any] = []
+    for i, node in enumerate(nodes):
+        values.append(values[-1] if i and node == nodes[i - 1] else function(node))
+    return values
 
 
 def _table(nodes, column, slope) -> list[Any]:

@@ -56,24 +56,6 @@ class SelfDual:
         spread = K * combined(h.spread_weights, differences) + 0 * beta
         return self.scale * energy, self.scale * spread
 
-    def slack(self, beta, curvature) -> Any:
-        r"""$2(1+E) - \kappa K(h(1)-h_0)$.
-
-        Parameters
-        ----------
-        beta
-            The inverse temperature: a number, a ball or a series.
-        curvature
-            From E to $\kappa$.
-
-        Returns
-        -------
-        Any
-            Of the kind of `beta`; the theorem asks for >= 0.
-        """
-        energy, spread = self.parts(beta)
-        return 2 * (1 + energy) - curvature(energy) * spread
-
     def conditions(self, low: float, high: float) -> Iterator[tuple[str, Ball]]:
         """What must be positive for all β of an interval.
 
@@ -87,11 +69,19 @@ class SelfDual:
         Iterator[tuple[str, Ball]]
             Name and ball of each condition.
         """
-        energy, _ = enclosed(self.parts, low, high, count=2)
+        found: dict[int, tuple[Any, Any]] = {}
+
+        def parts(beta) -> tuple[Any, Any]:
+            # (both conditions are about the same two series, which differ in length)
+            if beta.prec not in found:
+                found[beta.prec] = self.parts(beta)
+            return found[beta.prec]
+
+        energy, _ = enclosed(parts, low, high, count=2)
         yield "E > 0", energy
         # one formula for all of the interval: a Taylor polynomial is of one function
         formula = curvature_bound if energy < _SMALL_ENERGY else curvature
-        (slack,) = enclosed(lambda beta: (self.slack(beta, formula),), low, high, count=1)
+        (slack,) = enclosed(lambda beta: (_slack(*parts(beta), formula),), low, high, count=1)
         yield "kappa K (h(1) - h_0) <= 2 (1 + E)", slack
 
     def bound(self, beta) -> Any:
@@ -102,9 +92,11 @@ class SelfDual:
         """With the largest part of h for which the condition holds at `beta`, found in floats."""
         point = flint().arb(beta)
         energy, spread = (float(each.mid()) for each in self.parts(point))
-        if not (energy > 0 and _slack(energy, spread) < 0):
+        if not (energy > 0 and _slack_in_floats(energy, spread) < 0):
             return self
-        holding, _ = turn(lambda part: not _slack(part * energy, part * spread) > 0, 0.0, 1.0)
+        holding, _ = turn(
+            lambda part: not _slack_in_floats(part * energy, part * spread) > 0, 0.0, 1.0
+        )
         return dataclasses.replace(self, scale=flint().arb(holding))
 
     def holds_until(self, beta: float) -> float:
@@ -128,10 +120,14 @@ class SelfDual:
         return max(beta, reach / 2)
 
 
-def _slack(energy: float, spread: float) -> float:
-    """Of the condition, in floats."""
+def _slack(energy, spread, curvature) -> Any:
+    r"""$2(1+E) - \kappa K(h(1)-h_0)$, which the theorem asks to be >= 0; `curvature`: κ of E."""
+    return 2 * (1 + energy) - curvature(energy) * spread
+
+
+def _slack_in_floats(energy: float, spread: float) -> float:
     formula = curvature_bound if energy < _SMALL_ENERGY else curvature
-    return 2 * (1 + energy) - float(formula(flint().arb(energy)).mid()) * spread
+    return _slack(energy, spread, lambda E: float(formula(flint().arb(E)).mid()))
 
 
 def curvature(energy) -> Any:
