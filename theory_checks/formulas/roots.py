@@ -8,7 +8,7 @@ import numpy as np
 def bisect(function, low, high, steps: int = 200) -> np.ndarray:
     """The zero of an increasing function between two numbers or arrays, to rounding from below."""
     if np.ndim(low) == np.ndim(high) == 0:
-        return _between(function, np.float64(low), np.float64(high), steps)
+        return np.asarray(_between(function, np.float64(low), np.float64(high), steps))
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     for _ in range(steps):
         middle = (low + high) / 2
