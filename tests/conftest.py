@@ -5,11 +5,10 @@ Double precision, no implicit rank or dtype promotion, one BLAS thread.
 
 from __future__ import annotations
 
+import gc
 import os
-import shutil
 import signal
 import sys
-import tempfile
 
 # OpenBLAS reads this once, when NumPy loads it; several processes with its default threads were
 # measured 80 times slower a process that is forked for each mutant has loaded it, with the limit
@@ -21,12 +20,14 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Most of the time of the suite is compilation, and XLA's MLIR emitters of fused loops take half of
-# that. Without them the same loops become LLVM code directly; that is optimised to LLVM's first
-# level, which leaves loops as they are and rounds like the others, for a quarter of what is left.
+# that. Without them the same loops become LLVM code directly, which is left as it is, by the one
+# thread that a worker has: each product is rounded before it is added, where users get fused ones.
 # `XLA_FLAGS= pytest` compiles as a user does, and so do the commands that are tested as a user
 # starts them.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1",
 )
 
 # a shell has what it starts in the background ignore Ctrl-C, which some tests send
@@ -43,24 +44,14 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# What one file compiled serves the next, which has forgotten it (see below). A folder for each
-# process, as JAX does not write its files whole.
-_compiled = None
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _compiled = tempfile.mkdtemp(prefix="ufm-compiled-")
-    jax.config.update("jax_compilation_cache_dir", _compiled)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+# one file adds up to 10 000
+MOST_MAPS, SHARE = 45_000, 2 / 3
+# tracing makes so many objects that to look for garbage as often as usual takes a tenth of the time
+gc.set_threshold(50_000, 20, 50)
 
 # a first compile takes longer than any deadline
 hypothesis.settings.register_profile("ufm", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("ufm")
-
-
-def pytest_unconfigure():
-    """No process leaves behind what it compiled."""
-    if _compiled is not None:
-        shutil.rmtree(_compiled, ignore_errors=True)
 
 
 def pytest_addoption(parser):
@@ -141,25 +132,9 @@ def ax():
     plt.close(figure)
 
 
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """Compiled code is optimised less.
-
-    For a file whose judge is no compiled code, or which compares two routes of it.
-
-    Most of its time goes into compiling. Files about rounding do without: they test the code that
-    users run.
-    """
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture(autouse=True)
 def _settings_of_jax_stay():
-    """A command that a test runs in this process configures JAX, and code that is optimised less
-    differs in the last bits."""
+    """A command that a test runs in this process configures JAX."""
     names = ("jax_disable_most_optimizations", "jax_compilation_cache_dir")
     before = {name: jax.config.values[name] for name in names}
     yield
@@ -168,10 +143,26 @@ def _settings_of_jax_stay():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forget_compiled_programs():
-    """Every program compiled on a CPU holds memory maps, of which a process may have 65 530.
-
-    Too many end in a segmentation fault.
-    """
+def _programs_are_kept_while_there_is_room():
+    """What one file compiled serves the next, and is no work for the garbage collector."""
     yield
-    jax.clear_caches()
+    if _is_full():
+        jax.clear_caches()
+    gc.freeze()
+
+
+def _is_full() -> bool:
+    """Whether this process nears the end of its memory maps or of its share of the memory.
+
+    Every program compiled on a CPU holds some, of the 65 530 that Linux gives a process; beyond
+    them is a segmentation fault. Yes where the system does not say.
+    """
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            held = sum(1 for _ in maps)
+        with open("/proc/self/statm", "rb") as sizes:
+            resident = int(sizes.read().split()[1])
+    except OSError:
+        return True
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return held > MOST_MAPS or resident > SHARE * os.sysconf("SC_PHYS_PAGES") / workers

@@ -13,9 +13,6 @@ import pytest
 
 import ufm
 
-# verdicts are looked at, not numbers
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LOSSES = (
     pytest.param(ufm.CrossEntropy(), id="cross-entropy"),
     pytest.param(ufm.MeanSquaredError(), id="squared-error"),

@@ -28,10 +28,6 @@ from ufm.command_line.settings import checked
 from ufm.command_line.spec import read_spec, spec_of
 from ufm.command_line.swept import range_of
 
-# what is printed and which status ends it; commands that are started in a process of their own are
-# a user's
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SQUARED_ERROR = [
     "solve",
     "--class-counts",

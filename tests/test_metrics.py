@@ -50,9 +50,6 @@ from ufm.model import Params, Problem
 from ufm.solution import Result
 from ufm.solvers import minimise
 
-# the slow twin is NumPy, and predictions are too
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # rounding: sums over at most a few hundred samples of size one, in another order
 ROUNDING = 1e-13
 # a Gram is first order in the error of a point, which is the gradient tolerance 1e-12 times a

@@ -18,9 +18,6 @@ from docs.site.theorems import page as page_of_theorems
 from theory_checks.engine.catalogue import load
 from ufm.command_line import spec
 
-# (another program in place of the one that was optimised differs in rounding, which is not shown)
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(r"^```(python)?\n(.*?)^```", re.MULTILINE | re.DOTALL)

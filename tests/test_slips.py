@@ -22,9 +22,6 @@ import ufm
 from tests.slips import table, wrong
 from tests.slips.valid import AGREEMENT, KEY, PARAMS, PROBLEM, STREAM
 
-# errors are looked at, not numbers
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Methods, by an object that has them.
 BOUND: dict[str, Callable[[], Callable]] = {
     "Certificate.closes": lambda: ufm.certify(PROBLEM, PARAMS).closes,

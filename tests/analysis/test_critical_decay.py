@@ -15,9 +15,6 @@ from ufm.analysis.critical_decay import _probed
 from ufm.optima.facts import Facts
 from ufm.solvers.pieces import launch
 
-# a bracket is certified whatever code found it, and formulas are NumPy
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def make(counts=(6, 4, 2), *, loss=None, d=6, lam=0.05, labels=None, **options):
     labels = ufm.one_hot(counts, collapsed=True) if labels is None else labels

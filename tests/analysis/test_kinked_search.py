@@ -10,9 +10,6 @@ from tests.solvers.test_continuation import rectified
 from ufm.analysis import kinked_search, rectified_search
 from ufm.analysis.kinked_search import BATCH, Descents
 
-# two routes are compared, both optimised less
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.slow
 def test_reaches_the_best_known_point_of_three_classes(key):

@@ -12,9 +12,6 @@ import pytest
 import ufm
 from ufm.solvers.coordinates import flat_objective, to_flat, to_params
 
-# eigenvalues are counted that symmetry makes zero, against finite differences of the same code
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def squared(counts, widths, lam, bias=None, collapsed=True, **options):
     labels = ufm.one_hot(counts, collapsed=collapsed)

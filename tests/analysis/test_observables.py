@@ -14,9 +14,6 @@ from ufm import observables
 from ufm.flows import flow, integrate
 from ufm.metrics import measure_params
 
-# two routes are compared, both optimised less
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 READY = {
     name: f
     for name, f in vars(observables).items()

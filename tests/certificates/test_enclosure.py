@@ -29,9 +29,6 @@ from ufm.certificates import definite, dual_point, enclosure
 from ufm.certificates.definite import Form
 from ufm.losses import AbstractLoss
 
-# what is proved is computed by python-flint, and judged by the checker, at whatever point comes
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # K times the rounding of a float, several times over
 ROUNDING = 1e-13
 verify = checker().verify

@@ -22,8 +22,6 @@ from ufm.certificates.dual_point import DualPoint
 from ufm.certificates.exact_lift import Place
 from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 verify = checker().verify
 # K times the rounding of a float, several times over; for nonnegative features what a solve leaves
 ROUNDING, FIRST_ORDER = 1e-13, 1e-12

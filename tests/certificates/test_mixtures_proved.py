@@ -17,8 +17,6 @@ from ufm._exact import flint, fractions
 from ufm.certificates import definite, enclosure
 from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 verify = checker().verify
 # K times the rounding of a float, several times over; for nonnegative features what a solve leaves
 ROUNDING, FIRST_ORDER = 1e-13, 1e-12

@@ -13,9 +13,6 @@ from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
 from ufm.model import check_params
 from ufm.solvers.coordinates import flat_objective, to_flat, to_params
 
-# compiling is most of the time here
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 COUNTS, D = (5, 3, 1), 4
 DOMAINS = (
     Real(),

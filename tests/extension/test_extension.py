@@ -20,9 +20,6 @@ from tests.extension.parts import (
 from ufm.__main__ import main
 from ufm.domains import Ball, Sphere
 
-# compiling is most of the time here
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 COUNTS = (5, 3, 1)
 
 

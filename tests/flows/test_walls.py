@@ -15,9 +15,6 @@ import ufm
 from ufm.domains import Ball, Budget, Nonnegative, Real
 from ufm.flows import Flow, Integration, Path, flow, flow_batch
 
-# compiling is most of the time here
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TO_REST = Integration(rtol=1e-10, atol=1e-13)
 EXACTLY = replace(TO_REST, steady=0)
 # what was promised at these tolerances

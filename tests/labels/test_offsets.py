@@ -18,9 +18,6 @@ from ufm.labels import OffsetLabels, with_offsets
 from ufm.losses import loss_and_dual
 from ufm.solvers.fixed_classifier import fit_features
 
-# two routes are compared, or the judge is no compiled code
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 K, d, KEY = 4, 4, jax.random.key(0)
 W = np.asarray(ufm.simplex_etf(K, dim=d, key=KEY).T)
 LABELS = ufm.labels.smoothed([5, 3, 2, 1], smoothing=0.1, collapsed=True)

@@ -10,9 +10,6 @@ import pytest
 import ufm
 from ufm.maps import Activated
 
-# errors and points are looked at, not times
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def make(counts=(5, 3, 2), *, widths=(4, 6), lam=5e-3, loss=None, **parts):
     labels = ufm.one_hot(counts, collapsed=True)

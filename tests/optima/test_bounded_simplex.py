@@ -12,9 +12,6 @@ import pytest
 import ufm
 from ufm.domains import Ball, Budget, Nonnegative, Sphere
 
-# compiling is most of the time here
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def make(counts=(3,) * 4, d=4, lambda_W=0.0, lambda_H=0.0, **parts):
     labels = ufm.one_hot(counts, collapsed=True)

@@ -27,9 +27,6 @@ from ufm.optima.joint_mixup import (
 from ufm.optima.manifold_mixup import manifold_mixup_optimum
 from ufm.optima.squared_error_mixup import squared_error_mixup_spectrum
 
-# the judge is no compiled code
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CLASSES = (2, 3, 4, 10, 100)
 STRENGTHS = 10.0 ** np.arange(-12, 4)
 LAMBDAS = np.array([0.0, 1e-12, 1e-3, 0.3, 0.5, 0.7, 0.999, 1.0])

@@ -9,9 +9,6 @@ from numpy.testing import assert_allclose
 import ufm
 from ufm.optima.forms.nonnegative_cross_entropy import nonnegative_margins
 
-# the judge is no compiled code
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 NONNEGATIVE = ufm.domains.Nonnegative()
 
 

@@ -12,9 +12,6 @@ from theory_checks.formulas.rectified import rectified_problem
 from ufm.solvers import continuation, smoothed_lanes
 from ufm.solvers.coordinates import to_flat
 
-# two routes are compared, or the judge is no compiled code
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 _SHARE = 0.3
 
 

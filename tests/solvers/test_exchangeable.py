@@ -9,9 +9,6 @@ from ufm.model import objective
 from ufm.solvers import exchangeable_start
 from ufm.solvers.exchangeable import exchangeable, groups_of
 
-# two routes are compared, both optimised less
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 COUNTS = (40, 9, 9, 9, 3, 3, 1)
 K = len(COUNTS)
 KEY = jax.random.key(3)

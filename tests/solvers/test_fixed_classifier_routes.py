@@ -13,9 +13,6 @@ from tests.solvers.test_fixed_classifier import assert_same_fit, etf, objective,
 from ufm.solvers import fixed_classifier
 from ufm.solvers.fixed_classifier import fit_features
 
-# two routes are compared, both optimised less
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def _random(*shape):
     return np.random.default_rng(1).normal(size=shape)

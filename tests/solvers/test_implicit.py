@@ -14,8 +14,6 @@ COUNTS = jnp.asarray([4.0, 2.0, 1.0])
 # N² λ² = 0.06 is below the smallest count, so that all classes are told apart
 DECAY = jnp.asarray(5e-3)
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def problem_of(counts=COUNTS, targets=None, **parts) -> ufm.Problem:
     given = {"loss": ufm.MeanSquaredError(), "widths": (4,), "lambda_W": 5e-3, "lambda_H": 5e-3}

@@ -17,9 +17,6 @@ from ufm.solvers.newton.lanes import WIDTH
 from ufm.sweeping import chunk
 from ufm.sweeping.sweeps import sweep
 
-# two routes are compared, both optimised less
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DECAYS = (1e-4, 1e-3, 1e-2, 3e-2)
 # (chunks of one size, which share their programs)
 ONE_THREAD = ufm.batch.Execution(chunk=8, threads=1)

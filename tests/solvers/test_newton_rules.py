@@ -26,10 +26,6 @@ def make(counts=(8, 3, 2), *, loss=None, widths=(5,), lam=1e-2, **kwargs) -> ufm
     return ufm.Problem(labels, loss=loss, widths=widths, lambda_W=lam, lambda_H=lam, **kwargs)
 
 
-# all of the time goes into compiling, and the twin needs no fast code
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 # compiled once for all problems of one shape
 _value = jax.jit(flat_objective)
 _gradient = jax.jit(jax.grad(flat_objective, argnums=1))

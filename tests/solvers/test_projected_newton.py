@@ -17,9 +17,6 @@ from ufm.solvers.coordinates import bounds, flat_objective, to_flat
 from ufm.solvers.newton.projected import ProjectedNewton, projected_gradient
 from ufm.tolerances import for_dtype
 
-# two routes are compared, or the judge is no compiled code
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TOLERANCES = for_dtype(np.float64)
 # (as many in all tests, which share their programs)
 STARTS = 3

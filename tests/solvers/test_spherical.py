@@ -14,9 +14,6 @@ from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
 from ufm.solvers.coordinates import joined, retract, to_flat
 from ufm.solvers.merit import AnyMerit, SphericalMerit, merit_of
 
-# compiling is most of the time here
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 EACH = (1.0, 2.0, 3.0)
 # features, classifier, λ_W, λ_H, bias
 PARTS = (

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # one program is compared with itself on other devices; all of them, and those of other processes,
 # are optimised less
-pytestmark = [pytest.mark.usefixtures("quick_compilation"), pytest.mark.thorough]
+pytestmark = pytest.mark.thorough
 
 NAMES = ("value", "lower_bound", "num_steps", "code")
 FLOW = ufm.flows.Flow(

@@ -23,8 +23,6 @@ from ufm.sweeping.sweeps import open_sweep, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# runs are compared with each other, also across processes, all of them optimised less
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 OVER = {"lam": np.geomspace(1e-3, 1e-1, 6), "seed": range(4)}
 

@@ -24,10 +24,6 @@ ONE_THREAD = ufm.batch.Execution(chunk=LANES, threads=1)
 LOGITS = ufm.sweeping.Report(metrics=(), keep=("logits",))
 
 
-# two routes are compared, both optimised less; most of the time goes into compiling them
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 def sweep(*arguments, **options):
     execution = ufm.batch.Execution(chunk=LANES)
     return full_sweep(*arguments, **({"report": LOGITS, "execution": execution} | options))
