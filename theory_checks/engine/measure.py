@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import operator
 
+import jax
 import numpy as np
 
 import ufm
@@ -49,6 +50,14 @@ def solve(case: Case, **options) -> ufm.Solution:
             f"{solution} (codes of all starts: {np.asarray(solution.codes).tolist()})"
         )
     return solution
+
+
+_objective = jax.jit(ufm.model.objective)
+
+
+def value_at(problem: ufm.Problem, params: ufm.Params) -> float:
+    """The objective at a point, as one program: its operations one by one are thirty."""
+    return float(_objective(problem, params))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,12 +153,15 @@ class Point:
     @functools.cached_property
     def class_means(self) -> np.ndarray:
         """Class means of the features, (d, K)."""
-        return np.asarray(ufm.labels.collapse(self.problem.labels, self.params.features))
+        members = np.eye(self.problem.labels.num_classes)[self.class_index]
+        members = members * np.asarray(self.problem.labels.masses)[:, None]
+        return (self.features @ members) / members.sum(axis=0)
 
     @functools.cached_property
     def logits(self) -> np.ndarray:
-        """Z (K, C), bias included."""
-        return np.asarray(self.params.logits)
+        """Z (K, C) of the product, bias included."""
+        logits, bias = self.classifier @ self.features, self.params.bias
+        return logits if bias is None else logits + np.asarray(bias)[:, None]
 
     @property
     def linear_logits(self) -> np.ndarray:
@@ -169,7 +181,8 @@ class Point:
         """Scale of a class mean's square where the prediction is zero, or theirs in a domain."""
         if self.problem.features.compact:
             return float(np.max(np.sum(self.class_means**2, axis=0)))
-        return 2 * self.value / float(self.problem.lambda_H * self.problem.labels.num_samples)
+        samples = np.asarray(self.problem.labels.masses).sum()
+        return 2 * self.value / float(np.asarray(self.problem.lambda_H) * samples)
 
     # claims
     # ----------------------------------------------------------------------

@@ -76,7 +76,7 @@ def gradient_claim(
 ) -> Claim:
     """The gradient vanishes, in units of √λ per factor and relative to √(2f), which is the largest
     that decay allows a factor to be."""
-    value, gradient = _value_and_gradient(problem, params)
+    value, gradient = jax.tree.map(np.asarray, _value_and_gradient(problem, params))
     squares = [
         np.sum(np.square(g)) / lam
         for g, lam in zip(gradient.weights, np.asarray(problem.lambda_W), strict=True)
@@ -84,7 +84,7 @@ def gradient_claim(
     squares.append(
         np.sum(
             np.square(gradient.features)
-            / np.asarray(problem.lambda_H * problem.labels.masses)[None, :]
+            / (np.asarray(problem.lambda_H) * np.asarray(problem.labels.masses))
         )
     )
     if gradient.bias is not None:

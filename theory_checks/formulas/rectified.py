@@ -11,7 +11,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.claims import Claim
-from theory_checks.engine.measure import GEOMETRY, VALUE
+from theory_checks.engine.measure import GEOMETRY, VALUE, value_at
 from theory_checks.formulas.roots import bisect
 
 
@@ -60,7 +60,7 @@ def below_collapse(
     lower = []
     for share in shares:
         Lam = share * threshold(K, L)
-        measured = float(ufm.model.objective(*network(structure, Lam)))
+        measured = value_at(*network(structure, Lam))
         predicted = value(kappa, Lam, L)
         name = f"value at {share:g} of the threshold"
         yield Claim(name, measured, predicted, VALUE, witness=True)

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, Point, Setup
+from theory_checks.engine.measure import GEOMETRY, Point, Setup, value_at
 from theory_checks.engine.paths import stepwise
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
@@ -150,7 +150,7 @@ def _newton_trajectory(case: Case, start: ufm.Params):
     """Newton one step at a time from `start`: last solution, steps, products with the Hessian,
     values."""
     solution, path = stepwise(case.problem, start, ufm.solvers.Newton(max_steps=1))
-    values = np.array([float(ufm.model.objective(case.problem, point)) for point in path.points])
+    values = np.array([value_at(case.problem, point) for point in path.points])
     # a line a step fills the screen: about eight of them, the last included
     shown = np.unique(np.linspace(0, len(values) - 1, 8).round().astype(int))
     return solution, path.steps[shown], path.products[shown], values[shown]

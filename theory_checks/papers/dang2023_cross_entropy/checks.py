@@ -8,7 +8,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.counterexamples import MARGIN, Refutation
-from theory_checks.engine.measure import GEOMETRY, VALUE, Point, Setup
+from theory_checks.engine.measure import GEOMETRY, VALUE, Point, Setup, value_at
 from theory_checks.engine.registry import Case, Claim, Setting, Verdict, check
 from theory_checks.formulas.deep_points import (
     best_known,
@@ -92,7 +92,7 @@ def etf_is_optimal(case: Case):
         # a theorem is refuted at the point that it names, not at some other ETF
         yield Claim(
             "objective at the ETF",
-            float(ufm.model.objective(problem, etf)),
+            value_at(problem, etf),
             claimed,
             VALUE,
             scale=claimed,

@@ -6,7 +6,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.counterexamples import MARGIN
-from theory_checks.engine.measure import GEOMETRY, VALUE, Setup
+from theory_checks.engine.measure import GEOMETRY, VALUE, Setup, value_at
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.deep_points import (
     best_known,
@@ -74,7 +74,7 @@ def best_points(case: Case):
     problem, s = case.problem, Setup.of(case.problem)
     point = _POINTS[s.K, s.M, s.lambda_H]
     params = point_at(problem, point.logits)
-    value = float(ufm.model.objective(problem, params))
+    value = value_at(problem, params)
     yield Claim("value", value, point.value, VALUE, scale=value, witness=True)
     yield gradient_claim("the point", problem, params, witness=True)
     structures = ufm.laws.deep_candidates(problem)

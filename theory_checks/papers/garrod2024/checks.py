@@ -6,7 +6,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.counterexamples import MARGIN
-from theory_checks.engine.measure import VALUE, Setup
+from theory_checks.engine.measure import VALUE, Setup, value_at
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.deep_points import (
     best_known,
@@ -104,7 +104,7 @@ def etf_stationary(case: Case):
         value = etf_value(scale, s)
         yield Claim(
             f"objective at {name}",
-            float(ufm.model.objective(problem, point)),
+            value_at(problem, point),
             value,
             VALUE,
             scale=value,
@@ -156,7 +156,7 @@ def low_rank_structures(case: Case):
                     scale=expected,
                     witness=True,
                 )
-            objective = float(ufm.model.objective(problem, point))
+            objective = value_at(problem, point)
             yield Claim(
                 f"objective at {candidate.name}",
                 objective,
@@ -248,7 +248,7 @@ def _beaten_claims(case: Case):
     # the structure is feasible, so a search that ends above it has failed
     excess = max(0.0, found.value / structure.value - 1)
     yield Claim("best known value above the best structure", excess, 0.0, MARGIN, witness=True)
-    at_best = float(ufm.model.objective(problem, point_at(problem, structure.logits)))
+    at_best = value_at(problem, point_at(problem, structure.logits))
     yield Claim(
         "objective at the best structure",
         at_best,

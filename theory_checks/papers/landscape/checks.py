@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import VALUE, Setup
+from theory_checks.engine.measure import VALUE, Setup, value_at
 from theory_checks.engine.registry import (
     Case,
     Claim,
@@ -156,7 +156,7 @@ def one_layer_strict_saddles(case: Case):
         gap = (
             float(ufm.certify(problem, params).gap)
             if best is None
-            else float(ufm.model.objective(problem, params)) / best - 1
+            else value_at(problem, params) / best - 1
         )
         if gap > _NOT_GLOBAL:
             yield Claim(
@@ -251,7 +251,7 @@ def deep_spurious_minima(case: Case):
         name = f"classes {np.flatnonzero(active).tolist()}"
         yield Claim(
             f"objective, {name}",
-            float(ufm.model.objective(problem, params)),
+            value_at(problem, params),
             value,
             VALUE,
             scale=value,

@@ -6,7 +6,15 @@ import jax
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, VALUE, Point, Setup, matrix_claim, solve
+from theory_checks.engine.measure import (
+    GEOMETRY,
+    VALUE,
+    Point,
+    Setup,
+    matrix_claim,
+    solve,
+    value_at,
+)
 from theory_checks.engine.registry import Case, Claim, Setting, check, one_hot_problem
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.squared_error import (
@@ -113,7 +121,7 @@ def normalisation(case: Case):
         theirs = their_objective(
             W, H, b, np.asarray(case.problem.labels.targets), lambda_W=lambda_W, lambda_H=lambda_H
         )
-        ours = float(ufm.model.objective(case.problem, params))
+        ours = value_at(case.problem, params)
         yield Claim(f"objective at random point {i + 1}", ours, theirs, VALUE, scale=abs(theirs))
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, VALUE, solve
+from theory_checks.engine.measure import GEOMETRY, VALUE, solve, value_at
 from theory_checks.engine.registry import Case, Claim, NotConverged, Setting, check
 from theory_checks.engine.trajectories import band_claim, features, flow, one_sided_claim, record
 
@@ -121,7 +121,7 @@ def normalisation(case: Case):
         theirs += (lambda_H * np.sum(H**2) + beta * np.sum((H - H0) ** 2)) / (2 * N)
         yield Claim(
             f"objective at random point {i + 1}",
-            float(ufm.model.objective(problem, at)),
+            value_at(problem, at),
             theirs,
             VALUE,
             scale=theirs,

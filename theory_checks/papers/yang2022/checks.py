@@ -6,7 +6,7 @@ import numpy as np
 
 import ufm
 from theory_checks.engine.claims import worst_of
-from theory_checks.engine.measure import EXACT, VALUE, Point, solve
+from theory_checks.engine.measure import EXACT, VALUE, Point, solve, value_at
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.vanishing import vanishing
@@ -130,7 +130,7 @@ def learned(case: Case):
     optimal, values = [point], []
     for name, Z in shapes.items():
         params = with_logits(problem, Z)
-        values.append(float(ufm.model.objective(problem, params)))
+        values.append(value_at(problem, params))
         yield Claim(f"value of the {name}", values[-1], value, VALUE, scale=value)
         if case.setting is not _OUTSIDE:
             optimal.append(Point(problem, params, values[-1]))
