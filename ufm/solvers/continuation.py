@@ -20,10 +20,10 @@ from ufm._validate import (
     require_one_of,
     require_whole,
 )
-from ufm.model import Params, Problem, check_params, objective, require_minimum
+from ufm.model import Params, Problem, check_params, require_minimum
 from ufm.solution import Result, Solution
-from ufm.solvers.coordinates import to_flat, to_params
-from ufm.solvers.kink_patterns import leak_of
+from ufm.solvers.coordinates import flat_of, params_of
+from ufm.solvers.kink_patterns import leak_of, objective_at
 from ufm.solvers.kinks import Kinks
 from ufm.solvers.onto_kinks import onto_kinks
 from ufm.solvers.smoothing import Smoothing, smoothed
@@ -99,14 +99,14 @@ def minimise_rectified(
     require(starts == 1 or key is not None, "`starts` > 1 needs `key`", starts)
     require_flag("progress", progress, optional=True)
     if start is not None:
-        flats = np.asarray(to_flat(problem, check_params(problem, start, name="start")))[None]
+        flats = np.asarray(flat_of(problem, check_params(problem, start, name="start")))[None]
     else:
         require_key("key", key)
         assert key is not None
         flats = np.stack(
             [
                 np.asarray(
-                    to_flat(problem, rectified_start(problem, jax.random.fold_in(key, i), i))
+                    flat_of(problem, rectified_start(problem, jax.random.fold_in(key, i), i))
                 )
                 for i in range(starts)
             ]
@@ -193,7 +193,7 @@ def solution_on_kinks(problem: Problem, params: Params, kinks: Kinks) -> Solutio
         CONVERGED where the residual on the kinks is that of a stationary point, else STALLED; no
         steps are counted.
     """
-    flat, value = to_flat(problem, params), objective(problem, params)
+    flat, value = flat_of(problem, params), objective_at(problem, params)
     state = State.fresh(flat, value, jnp.zeros_like(flat), memory=())
     ended = Result.CONVERGED if kinks.residual <= _STATIONARY else Result.STALLED
     code = jnp.asarray(int(ended))
@@ -221,23 +221,23 @@ def settled(problem: Problem, params: Params) -> tuple[Params, Kinks]:
         if kinks.lower is None and not unsettled:
             break
         begin = point if kinks.lower is None else kinks.lower
-        flats = jnp.asarray(to_flat(problem, begin))[None]
+        flats = jnp.asarray(flat_of(problem, begin))[None]
         ends, values = smoothed(Smoothing(near=True), problem, flats)
-        if not unsettled and not float(values[0]) < float(objective(problem, point)):
+        if not unsettled and not float(values[0]) < float(objective_at(problem, point)):
             break
-        point, kinks = onto_kinks(problem, to_params(problem, ends[0]))
+        point, kinks = onto_kinks(problem, params_of(problem, ends[0]))
     return point, kinks
 
 
 def _finished(problem: Problem, ends, values, stopped: bool) -> Solution:
     """The best of the ends, or zero if that is lower, on its kinks, with the values of all."""
     best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
-    params = to_params(problem, jnp.asarray(ends[best], problem.dtype))
+    params = params_of(problem, jnp.asarray(ends[best], problem.dtype))
     solution = solution_on_kinks(problem, *settled(problem, params))
     values = jnp.asarray(values, problem.dtype).at[best].set(solution.value)
     # under strong decay descents stop at local minima above zero
-    zero = to_params(problem, jnp.zeros_like(ends[best], problem.dtype))
-    if not float(solution.value) <= float(objective(problem, zero)):
+    zero = params_of(problem, jnp.zeros_like(ends[best], problem.dtype))
+    if not float(solution.value) <= float(objective_at(problem, zero)):
         solution = solution_on_kinks(problem, *settled(problem, zero))
     codes = jnp.full(len(values), int(Result.STALLED)).at[best].set(solution.code)
     code = jnp.asarray(int(Result.INTERRUPTED)) if stopped else solution.code

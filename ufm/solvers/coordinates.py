@@ -33,6 +33,10 @@ def to_params(problem: Problem, flat: Flat) -> Params:
     )
 
 
+# for the host, where their operations one by one take ten times as long
+flat_of, params_of = jax.jit(to_flat), jax.jit(to_params)
+
+
 def retract(problem: Problem, flat: Flat) -> Flat:
     """The coordinates of the same point that have the natural size."""
     if not problem.bounded:

@@ -28,7 +28,7 @@ from ufm._outside import SWEEP_ALONE, refusal
 from ufm._validate import is_traced, require
 from ufm.model import Problem, objective, require_whole_logits
 from ufm.solution import Solution
-from ufm.solvers.coordinates import Flat, bounds, flat_objective, to_flat, to_params
+from ufm.solvers.coordinates import Flat, bounds, flat_objective, flat_of, params_of, to_params
 
 # A relative gradient norm above which a point is no minimum that a derivative could be taken of
 # (scaled with the dtype).
@@ -82,7 +82,7 @@ def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> So
         solution = solve(plain)
         _require_stationary(solution)
         kept.append(solution)
-        return _to_flat(plain, solution.params), solution.value
+        return flat_of(plain, solution.params), solution.value
 
     @optimum.defjvp
     def _(primals, tangents):
@@ -93,12 +93,8 @@ def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> So
 
     flat, value = optimum(traced)
     return dataclasses.replace(
-        kept[-1], problem=problem, params=_to_params(problem, flat), value=value
+        kept[-1], problem=problem, params=params_of(problem, flat), value=value
     )
-
-
-# (an operation at a time they are a dozen programs each)
-_to_flat, _to_params = jax.jit(to_flat), jax.jit(to_params)
 
 
 def _require_stationary(solution: Solution) -> None:

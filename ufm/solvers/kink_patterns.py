@@ -14,7 +14,7 @@ from ufm._quick_jit import quick_jit
 from ufm.maps import Activated
 from ufm.model import Params, Problem
 from ufm.model.value import decay, fit
-from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.coordinates import flat_of, params_of, to_params
 
 # A unit with weights below this share of the largest unit's has none, in decay-weighted squares.
 _DEAD = 1e-5
@@ -54,7 +54,7 @@ def pruned(problem: Problem, params: Params, width: float) -> tuple[np.ndarray, 
     tuple[np.ndarray, Pattern]
         Flat, in the coordinates of the solvers, and its pattern.
     """
-    flat = np.array(to_flat(problem, params), dtype=np.float64)
+    flat = np.array(flat_of(problem, params), dtype=np.float64)
     indices = list(reversed(indices_of(problem)))
     for into, out in itertools.pairwise(indices):
         _merge(flat, into, out.T)
@@ -97,7 +97,7 @@ def pattern_of(problem: Problem, flat: np.ndarray, width: float) -> Pattern:
     """
     # from the features on
     indices = list(reversed(indices_of(problem)))
-    params = to_params(problem, jnp.asarray(flat, problem.dtype))
+    params = params_of(problem, jnp.asarray(flat, problem.dtype))
     assert isinstance(problem.map, Activated)
     # (of zero no unit is larger than another)
     natural = _SMALL * 2 * float(objective_at(problem, params))
@@ -155,8 +155,8 @@ def _lagrangian(problem: Problem, flat, passing, multipliers, shifts):
 
 @quick_jit()
 def _second_order(problem: Problem, flat, passing, multipliers):
-    """Gradient and Hessian of the Lagrangian, preactivations and their derivatives, and the
-    derivatives behind the ReLUs."""
+    """The objective, gradient and Hessian of the Lagrangian, preactivations and their derivatives,
+    and the derivatives behind the ReLUs."""
     shifts = tuple(jnp.zeros_like(keep) for keep in passing)
 
     def at(flat, shifts):
@@ -167,7 +167,8 @@ def _second_order(problem: Problem, flat, passing, multipliers):
 
     (slope, behind), _ = jax.grad(at, argnums=(0, 1), has_aux=True)(flat, shifts)
     curved = jax.hessian(lambda flat: at(flat, shifts)[0])(flat)
-    return slope, curved, before(flat), jax.jacfwd(before)(flat), behind
+    value = objective_at(problem, to_params(problem, flat))
+    return value, slope, curved, before(flat), jax.jacfwd(before)(flat), behind
 
 
 class Model:
@@ -176,13 +177,12 @@ class Model:
     def __init__(self, problem: Problem, flat, pattern: Pattern, multipliers: np.ndarray):
         split = _split(multipliers, pattern.kinks)
         found = _second_order(problem, jnp.asarray(flat), pattern.passing, split)
-        slope, curved, before, jacobian, behind = jax.device_get(found)
+        value, slope, curved, before, jacobian, behind = jax.device_get(found)
         live, at = pattern.live, np.concatenate([kink.ravel() for kink in pattern.kinks])
         self.slope, self.curved = slope[live], curved[np.ix_(live, live)]
         self.before, self.behind = before, np.concatenate([u.ravel() for u in behind])
         self.at, self.jacobian = at, jacobian[at][:, live]
-        params = to_params(problem, jnp.asarray(flat))
-        natural = float(np.sqrt(2 * abs(float(objective_at(problem, params)))))
+        natural = float(np.sqrt(2 * abs(float(value))))
         self.size = max(float(np.linalg.norm(flat)), natural)
 
     @property

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.model import Params, Problem
-from ufm.solvers.coordinates import to_flat, to_params
+from ufm.solvers.coordinates import flat_of, params_of
 from ufm.solvers.directions import number_in_use
 from ufm.solvers.kink_patterns import (
     SYMMETRIC,
@@ -97,7 +97,7 @@ def kinks_of(problem: Problem, params: Params, *, width: float = 1e-9) -> Kinks:
     Kinks
         Its kind, residual, margins and curvatures.
     """
-    flat = np.asarray(to_flat(problem, params), dtype=np.float64)
+    flat = np.asarray(flat_of(problem, params), dtype=np.float64)
     return judged(problem, flat, pattern_of(problem, flat, width))
 
 
@@ -128,7 +128,7 @@ def judged(problem: Problem, flat, pattern: Pattern) -> Kinks:
     margin = float(np.min(inside, initial=size)) / size
     along = _along(model.jacobian)
     curvatures, directions = np.linalg.eigh(along.T @ model.curved @ along)
-    params = to_params(problem, jnp.asarray(flat, problem.dtype))
+    params = params_of(problem, jnp.asarray(flat, problem.dtype))
     pulls = pulls_of(problem, params, pattern, multipliers, model)
     kinks = Kinks(
         kind="degenerate",
@@ -176,7 +176,7 @@ def _lower(problem: Problem, params: Params, trials) -> Params | None:
     for length in _LENGTHS:
         for trial in trials:
             for sign in (1, -1):
-                point = to_params(problem, jnp.asarray(trial(sign * length), problem.dtype))
+                point = params_of(problem, jnp.asarray(trial(sign * length), problem.dtype))
                 if float(objective_at(problem, point)) < value * (1 - _DROP):
                     return point
     return None

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ufm.model import Params, Problem
-from ufm.solvers.coordinates import to_params
+from ufm.solvers.coordinates import params_of
 from ufm.solvers.kink_patterns import (
     Model,
     Pattern,
@@ -45,7 +45,7 @@ def onto_kinks(problem: Problem, params: Params) -> tuple[Params, Kinks]:
             pattern = changed
         if not np.isfinite(flat).all():
             continue
-        point = to_params(problem, jnp.asarray(flat, problem.dtype))
+        point = params_of(problem, jnp.asarray(flat, problem.dtype))
         if fits and float(objective_at(problem, point)) <= start * (1 + ROUNDING):
             kinks = judged(problem, flat, pattern)
             if kinks.kind != "not stationary":
