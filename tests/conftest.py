@@ -43,6 +43,8 @@ import pytest  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# nobody reads where in the source an operation of a program came from
+jax.config.update("jax_traceback_in_locations_limit", 0)
 
 # one file adds up to 10 000
 MOST_MAPS, SHARE = 45_000, 2 / 3

@@ -29,6 +29,7 @@ LOSSES = (
 )
 
 
+@pytest.mark.lean("squared-error", "focal")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_losses_of_the_library_pass(loss, key):
     report = ufm.check_loss(loss, num_classes=4, key=key)

@@ -24,6 +24,12 @@ FIRST = [
 ]
 
 
+@pytest.mark.lean(
+    "entropy-penalised-4",
+    "dropped-free-4",
+    "offset-free-4",
+    "entropy-penalised-4-budget+real-anchored",
+)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_nothing_false_is_printed(shape):
     found, ended = fuzz.run(1, range(NUMBER), shapes=(shape,))

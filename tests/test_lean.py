@@ -20,11 +20,21 @@ class Item:
     parameters: dict = field(default_factory=dict)
     marks: frozenset[str] = frozenset()
 
+    stays: tuple[str, ...] | None = None
+
     @property
     def callspec(self):
-        return SimpleNamespace(params=self.parameters)
+        return SimpleNamespace(
+            params=self.parameters, id="-".join(map(str, self.parameters.values()))
+        )
+
+    @property
+    def nodeid(self):
+        return f"{self.path}::{self.originalname}[{self.callspec.id}]"
 
     def get_closest_marker(self, name):
+        if name == "lean":
+            return None if self.stays is None else SimpleNamespace(args=self.stays)
         return name if name in self.marks else None
 
 
@@ -72,6 +82,16 @@ def test_what_is_thorough_is_left_out_and_covers_nothing(others):
     left_out = product("a.py", "test_values", "thorough", *others, loss=["ce"], bias=["free"])
     stay = product("a.py", "test_others", loss=["ce"], bias=["free"])
     assert lean.choice([*left_out, *stay]) == stay
+
+
+@pytest.mark.parametrize("marks", [(), ("whole",)], ids=["alone", "whole"])
+def test_of_a_test_that_names_some_values_those_stay(marks):
+    items = product("a.py", "test_values", *marks, loss=["ce", "mse", "focal"])
+    for item in items:
+        item.stays = ("mse",)
+    assert lean.choice(items) == [items[1]]
+    with pytest.raises(pytest.UsageError, match=r"a.py::test_values .* \['mse'\]"):
+        lean.choice([items[0], items[2]])
 
 
 @pytest.mark.parametrize("first", range(3))

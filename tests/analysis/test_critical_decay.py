@@ -97,6 +97,7 @@ UNSOLVED = (
 )
 
 
+@pytest.mark.lean("three-counts", "two-clusters-free-bias", "weighted")
 @pytest.mark.parametrize(
     ("problem", "drops"), [pytest.param(*case[1:], id=case[0]) for case in UNSOLVED]
 )

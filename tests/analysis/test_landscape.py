@@ -90,6 +90,14 @@ def minimum(index):
     return solution.params, ufm.classify(problem, solution.params)
 
 
+@pytest.mark.lean(
+    "narrow",
+    "two-layers-unequal-widths",
+    "entropy-free-bias",
+    "temperatures-free-bias",
+    "squared-free-bias",
+    "origin-of-two-layers",
+)
 @pytest.mark.parametrize(
     ("index", "rank", "gauge"),
     [pytest.param(i, *case[2:], id=case[0]) for i, case in enumerate(MINIMA)],

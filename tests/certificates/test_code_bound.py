@@ -87,6 +87,7 @@ def condition_in_floats(code, beta) -> float:
     return kappa * K * (h(1.0) - w @ h(x) / w.sum()) / (2 * (1 + E))
 
 
+@pytest.mark.lean("4-gon", "orthoplex in R^3", "icosahedron", "27 in R^6")
 @pytest.mark.parametrize("name", INTERVALS_A)
 def test_theorem_A_holds_where_floats_say_so(name):
     code, ends = CODES[name], INTERVALS_A[name]

@@ -22,6 +22,14 @@ verify = checker().verify
 ROUNDING, FIRST_ORDER = 1e-13, 1e-12
 
 
+@pytest.mark.lean(
+    "sphere-sphere",
+    "free-bias",
+    "decay-ball-slack",
+    "nonnegative-squared",
+    "frozen-budget",
+    "anchor-ball-budget",
+)
 @pytest.mark.parametrize("name", MIXTURES)
 def test_enclosures_close_at_the_optimum_and_hold_elsewhere(name):
     problem, params = mixed(name)

@@ -44,6 +44,7 @@ def test_minimiser_certificate_and_dense_twin_agree(problem, key):
     np.testing.assert_allclose(certificate.spectral_ratio, whole.spectral_ratio, rtol=1e-9)
 
 
+@pytest.mark.lean("probabilities-moved")
 @pytest.mark.parametrize(
     ("labels", "loss", "bias"),
     [
@@ -91,6 +92,7 @@ def test_bound_holds_at_any_point_and_the_norm_lies_between(labels, loss, bias, 
         np.testing.assert_allclose(certificate.value, whole.value, rtol=1e-12)
 
 
+@pytest.mark.lean("adjusted")
 @pytest.mark.parametrize("loss", ["adjusted", "rescaled"])
 def test_any_convex_loss_with_a_free_bias_is_certified(loss, key):
     problem = large("long-tail", loss, bias="free", decay=1e-3, d=11, chunk=99)

@@ -65,6 +65,7 @@ def test_settings_of_one_thread_hold_in_all(key, enable_x64):
         np.testing.assert_allclose(batch.value[39], expected, rtol=1e-9)
 
 
+@pytest.mark.lean("one", "blocks-and-a-rest")
 @pytest.mark.parametrize("number", [1, 5, 37], ids=["one", "part-of-a-block", "blocks-and-a-rest"])
 def test_equals_single_flows(number):
     lams = np.geomspace(1e-3, 1e-1, number)

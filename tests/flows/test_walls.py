@@ -226,6 +226,7 @@ def entropies(features, classifier, *, collapsed=True):
     )
 
 
+@pytest.mark.thorough
 def test_collapsed_columns_flow_as_all_samples_do():
     """Under a budget with weights of its own, to which the velocity is not parallel."""
     each = np.repeat(OF_CLASS / np.array(COUNTS), COUNTS)
@@ -249,6 +250,7 @@ def test_collapsed_columns_flow_as_all_samples_do():
     assert used == pytest.approx(2.0, abs=1e-12)
 
 
+@pytest.mark.lean("Nonnegative()")
 @pytest.mark.parametrize("features", [Budget(2.0, OF_CLASS), Nonnegative()], ids=str)
 def test_batches_and_steady_ends_of_flows_with_walls(features):
     problem = entropies(features, Ball(0.8))

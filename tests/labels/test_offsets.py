@@ -121,6 +121,19 @@ def test_value_and_gradient_are_those_of_the_classes_that_are_kept(offsets):
     assert np.all(curved[np.isneginf(offsets[:, 0])] == 0)
 
 
+@pytest.mark.lean(
+    "free-dropped",
+    "bias",
+    "bias-parted",
+    "bias-circle",
+    "bias-lost",
+    "bias-dropped-sphere",
+    "penalised-dropped",
+    "squares",
+    "frozen-dropped",
+    "frozen-anchored",
+    "frozen-sphere",
+)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_minimised_certified_and_proved(name, tmp_path):
     problem = PROBLEMS[name]

@@ -33,6 +33,7 @@ def seen(features, labels, V, parts=3):
 SHAPES = [(7, 5), (4, 9), (30, 3), (12, 11), (2, 1)]
 
 
+@pytest.mark.lean("7-5", "2-1")
 @pytest.mark.parametrize(("V", "d"), SHAPES)
 def test_every_metric_is_the_dense_one(V, d):
     F, y, W = data(V, d)

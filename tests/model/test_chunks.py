@@ -23,6 +23,7 @@ from ufm.solvers.solver import State
 # Value and gradient
 
 
+@pytest.mark.lean("the-last-chunk-reaches-back", "single-columns", "loss-weights")
 @pytest.mark.parametrize(
     ("labels", "loss", "bias", "chunk"),
     [

@@ -31,6 +31,7 @@ PROBLEMS = {
 }
 
 
+@pytest.mark.lean("spheres", "d=K-1", "budget-decay-free-bias")
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_minimiser_and_the_certificate_agree(name):
     problem = PROBLEMS[name]

@@ -135,6 +135,9 @@ def make(K, alpha, load, *, ratio=3.0, nodes=12, labels=None, **options):
     )
 
 
+@pytest.mark.lean(
+    "uniform", "free-bias", "penalised-bias", "half-below-threshold", "half-above-threshold"
+)
 @pytest.mark.parametrize(
     ("K", "alpha", "load", "options"),
     [

@@ -82,6 +82,7 @@ SOLVED = (
 )
 
 
+@pytest.mark.lean("imbalanced-full", "d-is-K", "squared-error-deep")
 @pytest.mark.parametrize("problem", SOLVED)
 def test_the_solver_agrees(problem, key):
     optimum = ufm.closed_form(problem)

@@ -86,6 +86,9 @@ CHANGES = {
 }
 
 
+@pytest.mark.lean(
+    "data", "word", "image", "scale", "legend", "no line", "in space", "view", "nothing"
+)
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_every_change_is_seen(change):
     """Before it, a few pictures in which a line and the title have moved."""

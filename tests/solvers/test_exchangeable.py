@@ -28,6 +28,7 @@ def problem(counts=COUNTS, *, d=None, loss=None, lambda_W=2e-3, lambda_H=1e-3, *
     )
 
 
+@pytest.mark.lean("free")
 @pytest.mark.parametrize("bias", [None, "free", 1e-2], ids=str)
 def test_the_start_is_the_optimum_that_an_ordinary_solve_finds(bias):
     p = problem(bias=bias)
@@ -42,6 +43,7 @@ def test_the_start_is_the_optimum_that_an_ordinary_solve_finds(bias):
     assert int(ufm.minimise(p, start=start, tolerance=1e-9).num_steps) == 0
 
 
+@pytest.mark.lean("focal", "smoothed labels")
 @pytest.mark.parametrize(
     ("loss", "labels"),
     [

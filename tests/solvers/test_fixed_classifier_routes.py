@@ -37,6 +37,7 @@ CASES = (
 )
 
 
+@pytest.mark.lean("etf-off-centre", "deep", "uneven-rows", "anchor", "anchor-only", "squared-error")
 @pytest.mark.parametrize(
     ("W", "options"), [pytest.param(W, options, id=name) for name, W, options in CASES]
 )

@@ -57,6 +57,7 @@ CASES = (
 )
 
 
+@pytest.mark.lean("targets", "free-bias", "radius-of-a-sphere", "nonnegative")
 @pytest.mark.parametrize(("make", "x"), [pytest.param(*rest, id=i) for i, *rest in CASES])
 def test_slopes_of_value_and_optimum_are_those_of_differences(make, x):
     def both(x):

@@ -53,6 +53,7 @@ def values_beside(problem, params, *, step, number=400, seed=0):
 LEAKY = ufm.maps.Activated("leaky_relu", 0.2)
 
 
+@pytest.mark.lean("cross-entropy", "squared-error-leaky")
 @pytest.mark.parametrize(
     ("loss", "map", "first"),
     [

@@ -16,6 +16,7 @@ def problem(d, *, counts=(8, 5, 3, 1), **options) -> ufm.Problem:
     )
 
 
+@pytest.mark.lean("free")
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
 def test_every_wide_d_has_the_same_optimum(bias, key):
     solutions = {d: ufm.minimise(problem(d, bias=bias), key=key) for d in (3, 4, 7, 40)}

@@ -215,6 +215,7 @@ def follow(twin: Twin, step, states, trust_of) -> None:
     assert moved >= 3
 
 
+@pytest.mark.lean("free-bias", "not-convex")
 @table(*(list(PROBLEMS)[:6]), others="long-tail")
 def test_each_step_of_the_lanes_is_that_of_newton(name, numbers, key):
     problem, solver = PROBLEMS[name], ufm.solvers.Newton(**numbers)

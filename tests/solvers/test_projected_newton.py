@@ -55,6 +55,7 @@ def flat_and_bounds(problem, params):
     return to_flat(problem, params), bounds(problem)
 
 
+@pytest.mark.lean("squared-error-penalised-bias", "cross-entropy-deep", "d-below-K")
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_from_the_same_start_scipy_finds_nothing_lower_nearby(problem, key):
     solution = ufm.minimise(problem, key=key, starts=STARTS)

@@ -17,6 +17,7 @@ def problem(counts=TAIL, d=12, *, loss=None, **options) -> ufm.Problem:
     return ufm.Problem(labels, loss=loss or ufm.CrossEntropy(), widths=(d,), **settings)
 
 
+@pytest.mark.lean("free")
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
 def test_it_leads_to_the_optimum_in_fewer_steps(bias, key):
     p = problem(bias=bias)

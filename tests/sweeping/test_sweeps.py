@@ -47,6 +47,7 @@ def tail(
     )
 
 
+@pytest.mark.lean("grid", "kinds-of-bias", "smoothing", "points", "template", "list-of-problems")
 @pytest.mark.parametrize(
     ("make", "over"),
     [
@@ -115,6 +116,7 @@ def test_every_lane_is_what_minimise_makes_of_it(make, over, key):
         )
 
 
+@pytest.mark.lean("focal")
 @pytest.mark.parametrize(
     "loss",
     [

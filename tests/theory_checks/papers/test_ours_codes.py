@@ -20,6 +20,7 @@ def test_theorem_B_ends_where_floats_say(d):
         assert orthoplex_B(d, end) <= 1 + 1e-12
 
 
+@pytest.mark.lean("orthoplex in R^4", "icosahedron", "27 in R^6")
 @pytest.mark.parametrize("code", ufm.frames.sharp_codes()[4:14], ids=lambda code: code.name)
 def test_theorem_A_ends_where_floats_say(code):
     for found in ufm.certificates.proved_intervals(code, width=1e-2):
