@@ -100,10 +100,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Files stay whole, but the checks of each paper go to whichever worker is free.
-
-    What takes longest begins first.
-    """
+    """Files stay whole, some of them together, and what takes longest begins first."""
     if config.getvalue("dist") != "loadfile":
         return None
     from tests.distribution import ByCost

@@ -3,8 +3,6 @@ same time."""
 
 from __future__ import annotations
 
-import re
-
 from xdist.scheduler import LoadScopeScheduling
 
 # Seconds of processor time, measured with two workers, of what takes longer than its number of
@@ -55,18 +53,22 @@ COSTS = {
 }
 
 
-def unit_of(nodeid: str) -> str:
-    """The tests that one worker runs.
+# files whose problems are the same
+TOGETHER = (
+    (
+        "tests/certificates/test_lift.py",
+        "tests/certificates/test_mixtures_proved.py",
+        "tests/certificates/test_maps_proved.py",
+    ),
+    ("tests/test_check_loss.py", "tests/test_loss_sums.py", "tests/test_slips.py"),
+)
 
-    Those of a file, which share what was compiled, or of one paper's checks.
-    """
-    file, _, test = nodeid.partition("::")
-    paper = (
-        re.search(r"\[(?:\w+-)?([\w.]+)/", test)
-        if file.endswith("theory_checks/test_checks.py")
-        else None
-    )
-    return f"{file}[{paper[1]}]" if paper else file
+
+def unit_of(nodeid: str) -> str:
+    """The tests that one worker runs: those of a file, which share what was compiled, or of files
+    that do."""
+    file = nodeid.partition("::")[0]
+    return next((files[0] for files in TOGETHER if file in files), file)
 
 
 class ByCost(LoadScopeScheduling):

@@ -20,7 +20,7 @@ import pytest
 
 import ufm
 from tests.slips import table, wrong
-from tests.slips.valid import AGREEMENT, KEY, PARAMS, PROBLEM, STREAM
+from tests.slips.valid import AGREEMENT, KEY, PARAMS, PROBLEM, STREAM, fill_store
 
 # Methods, by an object that has them.
 BOUND: dict[str, Callable[[], Callable]] = {
@@ -50,6 +50,11 @@ NOT_CALLED = (
     "forms.forget",
     "enable_compilation_cache",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _store():
+    fill_store()
 
 
 def twice(tree):

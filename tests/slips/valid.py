@@ -39,18 +39,23 @@ FOLDER = tempfile.mkdtemp()
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 FILE = os.path.join(FOLDER, "features.npz")
 np.savez(FILE, features=FEATURES.T, labels=INDEX)
+# filled where it is asked for: a sweep takes as long as all else here
 STORE = os.path.join(FOLDER, "store")
-ufm.sweep(
-    PROBLEM,
-    {"lambda_W": [1e-2, 2e-2]},
-    key=KEY,
-    store=STORE,
-    progress=False,
-    execution=ufm.batch.Execution(threads=1),
-)
 BASIS = os.path.join(FOLDER, "basis.npz")
 STREAM = os.path.join(FOLDER, "seen.npz")
 _SEEN = ufm.metrics.stream(3, 2)
 _SEEN.update(FEATURES, INDEX)
 _SEEN.save(STREAM)
 AGREEMENT = _SEEN.agreement(CLASSIFIER)
+
+
+def fill_store():
+    """A sweep of two problems in `STORE`."""
+    ufm.sweep(
+        PROBLEM,
+        {"lambda_W": [1e-2, 2e-2]},
+        key=KEY,
+        store=STORE,
+        progress=False,
+        execution=ufm.batch.Execution(threads=1),
+    )
