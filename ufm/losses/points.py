@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array
 
 from ufm._validate import float_dtype, require
+from ufm.losses import answers
 from ufm.losses.base import AbstractLoss
-from ufm.losses.derivative import loss_and_dual
 
 # Samples of each size of logits. A loss that is not convex, such as the focal one, shows it at size
 # 5.
@@ -29,11 +29,11 @@ class Points:
     """
 
     loss: AbstractLoss
-    logits: Array
-    others: Array
-    directions: Array
-    targets: Array
-    weights: Array
+    logits: np.ndarray
+    others: np.ndarray
+    directions: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
 
     @classmethod
     def random(cls, loss: AbstractLoss, K: int, key, targets) -> Points:
@@ -61,34 +61,90 @@ class Points:
         ValueError
             For targets of another shape.
         """
-        keys, number = jax.random.split(key, 5), _SAMPLES * len(_SIZES)
-        dtype = float_dtype()
-        size = jnp.repeat(jnp.asarray(_SIZES, dtype), _SAMPLES)[None, :]
-        logits, others, directions = (jax.random.normal(k, (K, number), dtype) for k in keys[:3])
-        if targets is None:
-            spread = jax.random.dirichlet(keys[3], jnp.ones(K, dtype), (number,)).T
-            certain = jax.nn.one_hot(jnp.arange(number) % K, K, axis=0, dtype=dtype)
-            # vertices, points inside, and both mixed
-            mixture = jnp.asarray([0.0, 1.0, 0.2], dtype)[jnp.arange(number) % 3][None, :]
-            targets = mixture * spread + (1 - mixture) * certain
-        else:
+        number = _SAMPLES * len(_SIZES)
+        if targets is not None:
             require(
                 np.ndim(targets) == 2 and len(targets) == K,
                 f"`targets` must have shape ({K}, T)",
                 np.shape(targets),
             )
-            targets = jnp.asarray(targets, dtype)[:, jnp.arange(number) % targets.shape[1]]
-        weights = jax.random.uniform(keys[4], (number,), dtype, 0.5, 1.5)
-        return cls(loss, size * logits, 3 * others, directions, targets, weights / weights.sum())
+            targets = np.asarray(targets)[:, np.arange(number) % np.shape(targets)[1]]
+        logits, others, directions, drawn, weights = map(np.asarray, _drawn(key, K, float_dtype()))
+        targets = drawn if targets is None else targets.astype(drawn.dtype)
+        return cls(loss, logits, others, directions, targets, weights / weights.sum())
+
+    def value(self, logits: np.ndarray, targets: np.ndarray | None = None) -> np.ndarray:
+        """The loss, of these targets unless given.
+
+        Parameters
+        ----------
+        logits, targets
+            (K, S).
+
+        Returns
+        -------
+        np.ndarray
+            (S,).
+        """
+        targets = self.targets if targets is None else targets
+        return np.asarray(answers.value(self.loss, logits, targets))
+
+    def value_and_dual(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The loss and its gradient.
+
+        Parameters
+        ----------
+        logits
+            (K, S).
+
+        Returns
+        -------
+        tuple[np.ndarray, np.ndarray]
+            (S,) and (K, S).
+        """
+        value, dual = answers.value_and_dual(self.loss, logits, self.targets)
+        return np.asarray(value), np.asarray(dual)
+
+    def conjugate(self, dual: np.ndarray) -> np.ndarray:
+        """The conjugate.
+
+        Parameters
+        ----------
+        dual
+            (K, S).
+
+        Returns
+        -------
+        np.ndarray
+            (S,).
+        """
+        return np.asarray(answers.conjugate(self.loss, dual, self.targets))
 
     @functools.cached_property
-    def values(self) -> Array:
-        return self.loss(self.logits, self.targets)
+    def values(self) -> np.ndarray:
+        return self.value(self.logits)
 
     @functools.cached_property
-    def duals(self) -> Array:
-        return loss_and_dual(self.loss, self.logits, self.targets)[1]
+    def duals(self) -> np.ndarray:
+        return self.value_and_dual(self.logits)[1]
 
     @property
     def rounding(self) -> float:
-        return _ROUNDINGS * float(jnp.finfo(self.logits.dtype).eps)
+        return _ROUNDINGS * float(np.finfo(self.logits.dtype).eps)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _drawn(key: Array, K: int, dtype) -> tuple[Array, ...]:
+    """Logits, others, directions and targets, all (K, S), and weights (S,)."""
+    keys, number = jax.random.split(key, 5), _SAMPLES * len(_SIZES)
+    size = jnp.repeat(jnp.asarray(_SIZES, dtype), _SAMPLES)[None, :]
+    logits, others, directions = (jax.random.normal(k, (K, number), dtype) for k in keys[:3])
+    # of the uniform law on the simplex, over their sum
+    spread = jax.random.exponential(keys[3], (K, number), dtype)
+    spread = spread / jnp.sum(spread, axis=0)[None, :]
+    certain = jax.nn.one_hot(jnp.arange(number) % K, K, axis=0, dtype=dtype)
+    # vertices, points inside, and both mixed
+    mixture = jnp.asarray([0.0, 1.0, 0.2], dtype)[jnp.arange(number) % 3][None, :]
+    targets = mixture * spread + (1 - mixture) * certain
+    weights = jax.random.uniform(keys[4], (number,), dtype, 0.5, 1.5)
+    return size * logits, 3 * others, directions, targets, weights

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
+from ufm.losses import answers
 from ufm.losses.base import AbstractLoss
-from ufm.losses.derivative import loss_and_dual
 from ufm.losses.points import Points
 from ufm.losses.rows import DifferentiatedRows
 
@@ -24,33 +22,32 @@ class Absent(Exception):
 
 def _shapes(points: Points):
     z, q, S = points.logits, points.targets, points.logits.shape[1]
-    pairs = (jnp.stack([array, array[:, ::-1]], axis=-1) for array in (z, q))
+    pairs = (np.stack([array, array[:, ::-1]], axis=-1) for array in (z, q))
     cases = (("(K,)", z[:, 0], q[:, 0], ()), ("(K, S)", z, q, (S,)), ("(K, S, 2)", *pairs, (S, 2)))
     for words, logits, targets, wanted in cases:
-        for how, function in (("", _value), (" under jit", eqx.filter_jit(_value))):
-            shape = np.shape(function(points.loss, logits, targets))
-            if shape != wanted:
+        traced = points.value(logits, targets)
+        # (operation by operation once: each is a program)
+        one = points.loss(jnp.asarray(z), jnp.asarray(q)) if logits is z else traced
+        for how, array in (("", one), (" under jit", traced)):
+            if np.shape(array) != wanted:
                 raise Wrong(
                     f"one number a column: logits {words}{how} must give shape {wanted}; got "
-                    f"{shape}"
+                    f"{np.shape(array)}"
                 )
     return iter(())
 
 
-def _value(loss: AbstractLoss, logits: Array, targets: Array) -> Array:
-    return loss(logits, targets)
-
-
 def _columns(points: Points):
-    alone = [points.loss(points.logits[:, c], points.targets[:, c]) for c in (0, 9, 30)]
-    together = points.values[jnp.asarray((0, 9, 30))]
-    yield "the loss of a column depends on the others", jnp.stack(alone) - together, together
+    columns = (0, 9, 30)
+    alone = [points.value(points.logits[:, c], points.targets[:, c]) for c in columns]
+    together = points.values[list(columns)]
+    yield "the loss of a column depends on the others", np.stack(alone) - together, together
 
 
 def _dtype(points: Points):
     for dtype in {np.dtype(np.float32), points.logits.dtype}:
         z, q = points.logits.astype(dtype), points.targets.astype(dtype)
-        losses, duals = loss_and_dual(points.loss, z, q)
+        losses, duals = answers.value_and_dual(points.loss, z, q)
         for words, array in (("value", losses), ("gradient", duals)):
             if array.dtype != dtype:
                 raise Wrong(f"the {words} of {dtype} logits must be {dtype}; got {array.dtype}")
@@ -58,14 +55,14 @@ def _dtype(points: Points):
 
 
 def _gradient(points: Points):
-    eps = float(jnp.finfo(points.logits.dtype).eps)
+    eps = float(np.finfo(points.logits.dtype).eps)
     step = eps ** (1 / 3)
-    ahead = points.loss(points.logits + step * points.directions, points.targets)
-    behind = points.loss(points.logits - step * points.directions, points.targets)
-    slope = jnp.sum(points.duals * points.directions, axis=0)
+    ahead = points.value(points.logits + step * points.directions)
+    behind = points.value(points.logits - step * points.directions)
+    slope = np.sum(points.duals * points.directions, axis=0)
     # a central difference errs by the step squared and by rounding over the step, here alike
     scale = points.rounding / (100 * eps ** (2 / 3))
-    size = (1 + jnp.abs(points.values)) * jnp.sum(points.directions**2, axis=0)
+    size = (1 + np.abs(points.values)) * np.sum(points.directions**2, axis=0)
     yield (
         "the gradient is not that of the value",
         scale * (slope - (ahead - behind) / (2 * step)),
@@ -75,7 +72,7 @@ def _gradient(points: Points):
 
 def _finite(points: Points):
     for size in (0.0, 1.0, 30.0, 300.0):
-        losses, duals = loss_and_dual(points.loss, size * points.directions, points.targets)
+        losses, duals = points.value_and_dual(size * points.directions)
         if np.any(np.isnan(losses)) or not np.all(np.isfinite(duals[:, np.isfinite(losses)])):
             raise Wrong(f"value or gradient at logits of size {size:g} is not a number")
     return iter(())
@@ -85,11 +82,11 @@ def _convexity(points: Points):
     _require_convex(points.loss)
     for share in (0.5, 0.1):
         between = (1 - share) * points.logits + share * points.others
-        chord = (1 - share) * points.values + share * points.loss(points.others, points.targets)
-        excess = points.loss(between, points.targets) - chord
+        chord = (1 - share) * points.values + share * points.value(points.others)
+        excess = points.value(between) - chord
         yield (
             "the loss lies above its chord, so `convex` must be False",
-            jnp.maximum(excess, 0),
+            np.maximum(excess, 0),
             chord,
         )
 
@@ -114,17 +111,17 @@ def _require_conjugate(loss: AbstractLoss, method: str = "conjugate") -> None:
 
 def _equality(points: Points):
     _require_conjugate(points.loss)
-    conjugates = points.loss.conjugate(points.duals, points.targets)
+    conjugates = points.conjugate(points.duals)
     if conjugates.shape != points.values.shape:
         raise Wrong(
             f"the conjugate must have shape {points.values.shape}, one number a column; got "
             f"{conjugates.shape}"
         )
-    product = jnp.sum(points.duals * points.logits, axis=0)
+    product = np.sum(points.duals * points.logits, axis=0)
     size = (
-        jnp.abs(points.values)
-        + jnp.abs(conjugates)
-        + jnp.sum(jnp.abs(points.duals * points.logits), axis=0)
+        np.abs(points.values)
+        + np.abs(conjugates)
+        + np.sum(np.abs(points.duals * points.logits), axis=0)
     )
     yield (
         "value + conjugate differs from uᵀz at u = ∇ℓ(z)",
@@ -137,42 +134,41 @@ def _inequality(points: Points):
     _require_conjugate(points.loss)
     for scale in (1.0, 0.5, 0.0):
         duals = scale * points.duals
-        conjugates = points.loss.conjugate(duals, points.targets)
+        conjugates = points.conjugate(duals)
         if not np.all(np.isfinite(conjugates)):
             raise Wrong(
                 f"the conjugate is not finite at {scale:g} times a gradient, which certificates "
                 f"ask for"
             )
-        for logits in (points.logits, points.others, jnp.zeros_like(points.logits)):
-            surplus = (
-                points.loss(logits, points.targets) + conjugates - jnp.sum(duals * logits, axis=0)
-            )
-            size = jnp.sum(jnp.abs(duals * logits), axis=0) + jnp.abs(conjugates)
+        for logits in (points.logits, points.others, np.zeros_like(points.logits)):
+            surplus = points.value(logits) + conjugates - np.sum(duals * logits, axis=0)
+            size = np.sum(np.abs(duals * logits), axis=0) + np.abs(conjugates)
             yield (
                 f"value + conjugate falls below uᵀz at {scale:g} times a gradient",
-                jnp.minimum(surplus, 0),
+                np.minimum(surplus, 0),
                 size,
             )
 
 
 def _bias(points: Points):
     _require_conjugate(points.loss, "best_bias")
-    bias = points.loss.best_bias(points.logits, points.targets, points.weights)
+    asked = points.loss, points.logits, points.targets, points.weights
+    bias = np.asarray(answers.best_bias(*asked))
     if bias.shape != points.logits.shape[:1]:
         raise Wrong(f"the best bias must have shape {points.logits.shape[:1]}; got {bias.shape}")
-    _, duals = loss_and_dual(points.loss, points.logits + bias[:, None], points.targets)
-    size = jnp.abs(duals) @ points.weights
+    _, duals = points.value_and_dual(points.logits + bias[:, None])
+    size = np.abs(duals) @ points.weights
     yield "the mean loss is not flat in the bias at the best bias", duals @ points.weights, size
 
 
 def _flat(points: Points):
     loss, K = points.loss, len(points.logits)
     sums_to_one = bool(np.allclose(points.targets.sum(axis=0), 1))
-    ones = jnp.ones(K, points.logits.dtype)
+    ones = np.ones(K, points.logits.dtype)
     direction = loss.flat_direction(K)
 
     def change(along):
-        return loss(points.logits + 2 * along[:, None], points.targets) - points.values
+        return points.value(points.logits + 2 * np.asarray(along)[:, None]) - points.values
 
     if direction is not None:
         yield "the loss changes along its `flat_direction`", change(direction), points.values
@@ -196,24 +192,20 @@ def _canonical(points: Points):
         raise Wrong(f"the canonical form of the canonical form {simplest} is yet another loss")
     yield (
         f"the canonical form {simplest} has other values",
-        simplest(points.logits, points.targets) - points.values,
+        np.asarray(answers.value(simplest, points.logits, points.targets)) - points.values,
         points.values,
     )
     if points.loss.least_squares:
-        squares = 0.5 * jnp.sum((points.logits - points.targets) ** 2, axis=0)
+        squares = 0.5 * np.sum((points.logits - points.targets) ** 2, axis=0)
         yield "`least_squares` is for ½‖z − q‖² only", points.values - squares, squares
 
 
 def _centring(points: Points):
     _require_conjugate(points.loss)
     loss, weights = points.loss, points.weights
-    centred = loss.centred(
-        points.duals,
-        points.targets,
-        loss.centring(points.duals @ weights, points.targets @ weights),
-    )
-    yield "the centred dual columns have a mean", centred @ weights, jnp.abs(points.duals) @ weights
-    if not np.all(np.isfinite(loss.conjugate(centred, points.targets))):
+    centred = np.asarray(answers.centred(loss, points.duals, points.targets, weights))
+    yield "the centred dual columns have a mean", centred @ weights, np.abs(points.duals) @ weights
+    if not np.all(np.isfinite(points.conjugate(centred))):
         raise Absent(
             "centred dual columns leave the domain of the conjugate: no certificate of a free "
             "bias for large problems"
@@ -223,13 +215,12 @@ def _centring(points: Points):
 def _scale(points: Points):
     _require_conjugate(points.loss)
     for limit in (0.1, 1.0, 10.0):
-        top = jnp.asarray(limit, points.logits.dtype)
-        t = points.loss.dual_scale(
-            points.duals, points.targets, points.weights, limit=top, quadratic=jnp.zeros_like(top)
-        )
+        top = np.asarray(limit, points.logits.dtype)
+        asked = points.loss, points.duals, points.targets, points.weights, top
+        t = np.asarray(answers.dual_scale(*asked))
         yield (
             f"the dual scale leaves [0, {limit:g}]",
-            jnp.maximum(t - top, 0) + jnp.maximum(-t, 0),
+            np.maximum(t - top, 0) + np.maximum(-t, 0),
             t,
         )
 
@@ -237,22 +228,16 @@ def _scale(points: Points):
 def _rows(points: Points):
     K, dtype = len(points.logits), points.logits.dtype
     one = jnp.ones((), dtype)
-    rows = points.loss.rows(jnp.eye(K, dtype=dtype), one, one)
+    # (its kind alone, without the arrays)
+    rows = jax.eval_shape(points.loss.rows, jnp.eye(K, dtype=dtype), one, one)
     if isinstance(rows, DifferentiatedRows):
         raise Absent("no derivatives for rows: by differentiation")
-    here = rows.at(points.logits.T, points.targets.T)
-    yield "`rows` has another value", here.value - points.values, points.values
-    yield "`rows` has another residual", here.residual.T + points.duals, points.duals
-    curved = jax.jvp(
-        lambda z: loss_and_dual(points.loss, z, points.targets)[1],
-        (points.logits,),
-        (points.directions,),
-    )[1]
-    yield (
-        "`rows` has another Hessian",
-        rows.curve(here.memory, points.directions.T).T - curved,
-        curved,
-    )
+    asked = points.loss, points.logits, points.targets, points.directions
+    value, residual, curve = map(np.asarray, answers.of_rows(*asked))
+    yield "`rows` has another value", value - points.values, points.values
+    yield "`rows` has another residual", residual.T + points.duals, points.duals
+    curved = np.asarray(answers.curved(*asked))
+    yield "`rows` has another Hessian", curve.T - curved, curved
 
 
 QUESTIONS = (
