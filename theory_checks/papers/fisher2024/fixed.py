@@ -9,6 +9,7 @@ formulas are in `formulas.py`. The statements are cited by content.
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 
 import ufm
@@ -286,8 +287,8 @@ def figure_records(case: Case, W, H, Z, *, theory, s: float | None = None):
     if not case.options.get("figure"):
         return
     channels = ufm.analysis.channel_coordinates(Z, case.problem.labels)
-    pairs, projection = channels.pairs, ufm.analysis.three_class_projection(W)
-    points, lines, corners = (np.asarray(projection(columns)) for columns in (H, theory, W[:3].T))
+    pairs, plane = channels.pairs, _plane(W)
+    points, lines, corners = _places(plane, H, theory, W[:3].T)
     columns = {
         "first": pairs.first,
         "second": pairs.second,
@@ -313,7 +314,18 @@ def figure_records(case: Case, W, H, Z, *, theory, s: float | None = None):
             "width": u.first - u.second,
             "depth": u.first + u.second,
         }
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            place = np.asarray(projection((np.outer(W[i], u.first) + np.outer(W[j], u.second)) / a))
+        between = ((0, 1), (0, 2), (1, 2))
+        ways = [(np.outer(W[i], u.first) + np.outer(W[j], u.second)) / a for i, j in between]
+        for (i, j), place in zip(between, _places(plane, *ways), strict=True):
             line |= {f"x1_{i + 1}{j + 1}": place[0], f"x2_{i + 1}{j + 1}": place[1]}
         yield Record("theory of a channel", line)
+
+
+# one program, where its operations one by one are twenty
+_plane = jax.jit(ufm.analysis.three_class_projection)
+
+
+def _places(plane: ufm.analysis.Projection, *columns) -> list[np.ndarray]:
+    """Where matrices of columns fall, each (2, C); all at once, as each shape is compiled anew."""
+    ends = np.cumsum([each.shape[1] for each in columns])[:-1]
+    return np.split(np.asarray(plane(np.concatenate(columns, axis=1))), ends, axis=1)

@@ -71,7 +71,8 @@ def _case(
         "lambda_H": c / ratio**0.5,
         "bias": bias,
     }
-    return Case(name, setting, parameters, build=build, starts=1 if len(widths) == 1 else 256)
+    # (of two layers every start comes to the same minimum, in these cases)
+    return Case(name, setting, parameters, build=build, starts=1 if len(widths) == 1 else 64)
 
 
 def _theirs(case: Case) -> tuple[float, float]:
