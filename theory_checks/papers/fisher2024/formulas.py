@@ -20,7 +20,8 @@ def lambert(log_x) -> np.ndarray:
         w = np.exp(v)
         step = (v + w - y) / (1 + w)
         v = v - step
-        if np.all(np.abs(step) <= 1e-15 * np.maximum(np.abs(v), 1)):
+        # (the next step is half of its square at most)
+        if np.all(np.abs(step) <= 1e-8):
             break
     return np.exp(v)
 
