@@ -5,21 +5,33 @@ numbers of size 1 to get it. With the largest logit m taken out,
 $\mathrm{logsumexp}(z) - q^\top z = \log(1 + \sum_{k\ne top} e^{z_k - m}) + \sum_k q_k(m - z_k)$,
 a sum of terms >= 0; and the gradient p − q of a class that is all but certain is minus the sum of
 the other entries, because p and q both sum to one.
+
+Each is one program where it is called operation by operation, as in a notebook, and part of the
+caller's where that is traced.
 """
 
 from __future__ import annotations
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+_one_program = functools.partial(jax.jit, inline=True)
 
-@jax.custom_jvp
+
+@_one_program
 def cross_entropy(
     logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
 ) -> Float[Array, ...]:
     """−Σ q log p of every sample, for targets that sum to one; to a few eps of itself."""
+    return _cross_entropy(logits, targets)
+
+
+@jax.custom_jvp
+def _cross_entropy(logits: Array, targets: Array) -> Array:
     below, exponentials, total = _exponentials(logits)
     # the largest logit is 0 below itself, whatever the compiler made of it
     first = (exponentials > 0.5) & _alone(total)[None]
@@ -51,6 +63,7 @@ def _log_total(exponentials: Array, total: Array) -> Array:
     return jnp.where(_alone(total), jnp.log1p(others), jnp.log(total))
 
 
+@_one_program
 def softmax(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     """Probabilities; a product with one over the total, which costs a compiler no array of its
     own."""
@@ -58,15 +71,20 @@ def softmax(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     return exponentials * (1 / total)[None]
 
 
-@jax.custom_jvp
+@_one_program
 def log_probabilities(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     """log softmax(z), which near 0 keeps its digits, as its gradient does."""
+    return _log_probabilities(logits)
+
+
+@jax.custom_jvp
+def _log_probabilities(logits: Array) -> Array:
     below, exponentials, total = _exponentials(logits)
     below = jnp.where((exponentials > 0.5) & _alone(total)[None], 0, below)
     return -below - _log_total(exponentials, total)[None]
 
 
-@log_probabilities.defjvp
+@_log_probabilities.defjvp
 def _log_probabilities_jvp(primals, tangents):
     """Not through the largest logit.
 
@@ -93,12 +111,17 @@ def _cross_entropy_jvp(primals, tangents):
     return value, tangent
 
 
-cross_entropy.defjvp(_cross_entropy_jvp, symbolic_zeros=True)
+_cross_entropy.defjvp(_cross_entropy_jvp, symbolic_zeros=True)
+
+
+@_one_program
+def softmax_less(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Array:
+    """softmax(z) − q, the gradient of `cross_entropy`: entries that are small keep their digits."""
+    return _softmax_less(logits, targets)
 
 
 @jax.custom_jvp
-def softmax_less(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Array:
-    """softmax(z) − q, the gradient of `cross_entropy`: entries that are small keep their digits."""
+def _softmax_less(logits: Array, targets: Array) -> Array:
     _, exponentials, total = _exponentials(logits)
     difference = exponentials * (1 / total)[None] - targets
     return summing_to_zero(difference, exponentials, total)
@@ -141,4 +164,4 @@ def _softmax_less_jvp(primals, tangents):
     return value, tangent
 
 
-softmax_less.defjvp(_softmax_less_jvp, symbolic_zeros=True)
+_softmax_less.defjvp(_softmax_less_jvp, symbolic_zeros=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -30,11 +31,13 @@ def objective(problem: Problem, params: Params) -> Float[Array, ""]:
     return fit(problem, problem.logits(params)) + decay(problem, params)
 
 
+@functools.partial(jax.jit, inline=True)
 def fit(problem: Problem, logits: Float[Array, "K C"]) -> Float[Array, ""]:
     r"""The loss part $\sum_c \omega_c\,\ell(z_c, q_c)$."""
     return jnp.dot(problem.labels.column_weights, problem.loss(logits, problem.labels.targets))
 
 
+@functools.partial(jax.jit, inline=True)
 def decay(problem: Problem, params: Params) -> Float[Array, ""]:
     """The ridge on factors, features and bias, and the pull to the anchor."""
     masses = problem.labels.masses
