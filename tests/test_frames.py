@@ -87,6 +87,12 @@ def test_a_key_rotates_and_another_key_rotates_otherwise():
     assert jnp.max(jnp.abs(frames[0] - frames[2])) > 0.1
 
 
+def test_random_bases_on_the_host_are_those_of_a_program(key):
+    here = random_orthonormal(6, 4, key=key)
+    compiled = jax.jit(lambda key: random_orthonormal(6, 4, key=key))(key)
+    np.testing.assert_allclose(here, compiled, atol=1e-14)
+
+
 def test_random_bases_are_uniform():
     """The mean of a Haar basis is zero and each squared entry has mean 1 / rows.
 

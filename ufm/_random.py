@@ -23,6 +23,9 @@ _PARITY, _MASK = 0x1BD11BDA, 0xFFFFFFFF
 _WORD = np.uint64(32)
 # As constants of their own type: a number of Python's is converted at every call.
 _TURNS = [[(np.uint32(turn), np.uint32(32 - turn)) for turn in group] for group in _ROTATIONS]
+_DTYPES = np.dtype(np.float32), np.dtype(np.float64)
+# Numbers that are drawn here, in 40 ms. What more are drawn for takes longer than to compile.
+LARGEST_ON_HOST = 200_000
 _quantile = NormalDist().inv_cdf
 
 
@@ -77,6 +80,19 @@ def normals(keys: Sequence[Key], shapes: Sequence[tuple[int, ...]], dtype) -> li
         drawn[end - size : end].reshape(shape)
         for end, size, shape in zip(ends, sizes, shapes, strict=True)
     ]
+
+
+def normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype) -> Array | np.ndarray:
+    """`jax.random.normal` to rounding: a NumPy array where the key can be read and numbers are few,
+    which are drawn here sooner than compiled."""
+    dtype = np.dtype(dtype)
+    here = dtype in _DTYPES and math.prod(shape) <= LARGEST_ON_HOST
+    # (known numbers are read while others are traced, too)
+    with jax.ensure_compile_time_eval():
+        held = host_key(key) if here else None
+    if held is None:
+        return jax.random.normal(key, shape, dtype)
+    return normals([held], [shape], dtype)[0]
 
 
 def _uniform(words: tuple[np.ndarray, np.ndarray], dtype, low, high) -> np.ndarray:

@@ -60,17 +60,18 @@ def test_draws_of_seeds_are_those_of_their_keys(key, monkeypatch):
         wanted = random_draws(p, jax.random.fold_in(key, seed), 1)
         jax.tree.map(lambda a, b, i=i: np.testing.assert_array_equal(a[i], b[0]), found, wanted)
     assert draws_of_seeds(p, jax.random.key(0, impl="rbg"), seeds) is None
-    for most, number in (("_MOST_ON_HOST", 3), ("_LARGEST_ON_HOST", 3 * 2 * 4 * 6)):
+    limits = (draws, "_MOST_ON_HOST", 3), (_random, "LARGEST_ON_HOST", 3 * 2 * 4 * 6)
+    for module, most, number in limits:
         with monkeypatch.context() as patch:
-            patch.setattr(draws, most, number)
+            patch.setattr(module, most, number)
             assert draws_of_seeds(p, key, seeds) is not None
-            patch.setattr(draws, most, number - 1)
+            patch.setattr(module, most, number - 1)
             assert draws_of_seeds(p, key, seeds) is None
 
 
 @pytest.mark.parametrize("largest", [10_000, 0], ids=["on the host", "compiled"])
 def test_starts_of_many_problems_are_those_of_each(largest, key, monkeypatch):
-    monkeypatch.setattr("ufm.solvers.draws._LARGEST_ON_HOST", largest)
+    monkeypatch.setattr("ufm._random.LARGEST_ON_HOST", largest)
     keys = jax.random.split(key, 2)
     problems = [problem((6,)).replace(lambda_W=lam) for lam in (1e-3, 1e-2)]
     starts = each_start(problems[0], stack(problems), keys)

@@ -8,11 +8,11 @@ matrix (K, K).
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm import _random
 from ufm._numerics import normalised, root, spectral, unit
 from ufm._validate import (
     as_floats,
@@ -35,7 +35,8 @@ def centring_matrix(num_classes: int, *, dtype=None) -> Float[Array, "K K"]:
     `num_classes`: K >= 2. `dtype`: the default float unless given. Raises `ValueError` for K < 2.
     """
     K = checked_count(num_classes)
-    return jnp.eye(K, dtype=float_dtype(dtype)) - 1 / K
+    dtype = float_dtype(dtype)
+    return jnp.asarray(np.eye(K, dtype=dtype) - np.asarray(1 / K, dtype))
 
 
 def simplex_etf(
@@ -186,9 +187,11 @@ def random_orthonormal(
     columns = require_whole("columns", columns)
     rows = require_whole("rows", rows, least=columns)
     require_key("key", key)
-    Q, R = jnp.linalg.qr(jax.random.normal(key, (rows, columns), float_dtype(dtype)))
+    drawn = _random.normal(key, (rows, columns), float_dtype(dtype))
+    xp = np if isinstance(drawn, np.ndarray) else jnp
+    Q, R = xp.linalg.qr(drawn)
     # QR leaves the signs to the algorithm; without this the law of Q is not uniform
-    return Q * jnp.where(jnp.diagonal(R) < 0, -1, 1)[None, :]
+    return jnp.asarray(Q * xp.where(xp.diagonal(R) < 0, -1, 1).astype(Q.dtype)[None, :])
 
 
 def gram_distance(gram: Float[Array, "n m"], target: Float[Array, "n m"]) -> Float[Array, ""]:

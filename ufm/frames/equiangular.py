@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm import _random
 from ufm._files import read_sealed, write_sealed, write_whole
 from ufm._progress import Progress
 from ufm._validate import (
@@ -259,7 +260,7 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _started(N: int, d: int, dtype: np.dtype, key: PRNGKeyArray) -> _Search:
-    rows = directions(np.asarray(jax.random.normal(key, (N, d), dtype)))
+    rows = directions(np.asarray(_random.normal(key, (N, d), dtype)))
     return _Search(rows, rows, 0, 0)
 
 

@@ -19,8 +19,6 @@ from ufm.model import Problem
 # From this ratio of sides on, the singular values of a Gaussian matrix lie within a third of each
 # other.
 _NEARLY_ORTHONORMAL = 8
-# Numbers that are drawn on the host, in 40 ms. More take longer to solve for than to compile.
-_LARGEST_ON_HOST = 200_000
 # Starts that are drawn there, each in 0.2 ms.
 _MOST_ON_HOST = 1000
 # Scales of all starts but the first, as powers of two: larger ones overshoot into the origin of a
@@ -95,7 +93,7 @@ def _drawn_each(shapes, keys: Key[Array, " B"], dtype) -> Drawn:
 def _few(shapes, starts: int = 1) -> bool:
     """Whether the host draws so many starts of these shapes."""
     numbers = starts * sum(rows * columns for rows, columns in shapes)
-    return starts <= _MOST_ON_HOST and numbers <= _LARGEST_ON_HOST
+    return starts <= _MOST_ON_HOST and numbers <= _random.LARGEST_ON_HOST
 
 
 def _stacked(draws) -> tuple[np.ndarray, ...]:
