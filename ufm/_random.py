@@ -23,7 +23,6 @@ _PARITY, _MASK = 0x1BD11BDA, 0xFFFFFFFF
 _WORD = np.uint64(32)
 # As constants of their own type: a number of Python's is converted at every call.
 _TURNS = [[(np.uint32(turn), np.uint32(32 - turn)) for turn in group] for group in _ROTATIONS]
-_DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 # Numbers that are drawn here, in 40 ms. What more are drawn for takes longer than to compile.
 LARGEST_ON_HOST = 200_000
 _quantile = NormalDist().inv_cdf
@@ -85,11 +84,9 @@ def normals(keys: Sequence[Key], shapes: Sequence[tuple[int, ...]], dtype) -> li
 def normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype) -> Array | np.ndarray:
     """`jax.random.normal` to rounding: a NumPy array where the key can be read and numbers are few,
     which are drawn here sooner than compiled."""
-    dtype = np.dtype(dtype)
-    here = dtype in _DTYPES and math.prod(shape) <= LARGEST_ON_HOST
-    # (known numbers are read while others are traced, too)
+    # (a key that is known is read while other numbers are traced, too)
     with jax.ensure_compile_time_eval():
-        held = host_key(key) if here else None
+        held = host_key(key) if math.prod(shape) <= LARGEST_ON_HOST else None
     if held is None:
         return jax.random.normal(key, shape, dtype)
     return normals([held], [shape], dtype)[0]
