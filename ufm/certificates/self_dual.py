@@ -69,13 +69,14 @@ class SelfDual:
         Iterator[tuple[str, Ball]]
             Name and ball of each condition.
         """
-        found: dict[int, tuple[Any, Any]] = {}
+        found: dict[Any, tuple[Any, Any]] = {}
 
         def parts(beta) -> tuple[Any, Any]:
-            # (both conditions are about the same two series, which differ in length)
-            if beta.prec not in found:
-                found[beta.prec] = self.parts(beta)
-            return found[beta.prec]
+            # both conditions are asked at the same two series: exactly these, and of this length
+            at = beta.prec, *(end.man_exp() for end in (beta[0].mid(), beta[0].rad()))
+            if at not in found:
+                found[at] = self.parts(beta)
+            return found[at]
 
         energy, _ = enclosed(parts, low, high, count=2)
         yield "E > 0", energy

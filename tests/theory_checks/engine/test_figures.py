@@ -26,26 +26,6 @@ T = np.linspace(0, 1, 12)
 _FALLS = np.geomspace(1, 1e-17, 12)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _formulas_are_parsed_once():
-    """Matplotlib parses a formula for every canvas that it is drawn on, which is a sixth of all
-    that drawing takes."""
-    from matplotlib.mathtext import MathTextParser
-
-    parse = MathTextParser._parse_cached.__wrapped__
-    known = {}
-
-    def once(self, *given):
-        key = (self._output_type, *given)
-        if key not in known:
-            known[key] = parse(self, *given)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MathTextParser, "_parse_cached", once)
-        yield
-
-
 def _mixed():
     """Three pairs of classes at four λ, and the three classes."""
     first, second = (
