@@ -46,8 +46,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # nobody reads where in the source an operation of a program came from
 jax.config.update("jax_traceback_in_locations_limit", 0)
 
-# one file adds up to 10 000
-MOST_MAPS, SHARE = 52_000, 2 / 3
+# one file adds up to 8000, but for the first
+MOST_MAPS, SHARE = 55_000, 2 / 3
 # tracing makes so many objects that to look for garbage as often as usual takes a tenth of the time
 gc.set_threshold(50_000, 20, 50)
 

@@ -27,7 +27,6 @@ FIRST = [
 @pytest.mark.lean(
     "entropy-penalised-4",
     "dropped-free-4",
-    "offset-free-4",
     "entropy-penalised-4-budget+real-anchored",
 )
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

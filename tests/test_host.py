@@ -39,7 +39,7 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.lean("plain", "free-bias", "nonnegative", "balls")
+@pytest.mark.lean("plain", "free-bias", "balls")
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_certificates_and_metrics_are_those_that_are_compiled(name, key, monkeypatch):
     p = PROBLEMS[name]

@@ -130,6 +130,7 @@ def small_problem(loss, bias):
     return ufm.Problem(labels, loss=loss, widths=(4,), lambda_W=0.05, lambda_H=0.05, bias=bias)
 
 
+@pytest.mark.lean("free")
 @pytest.mark.parametrize(
     "bias", [None, "free", pytest.param(0.1, marks=pytest.mark.thorough)], ids=str
 )

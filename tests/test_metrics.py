@@ -182,6 +182,9 @@ networks = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.lean(
+    "fewer-dimensions-than-classes", "two-classes", "one-sample-a-class", "coarse-rcond"
+)
 @networks
 def test_all_metrics_equal_the_loops(counts, d, rcond):
     features, index, W, bias = random_network(counts, d)

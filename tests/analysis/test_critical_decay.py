@@ -62,6 +62,7 @@ SOLVED = (
 )
 
 
+@pytest.mark.lean("two-clusters", "squared-penalised-bias", "mixup")
 @pytest.mark.parametrize("problem", [pytest.param(case[1], id=case[0]) for case in SOLVED])
 def test_bisection_brackets_what_formulas_say(problem):
     expected = ufm.thresholds(problem, progress=False)

@@ -116,6 +116,9 @@ def test_minima_have_the_zeros_of_symmetry_and_no_others(index, rank, gauge):
     assert sizes[gauge] > 1e-4
 
 
+@pytest.mark.lean(
+    "three-layers-unequal-widths", "entropy-penalised-bias", "focal-free-bias", "adjusted-free-bias"
+)
 @pytest.mark.parametrize("index", [pytest.param(i, id=case[0]) for i, case in enumerate(MINIMA)])
 def test_gauge_zeros_are_the_dimension_of_the_orbit(index):
     """The count against the rank of the tangent map of the group at the point, generator by

@@ -444,18 +444,21 @@ def test_the_command_prints_intervals_and_finds_no_point_below(capsys, monkeypat
     assert "24-cell, beta = 0.02: below the bound by" in capsys.readouterr().out
 
 
-def test_what_holds_to_infinity_holds_at_every_larger_inverse_temperature():
-    # 1 + b/(2b − 2) < 2 (1 − 1/d) from b = 6 on, and from 4
+# 1 + b/(2b − 2) < 2 (1 − 1/d) from b = 6 on, and from 4
+@pytest.mark.lean("6")
+@pytest.mark.parametrize(("dim", "first", "before"), [(5, 6.01, 5.99), (6, 4.01, 3.99)], ids="56")
+def test_what_holds_to_infinity_holds_at_every_larger_inverse_temperature(dim, first, before):
     ends = (6.01, 20.0, 100.0, 700.0)
-    for dim, first, before in ((5, 6.01, 5.99), (6, 4.01, 3.99)):
-        code = frames.orthoplex(dim)
-        (form,) = codes_module._theorems(code, "B")
-        with flint().ctx.workprec(boxes.BITS):
-            assert form.holds_until(first) == math.inf
-            assert form.holds_until(before) == before
-        for low, high in zip((first, *ends), ends, strict=False):
-            assert code_bound(code, (low, high), theorem="B").proved
-    # nothing is said of other codes
+    code = frames.orthoplex(dim)
+    (form,) = codes_module._theorems(code, "B")
+    with flint().ctx.workprec(boxes.BITS):
+        assert form.holds_until(first) == math.inf
+        assert form.holds_until(before) == before
+    for low, high in zip((first, *ends), ends, strict=False):
+        assert code_bound(code, (low, high), theorem="B").proved
+
+
+def test_what_holds_to_infinity_is_said_of_no_other_code():
     for code in (ICOSAHEDRON, frames.polygon(5)):
         for form in codes_module._theorems(code, "B"):
             assert form.holds_until(100.0) == 100.0

@@ -18,6 +18,23 @@ from ufm.certificates import bound, lift
 from ufm.domains import Ball, Budget, Nonnegative, Sphere
 
 
+@pytest.mark.lean(
+    "sphere-sphere",
+    "ball-budget",
+    "free-bias",
+    "decay-ball-slack",
+    "budget-decay",
+    "decay-sphere-free-bias",
+    "squared",
+    "nonnegative-squared",
+    "frozen",
+    "frozen-free-bias",
+    "frozen-budget",
+    "nonnegative-sphere",
+    "anchor",
+    "anchor-ball-budget",
+    "anchor-frozen",
+)
 @pytest.mark.parametrize("name", MIXTURES)
 def test_bounds_close_at_the_optimum_and_hold_elsewhere(name):
     """The gap is that of rounding at what a random start led to.

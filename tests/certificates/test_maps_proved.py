@@ -45,6 +45,7 @@ def ring(name: str) -> tuple[ufm.Problem, ufm.Params]:
     return problem, ufm.minimise(problem, key=jax.random.key(0), progress=False, throw=True).params
 
 
+@pytest.mark.lean("free-bias", "ball-sphere")
 @pytest.mark.parametrize("name", RINGS)
 def test_a_right_operator_is_proved(name):
     problem, params = ring(name)

@@ -199,6 +199,7 @@ SOLVED = [
 ]
 
 
+@pytest.mark.lean("free-bias-full", "three-layers-tie")
 @pytest.mark.parametrize(("case", "starts"), SOLVED)
 def test_minimiser_reaches_the_optimum(case, starts, key):
     problem = make(**case)

@@ -43,7 +43,7 @@ def test_the_start_is_the_optimum_that_an_ordinary_solve_finds(bias):
     assert int(ufm.minimise(p, start=start, tolerance=1e-9).num_steps) == 0
 
 
-@pytest.mark.lean("focal", "smoothed labels")
+@pytest.mark.lean("focal")
 @pytest.mark.parametrize(
     ("loss", "labels"),
     [

@@ -80,6 +80,7 @@ def test_from_the_same_start_scipy_finds_nothing_lower_nearby(problem, key):
     np.testing.assert_allclose(rival.fun, solution.value, rtol=1e-9)
 
 
+@pytest.mark.lean("cross-entropy-free-bias", "squared-error-deep")
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_optimality_conditions(problem, key):
     solution = ufm.minimise(problem, key=key, starts=STARTS)
