@@ -47,7 +47,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_traceback_in_locations_limit", 0)
 
 # one file adds up to 8000, but for the first
-MOST_MAPS, SHARE = 55_000, 2 / 3
+MOST_MAPS, SHARE = 56_000, 2 / 3
 # tracing makes so many objects that to look for garbage as often as usual takes a tenth of the time
 gc.set_threshold(50_000, 20, 50)
 

@@ -67,7 +67,8 @@ def small_on_host(function: Callable) -> Callable:
         if found is None:
             kept.compiled = True
             return compiled(*arguments)
-        return jax.tree.unflatten(kept.shape, [jax.numpy.asarray(array) for array in found])
+        # (`asarray` would compile a program for each shape)
+        return jax.tree.unflatten(kept.shape, jax.device_put(list(found)))
 
     return call
 

@@ -295,5 +295,5 @@ OPERATIONS: dict[str, Operation] = {
 def by_jax(primitive, arrays, parameters) -> list[np.ndarray]:
     """A primitive as JAX does it, which may have to compile it."""
     with jax.default_device(jax.devices("cpu")[0]):
-        found = primitive.bind(*map(jax.numpy.asarray, arrays), **parameters)
+        found = primitive.bind(*jax.device_put(list(arrays)), **parameters)
     return [np.asarray(x) for x in (found if primitive.multiple_results else [found])]

@@ -107,7 +107,7 @@ def flow_batch(
     workers = execution.workers if on_cpu and len(devices) == 1 else 1
     saved, final, codes, steps = work.done(number, block, workers, progress)
     return Trajectory(
-        problem=jax.tree.map(jnp.asarray, problem),
+        problem=jax.device_put(problem),
         ts=jnp.broadcast_to(instants, (number, len(times))),
         value=saved["value"],
         params=saved["params"],
@@ -168,7 +168,8 @@ class _Work:
         finally:
             bar.close()
         in_order = (outs[i] for i in range(len(blocks)))
-        return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:number]), *in_order)
+        stacked = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:number], *in_order)
+        return jax.device_put(stacked)
 
     def _integrated(self, lanes: np.ndarray) -> tuple:
         chosen, start = lanes_of((self.problem, self.points), lanes)

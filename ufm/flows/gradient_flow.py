@@ -174,8 +174,8 @@ def _in_pieces(
         else blank_rows(rows[-1])
     )
     rows += [rest] * (len(pieces) - len(rows))
-    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[: len(times)]), *rows)
-    return stacked, state, code, steps
+    stacked = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(times)], *rows)
+    return jax.device_put(stacked), state, code, steps
 
 
 def velocity_of(problem: Problem, path: Path) -> AbstractVelocity:

@@ -165,7 +165,7 @@ class AbstractLabels(eqx.Module):
         targets = concrete(self.targets)
         if targets is None:
             return jnp.argmax(self.targets, axis=0)
-        return jnp.asarray(np.argmax(targets, axis=0))
+        return jax.device_put(np.argmax(targets, axis=0))
 
     @property
     def absent_classes(self) -> np.ndarray:

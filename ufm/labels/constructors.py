@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,7 +111,7 @@ def _by_class(
         columns, masses = np.arange(K), as_array(class_counts, dtype)
     else:
         columns = _full_columns(counts, class_counts)
-        masses = jnp.asarray(np.ones(len(columns), dtype))
+        masses = jax.device_put(np.ones(len(columns), dtype))
         weights = None if weights is None else weights[columns]
     held = K * len(columns) > MOST_HELD if sparse is None else sparse
     if held:
@@ -122,7 +124,8 @@ def _by_class(
             num_classes=K,
             weights=weights,
         )
-    targets = jnp.asarray(np.eye(K, dtype=dtype)[:, columns])
+    # (`asarray` would compile a program for each shape)
+    targets = jax.device_put(np.eye(K, dtype=dtype)[:, columns])
     if smoothing is not None:
         targets = (1 - smoothing) * targets + smoothing / K
     return Labels(targets, masses, weights)
@@ -266,8 +269,10 @@ def collapse(labels: AbstractLabels, columns: Float[Array, "d C"]) -> Float[Arra
         f"`columns` must have {labels.num_columns} columns, like `labels`",
         columns.shape,
     )
-    members = (
-        jax.nn.one_hot(labels.class_index, labels.num_classes, dtype=columns.dtype)
-        * masses[:, None]
-    )
+    return _means(columns, labels.class_index, masses, labels.num_classes)
+
+
+@functools.partial(jax.jit, static_argnums=3, inline=True)
+def _means(columns, class_index, masses, num_classes: int) -> Array:
+    members = jax.nn.one_hot(class_index, num_classes, dtype=columns.dtype) * masses[:, None]
     return (columns @ members) / jnp.sum(members, axis=0)[None, :]

@@ -123,7 +123,7 @@ def minimise_rectified(
             batch = flats[at : at + _BATCH]
             # one shape for all batches
             filled = np.concatenate([batch, np.repeat(batch[:1], _size(flats) - len(batch), 0)])
-            found = jax.device_get(smoothed(solver, problem, jnp.asarray(filled)))
+            found = jax.device_get(smoothed(solver, problem, filled))
             ends.append(found[0][: len(batch)])
             values.append(found[1][: len(batch)])
             bar.update(at + len(batch), f"best {min(map(np.min, values)):.9g}")

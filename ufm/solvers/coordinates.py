@@ -10,6 +10,8 @@ minimise $\log f$.
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -51,6 +53,7 @@ def bounds(problem: Problem) -> Bool[Array, " n"]:
     return jnp.concatenate([block.bounds() for block in problem.blocks])
 
 
+@functools.partial(jax.jit, inline=True)
 def joined(parts: Params) -> Flat:
     """The parts as one flat vector."""
     return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parts)])

@@ -214,7 +214,7 @@ def _stack_rows(rows: list[dict], length: int) -> dict:
     def stack(*leaves):
         block = np.stack(leaves)
         if len(leaves) == length:
-            return jnp.asarray(block)
+            return jax.device_put(block)
         block = block.astype(np.result_type(block.dtype, np.float32))
         return jnp.asarray(
             np.concatenate(

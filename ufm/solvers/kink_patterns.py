@@ -176,7 +176,7 @@ class Model:
 
     def __init__(self, problem: Problem, flat, pattern: Pattern, multipliers: np.ndarray):
         split = _split(multipliers, pattern.kinks)
-        found = _second_order(problem, jnp.asarray(flat), pattern.passing, split)
+        found = _second_order(problem, flat, pattern.passing, split)
         value, slope, curved, before, jacobian, behind = jax.device_get(found)
         live, at = pattern.live, np.concatenate([kink.ravel() for kink in pattern.kinks])
         self.slope, self.curved = slope[live], curved[np.ix_(live, live)]

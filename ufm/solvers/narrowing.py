@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,10 +45,10 @@ def widened(params: Params, d: int) -> Params:
     if not missing:
         return params
     (W,) = params.weights
-    module = jnp if is_traced(params) else np
     before = [(0, 0)] * (W.ndim - 2)
-    return Params(
-        (jnp.asarray(module.pad(W, [*before, (0, 0), (0, missing)])),),
-        jnp.asarray(module.pad(params.features, [*before, (0, missing), (0, 0)])),
-        params.bias,
-    )
+    rows, columns = [*before, (0, 0), (0, missing)], [*before, (0, missing), (0, 0)]
+    if is_traced(params):
+        wide, features = jnp.pad(W, rows), jnp.pad(params.features, columns)
+    else:
+        wide, features = jax.device_put((np.pad(W, rows), np.pad(params.features, columns)))
+    return Params((wide,), features, params.bias)
