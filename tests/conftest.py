@@ -46,8 +46,18 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # nobody reads where in the source an operation of a program came from
 jax.config.update("jax_traceback_in_locations_limit", 0)
 
-# one file adds up to 8000, but for the first
-MOST_MAPS, SHARE = 56_000, 2 / 3
+# A program holds a dozen memory maps or so, of the 65 530 that Linux gives a process. Beyond is
+# a segmentation fault. They are counted after so many programs.
+MOST_MAPS, PROGRAMS, SHARE = 58_000, 200, 2 / 3
+_compiled: list[str] = []
+
+
+def _heard(event: str, duration_secs: float, **about) -> None:
+    if "backend_compile" in event:
+        _compiled.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_heard)
 # tracing makes so many objects that to look for garbage as often as usual takes a tenth of the time
 gc.set_threshold(50_000, 20, 50)
 
@@ -141,20 +151,27 @@ def _settings_of_jax_stay():
         jax.config.update(name, value)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _programs_are_kept_while_there_is_room():
-    """What one file compiled serves the next, and is no work for the garbage collector."""
+    """What one test compiled serves the next."""
     yield
-    if _is_full():
-        jax.clear_caches()
+    if len(_compiled) >= PROGRAMS:
+        _compiled.clear()
+        if _is_full():
+            jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_no_garbage():
+    """What one file leaves is no work for the garbage collector."""
+    yield
     gc.freeze()
 
 
 def _is_full() -> bool:
-    """Whether this process nears the end of its memory maps or of its share of the memory.
+    """Whether this process nears the end of its memory maps, or of its share of the memory.
 
-    Every program compiled on a CPU holds some, of the 65 530 that Linux gives a process; beyond
-    them is a segmentation fault. Yes where the system does not say.
+    Yes where the system does not say.
     """
     try:
         with open("/proc/self/maps", "rb") as maps:
