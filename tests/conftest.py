@@ -48,7 +48,7 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 
 # A program holds a dozen memory maps or so, of the 65 530 that Linux gives a process. Beyond is
 # a segmentation fault. They are counted after so many programs.
-MOST_MAPS, PROGRAMS, SHARE = 58_000, 200, 2 / 3
+MOST_MAPS, PROGRAMS, SHARE = 60_000, 100, 2 / 3
 _compiled: list[str] = []
 
 

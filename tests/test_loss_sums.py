@@ -184,6 +184,12 @@ def test_scales_that_hardly_differ_leave_no_room(key):
         ufm.prove(problem, solution.params)
 
 
+@eqx.filter_jit
+def fenchel_young_gap(loss, z, q):
+    value, u = loss_and_dual(loss, z, q)
+    return value + loss.conjugate(u, q) - jnp.sum(u * z, axis=0)
+
+
 def test_newton_does_not_stop_where_nothing_is_curved():
     """A whole step went to where probabilities are 0 and 1 to rounding, and stayed.
 
@@ -198,9 +204,17 @@ def test_newton_does_not_stop_where_nothing_is_curved():
     loss, q = Sum(parts, (0.6, 10.9)), jnp.eye(10)
     for size in (1.0, 2.0, 4.0, 8.0):
         z = jnp.asarray(size * (np.eye(10) - 0.1) / scale[:, None])
-        value, u = loss_and_dual(loss, z, q)
-        gap = value + loss.conjugate(u, q) - jnp.sum(u * z, axis=0)
-        np.testing.assert_allclose(gap, 0, atol=1e-13)
+        np.testing.assert_allclose(fenchel_young_gap(loss, z, q), 0, atol=1e-13)
+
+
+@eqx.filter_jit
+def centred_together_and_alone(loss, z, q, weights):
+    """Dual columns off their mean by a thousandth, centred in both ways, and their conjugates."""
+    dual = loss_and_dual(loss, z + loss.best_bias(z, q, weights)[:, None], q)[1]
+    off = dual + 1e-3 * dual[:, :1]
+    alone = loss.centred(off, q, loss.centring(off @ weights, q @ weights))
+    together = loss.centred_together(off, q, weights)
+    return [(centred, loss.conjugate(centred, q)) for centred in (together, alone)]
 
 
 @pytest.mark.parametrize("second", [SCALES[1], 1.7 * SCALES[0]], ids=["apart", "alike"])
@@ -208,12 +222,9 @@ def test_columns_are_centred_in_the_way_of_the_scales(second):
     rng = np.random.default_rng(0)
     loss, weights = two_scales(second), jnp.asarray([0.5, 0.3, 0.2])
     z, q = jnp.asarray(rng.normal(size=(4, 3))), jnp.eye(4)[:, [0, 1, 3]]
-    dual = loss_and_dual(loss, z + loss.best_bias(z, q, weights)[:, None], q)[1]
-    off = dual + 1e-3 * dual[:, :1]
-    alone = loss.centred(off, q, loss.centring(off @ weights, q @ weights))
-    for centred in (loss.centred_together(off, q, weights), alone):
+    for centred, conjugate in centred_together_and_alone(loss, z, q, weights):
         np.testing.assert_allclose(centred @ weights, 0, atol=1e-15)
-        assert np.isfinite(loss.conjugate(centred, q)).all()
+        assert np.isfinite(conjugate).all()
 
 
 def test_a_sum_is_certified_beside_an_anchor(key):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,6 +98,9 @@ def test_shares_go_by_way_of_others():
     assert all(u == 0 for column in point.columns() for u in column)
 
 
+potentials, moved_by, moves = map(jax.jit, (balance.potentials, balance.moved_by, balance.moves))
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 def test_potentials_are_those_of_the_laplacian(seed):
     """The pseudo-inverse, what it moves, and that no sum so small moves more."""
@@ -106,13 +109,13 @@ def test_potentials_are_those_of_the_laplacian(seed):
     shares = np.where(kept, rng.uniform(0.1, 1, size=kept.shape), 0)
     shares, w = shares / shares.sum(axis=0), np.asarray(problem.labels.column_weights)
     laplacian = np.diag(shares @ w) - (shares * w) @ shares.T
-    inverse = balance.potentials(jnp.asarray(shares), jnp.asarray(kept), jnp.asarray(w))
+    inverse = potentials(shares, kept, w)
     # (of all that differ by what costs nothing)
     assert_allclose(laplacian @ inverse @ laplacian, laplacian, atol=1e-11)
     wanted = 1e-3 * laplacian @ rng.normal(size=len(shares))
-    moved = np.asarray(balance.moved_by(jnp.asarray(shares), inverse @ wanted))
+    moved = np.asarray(moved_by(shares, inverse @ wanted))
     assert_allclose(moved @ w, wanted, atol=1e-15)
     assert_allclose(moved.sum(axis=0), 0, atol=1e-16)
     assert np.all(moved[~kept] == 0)
-    most = balance.moves(jnp.asarray(shares), inverse, jnp.abs(wanted))
+    most = moves(shares, inverse, np.abs(wanted))
     assert np.all(np.abs(moved) <= most)
