@@ -16,10 +16,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ufm._quick_jit import one_program
 from ufm.batch.layout import one_by_one
 
 
-@functools.partial(jax.jit, static_argnames="axis", inline=True)
+@one_program(static_argnames="axis")
 def unit(array: Array, *, axis: int | None = None) -> Array:
     """The largest power of two up to the largest entry, or 1 where all entries are zero or one is
     not finite.
@@ -46,14 +47,14 @@ def root(square: Array) -> Array:
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
-@functools.partial(jax.jit, static_argnames="axis", inline=True)
+@one_program(static_argnames="axis")
 def norm(array: Array, *, axis: int | None = None) -> Array:
     """The Euclidean norm along an axis, or of all entries."""
     size = unit(array, axis=axis)
     return root(jnp.sum((array / size) ** 2, axis=axis)) * jnp.sum(size, axis=axis)
 
 
-@functools.partial(jax.jit, inline=True)
+@one_program()
 def normalised(matrix: Array) -> Array:
     """The matrix over its Frobenius norm, NaN where that is zero."""
     matrix = matrix / unit(matrix)

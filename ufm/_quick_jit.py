@@ -89,6 +89,25 @@ def quick_jit(**options) -> Callable[[Callable], QuickJit]:
     return functools.partial(QuickJit, **options)
 
 
+def one_program(**options) -> Callable[[Callable], Any]:
+    """`jax.jit` as a decorator, for a formula of many operations.
+
+    One program where it is called operation by operation, as in a notebook, and part of the
+    caller's where that is traced.
+
+    Parameters
+    ----------
+    **options
+        Of `jax.jit`.
+
+    Returns
+    -------
+    Callable
+        From a function to its compiled form.
+    """
+    return functools.partial(jax.jit, inline=True, **options)
+
+
 @functools.cache
 def compiles_quickly() -> bool:
     """Whether this XLA takes the option, asked of it once.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._quick_jit import one_program
 from ufm._validate import (
     LONGEST_LIST,
     as_array,
@@ -272,7 +271,7 @@ def collapse(labels: AbstractLabels, columns: Float[Array, "d C"]) -> Float[Arra
     return _means(columns, labels.class_index, masses, labels.num_classes)
 
 
-@functools.partial(jax.jit, static_argnums=3, inline=True)
+@one_program(static_argnums=3)
 def _means(columns, class_index, masses, num_classes: int) -> Array:
     members = jax.nn.one_hot(class_index, num_classes, dtype=columns.dtype) * masses[:, None]
     return (columns @ members) / jnp.sum(members, axis=0)[None, :]

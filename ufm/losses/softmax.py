@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._quick_jit import one_program
 from ufm._validate import require
 from ufm.labels import AbstractLabels
 from ufm.losses import enclosures
@@ -207,7 +206,7 @@ class CrossEntropy(AbstractLoss):
         return jnp.ones(num_classes)
 
 
-@functools.partial(jax.jit, inline=True)
+@one_program()
 def _point(dual: Array, targets: Array) -> tuple[Array, Array, Array]:
     """a = q + u, not below 0, and log a, which near a = 1 knows a − 1 to all digits; 0 log 0 is 0.
 
@@ -225,7 +224,7 @@ def _point(dual: Array, targets: Array) -> tuple[Array, Array, Array]:
     return point, log_point, jnp.log1p(jnp.clip(less_one, 1 / len(dual) - 1, 0))
 
 
-@functools.partial(jax.jit, inline=True)
+@one_program()
 def _excess(targets: Array) -> Array:
     """S log S with S = Σ q, 1 but for the rounding of the targets."""
     excess = jnp.sum(jnp.where(targets > 0.5, targets - 1, targets), axis=0)

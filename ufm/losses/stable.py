@@ -5,24 +5,19 @@ numbers of size 1 to get it. With the largest logit m taken out,
 $\mathrm{logsumexp}(z) - q^\top z = \log(1 + \sum_{k\ne top} e^{z_k - m}) + \sum_k q_k(m - z_k)$,
 a sum of terms >= 0; and the gradient p − q of a class that is all but certain is minus the sum of
 the other entries, because p and q both sum to one.
-
-Each is one program where it is called operation by operation, as in a notebook, and part of the
-caller's where that is traced.
 """
 
 from __future__ import annotations
-
-import functools
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-_one_program = functools.partial(jax.jit, inline=True)
+from ufm._quick_jit import one_program
 
 
-@_one_program
+@one_program()
 def cross_entropy(
     logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]
 ) -> Float[Array, ...]:
@@ -63,7 +58,7 @@ def _log_total(exponentials: Array, total: Array) -> Array:
     return jnp.where(_alone(total), jnp.log1p(others), jnp.log(total))
 
 
-@_one_program
+@one_program()
 def softmax(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     """Probabilities; a product with one over the total, which costs a compiler no array of its
     own."""
@@ -71,7 +66,7 @@ def softmax(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     return exponentials * (1 / total)[None]
 
 
-@_one_program
+@one_program()
 def log_probabilities(logits: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
     """log softmax(z), which near 0 keeps its digits, as its gradient does."""
     return _log_probabilities(logits)
@@ -114,7 +109,7 @@ def _cross_entropy_jvp(primals, tangents):
 _cross_entropy.defjvp(_cross_entropy_jvp, symbolic_zeros=True)
 
 
-@_one_program
+@one_program()
 def softmax_less(logits: Float[Array, "K ..."], targets: Float[Array, "K ..."]) -> Array:
     """softmax(z) − q, the gradient of `cross_entropy`: entries that are small keep their digits."""
     return _softmax_less(logits, targets)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._quick_jit import one_program
 from ufm._validate import require_instance
 from ufm.losses import loss_and_dual
 from ufm.losses.rounding import unit_roundoff
@@ -31,13 +31,13 @@ def objective(problem: Problem, params: Params) -> Float[Array, ""]:
     return fit(problem, problem.logits(params)) + decay(problem, params)
 
 
-@functools.partial(jax.jit, inline=True)
+@one_program()
 def fit(problem: Problem, logits: Float[Array, "K C"]) -> Float[Array, ""]:
     r"""The loss part $\sum_c \omega_c\,\ell(z_c, q_c)$."""
     return jnp.dot(problem.labels.column_weights, problem.loss(logits, problem.labels.targets))
 
 
-@functools.partial(jax.jit, inline=True)
+@one_program()
 def decay(problem: Problem, params: Params) -> Float[Array, ""]:
     """The ridge on factors, features and bias, and the pull to the anchor."""
     masses = problem.labels.masses

@@ -10,12 +10,11 @@ minimise $\log f$.
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ufm._quick_jit import one_program
 from ufm.model import Params, Problem, objective
 
 Flat = Float[Array, " n"]
@@ -53,7 +52,7 @@ def bounds(problem: Problem) -> Bool[Array, " n"]:
     return jnp.concatenate([block.bounds() for block in problem.blocks])
 
 
-@functools.partial(jax.jit, inline=True)
+@one_program()
 def joined(parts: Params) -> Flat:
     """The parts as one flat vector."""
     return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parts)])
