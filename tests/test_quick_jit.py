@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ufm import _quick_jit
-from ufm._quick_jit import QuickJit, compiles_quickly, quick_jit
+from ufm._quick_jit import QuickJit, compiles_quickly, jit, one_kernel, quick_jit
 
 
 @pytest.fixture
@@ -48,11 +47,11 @@ def test_other_platforms_are_left_alone(asked, monkeypatch):
 
 
 def test_an_xla_without_the_option_compiles_as_ever(monkeypatch):
-    monkeypatch.setattr(_quick_jit, "_OPTIONS", {"xla_cpu_no_such_thing": False})
-    monkeypatch.setattr(QuickJit, "_known", True)
+    monkeypatch.setattr(jit, "_OPTIONS", {"xla_cpu_no_such_thing": False})
+    monkeypatch.setattr(QuickJit, "_refused", set())
     grown = QuickJit(lambda x: x + 1, donate_argnums=0)
     assert float(grown(jnp.asarray(1.0))) == 2
-    assert not QuickJit._known
+    assert QuickJit._refused == {"quick"}
     assert not compiles_quickly.__wrapped__()
     # nor is it asked again
     assert float(QuickJit(lambda x: x + 1)(1.0)) == 2
@@ -66,10 +65,10 @@ def test_other_errors_pass(monkeypatch):
     def wrong(x):
         raise jax.errors.JaxRuntimeError("out of memory")
 
-    monkeypatch.setattr(QuickJit, "_known", True)
+    monkeypatch.setattr(QuickJit, "_refused", set())
     with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
         QuickJit(wrong)(1.0)
-    assert QuickJit._known
+    assert not QuickJit._refused
 
 
 def test_what_is_traced_uses_the_plain_form():
@@ -84,3 +83,91 @@ def test_what_is_traced_uses_the_plain_form():
     for call in (QuickJit(wrong), jax.jit(QuickJit(wrong))):
         with pytest.raises(ValueError, match="of its own"):
             call(3.0)
+
+
+def _powers(A, x):
+    """Ten steps of the power method, until it is at rest."""
+
+    def step(carry):
+        i, x, _ = carry
+        y = A @ x
+        y = y / jnp.sqrt(jnp.sum(y**2))
+        return i + 1, y, jnp.max(jnp.abs(y - x))
+
+    return jax.lax.while_loop(lambda c: (c[0] < 10) & (c[2] > 1e-9), step, (0, x, 1.0))
+
+
+# (XLA itself makes one kernel of a very small loop)
+MARK = 'inlineable="false"'
+on_the_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="kernels of the CPU")
+
+
+@on_the_cpu
+def test_a_small_program_is_one_kernel():
+    form = QuickJit(_powers, small=lambda A, x: x.size < 9)
+    A = np.diag([3.0, 1.0, 0.5]) + 0.1
+    for x in (np.ones(3), np.eye(3)):
+        text = form.lower(A, x).compile().as_text()
+        assert (MARK in text) == (x.ndim == 1)
+        for ours, theirs in zip(form(A, x), form.plain(A, x), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-14)
+
+
+def _varied(x, i):
+    """Of a square matrix: what solvers, losses and domains do in a loop, of every kind."""
+    rows = jax.lax.dynamic_slice(x, (i, 0), (1, 3))
+    x = jax.lax.dynamic_update_slice(x, 2 * rows, (i - 1, 0)) + jnp.eye(3)[jnp.array([2, 0, 1])]
+    x = x.at[0].set(jnp.pad(x[1, :2], (1, 0)))
+    total, sums = jax.lax.scan(lambda c, row: (c + row, jnp.cumsum(c * row)), x[0], x)
+    picked = jax.lax.switch(i, [lambda: x, lambda: x[::-1], lambda: x.T], *())
+    batched = jnp.einsum("aij,ajk->aik", jnp.stack([x, picked]), jnp.stack([picked, sums]))
+    wide = jnp.where(picked > 0.5, jax.nn.log_softmax(batched[0]), jnp.clip(batched[1], 0, 1))
+    smooth = (
+        jnp.tanh(wide) + jax.scipy.special.erf(x) + jax.nn.softplus(x) ** 1.5 + jnp.expm1(-wide)
+    )
+
+    def bent(x):
+        return jnp.sum(jax.nn.relu(x - total[None]) ** 2) + jax.nn.logsumexp(x)
+
+    slopes = jax.grad(bent)(smooth)
+    ends = jnp.argmin(slopes, axis=1), jnp.argmax(slopes), jnp.all(slopes > 0), jnp.prod(x, 0)
+    return slopes, jnp.split(slopes, 3), slopes.astype(jnp.float32) @ x.astype(jnp.float32), ends
+
+
+@on_the_cpu
+def test_one_kernel_says_what_xla_says():
+    form = QuickJit(_varied, small=lambda *_: True)
+    x, i = np.random.default_rng(0).normal(size=(3, 3)), np.asarray(1)
+    assert MARK in form.lower(x, i).compile().as_text()
+    ours, theirs = form(x, i), form.plain(x, i)
+    for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(
+            mine, other, rtol=1e-5 if mine.dtype == np.float32 else 1e-12, atol=1e-12
+        )
+
+
+@on_the_cpu
+def test_what_no_kernel_holds_is_compiled_as_ever():
+    form = QuickJit(lambda x: jnp.linalg.inv(jnp.sort(x, axis=1)), small=lambda x: True)
+    x = np.array([[2.0, 1.0], [0.0, 3.0]])
+    assert MARK not in form.lower(x).compile().as_text()
+    np.testing.assert_allclose(form(x), np.linalg.inv(np.sort(x, axis=1)))
+
+
+@on_the_cpu
+def test_an_xla_without_such_kernels_is_quick(monkeypatch):
+    monkeypatch.setattr(one_kernel, "OPTIONS", {"xla_cpu_no_such_thing": ""})
+    monkeypatch.setattr(QuickJit, "_refused", set())
+    grown = QuickJit(lambda x: x + 1, small=lambda x: True)
+    assert float(grown(jnp.asarray(1.0))) == 2
+    assert QuickJit._refused == {"kernel"}
+
+
+@on_the_cpu
+def test_arguments_by_name_and_constant_ones():
+    form = QuickJit(
+        lambda x, *, power, shift: x**power + shift,
+        small=lambda x: True,
+        static_argnames="power",
+    )
+    assert float(form(2.0, power=3, shift=1.0)) == 9

@@ -9,6 +9,9 @@ from ufm.model import Problem
 # Logits between which loops over them are a part of a solve, or of a flow (measured: 900 a tenth,
 # 40 000 a hundredth).
 _FEW, _MANY = 400, 20_000
+# Multiply-adds from which the products of a library are faster than loops in one kernel (measured:
+# 16 000 a fifth slower, 54 000 a fifth faster).
+_MOST_IN_KERNEL = 20_000
 
 
 def multiply_adds(problem: Problem) -> int:
@@ -84,6 +87,24 @@ def few_or_many_logits(problem: Problem, *_) -> bool:
         Up to 400 logits, and from 20 000 on.
     """
     return few_logits(problem) or _logits(problem) >= _MANY
+
+
+def one_kernel_suits(problem: Problem, *_) -> bool:
+    """Whether a solve is faster as one kernel, without the products of a library.
+
+    Parameters
+    ----------
+    problem
+        What a program is for.
+    *_
+        Its further arguments, which do not count.
+
+    Returns
+    -------
+    bool
+        Up to 20 000 multiply-adds.
+    """
+    return multiply_adds(problem) <= _MOST_IN_KERNEL
 
 
 def _logits(problem: Problem) -> int:

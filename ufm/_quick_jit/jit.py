@@ -1,13 +1,15 @@
-"""`jax.jit` that spends less time on compiling, for programs that only Python calls."""
+"""`jax.jit` for programs that only Python calls: that compile in less time, or run in less."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.core
+
+from ufm._quick_jit import one_kernel
 
 # On the CPU, XLA's emitters of fused loops take a third to a half of all compiling. What becomes
 # LLVM code without them is as fast where loops are short or products of matrices are all the work;
@@ -29,48 +31,66 @@ class QuickJit:
         As `jax.jit` takes it.
     when
         From the arguments to whether its loops are as fast; always unless given.
+    small
+        From the arguments to whether it runs in less time as one kernel; never unless given.
     **options
         Of `jax.jit`.
     """
 
-    _known = True
+    # forms whose options this XLA does not know
+    _refused: ClassVar[set[str]] = set()
 
-    def __init__(self, function: Callable, *, when: Callable[..., bool] | None = None, **options):
+    def __init__(
+        self,
+        function: Callable,
+        *,
+        when: Callable[..., bool] | None = None,
+        small: Callable[..., bool] | None = None,
+        **options,
+    ):
         functools.update_wrapper(self, function)
+        kernel, known = one_kernel.as_one_kernel(function), {**_OPTIONS, **one_kernel.OPTIONS}
         self.plain: Any = jax.jit(function, **options)
-        self._quick: Any = jax.jit(function, compiler_options=_OPTIONS, **options)
-        self._when = when
+        self._forms: dict[str, Any] = {
+            "kernel": jax.jit(kernel, compiler_options=known, **options),
+            "quick": jax.jit(function, compiler_options=_OPTIONS, **options),
+            "plain": self.plain,
+        }
+        self._when, self._small = when, small
 
-    def _for(self, arguments) -> Any:
-        if not QuickJit._known or jax.default_backend() != "cpu":
-            return self.plain
-        return self._quick if self._when is None or self._when(*arguments) else self.plain
+    def _form(self, arguments) -> str:
+        if jax.default_backend() != "cpu":
+            return "plain"
+        if self._small is not None and "kernel" not in self._refused and self._small(*arguments):
+            return "kernel"
+        fast = "quick" not in self._refused and (self._when is None or self._when(*arguments))
+        return "quick" if fast else "plain"
 
     def __call__(self, *arguments, **named):
-        here = self._for(arguments)
+        form = self._form(arguments)
         try:
-            return here(*arguments, **named)
+            return self._forms[form](*arguments, **named)
         except jax.errors.JaxRuntimeError as error:
-            if here is self.plain or _UNKNOWN not in str(error):
+            if form == "plain" or _UNKNOWN not in str(error):
                 raise
         except ValueError:
             # inside `jit` it may be that what was refused are the options
             if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments)):
                 raise
             return self.plain(*arguments, **named)
-        QuickJit._known = False
-        return self.plain(*arguments, **named)
+        self._refused.add(form)
+        return self(*arguments, **named)
 
     def trace(self, *arguments, **named):
         """As that of `jax.jit`."""
-        return self._for(arguments).trace(*arguments, **named)
+        return self._forms[self._form(arguments)].trace(*arguments, **named)
 
     def lower(self, *arguments, **named):
         """As that of `jax.jit`."""
-        return self._for(arguments).lower(*arguments, **named)
+        return self._forms[self._form(arguments)].lower(*arguments, **named)
 
     def _cache_size(self) -> int:
-        return self._quick._cache_size() + self.plain._cache_size()
+        return sum(form._cache_size() for form in self._forms.values())
 
 
 def quick_jit(**options) -> Callable[[Callable], QuickJit]:

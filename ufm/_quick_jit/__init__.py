@@ -1,0 +1,7 @@
+"""`jax.jit` for programs that are small, or that compile for long."""
+
+from __future__ import annotations
+
+from ufm._quick_jit.jit import QuickJit, compiles_quickly, one_program, quick_jit
+
+__all__ = ["QuickJit", "compiles_quickly", "one_program", "quick_jit"]
