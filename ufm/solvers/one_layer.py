@@ -11,6 +11,7 @@ vectorise over the lanes.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._numerics import turned
 from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.model import Problem
 
@@ -76,7 +78,7 @@ class Evaluation(NamedTuple):
 def _product(A, B, axes: str):
     """A B, A Bᵀ ("nt") or Aᵀ B ("tn") of every lane, as a sum over the contracted index."""
     if A.ndim == 2:
-        return (A.T if axes == "tn" else A) @ (B.T if axes == "nt" else B)
+        return (turned(A) if axes == "tn" else A) @ (B.T if axes == "nt" else B)
     if axes == "nn":
         terms = (A[:, j, None, :] * B[None, j, :, :] for j in range(A.shape[1]))
     elif axes == "nt":
@@ -84,6 +86,22 @@ def _product(A, B, axes: str):
     else:
         terms = (A[j, :, None, :] * B[j, None, :, :] for j in range(A.shape[0]))
     return functools.reduce(jnp.add, terms)
+
+
+def _before(A) -> Callable:
+    """From B to Aᵀ B of every lane, for many B."""
+    if A.ndim > 2:
+        return lambda B: _product(A, B, "tn")
+    left = turned(A)
+    return lambda B: left @ B
+
+
+def _after(B) -> Callable:
+    """From A to Aᵀ B of every lane, for many A."""
+    if B.ndim > 2:
+        return lambda A: _product(A, B, "tn")
+    left = turned(B)
+    return lambda A: (left @ A).T
 
 
 def dot(a, b):
@@ -202,6 +220,7 @@ def hessian(lanes: OneLayer, flat, logits):
     )
     outer = lanes.column_weights * lanes.logit_scale
     scaled_dual = dual * outer[None]
+    onto_features, with_dual = _before(x.classifier), _after(scaled_dual)
 
     def times(direction):
         v = _split(lanes, direction)
@@ -216,9 +235,7 @@ def hessian(lanes: OneLayer, flat, logits):
             _product(scaled, x.features, "nt")
             + _product(scaled_dual, v.features, "nt")
             + v.classifier,
-            _product(v.classifier, scaled_dual, "tn")
-            + _product(x.classifier, scaled, "tn")
-            + v.features,
+            with_dual(v.classifier) + onto_features(scaled) + v.features,
             None if v.bias is None else _bias_gradient(lanes, v.bias, turned),
         )
         return _join(product)

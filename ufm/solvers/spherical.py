@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._numerics import turned
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 from ufm.model.value import decay
@@ -73,7 +74,8 @@ def evaluate(problem: Problem, flat: Flat) -> tuple[Float[Array, ""], Flat, Know
     losses, dual = loss_and_dual(problem.loss, logits, labels.targets)
     held, pull = jax.value_and_grad(functools.partial(decay, problem))(params)
     value = jnp.dot(labels.column_weights, losses) + held
-    slope = _lifted(problem, pull, _pulled(params, dual * labels.column_weights[None]))
+    outer = dual * labels.column_weights[None]
+    slope = _lifted(problem, pull, _pulled(params, outer, turned(params.classifier) @ outer))
     if problem.logarithmic:
         slope = slope / value
     gradient = joined(
@@ -108,6 +110,7 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
         lambda logits: loss_and_dual(problem.loss, logits, labels.targets)[1], known.logits
     )
     outer, pull = dual * weights, jax.grad(functools.partial(decay, problem))
+    onto_features, with_outer = turned(params.classifier), turned(outer)
 
     def times(direction: Flat) -> Flat:
         moved = blocks.apply(lambda block, v: block.shadow(v), blocks.split(direction))
@@ -116,28 +119,33 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
             change = change + moved.bias[:, None]
         changed = curved(change) * weights
         held = jax.jvp(pull, (params,), (moved,))[1]
-        turned = _lifted(problem, held, _pulled(params, changed), _pulled(moved, outer, bias=False))
+        within = _pulled(params, changed, onto_features @ changed)
+        across = _pulled(moved, outer, (with_outer @ moved.classifier).T, bias=False)
+        lifted = _lifted(problem, held, within, across)
         if problem.logarithmic:
-            turned = turned / known.objective - known.slope * jnp.dot(known.slope, direction)
+            lifted = lifted / known.objective - known.slope * jnp.dot(known.slope, direction)
         return joined(
             blocks.apply(
                 lambda block, *parts: block.bent(*parts),
                 place,
                 slope,
                 blocks.split(direction),
-                blocks.split(turned),
+                blocks.split(lifted),
             )
         )
 
     return times
 
 
-def _pulled(params: Params, outer: Float[Array, "K C"], *, bias: bool = True) -> Params:
-    """The slope, in a point, of its logits paired with `outer`; of all of them or but the bias."""
+def _pulled(
+    params: Params, outer: Float[Array, "K C"], features: Float[Array, "d C"], *, bias: bool = True
+) -> Params:
+    """The slope, in a point, of its logits paired with `outer`, of all of them or but the bias;
+    that in the `features` is given."""
     pulled = None
     if params.bias is not None:
         pulled = jnp.sum(outer, axis=1) if bias else jnp.zeros_like(params.bias)
-    return Params((outer @ params.features.T,), params.classifier.T @ outer, pulled)
+    return Params((outer @ params.features.T,), features, pulled)
 
 
 def _lifted(problem: Problem, *slopes: Params) -> Flat:

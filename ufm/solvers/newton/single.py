@@ -159,15 +159,15 @@ class Newton(AbstractTrustRegion):
         if rounding is not None and merit.one_layer is not None:
             trial = with_better_bias(self, merit.one_layer, trial, relative)
         there = merit.evaluate(trial)
-        # every inner product in one
-        vectors = jnp.stack([old, there.gradient, sub.step, sub.curved_step])
-        products = jnp.sum(vectors[:, None] * vectors[None], axis=2)
+        new, step = there.gradient, sub.step
+        along, along_new = jnp.dot(old, step), jnp.dot(new, step)
+        bend, new_sq = jnp.dot(step, sub.curved_step), jnp.dot(new, new)
         tried = Trial(
             values=(state.value, there.value),
             size=merit.size(state.value),
-            predicted=-(products[0, 2] + 0.5 * products[2, 3]),
-            by_gradients=-0.5 * (products[0, 2] + products[1, 2]),
-            length=jnp.sqrt(products[2, 2]) if sub.length is None else sub.length,
+            predicted=-(along + 0.5 * bend),
+            by_gradients=-0.5 * (along + along_new),
+            length=jnp.sqrt(jnp.dot(step, step)) if sub.length is None else sub.length,
             far=sub.on_boundary,
             grad_norm=relative,
         )
@@ -175,15 +175,15 @@ class Newton(AbstractTrustRegion):
         accepted = verdict.accepted | fresh
         memory = _Memory(
             _where(fresh, self.first_trust(there.size_sq, there.value), verdict.trust),
-            jnp.where(accepted, products[1, 1], gradient_sq),
+            jnp.where(accepted, new_sq, gradient_sq),
             _where(accepted, there.known, known),
             None
             if rounding is None
             else rounding.after(
-                sub, ~fresh & (verdict.trust.radius < trust.radius), products[1, 1], gradient_sq
+                sub, ~fresh & (verdict.trust.radius < trust.radius), new_sq, gradient_sq
             ),
         )
-        here = there.value, relative_size(products[1, 1], there.size_sq, there.value)
+        here = there.value, relative_size(new_sq, there.size_sq, there.value)
         value, grad_norm = _where(accepted, here, (state.value, relative))
         flat, gradient = _where(accepted, (trial, there.gradient), (state.flat, old))
         return State(
