@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,7 +12,7 @@ import jax.core
 import numpy as np
 
 from ufm._host.program import PATIENCE, Program, TooLong
-from ufm._quick_jit import QuickJit
+from ufm._quick_jit import QuickJit, compiled_beside
 
 # Programs that are kept.
 _KEPT = 64
@@ -65,7 +63,7 @@ def small_on_host(function: Callable) -> Callable:
         finally:
             kept.seconds += time.thread_time() - began
         if found is None:
-            kept.compiled = True
+            kept.given_up = True
             return compiled(*arguments)
         # (`asarray` would compile a program for each shape)
         return jax.tree.unflatten(kept.shape, jax.device_put(list(found)))
@@ -83,24 +81,18 @@ class _Kept:
         self.program = Program(self.jaxpr) if small else None
         self.shape = jax.tree.structure(traced.out_info)
         self.calls, self.seconds = 0, 0.0
-        # whether XLA's is there, and what makes it
-        self.compiled, self._maker = False, None
+        # whether NumPy has given up, and what makes XLA's
+        self.given_up, self._maker = False, None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether XLA's is there, or has to be."""
+        return self.given_up or (self._maker is not None and not self._maker.is_alive())
 
     def compile_beside(self, traced) -> None:
-        """Have a thread make XLA's program, once, where JAX finds it at the next call."""
-        if self._maker is not None:
-            return
-        # here, as what a context has configured is of this thread
-        lowered = traced.lower()
-
-        def make():
-            # (what fails here fails again where it is called)
-            with contextlib.suppress(Exception):
-                lowered.compile()
-            self.compiled = True
-
-        self._maker = threading.Thread(target=make, name="compiles a program")
-        self._maker.start()
+        """Have a thread make XLA's program, once."""
+        if self._maker is None:
+            self._maker = compiled_beside(traced.lower())
 
 
 def _largest(jaxpr) -> int:

@@ -10,6 +10,7 @@ import jax
 import jax.core
 
 from ufm._quick_jit import one_kernel
+from ufm._quick_jit.tiers import Tiers
 
 # On the CPU, XLA's emitters of fused loops take a third to a half of all compiling. What becomes
 # LLVM code without them is as fast where loops are short or products of matrices are all the work;
@@ -52,7 +53,7 @@ class QuickJit:
         kernel, known = one_kernel.as_one_kernel(function), {**_OPTIONS, **one_kernel.OPTIONS}
         self.plain: Any = jax.jit(function, **options)
         self._forms: dict[str, Any] = {
-            "kernel": jax.jit(kernel, compiler_options=known, **options),
+            "kernel": Tiers(kernel, compiler_options=known, **options),
             "quick": jax.jit(function, compiler_options=_OPTIONS, **options),
             "plain": self.plain,
         }
