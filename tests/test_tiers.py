@@ -43,7 +43,6 @@ LEVEL = "xla_backend_optimization_level"
 
 def test_a_kind_is_drafted_so_often(no_level, used, monkeypatch):
     monkeypatch.setattr(tiers, "_DRAFTS", 4)
-    monkeypatch.setattr(tiers, "_BEGUN", 1)
     form = Tiers(lambda x, *, shift: x + shift, compiler_options={})
     for i in range(6):
         assert float(form(np.asarray(float(i)), shift=1.0)) == i + 1
@@ -55,11 +54,14 @@ def test_a_kind_is_drafted_so_often(no_level, used, monkeypatch):
     assert used == [0, 0]
 
 
-def test_much_work_is_never_drafted(no_level, used):
-    form = Tiers(lambda x: x + 1, compiler_options={})
-    for _ in range(2):
-        assert float(form(np.zeros(20_000)).sum()) == 20_000
-    assert used == [1, 1]
+@pytest.mark.parametrize(("work", "drafts"), [(1e4, 64), (2e5, 4), (1e6, 0)])
+def test_more_work_is_drafted_less_often(no_level, used, work, drafts):
+    form = Tiers(lambda x: x + 1, work=lambda x: work, compiler_options={})
+    for _ in range(66):
+        assert float(form(1.0)) == 2
+    levels = [level for level in used if not isinstance(level, tuple)]
+    assert levels == [0] * drafts + [1] * (66 - drafts)
+    assert used[max(drafts // 4, 1)] == (("lower", 1) if drafts else 1)
 
 
 def test_a_level_of_the_users_own_stands(used, monkeypatch):
@@ -83,12 +85,11 @@ def test_where_optimisation_is_off_it_stays_off(no_level, used):
 
 def test_what_is_compiled_beside_is_compiled_once(no_level, monkeypatch):
     monkeypatch.setattr(tiers, "_DRAFTS", 2)
-    monkeypatch.setattr(tiers, "_BEGUN", 0)
     made = []
 
-    def heard(event, duration, **_):
+    def heard(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
-            made.append(duration)
+            made.append(duration_secs)
 
     form = Tiers(lambda x: 3 * x + 0.123, compiler_options={})
     jax.monitoring.register_event_duration_secs_listener(heard)

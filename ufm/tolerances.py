@@ -90,10 +90,11 @@ def gradient_tolerance(tolerance: float | None, dtype, *, name: str = "tolerance
     """
     if tolerance is None:
         return for_dtype(dtype).gradient
-    require_positive(name, tolerance, shape=())
-    # of a relative norm: from 1 on every point is stationary
-    require(tolerance < 1, f"`{name}` must be < 1", tolerance)
     rounding = np.finfo(dtype).eps
-    if tolerance < rounding:
-        require(False, f"`{name}` must be >= {rounding:.1e}, what {dtype} can resolve", tolerance)
+    if not (isinstance(tolerance, float) and rounding <= tolerance < 1):
+        require_positive(name, tolerance, shape=())
+        # of a relative norm: from 1 on every point is stationary
+        require(tolerance < 1, f"`{name}` must be < 1", tolerance)
+        words = f"`{name}` must be >= {rounding:.1e}, what {dtype} can resolve"
+        require(tolerance >= rounding, words, tolerance)
     return tolerance

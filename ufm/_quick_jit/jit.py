@@ -34,6 +34,8 @@ class QuickJit:
         From the arguments to whether its loops are as fast; always unless given.
     small
         From the arguments to whether it runs in less time as one kernel; never unless given.
+    work
+        From the arguments to the multiply-adds of one of its steps, for `Tiers`.
     **options
         Of `jax.jit`.
     """
@@ -47,13 +49,14 @@ class QuickJit:
         *,
         when: Callable[..., bool] | None = None,
         small: Callable[..., bool] | None = None,
+        work: Callable[..., float] | None = None,
         **options,
     ):
         functools.update_wrapper(self, function)
         kernel, known = one_kernel.as_one_kernel(function), {**_OPTIONS, **one_kernel.OPTIONS}
         self.plain: Any = jax.jit(function, **options)
         self._forms: dict[str, Any] = {
-            "kernel": Tiers(kernel, compiler_options=known, **options),
+            "kernel": Tiers(kernel, work=work, compiler_options=known, **options),
             "quick": jax.jit(function, compiler_options=_OPTIONS, **options),
             "plain": self.plain,
         }

@@ -11,17 +11,33 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
 _LEVEL = "xla_backend_optimization_level"
-# Calls of a kind that are drafts, and after how many of them the fast one is begun. Counted and
-# not timed, so that a script rounds alike whenever it is run.
-_DRAFTS, _BEGUN = 64, 16
-# Numbers in all arguments from which the first call runs as long as it would compile.
-_MANY = 16_384
+# Calls of a kind that are drafts, at most, and multiply-adds of a step of all of them together: by
+# then they have taken as long as the fast form takes to compile. Counted and not timed, so that a
+# script rounds alike whenever it is run.
+_DRAFTS, _WORK = 64, 8e5
+
+
+@dataclass
+class _Plan:
+    """How many calls of a kind are drafts, how many were, and what makes the fast form.
+
+    That is begun at a quarter of them, and not before the second call.
+    """
+
+    drafts: int
+    drawn: int = 0
+    maker: threading.Thread | None = None
+
+    @property
+    def begins(self) -> int:
+        return max(self.drafts // 4, 1)
 
 
 class Tiers:
@@ -33,13 +49,22 @@ class Tiers:
     ----------
     function
         As `jax.jit` takes it.
+    work
+        From the arguments to the multiply-adds of one step; little unless given.
     compiler_options
         Of either.
     **options
         Of `jax.jit`.
     """
 
-    def __init__(self, function: Callable, *, compiler_options: dict[str, Any], **options):
+    def __init__(
+        self,
+        function: Callable,
+        *,
+        work: Callable[..., float] | None = None,
+        compiler_options: dict[str, Any],
+        **options,
+    ):
         chosen = _LEVEL in os.environ.get("XLA_FLAGS", "")
         forms: list[Any] = [
             jax.jit(
@@ -50,25 +75,31 @@ class Tiers:
             for level in (0, 1)
         ]
         self.draft, self.final = forms
-        self._drafts = 0 if chosen else _DRAFTS
-        # calls of each kind of arguments, and what makes the fast form
-        self._calls: dict[Any, int] = {}
-        self._makers: dict[Any, threading.Thread] = {}
+        self._chosen, self._work = chosen, work
+        self._plans: dict[Any, _Plan] = {}
+
+    def _planned(self, arguments) -> _Plan:
+        if self._chosen:
+            return _Plan(0)
+        drafts = _DRAFTS if self._work is None else min(_DRAFTS, _WORK / self._work(*arguments))
+        return _Plan(int(drafts))
 
     def __call__(self, *arguments, **named):
         if jax.config.read("jax_disable_most_optimizations"):
             return self.draft(*arguments, **named)
         leaves, tree = jax.tree.flatten((arguments, named))
         kind = tree, tuple([(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in leaves])
-        calls = self._calls.get(kind, 0)
-        if calls >= self._drafts or (not calls and sum(map(np.size, leaves)) >= _MANY):
-            self._calls[kind] = self._drafts
-            if kind in self._makers:
-                self._makers.pop(kind).join()
+        plan = self._plans.get(kind)
+        if plan is None:
+            plan = self._plans[kind] = self._planned(arguments)
+        if plan.drafts == plan.drawn:
+            if plan.maker is not None:
+                plan.maker.join()
+                plan.maker = None
             return self.final(*arguments, **named)
-        self._calls[kind] = calls + 1
-        if calls == _BEGUN:
-            self._makers[kind] = compiled_beside(self.final.lower(*arguments, **named))
+        if plan.drawn == plan.begins:
+            plan.maker = compiled_beside(self.final.lower(*arguments, **named))
+        plan.drawn += 1
         return self.draft(*arguments, **named)
 
     def trace(self, *arguments, **named):

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ufm._validate import (
     Shown,
@@ -77,10 +78,13 @@ def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> 
     }
     if not asked:
         return
-    for argument, found in _distances(asked).items():
-        if is_traced(found):
-            continue
-        (domain, matrix), distance = asked[argument], float(found)
+    found = _distances(asked)
+    if is_traced(found):
+        return
+    # (a dictionary comes sorted into a program)
+    distances = dict(zip(sorted(asked), found.tolist(), strict=True))
+    for argument, (domain, matrix) in asked.items():
+        distance = distances[argument]
         terms = matrix.shape[_AXES[argument]] + 8
         room = 0.0 if domain.nonnegative else 8 * terms * float(np.finfo(matrix.dtype).eps)
         if not distance <= room:
@@ -91,13 +95,15 @@ def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> 
 
 
 @jax.jit
-def _distances(asked: dict[str, tuple[AbstractDomain, Array]]) -> dict[str, Array]:
-    """How far factors lie outside, in one program: operation by operation it would take longer
-    than a small solve."""
-    return {
-        argument: domain.distance(matrix if _AXES[argument] == 0 else matrix.T)
-        for argument, (domain, matrix) in asked.items()
-    }
+def _distances(asked: dict[str, tuple[AbstractDomain, Array]]) -> Float[Array, " F"]:
+    """How far factors lie outside, by their names in order, in one program: operation by operation
+    it would take longer than a small solve."""
+    return jnp.stack(
+        [
+            domain.distance(matrix if _AXES[argument] == 0 else matrix.T)
+            for argument, (domain, matrix) in asked.items()
+        ]
+    )
 
 
 def require_shapes(problem: Problem, params: Params) -> None:

@@ -23,8 +23,10 @@ from ufm.solvers.solver import AbstractSolver
 
 def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
     """The problem with the smallest d of the same optimum, where the solver is `Newton`."""
+    if not isinstance(solver, Newton) or not is_plain(problem):
+        return problem
     d = min(problem.feature_dim, problem.labels.num_classes, problem.labels.num_columns)
-    return _at_width(problem, d) if is_plain(problem) and isinstance(solver, Newton) else problem
+    return _at_width(problem, d)
 
 
 def _at_width(problem: Problem, d: int) -> Problem:

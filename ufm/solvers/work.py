@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 
 from ufm.model import Problem
@@ -50,7 +51,7 @@ def first_piece(problem: Problem) -> int:
     int
         From 1 to 1000.
     """
-    return int(np.clip(1e9 / (30 * multiply_adds(problem)), 1, 1000))
+    return int(min(max(1e9 / (30 * multiply_adds(problem)), 1), 1000))
 
 
 def few_logits(problem: Problem, *others) -> bool:
@@ -105,6 +106,28 @@ def one_kernel_suits(problem: Problem, *_) -> bool:
         Up to 20 000 multiply-adds.
     """
     return multiply_adds(problem) <= _MOST_IN_KERNEL
+
+
+def work_of_starts(problem: Problem, solver, tolerance, limit, begun) -> float:
+    """The work of a step of all starts.
+
+    Parameters
+    ----------
+    problem
+        What a program is for.
+    solver, tolerance, limit
+        Its further arguments, which do not count.
+    begun
+        From where: a point, or what S starts are made of.
+
+    Returns
+    -------
+    float
+        Multiply-adds.
+    """
+    size = sum(block.size for block in problem.blocks)
+    starts = sum(map(np.size, jax.tree.leaves(begun))) / size
+    return multiply_adds(problem) * max(starts, 1)
 
 
 def _logits(problem: Problem) -> int:
