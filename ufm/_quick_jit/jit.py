@@ -37,7 +37,7 @@ class QuickJit:
     work
         From the arguments to the multiply-adds of one of its steps, for `Tiers`.
     **options
-        Of `jax.jit`.
+        Of `jax.jit`; with `small` only `donate_argnames`.
     """
 
     # forms whose options this XLA does not know
@@ -53,13 +53,12 @@ class QuickJit:
         **options,
     ):
         functools.update_wrapper(self, function)
-        kernel, known = one_kernel.as_one_kernel(function), {**_OPTIONS, **one_kernel.OPTIONS}
         self.plain: Any = jax.jit(function, **options)
-        self._forms: dict[str, Any] = {
-            "kernel": Tiers(kernel, work=work, compiler_options=known, **options),
-            "quick": jax.jit(function, compiler_options=_OPTIONS, **options),
-            "plain": self.plain,
-        }
+        quick = jax.jit(function, compiler_options=_OPTIONS, **options)
+        self._forms: dict[str, Any] = {"quick": quick, "plain": self.plain}
+        if small is not None:
+            kernel, known = one_kernel.as_one_kernel(function), _OPTIONS | one_kernel.OPTIONS
+            self._forms["kernel"] = Tiers(kernel, work=work, compiler_options=known, **options)
         self._when, self._small = when, small
 
     def _form(self, arguments) -> str:

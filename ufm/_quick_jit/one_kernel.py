@@ -39,7 +39,7 @@ def as_one_kernel(function: Callable) -> Callable:
     Parameters
     ----------
     function
-        Of trees of arrays; what else they hold is constant.
+        Of trees of arrays.
 
     Returns
     -------
@@ -49,18 +49,12 @@ def as_one_kernel(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def marked(*arguments, **named):
-        leaves, tree = jax.tree.flatten((arguments, named))
-        arrays = [isinstance(leaf, jax.Array) for leaf in leaves]
+        given, tree = jax.tree.flatten((arguments, named))
 
-        def flat(*given):
-            numbers = iter(given)
-            mixed = [
-                next(numbers) if array else leaf for leaf, array in zip(leaves, arrays, strict=True)
-            ]
-            positional, keywords = jax.tree.unflatten(tree, mixed)
+        def flat(*leaves):
+            positional, keywords = jax.tree.unflatten(tree, leaves)
             return function(*positional, **keywords)
 
-        given = [leaf for leaf, array in zip(leaves, arrays, strict=True) if array]
         closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*given)
         found = (_marked if _compiles(closed.jaxpr) else jaxpr_as_fun)(closed)(*given)
         return jax.tree.unflatten(jax.tree.structure(shapes), found)

@@ -8,10 +8,10 @@ nobody feels who solves a kind of problem for the first time.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -24,94 +24,101 @@ _LEVEL = "xla_backend_optimization_level"
 _DRAFTS, _WORK = 64, 8e5
 
 
-@dataclass
-class _Plan:
-    """How many calls of a kind are drafts, how many were, and what makes the fast form.
-
-    That is begun at a quarter of them, and not before the second call.
-    """
-
-    drafts: int
-    drawn: int = 0
-    maker: threading.Thread | None = None
-
-    @property
-    def begins(self) -> int:
-        return max(self.drafts // 4, 1)
-
-
 class Tiers:
-    """`jax.jit` by LLVM's levels 0 and 1, of one trace.
+    """`jax.jit` by LLVM's level 0 at first, then by 1.
 
     Where the user chose a level (`XLA_FLAGS`, or `jax_disable_most_optimizations`) it is that one.
 
     Parameters
     ----------
     function
-        As `jax.jit` takes it.
-    work
-        From the arguments to the multiply-adds of one step; little unless given.
+        Of trees of arrays.
     compiler_options
         Of either.
-    **options
-        Of `jax.jit`.
+    work
+        From the arguments to the multiply-adds of one step; little unless given.
+    donate_argnames
+        Those whose memory is given away.
     """
 
     def __init__(
         self,
         function: Callable,
         *,
-        work: Callable[..., float] | None = None,
         compiler_options: dict[str, Any],
-        **options,
+        work: Callable[..., float] | None = None,
+        donate_argnames: str | tuple[str, ...] = (),
     ):
-        chosen = _LEVEL in os.environ.get("XLA_FLAGS", "")
-        forms: list[Any] = [
-            jax.jit(
-                function,
-                compiler_options=compiler_options | ({} if chosen else {_LEVEL: level}),
-                **options,
-            )
-            for level in (0, 1)
-        ]
-        self.draft, self.final = forms
-        self._chosen, self._work = chosen, work
-        self._plans: dict[Any, _Plan] = {}
-
-    def _planned(self, arguments) -> _Plan:
-        if self._chosen:
-            return _Plan(0)
-        drafts = _DRAFTS if self._work is None else min(_DRAFTS, _WORK / self._work(*arguments))
-        return _Plan(int(drafts))
+        self._function, self._options, self._work = function, compiler_options, work
+        self._donated = (donate_argnames,) if isinstance(donate_argnames, str) else donate_argnames
+        self._kinds: dict[Any, _Kind] = {}
 
     def __call__(self, *arguments, **named):
-        if jax.config.read("jax_disable_most_optimizations"):
-            return self.draft(*arguments, **named)
         leaves, tree = jax.tree.flatten((arguments, named))
-        kind = tree, tuple([(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in leaves])
-        plan = self._plans.get(kind)
-        if plan is None:
-            plan = self._plans[kind] = self._planned(arguments)
-        if plan.drafts == plan.drawn:
-            if plan.maker is not None:
-                plan.maker.join()
-                plan.maker = None
-            return self.final(*arguments, **named)
-        if plan.drawn == plan.begins:
-            plan.maker = compiled_beside(self.final.lower(*arguments, **named))
-        plan.drawn += 1
-        return self.draft(*arguments, **named)
-
-    def trace(self, *arguments, **named):
-        """As that of `jax.jit`."""
-        return self.final.trace(*arguments, **named)
+        return self._kind(leaves, tree, arguments)(leaves)
 
     def lower(self, *arguments, **named):
         """As that of `jax.jit`, of the fast form."""
-        return self.final.lower(*arguments, **named)
+        leaves, tree = jax.tree.flatten((arguments, named))
+        return self._kind(leaves, tree, arguments).final.lower(*leaves)
+
+    def _kind(self, leaves, tree, arguments) -> _Kind:
+        name = tree, tuple([(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in leaves])
+        kind = self._kinds.get(name)
+        if kind is None:
+            work = 0 if self._work is None else self._work(*arguments)
+            kind = self._kinds[name] = _Kind(self, tree, work)
+        return kind
 
     def _cache_size(self) -> int:
-        return self.draft._cache_size() + self.final._cache_size()
+        return sum(bool(kind.calls) for kind in self._kinds.values())
+
+
+class _Kind:
+    """The programs for arguments of one structure and its shapes, from their leaves."""
+
+    def __init__(self, of: Tiers, tree, work: float):
+        self.tree, self.shape = tree, None
+        chosen = _LEVEL in os.environ.get("XLA_FLAGS", "")
+        self.drafts = 0 if chosen else int(min(_DRAFTS, _WORK / max(work, 1)))
+        # (not before it was met twice)
+        self.begins = max(self.drafts // 4, 1)
+        self.calls, self.maker = 0, None
+
+        def flat(*leaves):
+            arguments, named = jax.tree.unflatten(tree, leaves)
+            found, self.shape = jax.tree.flatten(of._function(*arguments, **named))
+            return found
+
+        donated = _leaves_of(of._donated, of._function, tree)
+        self.draft, self.final = (
+            jax.jit(
+                flat,
+                compiler_options=of._options | ({} if chosen else {_LEVEL: level}),
+                donate_argnums=donated,
+            )
+            for level in (0, 1)
+        )
+
+    def __call__(self, leaves):
+        drafted, rough = self.calls < self.drafts, jax.config.read("jax_disable_most_optimizations")
+        if self.calls == self.begins and drafted and not rough:
+            self.maker = compiled_beside(self.final.lower(*leaves))
+        if self.maker is not None and not drafted:
+            self.maker.join()
+            self.maker = None
+        self.calls += 1
+        found = (self.draft if drafted or rough else self.final)(*leaves)
+        return jax.tree.unflatten(self.shape, found)
+
+
+def _leaves_of(names: tuple[str, ...], function: Callable, tree) -> tuple[int, ...]:
+    """Which leaves belong to these arguments."""
+    if not names:
+        return ()
+    arguments, named = jax.tree.unflatten(tree, range(tree.num_leaves))
+    given = inspect.signature(function).bind(*arguments, **named).arguments
+    return tuple(leaf for name in names for leaf in jax.tree.leaves(given[name]))
 
 
 def compiled_beside(lowered) -> threading.Thread:

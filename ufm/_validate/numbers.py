@@ -45,7 +45,7 @@ def require_real(
 
 def _is_real(dtype) -> bool:
     # (NumPy does not count bfloat16 among the floating-point types, and JAX takes longer to ask)
-    return dtype.kind in "iuf" or jnp.issubdtype(dtype, jnp.floating)
+    return getattr(dtype, "kind", "") in ("i", "u", "f") or jnp.issubdtype(dtype, jnp.floating)
 
 
 def require_array(name: str, value, *, kind: Any = jnp.floating) -> None:

@@ -28,11 +28,7 @@ def multiply_adds(problem: Problem) -> int:
     int
         Those of all products of factors.
     """
-    inner = (
-        sum(rows * columns for rows, columns in problem.weight_shapes)
-        + problem.feature_dim * problem.labels.num_columns
-    )
-    return inner * problem.labels.num_classes
+    return _entries(problem) * problem.labels.num_classes
 
 
 def first_piece(problem: Problem) -> int:
@@ -125,9 +121,14 @@ def work_of_starts(problem: Problem, solver, tolerance, limit, begun) -> float:
     float
         Multiply-adds.
     """
-    size = sum(block.size for block in problem.blocks)
-    starts = sum(map(np.size, jax.tree.leaves(begun))) / size
+    starts = sum(map(np.size, jax.tree.leaves(begun))) / _entries(problem)
     return multiply_adds(problem) * max(starts, 1)
+
+
+def _entries(problem: Problem) -> int:
+    """Of all factors."""
+    rest = problem.feature_dim * problem.labels.num_columns
+    return sum(rows * columns for rows, columns in problem.weight_shapes) + rest
 
 
 def _logits(problem: Problem) -> int:
