@@ -155,6 +155,14 @@ def test_what_no_kernel_holds_is_compiled_as_ever():
 
 
 @on_the_cpu
+def test_a_kernel_that_does_not_compile_is_no_error(monkeypatch):
+    monkeypatch.setattr(one_kernel, "_NAMES", one_kernel._NAMES | {"sort"})
+    form = QuickJit(lambda x: jnp.sort(x) + 1, small=lambda x: True)
+    np.testing.assert_array_equal(form(np.array([2.0, 1.0])), [2.0, 3.0])
+    assert not QuickJit._refused
+
+
+@on_the_cpu
 def test_an_xla_without_such_kernels_is_quick(monkeypatch):
     monkeypatch.setattr(one_kernel, "OPTIONS", {"xla_cpu_no_such_thing": ""})
     monkeypatch.setattr(QuickJit, "_refused", set())

@@ -74,7 +74,10 @@ class QuickJit:
         try:
             return self._forms[form](*arguments, **named)
         except jax.errors.JaxRuntimeError as error:
-            if form == "plain" or _UNKNOWN not in str(error):
+            if _UNKNOWN not in str(error) and form == "kernel":
+                # (of a user's loss, it may be that no kernel holds it; what else fails does again)
+                return self._forms["quick"](*arguments, **named)
+            if _UNKNOWN not in str(error) or form == "plain":
                 raise
         except ValueError:
             # inside `jit` it may be that what was refused are the options

@@ -104,8 +104,9 @@ class _Kind:
         drafted, rough = self.calls < self.drafts, jax.config.read("jax_disable_most_optimizations")
         if self.calls == self.begins and drafted and not rough:
             self.maker = compiled_beside(self.final.lower(*leaves))
-        if self.maker is not None and not drafted:
-            self.maker.join()
+        maker = self.maker
+        if maker is not None and not drafted:
+            maker.join()
             self.maker = None
         self.calls += 1
         found = (self.draft if drafted or rough else self.final)(*leaves)
