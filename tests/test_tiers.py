@@ -46,7 +46,7 @@ def test_a_kind_is_drafted_so_often(no_level, used, monkeypatch):
     form = Tiers(lambda x, *, shift: x + shift, compiler_options={})
     for i in range(6):
         assert float(form(np.asarray(float(i)), shift=1.0)) == i + 1
-    assert used == [0, ("lower", 1), 0, 0, 0, 1, 1]
+    assert used == [0, ("lower", None), 0, 0, 0, None, None]
     # of another kind, by shapes and by types
     used.clear()
     assert form(np.zeros(3), shift=1.0).shape == (3,)
@@ -60,8 +60,8 @@ def test_more_work_is_drafted_less_often(no_level, used, work, drafts):
     for _ in range(66):
         assert float(form(1.0)) == 2
     levels = [level for level in used if not isinstance(level, tuple)]
-    assert levels == [0] * drafts + [1] * (66 - drafts)
-    assert used[max(drafts // 4, 1)] == (("lower", 1) if drafts else 1)
+    assert levels == [0] * drafts + [None] * (66 - drafts)
+    assert used[max(drafts // 4, 1)] == (("lower", None) if drafts else None)
 
 
 def test_a_level_of_the_users_own_stands(used, monkeypatch):

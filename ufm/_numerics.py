@@ -19,19 +19,24 @@ from jaxtyping import Array, Float
 from ufm._quick_jit import one_program
 from ufm.batch.layout import one_by_one
 
-# Entries of a left factor from which its transpose is made.
-_LARGE = 1000
+
+def laid_out(matrix: Float[Array, "m n"]) -> Float[Array, "m n"]:
+    """The matrix as it is read, row by row, on a CPU.
+
+    Otherwise XLA folds a transposition into the products beside it.
+    """
+    return lax.optimization_barrier(matrix) if jax.default_backend() == "cpu" else matrix
 
 
 def turned(matrix: Float[Array, "m n"]) -> Float[Array, "n m"]:
-    """The transpose, to be the left factor of a product.
+    """The transpose, to be a factor of products.
 
-    On the CPU XLA multiplies by a left factor that lies as it is read; by one that does not it
-    takes two to four times as long in double precision (50 to 1000 rows; jaxlib 0.10.2). So a large
-    one is laid out anew.
+    XLA on the CPU multiplies two factors that lie row by row; where one does not, loops of a small
+    kernel do not vectorise (two to five times as long, of ten classes and of 27), and a library
+    takes two to four times as long for a left one in double precision (50 to 1000 rows; jaxlib
+    0.10.2).
     """
-    slow = matrix.dtype == jnp.float64 and jax.default_backend() == "cpu"
-    return lax.optimization_barrier(matrix.T) if slow and matrix.size >= _LARGE else matrix.T
+    return laid_out(matrix.T)
 
 
 @one_program(static_argnames="axis")

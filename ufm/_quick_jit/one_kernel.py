@@ -26,9 +26,9 @@ broadcast_in_dim cbrt ceil clamp closed_call concatenate cond convert_element_ty
 cosh cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr
 custom_vmap_call digamma div dot_general dynamic_slice dynamic_update_slice eq erf erf_inv erfc exp
 exp2 expm1 floor gather ge gt integer_pow iota is_finite jit le lgamma log log1p logistic lt max min
-mul ne neg nextafter not or pad pjit pow reduce_and reduce_max reduce_min reduce_or reduce_prod
-reduce_sum rem reshape rev round rsqrt scan scatter select_n sign sin sinh slice split sqrt square
-squeeze stack stop_gradient sub tan tanh tile transpose while xor
+mul ne neg nextafter not optimization_barrier or pad pjit pow reduce_and reduce_max reduce_min
+reduce_or reduce_prod reduce_sum rem reshape rev round rsqrt scan scatter select_n sign sin sinh
+slice split sqrt square squeeze stack stop_gradient sub tan tanh tile transpose while xor
 """
 _NAMES = frozenset(_COMPILED.split())
 

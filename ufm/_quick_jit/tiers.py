@@ -1,8 +1,8 @@
 """A program that is there at once for its first calls, and fast for those after.
 
-LLVM takes the most part of a second to optimise one function as long as a solve. As XLA emits it
-the same is there in a fifth of that, and takes three to eight times as long: milliseconds, which
-nobody feels who solves a kind of problem for the first time.
+LLVM takes a second to optimise one function as long as a solve. As XLA emits it the same is there
+in a fifth of that, and takes four to ten times as long: milliseconds, which nobody feels who solves
+a kind of problem for the first time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DRAFTS, _WORK = 64, 8e5
 
 
 class Tiers:
-    """`jax.jit` by LLVM's level 0 at first, then by 1.
+    """`jax.jit` by LLVM's level 0 at first, then as ever.
 
     Where the user chose a level (`XLA_FLAGS`, or `jax_disable_most_optimizations`) it is that one.
 
@@ -94,10 +94,10 @@ class _Kind:
         self.draft, self.final = (
             jax.jit(
                 flat,
-                compiler_options=of._options | ({} if chosen else {_LEVEL: level}),
+                compiler_options=of._options | level,
                 donate_argnums=donated,
             )
-            for level in (0, 1)
+            for level in ({} if chosen else {_LEVEL: 0}, {})
         )
 
     def __call__(self, leaves):

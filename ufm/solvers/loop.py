@@ -121,7 +121,7 @@ def minimise(
     `exchangeable_start` does, whose steps are not counted.
 
     On a CPU the first 64 solves of a kind of small problem in a process (fewer, of many starts)
-    are compiled in a fifth of the time, and those after run three times as fast. The two may round
+    are compiled in a fifth of the time, and those after run five times as fast. The two may round
     differently.
 
     `jax.grad` and its like go through the `value` (envelope theorem) and the optimum (implicit

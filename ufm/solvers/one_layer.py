@@ -11,7 +11,6 @@ vectorise over the lanes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._numerics import turned
+from ufm._numerics import laid_out, turned
 from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.model import Problem
 
@@ -78,7 +77,7 @@ class Evaluation(NamedTuple):
 def _product(A, B, axes: str):
     """A B, A Bᵀ ("nt") or Aᵀ B ("tn") of every lane, as a sum over the contracted index."""
     if A.ndim == 2:
-        return (turned(A) if axes == "tn" else A) @ (B.T if axes == "nt" else B)
+        return (turned(A) if axes == "tn" else A) @ (turned(B) if axes == "nt" else B)
     if axes == "nn":
         terms = (A[:, j, None, :] * B[None, j, :, :] for j in range(A.shape[1]))
     elif axes == "nt":
@@ -88,20 +87,28 @@ def _product(A, B, axes: str):
     return functools.reduce(jnp.add, terms)
 
 
-def _before(A) -> Callable:
-    """From B to Aᵀ B of every lane, for many B."""
-    if A.ndim > 2:
-        return lambda B: _product(A, B, "tn")
-    left = turned(A)
-    return lambda B: left @ B
+class _Held(NamedTuple):
+    """A matrix M of every lane that is a factor of many products."""
 
+    matrix: Float[Array, "m n *B"]
+    # of one problem
+    turned: Float[Array, "n m"] | None
 
-def _after(B) -> Callable:
-    """From A to Aᵀ B of every lane, for many A."""
-    if B.ndim > 2:
-        return lambda A: _product(A, B, "tn")
-    left = turned(B)
-    return lambda A: (left @ A).T
+    @classmethod
+    def of(cls, matrix) -> _Held:
+        return cls(matrix, turned(matrix) if matrix.ndim == 2 else None)
+
+    def before(self, B, axes: str):
+        """Mᵀ B ("tn") or M Bᵀ ("nt")."""
+        if self.turned is None:
+            return _product(self.matrix, B, axes)
+        return self.turned @ B if axes == "tn" else laid_out(B @ self.turned).T
+
+    def after(self, A, axes: str):
+        """A Mᵀ ("nt") or Aᵀ M ("tn")."""
+        if self.turned is None:
+            return _product(A, self.matrix, axes)
+        return A @ self.turned if axes == "nt" else laid_out(self.turned @ A).T
 
 
 def dot(a, b):
@@ -220,7 +227,8 @@ def hessian(lanes: OneLayer, flat, logits):
     )
     outer = lanes.column_weights * lanes.logit_scale
     scaled_dual = dual * outer[None]
-    onto_features, with_dual = _before(x.classifier), _after(scaled_dual)
+    classifier, features = _Held.of(x.classifier), _Held.of(x.features)
+    held = _Held.of(scaled_dual)
 
     def times(direction):
         v = _split(lanes, direction)
@@ -229,14 +237,12 @@ def hessian(lanes: OneLayer, flat, logits):
         ) * lanes.logit_scale[None]
         if v.bias is not None and lanes.bias_scale is not None:
             moved = moved + (v.bias * lanes.bias_scale[None])[:, None]
-        turned = curved(moved)
-        scaled = turned * outer[None]
+        bent = curved(moved)
+        scaled = bent * outer[None]
         product = _Point(
-            _product(scaled, x.features, "nt")
-            + _product(scaled_dual, v.features, "nt")
-            + v.classifier,
-            with_dual(v.classifier) + onto_features(scaled) + v.features,
-            None if v.bias is None else _bias_gradient(lanes, v.bias, turned),
+            features.after(scaled, "nt") + held.before(v.features, "nt") + v.classifier,
+            held.after(v.classifier, "tn") + classifier.before(scaled, "tn") + v.features,
+            None if v.bias is None else _bias_gradient(lanes, v.bias, bent),
         )
         return _join(product)
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._numerics import turned
+from ufm._numerics import laid_out, turned
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 from ufm.model.value import decay
@@ -75,7 +75,8 @@ def evaluate(problem: Problem, flat: Flat) -> tuple[Float[Array, ""], Flat, Know
     held, pull = jax.value_and_grad(functools.partial(decay, problem))(params)
     value = jnp.dot(labels.column_weights, losses) + held
     outer = dual * labels.column_weights[None]
-    slope = _lifted(problem, pull, _pulled(params, outer, turned(params.classifier) @ outer))
+    rows, columns = outer @ turned(params.features), turned(params.classifier) @ outer
+    slope = _lifted(problem, pull, Params((rows,), columns, _bias_slope(params, outer)))
     if problem.logarithmic:
         slope = slope / value
     gradient = joined(
@@ -110,7 +111,8 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
         lambda logits: loss_and_dual(problem.loss, logits, labels.targets)[1], known.logits
     )
     outer, pull = dual * weights, jax.grad(functools.partial(decay, problem))
-    onto_features, with_outer = turned(params.classifier), turned(outer)
+    columns_of, rows_of = turned(params.classifier), turned(params.features)
+    back = turned(outer)
 
     def times(direction: Flat) -> Flat:
         moved = blocks.apply(lambda block, v: block.shadow(v), blocks.split(direction))
@@ -119,9 +121,9 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
             change = change + moved.bias[:, None]
         changed = curved(change) * weights
         held = jax.jvp(pull, (params,), (moved,))[1]
-        within = _pulled(params, changed, onto_features @ changed)
-        across = _pulled(moved, outer, (with_outer @ moved.classifier).T, bias=False)
-        lifted = _lifted(problem, held, within, across)
+        rows = changed @ rows_of + laid_out(moved.features @ back).T
+        columns = columns_of @ changed + laid_out(back @ moved.classifier).T
+        lifted = _lifted(problem, held, Params((rows,), columns, _bias_slope(params, changed)))
         if problem.logarithmic:
             lifted = lifted / known.objective - known.slope * jnp.dot(known.slope, direction)
         return joined(
@@ -137,15 +139,9 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
     return times
 
 
-def _pulled(
-    params: Params, outer: Float[Array, "K C"], features: Float[Array, "d C"], *, bias: bool = True
-) -> Params:
-    """The slope, in a point, of its logits paired with `outer`, of all of them or but the bias;
-    that in the `features` is given."""
-    pulled = None
-    if params.bias is not None:
-        pulled = jnp.sum(outer, axis=1) if bias else jnp.zeros_like(params.bias)
-    return Params((outer @ params.features.T,), features, pulled)
+def _bias_slope(params: Params, outer: Float[Array, "K C"]) -> Float[Array, " K"] | None:
+    """Of the logits paired with `outer`, in the bias if there is one."""
+    return None if params.bias is None else jnp.sum(outer, axis=1)
 
 
 def _lifted(problem: Problem, *slopes: Params) -> Flat:
