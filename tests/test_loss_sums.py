@@ -12,7 +12,7 @@ import pytest
 import ufm
 from tests.certificates.problems import checker
 from ufm.certificates import bound
-from ufm.losses import AdjustedCrossEntropy, Sum, loss_and_dual
+from ufm.losses import AdjustedCrossEntropy, Sum, loss_and_dual, sums
 
 T, ALPHA = 4.0, 0.3
 COOL = AdjustedCrossEntropy(multiplicative=np.full(4, 1 / T))
@@ -182,6 +182,23 @@ def test_scales_that_hardly_differ_leave_no_room(key):
     assert certificate.lower_bound <= certificate.value
     with pytest.raises(ValueError, match="with room around the gradients where parts of a sum"):
         ufm.prove(problem, solution.params)
+
+
+def test_a_proof_needs_no_logits(monkeypatch):
+    """Where scales differ by 2e-9 a search for those of a dual point may end in no numbers, which
+    ended a proof in an error of Python's."""
+    flint = pytest.importorskip("flint")
+    monkeypatch.setattr(sums, "logits_of", lambda loss, dual, targets: dual + jnp.nan)
+    monkeypatch.setattr(sums, "_compiled_pulls", sums._compiled_pulls.__wrapped__)
+    dual = [1.1084456359052608e-05, -1.0018569026044674e-05]
+    target = [0.33648462093673714, 0.6635153790632629]
+    exact = [[flint.fmpq(*x.as_integer_ratio()) for x in each] for each in (dual, target)]
+    first, second = [0.8025532688237669, 0.7254110759521923], [0.8025532704733419, 0.72541107482710]
+    parts = [AdjustedCrossEntropy(multiplicative=np.array(scale)) for scale in (first, second)]
+    found = flint.arb(Sum(tuple(parts), (1.2, 7.9)).enclose_conjugate(*exact))
+    # a bound from above, at a point that is nearly 0, of a loss that is least at the entropy
+    entropy = -sum(q * np.log(q) for q in target)
+    assert -9.1 * entropy <= float(found) < -8.9 * entropy
 
 
 @eqx.filter_jit

@@ -416,4 +416,6 @@ class Sum(AbstractLoss):
 # a proof asks column by column
 @eqx.filter_jit
 def _compiled_pulls(loss: Sum, dual, targets) -> list[Array]:
-    return pulls_at(loss.losses, logits_of(loss, dual, targets), targets)
+    logits = logits_of(loss, dual, targets)
+    # (where they are not found those of any logits will do, for shares add up whatever they are)
+    return pulls_at(loss.losses, jnp.where(jnp.isfinite(logits), logits, 0), targets)
