@@ -94,21 +94,23 @@ class _Held(NamedTuple):
     # of one problem
     turned: Float[Array, "n m"] | None
 
-    @classmethod
-    def of(cls, matrix) -> _Held:
-        return cls(matrix, turned(matrix) if matrix.ndim == 2 else None)
 
-    def before(self, B, axes: str):
-        """Mᵀ B ("tn") or M Bᵀ ("nt")."""
-        if self.turned is None:
-            return _product(self.matrix, B, axes)
-        return self.turned @ B if axes == "tn" else laid_out(B @ self.turned).T
+def _held(matrix) -> _Held:
+    return _Held(matrix, turned(matrix) if matrix.ndim == 2 else None)
 
-    def after(self, A, axes: str):
-        """A Mᵀ ("nt") or Aᵀ M ("tn")."""
-        if self.turned is None:
-            return _product(A, self.matrix, axes)
-        return A @ self.turned if axes == "nt" else laid_out(self.turned @ A).T
+
+def _before(held: _Held, B, axes: str):
+    """Mᵀ B ("tn") or M Bᵀ ("nt")."""
+    if held.turned is None:
+        return _product(held.matrix, B, axes)
+    return held.turned @ B if axes == "tn" else laid_out(B @ held.turned).T
+
+
+def _after(A, held: _Held, axes: str):
+    """A Mᵀ ("nt") or Aᵀ M ("tn")."""
+    if held.turned is None:
+        return _product(A, held.matrix, axes)
+    return A @ held.turned if axes == "nt" else laid_out(held.turned @ A).T
 
 
 def dot(a, b):
@@ -227,8 +229,7 @@ def hessian(lanes: OneLayer, flat, logits):
     )
     outer = lanes.column_weights * lanes.logit_scale
     scaled_dual = dual * outer[None]
-    classifier, features = _Held.of(x.classifier), _Held.of(x.features)
-    held = _Held.of(scaled_dual)
+    classifier, features, outer_dual = map(_held, (x.classifier, x.features, scaled_dual))
 
     def times(direction):
         v = _split(lanes, direction)
@@ -240,8 +241,8 @@ def hessian(lanes: OneLayer, flat, logits):
         bent = curved(moved)
         scaled = bent * outer[None]
         product = _Point(
-            features.after(scaled, "nt") + held.before(v.features, "nt") + v.classifier,
-            held.after(v.classifier, "tn") + classifier.before(scaled, "tn") + v.features,
+            _after(scaled, features, "nt") + _before(outer_dual, v.features, "nt") + v.classifier,
+            _after(v.classifier, outer_dual, "tn") + _before(classifier, scaled, "tn") + v.features,
             None if v.bias is None else _bias_gradient(lanes, v.bias, bent),
         )
         return _join(product)
