@@ -18,8 +18,8 @@ _COMPILING = "/jax/core/compile/backend_compile_duration"
 def enable_compilation_cache(folder=None) -> str | None:
     """Let JAX keep the programs that it compiles, for later processes to read back.
 
-    For scripts and notebooks; the commands do it by themselves. A first solve takes a second or
-    more to compile, and a fifth of that to read.
+    For scripts and notebooks; the commands do it by themselves. A first solve of many classes takes
+    a second or more to compile, and a fifth of that to read.
 
     Parameters
     ----------
