@@ -19,6 +19,7 @@ from ufm.losses import (
     AdjustedCrossEntropy,
     Focal,
     RescaledSquaredError,
+    Sum,
     loss_and_dual,
 )
 from ufm.losses.softmax_rows import EntropyRows
@@ -165,6 +166,23 @@ def test_the_conjugate_is_the_supremum(loss):
         z = z - jnp.linalg.pinv(jax.hessian(gain)(z), hermitian=True) @ jax.grad(gain)(z)
     np.testing.assert_allclose(jax.grad(gain)(z), np.zeros(3), rtol=0, atol=1e-14)
     np.testing.assert_allclose(float(loss.conjugate(dual, q)), float(gain(z)), rtol=0, atol=1e-14)
+
+
+SUM = Sum((ufm.CrossEntropy(), RESCALED), (0.3, 2.0))
+
+
+@pytest.mark.parametrize("loss", [*MORE, pytest.param(SUM, id="sum")])
+def test_no_logits_have_less_than_the_least(loss):
+    """Soft targets, by Newton's method from zero; and hard ones, of which no loss is negative."""
+    q = jnp.array([0.7, 0.2, 0.1])
+    z = jnp.zeros(3)
+    for _ in range(50):
+        z = z - jnp.linalg.pinv(jax.hessian(loss)(z, q), hermitian=True) @ jax.grad(loss)(z, q)
+    least = loss.least(jnp.stack([q, jnp.array([0.0, 1.0, 0.0])], axis=1))
+    assert least[0] <= loss(z, q)
+    assert -1e-12 < least[1] <= 0
+    # the parts of a sum are not least at the same logits
+    assert loss is SUM or loss(z, q) - least[0] < 1e-13
 
 
 @pytest.mark.parametrize("loss", MORE)

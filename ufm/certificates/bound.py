@@ -28,7 +28,12 @@ from jaxtyping import Array, Float
 from ufm._host import small_on_host
 from ufm._validate import require_instance
 from ufm.certificates.contradictions import Point
-from ufm.certificates.dual_bound import dual_bound, hidden_by_rounding, lifted_bound
+from ufm.certificates.dual_bound import (
+    dual_bound,
+    hidden_by_rounding,
+    least_objective,
+    lifted_bound,
+)
 from ufm.certificates.random_norm import Randomised
 from ufm.certificates.randomised import RandomisedCertificate, randomised_bound
 from ufm.certificates.requirements import require_certifiable
@@ -80,6 +85,9 @@ def certify(
     Source: Fenchel duality for the nuclear norm that ridge on both factors amounts to; ours for
     domains and anchors.
 
+    The bound is never below what the losses alone are never below (0, or the entropy of soft
+    targets), which is what is left of it far from a solution.
+
     The gap is first order in the gradient: solve to rounding first. With d below the rank of the
     convex optimum the bound stays true but need not close; an open gap says along how many
     directions a further dimension would lower the value, which is why it is open where any does. At
@@ -126,8 +134,10 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     point = Point(logits, losses, gradient, dual, moved)
     bound = dual_bound(problem, point) if problem.plain else lifted_bound(problem, params, point)
 
-    holds = jnp.isfinite(bound.lower) & jnp.isfinite(value)
-    lower_bound = jnp.where(holds, bound.lower, -jnp.inf)
+    found = jnp.where(jnp.isfinite(bound.lower), bound.lower, -jnp.inf)
+    found = jnp.maximum(found, least_objective(problem))
+    holds = jnp.isfinite(found) & jnp.isfinite(value)
+    lower_bound = jnp.where(holds, found, -jnp.inf)
     above = (lower_bound - value > rounding) | (bound.contradiction > 1)
     return Certificate(
         value=value,

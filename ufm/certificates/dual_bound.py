@@ -80,6 +80,26 @@ def lifted_bound(problem: Problem, params: Params, point: Point) -> Bound:
     return bound._replace(lower=bound.lower + found.rest - rounded, contradiction=contradiction)
 
 
+def least_objective(problem: Problem) -> Float[Array, ""]:
+    """What no point is below by its losses alone, as every other term is >= 0: the bound of u = 0,
+    less what rounding can amount to.
+
+    Parameters
+    ----------
+    problem
+        One that `certify` takes.
+
+    Returns
+    -------
+    Float[Array, ""]
+        0 to rounding, or for soft targets their entropy.
+    """
+    labels = problem.labels
+    weights, least = labels.column_weights, problem.loss.least(labels.targets)
+    hidden = unit_roundoff(problem.dtype) * (terms_of_sum(labels.num_columns) + 4)
+    return jnp.dot(weights, least) - hidden * jnp.dot(weights, jnp.abs(least))
+
+
 def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
     """What a penalised bias takes from the bound, twice."""
     return (

@@ -260,6 +260,22 @@ class AbstractLoss(AbstractNamed):
         """
         return self.conjugate(dual, targets), self.conjugate_error(dual, targets)
 
+    def least(self, targets: Float[Array, "K ..."]) -> Float[Array, ...]:
+        """What the loss of every sample is not below, whatever its logits.
+
+        Parameters
+        ----------
+        targets
+            One sample a column (K, ...).
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample: from the conjugate at 0, less its rounding.
+        """
+        conjugates, errors = self.conjugate_and_error(jnp.zeros_like(targets), targets)
+        return -conjugates - errors
+
     def centring_pattern(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, "K C"]:

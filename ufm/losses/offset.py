@@ -259,6 +259,16 @@ class OffsetLoss(AbstractLoss):
         """
         return self.conjugate_and_error(dual, targets)[1]
 
+    def least(self, targets: Float[Array, "K C"]) -> Float[Array, " C"]:
+        """That of the loss, of whose logits these are some.
+
+        Returns
+        -------
+        Float[Array, " C"]
+            Of every sample.
+        """
+        return self.loss.least(targets)
+
     def conjugate_and_error(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
