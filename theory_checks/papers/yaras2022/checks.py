@@ -20,9 +20,13 @@ def _problem(*, class_counts, width, temperature):
     )
 
 
-def _case(name, setting, temperature, *, counts=_BALANCED, width=6, full=False, **options) -> Case:
+def _case(
+    name, setting, temperature, *, counts=_BALANCED, width=6, starts=1, full=False, **options
+) -> Case:
     parameters = {"class_counts": counts, "width": width, "temperature": temperature}
-    return Case(name, setting, parameters, build=_problem, options=options, full=full)
+    return Case(
+        name, setting, parameters, build=_problem, options=options, starts=starts, full=full
+    )
 
 
 def simplex_regime(case: Case) -> Setting:
@@ -127,3 +131,32 @@ def strict_saddles(case: Case):
         found.append(float(kind.kind == "strict saddle"))
     yield Claim("gradients", np.array(slopes), np.zeros(len(slopes)), GEOMETRY, witness=True)
     yield Claim("strict saddles among critical points", found, np.ones(len(found)), GEOMETRY)
+
+
+_STARTS = 64
+# Relative, of losses: far above rounding, far below what parts the minima.
+_SAME = 1e-6
+
+
+@check(
+    key="yaras2022/random-starts",
+    formula=(
+        r"\tau < \tfrac{2(d-2)}{1+(K\bmod 2)/K}\ \Rightarrow\ \text{every descent that leaves"
+        r" strict saddles ends at the simplex}"
+    ),
+    source="ours, of what strict saddles (Yaras et al. 2022, recalled) mean to a solver",
+    regime=saddle_regime,
+    cases=(
+        _case("half of the limit", _INSIDE, 0.5 * _LIMIT, starts=_STARTS),
+        _case("at the limit", _BOUNDARY, _LIMIT, starts=_STARTS),
+        # one start in ten ends at a local minimum, where all rows of W are within 30 degrees
+        _case("K = 3, d = 2, τ = 20", _OUTSIDE, 20.0, counts=(2,) * 3, width=2, starts=_STARTS),
+    ),
+)
+def random_starts(case: Case):
+    """Every random start on spheres ends at the simplex."""
+    p = case.parameters
+    least = simplex_loss(len(p["class_counts"]), p["temperature"])
+    values = np.asarray(solve(case, tolerance=1e-9).values)
+    ended = np.mean(np.abs(values / least - 1) < _SAME)
+    yield Claim("starts that end at the simplex", ended, 1.0, GEOMETRY)
