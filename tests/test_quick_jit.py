@@ -40,6 +40,16 @@ def test_small_ones_are_quick_and_others_as_ever(asked):
     assert twice.__doc__ == "Doubled."
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_has_work_is_drafted_first(asked, monkeypatch, quick):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    form = QuickJit(lambda x: x + 1, when=lambda x: quick, loses=lambda x: 1.0)
+    assert [float(form(float(i))) for i in range(3)] == [1.0, 2.0, 3.0]
+    draft = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
+    final = {"xla_cpu_use_fusion_emitters": False} if quick else {}
+    assert asked == [draft, final, final]
+
+
 def test_other_platforms_are_left_alone(asked, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert float(QuickJit(lambda x: x + 1)(1.0)) == 2
@@ -97,6 +107,8 @@ def _powers(A, x):
     return jax.lax.while_loop(lambda c: (c[0] < 10) & (c[2] > 1e-9), step, (0, x, 1.0))
 
 
+# seconds
+LITTLE = lambda *_, **__: 1e-3  # noqa: E731
 # (XLA itself makes one kernel of a very small loop)
 MARK = 'inlineable="false"'
 on_the_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="kernels of the CPU")
@@ -104,7 +116,7 @@ on_the_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="kernels 
 
 @on_the_cpu
 def test_a_small_program_is_one_kernel():
-    form = QuickJit(_powers, small=lambda A, x: x.size < 9)
+    form = QuickJit(_powers, small=lambda A, x: x.size < 9, loses=LITTLE)
     A = np.diag([3.0, 1.0, 0.5]) + 0.1
     for x in (np.ones(3), np.eye(3)):
         text = form.lower(A, x).compile().as_text()
@@ -136,7 +148,7 @@ def _varied(x, i):
 
 @on_the_cpu
 def test_one_kernel_says_what_xla_says():
-    form = QuickJit(_varied, small=lambda *_: True)
+    form = QuickJit(_varied, small=lambda *_: True, loses=LITTLE)
     x, i = np.random.default_rng(0).normal(size=(3, 3)), np.asarray(1)
     assert MARK in form.lower(x, i).compile().as_text()
     ours, theirs = form(x, i), form.plain(x, i)
@@ -148,16 +160,18 @@ def test_one_kernel_says_what_xla_says():
 
 @on_the_cpu
 def test_what_no_kernel_holds_is_compiled_as_ever():
-    form = QuickJit(lambda x: jnp.linalg.inv(jnp.sort(x, axis=1)), small=lambda x: True)
+    form = QuickJit(
+        lambda x: jnp.linalg.inv(jnp.sort(x, axis=1)), small=lambda x: True, loses=LITTLE
+    )
     x = np.array([[2.0, 1.0], [0.0, 3.0]])
     assert MARK not in form.lower(x).compile().as_text()
-    np.testing.assert_allclose(form(x), np.linalg.inv(np.sort(x, axis=1)))
+    np.testing.assert_allclose(form(x), np.linalg.inv(np.sort(x)))
 
 
 @on_the_cpu
 def test_a_kernel_that_does_not_compile_is_no_error(monkeypatch):
     monkeypatch.setattr(one_kernel, "_NAMES", one_kernel._NAMES | {"sort"})
-    form = QuickJit(lambda x: jnp.sort(x) + 1, small=lambda x: True)
+    form = QuickJit(lambda x: jnp.sort(x) + 1, small=lambda x: True, loses=LITTLE)
     np.testing.assert_array_equal(form(np.array([2.0, 1.0])), [2.0, 3.0])
     assert not QuickJit._refused
 
@@ -166,14 +180,16 @@ def test_a_kernel_that_does_not_compile_is_no_error(monkeypatch):
 def test_an_xla_without_such_kernels_is_quick(monkeypatch):
     monkeypatch.setattr(one_kernel, "OPTIONS", {"xla_cpu_no_such_thing": ""})
     monkeypatch.setattr(QuickJit, "_refused", set())
-    grown = QuickJit(lambda x: x + 1, small=lambda x: True)
+    grown = QuickJit(lambda x: x + 1, small=lambda x: True, loses=LITTLE)
     assert float(grown(jnp.asarray(1.0))) == 2
     assert QuickJit._refused == {"kernel"}
 
 
 @on_the_cpu
 def test_arguments_by_name_and_given_away():
-    form = QuickJit(lambda x, *, y: x + y, small=lambda x: True, donate_argnames=("x",))
+    form = QuickJit(
+        lambda x, *, y: x + y, small=lambda x: True, loses=LITTLE, donate_argnames=("x",)
+    )
     x, y = jnp.asarray([1.0, 2.0]), jnp.ones(2)
     np.testing.assert_array_equal(form(x, y=y), [2.0, 3.0])
     assert x.is_deleted()

@@ -43,7 +43,7 @@ LEVEL = "xla_backend_optimization_level"
 
 def test_a_kind_is_drafted_so_often(no_level, used, monkeypatch):
     monkeypatch.setattr(tiers, "_DRAFTS", 4)
-    form = Tiers(lambda x, *, shift: x + shift, compiler_options={})
+    form = Tiers(lambda x, *, shift: x + shift, draft={}, final={}, loses=lambda *_: 1e-3)
     for i in range(6):
         assert float(form(np.asarray(float(i)), shift=1.0)) == i + 1
     assert used == [0, ("lower", None), 0, 0, 0, None, None]
@@ -54,9 +54,9 @@ def test_a_kind_is_drafted_so_often(no_level, used, monkeypatch):
     assert used == [0, 0]
 
 
-@pytest.mark.parametrize(("work", "drafts"), [(1e4, 64), (2e5, 4), (1e6, 0)])
-def test_more_work_is_drafted_less_often(no_level, used, work, drafts):
-    form = Tiers(lambda x: x + 1, work=lambda x: work, compiler_options={})
+@pytest.mark.parametrize(("loses", "drafts"), [(1e-3, 64), (0.25, 4), (2.0, 0), (np.inf, 0)])
+def test_what_loses_more_is_drafted_less_often(no_level, used, loses, drafts):
+    form = Tiers(lambda x: x + 1, draft={}, final={}, loses=lambda x: loses)
     for _ in range(66):
         assert float(form(1.0)) == 2
     levels = [level for level in used if not isinstance(level, tuple)]
@@ -66,13 +66,13 @@ def test_more_work_is_drafted_less_often(no_level, used, work, drafts):
 
 def test_a_level_of_the_users_own_stands(used, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--{LEVEL}=2")
-    form = Tiers(lambda x: x + 1, compiler_options={})
+    form = Tiers(lambda x: x + 1, draft={}, final={}, loses=lambda *_: 1e-3)
     assert float(form(1.0)) == 2
     assert used == [None]
 
 
 def test_where_optimisation_is_off_it_stays_off(no_level, used):
-    form = Tiers(lambda x: x + 1, compiler_options={})
+    form = Tiers(lambda x: x + 1, draft={}, final={}, loses=lambda *_: 1e-3)
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     try:
@@ -91,7 +91,7 @@ def test_what_is_compiled_beside_is_compiled_once(no_level, monkeypatch):
         if event == "/jax/core/compile/backend_compile_duration":
             made.append(duration_secs)
 
-    form = Tiers(lambda x: 3 * x + 0.123, compiler_options={})
+    form = Tiers(lambda x: 3 * x + 0.123, draft={}, final={}, loses=lambda *_: 1e-3)
     jax.monitoring.register_event_duration_secs_listener(heard)
     try:
         found = [float(form(2.0)) for _ in range(5)]

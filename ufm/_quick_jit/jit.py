@@ -34,10 +34,11 @@ class QuickJit:
         From the arguments to whether its loops are as fast; always unless given.
     small
         From the arguments to whether it runs in less time as one kernel; never unless given.
-    work
-        From the arguments to the multiply-adds of one of its steps, for `Tiers`.
+    loses
+        From the arguments to the seconds that a draft takes longer, where first calls are to be
+        drafts (see `Tiers`); `small` needs it.
     **options
-        Of `jax.jit`; with `small` only `donate_argnames`.
+        Of `jax.jit`; with `loses` only `donate_argnames`.
     """
 
     # forms whose options this XLA does not know
@@ -49,16 +50,22 @@ class QuickJit:
         *,
         when: Callable[..., bool] | None = None,
         small: Callable[..., bool] | None = None,
-        work: Callable[..., float] | None = None,
+        loses: Callable[..., float] | None = None,
         **options,
     ):
         functools.update_wrapper(self, function)
         self.plain: Any = jax.jit(function, **options)
-        quick = jax.jit(function, compiler_options=_OPTIONS, **options)
-        self._forms: dict[str, Any] = {"quick": quick, "plain": self.plain}
-        if small is not None:
-            kernel, known = one_kernel.as_one_kernel(function), _OPTIONS | one_kernel.OPTIONS
-            self._forms["kernel"] = Tiers(kernel, work=work, compiler_options=known, **options)
+        self._forms: dict[str, Any] = {"plain": self.plain}
+        if loses is None:
+            self._forms["quick"] = jax.jit(function, compiler_options=_OPTIONS, **options)
+        else:
+            known, some = _OPTIONS | one_kernel.OPTIONS, {"loses": loses, **options}
+            kernel = one_kernel.as_one_kernel(function)
+            self._forms |= {
+                "kernel": Tiers(kernel, draft=known, final=known, **some),
+                "quick": Tiers(function, draft=_OPTIONS, final=_OPTIONS, **some),
+                "long": Tiers(function, draft=_OPTIONS, final={}, **some),
+            }
         self._when, self._small = when, small
 
     def _form(self, arguments) -> str:
@@ -66,8 +73,11 @@ class QuickJit:
             return "plain"
         if self._small is not None and "kernel" not in self._refused and self._small(*arguments):
             return "kernel"
-        fast = "quick" not in self._refused and (self._when is None or self._when(*arguments))
-        return "quick" if fast else "plain"
+        if "quick" in self._refused:
+            return "plain"
+        if self._when is None or self._when(*arguments):
+            return "quick"
+        return "long" if "long" in self._forms else "plain"
 
     def __call__(self, *arguments, **named):
         form = self._form(arguments)
@@ -84,7 +94,7 @@ class QuickJit:
             if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments)):
                 raise
             return self.plain(*arguments, **named)
-        self._refused.add(form)
+        self._refused.add("kernel" if form == "kernel" else "quick")
         return self(*arguments, **named)
 
     def trace(self, *arguments, **named):

@@ -1,8 +1,8 @@
 """A program that is there at once for its first calls, and fast for those after.
 
-LLVM takes a second to optimise one function as long as a solve. As XLA emits it the same is there
-in a fifth of that, and takes four to ten times as long: milliseconds, which nobody feels who solves
-a kind of problem for the first time.
+LLVM takes a second or two to optimise a solve. As XLA emits it the same is there in a fifth of
+that, and takes two to ten times as long: milliseconds, which nobody feels who solves a kind of
+problem for the first time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import jax
 import numpy as np
 
 _LEVEL = "xla_backend_optimization_level"
-# Calls of a kind that are drafts, at most, and multiply-adds of a step of all of them together: by
-# then they have taken as long as the fast form takes to compile. Counted and not timed, so that a
-# script rounds alike whenever it is run.
-_DRAFTS, _WORK = 64, 8e5
+# Calls of a kind that are drafts, at most, and seconds that they may lose together: about what the
+# fast form takes to compile. Calls are counted and not timed, so that a script rounds alike
+# whenever it is run.
+_DRAFTS, _SECONDS = 64, 1.0
 
 
 class Tiers:
@@ -33,10 +33,10 @@ class Tiers:
     ----------
     function
         Of trees of arrays.
-    compiler_options
-        Of either.
-    work
-        From the arguments to the multiply-adds of one step; little unless given.
+    draft, final
+        Further options of the compiler for each.
+    loses
+        From the arguments to the seconds that a draft takes longer.
     donate_argnames
         Those whose memory is given away.
     """
@@ -45,12 +45,14 @@ class Tiers:
         self,
         function: Callable,
         *,
-        compiler_options: dict[str, Any],
-        work: Callable[..., float] | None = None,
+        draft: dict[str, Any],
+        final: dict[str, Any],
+        loses: Callable[..., float],
         donate_argnames: str | tuple[str, ...] = (),
     ):
-        self._function, self._options, self._work = function, compiler_options, work
-        self._donated = (donate_argnames,) if isinstance(donate_argnames, str) else donate_argnames
+        self.function, self.draft, self.final = function, draft, final
+        self.donated = (donate_argnames,) if isinstance(donate_argnames, str) else donate_argnames
+        self._loses = loses
         self._kinds: dict[Any, _Kind] = {}
 
     def __call__(self, *arguments, **named):
@@ -66,8 +68,8 @@ class Tiers:
         name = tree, tuple([(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in leaves])
         kind = self._kinds.get(name)
         if kind is None:
-            work = 0 if self._work is None else self._work(*arguments)
-            kind = self._kinds[name] = _Kind(self, tree, work)
+            drafts = min(_DRAFTS, _SECONDS / self._loses(*arguments))
+            kind = self._kinds[name] = _Kind(self, tree, int(drafts))
         return kind
 
     def _cache_size(self) -> int:
@@ -77,27 +79,23 @@ class Tiers:
 class _Kind:
     """The programs for arguments of one structure and its shapes, from their leaves."""
 
-    def __init__(self, of: Tiers, tree, work: float):
+    def __init__(self, of: Tiers, tree, drafts: int):
         self.tree, self.shape = tree, None
         chosen = _LEVEL in os.environ.get("XLA_FLAGS", "")
-        self.drafts = 0 if chosen else int(min(_DRAFTS, _WORK / max(work, 1)))
+        self.drafts = 0 if chosen else drafts
         # (not before it was met twice)
         self.begins = max(self.drafts // 4, 1)
         self.calls, self.maker = 0, None
 
         def flat(*leaves):
             arguments, named = jax.tree.unflatten(tree, leaves)
-            found, self.shape = jax.tree.flatten(of._function(*arguments, **named))
+            found, self.shape = jax.tree.flatten(of.function(*arguments, **named))
             return found
 
-        donated = _leaves_of(of._donated, of._function, tree)
+        donated = _leaves_of(of.donated, of.function, tree)
+        forms = of.draft if chosen else of.draft | {_LEVEL: 0}, of.final
         self.draft, self.final = (
-            jax.jit(
-                flat,
-                compiler_options=of._options | level,
-                donate_argnums=donated,
-            )
-            for level in ({} if chosen else {_LEVEL: 0}, {})
+            jax.jit(flat, compiler_options=options, donate_argnums=donated) for options in forms
         )
 
     def __call__(self, leaves):

@@ -21,7 +21,7 @@ from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_
 from ufm.solvers.draws import Drawn
 from ufm.solvers.solver import AbstractSolver, State, advance, code_of
 from ufm.solvers.start import flat_start
-from ufm.solvers.work import few_or_many_logits, one_kernel_suits, work_of_starts
+from ufm.solvers.work import draft_loses, few_or_many_logits, one_kernel_suits
 
 # Aim of one jitted piece between two looks at the clock and the keyboard.
 _PIECE_SECONDS = 0.3
@@ -187,7 +187,7 @@ def drawn_states(problem: Problem, solver: AbstractSolver, draws: Drawn) -> Stat
 
 
 @quick_jit(
-    when=few_or_many_logits, small=one_kernel_suits, work=work_of_starts, donate_argnames="states"
+    when=few_or_many_logits, small=one_kernel_suits, loses=draft_loses, donate_argnames="states"
 )
 def go_on(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
     """Go on from states (of S starts) that are used up.
@@ -216,7 +216,7 @@ def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Fl
     return _outcome(problem, _over_starts(run, flats), tolerance)
 
 
-@quick_jit(when=few_or_many_logits, small=one_kernel_suits, work=work_of_starts)
+@quick_jit(when=few_or_many_logits, small=one_kernel_suits, loses=draft_loses)
 def launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Drawn):
     """From random starts.
 
@@ -237,7 +237,7 @@ def launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Dr
     return _begin(problem, solver, tolerance, limit, flats)
 
 
-@quick_jit(when=few_or_many_logits, small=one_kernel_suits, work=work_of_starts)
+@quick_jit(when=few_or_many_logits, small=one_kernel_suits, loses=draft_loses)
 def launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, start: Params):
     """From a point.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ufm.model import Problem
+from ufm.model import Params, Problem
 
 # Logits between which loops over them are a part of a solve, or of a flow (measured: 900 a tenth,
 # 40 000 a hundredth).
@@ -104,8 +104,8 @@ def one_kernel_suits(problem: Problem, *_) -> bool:
     return multiply_adds(problem) <= _MOST_IN_KERNEL
 
 
-def work_of_starts(problem: Problem, solver, tolerance, limit, begun) -> float:
-    """The work of a step of all starts.
+def draft_loses(problem: Problem, solver, tolerance, limit, begun) -> float:
+    """Seconds that a solve, or a piece of one, takes longer where nothing is optimised.
 
     Parameters
     ----------
@@ -114,15 +114,25 @@ def work_of_starts(problem: Problem, solver, tolerance, limit, begun) -> float:
     solver, tolerance, limit
         Its further arguments, which do not count.
     begun
-        From where: a point, or what S starts are made of.
+        From where: a point, or what S starts are made of, with S in front.
 
     Returns
     -------
     float
-        Multiply-adds.
+        Infinite where it is seconds.
     """
-    starts = sum(map(np.size, jax.tree.leaves(begun))) / _entries(problem)
-    return multiply_adds(problem) * max(starts, 1)
+    starts = 1 if isinstance(begun, Params) else len(jax.tree.leaves(begun)[0])
+    return starts * _lost(multiply_adds(problem))
+
+
+def _lost(work: int) -> float:
+    """Of one start, as measured: in a kernel by its loops, else by those beside a library's
+    products."""
+    if work <= _MOST_IN_KERNEL:
+        return 1.3e-6 * work
+    if work <= 3e5:
+        return 0.03
+    return 0.1 if work <= 6e7 else np.inf
 
 
 def _entries(problem: Problem) -> int:
