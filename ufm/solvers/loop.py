@@ -120,9 +120,9 @@ def minimise(
     nothing. With a `gap`, a hundred classes or more of which many are alike begin as
     `exchangeable_start` does, whose steps are not counted.
 
-    On a CPU the first 64 solves of a kind of small problem in a process (fewer, of many starts)
-    are compiled in a fifth of the time, and those after run five times as fast. The two may round
-    differently.
+    On a CPU the first solves of a kind in a process (64 of a small problem, fewer of many starts or
+    of up to 300 classes) are compiled in a fifth of the time, and those after run two to five times
+    as fast. The two may round differently.
 
     `jax.grad` and its like go through the `value` (envelope theorem) and the optimum (implicit
     function theorem; of what rotations of the hidden space leave alone, such as `logits`), in
