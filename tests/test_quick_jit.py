@@ -119,6 +119,7 @@ def test_a_small_program_is_one_kernel():
     form = QuickJit(_powers, small=lambda A, x: x.size < 9, loses=LITTLE)
     A = np.diag([3.0, 1.0, 0.5]) + 0.1
     for x in (np.ones(3), np.eye(3)):
+        assert len(form.trace(A, x).jaxpr.jaxpr.outvars) == 3
         text = form.lower(A, x).compile().as_text()
         assert (MARK in text) == (x.ndim == 1)
         for ours, theirs in zip(form(A, x), form.plain(A, x), strict=True):

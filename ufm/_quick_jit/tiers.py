@@ -59,6 +59,11 @@ class Tiers:
         leaves, tree = jax.tree.flatten((arguments, named))
         return self._kind(leaves, tree, arguments)(leaves)
 
+    def trace(self, *arguments, **named):
+        """As that of `jax.jit`, from the leaves of the arguments."""
+        leaves, tree = jax.tree.flatten((arguments, named))
+        return self._kind(leaves, tree, arguments).final.trace(*leaves)
+
     def lower(self, *arguments, **named):
         """As that of `jax.jit`, of the fast form."""
         leaves, tree = jax.tree.flatten((arguments, named))
