@@ -107,16 +107,19 @@ def _powers(A, x):
     return jax.lax.while_loop(lambda c: (c[0] < 10) & (c[2] > 1e-9), step, (0, x, 1.0))
 
 
-# seconds
-LITTLE = lambda *_, **__: 1e-3  # noqa: E731
 # (XLA itself makes one kernel of a very small loop)
 MARK = 'inlineable="false"'
 on_the_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="kernels of the CPU")
 
 
+def little(*_, **__):
+    """Seconds that a draft loses."""
+    return 1e-3
+
+
 @on_the_cpu
 def test_a_small_program_is_one_kernel():
-    form = QuickJit(_powers, small=lambda A, x: x.size < 9, loses=LITTLE)
+    form = QuickJit(_powers, small=lambda A, x: x.size < 9, loses=little)
     A = np.diag([3.0, 1.0, 0.5]) + 0.1
     for x in (np.ones(3), np.eye(3)):
         assert len(form.trace(A, x).jaxpr.jaxpr.outvars) == 3
@@ -149,7 +152,7 @@ def _varied(x, i):
 
 @on_the_cpu
 def test_one_kernel_says_what_xla_says():
-    form = QuickJit(_varied, small=lambda *_: True, loses=LITTLE)
+    form = QuickJit(_varied, small=lambda *_: True, loses=little)
     x, i = np.random.default_rng(0).normal(size=(3, 3)), np.asarray(1)
     assert MARK in form.lower(x, i).compile().as_text()
     ours, theirs = form(x, i), form.plain(x, i)
@@ -162,7 +165,7 @@ def test_one_kernel_says_what_xla_says():
 @on_the_cpu
 def test_what_no_kernel_holds_is_compiled_as_ever():
     form = QuickJit(
-        lambda x: jnp.linalg.inv(jnp.sort(x, axis=1)), small=lambda x: True, loses=LITTLE
+        lambda x: jnp.linalg.inv(jnp.sort(x, axis=1)), small=lambda x: True, loses=little
     )
     x = np.array([[2.0, 1.0], [0.0, 3.0]])
     assert MARK not in form.lower(x).compile().as_text()
@@ -172,7 +175,7 @@ def test_what_no_kernel_holds_is_compiled_as_ever():
 @on_the_cpu
 def test_a_kernel_that_does_not_compile_is_no_error(monkeypatch):
     monkeypatch.setattr(one_kernel, "_NAMES", one_kernel._NAMES | {"sort"})
-    form = QuickJit(lambda x: jnp.sort(x) + 1, small=lambda x: True, loses=LITTLE)
+    form = QuickJit(lambda x: jnp.sort(x) + 1, small=lambda x: True, loses=little)
     np.testing.assert_array_equal(form(np.array([2.0, 1.0])), [2.0, 3.0])
     assert not QuickJit._refused
 
@@ -181,7 +184,7 @@ def test_a_kernel_that_does_not_compile_is_no_error(monkeypatch):
 def test_an_xla_without_such_kernels_is_quick(monkeypatch):
     monkeypatch.setattr(one_kernel, "OPTIONS", {"xla_cpu_no_such_thing": ""})
     monkeypatch.setattr(QuickJit, "_refused", set())
-    grown = QuickJit(lambda x: x + 1, small=lambda x: True, loses=LITTLE)
+    grown = QuickJit(lambda x: x + 1, small=lambda x: True, loses=little)
     assert float(grown(jnp.asarray(1.0))) == 2
     assert QuickJit._refused == {"kernel"}
 
@@ -189,7 +192,7 @@ def test_an_xla_without_such_kernels_is_quick(monkeypatch):
 @on_the_cpu
 def test_arguments_by_name_and_given_away():
     form = QuickJit(
-        lambda x, *, y: x + y, small=lambda x: True, loses=LITTLE, donate_argnames=("x",)
+        lambda x, *, y: x + y, small=lambda x: True, loses=little, donate_argnames=("x",)
     )
     x, y = jnp.asarray([1.0, 2.0]), jnp.ones(2)
     np.testing.assert_array_equal(form(x, y=y), [2.0, 3.0])

@@ -56,26 +56,28 @@ class Tiers:
         self._kinds: dict[Any, _Kind] = {}
 
     def __call__(self, *arguments, **named):
-        leaves, tree = jax.tree.flatten((arguments, named))
-        return self._kind(leaves, tree, arguments)(leaves)
+        kind, leaves = self._kind(arguments, named)
+        return kind(leaves)
 
     def trace(self, *arguments, **named):
-        """As that of `jax.jit`, from the leaves of the arguments."""
-        leaves, tree = jax.tree.flatten((arguments, named))
-        return self._kind(leaves, tree, arguments).final.trace(*leaves)
+        """As that of `jax.jit`, of the fast form, from the leaves of the arguments."""
+        kind, leaves = self._kind(arguments, named)
+        return kind.final.trace(*leaves)
 
     def lower(self, *arguments, **named):
         """As that of `jax.jit`, of the fast form."""
-        leaves, tree = jax.tree.flatten((arguments, named))
-        return self._kind(leaves, tree, arguments).final.lower(*leaves)
+        kind, leaves = self._kind(arguments, named)
+        return kind.final.lower(*leaves)
 
-    def _kind(self, leaves, tree, arguments) -> _Kind:
+    def _kind(self, arguments, named) -> tuple[_Kind, list]:
+        """What is kept of such arguments, and their leaves."""
+        leaves, tree = jax.tree.flatten((arguments, named))
         name = tree, tuple([(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in leaves])
         kind = self._kinds.get(name)
         if kind is None:
             drafts = min(_DRAFTS, _SECONDS / self._loses(*arguments))
             kind = self._kinds[name] = _Kind(self, tree, int(drafts))
-        return kind
+        return kind, leaves
 
     def _cache_size(self) -> int:
         return sum(bool(kind.calls) for kind in self._kinds.values())
