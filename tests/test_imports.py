@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room (a module, or a package with all that is in it) imports from lower
 # floors only; rooms of one floor do not know each other. A new room must be given a floor here.
 FLOORS = (
-    ("ufm._version", "ufm._interrupts", "ufm._quick_jit"),
+    ("ufm._version", "ufm._interrupts", "ufm._quick_jit", "ufm._module"),
     (
         "ufm._progress",
         "ufm._validate",

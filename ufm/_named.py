@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 
+from ufm._module import Module
 from ufm._validate import concrete
 
 
-class AbstractNamed(eqx.Module):
+class AbstractNamed(Module):
     """A part of a problem that users may define, and ask for by its `name`.
 
     That of the class unless given.

@@ -7,12 +7,12 @@ $p_{\hat k}$ is right with probability $y_{\hat k}$.
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm._module import Module
 from ufm._validate import (
     LONGEST_LIST,
     Shown,
@@ -29,7 +29,7 @@ from ufm._validate import (
 from ufm.labels import AbstractLabels, Labels
 
 
-class Reliability(eqx.Module):
+class Reliability(Module):
     r"""A reliability curve: points in bins of confidence, and how often each bin is right.
 
     `edges` (B + 1,): bin b holds the confidences in $(e_b, e_{b+1}]$, the first one its lower edge

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
+from ufm._module import Module
 from ufm._numerics import spectral, unit
 from ufm._validate import (
     as_floats,
@@ -33,7 +33,7 @@ _TRIANGLE = np.sqrt(2) * np.array(
 )
 
 
-class Projection(eqx.Module):
+class Projection(Module):
     """An affine map onto a plane: x ↦ `matrix` (x − `origin`).
 
     `matrix` (2, d), `origin` (d,). `rank`: dimensions in which the three classifiers differ, 2

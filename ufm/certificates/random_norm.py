@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm._module import Module
 from ufm._progress import Progress
 from ufm._roots import turn
 from ufm._validate import require_each, require_flag, require_key, require_whole
@@ -41,7 +42,7 @@ _LEAST = 1e-3
 GUESSES = 10
 
 
-class Randomised(eqx.Module):
+class Randomised(Module):
     r"""How the norm of a gradient too large to write down is bounded, by random vectors.
 
     Parameters

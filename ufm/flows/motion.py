@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ufm._module import Module
+
 # The first step, if nothing else is said; a control that finds it too long shortens it at once, and
 # one that finds it too short makes the next ten times as long.
 _FIRST = 0.01
@@ -41,7 +43,7 @@ class Step(NamedTuple):
     inside: Any
 
 
-class Motion(eqx.Module):
+class Motion(Module):
     """What moves, by which method, in steps of which lengths; none of them jumps.
 
     `args`: what the field is given besides.

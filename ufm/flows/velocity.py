@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._module import Module
 from ufm.domains import AbstractDomain
 from ufm.model import Params, Problem
 
 
-class Wall(eqx.Module):
+class Wall(Module):
     """The boundary of a factor's domain: the place of the factor in the state, and how its vectors
     lie in it."""
 
@@ -46,7 +47,7 @@ class Wall(eqx.Module):
         return (*state[: self.place], own, *state[self.place + 1 :])
 
 
-class AbstractVelocity(eqx.Module):
+class AbstractVelocity(Module):
     """A vector field on a state, any pytree of arrays that stands for a point of the problem."""
 
     @abstractmethod

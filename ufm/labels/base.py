@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ufm._module import Module
 from ufm._validate import (
     concrete,
     require,
@@ -33,7 +33,7 @@ MOST_WRITTEN = 2**27
 _LEAST_CHUNK = 128
 
 
-class AbstractLabels(eqx.Module):
+class AbstractLabels(Module):
     r"""Targets $q_c$ (K, C), masses $m_c > 0$ (C,) and, where samples do not count alike in the
     loss, `weights` $w_c > 0$ (C,).
 

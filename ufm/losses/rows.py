@@ -10,11 +10,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._module import Module
 from ufm.losses.derivative import Loss, loss_and_dual
 
 Rows = Float[Array, "B K"]
@@ -29,7 +29,7 @@ class Here(NamedTuple):
     memory: Any
 
 
-class AbstractRows(eqx.Module):
+class AbstractRows(Module):
     """A loss with its derivatives, for rows of logits.
 
     `softmax_residual`: whether the residual is q − softmax(z), so that under a simplex ETF, with

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ufm._module import Module
 from ufm._numerics import unit
 from ufm._validate import as_floats, concrete, require, require_real
 from ufm.frames.collapsed import checked_count
@@ -24,7 +25,7 @@ from ufm.labels import AbstractLabels
 _NOISE = 16.0
 
 
-class Moments(eqx.Module):
+class Moments(Module):
     """Means and deviations of the columns of a feature matrix, lengths in units of `scale`.
 
     Lengths in units of a power of two near the largest entry, masses in units of one near the

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ufm._host import small_on_host
+from ufm._module import Module
 from ufm._numerics import norm, root, unit
 from ufm._validate import as_array, require_instance, require_nonnegative
 from ufm.frames import centring_matrix, gram_distance
@@ -23,7 +24,7 @@ from ufm.model import Params, Problem, objective, require_shapes
 from ufm.solution import Solution
 
 
-class Metrics(eqx.Module):
+class Metrics(Module):
     """Every metric of one point.
 
     A ratio 0/0 is NaN, and `collapsed` says that it was one; `str()` is a

@@ -12,12 +12,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ufm._module import Module
 from ufm.domains import AbstractDomain
 from ufm.domains.base import times
 from ufm.model.params import Params
 
 
-class Block(eqx.Module):
+class Block(Module):
     r"""A free factor: its shape, its domain, and the coordinates in which solvers move it.
 
     `unit`: what coordinates are multiplied by; of a real factor the root of its decay, so that the
@@ -127,7 +128,7 @@ class Block(eqx.Module):
         return matrix.T if self.by_rows and matrix.ndim == 2 else matrix
 
 
-class Blocks(eqx.Module):
+class Blocks(Module):
     """The free factors, in the places that their values have in `Params`.
 
     No weights where these are frozen.

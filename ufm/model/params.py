@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import operator
 
-import equinox as eqx
 from jaxtyping import Array, Float
 
+from ufm._module import Module
 
-class Params(eqx.Module):
+
+class Params(Module):
     """Factors (W_M, …, W_1), outermost first; features H (d_1, C); bias (K,) or None."""
 
     weights: tuple[Float[Array, "_ _"], ...]

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._module import Module
 from ufm._validate import concrete, require
 from ufm.domains import AbstractDomain, Real
 from ufm.labels import AbstractLabels
@@ -44,7 +45,7 @@ _REAL = Real()
 _PRODUCT = Product()
 
 
-class Problem(eqx.Module):
+class Problem(Module):
     r"""A label matrix, a loss on the logits, and decay on the factors.
 
     See the top of `ufm/model/problem.py` for the objective.

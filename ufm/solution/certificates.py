@@ -6,10 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ufm._module import Module
 from ufm._validate import require_nonnegative
 
 
-class AbstractCertificate(eqx.Module):
+class AbstractCertificate(Module):
     """A value and a lower bound on the global minimum, and what may be said of the two."""
 
     value: eqx.AbstractVar[Float[Array, ""]]

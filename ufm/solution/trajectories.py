@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ufm._module import Module
 from ufm._validate import require, require_whole
 from ufm.model import Params, Problem
 from ufm.solution.results import Result
 from ufm.solution.solutions import Solution
 
 
-class Trajectory(eqx.Module):
+class Trajectory(Module):
     """What happened along the way: `flow` and `descend` share it, so one plot can hold both.
 
     `ts` (T,): times (for a discrete method, steps taken times step size). `value` (T,): the

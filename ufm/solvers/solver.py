@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ufm._module import Module
 from ufm._validate import require_whole
 from ufm.domains import AbstractDomain
 from ufm.model import Problem
@@ -22,7 +23,7 @@ from ufm.solution import Result
 from ufm.solvers.coordinates import Flat, relative_norm
 
 
-class State(eqx.Module):
+class State(Module):
     """Where a run stands.
 
     The point in solver coordinates, value and gradient there, and the solver's own memory.
@@ -134,7 +135,7 @@ def result_of(value: Array, grad_norm: Array, stalled: Array, tolerance: Array) 
     return jnp.where(jnp.isfinite(value) & jnp.isfinite(grad_norm), code, int(Result.DIVERGED))
 
 
-class AbstractSolver(eqx.Module):
+class AbstractSolver(Module):
     """A method that goes from a state to the next one.
 
     Its arrays are traced, its budget `max_steps` is static.
