@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array
 
-from ufm.domains.base import PerVector, Vectors, least_multiplier, lengths_sq, times
+from ufm.domains.base import PerVector, Vectors, least_multiplier, lengths, lengths_sq, times
 from ufm.domains.radius import AbstractRadius, resized
 
 # On the boundary the further coordinate is 0 and stays 0, so a start lies inside.
@@ -50,8 +51,8 @@ class Ball(AbstractRadius):
     name: ClassVar[str] = "ball"
     walled: ClassVar[bool] = True
 
-    def distance(self, vectors: Vectors) -> Float[Array, ""]:
-        return jnp.maximum(jnp.max(jnp.sqrt(lengths_sq(vectors)) / self.radius) - 1, 0)
+    def distance(self, vectors: np.ndarray) -> float:
+        return max(float(np.max(lengths(vectors) / np.asarray(self.radius))) - 1, 0.0)
 
     @property
     def wanted(self) -> str:

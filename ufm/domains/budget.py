@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from ufm._exact import fractions
 from ufm._validate import require, require_dtype
 from ufm.domains.ball import INSIDE, just_below_one, rest_of
-from ufm.domains.base import AbstractDomain, PerVector, Vectors, least_multiplier, times
+from ufm.domains.base import AbstractDomain, PerVector, Vectors, least_multiplier, lengths, times
 from ufm.domains.radius import positive, resized
 
 
@@ -96,8 +96,9 @@ class Budget(AbstractDomain):
         assert self.weights is not None
         return jnp.sqrt(self.weights / self.energy)
 
-    def distance(self, vectors: Vectors) -> Float[Array, ""]:
-        return jnp.maximum(jnp.sqrt(jnp.sum(times(vectors, self._roots()) ** 2)) - 1, 0)
+    def distance(self, vectors: np.ndarray) -> float:
+        roots = np.sqrt(np.asarray(self.weights) / np.asarray(self.energy))
+        return max(float(np.linalg.norm(lengths(vectors) * roots)) - 1, 0.0)
 
     @property
     def wanted(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ufm._exact import flint
@@ -19,8 +20,8 @@ class Nonnegative(AbstractDomain):
     walled: ClassVar[bool] = True
     isotropic: ClassVar[bool] = False
 
-    def distance(self, vectors: Vectors) -> Float[Array, ""]:
-        return jnp.maximum(-jnp.min(vectors), 0)
+    def distance(self, vectors: np.ndarray) -> float:
+        return max(-float(np.min(vectors)), 0.0)
 
     @property
     def wanted(self) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array
 
-from ufm.domains.base import PerVector, Vectors, least_multiplier, lengths_sq, times
+from ufm.domains.base import PerVector, Vectors, least_multiplier, lengths, lengths_sq, times
 from ufm.domains.radius import AbstractRadius, resized
 
 
@@ -28,8 +29,8 @@ class Sphere(AbstractRadius):
     name: ClassVar[str] = "sphere"
     smooth: ClassVar[bool] = True
 
-    def distance(self, vectors: Vectors) -> Float[Array, ""]:
-        return jnp.max(jnp.abs(jnp.sqrt(lengths_sq(vectors)) / self.radius - 1))
+    def distance(self, vectors: np.ndarray) -> float:
+        return float(np.max(np.abs(lengths(vectors) / np.asarray(self.radius) - 1)))
 
     @property
     def wanted(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -232,7 +233,10 @@ def checked_array(name: str, value, shape: tuple[int, ...], dtype) -> Array:
     ValueError
         For another shape or dtype, and for numbers that are not finite.
     """
-    require_finite(name, value, shape=shape)
-    require_dtype(name, value, dtype)
     made = isinstance(value, jax.Array) and value.dtype == dtype and not value.weak_type
+    # what every solve gives, in half the time of what words the others
+    known = made and not isinstance(value, jax.core.Tracer) and value.shape == shape
+    if not (known and np.isfinite(np.asarray(value)).all()):
+        require_finite(name, value, shape=shape)
+        require_dtype(name, value, dtype)
     return value if made else as_array(value, dtype)

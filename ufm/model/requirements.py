@@ -8,19 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import jax.errors
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ufm._validate import (
     Shown,
-    is_traced,
     require,
     require_instance,
     require_positive,
     require_real,
 )
-from ufm.domains import AbstractDomain
 from ufm.model.arguments import checked_array, require_factors
 from ufm.model.params import Params
 from ufm.model.problem import Problem
@@ -71,39 +69,22 @@ def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> 
     Nothing is known while they are traced.
     """
     domains = problem.domains
-    asked = {
-        argument: (domains[argument], matrix)
-        for argument, (_, matrix) in factors.items()
-        if domains[argument].constrained
-    }
-    if not asked:
-        return
-    found = _distances(asked)
-    if is_traced(found):
-        return
-    # (a dictionary comes sorted into a program)
-    distances = dict(zip(sorted(asked), found.tolist(), strict=True))
-    for argument, (domain, matrix) in asked.items():
-        distance = distances[argument]
+    for argument, (name, matrix) in factors.items():
+        domain = domains[argument]
+        if not domain.constrained:
+            continue
+        try:
+            vectors = np.asarray(matrix)
+            distance = domain.distance(vectors if _AXES[argument] == 0 else vectors.T)
+        except jax.errors.TracerArrayConversionError:
+            continue
         terms = matrix.shape[_AXES[argument]] + 8
         room = 0.0 if domain.nonnegative else 8 * terms * float(np.finfo(matrix.dtype).eps)
         if not distance <= room:
             raise ValueError(
-                f"`{factors[argument][0]}` must {domain.wanted}, for {argument}={domain}; got "
+                f"`{name}` must {domain.wanted}, for {argument}={domain}; got "
                 f"vectors that are off by {distance:.3g}"
             )
-
-
-@jax.jit
-def _distances(asked: dict[str, tuple[AbstractDomain, Array]]) -> Float[Array, " F"]:
-    """How far factors lie outside, by their names in order, in one program: operation by operation
-    it would take longer than a small solve."""
-    return jnp.stack(
-        [
-            domain.distance(matrix if _AXES[argument] == 0 else matrix.T)
-            for argument, (domain, matrix) in asked.items()
-        ]
-    )
 
 
 def require_shapes(problem: Problem, params: Params) -> None:
