@@ -6,15 +6,13 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ufm.model import Params, Problem
 from ufm.solution.certificates import AbstractCertificate
 from ufm.solution.results import Result
-
-# of JAX, or read from it
-Whole = Int[Array, ""] | np.integer
 
 
 class SolveFailed(RuntimeError):
@@ -28,31 +26,33 @@ class SolveFailed(RuntimeError):
         self.solution = solution
 
 
-class Solution(eqx.Module):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Solution:
     """What `minimise` measured.
 
     `params`: the best point found. `value`: the objective there. `grad_norm`: gradient norm
     relative to the size of the problem (see `minimise`). `num_steps`, `num_evaluations`: outer
     steps, and gradients plus Hessian-vector products, of the best start. `values`, `codes`: value
-    and result of every start (S,). `state`: what `resume` needs. `certificate`:
-    where `gap` was asked for. `kinks`: of a ReLU model what kind of point it is, where
-    `minimise_rectified` or `search` went onto its kinks.
+    and result of every start (S,). `state`: what `resume` needs, None where that is not possible.
+    `certificate`: where `gap` was asked for. `kinks`: of a ReLU model what kind of point it is,
+    where `minimise_rectified` or `search` went onto its kinks.
     """
 
     problem: Problem
     params: Params
     value: Float[Array, ""]
     grad_norm: Float[Array, ""]
-    code: Whole
-    num_steps: Whole
-    num_evaluations: Whole
+    code: np.integer
+    num_steps: np.integer
+    num_evaluations: np.integer
     values: Float[Array, " S"]
-    codes: Int[Array, " S"]
+    codes: Int[np.ndarray, " S"]
     state: Any
     certificate: AbstractCertificate | None = None
     kinks: Any = None
 
-    def proved(self, certificate: AbstractCertificate, code: Whole) -> Solution:
+    def proved(self, certificate: AbstractCertificate, code: np.integer) -> Solution:
         """The same with its certificate, and how it ended with that.
 
         Parameters
@@ -78,6 +78,9 @@ class Solution(eqx.Module):
     def result(self) -> Result:
         """How the best start ended."""
         return Result(int(self.code))
+
+    def __repr__(self) -> str:
+        return eqx.tree_pformat(self)
 
     def __str__(self) -> str:
         starts = f", best of {len(self.values)} starts" if len(self.values) > 1 else ""

@@ -27,7 +27,6 @@ from ufm.solvers.kink_patterns import leak_of, objective_at
 from ufm.solvers.kinks import Kinks
 from ufm.solvers.onto_kinks import onto_kinks
 from ufm.solvers.smoothing import Smoothing, smoothed
-from ufm.solvers.solver import State
 from ufm.solvers.start import random_start
 
 # Starts that descend together.
@@ -193,21 +192,20 @@ def solution_on_kinks(problem: Problem, params: Params, kinks: Kinks) -> Solutio
         CONVERGED where the residual on the kinks is that of a stationary point, else STALLED; no
         steps are counted.
     """
-    flat, value = flat_of(problem, params), objective_at(problem, params)
-    state = State.fresh(flat, value, jnp.zeros_like(flat), memory=())
+    value = objective_at(problem, params)
     ended = Result.CONVERGED if kinks.residual <= _STATIONARY else Result.STALLED
-    code = jnp.asarray(int(ended))
+    code = np.int64(ended)
     return Solution(
         problem=problem,
         params=params,
         value=value,
         grad_norm=jnp.asarray(kinks.residual, problem.dtype),
         code=code,
-        num_steps=jnp.asarray(0),
-        num_evaluations=jnp.asarray(0),
+        num_steps=np.int64(0),
+        num_evaluations=np.int64(0),
         values=value[None],
-        codes=code[None],
-        state=jax.tree.map(lambda leaf: leaf[None], state),
+        codes=np.asarray([code]),
+        state=None,
         kinks=kinks,
     )
 
@@ -239,6 +237,7 @@ def _finished(problem: Problem, ends, values, stopped: bool) -> Solution:
     zero = params_of(problem, jnp.zeros_like(ends[best], problem.dtype))
     if not float(solution.value) <= float(objective_at(problem, zero)):
         solution = solution_on_kinks(problem, *settled(problem, zero))
-    codes = jnp.full(len(values), int(Result.STALLED)).at[best].set(solution.code)
-    code = jnp.asarray(int(Result.INTERRUPTED)) if stopped else solution.code
+    codes = np.full(len(values), int(Result.STALLED))
+    codes[best] = solution.code
+    code = np.int64(Result.INTERRUPTED) if stopped else solution.code
     return dataclasses.replace(solution, values=values, codes=codes, code=code)

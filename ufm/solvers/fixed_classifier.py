@@ -185,8 +185,8 @@ def _solution(
     )
     finite = bool(np.isfinite(value)) and bool(np.isfinite(grad_norm))
     done = Result.CONVERGED if found.done.all() else Result.MAX_STEPS
-    code = jnp.asarray(int(done if finite else Result.DIVERGED))
-    steps, products = (jnp.asarray(max(each)) for each in zip(*counts, strict=True))
+    code = np.int64(done if finite else Result.DIVERGED)
+    steps, products = (np.int64(max(each)) for each in zip(*counts, strict=True))
     return Solution(
         problem=problem,
         params=params,
@@ -196,7 +196,7 @@ def _solution(
         num_steps=steps,
         num_evaluations=products,
         values=value[None],
-        codes=code[None],
+        codes=np.asarray([code]),
         state=None,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
+import numpy as np
 
 from ufm._validate import require_static
 from ufm.certificates import certify
@@ -51,7 +51,7 @@ def until_proved(run: Run, problem: Problem, gap: float, tolerance: float) -> So
         certificate = certify(problem, solution.params)
         closed = certificate.closes(gap)
         if closed or wanted <= tolerance or solution.result is not Result.CONVERGED:
-            code = int(Result.PROVED) if closed else solution.code
-            return solution.proved(certificate, jnp.asarray(code))
+            code = np.int64(Result.PROVED) if closed else solution.code
+            return solution.proved(certificate, code)
         share = _SHARE * gap / float(certificate.gap)
         wanted = max(tolerance, wanted * min(max(share, _LEAST), _SHARE))
