@@ -95,11 +95,11 @@ def test_interrupt_returns_the_point_reached(key, monkeypatch):
     problem = solvable()
     go_on, calls = pieces.go_on, []
 
-    def interrupted(problem, solver, tolerance, limit, states):
+    def interrupted(problem, solver, tolerance, limit, held):
         calls.append(limit)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return go_on(problem, solver, tolerance, int(states.num_steps[0]) + 2, states)
+        return go_on(problem, solver, tolerance, int(held.num_steps[0]) + 2, held)
 
     monkeypatch.setattr(pieces, "go_on", interrupted)
     monkeypatch.setattr(loop, "_ONE_PIECE", 1)
@@ -144,7 +144,7 @@ def test_single_precision_stays_single(key):
     solver, tolerance = LBFGS(9, 10), jnp.asarray(1e-6, jnp.float32)
     point = ufm.solvers.random_start(problem, key=key)
     after: State = jax.eval_shape(
-        lambda: pieces.launch_from.plain(problem, solver, tolerance, 9, point)[0]
+        lambda: pieces.launch_from.plain(problem, solver, tolerance, 9, point).held.states
     )
     assert {after.flat.dtype, after.value.dtype, after.gradient.dtype} == {np.dtype("float32")}
 
@@ -184,10 +184,9 @@ def test_a_piece_of_a_solve_takes_over_the_memory_of_the_one_before():
         labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=1e-4, lambda_H=1e-4
     )
     solver = LBFGS(memory_size=pairs)
-    point = jax.ShapeDtypeStruct((2 * K * d,), problem.dtype)
-    state = jax.eval_shape(pieces.fresh, problem, solver, point)
-    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), state)
-    stats = pieces.go_on.lower(problem, solver, 1e-8, 9, states).compile().memory_analysis()
+    points = jax.ShapeDtypeStruct((1, 2 * K * d), problem.dtype)
+    held = jax.eval_shape(pieces.fresh, problem, solver, points)
+    stats = pieces.go_on.lower(problem, solver, 1e-8, 9, held).compile().memory_analysis()
     shared = stats.argument_size_in_bytes - stats.alias_size_in_bytes
     used = shared + stats.output_size_in_bytes + stats.temp_size_in_bytes
     assert used <= 8 * ((2 * pairs + 13) * 2 * K * d + 4 * K * 128)

@@ -267,11 +267,11 @@ def test_an_interrupt_while_a_piece_is_handed_over_loses_nothing(key, monkeypatc
         patch.setattr(pieces, "go_on", interrupted)
         part = ufm.minimise(problem, key=key, solver=solver)
     assert (part.result, int(part.num_steps)) == (ufm.Result.INTERRUPTED, 5)
-    flat = np.array(part.state.flat)
+    flat = np.array(part.state.states.flat)
     first = ufm.minimise(problem, resume=part, solver=solver, tolerance=1e-8)
     assert first.result is ufm.Result.CONVERGED
     # what is resumed is not used up
-    np.testing.assert_array_equal(part.state.flat, flat)
+    np.testing.assert_array_equal(part.state.states.flat, flat)
     again = ufm.minimise(problem, resume=part, solver=solver, tolerance=1e-8)
     assert (again.num_steps, again.value) == (first.num_steps, first.value)
 

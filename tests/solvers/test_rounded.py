@@ -42,7 +42,7 @@ def test_the_optimum_is_that_of_double_precision(exact):
     # (a shift of the free bias is not determined)
     shares = [scipy.special.softmax(one.params.logits, axis=0) for one in (solution, exact)]
     np.testing.assert_allclose(*shares, rtol=1e-9)
-    assert bool(solution.state.memory.rounding.next[0])
+    assert bool(solution.state.states.memory.rounding.next[0])
     # no more than the few products that another rounding may cost
     assert int(solution.num_evaluations) <= 1.2 * int(exact.num_evaluations)
 
@@ -80,7 +80,7 @@ def test_spheres_are_solved_in_single_too(key):
     )
     assert large.result is ufm.Result.CONVERGED
     np.testing.assert_allclose(large.value, small.value, rtol=1e-14)
-    assert bool(large.state.memory.rounding.next[0])
+    assert bool(large.state.states.memory.rounding.next[0])
     assert int(large.num_evaluations) <= 1.2 * int(small.num_evaluations)
 
 
@@ -91,7 +91,7 @@ def test_small_problems_and_those_in_single_have_one_kind_of_solve(solver, dtype
         labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=1e-2, lambda_H=1e-2
     )
     solution = ufm.minimise(problem, key=key, solver=solver, progress=False)
-    assert solution.state.memory.rounding is None
+    assert solution.state.states.memory.rounding is None
 
 
 def long_tail() -> ufm.Problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -206,7 +205,7 @@ def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume,
     piece, budget = first_piece(problem), solver.max_steps
     setting = problem, solver, tolerance
     if resume is not None:
-        done = int(np.max(resume.state.num_steps))
+        done = int(resume.state.num_steps.max())
         budget += done
         limit = min(done + piece, budget)
 
@@ -241,25 +240,23 @@ def _as_solved(
     if resume is None:
         return solved if start is None else problem
     size = sum(block.size for block in solved.blocks)
-    return solved if np.shape(resume.state.flat)[-1] == size else problem
+    return solved if resume.state.size == size else problem
 
 
-def _to_solution(problem: Problem, outcome, interrupted: bool) -> Solution:
-    states, codes, best, params, value, grad_norm, values = outcome
+def _to_solution(problem: Problem, outcome: pieces.Outcome, interrupted: bool) -> Solution:
+    held, params, value, grad_norm, values = outcome
     left = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
-    ended, best = np.asarray(codes), int(best)
-    if np.any(ended == Result.RUNNING):
-        ended = np.where(ended == Result.RUNNING, int(left), ended)
-        codes = jnp.asarray(ended)
+    codes, best = held.codes, held.best
+    codes = np.where(codes == Result.RUNNING, int(left), codes)
     return Solution(
         problem=problem,
         params=widened(params, problem.feature_dim),
         value=value,
         grad_norm=grad_norm,
-        code=ended[best],
-        num_steps=np.asarray(states.num_steps)[best],
-        num_evaluations=np.asarray(states.num_evaluations)[best],
+        code=codes[best],
+        num_steps=held.num_steps[best],
+        num_evaluations=held.num_evaluations[best],
         values=values,
         codes=codes,
-        state=states,
+        state=held,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from ufm.model import Params, Problem, objective
 from ufm.solution import Result
 from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
 from ufm.solvers.draws import Drawn
+from ufm.solvers.packed import Packed, packed
 from ufm.solvers.solver import AbstractSolver, State, advance, code_of
 from ufm.solvers.start import flat_start
 from ufm.solvers.work import draft_loses, few_or_many_logits, one_kernel_suits
@@ -30,7 +32,26 @@ _PIECE_SECONDS = 0.3
 _SAME_VALUE = 1e-9
 
 
-def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int, progress):
+class Outcome(NamedTuple):
+    """What a piece of a solve answers: all states, and of the best start point, value and relative
+    gradient norm, with the values of all."""
+
+    held: Packed
+    params: Params
+    value: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+    values: Float[Array, " S"]
+
+
+def run_on(
+    problem,
+    solver,
+    tolerance,
+    begin: Callable[[], Outcome],
+    piece: int,
+    budget: int,
+    progress,
+) -> tuple[Outcome, bool]:
     """What `begin` returns, gone on with in pieces until every start has stopped or spent the
     budget.
 
@@ -49,17 +70,17 @@ def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int,
 
     Returns
     -------
-    tuple
-        What `launch` returns, and whether Ctrl-C stopped it, which keeps the last piece.
+    tuple[Outcome, bool]
+        Of the last piece, and whether Ctrl-C stopped it, which keeps that.
     """
     began = time.monotonic()
     bar, interrupted = None, False
     outcome = begin()
     try:
         while True:
-            states, codes, *_ = outcome
-            steps = np.asarray(states.num_steps)
-            running = (np.asarray(codes) == Result.RUNNING) & (steps < budget)
+            held = outcome.held
+            steps = held.num_steps
+            running = (held.codes == Result.RUNNING) & (steps < budget)
             if not running.any():
                 break
             if bar is None:
@@ -67,11 +88,11 @@ def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int,
                 bar.began = began
             seconds = time.monotonic() - began
             done = int(steps[running].min())
-            bar.update(done, f"relative gradient norm {float(np.min(states.grad_norm)):.1e}")
+            bar.update(done, f"relative gradient norm {float(outcome.grad_norm):.1e}")
             piece = next_piece(piece, seconds)
             began = time.monotonic()
             with interrupts_later():
-                outcome = go_on(problem, solver, tolerance, min(done + piece, budget), states)
+                outcome = go_on(problem, solver, tolerance, min(done + piece, budget), held)
             jax.block_until_ready(outcome)
     except KeyboardInterrupt:
         interrupted = True
@@ -80,20 +101,20 @@ def run_on(problem, solver, tolerance, begin: Callable, piece: int, budget: int,
     return outcome, interrupted
 
 
-def own(states: State) -> State:
+def own(held: Packed) -> Packed:
     """A copy to give away to `go_on`.
 
     Parameters
     ----------
-    states
+    held
         Somebody else's.
 
     Returns
     -------
-    State
+    Packed
         The same numbers.
     """
-    return jax.tree.map(lambda leaf: jax.device_put(leaf, may_alias=False), states)
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, may_alias=False), held)
 
 
 def next_piece(piece: int, seconds: float) -> int:
@@ -131,15 +152,14 @@ def _best(problem: Problem, states: State) -> Int[Array, ""]:
     return jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
 
 
-def _outcome(problem: Problem, states: State, tolerance):
+def _outcome(problem: Problem, states: State, tolerance) -> Outcome:
     best = _best(problem, states)
+    codes = jax.vmap(lambda state: code_of(state, tolerance))(states)
     params = to_params(problem, states.flat[best])
     # not from a logarithm, which would lose digits
     value = objective(problem, params) if problem.logarithmic else states.value[best]
-    return (
-        states,
-        jax.vmap(lambda state: code_of(state, tolerance))(states),
-        best,
+    return Outcome(
+        packed(states, codes, best),
         params,
         value,
         states.grad_norm[best],
@@ -148,24 +168,26 @@ def _outcome(problem: Problem, states: State, tolerance):
 
 
 @jax.jit
-def fresh(problem: Problem, solver: AbstractSolver, flat) -> State:
-    """The state of a run that has not moved yet.
+def fresh(problem: Problem, solver: AbstractSolver, flats) -> Packed:
+    """States of runs that have not moved yet.
 
     Parameters
     ----------
-    problem, solver, flat
-        What is solved, how, and from where (n,).
+    problem, solver, flats
+        What is solved, how, and from where (S, n).
 
     Returns
     -------
-    State
-        Of one start.
+    Packed
+        Of S starts, for `go_on`.
     """
-    return solver.launch(problem, flat)
+    states = _over_starts(functools.partial(solver.launch, problem), flats)
+    running = jnp.full(len(flats), int(Result.RUNNING))
+    return packed(states, running, jnp.asarray(0))
 
 
 @jax.jit
-def drawn_states(problem: Problem, solver: AbstractSolver, draws: Drawn) -> State:
+def drawn_states(problem: Problem, solver: AbstractSolver, draws: Drawn) -> Packed:
     """The states of random starts that have not moved yet.
 
     Parameters
@@ -177,35 +199,32 @@ def drawn_states(problem: Problem, solver: AbstractSolver, draws: Drawn) -> Stat
 
     Returns
     -------
-    State
+    Packed
         Of S starts, for `go_on`.
     """
-    flats = jax.vmap(lambda drawn: flat_start(problem, drawn))(draws)
-    states = _over_starts(functools.partial(solver.launch, problem), flats)
-    # a number of weak type is firm after a step, for which `go_on` would be compiled again
-    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), states)
+    return fresh(problem, solver, jax.vmap(lambda drawn: flat_start(problem, drawn))(draws))
 
 
 @quick_jit(
-    when=few_or_many_logits, small=one_kernel_suits, loses=draft_loses, donate_argnames="states"
+    when=few_or_many_logits, small=one_kernel_suits, loses=draft_loses, donate_argnames="held"
 )
-def go_on(problem: Problem, solver: AbstractSolver, tolerance, limit, states: State):
+def go_on(problem: Problem, solver: AbstractSolver, tolerance, limit, held: Packed) -> Outcome:
     """Go on from states (of S starts) that are used up.
 
     Parameters
     ----------
     problem, solver, tolerance, limit
         As of `launch`.
-    states
+    held
         No longer readable afterwards.
 
     Returns
     -------
-    tuple
+    Outcome
         As of `launch`.
     """
     run = functools.partial(advance, solver.stepper(problem), tolerance, limit)
-    return _outcome(problem, _over_starts(run, states), tolerance)
+    return _outcome(problem, _over_starts(run, held.states), tolerance)
 
 
 def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Float[Array, "S n"]):
@@ -229,9 +248,8 @@ def launch(problem: Problem, solver: AbstractSolver, tolerance, limit, draws: Dr
 
     Returns
     -------
-    tuple
-        States and codes of all starts, which is best, its parameters, value and gradient norm, and
-        the values of all.
+    Outcome
+        Of S starts.
     """
     flats = jax.vmap(lambda drawn: flat_start(problem, drawn))(draws)
     return _begin(problem, solver, tolerance, limit, flats)
@@ -250,7 +268,7 @@ def launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, star
 
     Returns
     -------
-    tuple
-        As of `launch`, of one start.
+    Outcome
+        Of one start.
     """
     return _begin(problem, solver, tolerance, limit, to_flat(problem, start)[None])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import equinox as eqx
 import jax
 import numpy as np
 
@@ -30,36 +29,27 @@ def with_better_directions(problem, solver, tolerance, outcome, piece, budget, p
     """
     setting, interrupted = (problem, solver, tolerance), False
     while not interrupted:
-        _, codes, best, params, value, *_ = outcome
-        converged = int(np.asarray(codes)[int(best)]) == Result.CONVERGED
-        start = better_directions(problem, params) if converged else None
+        converged = outcome.held.codes[outcome.held.best] == Result.CONVERGED
+        start = better_directions(problem, outcome.params) if converged else None
         if start is None:
             break
         begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
         found, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
-        if not float(found[4]) < float(value):
+        if not float(found.value) < float(outcome.value):
             break
         outcome = _instead(outcome, found)
     return outcome, interrupted
 
 
-def _instead(outcome, found):
+def _instead(outcome: pieces.Outcome, found: pieces.Outcome) -> pieces.Outcome:
     """What came of every start, with what was found from the end of the best one in its place."""
-    states, codes, best, *_, values = outcome
-    new, new_codes, _, *point, new_values = found
-    best = int(best)
+    before, best = outcome.held, outcome.held.best
 
     def put(whole, one):
         whole = np.array(whole)
-        whole[best] = one
+        whole[best] = np.asarray(one)[0]
         return whole
 
-    steps = states.num_steps[best] + new.num_steps[0]
-    evaluations = states.num_evaluations[best] + new.num_evaluations[0]
-    states = jax.tree.map(lambda whole, one: put(whole, one[0]), states, new)
-    states = eqx.tree_at(
-        lambda s: (s.num_steps, s.num_evaluations),
-        states,
-        (put(states.num_steps, steps), put(states.num_evaluations, evaluations)),
-    )
-    return states, put(codes, new_codes[0]), best, *point, put(values, new_values[0])
+    held, values = jax.tree.map(put, (before, outcome.values), (found.held, found.values))
+    counts = before.num_steps[best], before.num_evaluations[best]
+    return found._replace(held=held.continued(best, *counts), values=values)

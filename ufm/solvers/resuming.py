@@ -9,12 +9,15 @@ from ufm._validate import require, require_instance
 from ufm.model import Problem
 from ufm.solution import Solution
 from ufm.solvers import pieces
-from ufm.solvers.solver import AbstractSolver, State
+from ufm.solvers.packed import Packed
+from ufm.solvers.solver import AbstractSolver
 
 
 def require_same_problem(problem, resume: Solution) -> None:
     """`ValueError` unless `resume` is a solution of this very problem."""
     require_instance("resume", resume, Solution)
+    words = "`resume` must be a solution of `ufm.minimise`"
+    require(isinstance(resume.state, Packed), words, "one that has no steps to go on with")
     same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
         np.array_equal(a, b)
         for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
@@ -24,14 +27,14 @@ def require_same_problem(problem, resume: Solution) -> None:
     )
 
 
-def require_same_solver(problem: Problem, solver: AbstractSolver, states: State) -> None:
-    """The states are what this solver makes of this problem.
+def require_same_solver(problem: Problem, solver: AbstractSolver, held: Packed) -> None:
+    """States are what this solver makes of this problem.
 
     Parameters
     ----------
     problem, solver
         What is solved, and how.
-    states
+    held
         Of S starts, from an earlier solve.
 
     Raises
@@ -40,11 +43,10 @@ def require_same_solver(problem: Problem, solver: AbstractSolver, states: State)
         For states of another structure, or of other shapes.
     """
     size = sum(block.size for block in problem.blocks)
-    own = jax.eval_shape(
-        pieces.fresh, problem, solver, jax.ShapeDtypeStruct((size,), problem.dtype)
-    )
-    same = jax.tree.structure(own) == jax.tree.structure(states) and all(
-        np.shape(a)[1:] == b.shape
-        for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(own), strict=True)
+    flats = jax.ShapeDtypeStruct((len(held.codes), size), problem.dtype)
+    own = jax.eval_shape(pieces.fresh, problem, solver, flats)
+    same = jax.tree.structure(own) == jax.tree.structure(held) and all(
+        np.shape(a) == b.shape
+        for a, b in zip(jax.tree.leaves(held), jax.tree.leaves(own), strict=True)
     )
     require(same, "`resume` must be a solution of the same solver", f"another one than {solver}")

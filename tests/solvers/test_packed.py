@@ -1,0 +1,79 @@
+"""States as programs take and return them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ufm
+from ufm.solvers import LBFGS, Newton, packed
+from ufm.solvers.solver import State
+
+
+def states_of(size: int = 6, starts: int = 3) -> State:
+    """Of three starts, with memory of every kind."""
+    numbers = np.random.default_rng(0).normal(size=(starts, size))
+    counts = np.arange(starts)
+    return State(
+        flat=jnp.asarray(numbers),
+        value=jnp.asarray(numbers[:, 0]),
+        gradient=jnp.asarray(-numbers),
+        grad_norm=jnp.asarray(numbers[:, 1] ** 2),
+        memory={
+            "rounded": jnp.asarray(numbers[:, :4].reshape(starts, 2, 2), jnp.float32),
+            "large": jnp.asarray(2**40 + counts),
+            "small": jnp.asarray(7 + counts, jnp.int32),
+            "flags": jnp.asarray(counts % 2 == 0),
+            "none": None,
+        },
+        num_steps=jnp.asarray(3 + counts),
+        num_evaluations=jnp.asarray(20 + counts),
+        stalled=jnp.asarray(counts == 1),
+    )
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("size", [6, 5000])
+def test_what_is_packed_comes_back(size):
+    states, codes = states_of(size), jnp.asarray([1, 2, 0])
+    held = jax.jit(packed.packed)(states, codes, jnp.asarray(2))
+    assert_same(jax.jit(lambda held: held.states)(held), states)
+    assert held.size == size
+    # what is large is not copied
+    assert [leaf.shape for leaf in held.large] == ([(3, size)] * 2 if size > 4096 else [])
+    assert set(held.arrays) == {"float64", "float32", "whole"}
+    np.testing.assert_array_equal(held.codes, codes)
+    assert held.best == 2
+    np.testing.assert_array_equal(held.num_steps, states.num_steps)
+    np.testing.assert_array_equal(held.num_evaluations, states.num_evaluations)
+
+
+def test_the_best_start_is_continued():
+    held = packed.packed(states_of(), jnp.asarray([1, 2, 0]), jnp.asarray(0))
+    more = held.continued(1, 10, 100)
+    assert (more.best, held.best) == (1, 0)
+    np.testing.assert_array_equal(more.num_steps, [3, 14, 5])
+    np.testing.assert_array_equal(more.num_evaluations, [20, 121, 22])
+    np.testing.assert_array_equal(more.codes, held.codes)
+    assert_same(more.states.memory, held.states.memory)
+    np.testing.assert_array_equal(more.states.num_steps, more.num_steps)
+
+
+@pytest.mark.parametrize("solver", [Newton(), LBFGS(memory_size=3)], ids=["newton", "lbfgs"])
+def test_a_solve_returns_few_arrays(solver, key):
+    """State and all, which are what a small solve spends its time on."""
+    labels = ufm.one_hot((1, 1, 1), collapsed=True)
+    problem = ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=1e-2, lambda_H=1e-2
+    )
+    solution = ufm.minimise(problem, key=key, solver=solver, tolerance=1e-8)
+    assert len(jax.tree.leaves(solution.state)) == 2
+    states = solution.state.states
+    np.testing.assert_array_equal(states.value[solution.state.best], solution.value)
+    assert int(states.num_steps[0]) == int(solution.num_steps) > 0
