@@ -50,11 +50,9 @@ def both(one: ufm.Problem, near, direction):
 
     def of(merit):
         there = merit.evaluate(flat)
-        return (
-            there.value,
-            there.gradient,
-            along(merit.hessian(flat, there.known)(along(direction))),
-        )
+        times = merit.hessian(flat, there.known)
+        curved = merit.join(times(merit.split(along(direction))))
+        return there.value, there.gradient, along(curved)
 
     return of(merit_of(one)), of(AnyMerit(one))
 

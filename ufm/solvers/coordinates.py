@@ -10,6 +10,9 @@ minimise $\log f$.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -56,6 +59,23 @@ def bounds(problem: Problem) -> Bool[Array, " n"]:
 def joined(parts: Params) -> Flat:
     """The parts as one flat vector."""
     return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parts)])
+
+
+def inner(a: Any, b: Any) -> Float[Array, ""]:
+    """The inner product of two vectors in the same parts.
+
+    Parameters
+    ----------
+    a, b
+        Arrays, or trees of them.
+
+    Returns
+    -------
+    Float[Array, ""]
+        The sum over all entries.
+    """
+    products = jax.tree.map(lambda x, y: jnp.dot(x.ravel(), y.ravel()), a, b)
+    return functools.reduce(jnp.add, jax.tree.leaves(products))
 
 
 def flat_objective(problem: Problem, flat: Flat) -> Float[Array, ""]:

@@ -6,15 +6,15 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.model import Problem
+from ufm._module import Module
+from ufm.model import Params, Problem
 from ufm.solvers import spherical
-from ufm.solvers.coordinates import Flat, flat_objective, merit_size, retract
-from ufm.solvers.one_layer import OneLayer, evaluate, hessian, is_plain
+from ufm.solvers.coordinates import Flat, flat_objective, joined, merit_size, retract
+from ufm.solvers.one_layer import OneLayer, Point, evaluate, hessian, is_plain, join, split
 from ufm.solvers.spherical import Known
 
 
@@ -27,7 +27,7 @@ class Evaluated(NamedTuple):
     known: Any
 
 
-class AbstractMerit(eqx.Module):
+class AbstractMerit(Module):
     """A function of flat vectors, with all that is the same at every point prepared.
 
     `rounds`: whether its Hessian means something in single precision, of parts that are rounded.
@@ -44,7 +44,7 @@ class AbstractMerit(eqx.Module):
         """What the method needs to know at a point."""
 
     @abstractmethod
-    def hessian(self, flat: Flat, known: Any) -> Callable[[Flat], Flat]:
+    def hessian(self, flat: Flat, known: Any) -> Callable[[Any], Any]:
         """The Hessian at a point as a function of a direction.
 
         Parameters
@@ -56,9 +56,17 @@ class AbstractMerit(eqx.Module):
 
         Returns
         -------
-        Callable[[Flat], Flat]
-            From a direction (n,) to the Hessian times it.
+        Callable[[Any], Any]
+            From a direction as `split` has it to the Hessian times it, in parts too.
         """
+
+    def split(self, flat: Flat) -> Any:
+        """A vector (n,) as products with the Hessian take it: as a whole unless overridden."""
+        return flat
+
+    def join(self, parts: Any) -> Flat:
+        """Inverse of `split`."""
+        return parts
 
     @property
     def one_layer(self) -> OneLayer | None:
@@ -105,15 +113,21 @@ class PlainMerit(AbstractMerit):
         value, size_sq, gradient, logits = evaluate(self.scaled, flat)
         return Evaluated(value, gradient, size_sq, logits)
 
-    def hessian(self, flat: Flat, known: Float[Array, "K C"]) -> Callable[[Flat], Flat]:
+    def hessian(self, flat: Flat, known: Float[Array, "K C"]) -> Callable[[Point], Point]:
         """The Hessian at a point whose logits (K, C) are `known`, as a function of a direction.
 
         Returns
         -------
-        Callable[[Flat], Flat]
-            From a direction (n,) to the Hessian times it.
+        Callable[[Point], Point]
+            From a direction to the Hessian times it.
         """
         return hessian(self.scaled, flat, known)
+
+    def split(self, flat: Flat) -> Point:
+        return split(self.scaled, flat)
+
+    def join(self, parts: Point) -> Flat:
+        return join(parts)
 
     @property
     def one_layer(self) -> OneLayer:
@@ -134,15 +148,21 @@ class SphericalMerit(AbstractMerit):
         value, gradient, known = spherical.evaluate(self.problem, flat)
         return Evaluated(value, gradient, jnp.sum(flat**2), known)
 
-    def hessian(self, flat: Flat, known: Known) -> Callable[[Flat], Flat]:
+    def hessian(self, flat: Flat, known: Known) -> Callable[[Params], Params]:
         """The Riemannian Hessian at a point, as a function of tangential directions.
 
         Returns
         -------
-        Callable[[Flat], Flat]
-            From a direction (n,) to the Hessian times it, which is tangential too.
+        Callable[[Params], Params]
+            From a direction to the Hessian times it, which is tangential too.
         """
         return spherical.hessian(self.problem, flat, known)
+
+    def split(self, flat: Flat) -> Params:
+        return self.problem.blocks.split(flat)
+
+    def join(self, parts: Params) -> Flat:
+        return joined(parts)
 
     def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
         """The same point in coordinates of the natural size.

@@ -13,11 +13,11 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm._module import Module
 from ufm._numerics import laid_out, turned
 from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.model import Problem
@@ -29,7 +29,7 @@ def is_plain(problem: Problem) -> bool:
     return problem.depth == 1 and problem.plain and problem.chunk is None
 
 
-class OneLayer(eqx.Module):
+class OneLayer(Module):
     """A problem, or several, lanes last (first in the queue).
 
     Logits are `logit_scale` times the product of the scaled factors, plus the bias.
@@ -56,7 +56,7 @@ class OneLayer(eqx.Module):
         )
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """Classifier, features and bias, scaled as in `coordinates`: the vectors of the method."""
 
     classifier: Float[Array, "K d *B"]
@@ -138,31 +138,31 @@ def select(flag, new, old):
     )
 
 
-def _split(lanes: OneLayer, flat) -> _Point:
+def split(lanes: OneLayer, flat) -> Point:
     """The parts of flat vectors, as in `coordinates`."""
     (K, C, *B), bias = lanes.targets.shape, lanes.bias_scale is not None
     d = (flat.shape[0] - bias * K) // (K + C)
     ends = K * d, K * d + d * C
-    return _Point(
+    return Point(
         flat[: ends[0]].reshape(K, d, *B),
         flat[ends[0] : ends[1]].reshape(d, C, *B),
         flat[ends[1] :] if bias else None,
     )
 
 
-def _join(x: _Point):
-    """The inverse of `_split`."""
+def join(x: Point):
+    """The inverse of `split`."""
     B = x.classifier.shape[2:]
     return jnp.concatenate([leaf.reshape(-1, *B) for leaf in jax.tree.leaves(x)])
 
 
 def bias_free_logits(lanes: OneLayer, flat) -> Float[Array, "K C *B"]:
     """The logits of every lane at flat vectors (n, L), without the bias."""
-    x = _split(lanes, flat)
+    x = split(lanes, flat)
     return _product(x.classifier, x.features, "nn") * lanes.logit_scale[None]
 
 
-def _logits(lanes: OneLayer, x: _Point):
+def _logits(lanes: OneLayer, x: Point):
     logits = _product(x.classifier, x.features, "nn") * lanes.logit_scale[None]
     if x.bias is None or lanes.bias_scale is None:
         return logits
@@ -185,7 +185,7 @@ def _bias_gradient(lanes: OneLayer, bias, dual):
 
 def evaluate(lanes: OneLayer, flat) -> Evaluation:
     """What the method needs to know of every lane."""
-    x = _split(lanes, flat)
+    x = split(lanes, flat)
     logits = _logits(lanes, x)
     losses, dual = loss_and_dual(lanes.loss, logits, lanes.targets)
     number = flat.shape[0] - (0 if x.bias is None else x.bias.shape[0])
@@ -198,12 +198,12 @@ def evaluate(lanes: OneLayer, flat) -> Evaluation:
             value = value + 0.5 * lanes.lambda_b * lanes.bias_scale**2 * bias_sq
 
     scaled_dual = dual * (lanes.column_weights * lanes.logit_scale)[None]
-    gradient = _Point(
+    gradient = Point(
         _product(scaled_dual, x.features, "nt") + x.classifier,
         _product(x.classifier, scaled_dual, "tn") + x.features,
         None if x.bias is None else _bias_gradient(lanes, x.bias, dual),
     )
-    return Evaluation(value, size_sq, _join(gradient), logits)
+    return Evaluation(value, size_sq, join(gradient), logits)
 
 
 def hessian(lanes: OneLayer, flat, logits):
@@ -221,9 +221,9 @@ def hessian(lanes: OneLayer, flat, logits):
     Returns
     -------
     Callable
-        From directions (n, L) to the Hessian times each.
+        From directions, split, to the Hessian times each.
     """
-    x = _split(lanes, flat)
+    x = split(lanes, flat)
     dual, curved = jax.linearize(
         lambda logits: loss_and_dual(lanes.loss, logits, lanes.targets)[1], logits
     )
@@ -231,8 +231,7 @@ def hessian(lanes: OneLayer, flat, logits):
     scaled_dual = dual * outer[None]
     classifier, features, outer_dual = map(_held, (x.classifier, x.features, scaled_dual))
 
-    def times(direction):
-        v = _split(lanes, direction)
+    def times(v: Point) -> Point:
         moved = (
             _product(v.classifier, x.features, "nn") + _product(x.classifier, v.features, "nn")
         ) * lanes.logit_scale[None]
@@ -240,12 +239,11 @@ def hessian(lanes: OneLayer, flat, logits):
             moved = moved + (v.bias * lanes.bias_scale[None])[:, None]
         bent = curved(moved)
         scaled = bent * outer[None]
-        product = _Point(
+        return Point(
             _after(scaled, features, "nt") + _before(outer_dual, v.features, "nt") + v.classifier,
             _after(v.classifier, outer_dual, "tn") + _before(classifier, scaled, "tn") + v.features,
             None if v.bias is None else _bias_gradient(lanes, v.bias, bent),
         )
-        return _join(product)
 
     return times
 

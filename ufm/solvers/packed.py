@@ -23,8 +23,6 @@ _SMALL = 4096
 # What whole numbers and flags are held as, and how many are read on the host: code, best, steps,
 # evaluations.
 _WHOLE, _HEADS = "whole", 4
-
-
 _STATIC = {"static": True}
 
 

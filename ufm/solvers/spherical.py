@@ -24,7 +24,7 @@ from ufm._numerics import laid_out, turned
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 from ufm.model.value import decay
-from ufm.solvers.coordinates import Flat, joined
+from ufm.solvers.coordinates import Flat, inner, joined
 
 
 def is_spherical(problem: Problem) -> bool:
@@ -41,7 +41,7 @@ class Known(NamedTuple):
 
     objective: Float[Array, ""]
     logits: Float[Array, "K C"]
-    slope: Flat
+    slope: Params
 
 
 def unknown(problem: Problem) -> Known:
@@ -49,7 +49,8 @@ def unknown(problem: Problem) -> Known:
     labels, dtype = problem.labels, problem.dtype
     logits = jnp.zeros((labels.num_classes, labels.num_columns), dtype)
     size = sum(block.size for block in problem.blocks)
-    return Known(jnp.ones((), dtype), logits, jnp.zeros(size, dtype))
+    slope = problem.blocks.split(jnp.zeros(size, dtype))
+    return Known(jnp.ones((), dtype), logits, slope)
 
 
 def evaluate(problem: Problem, flat: Flat) -> tuple[Float[Array, ""], Flat, Known]:
@@ -78,15 +79,13 @@ def evaluate(problem: Problem, flat: Flat) -> tuple[Float[Array, ""], Flat, Know
     rows, columns = outer @ turned(params.features), turned(params.classifier) @ outer
     slope = _lifted(problem, pull, Params((rows,), columns, _bias_slope(params, outer)))
     if problem.logarithmic:
-        slope = slope / value
-    gradient = joined(
-        blocks.apply(lambda block, y, g: block.tangent(y, g), place, blocks.split(slope))
-    )
+        slope = jax.tree.map(lambda g: g / value, slope)
+    gradient = joined(blocks.apply(lambda block, y, g: block.tangent(y, g), place, slope))
     reached = jnp.log(value) if problem.logarithmic else value
     return reached, gradient, Known(value, logits, slope)
 
 
-def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat]:
+def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Params], Params]:
     """The Hessian at a point of the natural size, as a function of tangential directions.
 
     Parameters
@@ -100,11 +99,12 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
 
     Returns
     -------
-    Callable[[Flat], Flat]
-        From a tangential direction (n,) to the Hessian times it, which is tangential too.
+    Callable[[Params], Params]
+        From a tangential direction, in coordinates of the factors, to the Hessian times it, which
+        is tangential too.
     """
     blocks, labels = problem.blocks, problem.labels
-    place, slope = blocks.split(flat), blocks.split(known.slope)
+    place = blocks.split(flat)
     params = blocks.apply(lambda block, y: block.shadow(y), place)
     weights = labels.column_weights[None]
     dual, curved = jax.linearize(
@@ -114,8 +114,8 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
     columns_of, rows_of = turned(params.classifier), turned(params.features)
     back = turned(outer)
 
-    def times(direction: Flat) -> Flat:
-        moved = blocks.apply(lambda block, v: block.shadow(v), blocks.split(direction))
+    def times(direction: Params) -> Params:
+        moved = blocks.apply(lambda block, v: block.shadow(v), direction)
         change = moved.classifier @ params.features + params.classifier @ moved.features
         if moved.bias is not None:
             change = change + moved.bias[:, None]
@@ -125,15 +125,12 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Flat], Flat
         columns = columns_of @ changed + laid_out(back @ moved.classifier).T
         lifted = _lifted(problem, held, Params((rows,), columns, _bias_slope(params, changed)))
         if problem.logarithmic:
-            lifted = lifted / known.objective - known.slope * jnp.dot(known.slope, direction)
-        return joined(
-            blocks.apply(
-                lambda block, *parts: block.bent(*parts),
-                place,
-                slope,
-                blocks.split(direction),
-                blocks.split(lifted),
+            along = inner(known.slope, direction)
+            lifted = jax.tree.map(
+                lambda each, g: each / known.objective - g * along, lifted, known.slope
             )
+        return blocks.apply(
+            lambda block, *parts: block.bent(*parts), place, known.slope, direction, lifted
         )
 
     return times
@@ -144,7 +141,7 @@ def _bias_slope(params: Params, outer: Float[Array, "K C"]) -> Float[Array, " K"
     return None if params.bias is None else jnp.sum(outer, axis=1)
 
 
-def _lifted(problem: Problem, *slopes: Params) -> Flat:
+def _lifted(problem: Problem, *slopes: Params) -> Params:
     """The sum of slopes, in coordinates."""
     total = jax.tree.map(lambda *leaves: sum(leaves), *slopes)
-    return joined(problem.blocks.apply(lambda block, g: block.lifted(g), total))
+    return problem.blocks.apply(lambda block, g: block.lifted(g), total)

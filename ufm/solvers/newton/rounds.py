@@ -17,7 +17,7 @@ from ufm.solution import Result
 from ufm.solvers.coordinates import relative_size
 from ufm.solvers.newton.rules import CG, Trial, Trust, follow, stride
 from ufm.solvers.newton.single import Newton
-from ufm.solvers.one_layer import OneLayer, dot, evaluate, hessian, select
+from ufm.solvers.one_layer import OneLayer, dot, evaluate, hessian, join, select, split
 from ufm.solvers.solver import result_of
 
 
@@ -182,7 +182,8 @@ def _newton(solver: Newton, lanes: OneLayer, s: LaneState, tolerance):
         outer=as_rows(select(ready, outer, o._replace(stale=jnp.zeros_like(value)))),
         inner=select(ready, as_rows(solver.begin(gradient_sq, grad_norm)), s.inner),
     )
-    return new, hessian(lanes, trial, logits)
+    times = hessian(lanes, trial, logits)
+    return new, lambda direction: join(times(split(lanes, direction)))
 
 
 def newton_round(solver: Newton, lanes: OneLayer, s: LaneState, tolerance) -> LaneState:

@@ -134,9 +134,10 @@ class Newton(AbstractTrustRegion):
             times, units = merit.hessian(state.flat, known), merit.units(state.flat)
             solve = functools.partial(steihaug, self, radius=trust.radius, relative=state.grad_norm)
             if units is None:
-                return solve(times, state.gradient, gradient_sq=gradient_sq)
-            sub = solve(lambda v: units * times(units * v), units * state.gradient)
-            return _unscaled(sub, units)
+                sub = solve(times, merit.split(state.gradient), gradient_sq=gradient_sq)
+                return _joined(merit, sub)
+            sub = solve(*_in_units(merit, times, units, units * state.gradient))
+            return _unscaled(_joined(merit, sub), units)
         plain = merit.one_layer
         units = jnp.ones_like(state.flat)
         if plain is not None:
@@ -212,13 +213,24 @@ def _scaled_solve(solver: Newton, place, gradient, radius) -> Subproblem:
 
     merit, flat, known, units, relative = jax.tree.map(cast, place)
     times = merit.hessian(flat, known)
-    return steihaug(
-        solver,
-        lambda direction: units * times(units * direction),
-        gradient,
-        radius=radius,
-        relative=relative,
-    )
+    scaled = _in_units(merit, times, units, gradient)
+    return _joined(merit, steihaug(solver, *scaled, radius=radius, relative=relative))
+
+
+def _in_units(merit: AbstractMerit, times: Callable, units: Flat, gradient: Flat):
+    """A Hessian and a gradient, which is in scaled units, as conjugate gradients take them."""
+    of_parts = merit.split(units)
+
+    def scaled(direction):
+        given = jax.tree.map(jnp.multiply, of_parts, direction)
+        return jax.tree.map(jnp.multiply, of_parts, times(given))
+
+    return scaled, merit.split(gradient)
+
+
+def _joined(merit: AbstractMerit, sub: Subproblem) -> Subproblem:
+    """With flat vectors."""
+    return sub._replace(step=merit.join(sub.step), curved_step=merit.join(sub.curved_step))
 
 
 class _Memory(NamedTuple):

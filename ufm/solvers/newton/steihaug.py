@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm.solvers.coordinates import Flat
+from ufm.solvers.coordinates import inner
 from ufm.solvers.newton.rules import AbstractTrustRegion, follow, stride
+
+# a flat vector, or a tree of its parts
+Vector = Any
 
 
 class Subproblem(NamedTuple):
@@ -19,8 +22,8 @@ class Subproblem(NamedTuple):
     `length`: of the step as the radius measures it, where that is not its norm.
     """
 
-    step: Flat
-    curved_step: Flat
+    step: Vector
+    curved_step: Vector
     on_boundary: Bool[Array, ""]
     products: Int[Array, ""]
     length: Float[Array, ""] | None = None
@@ -28,8 +31,8 @@ class Subproblem(NamedTuple):
 
 def steihaug(
     solver: AbstractTrustRegion,
-    hessian: Callable[[Flat], Flat],
-    gradient: Flat,
+    hessian: Callable[[Vector], Vector],
+    gradient: Vector,
     *,
     radius: Array,
     relative: Array,
@@ -42,9 +45,10 @@ def steihaug(
     solver
         The rules.
     hessian
-        From a direction (n,) to H times it.
+        From a direction to H times it.
     gradient
-        g (n,).
+        g, a vector (n,) or a tree of its parts: put together in every product they would be copied
+        by loops that do not vectorise.
     radius
         Of the trust region.
     relative
@@ -58,21 +62,24 @@ def steihaug(
         The step p, H p, whether p is on the boundary, and the products that it took.
     """
     if gradient_sq is None:
-        gradient_sq = jnp.dot(gradient, gradient)
+        gradient_sq = inner(gradient, gradient)
 
     def body(carry):
         cg, step, residual, direction = carry
         curved = hessian(direction)
-        length, leaves = stride(cg, jnp.dot(direction, curved), radius)
-        residual = residual + length * curved
-        turn, cg = follow(cg, length, leaves, jnp.dot(residual, residual))
-        return cg, step + length * direction, residual, turn * direction - residual
+        length, leaves = stride(cg, inner(direction, curved), radius)
+        residual = jax.tree.map(lambda r, c: r + length * c, residual, curved)
+        turn, cg = follow(cg, length, leaves, inner(residual, residual))
+        step = jax.tree.map(lambda s, d: s + length * d, step, direction)
+        direction = jax.tree.map(lambda d, r: turn * d - r, direction, residual)
+        return cg, step, residual, direction
 
     def unfinished(carry):
         return solver.unfinished(carry[0])
 
     cg = solver.begin(gradient_sq, relative)
-    start = (cg, jnp.zeros_like(gradient), gradient, -gradient)
-    cg, step, residual, _ = jax.lax.while_loop(unfinished, body, start)
+    zero, down = (jax.tree.map(sign, gradient) for sign in (jnp.zeros_like, jnp.negative))
+    cg, step, residual, _ = jax.lax.while_loop(unfinished, body, (cg, zero, gradient, down))
     # the residual is g + H p
-    return Subproblem(step, residual - gradient, cg.on_boundary, cg.products)
+    curved_step = jax.tree.map(jnp.subtract, residual, gradient)
+    return Subproblem(step, curved_step, cg.on_boundary, cg.products)
