@@ -1,5 +1,8 @@
 """States as programs take and return them."""
 
+import dataclasses
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +33,11 @@ def states_of(size: int = 6, starts: int = 3) -> State:
         num_evaluations=jnp.asarray(20 + counts),
         stalled=jnp.asarray(counts == 1),
     )
+
+
+def solvable() -> ufm.Problem:
+    labels = ufm.one_hot((1, 1, 1), collapsed=True)
+    return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=1e-2, lambda_H=1e-2)
 
 
 def assert_same(a, b):
@@ -68,12 +76,25 @@ def test_the_best_start_is_continued():
 @pytest.mark.parametrize("solver", [Newton(), LBFGS(memory_size=3)], ids=["newton", "lbfgs"])
 def test_a_solve_returns_few_arrays(solver, key):
     """State and all, which are what a small solve spends its time on."""
-    labels = ufm.one_hot((1, 1, 1), collapsed=True)
-    problem = ufm.Problem(
-        labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=1e-2, lambda_H=1e-2
-    )
-    solution = ufm.minimise(problem, key=key, solver=solver, tolerance=1e-8)
+    solution = ufm.minimise(solvable(), key=key, solver=solver, tolerance=1e-8)
     assert len(jax.tree.leaves(solution.state)) == 2
     states = solution.state.states
     np.testing.assert_array_equal(states.value[solution.state.best], solution.value)
     assert int(states.num_steps[0]) == int(solution.num_steps) > 0
+
+
+def test_a_solution_that_was_stored_goes_on(key):
+    problem = solvable()
+    part = ufm.minimise(problem, key=key, solver=Newton(max_steps=3))
+    stored = pickle.loads(pickle.dumps(part))
+    found, expected = (ufm.minimise(problem, resume=one) for one in (stored, part))
+    assert found.result is ufm.Result.CONVERGED
+    assert (found.num_steps, float(found.value)) == (expected.num_steps, float(expected.value))
+
+
+def test_what_has_no_steps_to_go_on_with_is_not_resumed(key):
+    problem = solvable()
+    solution = ufm.minimise(problem, key=key)
+    words = "`resume` must be a solution of `ufm.minimise`; got one that has no steps to go on with"
+    with pytest.raises(ValueError, match=words):
+        ufm.minimise(problem, resume=dataclasses.replace(solution, state=None))
