@@ -15,23 +15,26 @@ from ufm.solvers.solver import State
 
 def states_of(size: int = 6, starts: int = 3) -> State:
     """Of three starts, with memory of every kind."""
-    numbers = np.random.default_rng(0).normal(size=(starts, size))
-    counts = np.arange(starts)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(one(i, size) for i in range(starts)))
+
+
+def one(i: int, size: int) -> State:
+    numbers = jnp.asarray(np.random.default_rng(i).normal(size=size))
     return State(
-        flat=jnp.asarray(numbers),
-        value=jnp.asarray(numbers[:, 0]),
-        gradient=jnp.asarray(-numbers),
-        grad_norm=jnp.asarray(numbers[:, 1] ** 2),
+        flat=numbers,
+        value=numbers[0],
+        gradient=-numbers,
+        grad_norm=numbers[1] ** 2,
         memory={
-            "rounded": jnp.asarray(numbers[:, :4].reshape(starts, 2, 2), jnp.float32),
-            "large": jnp.asarray(2**40 + counts),
-            "small": jnp.asarray(7 + counts, jnp.int32),
-            "flags": jnp.asarray(counts % 2 == 0),
+            "rounded": numbers[:4].reshape(2, 2).astype(jnp.float32),
+            "large": jnp.asarray(2**40 + i),
+            "small": jnp.asarray(7 + i, jnp.int32),
+            "flag": jnp.asarray(i % 2 == 0),
             "none": None,
         },
-        num_steps=jnp.asarray(3 + counts),
-        num_evaluations=jnp.asarray(20 + counts),
-        stalled=jnp.asarray(counts == 1),
+        num_steps=jnp.asarray(3 + i),
+        num_evaluations=jnp.asarray(20 + i),
+        stalled=jnp.asarray(i == 1),
     )
 
 
@@ -83,10 +86,15 @@ def test_a_solve_returns_few_arrays(solver, key):
     assert int(states.num_steps[0]) == int(solution.num_steps) > 0
 
 
-def test_a_solution_that_was_stored_goes_on(key):
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_solution_that_was_stored_goes_on(bounded, key):
     problem = solvable()
+    if bounded:
+        sphere = ufm.domains.Sphere(3.0)
+        problem = problem.replace(features=sphere, classifier=sphere, lambda_W=0.0, lambda_H=0.0)
     part = ufm.minimise(problem, key=key, solver=Newton(max_steps=3))
     stored = pickle.loads(pickle.dumps(part))
+    assert_same(stored.state, part.state)
     found, expected = (ufm.minimise(problem, resume=one) for one in (stored, part))
     assert found.result is ufm.Result.CONVERGED
     assert (found.num_steps, float(found.value)) == (expected.num_steps, float(expected.value))

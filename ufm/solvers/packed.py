@@ -20,9 +20,8 @@ from ufm.solvers.solver import State
 
 # Larger leaves stay as they are: they take longer to copy than to return.
 _SMALL = 4096
-# What whole numbers and flags are held as, and how many are read on the host: code, best, steps,
-# evaluations.
-_WHOLE, _HEADS = "whole", 4
+# What whole numbers and flags are held as: code, best, and those of the state.
+_WHOLE = "whole"
 _STATIC = {"static": True}
 
 
@@ -41,14 +40,17 @@ class Packed:
     """States of S starts, what each amounts to, and which of them is best.
 
     `arrays`: of each dtype the small leaves, a row a start; whole numbers and flags are of one.
-    `large`: the others. `size`: of the point (n,) of each start.
+    `large`: the others. `size`: of the point (n,) of each start. `counts`: where steps and
+    evaluations lie.
     """
 
-    arrays: dict[str, Array]
-    large: list[Array]
+    # (arrays, and what trees of arrays are mapped to)
+    arrays: dict[str, Any]
+    large: list[Any]
     places: tuple[_Place | None, ...] = dataclasses.field(metadata=_STATIC)
     tree: Any = dataclasses.field(metadata=_STATIC)
     size: int = dataclasses.field(metadata=_STATIC)
+    counts: tuple[int, int] = dataclasses.field(metadata=_STATIC)
 
     @property
     def states(self) -> State:
@@ -61,8 +63,16 @@ class Packed:
             rows = self.arrays[place.group]
             part = rows[:, place.begin : place.begin + math.prod(place.shape)]
             leaves.append(part.reshape(-1, *place.shape).astype(place.dtype))
-        heads, rest = jax.tree.unflatten(self.tree, leaves)
-        return State(num_steps=heads[2], num_evaluations=heads[3], **rest)
+        *_, fields = jax.tree.unflatten(self.tree, leaves)
+        # (as `vmap` makes them: the constructor speaks of one start)
+        states = object.__new__(State)
+        for name, value in fields.items():
+            object.__setattr__(states, name, value)
+        return states
+
+    def __reduce__(self):
+        # opened, as the structure of an equinox module is another one once it was stored
+        return packed, (jax.device_get(self.states), self.codes, self.best)
 
     def continued(self, best: int, steps: int, evaluations: int) -> Packed:
         """With what a start has taken before counted too; on the host.
@@ -80,33 +90,33 @@ class Packed:
             Another one.
         """
         whole = np.array(self.arrays[_WHOLE])
-        whole[best, 2:_HEADS] += steps, evaluations
+        whole[best, list(self.counts)] += steps, evaluations
         whole[:, 1] = best
         return dataclasses.replace(self, arrays=self.arrays | {_WHOLE: whole})
 
     @functools.cached_property
-    def _heads(self) -> np.ndarray:
-        return np.asarray(self.arrays[_WHOLE])[:, :_HEADS]
+    def _whole(self) -> np.ndarray:
+        return np.asarray(self.arrays[_WHOLE])
 
     @property
     def codes(self) -> Int[np.ndarray, " S"]:
         """What each amounts to, a code of `Result`; on the host, as what follows."""
-        return self._heads[:, 0]
+        return self._whole[:, 0]
 
     @property
     def best(self) -> int:
         """Which start came lowest."""
-        return int(self._heads[0, 1])
+        return int(self._whole[0, 1])
 
     @property
     def num_steps(self) -> Int[np.ndarray, " S"]:
         """Of each start."""
-        return self._heads[:, 2]
+        return self._whole[:, self.counts[0]]
 
     @property
     def num_evaluations(self) -> Int[np.ndarray, " S"]:
         """Of each start."""
-        return self._heads[:, 3]
+        return self._whole[:, self.counts[1]]
 
 
 def packed(states: State, codes: Int[Array, " S"], best: Int[Array, ""]) -> Packed:
@@ -126,13 +136,8 @@ def packed(states: State, codes: Int[Array, " S"], best: Int[Array, ""]) -> Pack
     Packed
         Of the same numbers.
     """
-    rest = {
-        field: getattr(states, field)
-        for field in State.__dataclass_fields__
-        if field not in ("num_steps", "num_evaluations")
-    }
-    heads = codes, jnp.broadcast_to(best, codes.shape), states.num_steps, states.num_evaluations
-    leaves, tree = jax.tree.flatten((heads, rest))
+    fields = {name: getattr(states, name) for name in State.__dataclass_fields__}
+    leaves, tree = jax.tree.flatten((codes, jnp.broadcast_to(best, codes.shape), fields))
     groups: dict[str, list[Array]] = {}
     large, places = [], []
     for leaf in leaves:
@@ -148,4 +153,9 @@ def packed(states: State, codes: Int[Array, " S"], best: Int[Array, ""]) -> Pack
         row = leaf.reshape(len(leaf), size)
         parts.append(row.astype(int) if group == _WHOLE else row)
     arrays = {group: jnp.concatenate(parts, axis=1) for group, parts in groups.items()}
-    return Packed(arrays, large, tuple(places), tree, states.flat.shape[1])
+    steps, evaluations = (
+        next(place.begin for place, leaf in zip(places, leaves, strict=True) if leaf is count)
+        for count in (states.num_steps, states.num_evaluations)
+    )
+    size = states.flat.shape[1]
+    return Packed(arrays, large, tuple(places), tree, size, (steps, evaluations))
