@@ -1,5 +1,7 @@
 """Our classes of arrays."""
 
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -44,3 +46,9 @@ def test_ours_are_all_of_this_kind():
     )
     parts = problem, problem.labels, problem.loss, problem.features, problem.map
     assert all(isinstance(part, Module) for part in (*parts, ufm.solvers.Newton()))
+
+
+def test_no_class_is_an_equinox_module_directly():
+    files = Path(ufm.__file__).parent.rglob("*.py")
+    direct = [file.name for file in files if "(eqx.Module" in file.read_text(encoding="utf-8")]
+    assert direct == ["_module.py"]
