@@ -51,5 +51,5 @@ def _instead(outcome: pieces.Outcome, found: pieces.Outcome) -> pieces.Outcome:
         return whole
 
     held, values = jax.tree.map(put, (before, outcome.values), (found.held, found.values))
-    counts = before.num_steps[best], before.num_evaluations[best]
+    counts = int(before.num_steps[best]), int(before.num_evaluations[best])
     return found._replace(held=held.continued(best, *counts), values=values)
