@@ -310,3 +310,31 @@ def test_a_class_that_has_no_probability_at_all():
     # two classes at the origin, whose norm is above mu = 0.01
     np.testing.assert_allclose(certificate.value, np.log(2), rtol=1e-15)
     assert 0 < certificate.lower_bound < certificate.value
+
+
+_certified = jax.jit(bound._certify.__wrapped__)
+
+
+@pytest.mark.parametrize("seed", [1324, 1966, 2282, 2429])
+def test_what_underflows_contradicts_nothing(seed):
+    """Entries of the dual columns below the smallest normal number are zero, and logits of some
+    hundreds are multiplied by them."""
+    numbers = np.random.default_rng(seed)
+    ball, size = ufm.domains.Ball(60.0), numbers.uniform(690, 725)
+    problem = ufm.Problem(
+        ufm.one_hot((1, 1, 1, 1), collapsed=True),
+        loss=ufm.losses.AdjustedCrossEntropy(
+            multiplicative=np.array([0.7, 1.9, 0.5, 0.3]), additive=np.array([1.0, 4.0, -4.0, 1.0])
+        ),
+        widths=(4,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        features=ball,
+        classifier=ball,
+        bias="free",
+    )
+    W, H = (np.sqrt(size) * np.eye(4) + 0.3 * numbers.normal(size=(4, 4)) for _ in range(2))
+    W = W + 10 * numbers.normal(size=(1, 4))
+    point = problem.projected(ufm.Params((jnp.asarray(W),), jnp.asarray(H), jnp.zeros(4)))
+    # (compiled: NumPy keeps what is below the normal numbers)
+    assert _certified(problem, point).valid

@@ -132,8 +132,11 @@ def _least_logits(
 def _surplus(logits, losses, t, dual, conjugates, errors) -> Float[Array, " C"]:
     """ℓ + ℓ* − t uᵀz of every column, >= 0 by Fenchel–Young, in units of what rounding explains."""
     surplus = losses + conjugates - t * jnp.sum(dual * logits, axis=0)
-    products = t * jnp.sum(jnp.abs(dual), axis=0) * jnp.max(jnp.abs(logits), axis=0)
+    largest = jnp.max(jnp.abs(logits), axis=0)
+    products = t * jnp.sum(jnp.abs(dual), axis=0) * largest
     terms = jnp.abs(losses) + jnp.abs(conjugates) + products
     explained = errors + (len(dual) + 4) * unit_roundoff(dual.dtype) * terms
-    measure = surplus / (_CONTRADICTION * explained + jnp.finfo(dual.dtype).tiny)
+    # (what is below the smallest normal number is 0, and logits multiply that)
+    lost = len(dual) * (1 + largest) * jnp.finfo(dual.dtype).tiny
+    measure = surplus / (_CONTRADICTION * explained + lost)
     return jnp.where(jnp.isfinite(measure), measure, 0)
