@@ -462,7 +462,7 @@ def times(vectors: Array, unit: Array) -> Array:
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
     """Norm of every vector (C,), on the host and without another array of all entries."""
-    return np.sqrt(np.vecdot(vectors, vectors, axis=0))
+    return np.sqrt(np.vecdot(vectors.T, vectors.T))
 
 
 def lengths_sq(vectors: Array) -> Array:
