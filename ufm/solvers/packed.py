@@ -72,7 +72,7 @@ class Packed:
 
     def __reduce__(self):
         # opened, as the structure of an equinox module is another one once it was stored
-        return packed, (jax.device_get(self.states), self.codes, np.asarray(self.best))
+        return packed, (jax.device_get(self).states, self.codes, np.asarray(self.best))
 
     def continued(self, best: int, steps: int, evaluations: int) -> Packed:
         """With what a start has taken before counted too; on the host.
