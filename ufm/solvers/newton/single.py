@@ -131,13 +131,20 @@ class Newton(AbstractTrustRegion):
         """The solve of a step, in single precision where the state holds a word about that."""
         trust, gradient_sq, known, rounding = state.memory
         if rounding is None:
-            times, units = merit.hessian(state.flat, known), merit.units(state.flat)
-            solve = functools.partial(steihaug, self, radius=trust.radius, relative=state.grad_norm)
+            units = merit.units(state.flat)
             if units is None:
-                sub = solve(times, merit.split(state.gradient), gradient_sq=gradient_sq)
+                sub = steihaug(
+                    self,
+                    merit.hessian(state.flat, known),
+                    merit.split(state.gradient),
+                    radius=trust.radius,
+                    relative=state.grad_norm,
+                    gradient_sq=gradient_sq,
+                )
                 return _joined(merit, sub)
-            sub = solve(*_in_units(merit, times, units, units * state.gradient))
-            return _unscaled(_joined(merit, sub), units)
+            place = merit, state.flat, known, units, state.grad_norm
+            sub = _scaled_solve(self, place, units * state.gradient, trust.radius)
+            return _unscaled(sub, units)
         plain = merit.one_layer
         units = jnp.ones_like(state.flat)
         if plain is not None:
@@ -212,20 +219,14 @@ def _scaled_solve(solver: Newton, place, gradient, radius) -> Subproblem:
         return leaf.astype(gradient.dtype) if eqx.is_inexact_array(leaf) else leaf
 
     merit, flat, known, units, relative = jax.tree.map(cast, place)
-    times = merit.hessian(flat, known)
-    scaled = _in_units(merit, times, units, gradient)
-    return _joined(merit, steihaug(solver, *scaled, radius=radius, relative=relative))
-
-
-def _in_units(merit: AbstractMerit, times: Callable, units: Flat, gradient: Flat):
-    """A Hessian and a gradient, which is in scaled units, as conjugate gradients take them."""
-    of_parts = merit.split(units)
+    times, of_parts = merit.hessian(flat, known), merit.split(units)
 
     def scaled(direction):
         given = jax.tree.map(jnp.multiply, of_parts, direction)
         return jax.tree.map(jnp.multiply, of_parts, times(given))
 
-    return scaled, merit.split(gradient)
+    parts = merit.split(gradient)
+    return _joined(merit, steihaug(solver, scaled, parts, radius=radius, relative=relative))
 
 
 def _joined(merit: AbstractMerit, sub: Subproblem) -> Subproblem:
