@@ -19,7 +19,7 @@ from ufm._validate import is_traced
 _Given = ParamSpec("_Given")
 _Found = TypeVar("_Found")
 # what JAX says of a tracer whose numbers are asked for
-_ASKED = (
+ASKED = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
@@ -46,7 +46,7 @@ def on_the_host(
         def wrapped(*args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
             try:
                 found = function(*args, **kwargs)
-            except _ASKED as error:
+            except ASKED as error:
                 # not so where a loss of the user's asks for numbers inside our own `jit`
                 if is_traced((args, kwargs)) or is_traced(jnp.zeros(())):
                     raise refusal(function.__name__, instead, slopes=slopes) from error

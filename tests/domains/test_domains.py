@@ -290,3 +290,31 @@ def test_replace_keeps_the_rest_and_checks():
         problem.replace(lambda_H=-1.0)
     with pytest.raises(ValueError, match="`changes` must be among labels, loss"):
         problem.replace(lambda_h=1.0)
+
+
+class Shell(ufm.domains.Sphere):
+    """A domain of a user's, which measures with JAX."""
+
+    def distance(self, vectors):
+        return jnp.max(jnp.abs(jnp.sqrt(jnp.sum(vectors**2, axis=0)) / self.radius - 1))
+
+
+def test_nothing_is_asked_of_a_radius_that_is_traced():
+    labels = ufm.one_hot((1, 1, 1), collapsed=True)
+    point = ufm.Params((jnp.eye(3),), 3.0 * jnp.eye(3))
+
+    def checked(radius):
+        problem = ufm.Problem(
+            labels,
+            loss=ufm.CrossEntropy(),
+            widths=(3,),
+            lambda_W=0.1,
+            lambda_H=0.0,
+            features=Shell(radius),
+        )
+        return check_params(problem, point).features
+
+    np.testing.assert_array_equal(jax.jit(checked)(jnp.asarray(2.0)), point.features)
+    np.testing.assert_array_equal(checked(3.0), point.features)
+    with pytest.raises(ValueError, match=r"`params\.features` must have vectors of length"):
+        checked(2.0)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.errors
 import numpy as np
 from jaxtyping import Array
 
+from ufm._outside import ASKED
 from ufm._validate import (
     Shown,
     require,
@@ -73,14 +72,15 @@ def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> 
         domain = domains[argument]
         if not domain.constrained:
             continue
+        terms = matrix.shape[_AXES[argument]] + 8
+        room = 0.0 if domain.nonnegative else 8 * terms * float(np.finfo(matrix.dtype).eps)
         try:
             vectors = np.asarray(matrix)
             distance = domain.distance(vectors if _AXES[argument] == 0 else vectors.T)
-        except jax.errors.TracerArrayConversionError:
+            inside = bool(distance <= room)
+        except ASKED:
             continue
-        terms = matrix.shape[_AXES[argument]] + 8
-        room = 0.0 if domain.nonnegative else 8 * terms * float(np.finfo(matrix.dtype).eps)
-        if not distance <= room:
+        if not inside:
             raise ValueError(
                 f"`{name}` must {domain.wanted}, for {argument}={domain}; got "
                 f"vectors that are off by {distance:.3g}"
