@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -95,6 +96,32 @@ def faults(node: Definition, owner: ast.ClassDef | None = None) -> list[str]:
         if not nothing and not {"Returns", "Yields"} & sections.keys():
             wrong.append("no section Returns")
     return wrong
+
+
+def torn(docstring: str) -> list[str]:
+    """Paragraphs that go on with the sentence of the one before, which has ended."""
+    paragraphs = docstring.split("\n\n")
+    return [
+        after.strip()
+        for before, after in itertools.pairwise(paragraphs)
+        if re.match("[a-z]", after.lstrip("\n")) and before.rstrip().endswith(".")
+    ]
+
+
+@pytest.mark.parametrize("root", [ROOT, ROOT.parent / "theory_checks"], ids=lambda root: root.name)
+def test_a_paragraph_begins_with_a_sentence(root):
+    found = [
+        f"{path.relative_to(root)}: {paragraph}"
+        for path in sorted(root.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | ast.ClassDef | Definition)
+        for paragraph in torn(ast.get_docstring(node) or "")
+    ]
+    assert found == []
+
+
+def test_a_torn_sentence_is_found():
+    assert torn("The value.\n\na witness.\n\n    code = 1\n\nAnother.") == ["a witness."]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())

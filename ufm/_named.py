@@ -1,6 +1,6 @@
 """What losses and domains share.
 
-a name, the parameters that they are made from, and how a message shows them.
+A name, the parameters that they are made from, and how a message shows them.
 """
 
 from __future__ import annotations

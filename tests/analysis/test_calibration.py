@@ -145,7 +145,7 @@ def test_soft_labels_are_the_law_of_drawn_ones(key):
 def test_a_small_sample_overstates_the_error(key):
     """One label a point.
 
-    a perfectly calibrated model gets an ECE far from 0, as the docstring says.
+    A perfectly calibrated model gets an ECE far from 0, as the docstring says.
     """
     p, _ = random_case(0, C=300)
     labels = ufm.soft(p)

@@ -106,7 +106,7 @@ def test_projection_under_jit(key):
 def optimal_gaps(K, lam, s):
     """u_i, u_j of the optimum by bisection in t.
 
-    t e^u + u − t = λ/s for each of the two and u_i + u_j = K t.
+    Where t e^u + u − t = λ/s for each of the two and u_i + u_j = K t.
     """
 
     def gap(t, c):

@@ -1,6 +1,6 @@
 """Timing two contestants turn by turn, and reporting it.
 
-a table, and JSON with what is needed to judge the numbers.
+As a table, and JSON with what is needed to judge the numbers.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def test_a_proved_code_attains_its_bound(beta, theorem):
 def test_an_interval_is_decided_as_a_whole():
     """Between two numbers where the condition holds lie some where it does not.
 
-    a coarse grid would miss them.
+    A coarse grid would miss them.
     """
     assert code_bound(ICOSAHEDRON, 0.5).proved
     assert code_bound(ICOSAHEDRON, 8.0).proved

@@ -95,7 +95,7 @@ def test_columns_in_any_order():
 def test_the_value_keeps_its_digits_as_decay_vanishes():
     """log(1 + (K−1) e^{−a}) with e^{−a} = c/(1 − (K−1) c) is −log(1 − (K−1) c).
 
-    a different route to the same small number.
+    A different route to the same small number.
     """
     c = 1e-13
     optimum = ufm.closed_form(make((1,) * 4, 4 * c))

@@ -127,7 +127,7 @@ def test_the_point_is_stationary_and_the_bound_grows(ratio):
 @pytest.mark.parametrize(("k_A", "k_B"), [(2, 2), (3, 4), (10, 2)])
 @pytest.mark.parametrize("excess", [1e-12, 1e-10, 1e-8, 1e-6, 1e-4])
 def test_almost_equal_counts(k_A, k_B, excess):
-    """To first order in R − 1.
+    """To first order in R − 1:
 
     a = K (R − 1), d = c = −k_B (R − 1)/K, and their nuclear norm is the bound.
     """

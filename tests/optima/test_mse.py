@@ -29,7 +29,7 @@ def make(labels, **kwargs):
 
 
 def lambda_at(load, depth, *, mass, num_samples):
-    """The λ, equal for all factors, that puts this load on a direction of this mass.
+    """The λ, equal for all factors, that puts this load on a direction of this mass:
 
     t = M N (N λ^(M+1))^(1/M) / μ.
     """
@@ -71,7 +71,7 @@ def test_balanced_one_layer_value_and_norms_by_hand():
 
 
 def _paper_constants(counts, lambdas, lambda_H):
-    """Dang et al.'s own variables.
+    """Dang et al.'s own variables:
 
     c, and x_k as the largest real root of the polynomial form of the scalar equation.
     """

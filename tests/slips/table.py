@@ -1,6 +1,6 @@
 """One valid call of every public name, argument by argument.
 
-a word after the name tells several apart.
+A word after the name tells several apart.
 
 `tests/test_slips.py` puts everything in `wrong.py` in the place of each argument in turn.
 """

@@ -99,7 +99,7 @@ def rank_of(share: float) -> float:
 def worst_of(claims: Iterable[Claim]) -> Claim:
     """The one that uses most of its tolerance, with the points of all.
 
-    a proof of one proves not the others.
+    A proof of one is no proof of the others.
     """
     claims = list(claims)
     worst = max(claims, key=lambda claim: claim.share)

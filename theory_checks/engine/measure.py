@@ -206,7 +206,7 @@ class Point:
     def closed_form_claim(self) -> Claim:
         """The value of the library's own closed form.
 
-        a witness that the global optimum was found, whatever the theorem says of it.
+        A witness that the global optimum was found, whatever the theorem says of it.
         """
         return self.value_claim(
             float(ufm.closed_form(self.problem).value),

@@ -1,6 +1,6 @@
 """Iterates as checks see them.
 
-a solver one step at a time, and what every point of its path cost.
+A solver one step at a time, and what every point of its path cost.
 """
 
 from __future__ import annotations

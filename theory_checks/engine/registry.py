@@ -1,6 +1,6 @@
 r'''What a check is.
 
-a theorem with its hypotheses as code, cases inside and outside them, and claims that can be wrong.
+A theorem with its hypotheses as code, cases inside and outside them, and claims that can be wrong.
 
     @check(key="paper/what", formula=r"…", source="…", regime=regime, cases=(Case(…), …))
     def what(case):

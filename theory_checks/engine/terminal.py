@@ -1,6 +1,6 @@
 """What a terminal shows.
 
-a line a theorem, and at the end once more whatever does not simply hold, with its numbers.
+A line a theorem, and at the end once more whatever does not simply hold, with its numbers.
 """
 
 from __future__ import annotations

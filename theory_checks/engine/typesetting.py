@@ -42,7 +42,7 @@ def _converter() -> math_core.LatexToMathML:
 def mathml(latex: str) -> Markup:
     r"""A formula as inline MathML, one element for each part between `\quad` or `\qquad`.
 
-    a long one can then be broken.
+    A long one can then be broken.
 
     Raises `ValueError` with the command that is not known.
     """

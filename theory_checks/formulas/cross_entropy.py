@@ -1,6 +1,6 @@
 """Cross-entropy and its relatives on balanced classes, one layer.
 
-a simplex ETF whose scale is all that the loss decides.
+A simplex ETF whose scale is all that the loss decides.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def rounding_of(value) -> float:
 def require_dtype(name: str, value, dtype) -> None:
     """A floating-point array has the dtype of the problem.
 
-    a float32 one would silently carry 1e-7 errors into a 1e-12 check.
+    A float32 one would silently carry 1e-7 errors into a 1e-12 check.
 
     Python floats carry no dtype and pass.
     """

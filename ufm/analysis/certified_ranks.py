@@ -137,7 +137,7 @@ def _lifted_dual(problem: Problem, params: Params) -> Array:
 def _collapsed(labels: AbstractLabels, facts: Facts) -> AbstractLabels:
     """One column a distinct target.
 
-    a convex loss gains nothing by more, where all samples count alike.
+    A convex loss gains nothing by more, where all samples count alike.
     """
     if not facts.equal_weights or labels.offsets is not None:
         return labels

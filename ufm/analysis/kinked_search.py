@@ -59,7 +59,7 @@ class Descents:
         self.problem, self.key, self.starts, self.given = problem, key, starts, groups
         self.found: list[tuple[float, np.ndarray]] = []
         self.structures = _structures(problem)
-        zero = np.zeros(sum(block.size for block in problem.blocks))
+        zero = np.zeros(problem.blocks.size)
         self.keep(float(objective(problem, to_params(problem, jnp.asarray(zero)))), zero)
 
     def plan(self) -> Iterator[str]:

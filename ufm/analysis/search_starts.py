@@ -183,7 +183,7 @@ def _stretched(params: Params, factor: float, by_features: bool) -> Params:
 def _generator(key: PRNGKeyArray) -> np.random.Generator:
     """Random numbers on the host.
 
-    a decomposition of a small matrix takes less time than its compilation would.
+    A decomposition of a small matrix takes less time than its compilation would.
     """
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 

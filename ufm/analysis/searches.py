@@ -245,7 +245,7 @@ def _workers(problem: Problem, execution: Execution) -> tuple[int, tuple[Any, ..
         workers = 1
     else:
         workers = execution.workers
-    size = sum(block.size for block in problem.blocks) * problem.dtype.itemsize
+    size = problem.blocks.size * problem.dtype.itemsize
     workers = min(workers, execution.together(workers, _VECTORS * size))
     return workers, devices if given else (None,)
 

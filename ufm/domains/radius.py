@@ -1,6 +1,6 @@
 """What spheres and balls share.
 
-a radius for every vector, and coordinates whose direction alone counts.
+A radius for every vector, and coordinates whose direction alone counts.
 """
 
 from __future__ import annotations

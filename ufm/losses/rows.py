@@ -210,7 +210,7 @@ class SquaredRows(AbstractRows):
 def sums(*terms: Rows) -> tuple[Float[Array, "B 1"], ...]:
     """Row sums of several arrays in one pass.
 
-    a sum by itself costs as much as a quarter of an exponential.
+    A sum by itself costs as much as a quarter of an exponential.
     """
     zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
     totals = jax.lax.reduce(

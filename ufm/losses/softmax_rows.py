@@ -16,9 +16,9 @@ _START_STEPS = 3
 
 
 class EntropyRows(AbstractRows):
-    r"""Cross-entropy. `scale`.
+    r"""Those of cross-entropy.
 
-    a where $WW^\top = aP$, else the mean of $WW^\top$ over the contrasts.
+    `scale` is a where $WW^\top = aP$, else the mean of $WW^\top$ over the contrasts.
     """
 
     softmax_residual: ClassVar[bool] = True

@@ -1,6 +1,6 @@
 """A factor as solvers see it.
 
-a matrix with a decay, whose vectors lie in a domain, and its coordinates.
+A matrix with a decay, whose vectors lie in a domain, and its coordinates.
 """
 
 from __future__ import annotations
@@ -143,6 +143,11 @@ class Blocks(Module):
         yield self.features
         if self.bias is not None:
             yield self.bias
+
+    @property
+    def size(self) -> int:
+        """How many coordinates all of them have."""
+        return sum(block.size for block in self)
 
     def apply(self, function: Callable[..., Array], *values: Params) -> Params:
         """A function of every block and its value, its coordinates, or several such.

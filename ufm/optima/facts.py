@@ -192,7 +192,7 @@ class Facts:
     def classes(self) -> Columns:
         """Columns merged by their class, the largest entry of the target.
 
-        a class without columns has mass 0 and target 0.
+        A class without columns has mass 0 and target 0.
         """
         index = np.argmax(self.targets, axis=0)
         masses = np.bincount(index, weights=self.masses, minlength=self.K)

@@ -1,6 +1,6 @@
 r"""Focal loss, balanced classes, one linear layer.
 
-a scalar problem with a discontinuous transition.
+A scalar problem with a discontinuous transition.
 
 Whatever the logits, each sample loses at least $\psi(a) = (1-p)^\gamma(-\log p)$, $p =
 1/(1+(K-1)e^{-a})$, with a its mean margin, and the decay costs at least $c(K-1)$ times the mean of

@@ -132,7 +132,7 @@ def _centred(Y: np.ndarray) -> np.ndarray:
 def _projected(X, S, roots) -> np.ndarray:
     """The nearest point of {y = t on S, y <= t − r off it}, a column at a time.
 
-    t is the mean of the entries on S and of those off it that push, x + r > t; they are the
+    Here t is the mean of the entries on S and of those off it that push, x + r > t; they are the
     largest, and of all such means theirs is the largest.
     """
     push = np.sort(np.where(S, -np.inf, X + roots), axis=0)[::-1]

@@ -115,9 +115,9 @@ def scalar_value(fraction, *, loads, depth: int) -> np.ndarray:
 def _lower_root(target, exponent: float, exists) -> np.ndarray:
     """The smaller root y of y (1 − y)^exponent = target, to relative precision.
 
-    log of the left side is increasing and concave in log y up to y = 1 / (1 + exponent), so Newton
-    from y = target climbs to the root without overshooting; the multiplicative form keeps full
-    relative precision for tiny y.
+    The log of the left side is increasing and concave in log y up to y = 1 / (1 + exponent), so
+    Newton from y = target climbs to the root without overshooting; the multiplicative form keeps
+    full relative precision for tiny y.
     """
     top = 1 / (1 + exponent)
     y = np.where(exists & (target > 0), np.minimum(target, top), 0.5 * top)

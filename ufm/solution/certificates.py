@@ -23,7 +23,7 @@ class AbstractCertificate(Module):
     def valid(self) -> bool:
         """Whether nothing impossible was found.
 
-        a bound above the value is a defect, never a proof.
+        A bound above the value is a defect, never a proof.
         """
         return not float(self.lower_bound) - float(self.value) > float(self.rounding)
 

@@ -25,7 +25,8 @@ _CG_ROUNDS = 4
 class Point(NamedTuple):
     """Where the batch stands.
 
-    y, logits without the offset (B, K), the loss there, whether each row is done, and counts.
+    The rows y, logits without the offset (B, K), the loss there, whether each row is done, and
+    counts.
     """
 
     y: Rows

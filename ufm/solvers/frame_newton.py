@@ -34,7 +34,7 @@ class FramePoint(NamedTuple):
 class _State(NamedTuple):
     """Where the rows stand: p = `exponentials` / `total` with exponentials of z − `top`.
 
-    q − p, and its sum, which is rounding.
+    The `difference` is q − p, and `lost` its sum, which is rounding.
     """
 
     logits: Rows

@@ -239,8 +239,7 @@ def _as_solved(
     solved = narrowed(problem, solver)
     if resume is None:
         return solved if start is None else problem
-    size = sum(block.size for block in solved.blocks)
-    return solved if resume.state.size == size else problem
+    return solved if resume.state.size == solved.blocks.size else problem
 
 
 def _to_solution(problem: Problem, outcome: pieces.Outcome, interrupted: bool) -> Solution:

@@ -172,7 +172,7 @@ def _logits(lanes: OneLayer, x: Point):
 def _bias_gradient(lanes: OneLayer, bias, dual):
     """Gradient in the scaled bias, for the loss gradients `dual` (K, C, B).
 
-    a Hessian product for directions of both.
+    Or the Hessian times a direction, for the direction of the bias and the change of the gradients.
     """
     assert lanes.bias_scale is not None
     gradient = jnp.sum(dual * lanes.column_weights[None], axis=1) * lanes.bias_scale[None]

@@ -42,8 +42,7 @@ def require_same_solver(problem: Problem, solver: AbstractSolver, held: Packed) 
     ValueError
         For states of another structure, or of other shapes.
     """
-    size = sum(block.size for block in problem.blocks)
-    flats = jax.ShapeDtypeStruct((len(held.codes), size), problem.dtype)
+    flats = jax.ShapeDtypeStruct((len(held.codes), problem.blocks.size), problem.dtype)
     own = jax.eval_shape(pieces.fresh, problem, solver, flats)
     same = jax.tree.structure(own) == jax.tree.structure(held) and all(
         np.shape(a) == b.shape

@@ -48,8 +48,7 @@ def unknown(problem: Problem) -> Known:
     """What is known where nothing was evaluated."""
     labels, dtype = problem.labels, problem.dtype
     logits = jnp.zeros((labels.num_classes, labels.num_columns), dtype)
-    size = sum(block.size for block in problem.blocks)
-    slope = problem.blocks.split(jnp.zeros(size, dtype))
+    slope = problem.blocks.split(jnp.zeros(problem.blocks.size, dtype))
     return Known(jnp.ones((), dtype), logits, slope)
 
 

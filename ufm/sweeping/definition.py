@@ -1,6 +1,6 @@
 """What makes two sweeps the same.
 
-a hash of all that their numbers depend on, and what the code of a loss says, which has no hash.
+A hash of all that their numbers depend on, and what the code of a loss says, which has no hash.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def planned(
 def probe(groups: Sequence[Group]) -> list[float]:
     """The loss of each group at one point.
 
-    a user's loss may keep its name and change what it says.
+    A user's loss may keep its name and change what it says.
     """
     values = []
     for group in groups:

@@ -1,7 +1,7 @@
 r"""The phases of cross-entropy on a step profile: a map over imbalance and decay, measured point by
 point.
 
-k_A classes of n_A samples and k_B classes of n_B, no bias. With $s =
+There are k_A classes of n_A samples and k_B classes of n_B, no bias. With $s =
 N\sqrt{\lambda_W\lambda_H}/\sqrt{n_B}$ and $R = n_A/n_B$ the phases depend on (R, s) and on the
 numbers of classes alone: minority classes are told apart below s = 1, share one feature up to
 $s_2(R)$, have none up to $s = \sqrt R$, and beyond it nothing is left. $s_2$ solves the equations
