@@ -7,7 +7,8 @@ import pytest
 import ufm
 from ufm.model import objective
 from ufm.solvers import exchangeable_start
-from ufm.solvers.exchangeable import exchangeable, groups_of
+from ufm.solvers.exchangeable import _advanced, _begun, _drawn, exchangeable, groups_of
+from ufm.solvers.invariant import InvariantMerit
 
 COUNTS = (40, 9, 9, 9, 3, 3, 1)
 K = len(COUNTS)
@@ -59,6 +60,34 @@ def test_other_losses_and_labels_have_it_too(loss, labels):
     found = ufm.minimise(p, key=KEY)
     np.testing.assert_allclose(objective(p, start), found.value, rtol=1e-10)
     assert float(ufm.minimise(p, start=start).value) <= float(objective(p, start)) + 1e-13
+
+
+@pytest.mark.lean("free-smoothed")
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"labels": SMOOTH, "bias": "free"}, id="free-smoothed"),
+        pytest.param({"labels": SMOOTH, "bias": 1e-4}, id="penalised-smoothed"),
+        pytest.param({"bias": "free"}, id="free"),
+        pytest.param({}, id="none"),
+        pytest.param({"bias": "free", "loss": ufm.MeanSquaredError()}, id="free-squared"),
+    ],
+)
+def test_weak_decay_is_solved_from_every_start(options):
+    """Few groups lie in few directions: their logits would begin in the hundreds, and stay."""
+    for p in (problem(lambda_W=1e-4, lambda_H=weak, **options) for weak in (1e-5, 1e-7)):
+        groups = groups_of(p)
+        assert groups is not None
+        merit, values = InvariantMerit.of(p, groups), []
+        for number in range(3):
+            begun = _begun(merit, _drawn(merit, jax.random.key(number)))
+            # (134 steps at most; from logits in the hundreds 400 are not enough)
+            state, code = _advanced(merit, 1e-10, 200, begun)
+            assert ufm.Result(int(code)) is ufm.Result.CONVERGED
+            values.append(float(state.value))
+        np.testing.assert_allclose(values, values[0], rtol=1e-12)
+        start = exchangeable_start(p, key=KEY)
+        assert abs(float(ufm.certify(p, start).gap)) < 1e-9
 
 
 def test_classes_that_are_alike_look_alike_and_spare_dimensions_are_zeros():

@@ -183,11 +183,16 @@ def _drawn(merit: InvariantMerit, key: PRNGKeyArray) -> np.ndarray | Array:
 
 @quick_jit()
 def _begun(merit: InvariantMerit, drawn: Float[Array, " r"]) -> State:
-    """At a random invariant point, of which the decay costs a tenth of the value at zero."""
+    """At a random invariant point.
+
+    Its decay costs a tenth of the value at zero, or less where logits would be above 1: of few
+    groups they lie in few directions, and under weak decay would be in the hundreds.
+    """
     size = sum(int(np.prod(shape)) for shape in merit.shapes)
     at_zero = merit.value(jnp.zeros(size, drawn.dtype))
-    flat = drawn * jnp.sqrt(0.2 * at_zero / jnp.sum(drawn**2))
-    flat = jnp.concatenate([flat, jnp.zeros(size - len(drawn), drawn.dtype)])
+    flat = jnp.concatenate([drawn, jnp.zeros(size - len(drawn), drawn.dtype)])
+    largest = jnp.max(jnp.abs(merit.product(flat)))
+    flat = flat * jnp.sqrt(jnp.minimum(0.2 * at_zero / jnp.sum(drawn**2), 1 / largest))
     # a number of weak type is firm after a step, for which `_advanced` would be compiled again
     return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), merit.solver.launch(merit, flat))
 

@@ -19,7 +19,7 @@ from ufm.model import Problem
 from ufm.solvers.coordinates import Flat
 from ufm.solvers.merit import DifferentiatedMerit
 from ufm.solvers.newton import Newton
-from ufm.solvers.newton.bias import better_bias, far_from, units_of
+from ufm.solvers.newton.bias import units_of
 from ufm.solvers.one_layer import OneLayer
 
 
@@ -105,7 +105,7 @@ class InvariantMerit(DifferentiatedMerit):
         assert self.problem.bias_scale is not None
         return self.problem.bias_scale * bias / jnp.sqrt(self.sizes)
 
-    def _product(self, flat: Flat) -> Float[Array, "K G"]:
+    def product(self, flat: Flat) -> Float[Array, "K G"]:
         """The logits of a column of each group, without the bias."""
         X, Y, left, right, *_ = self.parts(flat)
         roots, columns = jnp.sqrt(self.sizes), jnp.arange(len(self.sizes))
@@ -118,7 +118,7 @@ class InvariantMerit(DifferentiatedMerit):
 
     def _logits(self, flat: Flat) -> Float[Array, "K G"]:
         """The logits of a column of each group."""
-        product, bias = self._product(flat), self.parts(flat)[4:]
+        product, bias = self.product(flat), self.parts(flat)[4:]
         return product + self._shift(bias[0])[self.group][:, None] if bias else product
 
     def units(self, flat: Flat) -> Flat | None:
@@ -133,26 +133,6 @@ class InvariantMerit(DifferentiatedMerit):
 
         unit = units_of(jax.grad(value), jnp.zeros_like(bias))
         return jnp.ones_like(flat).at[-len(bias) :].set(unit)
-
-    def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
-        """The point with a free bias that is no worse.
-
-        Returns
-        -------
-        Flat
-            (n,).
-        """
-        if not self.free_bias:
-            return flat
-        bias = self.parts(flat)[4]
-
-        def moved() -> Flat:
-            shift = self._shift(bias)[self.group]
-            better = better_bias(self.solver, self.problem, self._product(flat), shift)
-            unit = self._shift(jnp.ones_like(bias))
-            return flat.at[-len(bias) :].set(better[self.first] / unit)
-
-        return far_from(relative, moved, flat)
 
     def spread(self, flat: Flat) -> Float[Array, " N"]:
         """The point as one of the whole problem.

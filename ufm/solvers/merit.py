@@ -77,22 +77,8 @@ class AbstractMerit(Module):
         """Units (n,) in which conjugate gradients see the coordinates, or None: as they are."""
         return None
 
-    def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
-        """Where a trial step ends: the same point in coordinates of the natural size, or one that
-        is no worse and costs next to nothing.
-
-        Parameters
-        ----------
-        flat
-            The trial point (n,).
-        relative
-            The relative gradient norm before the step.
-
-        Returns
-        -------
-        Flat
-            (n,).
-        """
+    def settled(self, flat: Flat) -> Flat:
+        """Where a trial step ends: the same point in coordinates of the natural size."""
         return flat
 
     def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
@@ -164,14 +150,7 @@ class SphericalMerit(AbstractMerit):
     def join(self, parts: Params) -> Flat:
         return joined(parts)
 
-    def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
-        """The same point in coordinates of the natural size.
-
-        Returns
-        -------
-        Flat
-            (n,).
-        """
+    def settled(self, flat: Flat) -> Flat:
         return retract(self.problem, flat)
 
     def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
@@ -211,14 +190,7 @@ class AnyMerit(DifferentiatedMerit):
     def value(self, flat: Flat) -> Float[Array, ""]:
         return flat_objective(self.problem, flat)
 
-    def settled(self, flat: Flat, relative: Float[Array, ""]) -> Flat:
-        """The same point in coordinates of the natural size.
-
-        Returns
-        -------
-        Flat
-            (n,).
-        """
+    def settled(self, flat: Flat) -> Flat:
         return retract(self.problem, flat)
 
     def size(self, value: Float[Array, ""]) -> Float[Array, ""]:

@@ -90,7 +90,8 @@ def units_of(
     # the mean square is that of a row: at most twice the diagonal's where a shift costs nothing
     rows = jnp.sqrt(jnp.mean(jax.lax.map(curved, signs) ** 2, axis=0))
     largest = jnp.maximum(jnp.max(rows), jnp.finfo(bias.dtype).tiny)
-    return 1 / jnp.sqrt(jnp.maximum(rows, _FLAT * largest))
+    # (a bias that curves more than the decay is left as it is: it would be held by the radius)
+    return jnp.maximum(1, 1 / jnp.sqrt(jnp.maximum(rows, _FLAT * largest)))
 
 
 def _free_scale(problem: OneLayer) -> Float[Array, ""] | None:
@@ -126,58 +127,24 @@ def with_better_bias(
 
     def moved() -> Flat:
         product, bias = bias_free_logits(problem, flat), scale * flat[-number:]
-        return flat.at[-number:].set(better_bias(solver, problem, product, bias) / scale)
+        return flat.at[-number:].set(_better_bias(solver, problem, product, bias) / scale)
 
-    return far_from(relative, moved, flat)
-
-
-def far_from(relative: Float[Array, ""], moved: Callable[[], Flat], flat: Flat) -> Flat:
-    """What `moved` answers, or near the optimum, where steps of all together are good, `flat`.
-
-    Parameters
-    ----------
-    relative
-        The relative gradient norm.
-    moved
-        From nothing to a point (n,).
-    flat
-        The point (n,) as it is.
-
-    Returns
-    -------
-    Flat
-        (n,), of the two.
-    """
+    # near the optimum steps of all coordinates together are good
     return jax.lax.cond(relative > _NEAR, moved, lambda: flat)
 
 
-def better_bias(
+def _better_bias(
     solver: AbstractTrustRegion,
     problem: OneLayer,
     product: Float[Array, "K C"],
     bias: Float[Array, " K"],
 ) -> Float[Array, " K"]:
-    """A few Newton steps in the bias alone, each taken if it is lower.
-
-    Parameters
-    ----------
-    solver
-        The rules of conjugate gradients.
-    problem
-        Loss, targets and weights of the columns.
-    product
-        (K, C), the logits without the bias.
-    bias
-        (K,), where to begin.
-
-    Returns
-    -------
-    Float[Array, " K"]
-        One that is no worse.
-    """
+    """A few Newton steps in the bias alone, each taken if it is lower."""
     weights = problem.column_weights
-    # the curvature of a class is at most its mass, and about that of it where it is undecided
-    unit = 1 / jnp.sqrt(problem.targets @ weights)
+    # the curvature of a class is at most its mass, and about that of it where it is undecided; a
+    # class without targets, or with negative ones, has no mass, and its own curvature all the same
+    masses = problem.targets @ weights
+    unit = 1 / jnp.sqrt(jnp.where(masses > 0, masses, jnp.sum(weights)))
 
     def at(bias):
         losses, dual = loss_and_dual(problem.loss, product + bias[:, None], problem.targets)

@@ -163,7 +163,7 @@ class Newton(AbstractTrustRegion):
         fresh, relative = state.num_evaluations == 0, state.grad_norm
         # of a fresh state the gradient is 0, and no product is needed to solve for that
         sub = self._subproblem(merit, state)
-        trial = merit.settled(state.flat + sub.step, relative)
+        trial = merit.settled(state.flat + sub.step)
         if rounding is not None and merit.one_layer is not None:
             trial = with_better_bias(self, merit.one_layer, trial, relative)
         there = merit.evaluate(trial)
