@@ -174,6 +174,22 @@ def test_a_spent_budget_is_said_and_padded_with_nan(key):
     assert np.all(np.isfinite(trajectory.final.features))
 
 
+def test_what_is_not_reached_is_as_wide_as_the_rest(key):
+    labels = ufm.one_hot((2, 2), dtype="float32")
+    problem = ufm.Problem(
+        labels, loss=ufm.MeanSquaredError(), widths=(2,), lambda_W=0.1, lambda_H=0.1
+    )
+    trajectory = flow(
+        problem,
+        ts=np.linspace(0, 50, 7, dtype="float32"),
+        key=key,
+        integration=ufm.flows.Integration(rtol=1e-5, atol=1e-6, max_steps=3),
+    )
+    assert np.isnan(trajectory.value[-1])
+    for leaf in (trajectory.value, trajectory.params.features, trajectory.final.features):
+        assert leaf.dtype == np.float32
+
+
 def test_interrupted_flow_keeps_what_it_has(key, monkeypatch):
     pieces = iter([gradient_flow.integrate_piece])
 

@@ -1,5 +1,7 @@
 """`descend`: the papers' recipes, against the update rules written out in NumPy."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import ufm
 
 LAMBDA_W, LAMBDA_H, STEP = 0.02, 0.005, 0.7
+DECAY = {"lambda_W": LAMBDA_W, "lambda_H": LAMBDA_H}
 
 
 def problem_of(collapsed, bias=None):
@@ -59,6 +62,28 @@ RECIPES = (
     pytest.param(ufm.solvers.Momentum(STEP, momentum=0.9), momentum, id="momentum"),
     pytest.param(ufm.solvers.Adam(STEP), adam, id="adam"),
 )
+
+
+@pytest.mark.parametrize(("recipe", "rule"), RECIPES)
+def test_single_precision_stays_single(recipe, rule, key):
+    """Numbers of a recipe are as wide as the default, and the problem decides."""
+    problem, wide = (
+        ufm.Problem(
+            ufm.one_hot((4, 3, 2), dtype=dtype), loss=ufm.MeanSquaredError(), widths=(5,), **DECAY
+        )
+        for dtype in ("float32", "float64")
+    )
+    slow = dataclasses.replace(recipe, step_size=0.1, max_steps=20)
+    solution = ufm.minimise(problem, key=key, solver=slow, tolerance=1e-6)
+    run = ufm.solvers.descend(problem, slow, steps=[0, 20], key=key)
+    for array in (solution.value, solution.params.features, run.ts, run.value, run.final.features):
+        assert array.dtype == np.float32
+    # as the same recipe goes in double precision from the same start
+    start = jax.tree.map(
+        lambda leaf: leaf.astype(float), ufm.solvers.random_start(problem, key=key)
+    )
+    double = ufm.solvers.descend(wide, slow, steps=[0, 20], start=start)
+    np.testing.assert_allclose(run.value, double.value, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("solver", "rule"), RECIPES)

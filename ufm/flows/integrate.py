@@ -6,6 +6,7 @@ What `flow` runs in pieces and `flow_batch` in blocks.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import diffrax
@@ -155,9 +156,8 @@ def _at_rest(state, args, settings: Settings) -> Bool[Array, ""]:
     v = _derivative(None, state, args)
     if settings.steady is not None:
         return speed(v) < settings.steady
-    tolerance = settings.atol * np.sqrt(
-        sum(leaf.size for leaf in jax.tree.leaves(state))
-    ) + settings.rtol * speed(state)
+    size = sum(leaf.size for leaf in jax.tree.leaves(state))
+    tolerance = settings.atol * math.sqrt(size) + settings.rtol * speed(state)
     _, acceleration = jax.jvp(lambda state: _derivative(None, state, args), (state,), (v,))
     # ‖v‖²/‖v̇‖ is the way still to go where one mode dies out exponentially; in noise v̇ is
     # that of the fastest mode, which makes this the amplitude of the noise. It does not depend
@@ -227,8 +227,12 @@ def integrate_block(
 
 
 def blank_rows(rows) -> Any:
-    """Rows that were not reached, shaped like `rows`."""
-    return jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan), rows)
+    """Rows that were not reached, shaped like `rows` and as wide."""
+
+    def blank(leaf):
+        return np.full(leaf.shape, np.nan, np.result_type(leaf.dtype, np.float32))
+
+    return jax.tree.map(blank, rows)
 
 
 def _down(flags, leaf):

@@ -116,7 +116,7 @@ def descend(
     stacked = _stack_rows(rows, len(numbers))
     return Trajectory(
         problem=problem,
-        ts=jnp.asarray(numbers, problem.dtype) * solver.step_size,
+        ts=jnp.asarray(numbers * np.asarray(solver.step_size), problem.dtype),
         value=stacked["value"],
         params=stacked["params"],
         observables=stacked["observables"],

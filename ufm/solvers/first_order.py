@@ -153,8 +153,10 @@ class AbstractFirstOrder(AbstractSolver):
         """
         free: Any = problem.free_part(params)
         tree: Any = gradient
+        # numbers of the recipe are as wide as the default, those of the problem may be narrower
+        recipe = jax.tree.map(lambda number: number.astype(problem.dtype), self)
         with jax.numpy_dtype_promotion("standard"):
-            updates, memory = self.optimiser().update(tree, memory, free)
+            updates, memory = recipe.optimiser().update(tree, memory, free)
         return problem.filled(jax.tree.map(jnp.add, free, updates)), memory
 
 
