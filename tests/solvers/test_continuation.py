@@ -119,6 +119,33 @@ def test_what_is_refused(change, words, key):
         ufm.solvers.minimise_rectified(problem.replace(**change), key=key)
 
 
+def test_a_budget_that_ends_early_leaves_the_value_of_the_model(key):
+    """Until the last stage a descent knows the values of smoother models with less decay only."""
+    problem, *_ = rectified(3, 4, 5)
+    solver = ufm.solvers.Smoothing(max_steps=70)
+    found = ufm.minimise(problem, key=key, starts=2, solver=solver)
+    assert np.all(np.asarray(found.codes) == ufm.Result.MAX_STEPS)
+    objective = float(ufm.model.objective(problem, found.params))
+    assert float(found.value) == pytest.approx(objective, rel=1e-14)
+    assert float(found.value) == float(np.min(found.values))
+    swept = ufm.sweep(
+        problem,
+        {"seed": range(2)},
+        key=key,
+        method=solver,
+        report=ufm.sweeping.Report(metrics=(), keep=("params", "logits")),
+    )
+    assert np.all(swept.code == ufm.Result.MAX_STEPS)
+    for i in range(2):
+        lane = swept.isel(seed=i)
+        weights = tuple(jnp.asarray(lane[f"weights_{j}"].values) for j in range(problem.depth))
+        point = ufm.Params(weights, jnp.asarray(lane["features"].values))
+        there = float(ufm.model.objective(problem, point))
+        assert float(lane["value"]) == pytest.approx(there, rel=1e-14)
+        # the logits of the model, with what acts between its factors
+        np.testing.assert_allclose(lane["logits"], problem.logits(point), rtol=0, atol=1e-14)
+
+
 def test_smoothing_is_a_solver(key):
     """The same descent from `minimise`, from `sweep`, and in a batch of another size."""
     problem, _, collapsed = rectified(3, 4, 5)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,7 +153,9 @@ def _best(problem: Problem, states: State) -> Int[Array, ""]:
     return jnp.argmin(jnp.where(near, states.grad_norm, jnp.inf))
 
 
-def _outcome(problem: Problem, states: State, tolerance) -> Outcome:
+def _outcome(problem: Problem, solver: AbstractSolver, states: State, tolerance) -> Outcome:
+    values = jax.vmap(functools.partial(solver.value_at, problem))(states)
+    states = eqx.tree_at(lambda states: states.value, states, values)
     best = _best(problem, states)
     codes = jax.vmap(lambda state: code_of(state, tolerance))(states)
     params = to_params(problem, states.flat[best])
@@ -224,7 +227,7 @@ def go_on(problem: Problem, solver: AbstractSolver, tolerance, limit, held: Pack
         As of `launch`.
     """
     run = functools.partial(advance, solver.stepper(problem), tolerance, limit)
-    return _outcome(problem, _over_starts(run, held.states), tolerance)
+    return _outcome(problem, solver, _over_starts(run, held.states), tolerance)
 
 
 def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Float[Array, "S n"]):
@@ -232,7 +235,7 @@ def _begin(problem: Problem, solver: AbstractSolver, tolerance, limit, flats: Fl
         step, state = solver.stepper(problem), solver.launch(problem, flat)
         return advance(step, tolerance, limit, state)
 
-    return _outcome(problem, _over_starts(run, flats), tolerance)
+    return _outcome(problem, solver, _over_starts(run, flats), tolerance)
 
 
 @quick_jit(when=few_or_many_logits, small=one_kernel_suits, loses=draft_loses)

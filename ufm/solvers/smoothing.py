@@ -145,6 +145,16 @@ class Smoothing(AbstractSolver):
             stalled=ended,
         )
 
+    def value_at(self, problem: Problem, state: State) -> Float[Array, ""]:
+        """The objective of the model itself, of which steps before the end know nothing.
+
+        Returns
+        -------
+        Float[Array, ""]
+            At the point of the state.
+        """
+        return jnp.where(state.stalled, state.value, flat_objective(problem, state.flat))
+
     def lanes(
         self, problems: Problem, flats: Float[Array, "L n"], tolerance, number
     ) -> LaneResults:
@@ -172,12 +182,14 @@ class Smoothing(AbstractSolver):
         norms = relative_size(
             dot(state.gradient, state.gradient), dot(state.x, state.x), state.value
         )
-        ended = jnp.where(
-            state.stage < len(self.stages), int(Result.MAX_STEPS), int(Result.STALLED)
-        )
-        code = jnp.where(norms <= tolerance, int(Result.CONVERGED), ended)
-        code = jnp.where(jnp.isfinite(state.value), code, int(Result.DIVERGED))
-        return LaneResults(state.x.T, state.value, norms, code, evaluations, evaluations)
+        # until the end value and gradient are those of another model
+        ended = state.stage >= len(self.stages)
+        norms = jnp.where(ended, norms, 1)
+        values = jnp.where(ended, state.value, jax.vmap(flat_objective)(problems, state.x.T))
+        code = jnp.where(ended, int(Result.STALLED), int(Result.MAX_STEPS))
+        code = jnp.where(norms <= tolerance, int(Result.CONVERGED), code)
+        code = jnp.where(jnp.isfinite(values), code, int(Result.DIVERGED))
+        return LaneResults(state.x.T, values, norms, code, evaluations, evaluations)
 
 
 def _require_kinks(problem: Problem) -> None:

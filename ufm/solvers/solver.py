@@ -213,6 +213,21 @@ class AbstractSolver(Module):
         """
         return functools.partial(self.step, problem)
 
+    def value_at(self, problem: Problem, state: State) -> Float[Array, ""]:
+        """What is minimised, where a state stands.
+
+        Parameters
+        ----------
+        problem, state
+            What is minimised, and the state.
+
+        Returns
+        -------
+        Float[Array, ""]
+            The value of the state, unless a solver descends on other objectives on its way.
+        """
+        return state.value
+
 
 def code_of(state: State, tolerance: Float[Array, ""]) -> Int[Array, ""]:
     """The `Result` that a state amounts to, RUNNING while steps remain to be taken."""

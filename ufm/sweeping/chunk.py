@@ -86,7 +86,7 @@ def measured(problems: Problem, params: Params, *, report: Report, platform: str
 
     out = over_lanes(numbers, problems, params, platform=platform)
     if "logits" in report.keep:
-        out["logits"] = jax.vmap(lambda p: p.logits)(params)
+        out["logits"] = jax.vmap(lambda problem, params: problem.logits(params))(problems, params)
     if "params" in report.keep:
         out |= {f"weights_{i}": W for i, W in enumerate(params.weights)} | {
             "features": params.features
