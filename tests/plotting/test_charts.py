@@ -1,6 +1,7 @@
 """Pictures hold the data they were given, and say what is on their axes."""
 
 import io
+import itertools
 
 import jax
 import matplotlib.pyplot as plt
@@ -208,6 +209,53 @@ def test_gram_of_many_classes_or_of_nothing(ax):
     plotting.gram(ax, np.zeros((9, 9)))
     assert len(ax.texts) == 0
     assert ax.get_images()[0].get_clim() == (-1.0, 1.0)
+
+
+def shown_names(axis) -> list:
+    """The labels of an axis as they are drawn, in their order along it."""
+    axis.axes.figure.canvas.draw()
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [tick.label1 for tick in ticks]
+
+
+@pytest.mark.parametrize("names", [None, [f"the class {k}" for k in range(40)], ["$a$"] * 40])
+@pytest.mark.parametrize("size", [2, 5, 30])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_gram_draws_the_names_that_fit(ax, names, size, rotation):
+    """None touches its neighbour, and in a large figure all are drawn."""
+    ax.figure.set_size_inches(size, size)
+    plotting.gram(ax, np.eye(40), names=names)
+    ax.tick_params("x", rotation=rotation)
+    for axis in (ax.xaxis, ax.yaxis):
+        drawn = shown_names(axis)
+        boxes = [label.get_window_extent() for label in drawn]
+        assert not any(box.overlaps(other) for box, other in itertools.pairwise(boxes))
+        assert drawn
+        if size == 30:
+            assert len(drawn) == 40 or (names and "class" in names[0] and axis is ax.xaxis)
+
+
+def test_gram_keeps_round_numbers(ax):
+    plotting.gram(ax, np.eye(40))
+    tens = [str(k) for k in range(5, 45, 5)]
+    assert [label.get_text() for label in shown_names(ax.xaxis)] == tens
+
+
+def test_gram_of_many_classes_has_one_colour_bar(ax):
+    """As high as the matrix, with its scale, and none where the numbers are written."""
+    plotting.gram(ax, np.eye(9))
+    plotting.gram(ax, 3 * np.eye(40))
+    (bar,) = [other for other in ax.figure.axes if other is not ax]
+    assert bar.get_ylim() == (-3.0, 3.0)
+    ax.figure.canvas.draw()
+    assert bar.get_window_extent().height <= 1.1 * ax.get_window_extent().height
+    ax.clear()
+    plotting.gram(ax, np.eye(9))
+    assert bar.get_ylim() == (-1.0, 1.0)
+    plotting.gram(ax, np.eye(8))
+    assert not bar.get_visible()
+    assert ax.figure.axes == [ax, bar]
 
 
 def test_png_is_the_figure(ax):

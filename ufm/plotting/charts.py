@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
 
 from ufm._validate import require
 from ufm.plotting.artists import Artists
+from ufm.plotting.class_ticks import name_classes
 from ufm.plotting.style import (
     DASHES,
     MARKERS,
@@ -16,6 +22,12 @@ from ufm.plotting.style import (
     colours_of,
     finished,
 )
+
+_COLOURS_OF_ENTRIES = "PuOr"
+# More numbers than those of so many classes are too small to read.
+_MOST_WRITTEN = 8
+# (an axes owns its colour bar: neither is kept alive from here)
+_BARS: WeakKeyDictionary[Axes, WeakValueDictionary[str, Colorbar]] = WeakKeyDictionary()
 
 
 def trajectory(
@@ -168,18 +180,19 @@ def errors(
 def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     """A Gram matrix, or the logits of each class, as a heat map.
 
-    Up to eight classes with the numbers in it.
+    Up to eight classes with the numbers in it, more with a colour bar beside it.
 
     Parameters
     ----------
     ax
-        Where to draw.
+        Where to draw. A colour bar takes its room from it.
     matrix
         (K, K); entries below a millionth of the limit are written as 0.
     title
         Above it.
     names
-        Of the classes, 1, …, K unless given.
+        Of the classes, 1, …, K unless given. Where not all of them fit beside one another, every
+        second, third, … is drawn.
     limit
         The end of the colour scale, which is symmetric about 0; the largest entry unless given. Two
         matrices that are to be compared need one.
@@ -200,13 +213,14 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
         "`matrix` must have shape (K, K)",
         matrix.shape,
     )
-    K = len(matrix)
-    names = [str(k + 1) for k in range(K)] if names is None else list(names)
+    K, counted = len(matrix), names is None
+    names = [str(k + 1) for k in range(K)] if names is None else [str(name) for name in names]
     require(len(names) == K, f"`names` must hold K = {K} names", names)
     top = float(np.max(np.abs(matrix))) if limit is None else float(limit)
     top = top if top > 0 else 1.0
-    ax.imshow(matrix, cmap="PuOr", vmin=-top, vmax=top)
-    if K <= 8:
+    ax.imshow(matrix, cmap=_COLOURS_OF_ENTRIES, vmin=-top, vmax=top)
+    _colour_bar(ax, top, shown=K > _MOST_WRITTEN)
+    if K <= _MOST_WRITTEN:
         for (i, j), entry in np.ndenumerate(matrix):
             text = f"{entry:.2g}" if abs(entry) > 1e-6 * top else "0"
             ax.text(
@@ -218,9 +232,26 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
                 fontsize="small",
                 color="white" if abs(entry) > 0.6 * top else "black",
             )
-    ax.set_xticks(range(K), names)
-    ax.set_yticks(range(K), names)
+    for axis in (ax.xaxis, ax.yaxis):
+        name_classes(axis, names, counted=counted)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set(title=title, xlabel="class", ylabel="class")
     return ax
+
+
+def _colour_bar(ax: Axes, top: float, *, shown: bool) -> None:
+    """One colour bar beside the axes, also where several matrices are drawn one after the other."""
+    figure = ax.get_figure()
+    assert figure is not None
+    bar = _BARS.setdefault(ax, WeakValueDictionary()).get("bar")
+    if bar is not None and bar.ax in figure.axes:
+        bar.mappable.set_clim(-top, top)
+        bar.ax.set_visible(shown)
+    elif shown:
+        # (not of the image, which goes where the axes is cleared)
+        scale = ScalarMappable(Normalize(-top, top), _COLOURS_OF_ENTRIES)
+        # with these parts it is as high as a square matrix
+        bar = figure.colorbar(scale, ax=ax, fraction=0.046, pad=0.04)
+        bar.outline.set_visible(False)
+        _BARS[ax]["bar"] = bar
