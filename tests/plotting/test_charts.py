@@ -7,6 +7,8 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import proj3d
 
 from tests.drawing import legend, lines
 from ufm import plotting
@@ -170,6 +172,65 @@ def test_classes_that_have_become_one_share_their_number_and_zero_is_drawn(space
     means = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     plotting.vectors(space, {"class means": means})
     assert [text.get_text() for text in space.texts] == ["1", "2, 3", "4"]
+
+
+def seen_lengths(ax) -> np.ndarray:
+    """Of the arrows, as they lie on the page."""
+    tips = np.array([np.zeros(3), *arrows(ax).values()])
+    ax.figure.canvas.draw()
+    x, y, _ = proj3d.proj_transform(*tips.T, ax.get_proj())
+    return np.hypot(x[1:] - x[0], y[1:] - y[0])
+
+
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plane_is_seen_along_its_normal(space, seed, align):
+    """Vectors of one length are drawn in one length; the usual place saw three within 7 degrees
+    of their plane."""
+    drawn = np.random.default_rng(seed).standard_normal((3, 3))
+    turn = np.linalg.qr(drawn)[0] if seed else np.eye(3)
+    plotting.vectors(space, {"class means": turn @ simplex_etf(3, dim=3)}, align=align)
+    seen = seen_lengths(space)
+    np.testing.assert_allclose(seen, np.mean(seen), rtol=1e-4)
+
+
+def test_a_plane_of_two_coordinates_is_seen_as_on_paper(space):
+    means = np.array([[1.0, 0.0], [0.0, 0.5]])
+    plotting.vectors(space, {"class means": means}, align=False)
+    assert (space.elev, space.azim) == (90, -90)
+
+
+def test_what_is_as_long_in_every_direction_is_seen_from_the_usual_place(space):
+    plotting.vectors(space, {"class means": np.asarray(simplex_etf(4, dim=3))})
+    np.testing.assert_allclose((space.elev, space.azim), (30, -60), atol=0.6)
+    plotting.vectors(space, {"class means": np.zeros((3, 3))}, live=True)
+    np.testing.assert_allclose((space.elev, space.azim), (30, -60), atol=0.6)
+
+
+def test_who_has_turned_the_axes_sees_them_from_there(space):
+    plane = {"class means": np.asarray(simplex_etf(3, dim=3))}
+    plotting.vectors(space, plane, live=True)
+    assert space.elev != 30
+    for view in ((5, 10), (7, 20)):
+        space.view_init(*view)
+        plotting.vectors(space, plane, live=True)
+        assert (space.elev, space.azim) == view
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize("columns", [1, 3])
+def test_the_legend_of_vectors_is_off_the_arrows(layout, columns):
+    figure = Figure(figsize=(9, 3), layout=layout)
+    for ax in np.ravel(figure.subplots(1, columns, subplot_kw={"projection": "3d"})):
+        means = np.asarray(simplex_etf(3, dim=3))
+        plotting.vectors(ax, {"classifier": means, "class means": means})
+        figure.canvas.draw()
+        legend = ax.get_legend().get_window_extent()
+        assert figure.bbox.y0 <= legend.y0
+        tips = proj3d.proj_transform(*np.array(list(arrows(ax).values())).T, ax.get_proj())[:2]
+        for place in ax.transData.transform(np.transpose(tips)):
+            assert not legend.padded(10).contains(*place)
+        assert not any(text.get_window_extent().overlaps(legend) for text in ax.texts)
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-9])

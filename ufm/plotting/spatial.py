@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -12,6 +13,15 @@ from ufm._validate import require
 from ufm.frames import simplex_etf
 from ufm.plotting.artists import Artists
 from ufm.plotting.style import COLOURS, DASHES, MARKERS
+
+# Elevation, azimuth and roll, in degrees, of axes that nobody has turned.
+_UNTURNED = (30.0, -60.0, 0.0)
+# From where they are seen, but for half a degree: few planes that one writes down hold this
+# direction.
+_FROM = (30.0, -60.5)
+# Squares of singular values below this part of the largest are those of nothing.
+_FLAT = 1e-6
+_TURNED: WeakKeyDictionary[Axes3D, tuple[float, float, float]] = WeakKeyDictionary()
 
 
 def vectors(
@@ -59,6 +69,10 @@ def vectors(
     Lengths are in units of the longest vector of their own family, or of the family whose label the
     samples share, since $(aW, H/a)$ are the same logits. For d > 3 the picture is the projection on
     the three leading directions of all families together.
+
+    Axes that nobody has turned (`ax.view_init`, or a mouse) are seen from where vectors are the
+    less shortened the longer they are: along the normal of the plane where they lie in one, from
+    the usual place where no direction is longer than another. A live call looks anew.
     """
     arrays, dots, K = _checked(families, samples or {})
     units = {
@@ -76,6 +90,7 @@ def vectors(
     _number_classes(artists, list(drawn.values()))
     if not artists.again:
         _sphere(ax)
+    _look_at(ax, np.concatenate(list(drawn.values()), axis=1))
     artists.finish()
     # the classes' colours would be the first sample's alone in the legend
     of_samples = [
@@ -83,7 +98,9 @@ def vectors(
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
         if name in dots and name not in arrays
     ]
-    artists.legend([*of_samples, *keys], fontsize="small", edgecolor="none", loc="upper left")
+    # below the axes: tips may be anywhere in them
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0, "ncols": 2}
+    artists.legend([*of_samples, *keys], fontsize="small", edgecolor="none", **place)
     return ax
 
 
@@ -170,9 +187,33 @@ def _sphere(ax: Axes3D) -> None:
     cos, sin, zero = np.cos(angle), np.sin(angle), np.zeros_like(angle)
     for circle in ((cos, sin, zero), (zero, cos, sin), (sin, zero, cos)):
         ax.plot(*circle, color="0.85", linewidth=0.6, zorder=0)
-    ax.set(xlim=(-0.7, 0.7), ylim=(-0.7, 0.7), zlim=(-0.7, 0.7))
+    # (numbers beyond the tips stay below a title)
+    ax.set(xlim=(-0.75, 0.75), ylim=(-0.75, 0.75), zlim=(-0.75, 0.75))
     ax.set_box_aspect((1, 1, 1))
     ax.set_axis_off()
+
+
+def _look_at(ax: Axes3D, tips: np.ndarray) -> None:
+    """Turn axes that nobody else has turned to see tips (3, n) from a side on which they are long.
+
+    The direction is (T + εI)⁻¹ c for the usual one, c, and T = Σ t tᵀ over its largest eigenvalue:
+    it moves with the tips without a jump, into the normal of a plane and back.
+    """
+    now = (ax.elev, ax.azim, ax.roll)
+    if now != _TURNED.get(ax, _UNTURNED):
+        return
+    values, axes = np.linalg.eigh(tips @ tips.T)
+    parts = (values / values[-1] if values[-1] > 0 else np.ones(3)) + _FLAT
+    elevation, azimuth = np.deg2rad(_FROM)
+    level = np.cos(elevation)
+    usual = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)])
+    x, y, z = axes @ ((axes.T @ usual) / parts)
+    elev, azim = np.rad2deg([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)])
+    if elev > 89:
+        # from above the first axis points to the right, as in the plane
+        elev, azim = 90.0, -90.0
+    ax.view_init(elev=float(elev), azim=float(azim))
+    _TURNED[ax] = (ax.elev, ax.azim, ax.roll)
 
 
 def _longest(array: np.ndarray, floor: float) -> float:
