@@ -242,6 +242,19 @@ def test_what_has_vanished_is_drawn_as_zero(space, size):
     assert all(np.all(tip == 0) == (dash == "--") for (dash, _), tip in drawn.items())
 
 
+@pytest.mark.parametrize("above", [False, True])
+def test_a_handle_shows_two_periods_of_dash_and_dot(ax, above):
+    """With one it looks like two dashes."""
+    ts = np.linspace(0, 1, 5)
+    plotting.trajectory(ax, {str(k): (ts, k * ts) for k in range(3)})
+    if above:
+        plotting.legend_above(ax)
+    line = ax.get_legend().get_lines()[2]
+    assert line.get_linestyle() == "-."
+    # a dash of 6.4 line widths, a dot of 1 and two gaps of 1.6
+    assert np.ptp(line.get_xdata()) >= 2 * 10.6 * line.get_linewidth()
+
+
 def test_a_legend_goes_above_the_axes(ax):
     ts = np.linspace(0, 1, 5)
     plotting.errors(ax, {"law": (ts, ts), "other": (ts, 1 - ts)})

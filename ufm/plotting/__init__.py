@@ -10,11 +10,12 @@ from ufm.plotting.perturbation import hyperparameters, staircase
 from ufm.plotting.phases import phase
 from ufm.plotting.redraw import png
 from ufm.plotting.spatial import vectors
-from ufm.plotting.style import COLOURS, DASHES, MARKERS, legend_above
+from ufm.plotting.style import COLOURS, DASHES, HANDLE_LENGTH, MARKERS, legend_above
 
 __all__ = [
     "COLOURS",
     "DASHES",
+    "HANDLE_LENGTH",
     "MARKERS",
     "Live",
     "channel_width",

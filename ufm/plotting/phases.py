@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.patches import Patch
 
 from ufm._validate import Shown, require, require_instance
-from ufm.plotting.style import COLOURS, DASHES
+from ufm.plotting.style import COLOURS, DASHES, LEGEND
 from ufm.solution import Result
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def phase(
             loc="upper center",
             bbox_to_anchor=(0.5, -0.2),
             ncols=2,
-            fontsize="small",
-            edgecolor="none",
+            **LEGEND,
         )
     return ax
 

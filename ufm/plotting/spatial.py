@@ -12,7 +12,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 from ufm._validate import require
 from ufm.frames import simplex_etf
 from ufm.plotting.artists import Artists
-from ufm.plotting.style import COLOURS, DASHES, MARKERS
+from ufm.plotting.style import COLOURS, DASHES, LEGEND, MARKERS
 
 # Elevation, azimuth and roll, in degrees, of axes that nobody has turned.
 _UNTURNED = (30.0, -60.0, 0.0)
@@ -99,8 +99,8 @@ def vectors(
         if name in dots and name not in arrays
     ]
     # below the axes: tips may be anywhere in them
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0, "ncols": 2}
-    artists.legend([*of_samples, *keys], fontsize="small", edgecolor="none", **place)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0}
+    artists.legend([*of_samples, *keys], **LEGEND, **place, ncols=2, columnspacing=1.0)
     return ax
 
 

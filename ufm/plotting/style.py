@@ -18,6 +18,14 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 REFERENCE = {"color": "0.45", "linewidth": 0.9}
 
+# in sizes of the letters: two periods of dash and dot, which with one look like dashes
+HANDLE_LENGTH = 4.2
+LEGEND: dict[str, Any] = {
+    "fontsize": "small",
+    "edgecolor": "none",
+    "handlelength": HANDLE_LENGTH,
+}
+
 Series = Mapping[str, tuple]
 
 _ABOVE: dict[str, Any] = {
@@ -105,7 +113,7 @@ def finished(
     if len(handles) > 1:
         # a live legend stays where no data can come
         place = _ABOVE if artists.live else {"framealpha": 0.85}
-        artists.legend(handles, fontsize="small", edgecolor="none", **place)
+        artists.legend(handles, **LEGEND, **place)
     return ax
 
 
@@ -123,5 +131,5 @@ def legend_above(ax: Axes) -> Axes:
         The same.
     """
     handles, names = ax.get_legend_handles_labels()
-    ax.legend(handles, names, fontsize="small", edgecolor="none", **_ABOVE)
+    ax.legend(handles, names, **LEGEND, **_ABOVE)
     return ax

@@ -19,6 +19,7 @@ from theory_checks.engine.figures import captions, legibility, style
 from theory_checks.engine.figures.data import Data, Source, by_case
 from theory_checks.engine.files import write_json
 from theory_checks.engine.registry import Record
+from ufm import plotting
 
 FIGURES = figures.load()
 REGISTRY = catalogue.load()
@@ -276,6 +277,17 @@ def _looks(ax) -> dict[str, tuple]:
         for line in ax.get_lines()
         if not str(line.get_label()).startswith("_")
     }
+
+
+@pytest.mark.parametrize("key", FIGURES)
+def test_handles_of_legends_tell_dashes_from_dashes_and_dots(key):
+    """Two periods of the latter in every legend, as pictures of `ufm.plotting` have."""
+    entry = FIGURES[key]
+    with style.applied():
+        drawn = entry.draw(entry.data(by_case(planted(entry))))
+    for legend in [*drawn.legends, *(ax.get_legend() for ax in drawn.axes)]:
+        if legend is not None:
+            assert legend.handlelength == plotting.HANDLE_LENGTH
 
 
 def test_faults_are_found():

@@ -70,7 +70,7 @@ _SETTINGS: dict[Any, Any] = {
     "ytick.labelsize": 7.0,
     "legend.fontsize": 7.0,
     "legend.frameon": False,
-    "legend.handlelength": 2.4,
+    "legend.handlelength": plotting.HANDLE_LENGTH,
     "axes.linewidth": 0.6,
     "axes.grid": True,
     "axes.axisbelow": True,

@@ -174,7 +174,9 @@ def amplification(data: Data) -> Figure:
         axes[0, 2].plot(decades["s"], decades[name], label=label, **look)
     axes[0, 2].set(xscale="log", xlabel="$s = \\mu / a$", ylabel="gap of logits")
     axes[0, 0].legend(loc="upper left")
-    axes[0, 2].legend()
+    # (room for the legend)
+    axes[0, 2].set_ylim(top=45)
+    axes[0, 2].legend(loc="upper right")
     letter(axes)
     drawn.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawn

@@ -65,7 +65,7 @@ def orthogonal_frame(data: Data) -> Figure:
         style = {"color": COLOURS[i], "markersize": 4, "label": name}
         right.plot(record["n"], record["measured"], MARKERS[i], **style)
     right.plot([], [], " ", label=f"gaps below {10.0 ** np.ceil(np.log10(max(gaps))):.0e}")
-    right.set(xlabel="samples $n_k$", ylabel=r"$\|h_k\|^2$", ylim=(-0.3, 8))
+    right.set(xlabel="samples $n_k$", ylabel=r"$\|h_k\|^2$", ylim=(-0.3, 11))
     right.legend(loc="upper right", fontsize=6)
     letter(axes)
     return drawn

@@ -94,7 +94,7 @@ def central_path(data: Data) -> Figure:
         handles = ax.get_legend_handles_labels()
         ax.get_legend().remove()
     letter(axes)
-    drawn.legend(*handles, loc="outside lower center", ncols=4)
+    drawn.legend(*handles, loc="outside lower center", ncols=4, columnspacing=1.0)
     return drawn
 
 

@@ -60,8 +60,6 @@ def certificate_gap(data: Data) -> Figure:
     drawn.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=6,
-        columnspacing=1.0,
-        handlelength=1.9,
+        ncols=3,
     )
     return drawn

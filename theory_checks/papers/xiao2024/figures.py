@@ -40,7 +40,8 @@ def sparse_and_renormalised(data: Data) -> Figure:
         end = next(x for x in np.linspace(0.1, 1, 901) if d * (10 * x - 1 + (1 - x) ** 10) >= 45)
         left.axvline(end, **{**REFERENCE, "color": COLOURS[i + 1]})
     left.set(xlabel="density", ylabel=r"$\|V^\top V-aP\|_{\max}$", ylim=(1e-17, 3))
-    left.legend()
+    # (where no data are: its marks look like more of them)
+    left.legend(loc="center right", frameon=True, edgecolor="0.8", framealpha=1)
     for i, case in enumerate(HEADS):
         record = data.one(_HEAD, case).record("rows")
         share = record["count"] / record["count"].max()
