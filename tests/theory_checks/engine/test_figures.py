@@ -290,6 +290,22 @@ def test_handles_of_legends_tell_dashes_from_dashes_and_dots(key):
             assert legend.handlelength == plotting.HANDLE_LENGTH
 
 
+def test_no_structure_leaves_the_panel():
+    """The circle is more than twice the ETF where there is one layer."""
+    entry = FIGURES["garrod2024/etf-against-low-rank"]
+    rows = planted(entry)
+    for row in rows:
+        row.records[0].columns["circle"][:] = 2.2
+    with style.applied():
+        drawn = entry.draw(entry.data(by_case(rows)))
+    for ax in drawn.axes:
+        low, high = ax.get_ylim()
+        for line in ax.get_lines():
+            values = np.asarray(line.get_ydata())
+            assert np.all((low < values) & (values < high))
+        assert len(ax.get_lines()) == 4
+
+
 def test_faults_are_found():
     with style.applied():
         drawn, axes = style.canvas(width=style.COLUMN, height=2)

@@ -1,4 +1,4 @@
-"""Garrod & Keating 2025: the loss of the ETF against structures of low rank, over classes and
+"""Garrod & Keating 2025: the objective at the ETF against structures of low rank, over classes and
 layers, and where it is beaten."""
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def table(data: Data) -> dict[str, np.ndarray]:
 
 @figure("garrod2024/etf-against-low-rank", *NEEDS)
 def etf_against_low_rank(data: Data) -> Figure:
-    """Loss of the structures in closed form and of the best point found, relative to that of the
-    simplex ETF, for M = 1, 2, 3, 5 linear layers."""
+    """Objective at the structures in closed form and at the best point found, relative to that at
+    the simplex ETF, for M = 1, 2, 3, 5 linear layers and λ = 0.01."""
     values = table(data)
     drawn, axes = canvas(1, len(_DEPTHS), height=2.0, sharex=True, sharey=True)
     for ax, M in zip(axes[0], _DEPTHS, strict=True):
@@ -65,8 +65,7 @@ def etf_against_low_rank(data: Data) -> Figure:
             )
         ax.set_title(rf"$M = {M}$")
         ax.set_xlabel("classes $K$")
-        ax.set_ylim(0.5, 1.5)
-    axes[0, 0].set_ylabel(rf"loss / loss of the ETF, $\lambda = {MAP_DECAY}$")
+    axes[0, 0].set_ylabel("objective / that at the ETF")
     letter(axes)
     drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return drawn
