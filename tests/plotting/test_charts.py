@@ -88,7 +88,7 @@ def test_hyperparameters_are_the_exact_gains(ax, vary, symbol, end):
         np.testing.assert_allclose(
             drawn["cross-talk"][1][i], perturbation.cross_talk(**lambdas), rtol=1e-12
         )
-    assert (ax.get_xlabel(), ax.get_ylabel()) == (symbol, "attenuation")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (symbol, "attenuation, cross-talk")
 
 
 @pytest.fixture

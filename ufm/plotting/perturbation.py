@@ -139,4 +139,4 @@ def hyperparameters(
     # towards the end of collapse 1 − g falls to zero: three decades tell the story
     top = 2 * np.max(rows)
     ax.set_ylim(1e-3 * top, top)
-    return finished(ax, symbol, "attenuation", log_x=True, log_y=True)
+    return finished(ax, symbol, "attenuation, cross-talk", log_x=True, log_y=True)

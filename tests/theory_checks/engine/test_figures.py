@@ -306,6 +306,17 @@ def test_no_structure_leaves_the_panel():
         assert len(ax.get_lines()) == 4
 
 
+def test_laws_and_what_is_measured_share_the_legend():
+    entry = FIGURES["tirer2023/hyperparameters"]
+    with style.applied():
+        drawn = entry.draw(entry.data(by_case(planted(entry))))
+    (legend,) = drawn.legends
+    looks = {(line.get_linestyle(), line.get_marker()) for line in legend.findobj(style.Line2D)}
+    laws, marks = ("-", "--", "-.", ":"), ("o", "s", "^", "D")
+    assert looks == {*((dash, "None") for dash in laws), *(("None", mark) for mark in marks)}
+    assert drawn.axes[0].get_ylabel() == "attenuation, cross-talk"
+
+
 def test_faults_are_found():
     with style.applied():
         drawn, axes = style.canvas(width=style.COLUMN, height=2)

@@ -110,26 +110,30 @@ _EFFECTS = {
 
 @figure("tirer2023/hyperparameters", Need(_SWEEP, SWEEPS, ("attenuation",)))
 def hyperparameters(data: Data) -> Figure:
-    """What λ_H and λ_W take off a change of the anchor, up to the end of collapse: laws as lines,
-    measured as markers; β = 10."""
+    """What λ_H and λ_W take off a change of the anchor, and what cross-talk they leave, up to the
+    end of collapse: laws as lines, measured as markers; β = 10."""
     drawn, axes = canvas(1, 2, height=2.5, sharey=True)
+    keys: dict = {}
     for ax, case in zip(axes[0], SWEEPS, strict=True):
         source, name = data.one(_SWEEP, case), case.options["vary"]
         columns = source.record("attenuation")
         for i, (effect, label) in enumerate(_EFFECTS.items()):
-            ax.plot(columns[name], columns[f"law: {effect}"], color=COLOURS[i], linestyle=DASHES[i])
+            law = columns[f"law: {effect}"]
+            (line,) = ax.plot(columns[name], law, color=COLOURS[i], linestyle=DASHES[i])
             look = {
                 "linestyle": "none",
                 "marker": MARKERS[i],
                 "color": COLOURS[i],
                 "markerfacecolor": "white",
             }
-            ax.plot(columns[name], columns[effect], label=label, **look)
+            (marks,) = ax.plot(columns[name], columns[effect], **look)
+            keys[label] = (line, marks)
         other = {"lambda_H": "lambda_W", "lambda_W": "lambda_H"}[name]
         ax.set_title(rf"$\{other} = {source.parameters[other]:.3g}$")
         ax.set(xscale="log", yscale="log", xlabel=_SYMBOLS[name])
-        ax.axvline(1 / source.parameters[other], **REFERENCE, label=r"$\lambda_W\lambda_H = 1$")
-    axes[0, 0].set_ylabel("attenuation")
+        end = ax.axvline(1 / source.parameters[other], **REFERENCE)
+        keys[r"$\lambda_W\lambda_H = 1$"] = end
+    axes[0, 0].set_ylabel("attenuation, cross-talk")
     letter(axes)
-    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    drawn.legend(keys.values(), keys.keys(), loc="outside lower center", ncols=3)
     return drawn
