@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray
+from matplotlib.collections import PolyCollection
 
 from tests.drawing import legend, lines
 from ufm import plotting
@@ -60,12 +61,49 @@ def test_regions_are_intervals_with_both_ends(ax):
     np.testing.assert_array_equal(lines(ax)["threshold"], bounds["threshold"])
 
 
-def test_cells_that_were_not_solved_are_grey(ax):
+def without_value(ax) -> dict[str, np.ndarray]:
+    """Which cells (y, x) have no value, by their entry in the legend: those with its look."""
+    found = {}
+    cells = [layer for layer in ax.collections if isinstance(layer, PolyCollection)]
+    for layer, entry in zip(cells, ax.get_legend().get_patches()[-len(cells) :], strict=True):
+        assert layer.get_hatch() == entry.get_hatch()
+        np.testing.assert_array_equal(layer.get_facecolor()[0], entry.get_facecolor())
+        there = np.zeros((2, 3), dtype=bool)
+        for path in layer.get_paths():
+            # (of the first axis the logarithm)
+            x, y = np.log10(path.vertices[:4, 0]).mean(), path.vertices[:4, 1].mean()
+            there[round(10 * y) - 1, round(x)] = True
+        found[entry.get_label()] = there
+    return found
+
+
+@pytest.mark.parametrize("field", ["rank", "value"])
+def test_cells_that_were_not_solved_are_grey(ax, field):
     code = np.full((3, 2, 2), CONVERGED)
     code[1, 1] = RUNNING
-    plotting.phase(ax, sweep_of(code=code), x="ratio", y="lambda_H", field="rank")
+    plotting.phase(ax, sweep_of(code=code), x="ratio", y="lambda_H", field=field)
     assert legend(ax)[-1] == "not solved"
-    np.testing.assert_array_equal(np.isfinite(cells(ax)[-1]), [[0, 0, 0], [0, 1, 0]])
+    (grey,) = without_value(ax).values()
+    np.testing.assert_array_equal(grey, [[0, 0, 0], [0, 1, 0]])
+
+
+@pytest.mark.parametrize("unsolved", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 0.7], ids=["phases", "scale"])
+def test_cells_where_the_field_is_not_defined_are_told_apart(ax, scale, unsolved):
+    """They are solved: a metric of a product that is zero is 0 / 0."""
+    code = np.full((3, 2, 2), CONVERGED)
+    metric = scale * np.ones((3, 2, 2))
+    metric[2] = metric[1, 1] = np.nan
+    if unsolved:
+        code[1, 1] = RUNNING
+    data = sweep_of(code=code, metric=metric)
+    plotting.phase(ax, data, x="ratio", y="lambda_H", field="metric")
+    undefined = {"not defined there": [[0, 0, 1], [0, not unsolved, 1]]}
+    grey = {"not solved": [[0, 0, 0], [0, 1, 0]]} if unsolved else {}
+    found = without_value(ax)
+    assert list(found) == [*undefined, *grey]
+    for label, cells in {**undefined, **grey}.items():
+        np.testing.assert_array_equal(found[label], cells)
 
 
 def test_other_numbers_are_a_scale_over_decades_a_logarithmic_one(ax):

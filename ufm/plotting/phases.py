@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.patches import Patch
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _NOTHING = 1e-4
 # More whole numbers than this are a scale, not phases.
 _MOST_PHASES = len(COLOURS)
-_UNSOLVED = "0.8"
+_UNSOLVED: dict[str, Any] = {"facecolor": "0.8", "edgecolor": "none", "linewidth": 0}
+_UNDEFINED: dict[str, Any] = {**_UNSOLVED, "facecolor": "1", "edgecolor": "0.55", "hatch": "////"}
 _SYMBOLS = {
     "lambda_W": r"$\lambda_W$",
     "lambda_H": r"$\lambda_H$",
@@ -72,7 +74,8 @@ def phase(
     Returns
     -------
     Axes
-        The same `ax`. Cells that were not solved are grey.
+        The same `ax`. Cells that were not solved are grey; those that were, at a point where the
+        field is not defined, are hatched.
 
     Raises
     ------
@@ -90,15 +93,16 @@ def phase(
         require(dataset.sizes[dim] >= 2, f"`{name}` must have two values or more", dim)
     require(x != y, "`x` and `y` must differ", x)
     values, solved = _cells(dataset, x, y, field)
+    defined = solved & np.isfinite(values)
     xs, ys = (np.asarray(dataset[dim].values, dtype=float) for dim in (x, y))
     where = (_edges(xs), _edges(ys))
     name = field if isinstance(field, str) else str(field.name or "")
     whole = regions is None
     if regions is None:
-        regions = _whole(values[solved])
+        regions = _whole(values[defined])
     if regions is None:
-        shown = np.where(solved, values, np.nan)
-        norm = LogNorm() if _is_wide(shown[solved]) else None
+        shown = np.where(defined, values, np.nan)
+        norm = LogNorm() if _is_wide(shown[defined]) else None
         mesh = ax.pcolormesh(*where, shown, cmap="cividis", norm=norm, rasterized=True)
         figure = ax.get_figure()
         assert figure is not None
@@ -107,11 +111,10 @@ def phase(
     else:
         # (regions of one's own have names that speak)
         title = _SYMBOLS.get(name, name) if whole else None
-        handles = _draw_regions(ax, where, values, solved, regions)
-    if not solved.all():
-        grey = np.where(solved, np.nan, 1.0)
-        ax.pcolormesh(*where, grey, cmap=ListedColormap([_UNSOLVED]), rasterized=True)
-        handles.append(Patch(color=_UNSOLVED, label="not solved"))
+        handles = _draw_regions(ax, where, values, defined, regions)
+    # (a metric of a product that is zero, say)
+    handles += _draw_missing(ax, where, solved & ~defined, _UNDEFINED, "not defined there")
+    handles += _draw_missing(ax, where, ~solved, _UNSOLVED, "not solved")
     for i, (label, (along, up)) in enumerate((lines or {}).items()):
         dash = DASHES[i % len(DASHES)]
         handles += ax.plot(along, up, color="0.1", linewidth=1.4, linestyle=dash, label=label)
@@ -157,8 +160,7 @@ def _cells(dataset, x: str, y: str, field) -> tuple[np.ndarray, np.ndarray]:
     good = np.isin(codes, [int(result) for result in Result if result.ok])
     best = np.argmin(np.where(good, lowest, np.inf), axis=2)[..., None]
     values, solved = (np.take_along_axis(array, best, axis=2)[..., 0] for array in (flat, good))
-    values = values.astype(float)
-    return values, solved & np.isfinite(values)
+    return values.astype(float), solved
 
 
 def _ranks(dataset):
@@ -189,11 +191,24 @@ def _is_wide(values: np.ndarray) -> bool:
     return bool(len(values)) and values.min() > 0 and values.max() > 100 * values.min()
 
 
-def _draw_regions(ax, where, values, solved, regions: Regions) -> list:
+def _draw_missing(ax, where, cells: np.ndarray, look: dict[str, Any], label: str) -> list:
+    """Cells (y, x) without a value, if there are any, and their entry of the legend."""
+    xs, ys = where
+    corners = [
+        [(xs[j], ys[i]), (xs[j + 1], ys[i]), (xs[j + 1], ys[i + 1]), (xs[j], ys[i + 1])]
+        for i, j in np.argwhere(cells)
+    ]
+    if not corners:
+        return []
+    ax.add_collection(PolyCollection(corners, **look))
+    return [Patch(**look, label=label)]
+
+
+def _draw_regions(ax, where, values, defined, regions: Regions) -> list:
     handles = []
     for i, (label, (least, largest)) in enumerate(regions.items()):
         colour = COLOURS[i % len(COLOURS)]
-        inside = solved & (values >= least) & (values <= largest)
+        inside = defined & (values >= least) & (values <= largest)
         cells = np.where(inside, 1.0, np.nan)
         ax.pcolormesh(*where, cells, cmap=ListedColormap([colour]), alpha=0.8, rasterized=True)
         handles.append(Patch(color=colour, alpha=0.8, label=label))
