@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import theory_checks.engine.registry as registry_module
-from theory_checks.engine import runner, terminal
+from theory_checks.engine import catalogue, runner, terminal
 from theory_checks.engine.registry import Registry, Setting, Verdict
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "writing_a_check.md").read_text(
@@ -50,6 +50,15 @@ def test_its_claim_can_be_wrong(rows):
     claims = tuple(check.function(outside))
     assert runner.judge(Setting.INSIDE, claims) is Verdict.FAILS
     assert runner.judge(Setting.OUTSIDE, claims) is Verdict.HOLDS
+
+
+def test_the_command_runs_the_example_alone(rows):
+    """With `-k lengths` a theorem of another paper ran, and the table had two."""
+    registry, _ = rows
+    (asked,) = re.findall(r"python -m theory_checks run -k (\S+)`", PAGE)
+    (check,) = registry.matching(asked)
+    assert check.key == "lengths/large-is-long"
+    assert catalogue.load().matching(asked) == []
 
 
 def test_the_table_is_the_one_that_is_printed(rows):
