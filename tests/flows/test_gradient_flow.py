@@ -1,5 +1,7 @@
 """`flow`: against exact laws, over the whole trajectory."""
 
+import dataclasses
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -401,3 +403,38 @@ def test_progress_is_shown_on_request(key, capsys, monkeypatch):
     monkeypatch.setattr("ufm._progress.time.monotonic", iter(np.arange(0, 1e4, 5.0)).__next__)
     flow(problem_of(), ts=np.linspace(0, 5, 20), key=key, progress=True)
     assert "flow: " in capsys.readouterr().err
+
+
+def test_a_flow_says_how_it_ended_and_what_it_holds(key):
+    ts = np.linspace(0, 3, 4)
+    run = flow(problem_of(), ts=ts, key=key, observables=OBSERVABLES)
+    value = f"{float(run.value[-1]):.12g}"
+    assert str(run) == (
+        f"value {value} at t = 3 after {int(run.num_steps)} steps\n"
+        "REACHED_END: integrated to the last time\n"
+        "4 records from t = 0 to 3: value, W, norm"
+    )
+    # the tree is one `repr` away, and what is traced has no values to tell
+    assert repr(run).startswith("Trajectory(\n  problem=Problem(")
+    assert str(jax.eval_shape(lambda run: run, run)).startswith("Trajectory(")
+    jax.jit(lambda run: str(run) and run.value)(run)
+
+
+def test_a_flow_that_has_not_come_far_says_so(key):
+    ts = (0.0, 1e6)
+    run = flow(problem_of(), ts=ts, key=key, integration=ufm.flows.Integration(max_steps=3))
+    ended, result, records = str(run).splitlines()
+    assert ended == f"value {float(run.value[0]):.12g} at t = 0 after {int(run.num_steps)} steps"
+    assert result.startswith("MAX_STEPS: ")
+    assert records == "2 records from t = 0 to 1e+06 (1 of 2 are finite): value, W, norm"
+    nothing = dataclasses.replace(run, value=np.nan * run.value)
+    assert str(nothing).startswith(f"no finite value after {int(run.num_steps)} steps\n")
+
+
+def test_a_batch_says_how_many_runs_ended_how(key):
+    run = flow(problem_of(), ts=[0.0, 3.0], key=key)
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), run)
+    codes = jnp.asarray([ufm.Result.REACHED_END, ufm.Result.DIVERGED])
+    assert str(dataclasses.replace(both, code=codes)) == (
+        "2 runs: 1 REACHED_END, 1 DIVERGED\n2 records from t = 0 to 3: value, W, norm"
+    )

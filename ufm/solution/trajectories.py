@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ufm._module import Module
@@ -31,6 +34,22 @@ class Trajectory(Module):
     num_steps: Int[Array, "*B"]
     polish: Solution | None = None
 
+    def __str__(self) -> str:
+        """Value and result at the end, and what is recorded; of a batch how many ended how."""
+        if not isinstance(self.code, np.ndarray | jax.Array) or isinstance(self.code, Tracer):
+            return repr(self)
+        values = np.asarray(self.value)
+        if np.ndim(self.code) == 0:
+            lines = [_ended(values, self.ts, self.num_steps), str(self.result)]
+        else:
+            count = Counter(result.name for result in self.results)
+            ends = ", ".join(f"{number} {name}" for name, number in count.items())
+            lines = [f"{len(self.results)} runs: {ends}"]
+        lines.append(_recorded(values, self.ts, ["value", *self.observables]))
+        if self.polish is not None:
+            lines.append(f"polished: {self.polish}")
+        return "\n".join(lines)
+
     @property
     def result(self) -> Result:
         """How the run ended."""
@@ -50,3 +69,22 @@ class Trajectory(Module):
         )
         index = require_whole("index", index, least=0, most=len(self.code) - 1)
         return jax.tree.map(lambda leaf: leaf[index], self)
+
+
+def _ended(values: np.ndarray, ts, num_steps) -> str:
+    """The last value that was recorded, and when."""
+    reached = np.flatnonzero(np.isfinite(values))
+    steps = f"{int(num_steps)} steps"
+    if len(reached) == 0:
+        return f"no finite value after {steps}"
+    return f"value {values[reached[-1]]:.12g} at t = {float(ts[reached[-1]]):g} after {steps}"
+
+
+def _recorded(values: np.ndarray, ts, names: list[str]) -> str:
+    """How many records of what, from when to when."""
+    times, reached = np.asarray(ts), np.isfinite(values)
+    asked = times.shape[-1]
+    few = "" if reached.all() else f" ({reached.sum()} of {reached.size} are finite)"
+    records = f"{asked} record{'s' * (asked != 1)}"
+    span = f"from t = {times.min():g} to {times.max():g}"
+    return f"{records} {span}{few}: {', '.join(names)}"
