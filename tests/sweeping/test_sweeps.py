@@ -324,7 +324,18 @@ def test_sweeping_traced_values_makes_one_problem_function_call(key):
         ),
         pytest.param(lambda lam: tail(lam=lam), {"lam": []}, {}, "at least one value", id="empty"),
         pytest.param(
-            lambda lam: tail(lam=lam), {"lam": [0.01, 0.0]}, {}, "lambda_W", id="no-decay"
+            lambda lam: tail(lam=lam),
+            {"lam": [0.01, 0.0, 0.0]},
+            {},
+            r"^`make` fails at {'lam': 0.0}: `lambda_W` must be finite and > 0 for .*; got .*0\S*$",
+            id="no-decay",
+        ),
+        pytest.param(
+            lambda lam: tail(lam=lam),
+            {"lam": np.array([0.01, 0.0]), "seed": [1, 2]},
+            {"method": ufm.flows.Flow([1.0])},
+            r"^`make` fails at {'lam': 0.0}: `lambda_W` must be finite and > 0 for .*; got .*0\S*$",
+            id="no-decay-of-a-flow",
         ),
         pytest.param(
             lambda: tail(),

@@ -136,11 +136,17 @@ def _check_ends(make, grid: Grid, arrays: Mapping[str, np.ndarray]) -> None:
         _made(make, grid.point(lane))
 
 
+def said(point: Mapping) -> str:
+    """Swept values on one line, numbers of NumPy as those of Python."""
+    plain = {name: v.item() if isinstance(v, np.generic) else v for name, v in point.items()}
+    return " ".join(str(plain).split())
+
+
 def _made(make, point: Mapping) -> Problem:
     try:
         problem = make(**point)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`make` fails at {dict(point)}: {error}") from error
+        raise ValueError(f"`make` fails at {said(point)}: {error}") from error
     require(
         isinstance(problem, Problem), "`make` must return a ufm.Problem", type(problem).__name__
     )

@@ -15,6 +15,7 @@ from ufm._validate import options_of, require
 from ufm._version import __version__
 from ufm.batch.execution import Execution
 from ufm.batch.executor import checked_devices, threads_like_this
+from ufm.batch.stacked import lanes_of
 from ufm.flows import Flow
 from ufm.flows.options import Integration, checked_times, path_of, record_of
 from ufm.model import Problem, require_decay, require_minimum, require_smooth
@@ -23,7 +24,7 @@ from ufm.solvers.suitable import suitable_solver
 from ufm.sweeping.chunk import FlowChunk, MinimiseChunk, certifiable
 from ufm.sweeping.definition import definition, planned, probe
 from ufm.sweeping.grid import Grid, describe
-from ufm.sweeping.groups import Group, chunks_of, groups_of
+from ufm.sweeping.groups import Group, chunks_of, groups_of, said
 from ufm.sweeping.options import Minimisation, Report
 from ufm.sweeping.store import FORMAT
 from ufm.tolerances import gradient_tolerance
@@ -157,11 +158,11 @@ def plan_of(
     execution = replace(execution, devices=devices)
     groups = groups_of(build, grid)
     flow = method if isinstance(method, Flow) else None
-    solvers = [] if isinstance(method, Flow) else [_solver(group, method) for group in groups]
+    solvers = [] if isinstance(method, Flow) else [_solver(group, grid, method) for group in groups]
     if flow is not None:
         for group in groups:
-            require_smooth(group.problems, "a flow")
-            require_decay(group.problems, "random starts of a flow")
+            _require_of_each(group, grid, require_smooth, "a flow")
+            _require_of_each(group, grid, require_decay, "random starts of a flow")
     dtype = groups[0].problems.dtype
     require(
         all(group.problems.dtype == dtype for group in groups),
@@ -192,10 +193,26 @@ def _said(flow: Flow) -> dict[str, Any]:
     return named | vars(options_of(Integration, flow.integration, name="Flow.integration"))
 
 
-def _solver(group: Group, method: Minimisation) -> AbstractSolver:
+def _solver(group: Group, grid: Grid, method: Minimisation) -> AbstractSolver:
     """The solver of a group, once it is known to suit all its problems."""
-    require_minimum(group.problems, "a minimiser")
+    _require_of_each(group, grid, require_minimum, "a minimiser")
     return suitable_solver(group.problems, method.solver)
+
+
+def _require_of_each(
+    group: Group, grid: Grid, requirement: Callable[[Problem, str], None], purpose: str
+) -> None:
+    """The requirement of all problems at once; of the first that lacks it the error has the
+    place."""
+    try:
+        requirement(group.problems, purpose)
+    except ValueError:
+        for lane, which in zip(group.lanes.tolist(), group.which, strict=True):
+            try:
+                requirement(lanes_of(group.problems, which), purpose)
+            except ValueError as error:
+                raise ValueError(f"`make` fails at {said(grid.point(lane))}: {error}") from error
+        raise
 
 
 def _size(group: Group, execution: Execution, workers: int) -> int:
