@@ -488,6 +488,14 @@ def test_solve_with_a_loss_of_ones_own(capsys):
     assert "must define `conjugate`" in document["no_certificate"]
 
 
+@pytest.mark.parametrize("content", [b"[problem\n", b"loss = \xff\n"])
+def test_what_is_not_toml_is_named(tmp_path, content):
+    path = tmp_path / "spec.toml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"spec\.toml must be a TOML file: "):
+        read_spec(path)
+
+
 def test_specification_is_read(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(SPEC)
@@ -770,7 +778,7 @@ def test_sweep_with_a_lane_that_fails(tmp_path, capsys):
     ("text", "message"),
     [
         pytest.param(None, "No such file", id="no-file"),
-        pytest.param("[problem", "python -m ufm sweep: Expected", id="no-toml"),
+        pytest.param("[problem", "spec.toml must be a TOML file: Expected", id="no-toml"),
         pytest.param(
             "[sweep]\nseed = [0]",
             "`problem.class_counts` must be given, or swept; got None",

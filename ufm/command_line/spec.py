@@ -122,10 +122,16 @@ class Spec:
 def read_spec(path) -> Spec:
     """The sweep that a SPEC.toml asks for.
 
-    Raises `ValueError` naming key and value for what it cannot mean, `OSError` for no file.
+    Raises `ValueError` naming key and value for what it cannot mean, and the file where that is not
+    TOML, `OSError` for no file.
     """
     with open(path, "rb") as file:
-        return spec_of(tomllib.load(file))
+        try:
+            document = tomllib.load(file)
+        # (bytes that are no UTF-8 are no TOML)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} must be a TOML file: {error}") from error
+    return spec_of(document)
 
 
 def spec_of(document: Mapping[str, Any]) -> Spec:
