@@ -470,7 +470,7 @@ def test_what_the_rows_lack_is_named_and_the_rest_drawn(tmp_path):
     [
         pytest.param(
             lambda path: figures.wanted(["dang2024"]),
-            "`names` must be papers or figures",
+            "PAPER must be a paper or a figure among",
             id="paper",
         ),
         pytest.param(

@@ -91,7 +91,7 @@ def wanted(names: Iterable[str] = ()) -> list[Entry]:
     for name in names:
         if name not in headings and name not in figures:
             known = ", ".join([*headings, *figures])
-            raise ValueError(f"`names` must be papers or figures among {known}; got {name!r}")
+            raise ValueError(f"PAPER must be a paper or a figure among {known}; got {name!r}")
     return [
         entry for key, entry in figures.items() if not names or key in names or entry.paper in names
     ]
