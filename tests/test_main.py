@@ -27,6 +27,7 @@ from ufm.command_line.printing import plain
 from ufm.command_line.settings import checked
 from ufm.command_line.spec import read_spec, spec_of
 from ufm.command_line.swept import range_of
+from ufm.maps.activated import ACTIVATIONS
 
 SQUARED_ERROR = [
     "solve",
@@ -867,6 +868,14 @@ def test_help_names_both_commands(capsys):
     shown = capsys.readouterr().out
     assert "solve" in shown
     assert "sweep" in shown
+
+
+def test_help_names_every_activation(capsys):
+    """In words of its own: it does not wait for JAX."""
+    with pytest.raises(SystemExit):
+        command.main(["solve", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"between the factors: {', '.join(ACTIVATIONS)} (default: none)" in shown
 
 
 def test_the_example_of_the_documentation_is_valid():

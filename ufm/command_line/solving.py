@@ -126,7 +126,8 @@ def _add_domains(add) -> None:
         "--activation",
         default="none",
         metavar="NAME",
-        help="between the factors: relu, leaky_relu, softplus, gelu, tanh (default: none)",
+        help="between the factors: relu, leaky_relu, smooth_relu, softplus, gelu, tanh (default: "
+        "none)",
     )
 
 
