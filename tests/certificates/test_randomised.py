@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 
 import ufm
 from tests.model.large import large, random_point, solvable, twin
 from ufm.certificates import Randomised, RandomisedCertificate
 from ufm.certificates.random_norm import bound_on_rest
+from ufm.losses import AbstractLoss
+
+MSE = ufm.MeanSquaredError()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,7 @@ def test_more_steps_and_vectors_sharpen_the_bound(key):
     assert excess[0] > 3 * excess[1] > 9 * excess[2] > 0
 
 
-def test_a_norm_that_is_no_number_bounds_nothing(key, monkeypatch):
+def test_a_norm_that_is_no_number_bounds_by_the_losses_alone(key, monkeypatch):
     labels = ufm.one_hot([9, 3, 1], collapsed=True, sparse=True)
     problem = ufm.Problem(
         labels, loss=ufm.CrossEntropy(), widths=(2,), lambda_W=0.01, lambda_H=0.01
@@ -142,8 +147,97 @@ def test_a_norm_that_is_no_number_bounds_nothing(key, monkeypatch):
     point = ufm.solvers.random_start(twin(problem), key=key)
     monkeypatch.setattr("ufm.certificates.random_norm._largest", lambda *numbers: np.nan)
     certificate = ufm.certify(problem, point, randomised=Randomised(key, steps=2, block=2))
-    assert certificate.lower_bound == -jnp.inf
+    # the losses of one-hot labels are >= 0 all the same
+    assert certificate.lower_bound == 0
+    assert certificate.gap == 1
+
+
+@pytest.mark.parametrize("labels", ["long-tail", "smoothed"])
+def test_no_bound_is_below_what_the_losses_are_never_below(labels, key):
+    """Far out, where a weakly penalised bias takes all from the dual value: 0, or the entropy of
+    soft targets, which the exact certificate has too."""
+    problem = large(labels, bias=1e-6)
+    point = random_point(problem, key, 3.0)
+    certificate = ufm.certify(problem, point, randomised=Randomised(key))
+    whole = ufm.certify(twin(problem), point)
+    targets = np.asarray(twin(problem).labels.targets)
+    entropy = -np.sum(targets * np.log(np.where(targets > 0, targets, 1)), axis=0)
+    least = float(entropy @ np.asarray(problem.labels.column_weights))
+    assert (least > 0) == (labels == "smoothed")
+    # below by what rounding can amount to, some tens of roundings of the sizes of a column
+    assert 0 <= least - certificate.lower_bound <= 1e-13
+    np.testing.assert_allclose(certificate.lower_bound, whole.lower_bound, rtol=0, atol=1e-13)
+    assert certificate.valid
+
+
+class Shifted(AbstractLoss):
+    """Squared error whose conjugate is off by a constant, of every class or of one."""
+
+    constant: Array
+    wrong: int | None = eqx.field(static=True, default=None)
+
+    def __call__(self, logits, targets):
+        return MSE(logits, targets)
+
+    def conjugate(self, dual, targets):
+        share = jnp.ones_like(targets[0]) if self.wrong is None else targets[self.wrong]
+        return MSE.conjugate(dual, targets) + self.constant * share
+
+    def best_bias(self, logits, targets, column_weights):
+        return MSE.best_bias(logits, targets, column_weights)
+
+
+@pytest.mark.parametrize("bias", [None, "free"])
+@pytest.mark.parametrize(
+    ("constant", "wrong"),
+    [
+        # a bound that is too high, everywhere or in one column of one chunk, and one that is too
+        # low
+        pytest.param(-0.02, None, id="too-low"),
+        pytest.param(-0.02, 6, id="one-too-low"),
+        pytest.param(0.02, None, id="too-high"),
+    ],
+)
+def test_a_conjugate_that_contradicts_its_loss_certifies_nothing(constant, wrong, bias, key):
+    """Columns in chunks of three, and the same as the exact certificate."""
+    loss = Shifted(jnp.asarray(constant), wrong)
+    right = large("long-tail", "squared-error", d=11, chunk=3, bias=bias)
+    params = ufm.minimise(right, key=key).params
+    certificate = ufm.certify(right, params, randomised=Randomised(key))
+    assert certificate.closes(1e-9)
+    # in units of what rounding can explain, a hundred times fewer
+    assert certificate.contradiction < 0.1
+    problem = right.replace(loss=loss)
+    certificate = ufm.certify(problem, params, randomised=Randomised(key))
+    whole = ufm.certify(twin(problem), params)
+    assert not certificate.valid
+    assert not whole.valid
+    # the exact one solves for the bias again and takes another scale
+    np.testing.assert_allclose(certificate.contradiction, whole.contradiction, rtol=0.2)
     assert certificate.gap == jnp.inf
+    assert not certificate.closes(1e300)
+    assert str(certificate).startswith("INVALID: value and conjugate contradict each other")
+
+
+def test_the_residual_of_a_free_bias_is_relative_to_logits_and_targets(key):
+    """At the bias that is given."""
+    problem = large("weighted", "squared-error", bias="free")
+    point = random_point(problem, key, 2.0)
+    certificate = ufm.certify(problem, point, randomised=Randomised(key, steps=2, block=2))
+    labels = twin(problem).labels
+    weights, q = np.asarray(labels.column_weights), np.asarray(labels.targets)
+    z = np.asarray(twin(problem).logits(point))
+    size = np.sqrt(np.sum(z**2 @ weights)) + np.sqrt(np.sum(q**2 @ weights))
+    residual = np.linalg.norm((z - q) @ weights) / size
+    assert residual > 0.1
+    np.testing.assert_allclose(certificate.bias_residual, residual, rtol=1e-12)
+
+
+def test_the_loss_has_its_name(key):
+    problem = large("long-tail")
+    point = random_point(problem, key)
+    certificate = ufm.certify(problem, point, randomised=Randomised(key, steps=2, block=2))
+    assert certificate.loss == ufm.certify(twin(problem), point).loss == "cross-entropy"
 
 
 def test_probability_of_a_false_bound_is_as_stated(key):
@@ -186,8 +280,9 @@ def test_closing_means_both_sides_and_a_billionth():
             "spectral_bound",
             "bias_residual",
             "rounding",
+            "contradiction",
         )
-        numbers = (value, lower, gap, 1.0, 1.0, 0.0, rounding)
+        numbers = (value, lower, gap, 1.0, 1.0, 0.0, rounding, 0.0)
         arrays = dict(zip(names, map(jnp.asarray, numbers), strict=True))
         return RandomisedCertificate(**arrays, failure_probability=1e-12, loss="X")
 

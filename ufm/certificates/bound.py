@@ -31,6 +31,7 @@ from ufm.certificates.contradictions import Point
 from ufm.certificates.dual_bound import (
     dual_bound,
     hidden_by_rounding,
+    judged,
     least_objective,
     lifted_bound,
 )
@@ -39,7 +40,7 @@ from ufm.certificates.randomised import RandomisedCertificate, randomised_bound
 from ufm.certificates.requirements import require_certifiable
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem, check_params, objective, objective_error, with_canonical_loss
-from ufm.solution import Certificate, relative_gap
+from ufm.solution import Certificate
 
 
 def certify(
@@ -70,7 +71,8 @@ def certify(
         $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see `ufm/certificates/lift.py`), and
         `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative to the root mean square of logits and
         targets. A free bias is first solved for at fixed W H, and `value` is taken there; what is
-        left of its residual is removed from u.
+        left of its residual is removed from u. A `RandomisedCertificate` takes value and residual
+        at the bias that is given, and removes all of the residual.
 
     Raises
     ------
@@ -95,8 +97,8 @@ def certify(
 
     Where the loss and its conjugate contradict each other (Fenchel and Young: $\ell(z) + \ell^*(u)
     \ge u^\top z$ in every column of the dual point, and = at $u = \nabla\ell(z)$, which is asked of
-    16 columns at most), or the bound lies above the value by more than rounding, the certificate is
-    not `valid`, closes nothing and says so.
+    16 columns at most, of each chunk where they come in chunks), or the bound lies above the value
+    by more than rounding, the certificate is not `valid`, closes nothing and says so.
     """
     require_instance("problem", problem, Problem)
     how = Randomised() if randomised is None and problem.chunk is not None else randomised
@@ -134,15 +136,13 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     point = Point(logits, losses, gradient, dual, moved)
     bound = dual_bound(problem, point) if problem.plain else lifted_bound(problem, params, point)
 
-    found = jnp.where(jnp.isfinite(bound.lower), bound.lower, -jnp.inf)
-    found = jnp.maximum(found, least_objective(problem))
-    holds = jnp.isfinite(found) & jnp.isfinite(value)
-    lower_bound = jnp.where(holds, found, -jnp.inf)
-    above = (lower_bound - value > rounding) | (bound.contradiction > 1)
+    lower_bound, gap = judged(
+        value, rounding, bound.lower, least_objective(problem), bound.contradiction
+    )
     return Certificate(
         value=value,
         lower_bound=lower_bound,
-        gap=jnp.where(holds & ~above, relative_gap(value, lower_bound), jnp.inf),
+        gap=gap,
         spectral_ratio=bound.ratio,
         bias_residual=bias_residual,
         rounding=rounding,

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.certificates.dual_chunks import MeanFix, dual_columns, gradient_shares
+from ufm.certificates.contradictions import conjugates_at
+from ufm.certificates.dual_chunks import MeanFix, dual_columns, gradient_shares, point_of
 from ufm.losses.rounding import unit_roundoff
 from ufm.model import Params, Problem, objective, objective_error, terms_of_sum
 from ufm.model.chunks import Chunk, over_chunks
@@ -17,7 +18,9 @@ from ufm.model.chunks import Chunk, over_chunks
 class _Sums(NamedTuple):
     """What one pass over the columns collects at a dual point.
 
-    Σ ω of the conjugates, of their sizes and errors; Σ ω u and Σ ω |u| (K,).
+    Σ ω of the conjugates, of their sizes and errors; Σ ω u and Σ ω |u| (K,); Σ ω of what the losses
+    are not below, and of its sizes; and by how much loss and conjugate contradict each other, the
+    most of all chunks.
     """
 
     conjugates: Float[Array, ""]
@@ -25,6 +28,9 @@ class _Sums(NamedTuple):
     errors: Float[Array, ""]
     mean: Float[Array, " K"]
     spread: Float[Array, " K"]
+    least: Float[Array, ""]
+    least_sizes: Float[Array, ""]
+    contradiction: Float[Array, ""]
 
 
 class _Shape(NamedTuple):
@@ -77,24 +83,42 @@ def _sums(problem: Problem, params: Params, fix: MeanFix, t: Float[Array, ""]) -
     """What t u comes to; one pass over the columns."""
 
     def body(chunk: Chunk, total: _Sums) -> _Sums:
-        weights, dual = chunk.weights * chunk.new, t * dual_columns(problem, fix, chunk)
-        conjugates, errors = problem.loss.conjugate_and_error(dual, chunk.targets)
-        parts = _Sums(
-            jnp.dot(conjugates, weights),
-            jnp.dot(jnp.abs(conjugates), weights),
-            jnp.dot(errors, weights),
-            dual @ weights,
-            jnp.abs(dual) @ weights,
+        weights, point = chunk.weights * chunk.new, point_of(problem, fix, chunk)
+        conjugates, errors, apart = conjugates_at(problem.loss, chunk.targets, point, t)
+        dual, least = t * point.dual, problem.loss.least(chunk.targets)
+        return _Sums(
+            total.conjugates + jnp.dot(conjugates, weights),
+            total.sizes + jnp.dot(jnp.abs(conjugates), weights),
+            total.errors + jnp.dot(errors, weights),
+            total.mean + dual @ weights,
+            total.spread + jnp.abs(dual) @ weights,
+            total.least + jnp.dot(least, weights),
+            total.least_sizes + jnp.dot(jnp.abs(least), weights),
+            jnp.maximum(total.contradiction, apart),
         )
-        return jax.tree.map(jnp.add, total, parts)
 
     zero = jnp.zeros((), problem.dtype)
     per_class = jnp.zeros(problem.labels.num_classes, problem.dtype)
-    return over_chunks(problem, params, body, _Sums(zero, zero, zero, per_class, per_class))
+    start = _Sums(zero, zero, zero, per_class, per_class, zero, zero, zero)
+    return over_chunks(problem, params, body, start)
+
+
+class ChunkedBound(NamedTuple):
+    """The objective at a point and its rounding, the dual value less its rounding, what the losses
+    alone are not below, by how much loss and conjugate contradict each other, and μ."""
+
+    value: Float[Array, ""]
+    rounding: Float[Array, ""]
+    lower: Float[Array, ""]
+    least: Float[Array, ""]
+    contradiction: Float[Array, ""]
+    mu: Float[Array, ""]
 
 
 @jax.jit
-def chunked_bound(problem: Problem, params: Params, fix: MeanFix, norm: Float[Array, ""]):
+def chunked_bound(
+    problem: Problem, params: Params, fix: MeanFix, norm: Float[Array, ""]
+) -> ChunkedBound:
     """The objective at a point, and the dual value that bounds it from below.
 
     Parameters
@@ -108,8 +132,8 @@ def chunked_bound(problem: Problem, params: Params, fix: MeanFix, norm: Float[Ar
 
     Returns
     -------
-    tuple
-        The objective and its rounding, the dual value less its rounding, and μ.
+    ChunkedBound
+        From passes over the columns that hold a chunk at a time.
     """
     (lam,), unit = problem.lambda_W, unit_roundoff(problem.dtype)
     K, many = problem.labels.num_classes, terms_of_sum(problem.labels.num_columns) + 4
@@ -146,5 +170,11 @@ def chunked_bound(problem: Problem, params: Params, fix: MeanFix, norm: Float[Ar
             - jnp.log(jnp.clip(t, jnp.finfo(t.dtype).tiny, 1))
         )
         slack = slack + steep * jnp.sum(jnp.abs(sums.mean) + hidden)
-    rounding = objective_error(problem, params)
-    return objective(problem, params), rounding, lower - slack, mu
+    return ChunkedBound(
+        value=objective(problem, params),
+        rounding=objective_error(problem, params),
+        lower=lower - slack,
+        least=sums.least - unit * (many + 8) * sums.least_sizes,
+        contradiction=sums.contradiction,
+        mu=mu,
+    )

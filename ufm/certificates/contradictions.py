@@ -67,13 +67,13 @@ def not_adjoint(problem: Problem, params: Params, dual: Float[Array, "K C"]) -> 
     return worst
 
 
-def conjugates_at(problem: Problem, point: Point, t):
+def conjugates_at(loss: AbstractLoss, targets: Float[Array, "K C"], point: Point, t):
     """ℓ* at the dual columns t u, and by how much ℓ and ℓ* contradict each other.
 
     Parameters
     ----------
-    problem
-        Its loss and targets.
+    loss, targets
+        Of all columns, or of a chunk of them.
     point
         With u, the gradient and the losses.
     t
@@ -92,7 +92,7 @@ def conjugates_at(problem: Problem, point: Point, t):
     to it up to rounding, which large logits would multiply.
     """
     logits, losses, gradient, dual, _ = point
-    loss, targets, C = problem.loss, problem.labels.targets, len(losses)
+    C = len(losses)
     some = slice(None, None, -(-C // _ASKED))
     # side by side, as every pass over an array costs
     points = jnp.concatenate([t * dual, gradient[:, some]], axis=1)

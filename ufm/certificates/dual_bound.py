@@ -16,6 +16,7 @@ from ufm.certificates.lift import beyond
 from ufm.certificates.spectral import spectral_norm
 from ufm.losses.rounding import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum
+from ufm.solution import relative_gap
 
 
 class Bound(NamedTuple):
@@ -100,6 +101,33 @@ def least_objective(problem: Problem) -> Float[Array, ""]:
     return jnp.dot(weights, least) - hidden * jnp.dot(weights, jnp.abs(least))
 
 
+def judged(value, rounding, lower, least, contradiction):
+    """What a certificate says of a point, from the bound at its dual columns.
+
+    Parameters
+    ----------
+    value, rounding
+        The objective, and how far it can be off.
+    lower
+        The bound, which may be no number.
+    least
+        What no point is below by its losses alone.
+    contradiction
+        By how much the loss and its conjugate contradict each other.
+
+    Returns
+    -------
+    tuple
+        The larger of the two bounds, −∞ where nothing is known, and the relative gap, infinite
+        where nothing is certified.
+    """
+    found = jnp.maximum(jnp.where(jnp.isfinite(lower), lower, -jnp.inf), least)
+    holds = jnp.isfinite(found) & jnp.isfinite(value)
+    lower_bound = jnp.where(holds, found, -jnp.inf)
+    above = (lower_bound - value > rounding) | (contradiction > 1)
+    return lower_bound, jnp.where(holds & ~above, relative_gap(value, lower_bound), jnp.inf)
+
+
 def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
     """What a penalised bias takes from the bound, twice."""
     return (
@@ -114,7 +142,7 @@ def _at(problem: Problem, point: Point, t, mean, hidden, ratio, lowering) -> Bou
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
     weights, K, C = labels.column_weights, labels.num_classes, labels.num_columns
     many, quadratic = terms_of_sum(C) + 4, _quadratic(problem, mean)
-    conjugates, errors, contradiction = conjugates_at(problem, point, t)
+    conjugates, errors, contradiction = conjugates_at(problem.loss, labels.targets, point, t)
     lower = -jnp.dot(weights, conjugates) - 0.5 * t**2 * quadratic
 
     slack = jnp.dot(weights, errors)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm.certificates.contradictions import Point
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 from ufm.model.chunks import Chunk, over_chunks
@@ -23,8 +24,8 @@ class MeanFix(NamedTuple):
     mean: Float[Array, " K"]
 
 
-def dual_columns(problem: Problem, fix: MeanFix, chunk: Chunk) -> Float[Array, "K S"]:
-    """The dual columns u of a chunk.
+def point_of(problem: Problem, fix: MeanFix, chunk: Chunk) -> Point:
+    """A chunk of the point at which the bound is taken.
 
     Parameters
     ----------
@@ -37,31 +38,53 @@ def dual_columns(problem: Problem, fix: MeanFix, chunk: Chunk) -> Float[Array, "
 
     Returns
     -------
+    Point
+        With dual columns that are gradients of the loss, or what is made of them.
+    """
+    losses, gradient = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
+    free = problem.free_bias
+    dual = problem.loss.centred(gradient, chunk.targets, fix.centring) if free else gradient
+    return Point(chunk.logits, losses, gradient, dual, None)
+
+
+def dual_columns(problem: Problem, fix: MeanFix, chunk: Chunk) -> Float[Array, "K S"]:
+    """The dual columns u of a chunk.
+
+    Parameters
+    ----------
+    problem, fix, chunk
+        As of `point_of`.
+
+    Returns
+    -------
     Float[Array, "K S"]
         Gradients of the loss, or what is made of them.
     """
-    _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
-    return (
-        dual if not problem.free_bias else problem.loss.centred(dual, chunk.targets, fix.centring)
-    )
+    return point_of(problem, fix, chunk).dual
 
 
 @jax.jit
 def mean_fix(problem: Problem, params: Params) -> tuple[MeanFix, Float[Array, ""]]:
-    """How to remove the mean of the dual columns, and its norm relative to that of the targets."""
-    zero = jnp.zeros(problem.labels.num_classes, problem.dtype)
+    """How to remove the mean of the dual columns, and its norm relative to the root mean square of
+    logits and targets."""
+    zero, none = jnp.zeros(problem.labels.num_classes, problem.dtype), jnp.zeros((), problem.dtype)
 
     def body(chunk: Chunk, carry):
-        mean, wanted = carry
+        mean, wanted, of_logits, of_targets = carry
         weights = chunk.weights * chunk.new
         _, dual = loss_and_dual(problem.loss, chunk.logits, chunk.targets)
-        return mean + dual @ weights, wanted + chunk.targets @ weights
+        return (
+            mean + dual @ weights,
+            wanted + chunk.targets @ weights,
+            of_logits + jnp.sum(chunk.logits**2, axis=0) @ weights,
+            of_targets + jnp.sum(chunk.targets**2, axis=0) @ weights,
+        )
 
-    mean, wanted = over_chunks(problem, params, body, (zero, zero))
+    start = (zero, zero, none, none)
+    mean, wanted, of_logits, of_targets = over_chunks(problem, params, body, start)
     if not problem.free_bias:
-        return MeanFix(None, mean), jnp.zeros((), problem.dtype)
-    labels = problem.labels
-    size = jnp.sqrt(jnp.dot(labels.mass_shares, labels.squares))
+        return MeanFix(None, mean), none
+    size = jnp.sqrt(of_logits) + jnp.sqrt(of_targets)
     residual = jnp.sqrt(jnp.sum(mean**2)) / jnp.where(size > 0, size, 1)
     return MeanFix(problem.loss.centring(mean, wanted), zero), residual
 

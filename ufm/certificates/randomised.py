@@ -13,10 +13,11 @@ from jaxtyping import Array, Float
 
 from ufm._progress import Progress
 from ufm.certificates.chunked_bound import chunked_bound
+from ufm.certificates.dual_bound import judged
 from ufm.certificates.dual_chunks import mean_fix
 from ufm.certificates.random_norm import GUESSES, Randomised, bounds_on_square
 from ufm.model import Params, Problem, require_plain
-from ufm.solution import AbstractCertificate, relative_gap
+from ufm.solution import AbstractCertificate
 
 
 class RandomisedCertificate(AbstractCertificate):
@@ -25,9 +26,12 @@ class RandomisedCertificate(AbstractCertificate):
 
     `value`: the objective at the point. `lower_bound` $\le$ the global minimum. `gap`: (value −
     lower_bound) / |value|. `spectral_ratio`, `spectral_bound`: $\|G\|_{op}/\mu$ lies between them;
-    the first is at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free bias
-    before it was removed, 0 without one. `rounding`: how far `value` can be off.
-    `failure_probability`: that the second, and with it `lower_bound`, is false.
+    the first is at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ at the free
+    bias that was given, relative to the root mean square of logits and targets, before it was
+    removed; 0 without one. `rounding`: how far `value` can be off. `contradiction`: by how much
+    loss and conjugate miss equality in Fenchel–Young, in units of what rounding can explain: above
+    1 one of them is wrong. `failure_probability`: that the second, and with it `lower_bound`, is
+    false. `loss`: whose they are.
     """
 
     value: Float[Array, ""]
@@ -37,6 +41,7 @@ class RandomisedCertificate(AbstractCertificate):
     spectral_bound: Float[Array, ""]
     bias_residual: Float[Array, ""]
     rounding: Float[Array, ""]
+    contradiction: Float[Array, ""]
     failure_probability: float = eqx.field(static=True)
     loss: str = eqx.field(static=True)
 
@@ -91,20 +96,21 @@ def randomised_bound(problem: Problem, params: Params, how: Randomised) -> Rando
         bar.update(1)
         reached, squared = bounds_on_square(problem, params, fix, how, bar)
         norm = jnp.asarray(np.sqrt(squared), problem.dtype)
-        value, rounding, lower_bound, mu = chunked_bound(problem, params, fix, norm)
+        bound = chunked_bound(problem, params, fix, norm)
     finally:
         bar.close()
-    infinity = jnp.asarray(jnp.inf, problem.dtype)
-    holds = np.isfinite(value) and np.isfinite(lower_bound) and not lower_bound - value > rounding
-    gap = relative_gap(value, lower_bound) if holds else infinity
+    lower_bound, gap = judged(
+        bound.value, bound.rounding, bound.lower, bound.least, bound.contradiction
+    )
     return RandomisedCertificate(
-        value=value,
-        lower_bound=lower_bound if np.isfinite(lower_bound) else -infinity,
+        value=bound.value,
+        lower_bound=lower_bound,
         gap=gap,
-        spectral_ratio=jnp.asarray(np.sqrt(reached), problem.dtype) / mu,
-        spectral_bound=norm / mu,
+        spectral_ratio=jnp.asarray(np.sqrt(reached), problem.dtype) / bound.mu,
+        spectral_bound=norm / bound.mu,
         bias_residual=residual,
-        rounding=rounding,
+        rounding=bound.rounding,
+        contradiction=bound.contradiction,
         failure_probability=how.failure_probability,
-        loss=type(problem.loss).__name__,
+        loss=problem.loss.name,
     )

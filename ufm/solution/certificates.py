@@ -17,15 +17,18 @@ class AbstractCertificate(Module):
     lower_bound: eqx.AbstractVar[Float[Array, ""]]
     gap: eqx.AbstractVar[Float[Array, ""]]
     rounding: eqx.AbstractVar[Float[Array, ""]]
+    contradiction: eqx.AbstractVar[Float[Array, ""]]
     loss: eqx.AbstractVar[str]
 
     @property
     def valid(self) -> bool:
         """Whether nothing impossible was found.
 
-        A bound above the value is a defect, never a proof.
+        Neither a bound above the value nor a conjugate that contradicts its loss: either is a
+        defect, never a proof.
         """
-        return not float(self.lower_bound) - float(self.value) > float(self.rounding)
+        above = float(self.lower_bound) - float(self.value) > float(self.rounding)
+        return not above and not float(self.contradiction) > 1
 
     def closes(self, tolerance: float = 1e-9) -> bool:
         """Whether the point is globally optimal to this relative tolerance.
@@ -40,12 +43,14 @@ class AbstractCertificate(Module):
             and known <= tolerance * abs(float(self.value))
         )
 
-    def _sentence(self, impossible: str = "a lower bound above the value") -> str:
-        """The value and the bound in words.
-
-        What is `impossible` where the certificate is not valid.
-        """
+    def _sentence(self) -> str:
+        """The value and the bound in words, or what is impossible about them."""
         if not self.valid:
+            impossible = (
+                "value and conjugate contradict each other"
+                if float(self.contradiction) > 1
+                else "a lower bound above the value"
+            )
             return (
                 f"INVALID: {impossible}, so the conjugate of {self.loss} is wrong or the loss is "
                 f"not convex; nothing is certified\n"
@@ -93,24 +98,10 @@ class Certificate(AbstractCertificate):
     full_rank: int = eqx.field(static=True)
     loss: str = eqx.field(static=True)
 
-    @property
-    def valid(self) -> bool:
-        """Whether nothing impossible was found.
-
-        Neither a bound above the value nor a conjugate that contradicts its loss.
-        """
-        return super().valid and not float(self.contradiction) > 1
-
     def __str__(self) -> str:
         residual = float(self.bias_residual)
-        contradicted = float(self.contradiction) > 1
-        sentence = (
-            self._sentence("value and conjugate contradict each other")
-            if contradicted
-            else self._sentence()
-        )
         return (
-            f"{sentence}\nspectral ratio "
+            f"{self._sentence()}\nspectral ratio "
             f"{float(self.spectral_ratio):.12g}"
             f"{f', bias residual {residual:.1e}' if residual else ''}"
             f"{self._reason()}"
