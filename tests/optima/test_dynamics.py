@@ -1,6 +1,8 @@
 """The exact laws: against a general integrator, against each other in their limits, and against the
 equations printed for them."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -115,6 +117,40 @@ def test_unbalanced_mode_obeys_the_implicit_law():
 
     u = laws.saxe_mode_unbalanced(ts, target=s, start=u0, imbalance=k)
     np.testing.assert_allclose(antiderivative(u) - antiderivative(u0), ts, rtol=0, atol=1e-13)
+
+
+def exact_unbalanced_mode(t, target, start, imbalance) -> Decimal:
+    """The formula as it reads, with digits for all that cancels."""
+    with localcontext(prec=700):
+        t, s, u0, k = map(Decimal, (t, target, start, imbalance))
+        Q = (4 * s**2 + k**2).sqrt()
+        upper, lower, p0 = 2 * s + Q, 2 * s - Q, (4 * u0**2 + k**2).sqrt() + 2 * u0
+        fading = (-Q * t).exp()
+        come, left = (p0 - lower) * (1 - fading), (upper - lower) * fading
+        p = (upper * come + p0 * left) / (come + left)
+        return (p - k**2 / p) / 4
+
+
+@pytest.mark.parametrize("imbalance", [1e-100, 1e-12, -1e-3, 1.0, -40.0, 1e8])
+@pytest.mark.parametrize("target", [0.0, 0.5, 30.0])
+def test_unbalanced_mode_in_exact_arithmetic(target, imbalance):
+    """Starts and limits far below the imbalance, and far above, of either sign."""
+    ts = np.array([0, 1e-9, 0.01, 0.3, 1, 5])
+    # times at which e^{-Qt} is still a number
+    ts = ts[np.hypot(2 * target, imbalance) * ts < 600]
+    for start in (1e-30, 1e-12, 1e-3, 0.7, 50.0, 1e9, 1e200, -1e-12, -0.7, -50.0):
+        arguments = {"target": target, "start": start, "imbalance": imbalance}
+        law = laws.saxe_mode_unbalanced(ts, **arguments)
+        # Qt is rounded before its exponential is taken, and a dozen roundings come after: three
+        # times what is reached
+        for t, u in zip(ts, law, strict=True):
+            exact = exact_unbalanced_mode(t, **arguments)
+            roundings = 10 * (1 + np.hypot(2 * target, imbalance) * t)
+            assert abs(Decimal(float(u)) / exact - 1) < Decimal(roundings * 2.0**-53), (start, t)
+
+
+def test_an_unbalanced_mode_that_starts_at_zero_is_there():
+    assert laws.saxe_mode_unbalanced([0.0], target=2.0, start=0.0, imbalance=1e-12) == 0
 
 
 @pytest.mark.parametrize("target", [0.0, 2.0])
@@ -395,6 +431,11 @@ def test_quadrature_inverts_a_known_law():
             lambda: laws.saxe_mode_unbalanced(TS, target=1.0, start=-1.0, imbalance=0.0),
             "`start` must be >= 0 when `imbalance` is 0; got -1.0",
             id="negative-balanced-start",
+        ),
+        pytest.param(
+            lambda: laws.saxe_mode_unbalanced(TS, target=1.0, start=-1.0, imbalance=1e-200),
+            "`start` must be >= 0 when `imbalance` is 0; got -1.0",
+            id="nearly-balanced-negative-start",
         ),
         pytest.param(
             lambda: laws.cross_entropy_gap(TS, start=1.0, num_classes=1, samples_per_class=2),

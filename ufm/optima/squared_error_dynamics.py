@@ -78,39 +78,50 @@ def saxe_mode_unbalanced(ts, *, target, start, imbalance) -> Floats:
     Returns
     -------
     Floats
-        (T,), to full relative precision from tiny starts; k = 0 gives `saxe_mode`.
+        (T,), to full relative precision from starts >= 0, however small beside k, and relative to
+        the terms of u where it crosses 0; k = 0 gives `saxe_mode`.
 
     Raises
     ------
     ValueError
-        For a negative target, a negative start at k = 0, and numbers that are not finite.
+        For a negative target, a negative start at k = 0 (or where k² underflows beside it), and
+        numbers that are not finite.
 
     Notes
     -----
     $p = (a+b)^2$ obeys a Riccati equation with the fixed points $p_\pm = 2s \pm Q$, $Q =
-    \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto e^{-Qt}$, and $u = (p - k^2/p)/4$.
+    \sqrt{4s^2+k^2}$, hence $\frac{p-p_+}{p-p_-} \propto e^{-Qt}$, and $u = (p - k^2/p)/4$. What is
+    carried beside p is $\delta = p - |k|$, of which $u = \delta(1 + |k|/p)/4$: both are means of
+    their starts and their limits.
 
     Source: Saxe, McClelland & Ganguli 2014, in explicit form.
     """
     require_nonnegative("target", target, shape=())
     require_finite("start", start, shape=())
     require_finite("imbalance", imbalance, shape=())
-    require(imbalance != 0 or start >= 0, "`start` must be >= 0 when `imbalance` is 0", start)
-    ts, k2 = checked_times(ts), float(imbalance) ** 2
-    size = np.sqrt(4 * start**2 + k2)
-    p0 = size + 2 * start if start >= 0 else k2 / (size - 2 * start)
-    if p0 == 0:
-        return np.zeros_like(ts)
-    Q = np.sqrt(4 * target**2 + k2)
-    upper, lower = 2 * target + Q, -k2 / (2 * target + Q) if Q > 0 else 0.0
-    if Q == 0:
-        return start / (1 + 2 * start * ts)
-    fading, grown = np.exp(-Q * ts), -np.expm1(-Q * ts)
-    # written so that every term is positive: full relative precision from tiny starts
-    p = (upper * (p0 - lower) * grown + p0 * (upper - lower) * fading) / (
-        (p0 - lower) * grown + (upper - lower) * fading
-    )
-    return (p - k2 / p) / 4
+    k = abs(float(imbalance))
+    # p and δ at u >= 0, neither a difference; at −u they are k²/p and −kδ/p
+    above_start, start_off = _plus_and_off(abs(start), k)
+    p0, delta0 = above_start, start_off
+    if start < 0:
+        ratio = k / above_start
+        p0, delta0 = k * ratio, -ratio * start_off
+    require(p0 > 0 or start >= 0, "`start` must be >= 0 when `imbalance` is 0", start)
+    if k == 0:
+        return saxe_mode(ts, target=target, start=start)
+    ts, Q = checked_times(ts), np.hypot(2 * target, k)
+    upper, upper_off = _plus_and_off(target, k)
+    lower = -k * (k / upper)
+    come, left = (p0 - lower) * -np.expm1(-Q * ts), (upper - lower) * np.exp(-Q * ts)
+    come, left = come / (come + left), left / (come + left)
+    p, delta = upper * come + p0 * left, upper_off * come + delta0 * left
+    return delta * (1 + k / p) / 4
+
+
+def _plus_and_off(u: float, k: float) -> tuple[float, float]:
+    r"""$p = \sqrt{4u^2+k^2} + 2u$ and p − k, of u and k >= 0, without a difference."""
+    size = np.hypot(2 * u, k)
+    return size + 2 * u, 2 * u + (2 * u * (2 * u / (size + k)) if u > 0 else 0.0)
 
 
 def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
