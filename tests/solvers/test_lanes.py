@@ -109,6 +109,18 @@ def test_every_layout_has_the_same_lanes(abreast, lanes):
     assert np.all(found.code[:67] == int(ufm.Result.CONVERGED))
 
 
+@pytest.mark.parametrize("abreast", [0, WIDTH, 60])
+def test_lanes_that_are_left_alone_stay_where_they_are(abreast, lanes):
+    small, flats, _ = lanes
+    found = solved(small, flats, abreast)
+    np.testing.assert_array_equal(found.flat[67:], flats[67:])
+    if abreast:
+        assert np.all(found.code[67:] == int(ufm.Result.INTERRUPTED))
+        assert np.all(found.value[67:] == np.inf)
+        assert np.all(found.grad_norm[67:] == np.inf)
+        assert np.all(found.num_steps[67:] == 0)
+
+
 def test_a_sweep_times_its_layouts_where_there_are_several(monkeypatch, key):
     """As on an accelerator; starts of many seeds are drawn inside `jit`."""
     kinds = []

@@ -147,7 +147,7 @@ def minimise_lanes(
     Returns
     -------
     LaneResults
-        With a leading axis L.
+        With a leading axis L; of the others only `flat` means something.
     """
     if isinstance(solver, Smoothing):
         return solver.lanes(small, flats, tolerance, number)

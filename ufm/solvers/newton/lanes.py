@@ -96,10 +96,14 @@ class _Queue(NamedTuple):
 
     def begin(self, width: int) -> _Held:
         """The first so many of them at work."""
-        (L, n), dtype = self.starts.shape, self.starts.dtype
+        L, dtype = len(self.starts), self.starts.dtype
         lane = jnp.arange(width)
         s = fresh_lanes(self.starts[:width].T, lane.astype(dtype), lane < self.number)
-        out = jnp.zeros((L, n + len(Outer._fields)), dtype)
+        # of those that are never begun: where they are, and that nothing is known there
+        unknown = {"value": np.inf, "grad_norm": np.inf, "code": float(Result.INTERRUPTED)}
+        idle = jnp.asarray([unknown.get(name, 0.0) for name in Outer._fields], dtype)
+        numbers = jnp.broadcast_to(idle, (L, len(idle)))
+        out = jnp.concatenate([self.starts, numbers], axis=1)
         return _Held(self.problems[:width].T, s, out, jnp.asarray(width))
 
     def finished(self, held: _Held):
@@ -170,7 +174,8 @@ def newton_lanes(
     Returns
     -------
     LaneResults
-        With a leading axis L; INTERRUPTED for what was left alone.
+        With a leading axis L; what was left alone stays where it is, INTERRUPTED, with an infinite
+        value and gradient.
     """
     (packed, unpack), (L, n) = _packed(queue_of(problems)), starts.shape
     queue = _Queue(packed, starts, number, jnp.asarray(number, starts.dtype))
