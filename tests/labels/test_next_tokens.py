@@ -79,7 +79,8 @@ def test_merged_labels_have_the_optimum_of_all_contexts(per, key):
         assert ufm.certify(solution.problem, solution.params).gap < 1e-10
     np.testing.assert_allclose(solved[0].value, solved[1].value, rtol=1e-11)
     logits = np.asarray(solved[0].logits)[:, found.columns]
-    np.testing.assert_allclose(logits, solved[1].logits, atol=1e-5)
+    # as near as the gradients of two solves are to 0
+    np.testing.assert_allclose(logits, solved[1].logits, rtol=0, atol=1e-9)
     by_hand = -np.sum(
         np.where(targets > 0, targets * np.log(np.where(targets > 0, targets, 1)), 0), axis=0
     )

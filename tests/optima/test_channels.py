@@ -96,14 +96,13 @@ def test_limits(K):
     # s → 0: the width tends to logit λ, linearly in s log(1/s); the depth is twice the pure gap up
     # to a constant
     far = channels.channel(K, 0.7, strength=np.array([1e-6, 1e-9, 1e-12]))
-    assert_allclose(far.width, np.log(0.7 / 0.3), atol=1e-4)
     assert np.all(
         np.abs(far.width - np.log(0.7 / 0.3)) < np.array([1e-6, 1e-9, 1e-12]) * 100 + 1e-13
     )
     assert np.ptp(far.depth - 2 * channels.same_class_gap(K, np.array([1e-6, 1e-9, 1e-12]))) < 2
-    # s → ∞: the logits are those of the linear model, (q − 1/K)/(s + 1/K)
+    # s → ∞: the logits are those of the linear model, (q − 1/K)/(s + 1/K), up to the square of 7e-7
     weak = channels.channel(K, 0.7, strength=1e6)
-    assert_allclose(weak.logits[0], (0.7 - 1 / K) / (1e6 + 1 / K), rtol=1e-5)
+    assert_allclose(weak.logits[0], (0.7 - 1 / K) / (1e6 + 1 / K), rtol=5e-13)
 
 
 def test_moments_and_features():
