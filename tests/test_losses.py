@@ -584,4 +584,5 @@ def test_smoothed_labels():
     np.testing.assert_allclose(
         jax.jit(lambda s: smoothed_labels((3, 1), smoothing=s).targets)(0.2),
         smoothed_labels((3, 1), smoothing=0.2).targets,
+        rtol=1e-14,
     )

@@ -256,7 +256,7 @@ def test_default_rcond_is_that_of_the_pseudo_inverse():
         features = np.concatenate([means + spread, means - spread], axis=1)
         value = nc1_pinv(features, np.tile(np.arange(4), 2), num_classes=4)
         # variance s² over the eigenvalue 2 s² / 4, over K = 4
-        np.testing.assert_allclose(value, 0.5 if kept else 0, atol=1e-6)
+        np.testing.assert_allclose(value, 0.5 if kept else 0, rtol=0, atol=1e-6)
 
 
 # --- values by hand ---
@@ -312,9 +312,9 @@ def test_identical_samples_have_no_variability_whatever_their_number():
 def test_global_mean_is_that_of_the_samples():
     features = np.array([[0.0, 4.0]])
     labels = one_hot((3, 1), collapsed=True)
-    np.testing.assert_allclose(global_mean(features, labels), [1.0])
+    np.testing.assert_allclose(global_mean(features, labels), [1.0], rtol=1e-14)
     # ((0 - 1)² + (4 - 1)²) / 2, classes weighing the same
-    np.testing.assert_allclose(between_class_cov(features, labels), [[5.0]])
+    np.testing.assert_allclose(between_class_cov(features, labels), [[5.0]], rtol=1e-14)
 
 
 OF, ETF = np.eye(4), np.asarray(simplex_etf(4))
@@ -376,7 +376,7 @@ OF, ETF = np.eye(4), np.asarray(simplex_etf(4))
 )
 def test_shapes_by_hand(function, vectors, expected):
     np.testing.assert_allclose(
-        function((vectors.T @ vectors).astype(float)), expected, atol=ROUNDING
+        function((vectors.T @ vectors).astype(float)), expected, rtol=0, atol=ROUNDING
     )
 
 
@@ -408,17 +408,21 @@ def test_agreement_by_hand():
     # with the nearest mean
     features = np.array([[-1.5, 1.5, 3.0, 5.0, 4.0]])
     labels = soft(np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1]]), [2.0, 2.0, 1.0, 1.0, 6.0])
-    np.testing.assert_allclose(class_means(features, labels), [[0.0, 4.0]])
+    np.testing.assert_allclose(class_means(features, labels), [[0.0, 4.0]], rtol=1e-14)
     classifier, bias = np.array([[0.0], [1.0]]), np.array([1.0, 0.0])
-    np.testing.assert_allclose(nc4_agreement(features, labels, classifier, bias), 10 / 12)
+    np.testing.assert_allclose(
+        nc4_agreement(features, labels, classifier, bias), 10 / 12, rtol=1e-14
+    )
     # without bias it decides at 0, and only those at 1.5 disagree still; with the opposite sign all
     # that differ swap
-    np.testing.assert_allclose(nc4_agreement(features, labels, classifier), 10 / 12)
-    np.testing.assert_allclose(nc4_agreement(features, labels, -classifier), 2 / 12)
+    np.testing.assert_allclose(nc4_agreement(features, labels, classifier), 10 / 12, rtol=1e-14)
+    np.testing.assert_allclose(nc4_agreement(features, labels, -classifier), 2 / 12, rtol=1e-14)
     # ties up to a tolerance: logits at 1.5 differ by 0.5, of a spread of 6.5 over all
-    np.testing.assert_allclose(nc4_agreement(features, labels, classifier, bias, tolerance=0.08), 1)
     np.testing.assert_allclose(
-        nc4_agreement(features, labels, classifier, bias, tolerance=0.07), 10 / 12
+        nc4_agreement(features, labels, classifier, bias, tolerance=0.08), 1, rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        nc4_agreement(features, labels, classifier, bias, tolerance=0.07), 10 / 12, rtol=1e-14
     )
 
 
@@ -955,7 +959,7 @@ def test_what_is_printed_of_collapse_is_so():
         if said in ("0", "1") or said.endswith(("simplex ETF", "balanced")):
             number = 0.0 if said.startswith("equal") else float(said.split()[0])
             value = np.ptp(metrics.feature_norms) if "equal" in said else getattr(metrics, name)
-            np.testing.assert_allclose(value, number, atol=2e-3, err_msg=name)
+            np.testing.assert_allclose(value, number, rtol=0, atol=2e-3, err_msg=name)
             seen += 1
     assert seen > 15
 

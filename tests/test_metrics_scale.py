@@ -143,7 +143,9 @@ def test_agreement_weighs_the_bias_against_the_logits(dtype, by_F, by_W):
     fixed = metrics.nc4_agreement(moved[0], INDEX, moved[1], arrays[2], num_classes=K)
     only_bias = np.mean(np.argmax(arrays[2]) == _nearest(arrays[0]))
     np.testing.assert_allclose(
-        fixed, {True: agree[0], False: only_bias}[together > 1] if together != 1 else agree[1]
+        fixed,
+        {True: agree[0], False: only_bias}[together > 1] if together != 1 else agree[1],
+        rtol=1e-14,
     )
 
 

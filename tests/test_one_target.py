@@ -23,7 +23,7 @@ def test_one_target_is_solved_predicted_and_certified(bias, key):
     length = np.linalg.norm(centred)
     kept = max(length - 8 * np.sqrt(0.02 * 0.01), 0) / length
     predicted = kept * centred + (y.mean() if bias else 0)
-    np.testing.assert_allclose(solution.params.logits, predicted, atol=1e-9)
+    np.testing.assert_allclose(solution.params.logits, predicted, rtol=0, atol=1e-9)
     assert ufm.compare(solution, ufm.closed_form(problem)).ok
     assert float(ufm.certify(problem, solution.params).gap) < 1e-12
     assert "no spurious minima" in str(ufm.theory(problem))

@@ -36,6 +36,7 @@ def test_columns_are_grouped_by_class(dtype, labels_dtype, tmp_path):
     np.testing.assert_allclose(
         ufm.labels.collapse(loaded.labels, loaded.features)[:, 1],
         rows[CLASSES == 1].astype(float).mean(0),
+        rtol=1e-14,
     )
 
 

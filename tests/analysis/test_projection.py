@@ -22,14 +22,16 @@ def test_an_etf_becomes_an_upright_triangle(K, classes, key):
     three = W[np.array(classes)]
     # isometric: the side of the triangle is the distance of two classifiers
     side = 1.7 * np.sqrt(2 * K / (K - 1))
-    np.testing.assert_allclose(projection(three.T), TRIANGLE * side / ROOT3, atol=1e-13)
+    np.testing.assert_allclose(projection(three.T), TRIANGLE * side / ROOT3, rtol=0, atol=1e-13)
     assert int(projection.rank) == 2
-    np.testing.assert_allclose(projection.matrix @ projection.matrix.T, np.eye(2), atol=1e-14)
+    np.testing.assert_allclose(
+        projection.matrix @ projection.matrix.T, np.eye(2), rtol=0, atol=1e-14
+    )
     # the other classes of a global ETF fall on the centre, and the mean of the three is no shift in
     # the plane
     others = np.delete(np.asarray(W), classes, axis=0)
-    np.testing.assert_allclose(projection(others.T), np.zeros((2, K - 3)), atol=1e-13)
-    np.testing.assert_allclose(projection.matrix @ projection.origin, 0, atol=1e-13)
+    np.testing.assert_allclose(projection(others.T), np.zeros((2, K - 3)), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(projection.matrix @ projection.origin, 0, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -48,13 +50,16 @@ def test_any_classifier(seed):
             np.testing.assert_allclose(
                 np.linalg.norm(placed[:, i] - placed[:, j]),
                 np.linalg.norm(three[i] - three[j]),
+                rtol=0,
                 atol=1e-12,
             )
     # the mean of the three, not that of the features or of all classifiers, is the origin
-    np.testing.assert_allclose(projection(three.mean(0)[:, None]), np.zeros((2, 1)), atol=1e-13)
+    np.testing.assert_allclose(
+        projection(three.mean(0)[:, None]), np.zeros((2, 1)), rtol=0, atol=1e-13
+    )
     off_plane = np.linalg.svd(three - three.mean(0))[2][2:].T
     shifted = three.mean(0)[:, None] + off_plane
-    np.testing.assert_allclose(projection(shifted), np.zeros((2, 5)), atol=1e-13)
+    np.testing.assert_allclose(projection(shifted), np.zeros((2, 5)), rtol=0, atol=1e-13)
     # Procrustes: no rotation of the plane brings the three closer to the triangle
     closeness = np.sum(placed * TRIANGLE)
     for angle in np.linspace(0.1, 6.2, 50):
@@ -91,7 +96,9 @@ def test_degenerate_classifiers(rows, rank):
         )
         == rank
     )
-    np.testing.assert_allclose(projection(rows.mean(0)[:, None]), np.zeros((2, 1)), atol=1e-13)
+    np.testing.assert_allclose(
+        projection(rows.mean(0)[:, None]), np.zeros((2, 1)), rtol=0, atol=1e-13
+    )
 
 
 def test_projection_under_jit(key):
@@ -99,6 +106,7 @@ def test_projection_under_jit(key):
     np.testing.assert_allclose(
         jax.jit(lambda W: three_class_projection(W, classes=(1, 2, 3))(W.T))(W),
         three_class_projection(W, classes=(1, 2, 3))(W.T),
+        rtol=0,
         atol=1e-14,
     )
 
@@ -148,6 +156,7 @@ def test_channels_of_the_optimum(K, lam, key):
     np.testing.assert_allclose(
         [channels.width[0], channels.depth[0], channels.spread[0]],
         [u_j - u_i, u_i + u_j, 0],
+        rtol=0,
         atol=1e-8,
     )
 
@@ -188,7 +197,7 @@ def test_channels_ignore_a_shift_of_the_logits():
         channel_coordinates(Z + rng.normal(size=(1, 6)), labels),
     )
     for name in ("width", "depth", "spread"):
-        np.testing.assert_allclose(getattr(here, name), getattr(there, name), atol=1e-14)
+        np.testing.assert_allclose(getattr(here, name), getattr(there, name), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(

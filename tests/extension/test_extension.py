@@ -270,4 +270,6 @@ def test_a_metric_is_observed_along_a_flow():
     )
     lengths = np.asarray(trajectory.observables["lengths"])
     assert lengths.shape == (3,)
-    np.testing.assert_allclose(lengths[-1], longest_over_shortest(problem, trajectory.final))
+    np.testing.assert_allclose(
+        lengths[-1], longest_over_shortest(problem, trajectory.final), rtol=1e-14
+    )

@@ -74,7 +74,7 @@ def test_rows_at_rest_are_those_of_the_state():
     found = jax.jit(logistic)(1.3, 0.09)
     assert found.at_rest
     assert found.steps == 0
-    np.testing.assert_allclose(found.rows["square"], 0.01)
+    np.testing.assert_allclose(found.rows["square"], 0.01, rtol=1e-14)
 
 
 def test_rows_that_are_not_reached_are_infinite():

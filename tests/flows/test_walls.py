@@ -65,7 +65,7 @@ def test_columns_go_to_the_boundary_and_slide_to_the_nearest_point():
     for c in range(3):
         # the mean over three columns is a clock three times slower
         wanted = towards(TARGETS[:, c], START[:, c], radii[c], TIMES / 3)
-        np.testing.assert_allclose(there.params.features[:, :, c], wanted, atol=ERROR)
+        np.testing.assert_allclose(there.params.features[:, :, c], wanted, rtol=0, atol=ERROR)
     lengths = np.linalg.norm(there.params.features, axis=1)
     assert np.all(lengths <= radii * (1 + 1e-15))
     np.testing.assert_allclose(lengths[-1, :2], radii[:2], rtol=1e-15)
@@ -78,14 +78,16 @@ def test_rows_of_a_classifier_do_too():
     there = flow(problem, ts=TIMES / 3, start=start, path=rates, integration=EXACTLY)
     for k, radius in enumerate((1.0, 0.7, 2.0)):
         wanted = towards(TARGETS[:, k], 0.9 * START[:, k], radius, TIMES / 3)
-        np.testing.assert_allclose(there.params.weights[0][:, k], wanted, atol=ERROR)
+        np.testing.assert_allclose(there.params.weights[0][:, k], wanted, rtol=0, atol=ERROR)
 
 
 def test_one_budget_is_a_ball_of_all_columns():
     problem = squares(TARGETS, features=Budget(2.0), fixed_weights=(EYE,))
     there = flow(problem, ts=TIMES, start=ufm.Params((EYE,), START), integration=EXACTLY)
     wanted = towards(TARGETS.ravel(), START.ravel(), np.sqrt(2), TIMES / 3)
-    np.testing.assert_allclose(there.params.features.reshape(len(TIMES), -1), wanted, atol=ERROR)
+    np.testing.assert_allclose(
+        there.params.features.reshape(len(TIMES), -1), wanted, rtol=0, atol=ERROR
+    )
 
 
 # of a flow that bulges out: ḣ = A (t − h), which without a ball goes as far as FARTHEST from 0
@@ -143,7 +145,7 @@ def test_a_column_leaves_the_boundary_when_nothing_holds_it_there(share):
     there = flow(problem, ts=clock, start=start, integration=EXACTLY)
     assert there.result == ufm.Result.REACHED_END
     found = there.params.features[:, :, 0]
-    np.testing.assert_allclose(found, there_and_away(radius, clock), atol=ERROR)
+    np.testing.assert_allclose(found, there_and_away(radius, clock), rtol=0, atol=ERROR)
     assert np.linalg.norm(found[-1]) < 0.99
 
 
@@ -153,7 +155,7 @@ def test_entries_come_to_zero_one_by_one():
     there = flow(problem, ts=TIMES, start=ufm.Params((EYE,), start), integration=EXACTLY)
     assert there.result == ufm.Result.REACHED_END
     free = TARGETS + np.exp(-TIMES / 3)[:, None, None] * (start - TARGETS)
-    np.testing.assert_allclose(there.params.features, np.maximum(free, 0), atol=ERROR)
+    np.testing.assert_allclose(there.params.features, np.maximum(free, 0), rtol=0, atol=ERROR)
     assert np.all(there.params.features >= 0)
     assert np.all((there.final.features == 0) == (TARGETS < 0))
 
@@ -195,7 +197,7 @@ def test_entries_leave_zero_when_nothing_pushes_them_there():
     assert there.result == ufm.Result.REACHED_END
     found = there.params.features[:, :, 0]
     wanted = kept_nonnegative(W.T @ W, W.T @ target, start, clock)
-    np.testing.assert_allclose(found, wanted, atol=ERROR)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=ERROR)
     touched, gone = np.any(found == 0, axis=0), found[-1] > 0.01
     assert np.any(touched & gone)
     assert np.any(touched & ~gone)
@@ -244,7 +246,7 @@ def test_collapsed_columns_flow_as_all_samples_do():
     assert [end.result for end in ends] == [ufm.Result.REACHED_END] * 2
     first = np.concatenate([[0], np.cumsum(COUNTS)[:-1]])
     np.testing.assert_allclose(
-        ends[1].params.features[:, :, first], ends[0].params.features, atol=ERROR
+        ends[1].params.features[:, :, first], ends[0].params.features, rtol=0, atol=ERROR
     )
     used = np.sum(OF_CLASS * np.sum(ends[0].final.features ** 2, axis=0))
     assert used == pytest.approx(2.0, abs=1e-12)

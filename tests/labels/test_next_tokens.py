@@ -45,7 +45,9 @@ def test_of_one_feature_a_context_only_equal_counts_merge():
     np.testing.assert_array_equal(found.columns, [0, 1, 2, 0, 3])
     np.testing.assert_array_equal(found.labels.masses, [2, 1, 1, 1])
     np.testing.assert_array_equal(found.labels.weights, [3, 6, 3, 10_000])
-    np.testing.assert_allclose(found.labels.column_weights, np.array([6, 6, 3, 1e4]) / 10_015)
+    np.testing.assert_allclose(
+        found.labels.column_weights, np.array([6, 6, 3, 1e4]) / 10_015, rtol=1e-14
+    )
     alone = next_token([1, 2], [0, 1])
     assert str(alone).endswith("2 columns, 2 tokens; nothing merged")
 

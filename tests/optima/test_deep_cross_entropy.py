@@ -212,7 +212,7 @@ def test_an_orthoplex_is_a_sum_of_pairs():
     vectors = np.kron(np.eye(3), [[1, -1]])
     (pairs,) = (c for c in ufm.laws.deep_candidates(balanced(6, 2, 0.01)) if c.name == "pairs")
     np.testing.assert_allclose(
-        pairs.logits, pairs.blocks[0].scale * vectors.T @ vectors, atol=1e-15
+        pairs.logits, pairs.blocks[0].scale * vectors.T @ vectors, rtol=0, atol=1e-15
     )
 
 

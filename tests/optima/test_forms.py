@@ -169,7 +169,7 @@ def test_facts_merge_columns(collapsed):
     )
     assert (facts.K, facts.N, facts.M, facts.feature_dim) == (2, 8.0, 1, 4)
     for columns in (facts.classes, facts.distinct):
-        assert_allclose(columns.masses, [5, 3])
+        assert_allclose(columns.masses, [5, 3], rtol=1e-14)
         assert_allclose(columns.targets, [[0.9, 0.1], [0.1, 0.9]], rtol=1e-15)
     assert facts.smoothing == pytest.approx(0.2, rel=1e-14)
     assert facts.one_target_per_class

@@ -154,7 +154,7 @@ def test_prediction_is_a_stationary_point_of_the_objective(case, depth):
     there = ufm.model.objective(problem, balanced_params(problem, optimum, less))
     assert_allclose(optimum.spectrum.value(less), float(there), rtol=TOL.value)
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient)) < 1e-14
-    assert_allclose(params.logits, optimum.logits[:, optimum.column_index], atol=1e-13)
+    assert_allclose(params.logits, optimum.logits[:, optimum.column_index], rtol=0, atol=1e-13)
     partial = params.features
     for W, gram in zip(reversed(params.weights), optimum.layer_grams, strict=True):
         measured = (
@@ -162,12 +162,12 @@ def test_prediction_is_a_stationary_point_of_the_objective(case, depth):
             if problem.labels.is_one_hot()
             else _merged(partial, optimum)
         )
-        assert_allclose(measured.T @ measured, gram, atol=1e-12)
+        assert_allclose(measured.T @ measured, gram, rtol=0, atol=1e-12)
         partial = W @ partial
     outer = jnp.eye(problem.labels.num_classes)
     for W, gram in zip(params.weights, optimum.partial_classifier_grams, strict=True):
         outer = outer @ W
-        assert_allclose(outer @ outer.T, gram, atol=1e-12)
+        assert_allclose(outer @ outer.T, gram, rtol=0, atol=1e-12)
 
 
 def _merged(columns, optimum):
@@ -211,16 +211,19 @@ def test_minimiser_reaches_the_optimum(case, starts, key):
     assert_allclose(float(solution.value), optimum.value, rtol=TOL.value)
     classifier = solution.params.classifier
     if optimum.unique:
-        assert_allclose(solution.logits, optimum.logits[:, optimum.column_index], atol=TOL.array)
+        assert_allclose(
+            solution.logits, optimum.logits[:, optimum.column_index], rtol=0, atol=TOL.array
+        )
         assert_allclose(
             classifier @ classifier.T,
             optimum.classifier_gram,
+            rtol=0,
             atol=TOL.array * optimum.sizes["classifier_gram"],
         )
     product = (classifier @ solution.params.features) * jnp.sqrt(problem.labels.masses)[None, :]
     measured = np.linalg.svd(product, compute_uv=False)[: len(optimum.singular_values)]
     assert_allclose(
-        measured, optimum.singular_values, atol=TOL.array * optimum.sizes["singular_values"]
+        measured, optimum.singular_values, rtol=0, atol=TOL.array * optimum.sizes["singular_values"]
     )
 
 
@@ -234,7 +237,7 @@ def test_full_columns_predict_what_collapsed_ones_do(bias, depth):
         closed_form(make(counts, **settings)),
     )
     assert full.value == collapsed.value
-    assert_allclose(full.logits, collapsed.logits, atol=0)
+    assert_allclose(full.logits, collapsed.logits, rtol=0, atol=0)
     assert full.column_index.tolist() == np.repeat(np.arange(3), 4).tolist()
 
 
@@ -243,8 +246,8 @@ def test_bias_penalty_interpolates_between_free_and_none(depth):
     def at(bias):
         return closed_form(make([4] * 3, widths=(5,) * depth, bias=bias))
 
-    assert_allclose(at(1e-14).logits, at("free").logits, atol=1e-12)
-    assert_allclose(at(1e14).logits, at(None).logits, atol=1e-12)
+    assert_allclose(at(1e-14).logits, at("free").logits, rtol=0, atol=1e-12)
+    assert_allclose(at(1e14).logits, at(None).logits, rtol=0, atol=1e-12)
     assert_allclose(at(1e14).value, at(None).value, rtol=1e-12)
 
 
@@ -260,7 +263,7 @@ def test_bias_penalty_threshold_of_the_etf():
         "between simplex ETF and orthogonal frame",
     )
     assert_allclose(below.bias, 1 / (3 * (1 + threshold * (1 - 1e-3))), rtol=1e-14)
-    assert_allclose(below.class_gram.sum(axis=0), 0, atol=1e-15)
+    assert_allclose(below.class_gram.sum(axis=0), 0, rtol=0, atol=1e-15)
 
 
 def test_sizes_are_those_of_targets_that_are_reached():
@@ -320,7 +323,7 @@ def test_no_decay_limit_reaches_the_targets(depth, bias):
     # 1 equal terms is (M+1)/2 Λ Σ s^(2/(M+1))
     lam, n, K = 1e-12, 4, 3
     optimum = closed_form(make([n] * K, widths=(5,) * depth, lambda_W=lam, lambda_H=lam, bias=bias))
-    assert_allclose(optimum.logits, np.eye(K), atol=1e-9)
+    assert_allclose(optimum.logits, np.eye(K), rtol=0, atol=1e-9)
     directions = K - 1 if bias == "free" else K
     if bias is None or bias == "free":
         assert_allclose(
@@ -333,7 +336,7 @@ def test_targets_of_zero_are_reached_by_nothing(bias):
     optimum = closed_form(make(ufm.soft(np.zeros((3, 4))), bias=bias))
     assert optimum.value == 0
     assert optimum.regime == "trivial"
-    assert_allclose(optimum.logits, 0, atol=0)
+    assert_allclose(optimum.logits, 0, rtol=0, atol=0)
 
 
 ANCHOR = {"anchor": np.zeros((6, 3)), "beta": 1.0}

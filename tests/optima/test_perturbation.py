@@ -53,10 +53,13 @@ def test_spectra_are_those_of_the_matrix(K, n, d, lambda_W, lambda_H, beta):
 def test_collapse_is_stationary_and_optimal_for_its_classifier(K, n, d, lambda_W, lambda_H, beta):
     W, H, Y = collapsed(K, n, d, lambda_W, lambda_H)
     np.testing.assert_allclose(
-        perturbation.reduced_velocity(H, Y, lambda_W=lambda_W, lambda_H=lambda_H), 0, atol=1e-14
+        perturbation.reduced_velocity(H, Y, lambda_W=lambda_W, lambda_H=lambda_H),
+        0,
+        rtol=0,
+        atol=1e-14,
     )
     np.testing.assert_allclose(
-        Y @ H.T @ np.linalg.inv(H @ H.T + n * lambda_W * np.eye(d)), W, atol=1e-14
+        Y @ H.T @ np.linalg.inv(H @ H.T + n * lambda_W * np.eye(d)), W, rtol=0, atol=1e-14
     )
 
 
@@ -75,7 +78,7 @@ def test_curvatures_are_those_of_the_reduced_loss():
         num_classes=K, samples_per_class=n, feature_dim=d, **lambdas
     ).spectrum
     np.testing.assert_allclose(
-        np.sort(np.linalg.eigvalsh((hessian + hessian.T) / 2))[::-1], expected, atol=1e-6
+        np.sort(np.linalg.eigvalsh((hessian + hessian.T) / 2))[::-1], expected, rtol=0, atol=1e-6
     )
 
 
@@ -110,7 +113,9 @@ def test_response_at_any_point_is_the_derivative_of_a_minimiser():
     F = perturbation.response(W, H, Y, beta=beta, **lambdas)
     direction = rng.normal(size=H0.shape)
     measured = (minimiser(H0 + step * direction) - minimiser(H0 - step * direction)) / (2 * step)
-    np.testing.assert_allclose(measured.ravel(order="F"), F @ direction.ravel(order="F"), atol=1e-8)
+    np.testing.assert_allclose(
+        measured.ravel(order="F"), F @ direction.ravel(order="F"), rtol=0, atol=1e-8
+    )
 
 
 def test_leading_order_is_met_to_second_order():
@@ -128,7 +133,7 @@ def test_leading_order_is_met_to_second_order():
             ]
         )
     orders = -np.diff(np.log10(np.abs(errors)), axis=0)
-    np.testing.assert_allclose(orders, 2, atol=0.05)
+    np.testing.assert_allclose(orders, 2, rtol=0, atol=0.05)
 
 
 def test_cross_talk_peaks_at_two_thirds():

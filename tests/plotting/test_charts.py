@@ -121,7 +121,7 @@ def test_vectors_are_drawn_as_they_are_up_to_one_turn(space):
         [rows / np.linalg.norm(rows, axis=0).max(), means / np.linalg.norm(means, axis=0).max()],
         axis=1,
     )
-    np.testing.assert_allclose(shown @ shown.T, given.T @ given, atol=1e-12)
+    np.testing.assert_allclose(shown @ shown.T, given.T @ given, rtol=0, atol=1e-12)
     assert [text.get_text() for text in space.texts] == ["1", "2", "3", "4"]
     assert legend(space) == ["classifier", "class means"]
 
@@ -134,7 +134,7 @@ def test_vectors_do_not_jump_when_their_gauge_does(space):
     space.clear()
     plotting.vectors(space, {"class means": turn @ means})
     for name, tip in arrows(space).items():
-        np.testing.assert_allclose(tip, first[name], atol=1e-12)
+        np.testing.assert_allclose(tip, first[name], rtol=0, atol=1e-12)
 
 
 def test_a_simplex_in_many_dimensions_is_seen_whole(space):
@@ -143,7 +143,7 @@ def test_a_simplex_in_many_dimensions_is_seen_whole(space):
     )
     tips = np.array(list(arrows(space).values()))
     np.testing.assert_allclose(
-        tips @ tips.T, np.full((4, 4), -1 / 3) + 4 / 3 * np.eye(4), atol=1e-12
+        tips @ tips.T, np.full((4, 4), -1 / 3) + 4 / 3 * np.eye(4), rtol=0, atol=1e-12
     )
 
 
@@ -161,10 +161,10 @@ def test_without_alignment_coordinates_are_as_they_are(space, d):
     drawn = arrows(space)
     for k in range(5):
         np.testing.assert_allclose(
-            drawn["-", plotting.COLOURS[k]][:d], means[:, k] / scale, atol=1e-12
+            drawn["-", plotting.COLOURS[k]][:d], means[:, k] / scale, rtol=0, atol=1e-12
         )
     dots = np.array(space.collections[0]._offsets3d)
-    np.testing.assert_allclose(dots[:d], features / scale, atol=1e-12)
+    np.testing.assert_allclose(dots[:d], features / scale, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(dots[d:], 0)
 
 

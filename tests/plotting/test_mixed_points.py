@@ -24,8 +24,10 @@ def test_three_class_scatter(ax):
     np.testing.assert_array_equal(two.get_offsets(), points[:, :3].T)
     np.testing.assert_array_equal(one.get_offsets(), points[:, 3:].T)
     # blue for two classes, red for one, black at λ = 1/2
-    np.testing.assert_allclose(two.get_facecolors(), [[0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0.6, 1]])
-    np.testing.assert_allclose(one.get_facecolors(), [[0, 0, 0, 1]])
+    np.testing.assert_allclose(
+        two.get_facecolors(), [[0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0.6, 1]], rtol=1e-14
+    )
+    np.testing.assert_allclose(one.get_facecolors(), [[0, 0, 0, 1]], rtol=1e-14)
     drawn = lines(ax)
     np.testing.assert_array_equal(drawn["theory"], curve)
     np.testing.assert_array_equal(drawn["classifier"][:, 1::3], corners)
@@ -37,7 +39,7 @@ def test_three_class_scatter(ax):
 def test_a_scatter_of_one_kind_names_only_that(ax):
     plotting.three_class_scatter(ax, np.ones((2, 3)), lam=np.full(3, 0.9), same=np.ones(3, bool))
     (one,) = ax.collections
-    np.testing.assert_allclose(one.get_facecolors(), np.tile([0.8, 0, 0, 1], (3, 1)))
+    np.testing.assert_allclose(one.get_facecolors(), np.tile([0.8, 0, 0, 1], (3, 1)), rtol=1e-14)
 
 
 def test_reliability(ax):

@@ -76,7 +76,7 @@ def test_closed_form_under_a_simplex_etf(K, multiplier):
             np.linalg.norm(exact, axis=0), np.linalg.norm(exact[:, 2]) if K == 2 else 0
         )
         assert_allclose(
-            np.linalg.norm(solution.params.features - exact, axis=0) / size, 0, atol=1e-13
+            np.linalg.norm(solution.params.features - exact, axis=0) / size, 0, rtol=0, atol=1e-13
         )
 
 
@@ -122,7 +122,9 @@ def test_squared_error_is_ridge_regression():
     assert solution.result is ufm.Result.CONVERGED
     features = np.linalg.solve(W.T @ W + 8 * 0.01 * np.eye(6), W.T @ targets)
     assert_allclose(solution.params.features, features, rtol=1e-11, atol=1e-13)
-    assert_allclose(features[:, 4:], 0.3 * features[:, :4] + 0.7 * features[:, 3::-1], atol=1e-14)
+    assert_allclose(
+        features[:, 4:], 0.3 * features[:, :4] + 0.7 * features[:, 3::-1], rtol=0, atol=1e-13
+    )
 
 
 def test_sweeping_numbers_does_not_recompile():

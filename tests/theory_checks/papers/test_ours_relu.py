@@ -34,7 +34,7 @@ def test_exact_output_is_that_of_floats(network):
     norms = np.sum(entering**2)
     for W in inner:
         entering, norms = np.maximum(W @ entering, 0), norms + np.sum(W**2)
-    np.testing.assert_allclose(last @ entering, np.eye(len(last)), atol=1e-14)
+    np.testing.assert_allclose(last @ entering, np.eye(len(last)), rtol=0, atol=1e-14)
     norms += np.sum(last**2)
     assert float(complexity(network)) == pytest.approx(norms / len(network), rel=1e-14)
 
@@ -79,7 +79,7 @@ def test_saved_points_are_read_back_as_they_were_written(tmp_path, monkeypatch):
     assert (point.classes, point.depth, point.width, point.ratio) == (3, 2, 4, 0.5)
     assert point.strength == Fraction(123, 10_000)
     for exact, factor in zip(point.network, factors, strict=True):
-        np.testing.assert_allclose(np.array(exact, dtype=np.float64), factor, atol=1e-10)
+        np.testing.assert_allclose(np.array(exact, dtype=np.float64), factor, rtol=0, atol=1e-10)
     # its value is that of the library
     H, *weights = (np.array(factor, dtype=np.float64) for factor in point.network)
     problem = rectified_problem(3, 2, 0.0123, width=4)
