@@ -49,7 +49,7 @@ def dual_bound(problem: Problem, point: Point) -> Bound:
     reached = norm + excess
     # u = 0 may be scaled by anything; what is no number goes on to the bound
     limit = mu * (1 - 8 * unit) / jnp.where(reached == 0, 1, reached)
-    quadratic = _quadratic(problem, mean)
+    quadratic = taken_by_bias(problem, mean)
     t = problem.loss.dual_scale(dual, labels.targets, weights, limit=limit, quadratic=quadratic)
     return _at(problem, point, t, mean, hidden, norm / mu, beyond(values / mu))
 
@@ -128,8 +128,8 @@ def judged(value, rounding, lower, least, contradiction):
     return lower_bound, jnp.where(holds & ~above, relative_gap(value, lower_bound), jnp.inf)
 
 
-def _quadratic(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
-    """What a penalised bias takes from the bound, twice."""
+def taken_by_bias(problem: Problem, mean: Float[Array, " K"]) -> Float[Array, ""]:
+    """What a penalised bias takes from the bound, twice, for a mean Σ ω u of the dual columns."""
     return (
         jnp.zeros((), problem.dtype)
         if problem.lambda_b is None
@@ -141,7 +141,7 @@ def _at(problem: Problem, point: Point, t, mean, hidden, ratio, lowering) -> Bou
     """The conjugates at t u, and what a bias takes, less what rounding can amount to."""
     labels, unit = problem.labels, unit_roundoff(problem.dtype)
     weights, K, C = labels.column_weights, labels.num_classes, labels.num_columns
-    many, quadratic = terms_of_sum(C) + 4, _quadratic(problem, mean)
+    many, quadratic = terms_of_sum(C) + 4, taken_by_bias(problem, mean)
     conjugates, errors, contradiction = conjugates_at(problem.loss, labels.targets, point, t)
     lower = -jnp.dot(weights, conjugates) - 0.5 * t**2 * quadratic
 

@@ -14,7 +14,7 @@ Domains say which multipliers they allow and what these cost, as for other maps
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,8 @@ from jaxtyping import Array, Float
 from ufm._validate import concrete, require
 from ufm.certificates import lift
 from ufm.certificates.lift import BEYOND, Lifted, Multipliers
-from ufm.domains import AbstractDomain, Sphere
+from ufm.certificates.pull import decay_of_columns, decay_of_weights
+from ufm.domains import AbstractDomain, Nonnegative, Sphere
 from ufm.domains.base import lengths_sq
 from ufm.losses.rounding import unit_roundoff
 from ufm.maps import AbstractGram
@@ -40,7 +41,7 @@ class Held(NamedTuple):
     @classmethod
     def of(cls, problem: Problem) -> Held:
         """Those of a problem: the features', or unit vectors where the map forgets lengths."""
-        decay = problem.feature_decay * problem.labels.masses
+        decay = decay_of_columns(problem)
         gram = problem.map.gram
         if gram is not None and gram.forgets_lengths:
             return cls(Sphere(jnp.ones((), problem.dtype)), jnp.zeros_like(decay), True)
@@ -48,9 +49,7 @@ class Held(NamedTuple):
 
     def counted(self, matrix: Float[Array, "C C"]) -> Float[Array, "C C"]:
         """Of what is subtracted from D_b the part that counts."""
-        if not self.nonnegative:
-            return matrix
-        return jnp.where(jnp.eye(len(matrix), dtype=bool), matrix, jnp.maximum(matrix, 0))
+        return Nonnegative().gram(matrix) if self.nonnegative else matrix
 
 
 def require_gram(problem: Problem) -> None:
@@ -112,7 +111,8 @@ def lifted(
         reached = top * (1 + unit * many) + off / smallest
         share = jnp.where(reached > 1, (1 - 8 * unit) / reached, 1)
     rest, slack = -held.domain.allowance(b, held.decay), _rounding(problem, held, b)
-    rest = rest + _kept(problem, params)
+    # of weights that are not used
+    rest = rest + decay_of_weights(problem, params)
     largest = jnp.max(jnp.abs(b))
     ratio = 1 + jnp.maximum(-least, 0) / largest
     # (a further dimension of nonnegative embeddings is nonnegative)
@@ -129,14 +129,6 @@ def _coupling(
     r"""$-\tfrac1\tau(V+V^\top)$; of sizes, that of their negative."""
     V = dual * problem.labels.column_weights[None, :]
     return -(V + V.T) / gram.temperature
-
-
-def _kept(problem: Problem, params: Params) -> Float[Array, ""]:
-    """The decay of the weights, which are not used."""
-    total: Any = jnp.zeros((), problem.dtype)
-    for lam, W in zip(problem.lambda_W, params.weights, strict=True):
-        total = total + 0.5 * lam * jnp.sum(W**2)
-    return total
 
 
 def _rounding(problem: Problem, held: Held, b: Float[Array, " C"]) -> Float[Array, ""]:

@@ -34,7 +34,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ufm.certificates.pull import Multipliers, Pull, decay_of_columns, least, pull_of
+from ufm.certificates.pull import (
+    Multipliers,
+    Pull,
+    decay_of_columns,
+    decay_of_weights,
+    least,
+    pull_of,
+)
 from ufm.certificates.spectral import spectral_norm
 from ufm.domains.base import lengths_sq
 from ufm.losses.rounding import unit_roundoff
@@ -197,9 +204,7 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     decay = decay_of_columns(problem)
     columns = problem.features.curvature(_lengths(H, slope), decay)
     terms = lengths_sq(slope) / columns
-    kept = sum(
-        0.5 * lam * jnp.sum(w**2) for lam, w in zip(problem.lambda_W, params.weights, strict=True)
-    )
+    kept = decay_of_weights(problem, params)
     rest = kept + pull.constant - 0.5 * jnp.sum(terms) - problem.features.allowance(columns, decay)
     # the slope is a sum over classes, off by so many roundings of the sum of their sizes
     off = (

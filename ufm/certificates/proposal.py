@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.certificates.bound import centred_dual, with_best_bias
+from ufm.certificates.dual_bound import taken_by_bias
 from ufm.certificates.gram import lifted
 from ufm.certificates.lift import Multipliers, allowed, held
 from ufm.losses import loss_and_dual
@@ -83,7 +84,7 @@ def _scale(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, ""]
         problem.labels.targets,
         weights,
         limit=1 / jnp.maximum(values[0], jnp.finfo(values.dtype).tiny),
-        quadratic=_quadratic(problem, dual),
+        quadratic=taken_by_bias(problem, dual @ problem.labels.column_weights),
     )
 
 
@@ -117,13 +118,7 @@ def _rounded(problem: Problem, multipliers: Multipliers) -> Multipliers:
     return allowed(problem, near)
 
 
-def _quadratic(problem: Problem, dual) -> Float[Array, ""]:
-    """What a penalised bias takes from the bound, twice."""
-    if problem.lambda_b is None:
-        return jnp.zeros((), problem.dtype)
-    return jnp.sum((dual @ problem.labels.column_weights) ** 2) / problem.lambda_b
-
-
 def _value(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, ""]:
     """The bound of dual logits that are small enough for these multipliers."""
-    return held(problem, dual, multipliers) - _quadratic(problem, dual) / 2
+    taken = taken_by_bias(problem, dual @ problem.labels.column_weights)
+    return held(problem, dual, multipliers) - taken / 2

@@ -34,6 +34,14 @@ def decay_of_columns(problem: Problem) -> Float[Array, " C"]:
     return problem.feature_decay * problem.labels.masses
 
 
+def decay_of_weights(problem: Problem, params: Params) -> Float[Array, ""]:
+    """What the decay of all weights comes to, which is a constant where they are frozen."""
+    total = jnp.zeros((), problem.dtype)
+    for lam, W in zip(problem.lambda_W, params.weights, strict=True):
+        total = total + 0.5 * lam * jnp.sum(W**2)
+    return total
+
+
 def pull_of(problem: Problem, params: Params, V) -> Pull | None:
     """What an anchor and linear constraints add.
 
