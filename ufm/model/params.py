@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-
 from jaxtyping import Array, Float
 
 from ufm._module import Module
+from ufm.maps.base import product_of
 
 
 class Params(Module):
@@ -20,7 +18,7 @@ class Params(Module):
     @property
     def classifier(self) -> Float[Array, "K d"]:
         """The product W = W_M … W_1."""
-        return functools.reduce(operator.matmul, self.weights)
+        return product_of(self.weights)
 
     @property
     def logits(self) -> Float[Array, "K C"]:

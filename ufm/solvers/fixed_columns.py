@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm.losses.rows import AbstractRows, sums
+from ufm.maps.base import product_of
 from ufm.model import Params, Problem, decay
 from ufm.solvers.column_newton import newton
 from ufm.solvers.coordinates import relative_norm
@@ -53,7 +54,7 @@ class Solved(NamedTuple):
 @jax.jit
 def prepare(problem: Problem, bias) -> tuple[Shared, Float[Array, "C 1"]]:
     """What the columns share, and the decay γ of each over its weight in the loss."""
-    W = functools.reduce(jnp.matmul, problem.fixed_weights or ())
+    W = product_of(problem.fixed_weights or ())
     K = len(W)
     left, values, right = jnp.linalg.svd(W, full_matrices=False)
     # directions that are rounding of the SVD carry no feature
