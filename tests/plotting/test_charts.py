@@ -202,9 +202,9 @@ def test_a_plane_of_two_coordinates_is_seen_as_on_paper(space):
 
 def test_what_is_as_long_in_every_direction_is_seen_from_the_usual_place(space):
     plotting.vectors(space, {"class means": np.asarray(simplex_etf(4, dim=3))})
-    np.testing.assert_allclose((space.elev, space.azim), (30, -60), atol=0.6)
+    np.testing.assert_allclose((space.elev, space.azim), (30, -60), rtol=0, atol=0.6)
     plotting.vectors(space, {"class means": np.zeros((3, 3))}, live=True)
-    np.testing.assert_allclose((space.elev, space.azim), (30, -60), atol=0.6)
+    np.testing.assert_allclose((space.elev, space.azim), (30, -60), rtol=0, atol=0.6)
 
 
 def test_who_has_turned_the_axes_sees_them_from_there(space):
