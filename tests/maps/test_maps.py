@@ -23,6 +23,15 @@ def make(counts=(5, 3, 2), *, widths=(4, 6), lam=5e-3, loss=None, **parts):
     )
 
 
+class Squared(ufm.maps.AbstractMap):
+    """A map of a user's, of any depth."""
+
+    name = "squared"
+
+    def logits(self, weights, features):
+        return weights[-1] @ features**2
+
+
 BY_HAND = {
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": lambda x: np.where(x >= 0, x, 0.01 * x),
@@ -48,13 +57,13 @@ def test_logits_and_objective_by_hand(activation, key):
     np.testing.assert_allclose(ufm.model.objective(problem, point), by_hand, rtol=1e-13)
 
 
-def test_one_layer_has_nothing_between_factors(key):
-    plain, rectified = make(widths=(4,)), make(widths=(4,), activation="relu")
-    point = ufm.solvers.random_start(plain, key=key)
-    np.testing.assert_array_equal(rectified.logits(point), point.logits)
-    # … and yet no theorem of linear layers is said to speak of it
-    with pytest.raises(ufm.NoClosedForm, match="needs linear layers; got activated"):
-        ufm.closed_form(rectified)
+def test_one_layer_has_nothing_between_factors():
+    # it would be the linear model in silence, with features of either sign
+    message = r"`widths` must have M >= 2 entries for Activated.*Nonnegative\(\).*; got \(4,\)"
+    with pytest.raises(ValueError, match=message):
+        make(widths=(4,), activation="relu")
+    with pytest.raises(ValueError, match=message):
+        make(activation="relu").replace(widths=(4,))
 
 
 def test_a_smooth_activation_is_solved_to_rounding_and_swept(key):
@@ -154,7 +163,7 @@ def test_metrics_are_those_of_the_last_layer(key):
         ),
         pytest.param(
             lambda p, x: ufm.flow(
-                make(widths=(4,), activation="relu"), ts=[0.0], start=x, path="central"
+                make(widths=(4,), map=Squared()), ts=[0.0], start=x, path="central"
             ),
             "`problem.map` must be the product .* for path='central'",
             id="central-path",

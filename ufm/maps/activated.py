@@ -67,13 +67,15 @@ class Activated(AbstractMap):
 
     Notes
     -----
-    With M = 1 there is nothing between factors, and the map is the product. The model is not convex
-    in any lift that is known: no certificate, and no closed form of the linear model holds. A flow
+    With M = 1 there is nothing between factors, and a problem refuses it: nonnegative features of
+    one layer are a domain, `features=ufm.domains.Nonnegative()`. The model is not convex in any
+    lift that is known: no certificate, and no closed form of the linear model holds. A flow
     under "relu" slides along kinks, where steps of the default tolerance shrink until the budget is
     spent (it says so): give it a `step`, or an `rtol` of 1e-6.
     """
 
     name: ClassVar[str] = "activated"
+    least_depth: ClassVar[int] = 2
 
     activation: str = eqx.field(static=True)
     parameter: Array | None

@@ -31,6 +31,8 @@ class AbstractMap(AbstractNamed):
     identity: ClassVar[bool] = False
     # whether Z = X A with a fixed A (C, C), the logits of the identity: a proof reads its floats
     right: ClassVar[bool] = False
+    # how many factors it needs: one that acts between factors does nothing to a single one
+    least_depth: ClassVar[int] = 1
 
     @property
     def gram(self) -> AbstractGram | None:

@@ -56,10 +56,15 @@ def checked_map(map: AbstractMap, activation: str | None) -> AbstractMap:
     return Activated(activation)
 
 
-def checked_widths(widths) -> tuple[int, ...]:
-    """(d_1, …, d_M) as whole numbers."""
+def checked_widths(widths, map: AbstractMap) -> tuple[int, ...]:
+    """(d_1, …, d_M) as whole numbers, as many as the map needs."""
     several = isinstance(widths, tuple | list) and len(widths) >= 1
     require(several, "`widths` must be a tuple (d_1, …, d_M) with M >= 1", Shown(widths))
+    enough = (
+        f"`widths` must have M >= {map.least_depth} entries for {map}, which acts between factors "
+        "(of one layer, features=ufm.domains.Nonnegative() keeps the features >= 0)"
+    )
+    require(len(widths) >= map.least_depth, enough, Shown(widths))
     return tuple(require_whole(f"widths[{i}]", d) for i, d in enumerate(widths))
 
 

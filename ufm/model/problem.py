@@ -65,10 +65,10 @@ class Problem(Module):
     λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms
     and certificates require λ > 0 on every factor that no domain bounds.
 
-    Raises `ValueError` for widths below 1, domains whose parameters do not fit, a domain of frozen
-    weights, negative or non-finite λ, a wrong number of λ_W, targets with which the loss has no
-    minimum (`AbstractLoss.check_targets`), `beta` without `anchor` or the reverse, and arrays of
-    the wrong shape or dtype.
+    Raises `ValueError` for widths below 1, an activation with nothing to act between (M = 1),
+    domains whose parameters do not fit, a domain of frozen weights, negative or non-finite λ, a
+    wrong number of λ_W, targets with which the loss has no minimum (`AbstractLoss.check_targets`),
+    `beta` without `anchor` or the reverse, and arrays of the wrong shape or dtype.
     """
 
     labels: AbstractLabels
@@ -109,7 +109,7 @@ class Problem(Module):
         dtype, (K, C) = labels.dtype, (labels.num_classes, labels.num_columns)
         self.labels = labels
         self.bare_loss = loss
-        self.widths = checked_widths(widths)
+        self.widths = checked_widths(widths, map)
         self.lambda_W, self.lambda_H = checked_decays(lambda_W, lambda_H, len(self.widths), dtype)
         self.bias, self.lambda_b = checked_bias(bias, dtype)
         self.anchor, self.beta = checked_anchor(anchor, beta, (self.widths[0], C), dtype)
