@@ -130,6 +130,14 @@ def test_solve_as_json(capsys):
             "no certificate: `problem.loss`",
             id="no-certificate",
         ),
+        # what a domain bounds needs no decay
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 0 --lambda-H 0 --features sphere,radius=3 "
+            "--classifier sphere,radius=1",
+            0,
+            "CONVERGED",
+            id="domains",
+        ),
         pytest.param(
             "--class-counts 9,3 --lambda-W 1e-2 --lambda-H 1e-2 --solver newton --max-steps 1",
             1,
@@ -156,12 +164,12 @@ def test_solve_says_what_is_missing_and_its_status_what_came(words, status, show
     [
         pytest.param(
             "--class-counts 2x5 --lambda-W 0 --lambda-H 1e-2",
-            "`lambda_W` must be a number > 0, or one per factor; got 0.0",
+            "`lambda_W` must be finite and > 0 for a minimiser; got",
             id="decay",
         ),
         pytest.param(
             "--class-counts 2x5 --lambda-W 1 --lambda-H nan",
-            "`lambda_H` must be a number > 0; got nan",
+            "`lambda_H` must be a number >= 0; got nan",
             id="nan",
         ),
         pytest.param(
@@ -543,7 +551,7 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
         ),
         pytest.param(
             {"problem": {"lambda_W": "a"}},
-            r"`problem\.lambda_W` must be a number > 0.*; got 'a'",
+            r"`problem\.lambda_W` must be a number >= 0.*; got 'a'",
             id="word-for-a-number",
         ),
         pytest.param(
@@ -571,7 +579,7 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
         ),
         pytest.param(
             {"sweep": {"lambda_H": [1.0, -1.0]}},
-            r"`sweep\.lambda_H\[1\]` must be a number > 0; got -1\.0",
+            r"`sweep\.lambda_H\[1\]` must be a number >= 0; got -1\.0",
             id="one-bad-value",
         ),
         pytest.param(
@@ -632,12 +640,12 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
         ),
         pytest.param(
             {"sweep": {"lambda_H": [10**400]}},
-            r"`sweep\.lambda_H\[0\]` must be a number > 0",
+            r"`sweep\.lambda_H\[0\]` must be a number >= 0",
             id="no-float-holds-it",
         ),
         pytest.param(
             {"problem": {"class_counts": "2x5", "lambda_W": "decay"}},
-            r"`problem\.lambda_W` must be a number > 0, or \"lambda_H\"; got 'decay'",
+            r"`problem\.lambda_W` must be a number >= 0, or \"lambda_H\"; got 'decay'",
             id="tied-to-nothing",
         ),
         pytest.param(

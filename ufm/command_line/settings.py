@@ -11,17 +11,18 @@ from typing import Any
 
 from ufm.command_line import catalogue
 from ufm.command_line.class_counts import counts_of
-from ufm.command_line.values import is_number, is_whole, one_of, positive, require
+from ufm.command_line.values import is_number, is_whole, number, one_of, require
 
 COLUMNS = ("collapsed", "full")
 
 
 def _decays(value, key):
+    # (that of a factor which no domain bounds is > 0, as the verb says that needs it)
     values: Any = value if isinstance(value, list | tuple) and value else [value]
     require(
-        all(is_number(lam) and lam > 0 for lam in values),
+        all(is_number(lam) and lam >= 0 for lam in values),
         key,
-        "a number > 0, or one per factor",
+        "a number >= 0, or one per factor",
         value,
     )
     return float(values[0]) if values[0] is value else tuple(map(float, values))
@@ -146,7 +147,7 @@ SETTINGS: dict[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(catalogue.loss_parameters(), _parameter),
     "widths": _widths,
     "lambda_W": _decays,
-    "lambda_H": positive,
+    "lambda_H": number,
     "bias": bias_of,
     "smoothing": _smoothing,
     "columns": one_of(COLUMNS),

@@ -83,7 +83,7 @@ def _add_factors(add) -> None:
         type=float,
         nargs="+",
         metavar="L",
-        help="decay of the factors: one, or W_M … W_1",
+        help="decay of the factors: one, or W_M … W_1; 0 where a domain bounds them",
     )
     add(
         "--lambda-H",

@@ -17,7 +17,7 @@ tables:
     widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes
                                    # unless given
     lambda_W = 5e-4                # or one per factor, outermost first; or "lambda_H", the same
-                                   # number, and the other way round
+                                   # number, and the other way round; 0 of what a domain bounds
     bias = "free"                  # "none" (the default), "free", or a penalty > 0
     smoothing = 0.1                # label smoothing; columns = "full" for one column a sample;
                                    # features = "sphere,radius=2"

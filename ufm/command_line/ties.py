@@ -86,7 +86,7 @@ def untied(problem: Mapping[str, Any], sweep) -> tuple[dict[str, Any], Profile |
     for name, other in zip(_DECAYS, reversed(_DECAYS), strict=True):
         if isinstance(rest.get(name), str):
             require(
-                rest[name] == other, f"problem.{name}", f'a number > 0, or "{other}"', rest[name]
+                rest[name] == other, f"problem.{name}", f'a number >= 0, or "{other}"', rest[name]
             )
             same[name] = rest.pop(name)
     tied = "the other decay is tied to it, and must be a number, or swept"
