@@ -405,6 +405,57 @@ def test_refuses_an_optimum_of_another_problem():
         compare(solution, closed_form(make((4, 3, 2), widths=(5,))))
 
 
+ONE_HOT = np.repeat(np.eye(3), (4, 3, 2), axis=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lambda_W": 0.9e-2}, r"which has lambda_W\[0\] 0.009; got 0.01"),
+        ({"lambda_H": 2e-2}, r"which has lambda_H 0.02; got 0.01"),
+        ({"labels": ufm.one_hot((5, 2, 2))}, r"which has targets\[0, 4\] 1.0; got 0.0"),
+        (
+            {"labels": ufm.soft(ONE_HOT, weights=[1.0] * 8 + [2.0])},
+            r"which has column weights\[0\] 0.1; got 0.11",
+        ),
+        ({"loss": ufm.CrossEntropy()}, r"which has loss CrossEntropy\(\); got MeanSquaredError"),
+        ({"widths": (6,)}, r"which has widths \(6,\); got \(5,\)"),
+        ({"bias": "free"}, "which has bias free; got None"),
+        ({"features": ufm.domains.Nonnegative()}, r"which has features Nonnegative\(\); got Real"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_refuses_an_optimum_of_the_same_shape_for_another_problem(changes, message, key):
+    """A point below it would be called a refutation, as it was in loops over λ."""
+    problem = ufm.Problem(
+        ufm.one_hot((4, 3, 2)),
+        loss=ufm.MeanSquaredError(),
+        widths=(5,),
+        lambda_W=1e-2,
+        lambda_H=1e-2,
+    )
+    optimum, other = closed_form(problem), problem.replace(**changes)
+    with pytest.raises(ValueError, match=message):
+        compare(at(other, ufm.solvers.random_start(other, key=key)), optimum)
+
+
+def test_an_optimum_in_double_precision_is_that_of_the_problem_in_single():
+    double, single = (
+        ufm.Problem(
+            ufm.one_hot((4, 3, 2), dtype=dtype),
+            loss=ufm.MeanSquaredError(),
+            widths=(5,),
+            lambda_W=1e-2,
+            lambda_H=1e-2,
+        )
+        for dtype in ("float64", "float32")
+    )
+    optimum = closed_form(double)
+    params = balanced_params(double, optimum, optimum.spectrum.fractions)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
+    assert compare(at(single, params), optimum).ok
+
+
 @pytest.mark.parametrize(
     ("error", "ok"), [(0.0, True), (0.25, True), (0.2500001, False), (np.nan, False)]
 )

@@ -14,7 +14,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from ufm._validate import require, require_instance
+from ufm._validate import require_instance
+from ufm.comparison.belonging import require_belongs
 from ufm.comparison.naming import Measured, name_of, of_block, symmetric
 from ufm.comparison.table import Comparison, Row
 from ufm.model import objective_error
@@ -39,29 +40,13 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
 
     Tolerances are those of `ufm.tolerances` for the problem's dtype; the value may also be off by
     what rounding of its terms can amount to, if that is more. Raises `ValueError` when the two are
-    of different shape.
+    of different problems.
     """
     require_instance("solution", solution, Solution)
     require_instance("optimum", optimum, Optimum)
     problem = solution.problem
-    K, C = problem.labels.num_classes, problem.labels.num_columns
-    columns = len(optimum.column_index)
-    require(
-        columns == C,
-        f"`optimum` must belong to the solution's problem, which has {C} columns",
-        columns,
-    )
-    require(
-        len(optimum.logits) == K,
-        f"`optimum` must belong to the solution's problem, which has K = {K}",
-        len(optimum.logits),
-    )
-    depth = len(optimum.factor_singular_values) - 1
-    require(
-        depth == problem.depth,
-        f"`optimum` must belong to the solution's problem, which has M = {problem.depth}",
-        depth,
-    )
+    require_belongs(optimum, problem)
+    C = problem.labels.num_columns
     dtype = np.dtype(problem.dtype).name
     tolerances = for_dtype(dtype)
     measured = _measure(solution, optimum, tolerances)

@@ -5,6 +5,8 @@ What the nearest one misses, and what still works.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ufm._outside import on_the_host
 from ufm._validate import require_instance
 from ufm.labels.base import MOST_WRITTEN
@@ -43,7 +45,7 @@ def closed_form(problem: Problem) -> Optimum:
         require_decay(problem, "a closed form")
     for form in known():
         if form.holds(facts):
-            return form.optimum(facts)
+            return replace(form.optimum(facts), problem=problem)
     raise no_form(facts)
 
 

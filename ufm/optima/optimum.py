@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ufm.model import Problem
 from ufm.optima.scalar import ScalarSolution, scalar_value
 
 # Masses of the target closer than this are one degenerate block: singular values of a 1000 × 1000
@@ -173,7 +174,8 @@ class Optimum:
     and what it rests on. `unique`: whether the logits are; where they are not, this is one of the
     optima. `column_index` (C,): the class-level column of each column of the labels; `masses`
     (C',): their masses. `sizes`: the size of each quantity, for relative errors where the
-    prediction is 0. `spectrum`: the directions, for squared error.
+    prediction is 0. `spectrum`: the directions, for squared error. `problem`: of which it is the
+    optimum, None of one that was made by hand.
     """
 
     value: float
@@ -193,6 +195,7 @@ class Optimum:
     masses: np.ndarray
     sizes: Mapping[str, float] = field(default_factory=dict)
     spectrum: Spectrum | None = None
+    problem: Problem | None = None
 
     def __str__(self) -> str:
         unique = "" if self.unique else " (one of many)"
