@@ -162,7 +162,13 @@ def test_spectrum_is_that_of_finite_differences(key):
     expected = np.linalg.eigvalsh(0.5 * (np.array(columns) + np.array(columns).T))
     spectrum = ufm.analysis.hessian_spectrum(problem, params)
     np.testing.assert_allclose(spectrum.eigenvalues, expected, rtol=0, atol=1e-8)
-    assert ufm.classify(problem, params).kind == "not stationary"
+    kind = ufm.classify(problem, params)
+    assert kind.kind == "not stationary"
+    # signs are those of the Hessian: a gradient of size 1 allows for nothing
+    below = int(np.sum(expected < -1e-6))
+    assert (spectrum.negative, spectrum.zeros, spectrum.stationary) == (below, 0, False)
+    assert below > 0
+    assert str(kind).startswith(f"not stationary: {below} negative eigenvalues of {len(flat)}, sm")
     assert to_params(problem, to_flat(problem, params)).bias.shape == (2,)
 
 
@@ -210,7 +216,7 @@ def test_words_of_a_classification(key):
     problem = squared((4, 4), (3,), 0.1)
     said = str(ufm.classify(problem, zeros_of(ufm.solvers.random_start(problem, key=key))))
     assert said.startswith(
-        "strict saddle: 6 negative eigenvalues, 0 zeros of which symmetry explains 0"
+        "strict saddle: 6 negative eigenvalues of 12, 0 zeros of which symmetry explains 0, "
     )
 
 

@@ -43,13 +43,15 @@ class HessianSpectrum:
 
     `gauge_zeros`: zeros that symmetry makes at a stationary point. `zeros`, `negative`: eigenvalues
     within `tolerance` of 0 and below it. `rank`: of the product of the factors. `grad_norm`:
-    relative gradient norm, as of a `Solution`.
+    relative gradient norm, as of a `Solution`. `stationary`: whether that is 1e-8 or less (in
+    float64); the tolerance allows for a gradient of that size, and elsewhere for rounding alone.
     """
 
     eigenvalues: np.ndarray
     gauge_zeros: int
     rank: int
     grad_norm: float
+    stationary: bool
     tolerance: float
 
     @property
@@ -83,10 +85,12 @@ class Classification:
 
     def __str__(self) -> str:
         s = self.spectrum
+        # away from a stationary point symmetry makes no zeros
+        zeros = f", {s.zeros} zeros of which symmetry explains {s.gauge_zeros}" * s.stationary
         return (
-            f"{self.kind}: {s.negative} negative eigenvalues, {s.zeros} zeros of which symmetry "
-            f"explains {s.gauge_zeros}, smallest "
-            f"{s.eigenvalues[0]:.3e}, rank {s.rank}, relative gradient norm {s.grad_norm:.1e}"
+            f"{self.kind}: {s.negative} negative eigenvalues of {len(s.eigenvalues)}{zeros}, "
+            f"smallest {s.eigenvalues[0]:.3e}, rank {s.rank}, relative gradient norm "
+            f"{s.grad_norm:.1e}"
         )
 
 
@@ -124,10 +128,13 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     values = np.linalg.eigvalsh(np.asarray(hessian, dtype=np.float64))
     rank = product_rank(problem, params)
     eps_ratio = float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps)
-    # a gradient g turned by a symmetry gives the Hessian a value of about |g| / |v| along it
-    tolerance = _ZERO * eps_ratio * float(np.abs(values).max()) + 100 * float(grad_norm)
+    grad_norm, tolerance = float(grad_norm), _ZERO * eps_ratio * float(np.abs(values).max())
+    stationary = grad_norm <= _STATIONARY * eps_ratio**0.5
+    if stationary:
+        # a gradient g turned by a symmetry gives the Hessian a value of about |g| / |v| along it
+        tolerance += 100 * grad_norm
     gauge_zeros = _gauge_zeros(problem, params, rank)
-    return HessianSpectrum(values, gauge_zeros, rank, float(grad_norm), tolerance)
+    return HessianSpectrum(values, gauge_zeros, rank, grad_norm, stationary, tolerance)
 
 
 def classify(problem: Problem, params: Params) -> Classification:
@@ -140,10 +147,7 @@ def classify(problem: Problem, params: Params) -> Classification:
     Raises as `hessian_spectrum` does.
     """
     spectrum = hessian_spectrum(problem, params)
-    if (
-        not spectrum.grad_norm
-        <= _STATIONARY * float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps) ** 0.5
-    ):
+    if not spectrum.stationary:
         kind = "not stationary"
     elif spectrum.negative:
         kind = "strict saddle"
