@@ -15,6 +15,7 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ufm
 from ufm.certificates.bound import certify
 from ufm.labels import exponential_counts, one_hot, soft, step_counts
 from ufm.losses import (
@@ -737,3 +738,24 @@ def test_nor_do_those_of_a_class_far_below(below):
         certificate = certify(problem, Params((jnp.eye(4),), jnp.asarray(logits + shift)))
         assert certificate.valid
         assert float(certificate.contradiction) < 0.1
+
+
+def test_single_precision_is_said_and_its_rounding_is_no_direction(key):
+    """Two directions of rounding were called a proof that a converged point is no minimum."""
+    problem = ufm.Problem(
+        ufm.one_hot([5] * 4, dtype="float32"),
+        loss=ufm.MeanSquaredError(),
+        widths=(6,),
+        lambda_W=1e-4,
+        lambda_H=1e-4,
+    )
+    solution = ufm.minimise(problem, key=key)
+    certificate = ufm.certify(problem, solution.params)
+    assert float(certificate.spectral_ratio) - 1 < 1e-3
+    assert int(certificate.lowering) == 0
+    for words in (str(solution), str(certificate)):
+        assert "dtype: float32, which never verifies a theorem" in words
+    double = ufm.Problem(
+        ufm.one_hot([5] * 4), loss=ufm.MeanSquaredError(), widths=(6,), lambda_W=1e-4, lambda_H=1e-4
+    )
+    assert "dtype" not in str(ufm.minimise(double, key=key, gap=1e-9))

@@ -66,6 +66,17 @@ def for_dtype(dtype) -> Tolerances:
     return TOLERANCES[name]
 
 
+def in_words(dtype) -> str:
+    """A line that says a dtype, and whether numbers in it verify anything."""
+    name = np.dtype(dtype).name
+    return f"dtype: {name}{'' if for_dtype(name).verifies else ', which never verifies a theorem'}"
+
+
+def caveat(dtype) -> str:
+    """A further line below numbers in a dtype that verifies nothing; nothing below others."""
+    return "" if for_dtype(np.dtype(dtype).name).verifies else f"\n{in_words(dtype)}"
+
+
 def gradient_tolerance(tolerance: float | None, dtype, *, name: str = "tolerance") -> float:
     """The relative gradient norm at which a solver stops: as given, or that of the table.
 

@@ -14,10 +14,8 @@ _NEVER = "two floats that are equal only by accident, or all zero"
 _NOISE = "a random direction's squares are one on average, and so is what replaces them"
 _BOUND = "ufm/certificates/bound.py"
 _DUAL = "ufm/certificates/dual_bound.py"
-_CONTRADICTIONS = "ufm/certificates/contradictions.py"
 _SPECTRAL = "ufm/certificates/spectral.py"
 _HIDES = "8 * jnp.abs(mean) <= hidden_by_rounding(problem, jnp.abs(dual))"
-_EXPLAINED = "_CONTRADICTION * explained + jnp.finfo(dual.dtype).tiny"
 _APART = "np.diff(masses[order]) < -_SAME * masses.max()"
 _EITHER = "scaled @ scaled.T if rows <= columns else scaled.T @ scaled"
 
@@ -75,24 +73,6 @@ EQUIVALENT: tuple[tuple[str, str, str, str, str, int, str], ...] = (
         "the largest entry is the largest of the rows' and of the columns'",
     ),
     (_SPECTRAL, "spectral_norm", "const+1", "1", "(2)", 1, _ZERO),
-    (
-        _CONTRADICTIONS,
-        "_surplus",
-        "arith",
-        _EXPLAINED,
-        f"(({_EXPLAINED.replace(' + ', ') - (')}))",
-        1,
-        _NEVER,
-    ),
-    (
-        _CONTRADICTIONS,
-        "_surplus",
-        "drop-term",
-        _EXPLAINED,
-        "(_CONTRADICTION * explained)",
-        1,
-        _NEVER,
-    ),
     (
         _SPECTRAL,
         "spectral_norm",

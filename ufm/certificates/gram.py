@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from ufm._validate import concrete, require
 from ufm.certificates import lift
-from ufm.certificates.lift import BEYOND, Lifted, Multipliers
+from ufm.certificates.lift import Lifted, Multipliers, clearly
 from ufm.certificates.pull import decay_of_columns, decay_of_weights
 from ufm.domains import AbstractDomain, Nonnegative, Sphere
 from ufm.domains.base import lengths_sq
@@ -116,7 +116,7 @@ def lifted(
     largest = jnp.max(jnp.abs(b))
     ratio = 1 + jnp.maximum(-least, 0) / largest
     # (a further dimension of nonnegative embeddings is nonnegative)
-    lowering = 0 if held.nonnegative else jnp.sum(values < -BEYOND * largest)
+    lowering = 0 if held.nonnegative else jnp.sum(values < -clearly(values.dtype) * largest)
     multipliers = Multipliers(jnp.zeros(len(R), problem.dtype), b)
     return Lifted(
         share, ratio, jnp.asarray(lowering), rest, slack, multipliers, jnp.ones_like(share)

@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ufm.certificates.pull import (
@@ -50,7 +51,7 @@ from ufm.model import Params, Problem, terms_of_sum
 # Shares of the gradient that are tried as the dual point; 1 is best at a stationary point, 0 where
 # nothing is lost.
 _SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03, 0.0)
-# A singular value this far above 1 is no rounding of a converged point.
+# A singular value this far above 1 is no rounding of a converged point, in float64.
 BEYOND = 1e-6
 # How far from singular S is kept where something pulls the features, relative to D_b.
 _APART = 1e-12
@@ -227,7 +228,13 @@ def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:
     the rows and εy_c of the columns there, and lengths kept, it changes by ½ε²(Σ a x² + Σ b y² +
     2xᵀVy).
     """
-    return jnp.sum(values > 1 + BEYOND)
+    return jnp.sum(values > 1 + clearly(values.dtype))
+
+
+def clearly(dtype) -> float:
+    """By what share numbers of a converged point differ that are not one but for rounding: the
+    gradient of a loss that is nearly met has lost half of the digits."""
+    return BEYOND * float(jnp.finfo(dtype).eps / np.finfo(np.float64).eps) ** 0.5
 
 
 def allowed(problem: Problem, wanted: Multipliers) -> Multipliers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ufm.tolerances import for_dtype
+from ufm.tolerances import in_words
 
 _NORMS = "arrays by their norm, no entry alone; error: norm of the difference, relative"
 
@@ -68,17 +68,12 @@ class Comparison:
             )
             lines.append(f"{row.quantity:<{width}}  {numbers}  {'ok' if row.ok else 'FAILS'}")
         verdict = "agrees with the prediction" if self.ok else "does not agree with the prediction"
-        dtype = (
-            self.dtype
-            if for_dtype(self.dtype).verifies
-            else f"{self.dtype}, which never verifies a theorem"
-        )
         lines += [
             f"{verdict}; found: {self.found}",
             f"predicted: {self.regime}; {self.source}",
             f"solver: {self.result}",
         ]
-        return "\n".join([*lines, _NORMS, f"dtype: {dtype}"])
+        return "\n".join([*lines, _NORMS, in_words(self.dtype)])
 
     def to_dict(self) -> dict:
         """Plain numbers and strings, for JSON."""

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from ufm._module import Module
 from ufm._validate import require_nonnegative
+from ufm.tolerances import caveat
 
 
 class AbstractCertificate(Module):
@@ -59,6 +60,7 @@ class AbstractCertificate(Module):
         return (
             f"value {float(self.value):.12g} >= global minimum >= "
             f"{float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}"
+            f"{caveat(self.value.dtype)}"
         )
 
 

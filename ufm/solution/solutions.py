@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from ufm.model import Params, Problem
 from ufm.solution.certificates import AbstractCertificate
 from ufm.solution.results import Result
+from ufm.tolerances import caveat
 
 
 class SolveFailed(RuntimeError):
@@ -91,4 +92,6 @@ class Solution:
         if self.kinks is not None:
             # (on kinks no step is counted: most are those of smoothed models)
             ended = f"{reached}{starts}\n{self.result}\n{self.kinks}"
-        return ended if self.certificate is None else f"{ended}\n{self.certificate}"
+        if self.certificate is not None:
+            return f"{ended}\n{self.certificate}"
+        return f"{ended}{caveat(self.problem.dtype)}"
