@@ -200,6 +200,47 @@ def test_what_is_not_reached_is_as_wide_as_the_rest(key):
         assert leaf.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("function", "kind", "message"),
+    [
+        pytest.param(
+            lambda problem, params: np.linalg.norm(params.features),
+            TypeError,
+            r"`observables\['mine'\]` must be written in jax.numpy, as it is compiled; The numpy",
+            id="numpy",
+        ),
+        pytest.param(
+            lambda problem, params: float(problem.lambda_H),
+            TypeError,
+            r"`observables\['mine'\]` must be written in jax.numpy",
+            id="a-number-of-a-tracer",
+        ),
+        pytest.param(
+            lambda params: params, ValueError, r"must take a problem and params", id="one-argument"
+        ),
+        pytest.param(
+            lambda problem, params: None, ValueError, r"return an array .*; got None", id="nothing"
+        ),
+        pytest.param(
+            lambda problem, params: "a", ValueError, r"return an array .*; got 'a'", id="a-word"
+        ),
+    ],
+)
+def test_an_observable_that_cannot_be_recorded_is_named(function, kind, message, key):
+    with pytest.raises(kind, match=message):
+        flow(problem_of(), ts=[0.0, 1.0], key=key, observables={"mine": function})
+    recipe = ufm.solvers.GradientDescent(0.1)
+    with pytest.raises(kind, match=message):
+        ufm.solvers.descend(
+            problem_of(), recipe, steps=[0, 1], key=key, observables={"mine": function}
+        )
+
+
+def test_an_observable_may_be_a_number(key):
+    trajectory = flow(problem_of(), ts=[0.0, 1.0], key=key, observables={"d": lambda p, x: 3})
+    np.testing.assert_array_equal(trajectory.observables["d"], [3, 3])
+
+
 def test_interrupted_flow_keeps_what_it_has(key, monkeypatch):
     pieces = iter([gradient_flow.integrate_piece])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from numbers import Number
 from typing import Any
 
 import jax
@@ -155,8 +157,24 @@ def recorded(problem: Problem, params: Params, observables, keep_params: bool) -
     return {
         "value": objective(problem, params),
         "params": params if keep_params else None,
-        "observables": {name: function(problem, params) for name, function in observables},
+        "observables": {
+            name: _observed(name, function, problem, params) for name, function in observables
+        },
     }
+
+
+def _observed(name: str, function: Callable, problem: Problem, params: Params):
+    """What a function of the user's makes of a point, which it may meet while that is traced."""
+    asked = f"`observables[{name!r}]` must"
+    try:
+        seen = function(problem, params)
+    except jax.errors.JAXTypeError as error:
+        words = f"{asked} be written in jax.numpy, as it is compiled; {error}".splitlines()[0]
+        raise TypeError(words) from error
+    leaves = jax.tree.leaves(seen)
+    numbers = all(isinstance(leaf, jax.Array | np.ndarray | Number) for leaf in leaves)
+    require(leaves and numbers, f"{asked} return an array or a tree of arrays", Shown(seen))
+    return jax.tree.map(jnp.asarray, seen)
 
 
 def checked_observables(
@@ -173,7 +191,22 @@ def checked_observables(
             f"`{name}` must be a dict from name to function(problem, params)",
             Shown({word: function}),
         )
+        words = f"`{name}[{word!r}]` must take a problem and params, as function(problem, params)"
+        require(_takes(function, 2), words, Shown(function))
     return tuple(observables.items())
+
+
+def _takes(function: Callable, number: int) -> bool:
+    """Whether so many arguments suit a function, as far as it says what it takes."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*[None] * number)
+    except TypeError:
+        return False
+    return True
 
 
 def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
