@@ -5,6 +5,8 @@ Against the minimiser and its certificate, at its limits, and what it refuses.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -98,10 +100,13 @@ def test_what_it_does_not_cover_is_named(problem, words):
 
 
 def test_a_wrong_radius_is_refuted():
-    """The optimum of another radius is not that of this problem."""
+    """The optimum of another radius is not that of this problem, even if somebody says so."""
     problem = PROBLEMS["spheres"]
     solution = ufm.minimise(problem, key=jax.random.key(0))
     wrong = ufm.closed_form(problem.replace(features=Sphere(2.0 + 1e-5)))
+    with pytest.raises(ValueError, match=r"which has features Sphere\(radius=2\); got Sphere"):
+        ufm.compare(solution, wrong)
+    wrong = dataclasses.replace(wrong, problem=problem)
     comparison = ufm.compare(solution, wrong)
     assert not comparison.ok
     assert "value" in str(comparison)

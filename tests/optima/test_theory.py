@@ -133,6 +133,53 @@ def test_what_speaks(problem, names):
     assert str(theory).count("\n") == 2 * len(theory.entries)
 
 
+SPHERES = {"features": ufm.domains.Sphere(2.0), "classifier": ufm.domains.Sphere(1.0), "lam": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "bounded"),
+    [
+        pytest.param({}, True, id="decay"),
+        pytest.param(SPHERES, True, id="spheres"),
+        pytest.param({"features": ufm.domains.Nonnegative()}, True, id="nonnegative"),
+        pytest.param({"fixed_weights": (np.eye(3, 5),)}, True, id="frozen"),
+        pytest.param({"anchor": np.ones((5, 3)), "beta": 0.1}, True, id="anchor"),
+        pytest.param({"lambda_H": 0.0, "features": ufm.domains.Ball(1.0)}, True, id="ball"),
+        pytest.param({"lambda_H": 0.0}, False, id="no-decay"),
+        pytest.param({"lambda_W": 0.0, "features": ufm.domains.Ball(1.0)}, False, id="half-held"),
+        pytest.param({"widths": (5, 5)}, False, id="deep"),
+        pytest.param({"loss": ufm.losses.Focal(2.0)}, False, id="not-convex"),
+    ],
+)
+def test_the_bound_is_listed_where_certify_gives_one(options, bounded, key):
+    problem = make(**{"d": 5, **options})
+    assert bool(ufm.theory(problem).of_kind("bound")) is bounded
+    point = ufm.solvers.random_start(problem, key=key, std=0.5)
+    if bounded:
+        assert np.isfinite(ufm.certify(problem, point).lower_bound)
+    else:
+        with pytest.raises(ValueError, match=r"`problem|`lambda"):
+            ufm.certify(problem, point)
+
+
+def test_mixtures_are_counted_with_the_class_of_their_largest_entry():
+    smoothed = make(labels=ufm.labels.smoothed([20, 10, 5, 5], smoothing=0.1))
+    assert "class counts [20, 10, 5, 5]" in ufm.theory(smoothed).about
+
+
+def test_where_nothing_is_known_the_way_to_the_reasons_is_named():
+    theory = ufm.theory(make(widths=(3, 3), activation="tanh"))
+    assert str(theory).splitlines()[1:] == [
+        f"nothing is known; `.silent` says why, of {len(theory.silent)} statements"
+    ]
+
+
+def test_behind_an_activation_the_nearest_form_is_that_of_the_same_loss_and_labels():
+    for loss, name in ((None, "simplex ETF of cross-entropy"), (MSE, "squared error, direction")):
+        with pytest.raises(ufm.NoClosedForm, match=f"needs linear layers; .*{name}"):
+            ufm.closed_form(make(widths=(3, 3), activation="relu", loss=loss))
+
+
 @pytest.mark.parametrize(("d", "speaks"), [(9, True), (10, False)])
 def test_a_covariance_of_full_rank_needs_as_many_columns_as_means_and_dimensions(d, speaks):
     problem = make(labels=ufm.one_hot((4, 4, 4)), lam=0.0, loss=MSE, bias="free", d=d)

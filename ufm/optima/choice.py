@@ -12,6 +12,7 @@ from ufm._validate import require_instance
 from ufm.labels.base import MOST_WRITTEN
 from ufm.model import Problem, require_decay
 from ufm.optima.facts import Facts
+from ufm.optima.form import AbstractForm
 from ufm.optima.forms import known
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.optimum import NoClosedForm, Optimum
@@ -54,11 +55,14 @@ def no_form(facts: Facts) -> NoClosedForm:
 
     The failing hypotheses of the nearest form, other forms as near, and what still works.
     """
-    ranked = sorted(
-        (_distance(failing), form.name, failing)
+    # (of another map each misses that alone, as nothing else was asked: what it would miss besides
+    # puts one first)
+    missed = sorted(
+        (_distance(failing), _distance(_misses(form, facts)), form.name, failing)
         for form in known()
         if (failing := form.failing(facts))
     )
+    ranked = [(distance, name, failing) for distance, _, name, failing in missed]
     distance, name, failing = ranked[0]
     still = f"; what still works: {', '.join(what_works(facts))}"
     if any(hypothesis.weight >= _ANOTHER_THEORY for hypothesis in failing):
@@ -111,6 +115,11 @@ def what_works(facts: Facts) -> tuple[str, ...]:
 
 def _distance(failing: tuple[Hypothesis, ...]) -> float:
     return sum(hypothesis.weight for hypothesis in failing)
+
+
+def _misses(form: AbstractForm, facts: Facts) -> tuple[Hypothesis, ...]:
+    """What a form would miss of a problem of its map."""
+    return tuple(h for h in form.accepts(facts) if not h.holds)
 
 
 def _words(failing: tuple[Hypothesis, ...]) -> str:

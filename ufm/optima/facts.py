@@ -48,7 +48,8 @@ class Facts:
     `classifier_domain`: the names of their domains, "real" where they have none. `feature_length`,
     `classifier_length`: the largest length that these allow if all vectors have one, None where
     they allow any. `classifier` (K, d): the product of weights that are fixed, else None.
-    `anchored`: whether features are pulled to given ones.
+    `anchored`: whether features are pulled to given ones. `held`: whether decay or a domain bounds
+    every factor that is free.
     `rounding`: what numbers that should be equal may differ by, relatively.
     """
 
@@ -69,6 +70,7 @@ class Facts:
     classifier_length: float | None
     classifier: np.ndarray | None
     anchored: bool
+    held: bool
     one_hot: bool
     equal_weights: bool
     rounding: float
@@ -101,6 +103,7 @@ class Facts:
             classifier_length=problem.classifier.common_length(np.ones(labels.num_classes)),
             classifier=None if fixed is None else functools.reduce(operator.matmul, fixed),
             anchored=problem.anchor is not None,
+            held=_held(problem),
             one_hot=labels.is_one_hot(),
             equal_weights=labels.has_equal_weights(),
             rounding=max(_EQUAL, 8 * eps),
@@ -259,6 +262,13 @@ class Facts:
         return kinds.get(
             self.bias, f"bias penalised by λ_b = {self.lambda_b:g}" if self.lambda_b else ""
         )
+
+
+def _held(problem: Problem) -> bool:
+    first, *others = (np.asarray(problem.lambda_W) > 0).tolist()
+    weights = problem.frozen or (all(others) and (first or problem.classifier.compact))
+    pulled = problem.features.compact or problem.beta is not None
+    return weights and (pulled or float(np.asarray(problem.lambda_H)) > 0)
 
 
 def listed(classes) -> str:

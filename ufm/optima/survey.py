@@ -69,6 +69,8 @@ class Theory:
         for entry in self.entries:
             lines.append(f"{entry.kind:<9} {entry.name}: {entry.says}")
             lines.append(f"{'':<9} {entry.call}; {entry.source}")
+        if not self.entries:
+            lines.append(f"nothing is known; `.silent` says why, of {len(self.silent)} statements")
         return "\n".join(lines)
 
 
@@ -181,7 +183,9 @@ def _merged(found: Iterable[Threshold]) -> list[Threshold]:
 
 def _about(facts: Facts) -> str:
     labels = "one-hot" if facts.one_hot else "soft"
-    counts = f"class counts {shown(facts.class_counts)}" if facts.K <= 12 else f"N = {facts.N:g}"
+    # (a mixture belongs to the class of its largest entry)
+    counts = facts.classes.masses
+    counts = f"class counts {shown(counts)}" if facts.K <= 12 else f"N = {facts.N:g}"
     decays = f"λ = {shown(facts.decays)}"
     extra = [
         *[f"{facts.map} map"] * (facts.map != "linear"),

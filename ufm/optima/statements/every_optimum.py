@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ufm.optima.facts import Facts
+from ufm.optima.facts import Facts, shown
 from ufm.optima.hypotheses import (
     Hypothesis,
     equal_weights,
@@ -47,12 +47,24 @@ def _balance(facts: Facts) -> Iterator[Hypothesis]:
 
 
 def _bound(facts: Facts) -> Iterator[Hypothesis]:
-    yield from (convex(facts), unconstrained(facts), one_layer(facts))
-    yield from (h for h in plain_decay(facts) if h.name != "equal loss weights")
+    yield convex(facts)
+    holds, got = facts.M == 1 or facts.frozen, f"M={facts.M}"
+    yield Hypothesis("depth", holds, "M = 1, or fixed weights", got, 3)
+    words = "decay on every factor, or a domain that bounds it"
+    yield Hypothesis("decay", facts.held, words, f"λ = {shown(facts.decays)}", 3)
+
+
+def _closes(facts: Facts) -> str:
+    """Where the bound is the minimum."""
+    if facts.frozen:
+        return "which closes at the optimum"
+    rank = "the convex one" if facts.unconstrained and not facts.anchored else "the lifted one"
+    return f"which closes at an optimum when d = {facts.feature_dim} is at least the rank of {rank}"
 
 
 def _landscape(facts: Facts) -> Iterator[Hypothesis]:
-    yield from _bound(facts)
+    yield from (convex(facts), unconstrained(facts), one_layer(facts))
+    yield from (h for h in plain_decay(facts) if h.name != "equal loss weights")
     wide = min(facts.K, facts.targets.shape[1])
     yield Hypothesis(
         "width", facts.feature_dim > wide, f"d > min(K, C) = {wide}", f"d={facts.feature_dim}"
@@ -78,13 +90,12 @@ STATEMENTS = (
     Statement(
         kind="bound",
         name="duality gap",
-        source="Fenchel duality for the nuclear norm that ridge on both factors amounts to",
+        source="Fenchel duality: for the nuclear norm that ridge on both factors amounts to, and "
+        "with domains, fixed weights or an anchor for the Gram matrix of all vectors (ours)",
         call="ufm.certify(problem, params)",
         accepts=_bound,
-        says=lambda facts: (
-            "any point gives a lower bound on the global minimum, which closes at an optimum "
-            f"when d = {facts.feature_dim} is at least the rank of the convex one"
-        ),
+        says=lambda facts: f"any point gives a lower bound on the global minimum, {_closes(facts)}",
+        offsets=True,
     ),
     Statement(
         kind="landscape",
