@@ -441,6 +441,8 @@ def test_a_classifier_says_how_many_classes_there_are():
     )
     with pytest.raises(ValueError, match=r"`labels` must .*one column a sample: pass `features.T`"):
         measure_features(features.T, index, W)
+    with pytest.raises(ValueError, match=r"`classifier` must .* pass `classifier.T`; got \(5, 3\)"):
+        measure_features(features, index, W.T)
 
 
 def test_collapsed_columns_equal_repeated_samples():

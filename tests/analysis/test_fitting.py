@@ -167,7 +167,15 @@ H, W = np.array([[1.0, 1.0, -1.0]]), np.array([[1.0], [-1.0]])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param((H, np.array([0, 0, 1]), W), "`labels` must be ufm.Labels", id="labels"),
+        pytest.param((H, "classes", W), "`labels` must be ufm.Labels .* or whole", id="a-word"),
+        pytest.param((H, np.array([0.0, 1.0]), W), "`labels` must be ufm.Labels", id="floats"),
+        pytest.param((H, np.array([1, 2, 0]), W), r"`labels` must lie in \[0, 2\)", id="classes"),
+        pytest.param((H, np.array([0, 1]), W), "`labels` must have 3 columns", id="columns"),
+        pytest.param(
+            (H, ufm.one_hot((2, 1), dtype="float32"), W),
+            "`features` must be no wider than `labels`, which are float32; got float64",
+            id="wider",
+        ),
         pytest.param((H[0], LABELS, W), "`features` must", id="features-shape"),
         pytest.param(
             (H, LABELS, W.T), r"`classifier` must have shape \(K, d\)", id="classifier-shape"
@@ -186,6 +194,21 @@ H, W = np.array([[1.0, 1.0, -1.0]]), np.array([[1.0], [-1.0]])
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         fit_decay(*arguments, loss=ufm.CrossEntropy())
+
+
+def test_recorded_arrays_are_taken_as_they_are():
+    """Class numbers for labels, and float32 arrays beside labels in float64."""
+    rng = np.random.default_rng(1)
+    W, index = rng.normal(size=(3, 4)), np.repeat(np.arange(3), (5, 3, 2))
+    H = np.linalg.pinv(W)[:, index] + 0.1 * rng.normal(size=(4, 10))
+    labels, loss = ufm.one_hot((5, 3, 2)), ufm.CrossEntropy()
+    wanted = fit_decay(H, labels, W, loss=loss)
+    assert fit_decay(H, index, W, loss=loss).lambda_W == pytest.approx(wanted.lambda_W, rel=1e-14)
+    narrow = H.astype("float32"), W.astype("float32")
+    for given in (labels, index):
+        found = fit_decay(narrow[0], given, narrow[1], loss=loss)
+        assert found.lambda_W == pytest.approx(wanted.lambda_W, rel=1e-5)
+    assert fit_decay(narrow[0], labels, narrow[1], loss=loss).problem.dtype == np.float64
 
 
 def test_a_column_of_mass_m_is_m_samples():

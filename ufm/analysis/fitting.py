@@ -10,11 +10,12 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ufm._numerics import norm, unit
-from ufm._validate import as_floats, require, require_finite, require_instance
-from ufm.labels import AbstractLabels
+from ufm._validate import Shown, as_floats, at_one_width, require, require_finite, require_real
+from ufm.labels import AbstractLabels, soft
 from ufm.losses import AbstractLoss
 from ufm.model import Params, Problem, check_params, fit
 
@@ -89,9 +90,7 @@ class FittedDecay:
         return f"the model with this decay does not describe the network: {reasons}"
 
 
-def fit_decay(
-    features, labels: AbstractLabels, classifier, bias=None, *, loss: AbstractLoss
-) -> FittedDecay:
+def fit_decay(features, labels, classifier, bias=None, *, loss: AbstractLoss) -> FittedDecay:
     r"""Fit $\lambda_W$ and $\lambda_H$ to the last layer of any network.
 
     Least squares on the equations of a stationary point. With $G = \partial(\text{mean
@@ -104,7 +103,8 @@ def fit_decay(
     Parameters
     ----------
     features, labels
-        (d, C) and `Labels`, as `ufm.load_features` returns them.
+        (d, C) and `Labels`, as `ufm.load_features` returns them, or whole numbers (C,), the class
+        of each column. Single precision is widened to that of `Labels`.
     classifier
         (K, d).
     bias
@@ -122,7 +122,8 @@ def fit_decay(
     Raises
     ------
     ValueError
-        For shapes and dtypes that do not fit, features or a classifier at zero, and $\langle G,
+        For shapes that do not fit, arrays that are wider than `Labels`, numbers of classes that the
+        classifier has not, features or a classifier at zero, and $\langle G,
         WH\rangle \ge 0$: where the loss does not fall as the logits grow, no decay > 0 holds the
         point.
 
@@ -133,6 +134,7 @@ def fit_decay(
     decay, which has no stationary point.
     """
     model, params = _last_layer(features, labels, classifier, bias, loss)
+    labels = model.labels
     W, H, masses = params.classifier, params.features, labels.masses
     G = _logit_gradient(model, params)
     # in units in which no square overflows or underflows
@@ -175,26 +177,26 @@ def fit_decay(
     )
 
 
-def _last_layer(
-    features, labels: AbstractLabels, classifier, bias, loss: AbstractLoss
-) -> tuple[Problem, Params]:
+def _last_layer(features, labels, classifier, bias, loss: AbstractLoss) -> tuple[Problem, Params]:
     """The model without decay, and the measured point as one of its points; else `ValueError`."""
-    require_instance("labels", labels, AbstractLabels, "ufm.Labels; see ufm.one_hot and ufm.soft")
-    require_finite("features", features, ndim=2)
-    require_finite("classifier", classifier, ndim=2)
-    if bias is not None:
-        require_finite("bias", bias, ndim=1)
-    dtype = labels.dtype
+    known = isinstance(labels, AbstractLabels)
+    working = labels.dtype if known else None
     given = [
-        as_floats("features", features, ndim=2, working=dtype),
-        as_floats("classifier", classifier, ndim=2, working=dtype),
-        None if bias is None else as_floats("bias", bias, ndim=1, working=dtype),
+        _finite("features", features, 2, working),
+        _finite("classifier", classifier, 2, working),
+        None if bias is None else _finite("bias", bias, 1, working),
     ]
+    d = len(given[0])
+    words = f"`classifier` must have shape (K, d) with d = {d}, that of `features`"
+    require(given[1].shape[1] == d, words, given[1].shape)
+    if not known:
+        given = at_one_width(*given)
+        labels = _of_classes(labels, len(given[1]), given[0].dtype)
     # a class that is the likeliest of no column, as words of a text are, has no mean but a row
-    (d, C), K = given[0].shape, labels.num_classes
+    C, K = given[0].shape[1], labels.num_classes
     words = f"`labels` must have {C} columns, like `features`"
     require(labels.num_columns == C, words, labels.num_columns)
-    words = f"`classifier` must have shape (K, d) = {(K, d)}, d that of `features`"
+    words = f"`classifier` must have shape (K, d) = {(K, d)}"
     require(given[1].shape == (K, d), words, given[1].shape)
     if bias is not None:
         require(given[2].shape == (K,), f"`bias` must have shape ({K},)", given[2].shape)
@@ -208,6 +210,29 @@ def _last_layer(
     )
     point = Params((given[1],), given[0], given[2])
     return model, check_params(model, point, name="last layer")
+
+
+def _finite(name: str, value, ndim: int, working) -> Array:
+    """A finite array in the dtype of the labels, if these have one."""
+    require_finite(name, value, ndim=ndim)
+    array = as_floats(name, value, ndim=ndim, working=working)
+    if working is None:
+        return array
+    words = f"`{name}` must be no wider than `labels`, which are {working}"
+    require(np.promote_types(array.dtype, working) == working, words, array.dtype)
+    return array.astype(working)
+
+
+def _of_classes(labels, K: int, dtype) -> AbstractLabels:
+    """One-hot labels from the class of each column, as whole numbers."""
+    words = "ufm.Labels (see ufm.one_hot and ufm.soft) or whole numbers"
+    require(not isinstance(labels, str | bytes | dict), f"`labels` must be {words}", Shown(labels))
+    index = np.asarray(require_real("labels", labels, ndim=1))
+    require(np.issubdtype(index.dtype, np.integer), f"`labels` must be {words}", index.dtype)
+    inside = np.all((index >= 0) & (index < K))
+    words = f"`labels` must lie in [0, {K}), the rows of `classifier`"
+    require(inside, words, f"{index.min()} to {index.max()}")
+    return soft(np.eye(K)[:, index], dtype=dtype)
 
 
 @jax.jit

@@ -199,10 +199,15 @@ def last_layer(
         as_floats("classifier", classifier, ndim=2),
         None if bias is None else as_floats("bias", bias, ndim=1),
     )
+    d = features.shape[0]
+    # (before its rows say how many classes there are)
+    turned = W.shape[0] == d != W.shape[1] and not isinstance(labels, AbstractLabels)
+    words = f"`classifier` must have shape (K, d) with d = {d}: pass `classifier.T`"
+    require(not turned or num_classes == d, words, W.shape)
     if num_classes is None and not isinstance(labels, AbstractLabels):
         num_classes = len(W)
     m = moments(features, labels, num_classes=num_classes, floor=floor)
-    shape = (m.num_classes, features.shape[0])
+    shape = (m.num_classes, d)
     require(
         W.shape == shape,
         f"`classifier` must have shape (K, d) = {shape}, d that of `features`",
