@@ -201,10 +201,9 @@ def last_layer(
     )
     d = features.shape[0]
     # (before its rows say how many classes there are)
-    turned = W.shape[0] == d != W.shape[1] and not isinstance(labels, AbstractLabels)
-    words = f"`classifier` must have shape (K, d) with d = {d}: pass `classifier.T`"
-    require(not turned or num_classes == d, words, W.shape)
     if num_classes is None and not isinstance(labels, AbstractLabels):
+        words = f"`classifier` must have shape (K, d) with d = {d}: pass `classifier.T`"
+        require(not W.shape[0] == d != W.shape[1], words, W.shape)
         num_classes = len(W)
     m = moments(features, labels, num_classes=num_classes, floor=floor)
     shape = (m.num_classes, d)
