@@ -100,3 +100,29 @@ def test_cross_entropy_tends_to_it(code):
 def test_bad_input_is_named(wrong):
     with pytest.raises(ValueError, match="`classifier` must"):
         frames.one_vs_rest_margin(wrong)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e155, 1e300])
+def test_rows_of_any_length_have_their_margin(scale):
+    W = np.random.default_rng(0).normal(size=(5, 3))
+    margin = frames.one_vs_rest_margin(scale * W)
+    assert margin == pytest.approx(scale * frames.one_vs_rest_margin(W), rel=1e-14)
+
+
+@pytest.mark.parametrize("height", [0.1, 1e-4, 1e-8])
+def test_a_row_in_a_flat_hull_has_no_margin(height):
+    """The first is an eighth, three eighths and a half of the others."""
+    W = np.array([[0, 0], [1, height], [-1, height], [0.5, -height]])
+    assert frames.one_vs_rest_margin(W) == pytest.approx(0, abs=ROUNDING)
+
+
+def test_rows_beside_a_hull_and_in_it_are_told_apart():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(size=(6, 3))
+        inside = points.T @ rng.dirichlet(np.ones(6))
+        assert np.linalg.norm(nearest_to_origin(points - inside)) < ROUNDING
+        # a plane below all of them, at a distance that is known
+        points[:, 2] = np.abs(points[:, 2]) + 1e-9
+        points[0] = 0, 0, 1e-9
+        assert np.linalg.norm(nearest_to_origin(points)) == pytest.approx(1e-9, rel=1e-3)

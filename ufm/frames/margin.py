@@ -9,8 +9,9 @@ import numpy as np
 
 from ufm._validate import require, require_finite
 
-# Of the squared size of the points: how far from optimal a nearest point may be, and what is none.
-_ROUNDING = 1e-15
+# Of the size of the points: how far from the nearest point another may be, and below what length
+# it is the origin; and which weight is none.
+_ROUNDING = 1e-13
 _ZERO_WEIGHT = 1e-13
 
 
@@ -30,7 +31,9 @@ def one_vs_rest_margin(classifier) -> float:
     Returns
     -------
     float
-        Exact to 1e-12 of the largest distance of two rows; 0 where a row is in the hull of others.
+        Exact to 1e-12 of the largest distance of two rows, and 0 where a row is in the hull of
+        others. Of a hull that is flat to a share ε (rows that lie almost in a line or plane, or
+        differ in length by orders of magnitude) too large by up to ε or 1e-8, whichever is less.
 
     Raises
     ------
@@ -49,21 +52,26 @@ def one_vs_rest_margin(classifier) -> float:
     require_finite("classifier", classifier, ndim=2)
     W = np.asarray(classifier, dtype=np.float64)
     require(len(W) >= 2, "`classifier` must have K >= 2 rows", W.shape)
+    # in units in which no square over- or underflows
+    scale = 2.0 ** np.frexp(np.max(np.abs(W)))[1]
+    W = W / scale
     nearest = (nearest_to_origin(np.delete(W, k, 0) - W[k]) for k in range(len(W)))
-    return min(float(np.linalg.norm(point)) for point in nearest)
+    return min(float(np.linalg.norm(point)) for point in nearest) * float(scale)
 
 
 def nearest_to_origin(points: np.ndarray) -> np.ndarray:
     """The point of the convex hull of rows (n, d) that is nearest to the origin, by Wolfe's
     algorithm."""
-    size = np.max(np.sum(points**2, axis=1))
+    size = np.sqrt(np.max(np.sum(points**2, axis=1)))
     corral = [int(np.argmin(np.sum(points**2, axis=1)))]
     weights, x = np.ones(1), points[corral[0]]
     while True:
-        heights = points @ x
+        length, heights = np.linalg.norm(x), points @ x
+        if length <= _ROUNDING * size:
+            return 0 * x
         entering = int(np.argmin(heights))
         # no row is nearer along x: x is optimal (a row again is rounding)
-        if heights[entering] >= x @ x - _ROUNDING * size or entering in corral:
+        if heights[entering] >= length * (length - _ROUNDING * size) or entering in corral:
             return x
         corral, weights = _inside([*corral, entering], np.append(weights, 0.0), points)
         nearer = weights @ points[corral]
