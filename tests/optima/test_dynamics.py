@@ -283,6 +283,16 @@ def test_fixed_etf_gap_is_the_lambert_law():
         )
 
 
+def test_renormalised_spectrum_grows_from_any_start():
+    """Squares of the start below the smallest number count for nothing but their logarithm does."""
+    start, t = np.array([1e-300, 1e-160, 1e-100, 1.0]), 1e6
+    (omega,) = laws.renormalised_spectrum(start, [t], samples_per_class=1)
+    C = len(start) + 1
+    left = C**2 * np.log(omega / start) + C * (omega**2 - start**2) + (omega**4 - start**4) / 4
+    # (log ω is a difference of 700 and 690, of which ω⁴ keeps four times the rounding)
+    np.testing.assert_allclose(left, t, rtol=2e-12)
+
+
 def test_renormalised_spectrum_obeys_its_law():
     start, n = np.array([0.1, 1.0, 3.0]), 6
     ts = np.array([0.0, 1.0, 1e2, 1e4, 1e12])

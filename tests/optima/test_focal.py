@@ -180,3 +180,10 @@ def test_what_has_no_closed_form_says_why(problem, message):
 def test_bad_arguments(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_no_gamma_is_too_large():
+    """Its square overflows from 1e154 on; thresholds are below the smallest number long before."""
+    for gamma in (1e100, 1e160, 1e300):
+        thresholds = focal_thresholds(3, gamma=gamma)
+        assert (thresholds.stability, thresholds.transition, thresholds.existence) == (0, 0, 0)

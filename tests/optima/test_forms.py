@@ -267,3 +267,17 @@ def test_no_decay_is_a_mistake_and_other_weights_another_theory():
         ufm.NoClosedForm, match="needs equal loss weights of all samples; got `weights` from 1 to 2"
     ):
         ufm.closed_form(make(labels=labels))
+
+
+def test_decay_beyond_the_smallest_number_has_no_form():
+    """Products of two λ of 1e-163 are 0; the message named the loads, and theory raised it."""
+    for decay, resolved in ((1e-150, True), (1e-160, False), (1e-163, False)):
+        problem = make(loss=ufm.MeanSquaredError(), lambda_W=decay, lambda_H=decay)
+        if resolved:
+            value = ufm.closed_form(problem).value
+            exact = ufm.closed_form(problem.replace(lambda_W=1e-8, lambda_H=1e-8)).value
+            np.testing.assert_allclose(value / decay, exact / 1e-8, rtol=1e-7)
+        else:
+            with pytest.raises(ufm.NoClosedForm, match="needs loads .* that float64 resolves"):
+                ufm.closed_form(problem)
+        assert ufm.theory(problem).of_kind("bound")

@@ -146,7 +146,11 @@ def _peak(K: int, gamma: float) -> float:
     def falling(a: float) -> float:
         log_p, log_missing = _logs(a, K)
         p, missing = np.exp(log_p), np.exp(log_missing)
-        return float(gamma * missing - gamma**2 * p * log_p + missing * (1 + gamma + gamma * log_p))
+        # (over γ, whose square may overflow)
+        inverse, share = 1 / max(gamma, 1.0), min(gamma, 1.0)
+        return float(
+            share * (missing - gamma * p * log_p) + missing * (inverse + share * (1 + log_p))
+        )
 
     return 0.0 if falling(0.0) >= 0 else root_between(falling, 0.0, past_root(falling, 0.0))
 

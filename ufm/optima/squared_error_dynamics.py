@@ -302,8 +302,10 @@ def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
     spent = np.broadcast_to(ts[:, None] / n, squares.shape)
 
     def time(y):
-        value = C**2 * y + C * squares * np.expm1(2 * y) + squares**2 * np.expm1(4 * y) / 4
-        return value, (C + squares * np.exp(2 * y)) ** 2
+        # ω² at start e^y, and by how much it has grown, also where the square of the start is 0
+        reached = np.exp(2 * (y + np.log(start)))
+        gained = np.where(y < 1, squares * np.expm1(2 * np.minimum(y, 1)), reached - squares)
+        return C**2 * y + gained * (C + gained / 4 + squares / 2), (C + reached) ** 2
 
     with np.errstate(over="ignore"):
         grown = invert_increasing(

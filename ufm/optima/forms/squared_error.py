@@ -45,10 +45,14 @@ class SquaredError(AbstractForm):
 
     def accepts(self, facts: Facts) -> Iterator[Hypothesis]:
         """Squared error, and a bias that does not couple the directions."""
-        plain = [loss_named(facts, "squared-error"), unconstrained(facts), *plain_decay(facts)]
-        yield from plain
-        if facts.bias == "penalised" and plain[0].holds:
-            yield from facts.once(penalised_target)[0]
+        asked = [loss_named(facts, "squared-error"), unconstrained(facts), *plain_decay(facts)]
+        if facts.bias == "penalised" and asked[0].holds:
+            asked += facts.once(penalised_target)[0]
+        yield from asked
+        if all(hypothesis.holds for hypothesis in asked):
+            least, tiny = float(np.min(facts.once(loads_of))), float(np.finfo(np.float64).tiny)
+            words = f"loads N² λ_W λ_H / μ (of M = 1) that float64 resolves, >= {tiny:.1e}"
+            yield Hypothesis("decay", least >= tiny, words, f"{least:.1e}")
 
     def optimum(self, facts: Facts) -> Optimum:
         """The module's formula."""
