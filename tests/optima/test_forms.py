@@ -278,6 +278,6 @@ def test_decay_beyond_the_smallest_number_has_no_form():
             exact = ufm.closed_form(problem.replace(lambda_W=1e-8, lambda_H=1e-8)).value
             np.testing.assert_allclose(value / decay, exact / 1e-8, rtol=1e-7)
         else:
-            with pytest.raises(ufm.NoClosedForm, match="needs loads .* that float64 resolves"):
+            with pytest.raises(ufm.NoClosedForm, match=r"needs loads .* that float64 resolves"):
                 ufm.closed_form(problem)
         assert ufm.theory(problem).of_kind("bound")
