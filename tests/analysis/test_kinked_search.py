@@ -54,6 +54,9 @@ def test_is_resumed_where_it_was_interrupted(key, monkeypatch):
     np.testing.assert_array_equal(rest.values[: 2 * batch], part.values)
     assert rest.value <= part.value * (1 + 1e-12)
     assert calls[:3] == ["random", "narrow", "structure"]
+    for other in (problem.replace(widths=(3, 3, 3, 4)), problem.replace(lambda_H=0.5)):
+        with pytest.raises(ValueError, match="`resume` must be the result of a search of the same"):
+            ufm.search(other, key=key, starts=1, resume=part)
 
 
 def test_structures_are_started_at_where_they_speak(key):

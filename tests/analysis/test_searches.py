@@ -266,3 +266,30 @@ def test_bad_input(key):
         ufm.analysis.start_from_logits(SMALL, np.eye(4), key=key, noise=-1.0)
     with pytest.raises(ValueError, match=r"`resume` must be ufm\.BestKnown"):
         ufm.search(SMALL, key=key, resume="yes")
+
+
+def other_problems():
+    wider, full = entropy(4, 2, 0.03).replace(widths=(4, 6)), ufm.one_hot((2,) * 4)
+    yield pytest.param({"problem": entropy(4, 2, 0.3)}, "same problem", id="decay")
+    yield pytest.param({"problem": wider}, "same problem", id="widths")
+    yield pytest.param({"problem": SMALL.replace(labels=full)}, "same problem", id="labels")
+    yield pytest.param({"key": jax.random.key(99)}, "same `key`", id="key")
+    yield pytest.param({"key": jax.random.key(0, impl="rbg")}, "same `key`", id="kind-of-key")
+    yield pytest.param({"logits": {}}, "same `logits`", id="without-logits")
+    yield pytest.param({"logits": {"b": np.eye(4)}}, "same `logits`", id="other-names")
+    yield pytest.param({"logits": {"a": 2 * np.eye(4)}}, "same `logits`", id="other-logits")
+
+
+@pytest.fixture(scope="module")
+def one_search():
+    logits = {"a": np.eye(4)}
+    asked = {"problem": SMALL, "key": jax.random.key(0), "logits": logits}
+    return asked, ufm.search(**asked, starts=1, truncate=False)
+
+
+@pytest.mark.parametrize(("other", "words"), list(other_problems()))
+def test_resume_refuses_another_search(other, words, one_search):
+    asked, found = one_search
+    with pytest.raises(ValueError, match=f"`resume` must be the result of a search .*{words}"):
+        ufm.search(**(asked | other), starts=1, resume=found)
+    assert ufm.search(**asked, starts=1, resume=found, truncate=False).value == found.value

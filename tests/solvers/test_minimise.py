@@ -421,3 +421,16 @@ def test_resume_refuses_another_problem(key):
     part = ufm.minimise(PROBLEM, key=key, solver=ufm.solvers.Newton(max_steps=1))
     with pytest.raises(ValueError, match="`resume` must be a solution of the same problem"):
         ufm.minimise(squared_error((9, 9, 9), lambda_H=0.01), resume=part)
+    # the same numbers in another precision
+    single, double = (
+        ufm.Problem(
+            ufm.one_hot((2, 2), dtype=dtype),
+            loss=ufm.MeanSquaredError(),
+            widths=(2,),
+            lambda_W=0.5,
+            lambda_H=0.25,
+        )
+        for dtype in (np.float32, np.float64)
+    )
+    with pytest.raises(ValueError, match="`resume` must be a solution of the same problem"):
+        ufm.minimise(double, resume=ufm.minimise(single, key=key))

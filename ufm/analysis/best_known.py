@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
+from ufm._validate import require, require_instance
 from ufm.analysis.kinked_blocks import class_groups, ranks_of_layers
 from ufm.analysis.landscape import product_rank
 from ufm.model import Params, Problem
 from ufm.solution import Solution
+from ufm.solvers.resuming import same_problem
 
 # Values that agree to this, relatively, are one solution: converged ones agree to 1e-12.
 SAME_VALUE = 1e-9
@@ -25,7 +31,8 @@ class BestKnown:
     `best`: the solution of least value. `solutions`: all that were found, ascending, one a value.
     `ranks`: of the product of each. `origins` (S,): kind of every start; `values`, `end_ranks`,
     `codes` (S,): what each led to, truncations excluded. `finished`: False after Ctrl-C; pass the
-    whole to `search(..., resume=)` then.
+    whole to `search(..., resume=)` then. `key`: implementation and numbers of the key that it was
+    asked for with; `logits`: those, by name.
     """
 
     problem: Problem
@@ -35,6 +42,8 @@ class BestKnown:
     end_ranks: np.ndarray
     codes: np.ndarray
     finished: bool
+    key: tuple[str, tuple[int, ...]]
+    logits: Mapping[str, np.ndarray]
 
     @property
     def best(self) -> Solution:
@@ -73,6 +82,40 @@ class BestKnown:
             if self.problem.kinked:
                 lines[-1] += f", {_structure(self.problem, solution.params)}"
         return "\n".join(lines)
+
+
+def key_numbers(key: PRNGKeyArray) -> tuple[str, tuple[int, ...]]:
+    """Implementation and numbers of a key, which tell it from every other one."""
+    return str(jax.random.key_impl(key)), tuple(np.asarray(jax.random.key_data(key)).tolist())
+
+
+def require_same_search(
+    problem: Problem, key: PRNGKeyArray, logits: Mapping[str, Any], resume: BestKnown
+) -> None:
+    """What is found goes on from an earlier search of the same problem, key and logits alone.
+
+    Parameters
+    ----------
+    problem, key, logits
+        What is searched, as `search` takes it.
+    resume
+        What the earlier search found.
+
+    Raises
+    ------
+    ValueError
+        For what another problem, key or other logits led to.
+    """
+    require_instance("resume", resume, BestKnown)
+    words = "`resume` must be the result of a search of the same problem"
+    require(same_problem(problem, resume.problem), words, "that of another problem")
+    words = "`resume` must be the result of a search with the same `key`"
+    require(key_numbers(key) == resume.key, words, "that of another key")
+    same = list(logits) == list(resume.logits) and all(
+        np.array_equal(value, resume.logits[name]) for name, value in logits.items()
+    )
+    words = "`resume` must be the result of a search with the same `logits`"
+    require(same, words, f"that with {list(resume.logits) or 'none'}")
 
 
 def _structure(problem: Problem, params: Params) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ufm._progress import Progress
-from ufm.analysis.best_known import BestKnown, Pool
+from ufm.analysis.best_known import BestKnown, Pool, key_numbers
 from ufm.analysis.kinked_search import BATCH, Descents
 from ufm.model import Problem
 from ufm.solvers.continuation import require_rectified, solution_on_kinks
@@ -62,5 +62,13 @@ def search_on_kinks(
     # (a descent ends beside its kinks: neither its rank nor its result is looked at)
     unknown = np.full(len(values), -1)
     return BestKnown(
-        problem, tuple(pool.solutions), tuple(origins), np.array(values), unknown, unknown, finished
+        problem,
+        tuple(pool.solutions),
+        tuple(origins),
+        np.array(values),
+        unknown,
+        unknown,
+        finished,
+        key_numbers(key),
+        {},
     )

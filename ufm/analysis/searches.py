@@ -30,7 +30,13 @@ from ufm._validate import (
     require_key,
     require_whole,
 )
-from ufm.analysis.best_known import SAME_VALUE, BestKnown, Pool
+from ufm.analysis.best_known import (
+    SAME_VALUE,
+    BestKnown,
+    Pool,
+    key_numbers,
+    require_same_search,
+)
 from ufm.analysis.landscape import product_rank, product_spectrum
 from ufm.analysis.rectified_search import search_on_kinks
 from ufm.analysis.search_starts import (
@@ -109,7 +115,7 @@ def search(
     ValueError
         For λ = 0, frozen weights, an anchor, starts < 1, logits that do not fit, and with ReLU
         layers for logits, as they have many points with any, and an `execution`, as their descents
-        are one program.
+        are one program. For a `resume` of another problem, key or `logits`.
     KeyboardInterrupt
         On Ctrl-C before the first start has ended.
 
@@ -130,22 +136,19 @@ def search(
     require_flag("progress", progress, optional=True)
     if logits is not None:
         require_instance("logits", logits, Mapping, "a dict from name to logits")
-    if resume is not None:
-        require_instance("resume", resume, BestKnown)
+    logits = {} if logits is None else logits
     if problem.kinked:
         words = "`logits` must not be given for ReLU layers, which have many points with any"
-        require(not logits, words, list(logits or {}))
+        require(not logits, words, list(logits))
         words = "`execution` must not be given for ReLU layers, whose descents are one program"
         require(execution is None, words, execution)
+    plan = [] if problem.kinked else _planned(problem, logits, starts)
+    if resume is not None:
+        require_same_search(problem, key, logits, resume)
+    if problem.kinked:
         return search_on_kinks(problem, key, starts, resume, progress)
     execution = options_of(Execution, execution, name="execution")
-    plan = _planned(problem, logits or {}, starts)
     done = _ended(resume)
-    require(
-        all(before[0] == name for before, (name, _) in zip(done, plan, strict=False)),
-        "`resume` must have the same `logits`",
-        len(done),
-    )
     pool = Pool(problem, [] if resume is None else list(resume.solutions))
     finished = True
     try:
@@ -165,6 +168,8 @@ def search(
         np.array(ranks),
         np.array(codes),
         finished,
+        key_numbers(key),
+        {name: np.array(value) for name, value in logits.items()},
     )
 
 

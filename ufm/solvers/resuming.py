@@ -18,12 +18,15 @@ def require_same_problem(problem, resume: Solution) -> None:
     require_instance("resume", resume, Solution)
     words = "`resume` must be a solution of `ufm.minimise`"
     require(isinstance(resume.state, Packed), words, "one that has no steps to go on with")
-    same = jax.tree.structure(problem) == jax.tree.structure(resume.problem) and all(
-        np.array_equal(a, b)
-        for a, b in zip(jax.tree.leaves(problem), jax.tree.leaves(resume.problem), strict=True)
-    )
-    require(
-        same, "`resume` must be a solution of the same problem", "a solution of another problem"
+    words = "`resume` must be a solution of the same problem"
+    require(same_problem(problem, resume.problem), words, "a solution of another problem")
+
+
+def same_problem(one: Problem, other: Problem) -> bool:
+    """Whether two problems are one, in every number and its dtype."""
+    return jax.tree.structure(one) == jax.tree.structure(other) and all(
+        np.asarray(a).dtype == np.asarray(b).dtype and np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     )
 
 
