@@ -28,3 +28,16 @@ def interrupts_later() -> Iterator[list]:
         signal.signal(signal.SIGINT, before)
         if came and callable(before):
             before(*came[0])
+
+
+@contextlib.contextmanager
+def interrupts_answered() -> Iterator[None]:
+    """Let no further Ctrl-C strike while one is answered, which must not take long."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *about: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

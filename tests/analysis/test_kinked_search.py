@@ -59,6 +59,64 @@ def test_is_resumed_where_it_was_interrupted(key, monkeypatch):
             ufm.search(other, key=key, starts=1, resume=part)
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_ctrl_c_on_the_way_onto_kinks_loses_nothing(at, key, monkeypatch):
+    problem, *_ = rectified(3, 4, 3)
+    for module in (kinked_search, rectified_search):
+        monkeypatch.setattr(module, "BATCH", 2)
+    calls, onto = [], rectified_search.onto_kinks
+
+    def interrupting(*args):
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return onto(*args)
+
+    with monkeypatch.context() as patch:
+        for name in ("settled", "onto_kinks"):
+            patch.setattr(rectified_search, name, interrupting)
+        part = ufm.search(problem, key=key, starts=1)
+    assert (part.finished, len(part.values)) == (False, 14)
+    # (zero is among what is kept, and need not be among what is found)
+    assert part.value <= part.values.min() * (1 + 1e-9)
+    left = [found for found in part.solutions if found.result is ufm.Result.INTERRUPTED]
+    assert left
+    assert all(found.kinks is None for found in left)
+    assert (part.best.kinks is None) == (at == 1)
+    whole = ufm.search(problem, key=key, starts=1, resume=part)
+    assert whole.finished
+    assert len(whole.values) == 14
+    assert all(found.kinks is not None for found in whole.solutions)
+    assert whole.value <= part.value * (1 + 1e-12)
+
+
+def test_after_ctrl_c_nothing_is_led_onto_kinks(key, monkeypatch):
+    problem, *_ = rectified(3, 4, 3)
+    for module in (kinked_search, rectified_search):
+        monkeypatch.setattr(module, "BATCH", 2)
+    real = Descents.run
+
+    def interrupting(self, index, kind):
+        if index == last:
+            raise KeyboardInterrupt
+        return real(self, index, kind)
+
+    def never(*args):
+        raise AssertionError("it may take minutes")
+
+    monkeypatch.setattr(Descents, "run", interrupting)
+    for name in ("settled", "onto_kinks"):
+        monkeypatch.setattr(rectified_search, name, never)
+    last = 1
+    part = ufm.search(problem, key=key, starts=1)
+    assert part.best.result is ufm.Result.INTERRUPTED
+    assert part.value <= part.values.min()
+    assert "(interrupted)" in str(part)
+    last = 0
+    with pytest.raises(KeyboardInterrupt):
+        ufm.search(problem, key=key, starts=1)
+
+
 def test_structures_are_started_at_where_they_speak(key):
     problem, *_ = rectified(6, 4, 8)
     names = [name for name, _ in kinked_search._structures(problem)]

@@ -87,7 +87,6 @@ def test_ctrl_c_keeps_whole_batches(key, monkeypatch):
         return real(*args)
 
     monkeypatch.setattr(continuation, "_BATCH", 3)
-    monkeypatch.setattr(continuation, "settled", continuation.onto_kinks)
     monkeypatch.setattr(continuation, "smoothed", once)
     found = ufm.solvers.minimise_rectified(problem, key=key, starts=6)
     assert found.result is ufm.Result.INTERRUPTED
@@ -95,12 +94,43 @@ def test_ctrl_c_keeps_whole_batches(key, monkeypatch):
     assert float(found.value) == pytest.approx(
         float(ufm.model.objective(problem, found.params)), rel=1e-12
     )
+    # to go onto its kinks may take minutes
+    assert found.kinks is None
+    assert 0 < float(found.grad_norm) < 1
     calls.append(1)
     monkeypatch.setattr(
         continuation, "smoothed", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
         ufm.solvers.minimise_rectified(problem, key=key, starts=3)
+
+
+@pytest.mark.parametrize(("share", "at"), [(1e-3, 1), (3.0, 1), (3.0, 2)])
+def test_ctrl_c_on_the_way_onto_kinks_loses_no_descent(share, at, key, monkeypatch):
+    """The first point on its kinks, then zero if that is lower."""
+    problem, Lam, _ = rectified(3, 3, 3)
+    decay = Lam * share / _SHARE
+    problem = problem.replace(lambda_W=decay, lambda_H=decay)
+    calls, real = [], continuation.settled
+
+    def interrupting(*args):
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(continuation, "settled", interrupting)
+    start = ufm.solvers.random_start(problem, key=key)
+    if at == 2:
+        # what ends above zero
+        monkeypatch.setattr(continuation, "smoothed", lambda s, p, flats: (flats, np.ones(1)))
+    found = ufm.solvers.minimise_rectified(problem, start=start)
+    assert len(calls) == at
+    assert found.result is ufm.Result.INTERRUPTED
+    value = float(ufm.model.objective(problem, found.params))
+    assert float(found.value) == pytest.approx(value, rel=1e-12)
+    zero = 0.5 * np.mean(np.sum(np.asarray(problem.labels.targets) ** 2, axis=0))
+    assert float(found.value) <= zero
 
 
 @pytest.mark.parametrize(

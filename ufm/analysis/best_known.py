@@ -143,6 +143,6 @@ class Pool:
         ]
         if twins and float(self.solutions[twins[0]].grad_norm) <= float(solution.grad_norm):
             return
-        self.solutions = [old for i, old in enumerate(self.solutions) if i not in twins]
-        self.solutions.append(solution)
-        self.solutions.sort(key=lambda s: float(s.value))
+        others = [old for i, old in enumerate(self.solutions) if i not in twins]
+        # (at once, as Ctrl-C may come between two statements)
+        self.solutions = sorted([*others, solution], key=lambda s: float(s.value))

@@ -26,10 +26,8 @@ from ufm.optima.facts import Facts
 from ufm.optima.optimum import NoClosedForm
 from ufm.optima.rectified_points import rectified_point
 from ufm.optima.rectified_structures import rectified_hypotheses, rectified_sums
-from ufm.solvers.continuation import rectified_start, settled
+from ufm.solvers.continuation import rectified_start
 from ufm.solvers.coordinates import to_flat, to_params
-from ufm.solvers.kinks import Kinks
-from ufm.solvers.onto_kinks import onto_kinks
 from ufm.solvers.smoothing import Smoothing, smoothed
 
 # Starts that descend together.
@@ -174,11 +172,9 @@ class Descents:
             self.found[place][1], _BESIDE[i % len(_BESIDE)], rng
         )
 
-    def finished(self) -> list[tuple[Params, Kinks]]:
-        """The best points on their kinks, with what they are; the first below every saddle."""
-        points = [to_params(self.problem, jnp.asarray(flat)) for _, flat in self.found]
-        first = settled(self.problem, points[0])
-        return [first, *(onto_kinks(self.problem, point) for point in points)]
+    def points(self) -> list[Params]:
+        """The best points, ascending, beside their kinks."""
+        return [to_params(self.problem, jnp.asarray(flat)) for _, flat in self.found]
 
 
 def narrowed(params: Params, units: int) -> Params:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm._interrupts import interrupts_answered
 from ufm._progress import Progress
 from ufm.analysis.best_known import BestKnown, Pool, key_numbers
 from ufm.analysis.kinked_search import BATCH, Descents
-from ufm.model import Problem
-from ufm.solvers.continuation import require_rectified, solution_on_kinks
+from ufm.model import Params, Problem
+from ufm.solvers.continuation import (
+    require_rectified,
+    settled,
+    solution_beside_kinks,
+    solution_on_kinks,
+)
 from ufm.solvers.coordinates import to_flat
+from ufm.solvers.onto_kinks import onto_kinks
 
 
 def search_on_kinks(
@@ -51,14 +58,18 @@ def search_on_kinks(
             values += ends.tolist()
             bar.update(index + 1, f"best {descents.found[0][0]:.9g}")
     except KeyboardInterrupt:
-        if not descents.found:
+        if not values:
             raise
         finished = False
     finally:
         bar.close()
-    pool = Pool(problem, [])
-    for params, kinks in descents.finished():
-        pool.add(solution_on_kinks(problem, params, kinks))
+    pool, left = Pool(problem, []), descents.points()
+    if finished:
+        finished = _onto_kinks(problem, left, pool)
+    if not finished:
+        with interrupts_answered():
+            for point in left:
+                pool.add(solution_beside_kinks(problem, point))
     # (a descent ends beside its kinks: neither its rank nor its result is looked at)
     unknown = np.full(len(values), -1)
     return BestKnown(
@@ -72,3 +83,18 @@ def search_on_kinks(
         key_numbers(key),
         {},
     )
+
+
+def _onto_kinks(problem: Problem, left: list[Params], pool: Pool) -> bool:
+    """Take what is left into the pool, on its kinks and the first below every saddle, until none
+    is; False where Ctrl-C came before that."""
+    try:
+        pool.add(solution_on_kinks(problem, *settled(problem, left[0])))
+        first = left.pop(0)
+        pool.add(solution_on_kinks(problem, *onto_kinks(problem, first)))
+        while left:
+            pool.add(solution_on_kinks(problem, *onto_kinks(problem, left[0])))
+            del left[0]
+    except KeyboardInterrupt:
+        return False
+    return True

@@ -108,7 +108,8 @@ def search(
     Returns
     -------
     BestKnown
-        Ctrl-C returns what was found, `finished` False.
+        Ctrl-C returns what was found, `finished` False; with ReLU layers, points that are not on
+        their kinks yet are INTERRUPTED as they stand, and `resume` finishes them.
 
     Raises
     ------

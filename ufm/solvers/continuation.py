@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm._interrupts import interrupts_answered
 from ufm._progress import Progress
 from ufm._validate import (
     MOST_STARTS,
@@ -22,7 +23,13 @@ from ufm._validate import (
 )
 from ufm.model import Params, Problem, check_params, require_minimum
 from ufm.solution import Result, Solution
-from ufm.solvers.coordinates import flat_of, params_of
+from ufm.solvers.coordinates import (
+    Flat,
+    flat_objective,
+    flat_of,
+    params_of,
+    relative_norm,
+)
 from ufm.solvers.kink_patterns import leak_of, objective_at
 from ufm.solvers.kinks import Kinks
 from ufm.solvers.onto_kinks import onto_kinks
@@ -74,9 +81,8 @@ def minimise_rectified(
         Of the problem itself, ReLU unsmoothed: the best, or zero if that is lower, with the
         `values` and `codes` of all starts. `kinks` says what the point is: a local minimum, a
         saddle, or not decided. CONVERGED where gradient and multipliers meet to 1e-10
-        (`grad_norm`, relative). Ctrl-C returns the best so far, result INTERRUPTED; before a batch
-        of starts has ended it raises
-        `KeyboardInterrupt`.
+        (`grad_norm`, relative). Ctrl-C returns the best so far, result INTERRUPTED, beside its
+        kinks and without `kinks`; before a batch of starts has ended it raises `KeyboardInterrupt`.
 
     Raises
     ------
@@ -210,6 +216,42 @@ def solution_on_kinks(problem: Problem, params: Params, kinks: Kinks) -> Solutio
     )
 
 
+def solution_beside_kinks(problem: Problem, params: Params) -> Solution:
+    """A point as a descent left it, where Ctrl-C came before it was led onto its kinks.
+
+    Parameters
+    ----------
+    problem, params
+        The point.
+
+    Returns
+    -------
+    Solution
+        INTERRUPTED, without `kinks`; no steps are counted.
+    """
+    value, grad_norm = _slope(problem, flat_of(problem, params))
+    code = np.int64(Result.INTERRUPTED)
+    return Solution(
+        problem=problem,
+        params=params,
+        value=value,
+        grad_norm=grad_norm,
+        code=code,
+        num_steps=np.int64(0),
+        num_evaluations=np.int64(0),
+        values=value[None],
+        codes=np.asarray([code]),
+        state=None,
+    )
+
+
+@jax.jit
+def _slope(problem: Problem, flat: Flat):
+    """The objective and the relative norm of its gradient."""
+    value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
+    return value, relative_norm(gradient, flat, value)
+
+
 def settled(problem: Problem, params: Params) -> tuple[Params, Kinks]:
     """The point on kinks next to one, and below it while a saddle shows the way; where there is no
     point on kinks yet, descent goes on first."""
@@ -228,16 +270,29 @@ def settled(problem: Problem, params: Params) -> tuple[Params, Kinks]:
 
 
 def _finished(problem: Problem, ends, values, stopped: bool) -> Solution:
-    """The best of the ends, or zero if that is lower, on its kinks, with the values of all."""
+    """The best of the ends, or zero if that is lower, on its kinks unless Ctrl-C stops that, with
+    the values of all."""
     best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
     params = params_of(problem, jnp.asarray(ends[best], problem.dtype))
-    solution = solution_on_kinks(problem, *settled(problem, params))
-    values = jnp.asarray(values, problem.dtype).at[best].set(solution.value)
     # under strong decay descents stop at local minima above zero
     zero = params_of(problem, jnp.zeros_like(ends[best], problem.dtype))
-    if not float(solution.value) <= float(objective_at(problem, zero)):
-        solution = solution_on_kinks(problem, *settled(problem, zero))
-    codes = np.full(len(values), int(Result.STALLED))
-    codes[best] = solution.code
-    code = np.int64(Result.INTERRUPTED) if stopped else solution.code
-    return dataclasses.replace(solution, values=values, codes=codes, code=code)
+    found = solution = None
+    try:
+        if not stopped:
+            found = solution_on_kinks(problem, *settled(problem, params))
+            solution = found
+            if not float(found.value) <= float(objective_at(problem, zero)):
+                solution = solution_on_kinks(problem, *settled(problem, zero))
+    except KeyboardInterrupt:
+        solution, stopped = None, True
+    with interrupts_answered():
+        if solution is None:
+            found = found or solution_beside_kinks(problem, params)
+            lower = float(objective_at(problem, zero)) < float(found.value)
+            solution = solution_beside_kinks(problem, zero) if lower else found
+        assert found is not None
+        values = jnp.asarray(values, problem.dtype).at[best].set(found.value)
+        codes = np.full(len(values), int(Result.STALLED))
+        codes[best] = solution.code
+        code = np.int64(Result.INTERRUPTED) if stopped else solution.code
+        return dataclasses.replace(solution, values=values, codes=codes, code=code)
