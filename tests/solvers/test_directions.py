@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import ufm
 from ufm.model import objective
-from ufm.solvers import directions
+from ufm.solvers import directions, pieces, redirection
 from ufm.solvers.directions import better_directions, has_directions
 from ufm.solvers.spreading import spread
 
@@ -107,6 +109,65 @@ def test_a_start_of_the_users_is_left_where_it_leads():
     one = problem([9, 4, 4], 2, 2e-3)
     left = ufm.minimise(one, start=balanced(one, [0, 1, 1]))
     assert better_directions(one, left.params) is not None
+
+
+def stop(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def another_direction_is_lower():
+    """A problem whose one random start ends above what it goes on to."""
+    for one, key in random_problems(2, 4, 16):
+        value = float(ufm.minimise(one, key=key).value)
+        plain = ufm.minimise(one, start=ufm.solvers.random_start(one, key=key))
+        if value < float(plain.value) * (1 - 1e-6):
+            return one, key, value
+    raise AssertionError("none")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(redirection, "better_directions"), (pieces, "launch_from")]
+)
+def test_ctrl_c_among_directions_keeps_what_has_converged(module, name, monkeypatch):
+    one, key, value = another_direction_is_lower()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, stop)
+        part = ufm.minimise(one, key=key)
+    assert part.result is ufm.Result.INTERRUPTED
+    # how the start itself ended
+    assert part.codes.tolist() == [ufm.Result.CONVERGED]
+    assert float(part.value) > value * (1 + 1e-6)
+    rest = ufm.minimise(one, resume=pickle.loads(pickle.dumps(part)))
+    assert rest.result is ufm.Result.CONVERGED
+    assert float(rest.value) == pytest.approx(value, rel=1e-12)
+    # what a start of the user's leads to is left there, resumed or not
+    left = ufm.minimise(one, start=part.params)
+    assert float(ufm.minimise(one, resume=left).value) > value * (1 + 1e-6)
+
+
+def test_ctrl_c_on_the_way_to_other_directions_is_resumed(monkeypatch):
+    one, key, value = another_direction_is_lower()
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "go_on", stop)
+        patch.setattr(pieces, "launch_from", short := launched_for(1))
+        part = ufm.minimise(one, key=key)
+    assert len(short.calls) == 1
+    assert part.result is ufm.Result.INTERRUPTED
+    rest = ufm.minimise(one, resume=part)
+    assert rest.result is ufm.Result.CONVERGED
+    assert float(rest.value) == pytest.approx(value, rel=1e-12)
+
+
+def launched_for(steps):
+    """`pieces.launch_from` with a first piece of so many steps."""
+    real = pieces.launch_from
+
+    def launch_from(problem, solver, tolerance, limit, start):
+        launch_from.calls.append(limit)
+        return real(problem, solver, tolerance, steps, start)
+
+    launch_from.calls = []
+    return launch_from
 
 
 def test_only_deep_products_of_decay_alone_have_directions():

@@ -250,6 +250,29 @@ def test_interrupted_run_comes_back_and_resumes(key, monkeypatch):
     assert rest.value < part.value
 
 
+def test_ctrl_c_before_all_starts_have_ended_says_so(key, monkeypatch):
+    """The best start had converged; another one had not."""
+    problem = squared_error((12, 6, 3))
+    whole = ufm.minimise(problem, key=key, starts=6)
+    first = int(whole.state.num_steps.min())
+    assert first < int(whole.state.num_steps.max())
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_ONE_PIECE", 1)
+    monkeypatch.setattr(loop, "first_piece", lambda problem: first)
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "go_on", stop)
+        part = ufm.minimise(problem, key=key, starts=6)
+    assert part.result is ufm.Result.INTERRUPTED
+    assert set(part.codes.tolist()) == {ufm.Result.CONVERGED, ufm.Result.INTERRUPTED}
+    assert part.codes[part.state.best] == ufm.Result.CONVERGED
+    rest = ufm.minimise(problem, resume=part)
+    assert rest.result is ufm.Result.CONVERGED
+    np.testing.assert_array_equal(rest.codes, whole.codes)
+
+
 def test_an_interrupt_while_a_piece_is_handed_over_loses_nothing(key, monkeypatch):
     """The piece has taken the memory of the one before when Ctrl-C is answered."""
     problem, go_on = squared_error((12, 6, 3)), pieces.go_on

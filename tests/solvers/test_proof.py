@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import ufm
+from ufm.solvers import proof
 
 COUNTS = (40, 12, 5, 2, 1)
 
@@ -65,6 +66,20 @@ def test_a_proved_run_goes_on(key):
     rest = ufm.minimise(p, resume=proved)
     assert rest.result == ufm.Result.CONVERGED
     np.testing.assert_allclose(rest.value, ufm.minimise(p, key=key).value, rtol=1e-13)
+
+
+def test_ctrl_c_in_a_certificate_keeps_the_point(key, monkeypatch):
+    p = problem()
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(proof, "certify", stop)
+        part = ufm.minimise(p, key=key, gap=1e-8)
+    assert part.result is ufm.Result.INTERRUPTED
+    assert part.certificate is None
+    assert ufm.minimise(p, resume=part, gap=1e-8).result is ufm.Result.PROVED
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ class Solution:
     steps, and gradients plus Hessian-vector products, of the best start. `values`, `codes`: value
     and result of every start (S,). `state`: what `resume` needs, None where that is not possible.
     `certificate`: where `gap` was asked for. `kinks`: of a ReLU model what kind of point it is,
-    where `minimise_rectified` or `search` went onto its kinks.
+    where `minimise_rectified` or `search` went onto its kinks. `random`: whether `minimise` began
+    at random starts, from whose best one a deep product goes on to other directions.
     """
 
     problem: Problem
@@ -52,6 +53,7 @@ class Solution:
     state: Any
     certificate: AbstractCertificate | None = None
     kinks: Any = None
+    random: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def proved(self, certificate: AbstractCertificate, code: np.integer) -> Solution:
         """The same with its certificate, and how it ended with that.
@@ -77,7 +79,7 @@ class Solution:
 
     @property
     def result(self) -> Result:
-        """How the best start ended."""
+        """How the best start ended; INTERRUPTED wherever Ctrl-C left something undone."""
         return Result(int(self.code))
 
     def __repr__(self) -> str:

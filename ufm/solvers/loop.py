@@ -74,7 +74,8 @@ def minimise(
     start
         … a point of the user's, or …
     resume
-        … an earlier solution of the same problem and solver to go on from.
+        … an earlier solution of the same problem and solver to go on from, to where it would have
+        got to.
     tolerance
         On the relative gradient norm $\|\nabla f\|/\sqrt{2f}$ in coordinates where every factor is
         multiplied by the root of its λ (`ufm.tolerances` has the default: 1e-12 in float64); of
@@ -91,7 +92,8 @@ def minimise(
     Returns
     -------
     Solution
-        Of the best start. Ctrl-C returns the best so far, result INTERRUPTED, to be resumed.
+        Of the best start. Ctrl-C returns the best so far, result INTERRUPTED, to be resumed;
+        `codes` say how each start stands.
 
     Raises
     ------
@@ -171,6 +173,7 @@ def minimise(
             near = max(tolerance, _OF_GAP * gap)
             start, interrupted = invariant_point(problem, groups, key, near, progress)
     solved = _as_solved(problem, solver, start, resume)
+    random = key is not None if resume is None else resume.random
     if resume is not None:
         require_same_solver(solved, solver, resume.state)
     elif start is not None:
@@ -181,13 +184,22 @@ def minimise(
         threshold = np.asarray(tolerance, problem.dtype)
         with Compiling(show=progress):
             if interrupted:
-                return _to_solution(
-                    problem, pieces.launch_from(solved, solver, threshold, 0, start), True
-                )
+                outcome = pieces.launch_from(solved, solver, threshold, 0, start)
+                return _to_solution(problem, outcome, True, random)
             outcome, stopped = _solve(
                 solved, solver, threshold, key, starts, start, before, progress
             )
-        return _to_solution(problem, outcome, stopped)
+            if random and not stopped and has_directions(solved):
+                outcome, stopped = with_better_directions(
+                    solved,
+                    solver,
+                    threshold,
+                    outcome,
+                    first_piece(solved),
+                    solver.max_steps,
+                    progress,
+                )
+        return _to_solution(problem, outcome, stopped, random)
 
     if gap is None:
         solution = run(tolerance, resume)
@@ -223,10 +235,7 @@ def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume,
             # one program less to compile, as the next piece needs that of `go_on` anyhow
             return pieces.go_on(*setting, limit, pieces.drawn_states(problem, solver, draws))
 
-    outcome, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
-    if key is not None and not interrupted and has_directions(problem):
-        return with_better_directions(problem, solver, tolerance, outcome, piece, budget, progress)
-    return outcome, interrupted
+    return pieces.run_on(*setting, begin, piece, budget, progress)
 
 
 def _as_solved(
@@ -242,7 +251,9 @@ def _as_solved(
     return solved if resume.state.size == solved.blocks.size else problem
 
 
-def _to_solution(problem: Problem, outcome: pieces.Outcome, interrupted: bool) -> Solution:
+def _to_solution(
+    problem: Problem, outcome: pieces.Outcome, interrupted: bool, random: bool
+) -> Solution:
     held, params, value, grad_norm, values = outcome
     left = Result.INTERRUPTED if interrupted else Result.MAX_STEPS
     codes, best = held.codes, held.best
@@ -252,10 +263,12 @@ def _to_solution(problem: Problem, outcome: pieces.Outcome, interrupted: bool) -
         params=widened(params, problem.feature_dim),
         value=value,
         grad_norm=grad_norm,
-        code=codes[best],
+        # also where the best start had come to its end
+        code=np.int64(left) if interrupted else codes[best],
         num_steps=held.num_steps[best],
         num_evaluations=held.num_evaluations[best],
         values=values,
         codes=codes,
         state=held,
+        random=random,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -43,12 +44,15 @@ def until_proved(run: Run, problem: Problem, gap: float, tolerance: float) -> So
     -------
     Solution
         With its certificate, which is made where the gradient says that it could close; PROVED if
-        it did.
+        it did. INTERRUPTED, without one, where Ctrl-C stops the certificate.
     """
     wanted, solution = max(tolerance, gap), None
     while True:
         solution = run(wanted, solution)
-        certificate = certify(problem, solution.params)
+        try:
+            certificate = certify(problem, solution.params)
+        except KeyboardInterrupt:
+            return dataclasses.replace(solution, code=np.int64(Result.INTERRUPTED))
         closed = certificate.closes(gap)
         if closed or wanted <= tolerance or solution.result is not Result.CONVERGED:
             code = np.int64(Result.PROVED) if closed else solution.code

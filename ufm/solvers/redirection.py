@@ -28,16 +28,20 @@ def with_better_directions(problem, solver, tolerance, outcome, piece, budget, p
         The outcome with what was found in place of the best start, and whether Ctrl-C stopped it.
     """
     setting, interrupted = (problem, solver, tolerance), False
-    while not interrupted:
-        converged = outcome.held.codes[outcome.held.best] == Result.CONVERGED
-        start = better_directions(problem, outcome.params) if converged else None
-        if start is None:
-            break
-        begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
-        found, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
-        if not float(found.value) < float(outcome.value):
-            break
-        outcome = _instead(outcome, found)
+    try:
+        while not interrupted:
+            converged = outcome.held.codes[outcome.held.best] == Result.CONVERGED
+            start = better_directions(problem, outcome.params) if converged else None
+            if start is None:
+                break
+            begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
+            found, interrupted = pieces.run_on(*setting, begin, piece, budget, progress)
+            if not float(found.value) < float(outcome.value):
+                break
+            outcome = _instead(outcome, found)
+    except KeyboardInterrupt:
+        # (before a step from the new start has been made)
+        interrupted = True
     return outcome, interrupted
 
 
