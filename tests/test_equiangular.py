@@ -140,6 +140,17 @@ def test_a_kill_costs_one_stage(tmp_path, monkeypatch):
         frames.equiangular_basis(9, 3, **call, checkpoint=path)
 
 
+def test_a_checkpoint_that_cannot_be_written_is_refused_at_once(tmp_path, monkeypatch):
+    def never(*args):
+        raise AssertionError("ran")
+
+    monkeypatch.setattr(equiangular, "smooth_coherence", never)
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "missing" / "basis.npz", tmp_path / "file" / "basis.npz"):
+        with pytest.raises(ValueError, match="`checkpoint` must be the name of a file that can"):
+            frames.equiangular_basis(9, 3, key=jax.random.key(3), checkpoint=path)
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"`vectors` must have no row that is zero"):
         frames.coherence(np.eye(3)[:, :2])

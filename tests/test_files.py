@@ -37,6 +37,21 @@ def test_a_file_is_replaced_whole_or_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_place_is_asked_for_before_work(tmp_path):
+    path = tmp_path / "file"
+    assert _files.unwritable(path) is None
+    path.write_text("old")
+    assert _files.unwritable(path) is None
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    assert _files.unwritable(tmp_path) == "it is a folder"
+    missing = tmp_path / "missing" / "file"
+    said = "no file can be written there (No such file or directory)"
+    assert _files.unwritable(missing) == said
+    with pytest.raises(ValueError, match="`there` must be the name of a file that can be written"):
+        _files.require_place("there", missing)
+
+
 def test_a_file_may_be_read_by_those_whom_the_mask_allows(tmp_path):
     mask = os.umask(0o027)
     try:

@@ -53,6 +53,31 @@ def write_whole(path: str | os.PathLike, content: bytes | str | Callable[[IO[byt
             os.close(folder)
 
 
+def unwritable(path: str | os.PathLike) -> str | None:
+    """Why no file can be written under this name, None where one can; to be asked before work."""
+    target = Path(os.path.abspath(path))
+    if target.is_dir():
+        return "it is a folder"
+    scratch = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(scratch, "xb"):
+            pass
+        os.unlink(scratch)
+    except OSError as error:
+        return f"no file can be written there ({error.strerror})"
+    return None
+
+
+def require_place(name: str, path: str | os.PathLike) -> None:
+    """`ValueError` where no file can be written under this name."""
+    fault = unwritable(path)
+    if fault is not None:
+        raise ValueError(
+            f"`{name}` must be the name of a file that can be written; got {os.fspath(path)!r}: "
+            f"{fault}"
+        )
+
+
 class NotAnArchive(ValueError):
     """The file is no `.npz` file, or half of one."""
 

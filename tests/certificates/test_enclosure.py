@@ -163,6 +163,8 @@ def test_what_it_says(tmp_path):
         proved.upper - proved.lower < proved.width < 1.001 * (proved.upper - proved.lower) + 1e-300
     )
     path = tmp_path / "proof.json"
+    with pytest.raises(ValueError, match=r"`path` must be .* can be written; got .* is a folder"):
+        proved.save(tmp_path)
     proved.save(path)
     assert path.read_text(encoding="utf-8").startswith('{"lower": ')
     point = dataclasses.replace(proved, lower=proved.upper)

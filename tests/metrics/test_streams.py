@@ -300,6 +300,9 @@ def test_a_stream_goes_on_where_it_was_saved(tmp_path):
         np.testing.assert_array_equal(getattr(stream, name), getattr(whole, name))
     second, counts = stream.agreement(W), tmp_path / "agreement.json"
     second.update(F[:, parts[0]], y[parts[0]])
+    for accumulator in (second, stream):
+        with pytest.raises(ValueError, match=r"`path` must be .* that can be written"):
+            accumulator.save(tmp_path)
     second.save(counts)
     resumed = stream.agreement(W)
     resumed.resume(counts)

@@ -1,6 +1,7 @@
 """The command: run the checks, print a line a theorem, write what was asked for.
 
-Exit status 1 if anything fails, 130 after Ctrl-C.
+Exit status 1 if anything fails, 2 where what was asked for cannot be run or written, 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -110,7 +111,15 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     )
     rows = runner.in_order(rows, checks)
     # before the last words: a pipe that nobody reads any more must not cost the numbers
-    written = results.write(options, rows, registry.papers, finished=finished, run=run)
+    try:
+        written = results.write(options, rows, registry.papers, finished=finished, run=run)
+    except BaseException as error:
+        # what was found is told all the same
+        printer.close(rows, run=run, hints=_hints(options, rows, checks))
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            print(f"not all was written: {error}", file=sys.stderr)
+            return 2
+        raise
     printer.close(rows, run=run, hints=[*written.lines, *_hints(options, rows, checks)])
     if printer.gone:
         raise BrokenPipeError

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from theory_checks.engine import files
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Paper
 from theory_checks.engine.runner import Row, Run
+from ufm._files import unwritable
 
 # the rows of a run, where figures or page could not be made of them
 KEPT = "rows.json"
@@ -42,18 +44,24 @@ def wanted(options: argparse.Namespace) -> bool:
 def without_place(options: argparse.Namespace) -> str | None:
     """Make the folders of the output, before anything is run.
 
-    What is wrong with one that cannot be made.
+    What is wrong with one that cannot be made, or a place where no file can be written.
     """
     named = {"--out": options.out, "--counterexamples": options.counterexamples}
-    named["--json"] = (
-        None if options.json is None else os.path.dirname(os.path.abspath(options.json))
-    )
-    for option, folder in named.items():
-        if folder is not None:
-            try:
-                os.makedirs(folder, exist_ok=True)
-            except OSError as error:
-                return f"{option} {folder}: {error.strerror}"
+    # (the name of a file, or one that any file in the folder could have)
+    places = {
+        option: (folder, os.path.join(folder, f"{secrets.token_hex(8)}.tmp"))
+        for option, folder in named.items()
+        if folder is not None
+    }
+    if options.json is not None:
+        places["--json"] = os.path.dirname(os.path.abspath(options.json)), options.json
+    for option, (folder, file) in places.items():
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            return f"{option} {folder}: {error.strerror}"
+        if fault := unwritable(file):
+            return f"{option} {options.json if option == '--json' else folder}: {fault}"
     return None
 
 

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from ufm._exact import flint, fractions
-from ufm._files import write_whole
-from ufm._validate import concrete, require, require_instance, require_whole
+from ufm._files import require_place, write_whole
+from ufm._validate import concrete, require, require_instance, require_path, require_whole
 from ufm.certificates.balls import BITS, Ball, round_down, round_up
 from ufm.certificates.definite import Multipliers, Witness, feasible
 from ufm.certificates.document import written
@@ -90,7 +90,8 @@ class Enclosure:
         return written(self)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write `to_dict` to a JSON file."""
+        """Write `to_dict` to a JSON file; `ValueError` where none can be written."""
+        require_place("path", require_path("path", path))
         write_whole(path, json.dumps(self.to_dict(), allow_nan=False) + "\n")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ufm import _random
-from ufm._files import read_sealed, write_sealed, write_whole
+from ufm._files import read_sealed, require_place, write_sealed, write_whole
 from ufm._progress import Progress
 from ufm._validate import (
     float_dtype,
@@ -116,7 +116,7 @@ def equiangular_basis(
     Raises
     ------
     ValueError
-        For N or d below 2, and a checkpoint that is damaged or of another call.
+        For N or d below 2, and a checkpoint that is damaged, of another call, or cannot be written.
 
     References
     ----------
@@ -136,6 +136,9 @@ def equiangular_basis(
     about = _about(N, d, steps, working, key)
     path = None if checkpoint is None else Path(require_path("checkpoint", checkpoint))
     search = (path and _found(path, about)) or _started(N, d, working, key)
+    if path is not None and search.stage < len(_SHARPNESS):
+        # now, not after a stage
+        require_place("checkpoint", path)
     bar = Progress("equiangular_basis", total=len(_SHARPNESS) * steps, show=progress)
     try:
         for stage in range(search.stage, len(_SHARPNESS)):
@@ -286,7 +289,7 @@ def _found(path: Path, about: dict[str, Any]) -> _Search | None:
     """The search of an earlier call, None where there is no file."""
     try:
         said, arrays = read_sealed(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
     except ValueError as error:
         raise ValueError(f"`checkpoint` {path}: {error}") from error

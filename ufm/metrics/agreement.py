@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from ufm._files import checked_json, sealed_json, write_whole
+from ufm._files import checked_json, require_place, sealed_json, write_whole
 from ufm._validate import require, require_instance, require_path
 from ufm.metrics.batches import blocks, checked_batch
 
@@ -80,10 +80,14 @@ class Agreement:
         return self.hits / self.samples if self.samples else float("nan")
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the counts to a file, whole or not at all; `resume` reads them back."""
+        """Write the counts to a file, whole or not at all; `resume` reads them back.
+
+        `ValueError` where no file can be written.
+        """
+        require_place("path", require_path("path", path))
         seen = {"hits": self.hits, "samples": self.samples, "batches": self.batches}
         document = sealed_json({"over": self._seal(), **seen})
-        write_whole(require_path("path", path), json.dumps(document))
+        write_whole(path, json.dumps(document))
 
     def resume(self, path: str | os.PathLike) -> None:
         """Take in the counts of a file that `save` wrote, over the same means and classifier.

@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from ufm._files import read_sealed, write_sealed, write_whole
+from ufm._files import read_sealed, require_place, write_sealed, write_whole
 from ufm._validate import (
     require,
     require_choice,
@@ -166,8 +166,12 @@ class Stream:
         return Agreement(classes, self.num_classes, self.means[classes], rows, bias)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write what was seen to a file, whole or not at all; `load_stream` reads it back."""
+        """Write what was seen to a file, whole or not at all; `load_stream` reads it back.
+
+        `ValueError` where no file can be written.
+        """
         path = require_path("path", path)
+        require_place("path", path)
         arrays = {"counts": self.counts, "means": self.means, "squares": self.squares}
         about = {"kind": _KIND, "batches": self.batches}
         write_whole(path, lambda file: write_sealed(file, about, arrays))

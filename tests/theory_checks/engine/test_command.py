@@ -1,6 +1,7 @@
 """The command: what it prints, what it writes, and its exit status."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -186,6 +187,48 @@ def test_a_folder_that_cannot_be_made_stops_the_command(tmp_path, capsys):
         == 2
     )
     assert f"--json {tmp_path / 'file'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "place"), [("--json", "folder"), ("--json", "closed"), ("--counterexamples", "x")]
+)
+def test_a_place_that_cannot_be_written_stops_the_command(
+    option, place, tmp_path, monkeypatch, capsys
+):
+    path = tmp_path / place
+    if place == "folder":
+        path.mkdir()
+        said = "it is a folder"
+    else:
+        # (what the superuser may write is not asked of the file system)
+        monkeypatch.setattr("builtins.open", refusing(open, below=tmp_path))
+        said = "no file can be written there (Permission denied)"
+    arguments = ["--no-cache", option, str(path)]
+    assert command.main(arguments, registry=planted(never=never)) == 2
+    assert f"{option} {path}: {said}" in capsys.readouterr().err
+
+
+def refusing(real, *, below):
+    """`open` where nothing below a folder can be written."""
+
+    def opened(path, mode="r", *args, **options):
+        if "r" not in mode and str(path).startswith(str(below)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, mode, *args, **options)
+
+    return opened
+
+
+def test_a_write_that_fails_at_the_end_costs_no_summary(tmp_path, monkeypatch, capsys):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_whole", full)
+    arguments = ["--no-cache", "--json", str(tmp_path / "rows.json")]
+    assert command.main(arguments, registry=planted(good=good)) == 2
+    shown = capsys.readouterr()
+    assert "1 theorem, 1 case: 1 holds" in shown.out
+    assert "not all was written: [Errno 28] No space left on device" in shown.err
 
 
 # what the screen shows ---------------------------------------------------------------------------
