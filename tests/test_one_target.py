@@ -27,3 +27,25 @@ def test_one_target_is_solved_predicted_and_certified(bias, key):
     assert ufm.compare(solution, ufm.closed_form(problem)).ok
     assert float(ufm.certify(problem, solution.params).gap) < 1e-12
     assert "no spurious minima" in str(ufm.theory(problem))
+
+
+def test_one_target_has_no_classes_to_compare(key):
+    problem = ufm.Problem(
+        ufm.soft(np.ones((1, 4))),
+        loss=ufm.MeanSquaredError(),
+        widths=(3,),
+        lambda_W=0.02,
+        lambda_H=0.01,
+    )
+    solution = ufm.minimise(problem, key=key)
+    params = solution.params
+    for name, measured in {
+        "solution.problem.labels": lambda: ufm.measure(solution),
+        "problem.labels": lambda: ufm.metrics.measure_params(problem, params),
+        "labels": lambda: ufm.metrics.measure_features(
+            params.features, problem.labels, params.classifier
+        ),
+    }.items():
+        words = rf"`{name}` must have K >= 2 classes, as metrics .* compare classes; got K=1"
+        with pytest.raises(ValueError, match=words):
+            measured()

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from ufm._host import small_on_host
 from ufm._module import Module
 from ufm._numerics import norm, root, unit
-from ufm._validate import as_array, require_instance, require_nonnegative
+from ufm._validate import as_array, require, require_instance, require_nonnegative
 from ufm.frames import centring_matrix, gram_distance
 from ufm.metrics.duality import last_layer, nc4_agreement_of
 from ufm.metrics.geometry import equiangularity, equinorm, nc2_etf, nc2_gof, nc2_orthogonal
@@ -103,6 +103,7 @@ def measure(solution: Solution, *, tolerance=None, rcond=None) -> Metrics:
         For what is no solution, and as `measure_params` does.
     """
     require_instance("solution", solution, Solution)
+    _require_classes("solution.problem.labels", solution.problem.labels.num_classes)
     return measure_params(solution.problem, solution.params, tolerance=tolerance, rcond=rcond)
 
 
@@ -131,7 +132,8 @@ def measure_params(problem: Problem, params: Params, *, tolerance=None, rcond=No
     Raises
     ------
     ValueError
-        For a negative tolerance and for params that do not fit the problem.
+        For a negative tolerance, for params that do not fit the problem, and for a problem of one
+        class (K = 1, a regression on one number), as metrics compare classes.
 
     Notes
     -----
@@ -139,6 +141,7 @@ def measure_params(problem: Problem, params: Params, *, tolerance=None, rcond=No
     from zero: such a point is not flagged, and its metrics are noise.
     """
     require_instance("problem", problem, Problem)
+    _require_classes("problem.labels", problem.labels.num_classes)
     require_shapes(problem, params)
     if tolerance is None:
         tolerance = np.sqrt(np.finfo(problem.dtype).eps)
@@ -186,8 +189,8 @@ def measure_features(
     Raises
     ------
     ValueError
-        As `class_means` does, for a classifier or bias of the wrong shape, and for negative
-        tolerances.
+        As `class_means` does, for a classifier or bias of the wrong shape, for negative
+        tolerances, and for labels of one class.
     """
     for name, value in (
         ("feature_floor", feature_floor),
@@ -200,7 +203,14 @@ def measure_features(
     m, W, b = last_layer(
         features, labels, classifier, bias, num_classes=num_classes, floor=feature_floor
     )
+    _require_classes("labels", m.num_classes)
     return _measure(m, W, b, *_traced(W.dtype, classifier_floor, tolerance, rcond))
+
+
+def _require_classes(name: str, number: int) -> None:
+    """`ValueError` where there are no two classes to compare."""
+    words = f"`{name}` must have K >= 2 classes, as metrics of collapse compare classes"
+    require(number >= 2, words, f"K={number}")
 
 
 def _traced(dtype, *values):
