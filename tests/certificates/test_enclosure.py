@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
+import pickle
 import sys
 
 import equinox as eqx
@@ -169,6 +171,22 @@ def test_what_it_says(tmp_path):
     assert path.read_text(encoding="utf-8").startswith('{"lower": ')
     point = dataclasses.replace(proved, lower=proved.upper)
     assert (point.width, point.relative_width) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize("case", [("ce", "free", "smoothed"), ("mse", "penalised", "uneven")])
+def test_a_proof_is_copied_and_pickled_exactly(case, again):
+    proved = ufm.prove(*solved(*case))
+    other = again(proved)
+    assert other.to_dict() == proved.to_dict()
+    assert (str(other), other.bits) == (str(proved), proved.bits)
+    verify(on_file(other))
+    # exact fractions, of the same numbers
+    for one, own in ((other.dual.data, proved.dual.data), (other.multipliers, proved.multipliers)):
+        for field in dataclasses.fields(own):
+            assert getattr(one, field.name) == getattr(own, field.name)
+    assert other.dual.columns() == proved.dual.columns()
+    assert type(other.multipliers.cost) is type(proved.multipliers.cost)
 
 
 def test_a_focal_loss_that_is_cross_entropy_is_proved_as_that():

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._exact import flint, fractions
+from ufm._exact import Exact, flint, fractions
 from ufm.certificates.dual_point import GUARD, Data, DualPoint, log2
 from ufm.certificates.gram import Held
 from ufm.model import Problem
@@ -35,7 +35,7 @@ Witness = list[list[int]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Multipliers:
+class Multipliers(Exact):
     """Those of rows and of columns, exactly, and what they cost.
 
     `rows`: a (K,), None where weights are frozen. `columns`: b (C,). `room`: the share of b that is

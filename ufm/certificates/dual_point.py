@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._exact import flint, fractions
+from ufm._exact import Exact, flint, fractions
 from ufm.model import Problem
 
 # Bits of the grid beyond those of the balls.
@@ -37,7 +37,7 @@ GUARD = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Data:
+class Data(Exact):
     """What the constraints are made of, as exact fractions: every float is read as the one it is.
 
     `targets`: q, K rows. `kept`: whether a column keeps a class, K rows. `column`: a = m w (C,).
@@ -84,7 +84,7 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class DualPoint:
+class DualPoint(Exact):
     """Weighted shares x of a softmax loss, else weighted dual logits y.
 
     `entries`: K rows of integers, to be divided by 2**`exponent`.
