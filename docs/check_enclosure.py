@@ -138,6 +138,7 @@ def verify(data):
     lambda_W, lambda_H = exact(problem["lambda_W"]), Fraction(problem["lambda_H"])
     beta, frozen = Fraction(problem["beta"] or 0), problem["classifier"] == "frozen"
     m, loss = exact(problem["masses"]), problem["loss"]
+    claim(loss["name"] in families, f"this knows {', '.join(families)}, not {loss['name']}")
     a = m if problem["weights"] is None else m * exact(problem["weights"])
     claim(min(*m, *a) > 0 <= min(*lambda_W, lambda_H, beta), "masses, weights or decay below 0")
     q, total, bias = exact(problem["targets"]), a.sum(), problem["bias"]

@@ -196,6 +196,21 @@ def test_what_has_been_touched_is_refused(loss, bias, change):
         verify(data)
 
 
+def test_a_loss_that_it_does_not_know_is_named():
+    parts = ufm.CrossEntropy(), ufm.losses.AdjustedCrossEntropy(multiplicative=[1.0, 2.0, 3.0])
+    problem = ufm.Problem(
+        ufm.one_hot((3, 2, 1), collapsed=True),
+        loss=ufm.losses.Sum(parts),
+        widths=(3,),
+        lambda_W=0.01,
+        lambda_H=0.01,
+        bias="free",
+    )
+    params = ufm.minimise(problem, key=jax.random.key(0)).params
+    with pytest.raises(SystemExit, match=r"NOT proved: this knows CrossEntropy, .*, not Sum"):
+        verify(on_file(ufm.prove(problem, params)))
+
+
 def test_arrays_that_do_not_fit_are_refused():
     data = on_file(ufm.prove(*solved("ce", "free", "tail")))
     fewer_columns(data)
