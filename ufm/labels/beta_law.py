@@ -18,7 +18,7 @@ MOST_NODES = 10_000
 def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
     r"""Gauss–Jacobi rule of $\mathrm{Beta}(\alpha,\alpha)$.
 
-    Nodes λ (R,) ascending in (0, 1) and weights (R,) that sum to one.
+    Nodes λ (R,) ascending in (0, 1), to rounding, and weights (R,) that sum to one.
 
     Exact for polynomials in λ of degree 2R − 1; nodes and weights are symmetric about 1/2. `alpha`
     > 0 or `math.inf` (one node, 1/2); `nodes`: R >= 2. The nodes are eigenvalues of the three-term
@@ -32,13 +32,15 @@ def beta_quadrature(alpha: float, *, nodes: int = 64) -> tuple[Floats, Floats]:
     R = require_nodes(nodes)
     if alpha > LARGEST_ALPHA:
         return np.array([0.5]), np.array([1.0])
+    # a smaller one moves no mean by more than rounding, and nodes beside 0 and 1 not at all
+    alpha = max(alpha, float(np.finfo(float).eps))
     k = np.arange(2, R + 1)
     # β_k of the orthonormal polynomials of (1 − x²)^(α − 1) on [−1, 1]; β_1 apart, where the
     # general formula is 0/0 at α = 1/2
     beta = np.concatenate(
         [
             [1 / (2 * alpha + 1)],
-            k * (k + 2 * alpha - 2) / (4 * (k + alpha - 0.5) * (k + alpha - 1.5)),
+            k * (k - 2 + 2 * alpha) / (4 * (k + alpha - 0.5) * (k + alpha - 1.5)),
         ]
     )
     off = np.sqrt(beta)
