@@ -37,6 +37,11 @@ def test_rounded_outward(number, down, up):
         assert (round_down(ball), round_up(ball)) == (down, up)
 
 
+def test_zero_has_no_sign():
+    for end in (round_down(arb(0)), round_up(arb(0))):
+        assert (end, math.copysign(1, end)) == (0, 1)
+
+
 def test_a_radius_is_part_of_the_ball():
     ball = arb(1, 0.25)
     assert 0.75 * (1 - 1e-8) < round_down(ball) <= 0.75

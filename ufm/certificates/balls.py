@@ -31,7 +31,8 @@ def round_down(ball: Ball) -> float:
 
 def round_up(ball: Ball) -> float:
     """The smallest float that no number of the ball is above; +inf where there is none."""
-    return -round_down(-ball)
+    # (0, not −0)
+    return -round_down(-ball) + 0.0
 
 
 def sum_of_squares(array) -> Ball:
