@@ -131,6 +131,8 @@ def test_derived_codes_have_the_products_that_the_larger_one_leaves():
         (lambda: frames.polygon(2), "`num_vectors` must be a whole number >= 3; got 2"),
         (lambda: frames.orthoplex(1), "`dim` must be a whole number >= 2; got 1"),
         (lambda: frames.icosahedron().cross_entropy(-1.0), "`beta` must be finite and >= 0"),
+        (lambda: frames.polygon(5).moments(-1), "`degree` must be a whole number >= 0; got -1"),
+        (lambda: frames.polygon(5).moments(1.5), "`degree` must be a whole number >= 0; got 1.5"),
     ],
 )
 def test_bad_input_is_named(make, message):

@@ -11,7 +11,13 @@ import functools
 
 import numpy as np
 
-from ufm._validate import require, require_finite, require_instance, require_nonnegative
+from ufm._validate import (
+    require,
+    require_finite,
+    require_instance,
+    require_nonnegative,
+    require_whole,
+)
 
 # Equal inner products of exact constructions differ by rounding, different ones by far more.
 SAME_PRODUCT = 1e-9
@@ -97,7 +103,11 @@ class Code:
         return int(below[0]) if below.size else _MOST_STRENGTH
 
     def moments(self, degree: int) -> np.ndarray:
-        r"""The means $\frac1{K^2}\sum_{jk} C_l(x_j\cdot x_k) \ge 0$ of $l = 1, \dots,$ `degree`."""
+        r"""The means $\frac1{K^2}\sum_{jk} C_l(x_j\cdot x_k) \ge 0$ of $l = 1, \dots,$ `degree`.
+
+        Raises `ValueError` for a degree that is no whole number, or below 0.
+        """
+        degree = require_whole("degree", degree, least=0)
         t = np.append(self.inner_products, 1.0)
         shares = np.append(self.multiplicities, 1.0) / self.num_vectors
         return gegenbauer(degree, self.dim, t)[1:] @ shares
