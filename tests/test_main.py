@@ -24,7 +24,7 @@ from ufm.command_line import catalogue
 from ufm.command_line.class_counts import counts_of
 from ufm.command_line.making import problem_of
 from ufm.command_line.printing import plain
-from ufm.command_line.settings import checked
+from ufm.command_line.settings import checked, domain_of
 from ufm.command_line.spec import read_spec, spec_of
 from ufm.command_line.swept import range_of
 from ufm.maps.activated import ACTIVATIONS
@@ -462,6 +462,12 @@ def test_a_sum_that_is_none_is_refused(loss, message):
     settings = {"class_counts": (5, 3), "lambda_W": 0.1, "lambda_H": 0.1, "loss": loss}
     with pytest.raises(ValueError, match=message):
         problem_of(**checked(settings, "problem"))
+
+
+def test_a_parameter_of_a_domain_is_given_once():
+    with pytest.raises(ValueError, match="`features` must be given radius once; got 'sphere,"):
+        domain_of("sphere,radius=1,radius=2")
+    assert domain_of("sphere,radius=2").radius == 2.0
 
 
 def test_every_loss_of_the_library_can_be_asked_for():

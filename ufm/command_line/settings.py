@@ -124,6 +124,7 @@ def domain_of(value, key: str = "features"):
             f'"{name}" with {" and ".join(entry.parameters) or "no parameter"}',
             value,
         )
+        require(parameter not in numbers, key, f"given {parameter} once", value)
         try:
             numbers[parameter] = float(digits)
         except ValueError:
