@@ -285,6 +285,18 @@ def test_an_interrupted_solution_is_shown(capsys, monkeypatch):
     assert document["certificate"] is document["comparison"] is None
 
 
+def test_a_solution_outlives_an_interrupt_of_its_certificate(capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ufm.certificates.bound.certify", interrupted)
+    assert command.main([*SQUARED_ERROR, "--json"]) == 130
+    document = json.loads(capsys.readouterr().out)
+    assert document["solution"]["result"] == "INTERRUPTED"
+    assert document["solution"]["codes"] == [int(ufm.Result.CONVERGED)]
+    assert document["certificate"] is document["comparison"] is None
+
+
 def test_what_is_not_finite_is_null_in_json():
     assert plain({"gap": np.array([np.inf, 1.0, np.nan]), "n": np.int64(3)}) == {
         "gap": [None, 1.0, None],

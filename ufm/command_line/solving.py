@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ufm.command_line import catalogue, settings
@@ -220,12 +220,10 @@ class _Report:
 
 
 def _report(wanted: dict[str, Any], options: argparse.Namespace) -> _Report:
-    """Solve, certify and compare."""
+    """Solve, certify and compare; what is found by then where Ctrl-C comes after the solve."""
     import jax
+    import numpy as np
 
-    from ufm.certificates.bound import certify
-    from ufm.comparison import compare
-    from ufm.optima import NoClosedForm, closed_form
     from ufm.solution import Result
     from ufm.solvers import minimise
 
@@ -240,6 +238,19 @@ def _report(wanted: dict[str, Any], options: argparse.Namespace) -> _Report:
     )
     if solution.result is Result.INTERRUPTED:
         return _report_of(solution, solution.result)
+    try:
+        return _judged(problem, solution)
+    except KeyboardInterrupt:
+        solution = replace(solution, code=np.int64(Result.INTERRUPTED))
+        return _report_of(solution, solution.result)
+
+
+def _judged(problem, solution) -> _Report:
+    """With certificate and closed form, or why there is none."""
+    from ufm.certificates.bound import certify
+    from ufm.comparison import compare
+    from ufm.optima import NoClosedForm, closed_form
+
     certificate = comparison = None
     no_certificate = no_closed_form = ""
     try:
