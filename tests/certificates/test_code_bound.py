@@ -486,3 +486,18 @@ def test_without_the_interval_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "flint", None)
     with pytest.raises(ImportError, match=r"a proof needs the interval library .* `ufm\[proofs\]`"):
         code_bound(ICOSAHEDRON, 1.0)
+
+
+@pytest.mark.parametrize("high", [1e3, 1e6, 1e15])
+def test_an_interval_that_goes_far_is_proved_by_the_argument_on_all_larger(high, monkeypatch):
+    """Boxes alone take 10 seconds to 1e4, and longer in proportion."""
+    asked = []
+
+    def watched(conditions, low, high, *, width):
+        asked.append(high)
+        return boxes.first_failure(conditions, low, high, width=width)
+
+    monkeypatch.setattr(codes_module, "first_failure", watched)
+    assert code_bound(frames.simplex(3), (0, high)).proved
+    assert code_bound(frames.orthoplex(5), (8.0, high), theorem="B").proved
+    assert set(asked) == {100.0}

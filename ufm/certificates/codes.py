@@ -44,6 +44,8 @@ _SAME_WEIGHT = 1e-12
 _TRIES = 12
 # An interval of β is not divided further than this share of itself to find where a proof fails.
 _FINEST = 2.0**-24
+# From here on an argument on all larger β is tried before boxes are, which get no larger there.
+_FAR = 100.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -132,8 +134,10 @@ def code_bound(code: Code, beta, *, theorem: str = "A") -> CodeBound:
     interval = _interval(code, beta, theorem)
     with flint().ctx.workprec(BITS):
         theorems = _theorems(code, theorem)
-        width = max(interval.high * _FINEST, 2.0**-40)
-        failure = first_failure(_conditions(theorems), interval.low, interval.high, width=width)
+        far = min(interval.high, max(interval.low, _FAR))
+        failure = _fails(theorems, interval.low, far)
+        if failure is None and _reach(theorems, far) < interval.high:
+            failure = _fails(theorems, far, interval.high)
         attained = all(_attained(each, code) for each in theorems)
         return CodeBound(code, interval, theorem, attained, _words(theorems, failure))
 
@@ -172,8 +176,7 @@ def proved_intervals(
             return ()
         found = holding_intervals(_conditions(theorems), 0.0, float(upto), width=float(width))
         if found and found[-1].high == upto:
-            reach = max(each.holds_until(float(upto)) for each in theorems)
-            found = (*found[:-1], Interval(found[-1].low, reach))
+            found = (*found[:-1], Interval(found[-1].low, _reach(theorems, float(upto))))
         return found
 
 
@@ -257,6 +260,17 @@ def _attained(form, code: Code) -> bool:
     pairs = [(wanted[node], *pair) for weights in sets for node, pair in weights.items()]
     errors = [max(abs(float(value) - often), abs(float(slope))) for often, value, slope in pairs]
     return max(errors) <= _SAME_WEIGHT * K
+
+
+def _fails(theorems, low: float, high: float) -> Failure | None:
+    """Where the conditions are not proved, on an interval."""
+    width = max(high * _FINEST, 2.0**-40)
+    return first_failure(_conditions(theorems), low, high, width=width)
+
+
+def _reach(theorems, beta: float) -> float:
+    """How far beyond `beta`, where the conditions hold, they are known to by an argument."""
+    return max(each.holds_until(beta) for each in theorems)
 
 
 def _words(theorems, failure: Failure | None) -> str:
