@@ -50,9 +50,11 @@ class SquaredError(AbstractForm):
             asked += facts.once(penalised_target)[0]
         yield from asked
         if all(hypothesis.holds for hypothesis in asked):
-            least, tiny = float(np.min(facts.once(loads_of))), float(np.finfo(np.float64).tiny)
+            # (targets of zero have no direction, and no load)
+            least = float(np.min(facts.once(loads_of), initial=np.inf))
+            tiny = float(np.finfo(np.float64).tiny)
             words = f"loads N² λ_W λ_H / μ (of M = 1) that float64 resolves, >= {tiny:.1e}"
-            yield Hypothesis("decay", least >= tiny, words, f"{least:.1e}")
+            yield Hypothesis("decay", least >= tiny, words, f"{least:.1e}", 3)
 
     def optimum(self, facts: Facts) -> Optimum:
         """The module's formula."""
