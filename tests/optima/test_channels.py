@@ -292,6 +292,17 @@ def test_squared_error_mixup(key):
     assert_allclose(features, features[:, :4] @ targets, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("K", [2, 3, 10])
+@pytest.mark.parametrize("decay", [1e-2, 1e-8, 1e-12, 1e-18, 1e-200])
+def test_manifold_mixup_of_pure_classes_keeps_its_digits(K, decay):
+    """Without mixing the probability of all other classes is the price itself."""
+    zeta, value = manifold_mixup_optimum(K, 0, lambda_W=decay, lambda_H=decay)
+    price = decay / np.sqrt(K) * (K - 1)
+    odds = price / (1 - price)
+    assert_allclose(zeta, np.log((K - 1) / odds), rtol=1e-14)
+    assert_allclose(value, np.log1p(odds) + price * zeta, rtol=1e-14)
+
+
 @pytest.mark.parametrize(("K", "alpha"), [(2, 1.0), (3, 0.4), (5, math.inf), (3, 0)])
 def test_manifold_mixup(K, alpha):
     """ζ against a direct minimisation of φ, and φ against the objective of factors that realise ζ

@@ -6,6 +6,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 from scipy.special import expi, lambertw
 
 from ufm.optima import (
@@ -184,6 +185,23 @@ def test_deep_mode_against_the_equation(depth, target, start, decay):
     np.testing.assert_allclose(law, reference, rtol=INTEGRATOR)
 
 
+@pytest.mark.parametrize("apart", [1e-2, 1e-4, 1e-8, -1e-2, -1e-4])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_start_beside_the_unstable_point_leaves_it_when_it_should(depth, apart):
+    """The time there is a logarithm of the distance: a pole just behind, which panels resolve."""
+    decay, power = 0.1, (depth - 1) / (depth + 1)
+    unstable = brentq(
+        lambda u: u**power * (1 - u) - decay, 1e-12, power / (1 + power), xtol=1e-300, rtol=1e-15
+    )
+    start = unstable * (1 + apart)
+    ts = np.linspace(0, 40, 9)
+    law = laws.deep_mode(ts, target=1.0, start=start, depth=depth, decay=decay)
+    reference = log_flow(lambda u: (depth + 1) * (u**power * (1 - u) - decay), start, ts)
+    # (the distance to the unstable point is known to rounding of the point, and grows from there)
+    close = max(INTEGRATOR, 1e-13 / abs(apart))
+    np.testing.assert_allclose(law, reference, rtol=close)
+
+
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_deep_mode_obeys_the_law_in_roots_of_unity(depth):
     # target 1, no decay: y = u^{1/(M+1)} has dy/dt = y^M (1 − y^{M+1}), and 1/that is y^{-M} + y/(1
@@ -247,6 +265,17 @@ def test_cross_entropy_gap_obeys_the_exponential_integral_law():
     gap = laws.cross_entropy_gap(ts, start=start, num_classes=K, samples_per_class=n)
     spent = (K - 1) * np.log(gap) + expi(gap) - (K - 1) * np.log(start) - expi(start)
     np.testing.assert_allclose(spent, 2 * np.sqrt(n) * K * ts, rtol=1e-13)
+
+
+@pytest.mark.parametrize("decay", [1e-300, 1e-15, 1e-12, 1e-9])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_cross_entropy_gap_keeps_its_digits_as_decay_vanishes(depth, decay):
+    """The limit is hundreds then, and the mode far below it."""
+    ts, arguments = np.array([0.0, 1.0, 10.0, 100.0]), {"num_classes": 3, "samples_per_class": 2}
+    law = laws.cross_entropy_gap(ts, start=0.1, depth=depth, decay=decay, **arguments)
+    free = laws.cross_entropy_gap(ts, start=0.1, depth=depth, **arguments)
+    # a decay takes at most 2 M λ t of the gap's logarithm
+    np.testing.assert_allclose(law, free, rtol=1e-11 + 2 * (depth + 1) * decay * 100)
 
 
 def test_cross_entropy_gap_in_its_limits():

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Gauss–Legendre on panels of this width: the integrands are analytic within a distance of about 1,
-# so 20 nodes leave rounding only
-_PANEL = 0.25
+# Gauss–Legendre on panels of this width: ahead the integrands are analytic within a distance of
+# about 1, so 20 nodes leave rounding only. A start beside an unstable point has a pole just behind
+# it, from which panels keep their own width: the first are as narrow as this, and each next one as
+# wide as all before.
+_PANEL, _FIRST = 0.25, 2.0**-40
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 # beyond this many e-foldings of the distance to the limit the state is the limit in float64
 _FOLDS = 700.0
@@ -75,7 +77,8 @@ def follow(density: Callable[[Floats], Floats], ts: Floats) -> Floats:
     w, last = np.zeros_like(ts), float(np.max(ts, initial=0.0))
     began, edge = 0.0, 0.0
     while began < last and edge < _FOLDS:
-        spent = _integral(density, edge, np.array([_PANEL]))[0]
+        panel = min(_PANEL, max(edge, _FIRST))
+        spent = _integral(density, edge, np.array([panel]))[0]
         here = (ts > began) & (ts <= began + spent)
         if np.any(here):
             left, since = edge, ts[here] - began
@@ -83,10 +86,10 @@ def follow(density: Callable[[Floats], Floats], ts: Floats) -> Floats:
                 lambda x, left=left: (_integral(density, left, x), density(left + x)),
                 since,
                 np.zeros_like(since),
-                np.full_like(since, _PANEL),
+                np.full_like(since, panel),
             )
             w[here] = left + inner
-        began, edge = began + spent, edge + _PANEL
+        began, edge = began + spent, edge + panel
     return np.where(ts > began, _FOLDS, w)
 
 

@@ -53,21 +53,27 @@ def manifold_mixup_optimum(
     )
     # a class mixed with itself is λ = 1
     lam, weights = np.append(lam, 1.0), np.append(weights * (1 - 1 / K), 1 / K)
-    moment = float(weights @ (lam**2 + (1 - lam) ** 2))
-    price = float(np.sqrt(lambda_W * lambda_H / K) * (K - 1))
+    price = float(np.sqrt(lambda_W) * np.sqrt(lambda_H / K) * (K - 1))
+    shares = lam, 1 - lam
+    others = np.log(K - 2) if K > 2 else -np.inf
 
-    def at(zeta: float) -> tuple[Floats, Floats]:
-        """q·p and the log-sum-exp, over λ."""
-        shift = zeta * np.maximum(lam, 1 - lam)
-        one, two = np.exp(zeta * lam - shift), np.exp(zeta * (1 - lam) - shift)
-        total = one + two + (K - 2) * np.exp(-shift)
-        return (lam * one + (1 - lam) * two) / total, shift + np.log(total)
+    def odds(zeta: float) -> list[Floats]:
+        """Log odds against the class of each share: nothing is a difference of large numbers."""
+        apart = zeta * (shares[0] - shares[1])
+        pairs = zip((-apart, apart), shares, strict=True)
+        return [np.logaddexp(other, others - zeta * share) for other, share in pairs]
 
     def slope(zeta: float) -> float:
-        return float(weights @ at(zeta)[0] - moment + price)
+        terms = (
+            share * (1 - share - np.exp(against - np.logaddexp(0, against)))
+            for share, against in zip(shares, odds(zeta), strict=True)
+        )
+        return float(weights @ sum(terms)) + price
 
     def value(zeta: float) -> float:
-        return float(weights @ at(zeta)[1] - zeta * moment + price * zeta)
+        pairs = zip(shares, odds(zeta), strict=True)
+        terms = (share * np.logaddexp(0, against) for share, against in pairs)
+        return float(weights @ sum(terms)) + price * zeta
 
     if slope(0.0) >= 0:
         return 0.0, value(0.0)

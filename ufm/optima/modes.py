@@ -101,9 +101,13 @@ class CrossEntropyDrive(Drive):
             Of the shape of δ.
         """
         gap = self._gap(limit)
-        share = 1 / (1 + (self.K - 1) * np.exp(-gap))
-        moved = share * np.expm1(gap * np.expm1((self.depth + 1) * delta))
-        return self(limit) * np.expm1((self.depth - 1) * delta - np.log1p(moved))
+        share, rest = 1 / (1 + (self.K - 1) * np.exp(-gap)), 1 / (1 + np.exp(gap) / (self.K - 1))
+        moved = gap * np.expm1((self.depth + 1) * delta)
+        # log(rest + share eᵐ): beside 0 by what is added to 1, far below by the two themselves
+        near = np.log1p(share * np.expm1(np.maximum(moved, -1)))
+        far = np.log(rest + share * np.exp(np.minimum(moved, 0)))
+        log = np.where(moved > -1, near, far)
+        return self(limit) * np.expm1((self.depth - 1) * delta - log)
 
     def slope_sign(self, x):
         gap = self._gap(x)
