@@ -219,3 +219,27 @@ def test_probes_along_the_axis_share_their_compilation():
     for strength in (0.7, 0.9, 1.1):
         line.probe(strength)
     assert launch._cache_size() == before > 0
+
+
+def test_single_precision_has_thresholds_by_formula_alone():
+    """Its certificates never close, and λ was doubled until it was infinite."""
+    problem = make(labels=ufm.one_hot((6, 4, 2), collapsed=True, dtype="float32"))
+    found = ufm.thresholds(problem)
+    assert not found.complete
+    assert found.note.startswith("formulas alone: `problem` must be in float64 for thresholds")
+
+
+def test_a_loss_whose_bound_never_closes_is_named():
+    class Loose(ufm.losses.AbstractLoss):
+        """Cross-entropy whose conjugate is too large by a tenth: its bounds are true and lax."""
+
+        def __call__(self, logits, targets):
+            return ufm.CrossEntropy()(logits, targets)
+
+        def conjugate(self, dual, targets):
+            return ufm.CrossEntropy().conjugate(dual, targets) + 0.1
+
+    with pytest.raises(
+        ValueError, match=r"`problem.loss` must have a conjugate whose bound closes"
+    ):
+        ufm.thresholds(make(loss=Loose()))

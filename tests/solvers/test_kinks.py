@@ -165,3 +165,18 @@ def test_a_decomposition_that_fails_is_no_exception(monkeypatch, key):
     assert kinks.kind == "not stationary"
     assert back is point
     assert least_squares(np.full((2, 3), np.inf), np.ones(2)).tolist() == [0, 0, 0]
+
+
+def test_kinks_of_a_float32_problem_at_zero_are_decided(key):
+    """Sizes that are 0 there were divided by what is no number in float32."""
+    problem = ufm.Problem(
+        ufm.one_hot((1,) * 3, dtype="float32"),
+        loss=ufm.MeanSquaredError(),
+        widths=(5, 5, 5),
+        lambda_W=1.0,
+        lambda_H=1.0,
+        activation="relu",
+    )
+    best = ufm.search(problem, key=key, starts=1, progress=False).best
+    assert best.params.features.dtype == np.float32
+    assert "nan" not in str(best.kinks)

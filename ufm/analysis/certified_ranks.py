@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ufm._progress import Progress
+from ufm._validate import require
 from ufm.certificates import certify
 from ufm.certificates.requirements import require_certifiable
 from ufm.labels import AbstractLabels, soft
@@ -25,6 +26,7 @@ from ufm.model import Params, Problem, require_plain
 from ufm.optima.facts import Facts
 from ufm.solution import Result
 from ufm.solvers import minimise
+from ufm.tolerances import for_dtype
 
 # A singular value of the product is zero below this part of the targets', one of the dual is μ from
 # this part of it off: a relative distance δ from a threshold moves both by about δ, and a solution
@@ -63,6 +65,9 @@ class Line:
     def _require_certifiable(self) -> None:
         """`ValueError` naming what keeps certificates away, λ = 0 apart."""
         require_plain(self.problem, "thresholds by certificates")
+        dtype = self.problem.dtype
+        words = "`problem` must be in float64 for thresholds by certificates, which close to 1e-9"
+        require(for_dtype(dtype).verifies, words, dtype)
         require_certifiable(
             self.problem.replace(
                 loss=self.problem.bare_loss.canonical(), lambda_W=1.0, lambda_H=1.0

@@ -16,7 +16,7 @@ import numpy as np
 
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
-from ufm._validate import require_each, require_flag
+from ufm._validate import require, require_each, require_flag
 from ufm.analysis.certified_ranks import Line, Probe
 from ufm.model import Problem
 from ufm.optima.facts import Facts, listed
@@ -28,6 +28,8 @@ _VANISHED = 3e-5
 # Probes a doubling of the decay, and how far down from the largest threshold they go, unless the
 # rank is full before.
 _PER_DOUBLING, _DECADES = 3, 3
+# Doublings of the decay after which a certificate that never closes is no certificate.
+_MOST_DOUBLINGS = 60
 # How near a threshold with a formula its ranks are probed.
 _BESIDE = 1e-3
 
@@ -165,8 +167,11 @@ def _probed(line: Line, formulas, rtol: float, progress) -> tuple[tuple[Threshol
 def _scan(line: Line, formulas: list[Threshold]) -> list[Probe]:
     """Decided probes from the least strength up to where the product is zero, ascending."""
     top = max((t.strength for t in formulas), default=line.natural) * (1 + _BESIDE)
+    doublings = 0
     while line.probe(top).rank != 0:
-        top *= 2
+        words = "`problem.loss` must have a conjugate whose bound closes where the product is zero"
+        require(doublings < _MOST_DOUBLINGS, words, line.problem.loss)
+        top, doublings = 2 * top, doublings + 1
     strengths = {top}
     for threshold in formulas:
         strengths |= {threshold.strength * (1 - _BESIDE), threshold.strength * (1 + _BESIDE)}

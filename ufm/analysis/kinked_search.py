@@ -58,7 +58,9 @@ class Descents:
         self.found: list[tuple[float, np.ndarray]] = []
         self.structures = _structures(problem)
         zero = np.zeros(problem.blocks.size)
-        self.keep(float(objective(problem, to_params(problem, jnp.asarray(zero)))), zero)
+        self.keep(
+            float(objective(problem, to_params(problem, jnp.asarray(zero, problem.dtype)))), zero
+        )
 
     def plan(self) -> Iterator[str]:
         """What each batch starts at: half of the random ones come last but for the hops."""
@@ -174,7 +176,9 @@ class Descents:
 
     def points(self) -> list[Params]:
         """The best points, ascending, beside their kinks."""
-        return [to_params(self.problem, jnp.asarray(flat)) for _, flat in self.found]
+        return [
+            to_params(self.problem, jnp.asarray(flat, self.problem.dtype)) for _, flat in self.found
+        ]
 
 
 def narrowed(params: Params, units: int) -> Params:

@@ -176,8 +176,13 @@ class Model:
 
     def __init__(self, problem: Problem, flat, pattern: Pattern, multipliers: np.ndarray):
         split = _split(multipliers, pattern.kinks)
-        found = _second_order(problem, flat, pattern.passing, split)
-        value, slope, curved, before, jacobian, behind = jax.device_get(found)
+        given = jax.tree.map(
+            lambda leaf: np.asarray(leaf, problem.dtype), (flat, tuple(pattern.passing), split)
+        )
+        found = _second_order(problem, *given)
+        # (whether a multiplier is within its bounds is asked in float64, whatever the problem's)
+        found = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), found)
+        value, slope, curved, before, jacobian, behind = found
         live, at = pattern.live, np.concatenate([kink.ravel() for kink in pattern.kinks])
         self.slope, self.curved = slope[live], curved[np.ix_(live, live)]
         self.before, self.behind = before, np.concatenate([u.ravel() for u in behind])

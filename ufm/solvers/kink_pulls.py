@@ -53,8 +53,10 @@ def pulls_of(problem: Problem, params: Params, pattern, multipliers, model: Mode
     slopes = np.concatenate([keep.ravel() for keep in pattern.passing]) * model.behind
     slopes[model.at] += multipliers
     assert isinstance(problem.map, Activated)
-    entering = [np.asarray(H) for H in problem.map.layers(params.weights, params.features)]
-    onto = [*like(slopes, pattern.passing), np.asarray(_logit_slopes(problem, params))]
+    layers = (*problem.map.layers(params.weights, params.features), _logit_slopes(problem, params))
+    # (of float32 problems too: sizes are compared with what is no number there)
+    *entering, logit_slopes = (np.asarray(each, np.float64) for each in layers)
+    onto = [*like(slopes, pattern.passing), logit_slopes]
     decays, pulls = np.asarray(problem.decays)[:-1][::-1], []
     indices = list(reversed(indices_of(problem)))
     for layer, dead in enumerate(pattern.dead):
