@@ -454,6 +454,27 @@ def test_an_optimum_in_double_precision_is_that_of_the_problem_in_single():
     params = balanced_params(double, optimum, optimum.spectrum.fractions)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
     assert compare(at(single, params), optimum).ok
+    # … and not the other way: numbers of float32 are others, with an optimum of their own
+    solution = at(double, balanced_params(double, optimum, optimum.spectrum.fractions))
+    with pytest.raises(ValueError, match=r"which has column weights\[0\] 0.1111"):
+        compare(solution, closed_form(single))
+
+
+def test_a_number_stands_for_as_many_equal_ones(key):
+    problem = ufm.Problem(
+        ufm.one_hot((2, 2, 2), collapsed=True),
+        loss=ufm.CrossEntropy(),
+        widths=(3,),
+        lambda_W=0.0,
+        lambda_H=0.0,
+        features=ufm.domains.Sphere(np.full(3, 2.0)),
+        classifier=ufm.domains.Sphere(1.0),
+    )
+    solution = ufm.minimise(problem, key=key)
+    other = problem.replace(
+        features=ufm.domains.Sphere(2.0), classifier=ufm.domains.Sphere(np.ones(3))
+    )
+    assert compare(solution, closed_form(other)).ok
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ufm._validate import Shown, require
 from ufm.model import Problem
 from ufm.optima.optimum import Optimum
 
-# Numbers of one problem in two precisions agree to so many roundings of the coarser one.
+# Numbers of one problem in a finer precision agree to so many roundings of that of the solution.
 _ROUNDINGS = 16
 # Longer words say their kind only.
 _CHARACTERS = 80
@@ -40,11 +40,12 @@ def require_belongs(optimum: Optimum, problem: Problem) -> None:
     require(depth == problem.depth, f"{words}M = {problem.depth}", depth)
     if optimum.problem is None or optimum.problem is problem:
         return
-    eps = max(float(np.finfo(each.dtype).eps) for each in (problem, optimum.problem))
+    # (numbers of a coarser problem are other numbers here, with another optimum)
+    rtol = _ROUNDINGS * float(np.finfo(problem.dtype).eps)
     pairs = zip(_parts(problem), _parts(optimum.problem), strict=True)
     for (name, mine), (_, other) in pairs:
-        if not _equal(mine, other, _ROUNDINGS * eps):
-            which, mine, other = _told(mine, other, _ROUNDINGS * eps)
+        if not _equal(mine, other, rtol):
+            which, mine, other = _told(mine, other, rtol)
             require(False, f"{words}{name}{which} {_said(mine)}", _said(other))
 
 
@@ -69,16 +70,17 @@ def _parts(problem: Problem) -> Iterator[tuple[str, Any]]:
 
 
 def _equal(mine, other, rtol: float) -> bool:
-    """Whether two trees are one but for rounding."""
+    """Whether two trees are one but for rounding, a number standing for as many equal ones."""
     if jax.tree.structure(mine) != jax.tree.structure(other):
         return False
     pairs = zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True)
-    return all(
-        a == b
-        if isinstance(a, str)
-        else np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=rtol * _size(a))
-        for a, b in pairs
-    )
+    return all(a == b if isinstance(a, str) else _close(a, b, rtol) for a, b in pairs)
+
+
+def _close(mine, other, rtol: float) -> bool:
+    shapes = np.shape(mine), np.shape(other)
+    alike = shapes[0] == shapes[1] or () in shapes
+    return alike and np.allclose(mine, other, rtol=rtol, atol=0)
 
 
 def _told(mine, other, rtol: float) -> tuple[str, Any, Any]:
@@ -86,7 +88,7 @@ def _told(mine, other, rtol: float) -> tuple[str, Any, Any]:
     arrays = isinstance(mine, np.ndarray | jax.Array) and isinstance(other, np.ndarray | jax.Array)
     if not arrays or mine.shape != other.shape:
         return "", mine, other
-    differs = ~np.isclose(mine, other, rtol=rtol, atol=rtol * _size(mine))
+    differs = ~np.isclose(mine, other, rtol=rtol, atol=0)
     first = tuple(int(i) for i in np.argwhere(differs)[0])
     which = f"[{', '.join(map(str, first))}]" if first else ""
     return which, mine[first], other[first]
@@ -96,7 +98,3 @@ def _said(value) -> str:
     """Words of one line, or what kind of thing it is."""
     text = str(value)
     return text if "\n" not in text and len(text) <= _CHARACTERS else str(Shown(value))
-
-
-def _size(leaf) -> float:
-    return float(np.max(np.abs(leaf), initial=0.0))
