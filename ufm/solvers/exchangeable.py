@@ -120,8 +120,8 @@ def invariant_point(
     key: PRNGKeyArray,
     tolerance: float,
     progress: bool | None,
-) -> tuple[Params, bool]:
-    """What `exchangeable_start` returns, of checked arguments, and whether Ctrl-C stopped it.
+) -> tuple[Params, Result]:
+    """What `exchangeable_start` returns, of checked arguments, and how it came to an end there.
 
     Parameters
     ----------
@@ -132,14 +132,14 @@ def invariant_point(
 
     Returns
     -------
-    tuple[Params, bool]
-        The point, and whether it is not the end.
+    tuple[Params, Result]
+        The point; CONVERGED, INTERRUPTED by Ctrl-C, or what kept it from the end.
     """
     merit = InvariantMerit.of(problem, groups)
     with Compiling(show=progress):
-        flat, interrupted = _solved(merit, _drawn(merit, key), tolerance, progress)
+        flat, result = _solved(merit, _drawn(merit, key), tolerance, progress)
     narrow = problem.replace(widths=(len(groups),))
-    return widened(to_params(narrow, merit.spread(flat)), problem.feature_dim), interrupted
+    return widened(to_params(narrow, merit.spread(flat)), problem.feature_dim), result
 
 
 def groups_of(problem: Problem) -> np.ndarray | None:
@@ -199,22 +199,25 @@ def _begun(merit: InvariantMerit, drawn: Float[Array, " r"]) -> State:
 
 def _solved(
     merit: InvariantMerit, drawn, tolerance: float, progress: bool | None
-) -> tuple[Flat, bool]:
-    """Where `Newton` ends, and whether Ctrl-C stopped it there."""
+) -> tuple[Flat, Result]:
+    """Where `Newton` ends, and how."""
     budget = merit.solver.max_steps
     bar = Progress("groups of classes", total=budget, show=progress)
-    state, interrupted = _begun(merit, drawn), False
+    state, result = _begun(merit, drawn), Result.MAX_STEPS
     try:
         while True:
             limit = min(int(state.num_steps) + _PIECE, budget)
             state, code = _advanced(merit, tolerance, limit, state)
-            if int(code) != Result.RUNNING or limit == budget:
+            if int(code) != Result.RUNNING:
+                result = Result(int(code))
+                break
+            if limit == budget:
                 break
             bar.update(limit, f"relative gradient norm {float(state.grad_norm):.1e}")
     except KeyboardInterrupt:
-        interrupted = True
+        result = Result.INTERRUPTED
     bar.close()
-    return state.flat, interrupted
+    return state.flat, result
 
 
 @quick_jit()

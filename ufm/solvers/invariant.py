@@ -122,7 +122,8 @@ class InvariantMerit(DifferentiatedMerit):
         return product + self._shift(bias[0])[self.group][:, None] if bias else product
 
     def units(self, flat: Flat) -> Flat | None:
-        if not self.free_bias:
+        # (of one group a free bias is the shift of all logits)
+        if not self.free_bias or len(self.sizes) == 1:
             return None
         logits, bias = self._logits(flat), self.parts(flat)[4]
 

@@ -171,7 +171,10 @@ def minimise(
         groups = exchangeable(problem)
         if groups is not None:
             near = max(tolerance, _OF_GAP * gap)
-            start, interrupted = invariant_point(problem, groups, key, near, progress)
+            point, ended = invariant_point(problem, groups, key, near, progress)
+            interrupted = ended is Result.INTERRUPTED
+            # (where groups did not get there a random start is as good)
+            start = point if interrupted or ended is Result.CONVERGED else None
     solved = _as_solved(problem, solver, start, resume)
     random = key is not None if resume is None else resume.random
     if resume is not None:
