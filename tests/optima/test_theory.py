@@ -384,3 +384,13 @@ def test_relu_layers_in_numbers():
     # another activation is none of these
     other = ufm.theory(make(loss=MSE, widths=(3,) * 4, activation="tanh"))
     assert not other.of_kind("candidate")
+
+
+def test_one_target_with_fixed_weights_is_no_simplex():
+    problem = make(
+        labels=ufm.soft(np.array([[1.0, 2.0, 3.0]])),
+        loss=MSE,
+        d=3,
+        fixed_weights=(np.ones((1, 3)),),
+    )
+    assert ufm.theory(problem).of_kind("bound")

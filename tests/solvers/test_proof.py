@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -80,6 +82,23 @@ def test_ctrl_c_in_a_certificate_keeps_the_point(key, monkeypatch):
     assert part.result is ufm.Result.INTERRUPTED
     assert part.certificate is None
     assert ufm.minimise(p, resume=part, gap=1e-8).result is ufm.Result.PROVED
+
+
+def test_ctrl_c_between_two_certificates_keeps_the_point(key, monkeypatch):
+    p = problem()
+    first = ufm.minimise(p, key=key)
+    runs = iter([dataclasses.replace(first, params=jax.tree.map(lambda x: 0.9 * x, first.params))])
+
+    def run(wanted, before):
+        for solution in runs:
+            return solution
+        raise KeyboardInterrupt
+
+    part = proof.until_proved(run, p, 1e-8, 1e-12)
+    assert part.result is ufm.Result.INTERRUPTED
+    np.testing.assert_array_equal(part.params.features, 0.9 * first.params.features)
+    with pytest.raises(KeyboardInterrupt):
+        proof.until_proved(run, p, 1e-8, 1e-12)
 
 
 @pytest.mark.parametrize(

@@ -44,14 +44,16 @@ def until_proved(run: Run, problem: Problem, gap: float, tolerance: float) -> So
     -------
     Solution
         With its certificate, which is made where the gradient says that it could close; PROVED if
-        it did. INTERRUPTED, without one, where Ctrl-C stops the certificate.
+        it did. INTERRUPTED, without one, where Ctrl-C stops the certificate or what follows it.
     """
     wanted, solution = max(tolerance, gap), None
     while True:
-        solution = run(wanted, solution)
         try:
+            solution = run(wanted, solution)
             certificate = certify(problem, solution.params)
         except KeyboardInterrupt:
+            if solution is None:
+                raise
             return dataclasses.replace(solution, code=np.int64(Result.INTERRUPTED))
         closed = certificate.closes(gap)
         if closed or wanted <= tolerance or solution.result is not Result.CONVERGED:

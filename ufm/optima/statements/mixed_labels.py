@@ -25,7 +25,7 @@ from ufm.optima.statement import Statement
 def simplex_scale(facts: Facts) -> float | None:
     """a where the fixed weights have $WW^\\top = a(I - J/K)$, None where they have not."""
     W, K = facts.classifier, facts.K
-    if W is None:
+    if W is None or K < 2:
         return None
     gram = W @ W.T
     a = float(np.trace(gram)) / (K - 1)

@@ -29,7 +29,7 @@ _ROUNDS, _HALVINGS = 3, 3
 # Signs whose products with the Hessian give the length of its rows.
 _PROBES = 4
 # The longest unit: from 10 to 100 long tails take a fourth of the products, and nothing is lost.
-_LONGEST = 30.0
+_LONGEST = 100.0
 # The longest one: by so much a class that has all of the mass is moved.
 _RADIUS = 10.0
 
