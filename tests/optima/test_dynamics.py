@@ -71,7 +71,7 @@ def test_saxe_mode_by_hand():
     np.testing.assert_allclose(
         laws.saxe_mode(TS, target=1.0, start=0.5), 1 / (1 + np.exp(-2 * TS)), rtol=1e-15
     )
-    np.testing.assert_array_equal(laws.saxe_mode(TS, target=1.0, start=0.0), 0)
+    np.testing.assert_array_equal(laws.saxe_mode([*TS, 400.0], target=1.0, start=0.0), 0)
     # t = 0 is the start, t → ∞ the target less the decay
     ends = laws.saxe_mode([0.0, 1e6], target=3.0, start=0.1, decay=0.5)
     np.testing.assert_allclose(ends, [0.1, 2.5], rtol=1e-15)
@@ -356,6 +356,12 @@ def test_small_start_solves_the_linear_flow():
     at_W, at_H = laws.small_start(W, H, [0.5, 2.0], samples_per_class=n)
     np.testing.assert_allclose(at_W.reshape(2, -1), solved.y[:12].T, rtol=0, atol=1e-8)
     np.testing.assert_allclose(at_H.reshape(2, -1), solved.y[12:].T, rtol=0, atol=1e-8)
+
+
+def test_balanced_gram_far_out_is_the_projector():
+    W = np.array([[1.0], [-1.0], [0.0]])
+    S = laws.balanced_gram(W @ W.T, [40.0], samples_per_class=100)
+    np.testing.assert_allclose(S[0], 10 * W @ W.T / 2, rtol=0, atol=1e-13)
 
 
 def test_balanced_gram_obeys_its_equation_and_keeps_a_rank():

@@ -52,6 +52,9 @@ def saxe_mode(ts, *, target, start, decay=0.0) -> Floats:
     """
     check_mode(target, start, decay)
     ts, a = checked_times(ts), target - decay
+    if start == 0:
+        # (beyond e^-745 the quotient would be 0/0)
+        return np.zeros_like(ts)
     with np.errstate(over="ignore"):
         # e^{-2at} and (1 - e^{-2at})/a, both without cancellation and defined at a = 0
         fading = np.exp(-2 * a * ts)
