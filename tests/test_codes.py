@@ -59,6 +59,12 @@ def test_a_simplex_is_a_sharp_code(d):
     agrees(frames.simplex(d), d + 1, d, 2, {-1 / d: d})
 
 
+@pytest.mark.parametrize("K", [65, 66, 67, 200, 301])
+def test_a_polygon_of_many_vertices_is_sharp(K):
+    code = frames.polygon(K)
+    assert (len(code.inner_products), code.strength, code.sharp) == (K // 2, K - 1, True)
+
+
 def test_the_24_cell_is_not_sharp():
     code = frames.cell_24()
     agrees(code, 24, 4, 5, {-1: 1, -1 / 2: 8, 0: 6, 1 / 2: 8})

@@ -23,8 +23,8 @@ from ufm._validate import (
 SAME_PRODUCT = 1e-9
 # A mean of C_l over all pairs is between 0 and 1; where it is zero, rounding of this size is left.
 ZERO_MOMENT = 1e-12
-# No code that the library builds has a greater strength than a polygon of as many vertices.
-_MOST_STRENGTH = 64
+# Moments are made for so many degrees at first, then for twice as many.
+_DEGREES = 64
 # Gram matrices are made in slices of so many entries.
 _SLICE = 10**6
 
@@ -96,11 +96,16 @@ class Code:
         r"""The largest $\tau$ for which the code is a spherical $\tau$-design.
 
         $\sum_{jk} C_l(x_j\cdot x_k) = 0$ for $l = 1, \dots, \tau$, to rounding, with the Gegenbauer
-        polynomials $C_l$ of $S^{d-1}$. Not looked for beyond 64.
+        polynomials $C_l$ of $S^{d-1}$. With m inner products it is at most 2m (Delsarte, Goethals &
+        Seidel 1977, recalled).
         """
-        moments = self.moments(_MOST_STRENGTH)
-        below = np.flatnonzero(moments > ZERO_MOMENT)
-        return int(below[0]) if below.size else _MOST_STRENGTH
+        most, degrees = 2 * len(self.inner_products), _DEGREES
+        while True:
+            degrees = min(degrees, most)
+            nonzero = np.flatnonzero(self.moments(degrees) > ZERO_MOMENT)
+            if nonzero.size or degrees == most:
+                return int(nonzero[0]) if nonzero.size else most
+            degrees *= 2
 
     def moments(self, degree: int) -> np.ndarray:
         r"""The means $\frac1{K^2}\sum_{jk} C_l(x_j\cdot x_k) \ge 0$ of $l = 1, \dots,$ `degree`.
