@@ -81,6 +81,15 @@ def test_one_vector_moved_ends_the_design():
     assert code.multiplicities.sum() == pytest.approx(11)
 
 
+def test_a_code_keeps_the_vectors_that_it_has_checked():
+    vectors = np.eye(3)
+    code = frames.Code("axes", vectors)
+    vectors *= 2
+    np.testing.assert_array_equal(code.vectors, np.eye(3))
+    with pytest.raises(ValueError, match="read-only"):
+        code.vectors[0] = 0
+
+
 DESIGNS = (frames.icosahedron(), frames.polygon(5), frames.half_cube())
 
 

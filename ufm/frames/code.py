@@ -52,7 +52,9 @@ class Code:
     def __post_init__(self):
         require_instance("name", self.name, str, "words")
         require_finite("vectors", self.vectors, ndim=2)
-        array = np.asarray(self.vectors, dtype=np.float64)
+        # (a copy that nobody edits, as it is checked once and what is made of it is kept)
+        array = np.array(self.vectors, dtype=np.float64)
+        array.flags.writeable = False
         wide = array.shape[0] >= 2 <= array.shape[1]
         require(wide, "`vectors` must have K >= 2 rows of d >= 2 numbers", array.shape)
         error = float(np.max(np.abs(np.linalg.norm(array, axis=1) - 1)))
