@@ -221,6 +221,15 @@ def test_threshold():
         assert_allclose([below.value, above.value], np.log(K), rtol=1e-9)
 
 
+@pytest.mark.parametrize("K", [2, 5])
+def test_classes_are_alike_where_no_logit_is_left(K):
+    optimum = mixup_optimum(K, 1.0, lambda_W=1.0, lambda_H=1.0, nodes=4)
+    assert optimum.trivial
+    first, second, rest = optimum.channel.probabilities
+    assert_allclose([first, second], np.full((2, 4), 1 / K), rtol=1e-15)
+    assert_allclose(rest, np.full(4, 1 / K if K > 2 else 0), rtol=1e-15)
+
+
 def test_quadrature_error():
     """Measured: eight nodes miss the multiplier in the fourth digit, sixty-four are exact to
     rounding, down to s about 1e-3."""

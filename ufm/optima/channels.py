@@ -166,7 +166,10 @@ class Channel:
 
         Of each to a relative error of a few roundings (p_0 = 0 for K = 2: there is none).
         """
-        p0 = self.strength * self.t
+        with np.errstate(invalid="ignore"):
+            # (at infinite strength all logits are 0, and s t tends to 1/K)
+            limit = 1 / self.num_classes
+            p0 = np.where(np.isinf(self.strength), limit, self.strength * self.t)
         return (
             p0 * np.exp(self.first_gap),
             p0 * np.exp(self.second_gap),
