@@ -432,6 +432,16 @@ def test_too_many_columns_for_a_gram(monkeypatch):
             "sum to 1; got 0.7",
             id="weights",
         ),
+        pytest.param(
+            lambda: solve_mixture(3, [1.5], [0.5], same_weight=0.5, lambda_W=0.1, decay=0.1),
+            r"`lam` must be in \[0, 1\]; got \[1.5\]",
+            id="lam-of-a-mixture",
+        ),
+        pytest.param(
+            lambda: solve_mixture(3, [np.nan], [0.5], same_weight=0.5, lambda_W=0.1, decay=0.1),
+            r"`lam` must be in \[0, 1\]; got \[nan\]",
+            id="lam-no-number",
+        ),
     ],
 )
 def test_what_is_refused(call, message):

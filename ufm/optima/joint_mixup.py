@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from ufm._roots import root_between
-from ufm._validate import require, require_positive, require_whole
+from ufm._validate import require, require_each, require_positive, require_whole
 from ufm.labels.beta_law import (
     MOST_NODES,
     beta_quadrature,
@@ -185,6 +185,8 @@ def solve_mixture(
     require_whole("num_classes", num_classes, least=2)
     require_positive("lambda_W", lambda_W, shape=())
     require_positive("decay", decay, shape=())
+    if np.size(lam) > 0:
+        require_each("lam", lam, lambda lam: (lam >= 0) & (lam <= 1), "be in [0, 1]")
     lam, weights = np.asarray(lam, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     total = same_weight + weights.sum()
     require(
