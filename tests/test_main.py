@@ -339,6 +339,15 @@ def test_class_counts(value, counts):
             [1e-2, 1e-3],
             id="downwards",
         ),
+        pytest.param(
+            {"from": 0.3, "to": 0.9, "points": 5},
+            False,
+            [0.3, 0.45, 0.6, 0.75, 0.9],
+            id="linear-with-both-ends",
+        ),
+        pytest.param(
+            {"from": 1, "to": 1e-20, "points": 3}, False, [1, 0.5, 1e-20], id="almost-to-zero"
+        ),
         pytest.param({"from": 2, "to": 4}, True, [2, 3, 4], id="whole-numbers-with-both-ends"),
         pytest.param({"from": 2, "to": 2}, True, [2], id="one-whole-number"),
     ],

@@ -97,12 +97,13 @@ def range_of(table: Mapping[str, Any], key: str, *, seeds: bool = False) -> list
     require(is_number(last), f"{key}.to", "a number", last)
     whole(points, f"{key}.points", least=2, most=LONGEST)
     require(scale in ("linear", "log"), f"{key}.scale", '"linear" or "log"', scale)
-    shares = [i / (points - 1) for i in range(points)]
+    shares = [i / (points - 1) for i in range(1, points - 1)]
     if scale == "linear":
-        return [float(first + share * (last - first)) for share in shares]
-    require(min(first, last) > 0, key, "positive at both ends for a log scale", dict(table))
+        inner = [float(first + share * (last - first)) for share in shares]
+    else:
+        require(min(first, last) > 0, key, "positive at both ends for a log scale", dict(table))
+        inner = [
+            math.exp((1 - share) * math.log(first) + share * math.log(last)) for share in shares
+        ]
     # the ends exactly as they were given
-    inner = [
-        math.exp((1 - share) * math.log(first) + share * math.log(last)) for share in shares[1:-1]
-    ]
     return [float(first), *inner, float(last)]
