@@ -366,6 +366,13 @@ def test_colours_are_told_apart_in_grey():
             id="vary",
         ),
         pytest.param(
+            lambda ax: plotting.hyperparameters(
+                ax, vary="lambda_H", **{**SETTING, "lambda_W": 0.0}
+            ),
+            "`lambda_W` must be finite and > 0; got 0.0",
+            id="held-decay",
+        ),
+        pytest.param(
             lambda ax: plotting.vectors(ax, {"W": np.eye(3), "H": np.eye(2)}),
             r"`families` must hold matrices \(d, K\) of one shape",
             id="families",

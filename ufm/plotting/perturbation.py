@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from ufm._validate import require
+from ufm._validate import require, require_positive
 from ufm.optima import perturbation
 from ufm.plotting.style import (
     COLOURS,
@@ -110,7 +110,8 @@ def hyperparameters(
         For another word, and as `ufm.perturbation.gains` does.
     """
     require(vary in ("lambda_H", "lambda_W"), '`vary` must be "lambda_H" or "lambda_W"', vary)
-    held = lambda_W if vary == "lambda_H" else lambda_H
+    name, held = ("lambda_W", lambda_W) if vary == "lambda_H" else ("lambda_H", lambda_H)
+    require_positive(name, held, shape=())
     end, values = 1 / held, np.geomspace(1e-3, 0.999, num_points) / held
     rows = []
     for value in values:
