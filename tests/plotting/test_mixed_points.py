@@ -100,6 +100,11 @@ def test_channel_width(ax):
             id="ends",
         ),
         pytest.param(
+            lambda ax: plotting.channel_width(ax, {}),
+            "`curves` must hold a curve where `laws` holds none; got {}",
+            id="no-curve",
+        ),
+        pytest.param(
             lambda ax: plotting.channel_width(ax, {"a": ([0.5], [0.0, 1.0])}),
             "λ and width of 'a' must be two arrays",
             id="width",

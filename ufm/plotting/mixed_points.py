@@ -168,8 +168,9 @@ def channel_width(ax: Axes, curves: Series, *, laws: Series | None = None, live=
     Raises
     ------
     ValueError
-        For a λ outside (0, 1).
+        For a λ outside (0, 1), and where there is neither a curve nor a law.
     """
+    require(curves or laws, "`curves` must hold a curve where `laws` holds none", curves)
     curves, laws = (
         {label: _by_logit(label, *pair) for label, pair in series.items()}
         for series in (curves, laws or {})
