@@ -45,7 +45,9 @@ class Claim:
         assert measured.shape == predicted.shape, (
             f"{self.name}: measured {measured.shape}, predicted {predicted.shape}"
         )
-        assert min(self.tolerance, self.scale) > 0, (
+        # (what compares nothing, or anything, would hold)
+        assert measured.size > 0, f"{self.name}: nothing measured"
+        assert all(0 < number < np.inf for number in (self.tolerance, self.scale)), (
             f"{self.name}: tolerance {self.tolerance}, scale {self.scale}"
         )
         object.__setattr__(self, "measured", measured)

@@ -168,6 +168,20 @@ def test_the_worst_of_several_keeps_the_points_of_all(errors):
     assert worst.without_points().points == ()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(([], [], 1e-7), "x: nothing measured", id="empty"),
+        pytest.param((5.0, 0.0, 1e-7, np.inf), "x: tolerance 1e-07, scale inf", id="scale"),
+        pytest.param((5.0, 0.0, np.inf), "x: tolerance inf, scale 1", id="tolerance"),
+        pytest.param((5.0, 0.0, 0.0), "x: tolerance 0.0, scale 1", id="no-tolerance"),
+    ],
+)
+def test_a_claim_that_could_not_fail_is_refused(arguments, message):
+    with pytest.raises(AssertionError, match=message):
+        Claim("x", *arguments)
+
+
 def test_registration_refuses_what_a_report_could_not_show():
     registry = registry_with(lambda case: [TRUE])
 
