@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.optima.deep_blocks import template
+from ufm.optima.deep_blocks import BalancedSetting, template
 from ufm.optima.scale import ScaleProblem
 
 
@@ -203,9 +203,23 @@ def test_roots_are_all_the_sign_changes():
                 slope = -share * (weights @ gaps) / (
                     1 + weights.sum(axis=1)
                 ) + lam * unit * power * beta ** (power - 1)
-                assert (
-                    np.sum(np.diff(np.sign(slope)) != 0) == len(block.roots) == (1 if M == 1 else 2)
-                )
+                # (the middle of the grid may be the root itself)
+                signs = np.sign(slope[slope != 0])
+                assert np.sum(np.diff(signs) != 0) == len(block.roots) == (1 if M == 1 else 2)
+
+
+@pytest.mark.parametrize(("K", "lam"), [(100, 1e-4), (300, 1e-6)])
+def test_a_long_circle_keeps_the_digits_of_its_small_gaps(K, lam):
+    circle = BalancedSetting(K, 1.0, 2, lam, K, False).scale_problem("circle", K)
+    # 1 − cos without cancellation; each gap is there on both sides, but for the opposite one's
+    gaps = 2 * np.sin(np.pi * np.arange(1, K // 2 + 1) / K) ** 2
+    # (1 − cos loses about as many digits as its smallest is below 1)
+    np.testing.assert_allclose(circle.gaps, gaps, rtol=1e-12)
+    np.testing.assert_array_equal(circle.multiplicities, [2] * (K // 2 - 1) + [1])
+    exact = ScaleProblem(
+        np.append(gaps, gaps[:-1]), share=1.0, singular_values=(K / 2,) * 2, depth=2, strength=lam
+    )
+    np.testing.assert_allclose(circle.roots, exact.roots, rtol=3e-13)
 
 
 def test_an_orthoplex_is_a_sum_of_pairs():

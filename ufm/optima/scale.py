@@ -21,6 +21,8 @@ from ufm._validate import require
 # Points of the logarithmic grid on which sign changes are looked for; the largest value of the left
 # side is added to them.
 _GRID = 400
+# Gaps no further apart differ by rounding.
+_SAME = 1e-14
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -33,10 +35,12 @@ class ScaleProblem:
     """
 
     def __init__(self, gaps, *, share: float, singular_values, depth: int, strength: float):
-        self.gaps, self.multiplicities = np.unique(
-            np.asarray(gaps, dtype=np.float64).round(14), return_counts=True
-        )
-        require(np.all(self.gaps > 0), "`gaps` must be > 0", gaps)
+        ascending = np.sort(np.asarray(gaps, dtype=np.float64), axis=None)
+        require(np.all(ascending > 0), "`gaps` must be > 0", gaps)
+        # (those that differ by rounding count as the first of them, which keeps its digits)
+        first = np.flatnonzero(np.diff(ascending, prepend=-np.inf) > _SAME)
+        self.gaps = ascending[first]
+        self.multiplicities = np.diff(first, append=ascending.size)
         self.share, self.depth = share, depth
         self.power = 2 / (depth + 1)
         # C = strength * unit, because (sqrt(n) σ)^q = n^{1/(M+1)} σ^q
