@@ -108,6 +108,21 @@ def test_what_is_shipped_is_measured():
     assert frames.coherence(stretched) == pytest.approx(basis.coherence, rel=1e-14)
 
 
+def test_steps_that_are_not_taken_do_not_count(monkeypatch):
+    step, taken = equiangular._step, []
+
+    def counted(*arguments):
+        found = step(*arguments)
+        taken.append(found is not None)
+        return found
+
+    monkeypatch.setattr(equiangular, "_step", counted)
+    basis = frames.equiangular_basis(6, 3, key=jax.random.key(0), steps=300)
+    # some stages end where rounding is all that is left
+    assert not all(taken)
+    assert basis.num_steps == sum(taken)
+
+
 def test_a_kill_costs_one_stage(tmp_path, monkeypatch):
     """Interrupted within a stage, the same call goes on, and ends at the very same numbers."""
     call = dict(key=jax.random.key(3), steps=5)

@@ -181,7 +181,7 @@ class _Search:
         value, height, slope = smooth_coherence(X, sharpness)
         # (a stage is done before its point is kept: an interrupted one starts again)
         best, least, taken = self.best, math.inf if self.stage == 0 else coherence(self.best), 0
-        for taken in range(1, steps + 1):
+        while taken < steps:
             # the first step turns a row by about 0.1/s, over which the value is smooth
             length = 0.1 / sharpness * math.sqrt(len(X))
             direction = pairs.direction(slope, length)
@@ -190,6 +190,7 @@ class _Search:
             if found is None:
                 break
             Z, value, height, new = found
+            taken += 1
             pairs.take(Z - X, new - slope)
             X, slope = Z, new
             if height < least:
