@@ -63,8 +63,8 @@ def phase(
         logarithmic axis.
     field
         Name of a variable, or an array with the dimensions of one. "rank" is that of the logits
-        (without bias: the number of singular values above 1e-4 of the largest; 0 where no logit is
-        above 1e-4), for which the sweep must `keep` them.
+        (without bias: the number of singular values above 1e-4 of the largest, and above 1e-4 where
+        the largest is below 1), for which the sweep must `keep` them.
     regions
         Label → (least, largest) value of the field, both included: cells in it have one colour.
         Whole numbers are phases of their own unless given, anything else is a scale of colours.
