@@ -157,6 +157,17 @@ def test_a_small_sample_overstates_the_error(key):
     assert float(jnp.mean(eces)) > 0.02
 
 
+def test_drawn_labels_keep_offsets(key):
+    plain = ufm.soft(np.array([[0.5, 0.2], [0.5, 0.8], [0.0, 0.0]]), [1.0, 2.0])
+    labels = ufm.labels.with_offsets(plain, [[0.0, 1.0], [2.0, 0.0], [-np.inf, 0.5]])
+    drawn = drawn_labels(labels, key=key)
+    np.testing.assert_array_equal(drawn.offsets, labels.offsets)
+    np.testing.assert_array_equal(drawn.targets, drawn_labels(plain, key=key).targets)
+    # traced too
+    often = jax.vmap(lambda k: drawn_labels(labels, key=k))(jax.random.split(key, 3))
+    assert often.offsets.shape == (3, 3, 2)
+
+
 def test_drawn_labels(key):
     labels = ufm.soft(
         np.array([[0.2, 1.0, 0.0], [0.8, 0.0, 0.5], [0.0, 0.0, 0.5]]), [1.0, 2.0, 3.0]

@@ -27,6 +27,7 @@ from ufm._validate import (
     rounding_of,
 )
 from ufm.labels import AbstractLabels, Labels
+from ufm.labels.offsets import OffsetLabels
 
 
 class Reliability(Module):
@@ -149,7 +150,7 @@ def _reliability(p: Array, targets: Array, weights: Array, edges: Array) -> Reli
     )
 
 
-def drawn_labels(labels: AbstractLabels, *, key: PRNGKeyArray, draws: int = 1) -> Labels:
+def drawn_labels(labels: AbstractLabels, *, key: PRNGKeyArray, draws: int = 1) -> AbstractLabels:
     """What a finite sample sees of soft labels.
 
     For every column the frequencies of the classes among labels drawn from its target.
@@ -157,7 +158,7 @@ def drawn_labels(labels: AbstractLabels, *, key: PRNGKeyArray, draws: int = 1) -
     Parameters
     ----------
     labels
-        `Labels` whose targets are distributions.
+        `Labels` whose targets are distributions, with offsets or without.
     key
         A `jax.random.key`.
     draws
@@ -165,8 +166,8 @@ def drawn_labels(labels: AbstractLabels, *, key: PRNGKeyArray, draws: int = 1) -
 
     Returns
     -------
-    Labels
-        Of the same shape and masses, one-hot for `draws=1`.
+    AbstractLabels
+        Of the same shape, masses and offsets, one-hot for `draws=1`.
 
     Raises
     ------
@@ -185,7 +186,8 @@ def drawn_labels(labels: AbstractLabels, *, key: PRNGKeyArray, draws: int = 1) -
     K, C = labels.num_classes, labels.num_columns
     drawn = jax.random.categorical(key, jnp.log(labels.targets), axis=0, shape=(draws, C))
     frequencies = jnp.mean(jax.nn.one_hot(drawn, K, axis=1, dtype=labels.dtype), axis=0)
-    return Labels(frequencies, labels.masses, labels.weights)
+    seen = Labels(frequencies, labels.masses, labels.weights)
+    return seen if labels.offsets is None else OffsetLabels(seen, labels.offsets)
 
 
 def _require_distributions(name: str, columns: Array, rounding: float) -> None:
