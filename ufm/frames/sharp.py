@@ -14,6 +14,7 @@ import itertools
 import numpy as np
 
 from ufm._validate import require, require_instance, require_static, require_whole
+from ufm.frames.angles import directions
 from ufm.frames.code import SAME_PRODUCT, Code
 from ufm.frames.collapsed import contrasts
 
@@ -140,7 +141,7 @@ def derived_code(code: Code, product: float, *, name: str | None = None) -> Code
         chosen.sum() >= 2, "`product` must be that of two vectors or more with the first", product
     )
     rows = _seen_along(vectors[chosen], vectors[0])
-    return Code(name or f"neighbours at {product:.4g} in {code.name}", _unit(rows))
+    return Code(name or f"neighbours at {product:.4g} in {code.name}", directions(rows))
 
 
 @functools.cache
@@ -177,11 +178,7 @@ def _signed_pairs(dim: int) -> np.ndarray:
 def _slice_of(name: str, vectors: np.ndarray, heavy: np.ndarray) -> Code:
     """Vectors at one angle with `heavy`, as the code that they are in its orthogonal complement."""
     rows = _seen_along(vectors, heavy / np.linalg.norm(heavy))
-    return Code(name, _unit(rows))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return Code(name, directions(rows))
 
 
 def _seen_along(vectors: np.ndarray, axis: np.ndarray) -> np.ndarray:
