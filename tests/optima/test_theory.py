@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -136,9 +137,17 @@ def test_what_speaks(problem, names):
 SPHERES = {"features": ufm.domains.Sphere(2.0), "classifier": ufm.domains.Sphere(1.0), "lam": 0.0}
 
 
+class WithoutConjugate(ufm.losses.AbstractLoss):
+    """Of a user's: convex, and no more is known of it."""
+
+    def __call__(self, logits, targets):
+        return 0.5 * jnp.sum((logits - targets) ** 2, axis=0)
+
+
 @pytest.mark.parametrize(
     ("options", "bounded"),
     [
+        pytest.param({"loss": WithoutConjugate()}, False, id="no-conjugate"),
         pytest.param({}, True, id="decay"),
         pytest.param(SPHERES, True, id="spheres"),
         pytest.param({"features": ufm.domains.Nonnegative()}, True, id="nonnegative"),

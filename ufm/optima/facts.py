@@ -16,6 +16,7 @@ import numpy as np
 
 from ufm._validate import require_instance
 from ufm.losses import AbstractLoss
+from ufm.losses.requirements import has_bound
 from ufm.model import Problem
 
 # Targets and masses that should be equal agree to a few roundings of their dtype, and never better
@@ -49,7 +50,7 @@ class Facts:
     `classifier_length`: the largest length that these allow if all vectors have one, None where
     they allow any. `classifier` (K, d): the product of weights that are fixed, else None.
     `anchored`: whether features are pulled to given ones. `held`: whether decay or a domain bounds
-    every factor that is free.
+    every factor that is free. `bounded`: whether the loss has what bounds are made of.
     `rounding`: what numbers that should be equal may differ by, relatively.
     """
 
@@ -71,6 +72,7 @@ class Facts:
     classifier: np.ndarray | None
     anchored: bool
     held: bool
+    bounded: bool
     one_hot: bool
     equal_weights: bool
     rounding: float
@@ -104,6 +106,7 @@ class Facts:
             classifier=None if fixed is None else functools.reduce(operator.matmul, fixed),
             anchored=problem.anchor is not None,
             held=_held(problem),
+            bounded=has_bound(problem.loss.canonical(), free_bias=problem.free_bias),
             one_hot=labels.is_one_hot(),
             equal_weights=labels.has_equal_weights(),
             rounding=max(_EQUAL, 8 * eps),

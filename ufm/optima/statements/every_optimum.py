@@ -48,6 +48,8 @@ def _balance(facts: Facts) -> Iterator[Hypothesis]:
 
 def _bound(facts: Facts) -> Iterator[Hypothesis]:
     yield convex(facts)
+    words = "a loss with a conjugate, and a best bias if that is free"
+    yield Hypothesis("conjugate", facts.bounded or not facts.loss.convex, words, str(facts.loss), 3)
     holds, got = facts.M == 1 or facts.frozen, f"M={facts.M}"
     yield Hypothesis("depth", holds, "M = 1, or fixed weights", got, 3)
     words = "decay on every factor, or a domain that bounds it"
