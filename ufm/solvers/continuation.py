@@ -200,20 +200,8 @@ def solution_on_kinks(problem: Problem, params: Params, kinks: Kinks) -> Solutio
     """
     value = objective_at(problem, params)
     ended = Result.CONVERGED if kinks.residual <= _STATIONARY else Result.STALLED
-    code = np.int64(ended)
-    return Solution(
-        problem=problem,
-        params=params,
-        value=value,
-        grad_norm=jnp.asarray(kinks.residual, problem.dtype),
-        code=code,
-        num_steps=np.int64(0),
-        num_evaluations=np.int64(0),
-        values=value[None],
-        codes=np.asarray([code]),
-        state=None,
-        kinks=kinks,
-    )
+    residual = jnp.asarray(kinks.residual, problem.dtype)
+    return _uncounted(problem, params, (value, residual), ended, kinks)
 
 
 def solution_beside_kinks(problem: Problem, params: Params) -> Solution:
@@ -229,8 +217,15 @@ def solution_beside_kinks(problem: Problem, params: Params) -> Solution:
     Solution
         INTERRUPTED, without `kinks`; no steps are counted.
     """
-    value, grad_norm = _slope(problem, flat_of(problem, params))
-    code = np.int64(Result.INTERRUPTED)
+    measured = _slope(problem, flat_of(problem, params))
+    return _uncounted(problem, params, measured, Result.INTERRUPTED, None)
+
+
+def _uncounted(
+    problem: Problem, params: Params, measured, ended: Result, kinks: Kinks | None
+) -> Solution:
+    """A solution of one start, of which value and gradient norm are `measured`, without steps."""
+    (value, grad_norm), code = measured, np.int64(ended)
     return Solution(
         problem=problem,
         params=params,
@@ -242,6 +237,7 @@ def solution_beside_kinks(problem: Problem, params: Params) -> Solution:
         values=value[None],
         codes=np.asarray([code]),
         state=None,
+        kinks=kinks,
     )
 
 
