@@ -17,7 +17,7 @@ import numpy as np
 from ufm._validate import require_instance
 from ufm.losses import AbstractLoss
 from ufm.losses.requirements import has_bound
-from ufm.model import Problem
+from ufm.model import Problem, require_decay
 
 # Targets and masses that should be equal agree to a few roundings of their dtype, and never better
 # than this.
@@ -268,10 +268,11 @@ class Facts:
 
 
 def _held(problem: Problem) -> bool:
-    first, *others = (np.asarray(problem.lambda_W) > 0).tolist()
-    weights = problem.frozen or (all(others) and (first or problem.classifier.compact))
-    pulled = problem.features.compact or problem.beta is not None
-    return weights and (pulled or float(np.asarray(problem.lambda_H)) > 0)
+    try:
+        require_decay(problem, "a bound")
+    except ValueError:
+        return False
+    return True
 
 
 def listed(classes) -> str:
