@@ -401,8 +401,54 @@ def test_colours_are_told_apart_in_grey():
             "`names` must hold K = 2 names",
             id="gram-names",
         ),
+        pytest.param(
+            lambda ax: plotting.gram(ax, np.full((2, 2), np.nan)),
+            "`matrix` must be finite",
+            id="gram-nan",
+        ),
+        pytest.param(
+            lambda ax: plotting.gram(ax, np.zeros((0, 0))),
+            "`matrix` must not be empty",
+            id="gram-of-nothing",
+        ),
+        pytest.param(
+            lambda ax: plotting.gram(ax, np.eye(2), limit=-1.0),
+            "`limit` must be finite and > 0; got -1",
+            id="gram-limit",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(ax, np.eye(3)),
+            "`families` must be a mapping from labels",
+            id="families-matrix",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(ax, {}),
+            r"`families` must hold matrices \(d, K\) of one shape; got {}",
+            id="no-families",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(ax, {"W": np.zeros((3, 0))}),
+            r"`families\['W'\]` must not be empty",
+            id="no-class",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(ax, {"W": np.full((3, 3), np.inf)}),
+            r"`families\['W'\]` must be finite",
+            id="families-inf",
+        ),
+        pytest.param(
+            lambda ax: plotting.vectors(ax, {"W": np.eye(3)}, samples={"H": np.eye(3)}),
+            r"`samples\['H'\]` must be features and the class of each",
+            id="samples-alone",
+        ),
     ],
 )
-def test_bad_input(ax, call, message):
+def test_bad_input(ax, space, call, message):
+    of_space = "vectors" in call.__code__.co_names
     with pytest.raises(ValueError, match=message):
-        call(ax)
+        call(space if of_space else ax)
+
+
+def test_vectors_need_space(ax):
+    with pytest.raises(ValueError, match=r'`ax` must be axes made with `projection="3d"`'):
+        plotting.vectors(ax, {"W": np.eye(3)})

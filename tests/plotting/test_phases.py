@@ -149,6 +149,7 @@ def test_phases_of_minority_collapse_lie_where_the_theorem_puts_them(ax):
         ({"y": "ratio"}, "`x` and `y` must differ"),
         ({"field": "nc9"}, "`field` must be a variable of `dataset`, value, rank, code"),
         ({"dataset": {}}, "`dataset` must be a dataset, as ufm.sweep returns"),
+        ({"dataset": xarray.Dataset()}, "`dataset` must have `code`"),
         ({"field": 3}, "`field` must be a name or an xarray.DataArray"),
         (
             {"field": xarray.DataArray(np.ones(3), dims="ratio")},

@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 
-from ufm._validate import require
+from ufm._validate import require, require_finite, require_positive
 from ufm.plotting.artists import Artists
 from ufm.plotting.class_ticks import name_classes
 from ufm.plotting.style import (
@@ -205,15 +205,16 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     Raises
     ------
     ValueError
-        For a matrix that is not square, and another number of names.
+        For a matrix that is not square or has entries that are not finite, another number of
+        names, and a limit that is not positive.
     """
+    require_finite("matrix", matrix, ndim=2)
     matrix = np.asarray(matrix, dtype=float)
-    require(
-        matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1],
-        "`matrix` must have shape (K, K)",
-        matrix.shape,
-    )
-    K, counted = len(matrix), names is None
+    K, columns = matrix.shape
+    require(columns == K, "`matrix` must have shape (K, K)", matrix.shape)
+    if limit is not None:
+        require_positive("limit", limit, shape=())
+    counted = names is None
     names = [str(k + 1) for k in range(K)] if names is None else [str(name) for name in names]
     require(len(names) == K, f"`names` must hold K = {K} names", names)
     top = float(np.max(np.abs(matrix))) if limit is None else float(limit)

@@ -80,11 +80,14 @@ def phase(
     Raises
     ------
     ValueError
-        For names that the dataset lacks, equal ones, and a field of other dimensions.
+        For a dataset of another origin, names that it lacks, equal ones, and a field of other
+        dimensions.
     """
     import xarray
 
     require_instance("dataset", dataset, xarray.Dataset, "a dataset, as ufm.sweep returns")
+    words = "`dataset` must have `code`, how each problem ended, as that of `ufm.sweep` has"
+    require("code" in dataset, words, Shown(dataset))
     dims = [str(dim) for dim in dataset["code"].dims]
     for name, dim in (("x", x), ("y", y)):
         swept = isinstance(dim, str) and dim in dims

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from ufm._validate import require
+from ufm._validate import Shown, require, require_each, require_finite, require_instance
 from ufm.frames import simplex_etf
 from ufm.plotting.artists import Artists
 from ufm.plotting.style import COLOURS, DASHES, LEGEND, MARKERS
@@ -62,7 +62,7 @@ def vectors(
     Raises
     ------
     ValueError
-        For shapes that disagree.
+        For shapes that disagree, no vectors, entries that are not finite, and flat axes.
 
     Notes
     -----
@@ -74,6 +74,7 @@ def vectors(
     less shortened the longer they are: along the normal of the plane where they lie in one, from
     the usual place where no direction is longer than another. A live call looks anew.
     """
+    require_instance("ax", ax, Axes3D, 'axes made with `projection="3d"`')
     arrays, dots, K = _checked(families, samples or {})
     units = {
         label: _longest(array, floor)
@@ -108,6 +109,15 @@ def _checked(
     families: Mapping[str, np.ndarray], samples: Mapping[str, tuple]
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]], int]:
     """Families and samples as arrays of shapes that agree, and K; `ValueError` otherwise."""
+    for name, given in (("families", families), ("samples", samples)):
+        require_instance(name, given, Mapping, "a mapping from labels")
+    for label, columns in families.items():
+        require_finite(f"families[{label!r}]", columns, ndim=2)
+    for label, pair in samples.items():
+        words = f"`samples[{label!r}]` must be features and the class of each"
+        require(isinstance(pair, tuple | list) and len(pair) == 2, words, Shown(pair))
+        require_finite(f"samples[{label!r}][0]", pair[0], ndim=2)
+        require_each(f"samples[{label!r}][1]", pair[1], lambda k: k >= 0, "be classes", ndim=1)
     arrays = {label: np.asarray(columns, dtype=float) for label, columns in families.items()}
     dots = {
         label: (np.asarray(columns, dtype=float), np.asarray(index))
@@ -115,14 +125,14 @@ def _checked(
     }
     shapes = {array.shape for array in arrays.values()}
     require(
-        len(shapes) == 1 and all(len(shape) == 2 for shape in shapes),
+        len(shapes) == 1,
         "`families` must hold matrices (d, K) of one shape",
-        shapes,
+        shapes or Shown(families),
     )
     ((d, K),) = shapes
     for label, (columns, index) in dots.items():
         require(
-            columns.ndim == 2 and len(columns) == d,
+            len(columns) == d,
             f"`samples[{label!r}]` must have features (d, C), d = {d}",
             columns.shape,
         )
