@@ -14,10 +14,9 @@ import ufm.losses.softmax
 import ufm.losses.squared
 import ufm.model.value
 from ufm.certificates import bound, contradictions, dual_bound, spectral
-from ufm.certificates.requirements import require_certifiable
 from ufm.labels import soft
 from ufm.losses import AbstractLoss, CrossEntropy, MeanSquaredError, loss_and_dual
-from ufm.model import Params, Problem, decay
+from ufm.model import Params, Problem, decay, require_certifiable
 
 MSE, CE = MeanSquaredError(), CrossEntropy()
 UNIT = 1e-4

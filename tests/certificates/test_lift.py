@@ -94,8 +94,10 @@ def test_one_factor_held_by_decay_takes_the_square():
     assert 0.01 < float(ufm.certify(problem, longer).gap) < 0.012
 
 
-def test_the_rounding_of_a_slope_that_cancels_is_subtracted():
+def test_the_rounding_of_a_slope_that_cancels_is_subtracted(monkeypatch):
     """Against fractions, where WᵀV is rounding and nothing else."""
+    # (of slopes that are no gradient less would be better)
+    monkeypatch.setattr(lift, "_SHARES", (1.0,))
     for seed in range(8):
         W, dual = np.random.default_rng(seed).normal(size=(2, 3, 3))
         W = W[:, :1]
@@ -228,6 +230,32 @@ def test_vanishing_multipliers_count_nothing():
     assert not certificate.closes()
     assert int(certificate.lowering) == 0
     assert "open" not in str(certificate)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_frozen_weights_and_lengths_larger_than_the_loss_would_have_them(decay):
+    """The least of a sphere is above that of its ball, which is what one more dimension reaches."""
+    weights = np.random.default_rng(0).normal(size=(3, 3))
+    narrow = make(
+        loss=ufm.MeanSquaredError(),
+        d=3,
+        lambda_H=decay,
+        features=Sphere(5.0),
+        fixed_weights=(weights,),
+    )
+    solution = ufm.minimise(narrow, key=jax.random.key(0), starts=4)
+    certificate = ufm.certify(narrow, solution.params)
+    # decay cannot change on a sphere
+    constant = 0.5 * decay * sum(COUNTS) * 25
+    assert float(certificate.lower_bound) == pytest.approx(constant, rel=1e-13)
+    assert "along 3 directions: if this is the minimum, d=3 is below" in str(certificate)
+    wide = narrow.replace(widths=(4,), fixed_weights=(np.pad(weights, ((0, 0), (0, 1))),))
+    least = ufm.minimise(wide, key=jax.random.key(0))
+    closed = ufm.certify(wide, least.params)
+    assert float(least.value) - float(closed.lower_bound) < 1e-12
+    assert "open" not in str(closed)
+    padded = ufm.Params(wide.fixed_weights, jnp.pad(solution.params.features, ((0, 1), (0, 0))))
+    assert ufm.classify(wide, padded).spectrum.negative == int(certificate.lowering) == 3
 
 
 @pytest.mark.parametrize("loosened", ["rows", "columns", "norm"])

@@ -17,7 +17,7 @@ WEIGHTS = {
     8: "map",
     6: "mixtures",
     5: "domain, equal loss weights, kinks, offsets",
-    3: "anchor, classifier, conjugate, decay, depth, features, weights",
+    3: "anchor, classifier, certificate, decay, depth, features, weights",
     2: "classes, columns, distributions, labels, mixtures, no decay, one target per class, spread, "
     "two values",
     1.5: "strong decay, weak decay",

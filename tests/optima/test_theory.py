@@ -144,6 +144,15 @@ class WithoutConjugate(ufm.losses.AbstractLoss):
         return 0.5 * jnp.sum((logits - targets) ** 2, axis=0)
 
 
+SUM_WITHOUT = ufm.losses.Sum((ufm.CrossEntropy(), WithoutConjugate()), (1.0, 0.5))
+TIED = {
+    "labels": ufm.labels.contrastive([2, 2]),
+    "map": ufm.maps.Tied(0.5),
+    "lambda_W": 0.0,
+    "fixed_weights": (np.zeros((4, 5)),),
+}
+
+
 @pytest.mark.parametrize(
     ("options", "bounded"),
     [
@@ -158,6 +167,14 @@ class WithoutConjugate(ufm.losses.AbstractLoss):
         pytest.param({"lambda_W": 0.0, "features": ufm.domains.Ball(1.0)}, False, id="half-held"),
         pytest.param({"widths": (5, 5)}, False, id="deep"),
         pytest.param({"loss": ufm.losses.Focal(2.0)}, False, id="not-convex"),
+        pytest.param({"loss": SUM_WITHOUT}, False, id="no-conjugate-of-a-part"),
+        pytest.param(
+            {"labels": ufm.one_hot([3000, 2001]), "features": ufm.domains.Nonnegative()},
+            False,
+            id="nonnegative-columns",
+        ),
+        pytest.param(TIED, True, id="tied"),
+        pytest.param({**TIED, "anchor": np.ones((5, 4)), "beta": 0.1}, False, id="tied-anchor"),
     ],
 )
 def test_the_bound_is_listed_where_certify_gives_one(options, bounded, key):
@@ -169,6 +186,26 @@ def test_the_bound_is_listed_where_certify_gives_one(options, bounded, key):
     else:
         with pytest.raises(ValueError, match=r"`problem|`lambda"):
             ufm.certify(problem, point)
+
+
+@pytest.mark.parametrize(
+    ("options", "closes"),
+    [
+        pytest.param({}, "rank of the convex one", id="product"),
+        pytest.param(SPHERES, "rank of the lifted one", id="spheres"),
+        pytest.param({"features": ufm.domains.Nonnegative()}, "nonnegative features", id="signs"),
+        pytest.param({"fixed_weights": (np.eye(3, 5),)}, "closes at the optimum", id="frozen"),
+        pytest.param(
+            {"fixed_weights": (np.eye(3, 5),), "features": ufm.domains.Sphere(1.0)},
+            "rank of the lifted one",
+            id="frozen-sphere",
+        ),
+        pytest.param(TIED, "rank of the lifted one", id="tied"),
+    ],
+)
+def test_the_bound_says_where_it_closes(options, closes):
+    (bound,) = ufm.theory(make(**{"d": 5, **options})).of_kind("bound")
+    assert closes in bound.says
 
 
 def test_mixtures_are_counted_with_the_class_of_their_largest_entry():

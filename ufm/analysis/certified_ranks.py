@@ -19,10 +19,9 @@ from jaxtyping import Array
 from ufm._progress import Progress
 from ufm._validate import require
 from ufm.certificates import certify
-from ufm.certificates.requirements import require_certifiable
 from ufm.labels import AbstractLabels, soft
 from ufm.losses import loss_and_dual
-from ufm.model import Params, Problem, require_plain
+from ufm.model import Params, Problem, require_certifiable, require_plain
 from ufm.optima.facts import Facts
 from ufm.solution import Result
 from ufm.solvers import minimise
@@ -68,11 +67,7 @@ class Line:
         dtype = self.problem.dtype
         words = "`problem` must be in float64 for thresholds by certificates, which close to 1e-9"
         require(for_dtype(dtype).verifies, words, dtype)
-        require_certifiable(
-            self.problem.replace(
-                loss=self.problem.bare_loss.canonical(), lambda_W=1.0, lambda_H=1.0
-            )
-        )
+        require_certifiable(self.problem.replace(lambda_W=1.0, lambda_H=1.0))
 
     @property
     def full_rank(self) -> int:

@@ -37,9 +37,16 @@ from ufm.certificates.dual_bound import (
 )
 from ufm.certificates.random_norm import Randomised
 from ufm.certificates.randomised import RandomisedCertificate, randomised_bound
-from ufm.certificates.requirements import require_certifiable
 from ufm.losses import loss_and_dual
-from ufm.model import Params, Problem, check_params, objective, objective_error, with_canonical_loss
+from ufm.model import (
+    Params,
+    Problem,
+    check_params,
+    objective,
+    objective_error,
+    require_certifiable,
+    with_canonical_loss,
+)
 from ufm.solution import Certificate
 
 
@@ -105,8 +112,7 @@ def certify(
     if how is not None:
         require_instance("randomised", how, Randomised, "a ufm.certificates.Randomised(key)")
     problem = with_canonical_loss(problem)
-    # of a bound by random vectors the dual columns are centred, and the bias is not solved for
-    require_certifiable(problem, solved_bias=how is None)
+    require_certifiable(problem, randomised=how is not None)
     params = check_params(problem, params)
     return _certify(problem, params) if how is None else randomised_bound(problem, params, how)
 
@@ -149,9 +155,17 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         contradiction=bound.contradiction,
         lowering=bound.lowering,
         dim=problem.feature_dim,
-        full_rank=min(labels.num_classes, labels.num_columns),
+        full_rank=_full_rank(problem),
         loss=loss.name,
     )
+
+
+def _full_rank(problem: Problem) -> int:
+    """Which no optimum of the convex lift exceeds."""
+    if problem.frozen and problem.map.linear:
+        # vectors shorter than the length that is given have the rest in one dimension of their own
+        return problem.feature_dim + problem.features.fixes_lengths
+    return min(problem.labels.num_classes, problem.labels.num_columns)
 
 
 def with_best_bias(problem: Problem, params: Params) -> Params:

@@ -31,8 +31,14 @@ from ufm.certificates.document import written
 from ufm.certificates.dual_point import Data, DualPoint
 from ufm.certificates.exact_lift import Place, least
 from ufm.certificates.proposal import Proposal, propose
-from ufm.certificates.requirements import require_certifiable
-from ufm.model import Params, Problem, check_params, require_whole_logits, with_canonical_loss
+from ufm.model import (
+    Params,
+    Problem,
+    check_params,
+    require_certifiable,
+    require_whole_logits,
+    with_canonical_loss,
+)
 
 # By so many bits balls may be finer than was asked, where the loss is that small.
 _SMALLEST = 4096

@@ -17,10 +17,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._validate import concrete, require
 from ufm.certificates import lift
 from ufm.certificates.lift import Lifted, Multipliers, clearly
 from ufm.certificates.pull import decay_of_columns, decay_of_weights
@@ -50,25 +48,6 @@ class Held(NamedTuple):
     def counted(self, matrix: Float[Array, "C C"]) -> Float[Array, "C C"]:
         """Of what is subtracted from D_b the part that counts."""
         return Nonnegative().gram(matrix) if self.nonnegative else matrix
-
-
-def require_gram(problem: Problem) -> None:
-    """`ValueError` for what a tied map leaves without a bound."""
-    gram = problem.map.gram
-    if gram is None:
-        return
-    words = "`problem.fixed_weights` must be given for a certificate with a tied map, as it uses no"
-    require(problem.frozen, f"{words} weights", "free weights")
-    words = "`problem` must have no feature anchor for a certificate with a tied map"
-    require(problem.anchor is None, words, "an anchor")
-    if not gram.forgets_lengths:
-        return
-    decay = concrete(problem.lambda_H)
-    words = "`problem.lambda_H` must be 0 where the map forgets lengths, for a certificate"
-    require(decay is None or not np.any(decay), words, decay)
-    known = problem.features.compact
-    words = "`problem.features` must be a sphere or a ball where the map forgets lengths, for a"
-    require(known, f"{words} certificate", problem.features)
 
 
 def lifted(

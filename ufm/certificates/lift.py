@@ -198,27 +198,48 @@ def held(problem: Problem, dual: Float[Array, "K C"], multipliers: Multipliers) 
 
 
 def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
-    H, W = params.features, params.classifier
-    unit, one = unit_roundoff(problem.dtype), jnp.ones((), problem.dtype)
+    H, W, one = params.features, params.classifier, jnp.ones((), problem.dtype)
     pull = pull_of(problem, params, V) or Pull(jnp.zeros_like(H), jnp.zeros_like(one))
-    slope = problem.features.facing(W.T @ V + pull.slope)
-    decay = decay_of_columns(problem)
-    columns = problem.features.curvature(_lengths(H, slope), decay)
+    decay, coupled = decay_of_columns(problem), W.T @ V
+
+    def at(share) -> tuple[Float[Array, ""], Float[Array, "d C"], Float[Array, " C"]]:
+        """The bound less what weights and constants add, the slopes and the multipliers."""
+        slope = problem.features.facing(share * coupled + pull.slope)
+        columns = problem.features.curvature(_lengths(H, slope), decay)
+        multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
+        bound = held(problem, share * dual, multipliers)
+        return bound - 0.5 * jnp.sum(lengths_sq(slope) / columns), slope, columns
+
+    # at a minimum 1 is best, but for a length that is given and larger than the loss would have it
+    shares = jnp.asarray(_SHARES, problem.dtype)
+    bounds, slopes, curved = jax.vmap(at)(shares)
+    best = jnp.argmax(jnp.where(jnp.isnan(bounds), -jnp.inf, bounds))
+    share, slope, columns = shares[best], slopes[best], curved[best]
+
+    unit = unit_roundoff(problem.dtype)
     terms = lengths_sq(slope) / columns
     kept = decay_of_weights(problem, params)
     rest = kept + pull.constant - 0.5 * jnp.sum(terms) - problem.features.allowance(columns, decay)
     # the slope is a sum over classes, off by so many roundings of the sum of their sizes
-    off = (
-        unit * (terms_of_sum(len(W)) + 8) * (jnp.abs(W.T) @ jnp.abs(V) + jnp.abs(pull.slope))
-        + jnp.abs(W.T) @ hidden
-    )
+    off = unit * (terms_of_sum(len(W)) + 8) * (
+        share * (jnp.abs(W.T) @ jnp.abs(V)) + jnp.abs(pull.slope)
+    ) + share * (jnp.abs(W.T) @ hidden)
     moved = jnp.sum((2 * jnp.abs(slope) + off) * off, axis=0) / columns
     slack = 0.5 * jnp.sum(moved) + unit * terms_of_sum(H.size + len(terms)) * (
         jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant)
     )
     multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
     slack = slack + _rounding(problem, multipliers)
-    return Lifted(one, one, jnp.zeros((), int), rest, slack, multipliers, one)
+    lowering = jnp.zeros((), int)
+    if problem.features.fixes_lengths:
+        # into a further dimension, where frozen weights vanish, a vector that is pushed inwards
+        # goes on at its length; where the loss is at its least there is rounding to push it
+        slope, targets = coupled + pull.slope, problem.labels.targets
+        left = jnp.abs(W.T) @ (jnp.abs(targets) * problem.labels.column_weights[None, :])
+        inwards = jnp.sum(H * slope, axis=0) / jnp.sqrt(lengths_sq(H))
+        sizes = jnp.sqrt(lengths_sq(slope)) + jnp.sqrt(lengths_sq(left))
+        lowering = jnp.sum(inwards > clearly(problem.dtype) * sizes)
+    return Lifted(share, one, lowering, rest, slack, multipliers, one)
 
 
 def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:

@@ -45,6 +45,8 @@ class AbstractDomain(AbstractNamed):
     `walled`: whether it has an inside and a boundary in smooth pieces, which a flow lies on and
     leaves again; `room`, `leaving`, `sliding`, `onto` and `inside` then say how, for each piece,
     and `fastest` where `leaving` is no scalar product.
+    `fixes_lengths`: whether vectors have a given length, so that its multipliers may be below the
+    decay, and its least points need not be those of a convex problem.
     `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
     zeros can be counted. `movable`: whether a certificate may raise its multipliers. `spherical`:
     whether coordinates of the natural size lie on spheres, or anywhere, and the point is a linear
@@ -55,6 +57,7 @@ class AbstractDomain(AbstractNamed):
     compact: ClassVar[bool] = False
     nonnegative: ClassVar[bool] = False
     smooth: ClassVar[bool] = False
+    fixes_lengths: ClassVar[bool] = False
     isotropic: ClassVar[bool] = True
     movable: ClassVar[bool] = False
     spherical: ClassVar[bool] = False

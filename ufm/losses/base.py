@@ -146,6 +146,22 @@ class AbstractLoss(AbstractNamed):
             return ValueError(f"`loss` must be convex in the logits for {what}; got {self}")
         return ValueError(f"`loss` must define `{method}` for {what}; got {self}, which does not")
 
+    def lacking(self, method: str) -> AbstractLoss | None:
+        """The loss that leaves a method undefined, itself or a part; None where all is there.
+
+        Parameters
+        ----------
+        method
+            "conjugate" or "best_bias", without which convex losses do.
+
+        Returns
+        -------
+        AbstractLoss | None
+            The first such loss.
+        """
+        defined = getattr(type(self), method) is not getattr(AbstractLoss, method)
+        return None if defined else self
+
     def centring(self, mean_dual: Float[Array, " K"], mean_target: Float[Array, " K"]) -> Any:
         r"""What `centred` needs to make $\sum_c\omega_c u_c$ vanish.
 

@@ -103,6 +103,16 @@ class OffsetLoss(AbstractLoss):
         """Loss of every column."""
         return self.loss(self.seen(logits), targets)
 
+    def lacking(self, method: str) -> AbstractLoss | None:
+        """That of the loss.
+
+        Returns
+        -------
+        AbstractLoss | None
+            The first such loss.
+        """
+        return self.loss.lacking(method)
+
     def conjugate(
         self, dual: Float[Array, "K C"], targets: Float[Array, "K C"]
     ) -> Float[Array, " C"]:

@@ -103,7 +103,7 @@ def _require_convex(loss: AbstractLoss) -> None:
 
 def _require_conjugate(loss: AbstractLoss, method: str = "conjugate") -> None:
     _require_convex(loss)
-    if getattr(type(loss), method) is getattr(AbstractLoss, method):
+    if loss.lacking(method) is not None:
         raise Absent(
             f"no `{method}`: no certificate{' with a free bias' * (method == 'best_bias')}"
         )

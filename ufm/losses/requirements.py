@@ -16,18 +16,9 @@ def require_bound(loss: AbstractLoss, *, free_bias: bool) -> None:
     """`ValueError` naming what a loss lacks for a certificate, which `best_bias` is for a free bias
     only."""
     require(loss.convex, "`problem.loss` must be convex in the logits for a certificate", loss)
-    for method in _lacking(loss, free_bias):
-        require(False, f"`problem.loss` must define `{method}` for a certificate", loss)
-
-
-def has_bound(loss: AbstractLoss, *, free_bias: bool) -> bool:
-    """Whether a loss lacks nothing for a certificate."""
-    return loss.convex and not _lacking(loss, free_bias)
-
-
-def _lacking(loss: AbstractLoss, free_bias: bool) -> list[str]:
-    asked = ("conjugate", "best_bias")[: 1 + free_bias]
-    return [name for name in asked if getattr(type(loss), name) is getattr(AbstractLoss, name)]
+    for method in ("conjugate", "best_bias")[: 1 + free_bias]:
+        part = loss.lacking(method)
+        require(part is None, f"`problem.loss` must define `{method}` for a certificate", part)
 
 
 def require_loss(loss: AbstractLoss, shape: tuple[int, ...], dtype) -> None:

@@ -152,6 +152,18 @@ class Sum(AbstractLoss):
     # the dual point and its shares
     # ----------------------------------------------------------------------
 
+    def lacking(self, method: str) -> AbstractLoss | None:
+        """The first part without a conjugate; the best bias is a search.
+
+        Returns
+        -------
+        AbstractLoss | None
+            The first such loss.
+        """
+        parts = self.losses if method == "conjugate" else ()
+        found = (part.lacking(method) for part in parts)
+        return next((part for part in found if part is not None), None)
+
     def conjugate(
         self, dual: Float[Array, "K ..."], targets: Float[Array, "K ..."]
     ) -> Float[Array, ...]:

@@ -2,6 +2,8 @@
 
 from ufm.model.blocks import Block as Block
 from ufm.model.blocks import Blocks as Blocks
+from ufm.model.certifiable import lacks_certificate as lacks_certificate
+from ufm.model.certifiable import require_certifiable as require_certifiable
 from ufm.model.params import Params as Params
 from ufm.model.problem import Problem as Problem
 from ufm.model.problem import with_canonical_loss as with_canonical_loss

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from ufm._validate import require
-from ufm.certificates.gram import require_gram
+import numpy as np
+
+from ufm._validate import concrete, require
 from ufm.losses.requirements import require_bound
-from ufm.model import Problem, require_decay
+from ufm.model.problem import Problem, with_canonical_loss
+from ufm.model.requirements import require_decay
 
 # Columns whose Gram matrix is held: 200 MB.
 _LARGEST_GRAM = 5000
 
 
-def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
-    """`ValueError` naming what keeps a problem from having a convex lift with a dual bound."""
+def require_certifiable(problem: Problem, *, randomised: bool | None = None) -> None:
+    """`ValueError` naming what keeps a problem from having a convex lift with a dual bound.
+
+    Parameters
+    ----------
+    problem
+        Whose loss may be of any form.
+    randomised
+        Whether the bound is by random vectors, as it is for labels in chunks unless given; their
+        dual columns are centred, and a free bias is not solved for.
+
+    Raises
+    ------
+    ValueError
+        Naming the part.
+    """
+    problem = with_canonical_loss(problem)
+    randomised = problem.chunk is not None if randomised is None else randomised
     words = "`problem.map` must be linear in the product of the factors, or tied, for a certificate"
     require(problem.map.linear or problem.map.gram is not None, words, problem.map)
-    require_gram(problem)
+    _require_gram(problem)
     only = "a certificate exists only for one linear layer (M = 1)"
     why = "the Schatten quasi-norm of a deeper product is not convex"
     require(
@@ -23,7 +41,7 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
         f"`problem.widths` must have one entry, as {only}: {why}",
         f"M={problem.depth}",
     )
-    require_bound(problem.loss, free_bias=solved_bias and problem.free_bias)
+    require_bound(problem.loss, free_bias=problem.free_bias and not randomised)
     # of the class, see `with_canonical_loss`
     convex = type(problem.loss).convex_at(problem.loss, problem.labels)
     require(convex, "`problem.loss` must be convex in the logits for a certificate", problem.loss)
@@ -40,5 +58,33 @@ def require_certifiable(problem: Problem, *, solved_bias: bool = True) -> None:
         "`problem.labels.offsets` must be finite for a bound by random vectors with a free bias "
         "(-100 for -inf is the same to rounding while logits stay below 50)"
     )
-    require(solved_bias or not problem.free_bias or not problem.labels.drops, words, "-inf")
+    require(not (randomised and problem.free_bias and problem.labels.drops), words, "-inf")
     require_decay(problem, "a certificate")
+
+
+def lacks_certificate(problem: Problem) -> str | None:
+    """What keeps a problem from having a certificate, in words; None where `certify` gives one."""
+    try:
+        require_certifiable(problem)
+    except ValueError as reason:
+        return str(reason)
+    return None
+
+
+def _require_gram(problem: Problem) -> None:
+    """`ValueError` for what a tied map leaves without a bound."""
+    gram = problem.map.gram
+    if gram is None:
+        return
+    words = "`problem.fixed_weights` must be given for a certificate with a tied map, as it uses no"
+    require(problem.frozen, f"{words} weights", "free weights")
+    words = "`problem` must have no feature anchor for a certificate with a tied map"
+    require(problem.anchor is None, words, "an anchor")
+    if not gram.forgets_lengths:
+        return
+    decay = concrete(problem.lambda_H)
+    words = "`problem.lambda_H` must be 0 where the map forgets lengths, for a certificate"
+    require(decay is None or not np.any(decay), words, decay)
+    known = problem.features.compact
+    words = "`problem.features` must be a sphere or a ball where the map forgets lengths, for a"
+    require(known, f"{words} certificate", problem.features)

@@ -16,8 +16,7 @@ import numpy as np
 
 from ufm._validate import require_instance
 from ufm.losses import AbstractLoss
-from ufm.losses.requirements import has_bound
-from ufm.model import Problem, require_decay
+from ufm.model import Problem, lacks_certificate, require_decay
 
 # Targets and masses that should be equal agree to a few roundings of their dtype, and never better
 # than this.
@@ -50,7 +49,9 @@ class Facts:
     `classifier_length`: the largest length that these allow if all vectors have one, None where
     they allow any. `classifier` (K, d): the product of weights that are fixed, else None.
     `anchored`: whether features are pulled to given ones. `held`: whether decay or a domain bounds
-    every factor that is free. `bounded`: whether the loss has what bounds are made of.
+    every factor that is free. `lift`: what the convex problem that bounds this one is in:
+    "columns", each its own, "product" of the factors, "Gram" of all vectors, or "nonnegative Gram".
+    `uncertified`: what keeps a certificate from it, None where there is one.
     `rounding`: what numbers that should be equal may differ by, relatively.
     """
 
@@ -72,7 +73,8 @@ class Facts:
     classifier: np.ndarray | None
     anchored: bool
     held: bool
-    bounded: bool
+    lift: str
+    uncertified: str | None
     one_hot: bool
     equal_weights: bool
     rounding: float
@@ -106,7 +108,8 @@ class Facts:
             classifier=None if fixed is None else functools.reduce(operator.matmul, fixed),
             anchored=problem.anchor is not None,
             held=_held(problem),
-            bounded=has_bound(problem.loss.canonical(), free_bias=problem.free_bias),
+            lift=_lift(problem),
+            uncertified=lacks_certificate(problem),
             one_hot=labels.is_one_hot(),
             equal_weights=labels.has_equal_weights(),
             rounding=max(_EQUAL, 8 * eps),
@@ -273,6 +276,16 @@ def _held(problem: Problem) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _lift(problem: Problem) -> str:
+    gram = problem.map.gram
+    if problem.frozen and gram is None and not problem.features.fixes_lengths:
+        return "columns"
+    if problem.features.nonnegative or (gram is not None and gram.forgets_lengths):
+        return "nonnegative Gram"
+    plain = problem.plain and problem.anchor is None
+    return "product" if plain else "Gram"
 
 
 def listed(classes) -> str:

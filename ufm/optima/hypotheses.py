@@ -43,9 +43,8 @@ def of_map(theorem, facts: Facts) -> Iterator[Hypothesis]:
     `theorem`: a form, a statement or a rule, with the `maps` that it speaks about, whether it knows
     `offsets`, and `accepts`.
     """
-    told = Hypothesis(
-        "map", facts.map in theorem.maps, f"{' or '.join(theorem.maps)} layers", facts.map, 8
-    )
+    maps = (facts.map,) if theorem.maps is None else theorem.maps
+    told = Hypothesis("map", facts.map in maps, f"{' or '.join(maps)} layers", facts.map, 8)
     yield told
     if facts.offsets and not theorem.offsets:
         yield Hypothesis("offsets", False, "labels without offsets", "labels with some", 5)

@@ -21,7 +21,8 @@ class Statement:
 
     `kind`: one of `KINDS`. `name`, `source`: what it is about, and who proved it. `call`: what
     computes it. `accepts`: its hypotheses with their answers, which may end at one that fails.
-    `says`: what it says of a problem that meets them all.
+    `says`: what it says of a problem that meets them all. `maps`: the names of the maps that it
+    speaks about, None where its hypotheses say so.
     """
 
     kind: str
@@ -30,7 +31,7 @@ class Statement:
     call: str
     accepts: Callable[[Facts], Iterable[Hypothesis]]
     says: Callable[[Facts], str]
-    maps: tuple[str, ...] = LINEAR
+    maps: tuple[str, ...] | None = LINEAR
     offsets: bool = False
 
     def holds(self, facts: Facts) -> bool:

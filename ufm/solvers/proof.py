@@ -9,8 +9,7 @@ import numpy as np
 
 from ufm._validate import require_static
 from ufm.certificates import certify
-from ufm.certificates.requirements import require_certifiable
-from ufm.model import Problem, with_canonical_loss
+from ufm.model import Problem, require_certifiable
 from ufm.solution import Result, Solution
 
 # The gap is first order in the relative gradient, which is looked at until it is this share of what
@@ -23,7 +22,7 @@ Run = Callable[[float, Solution | None], Solution]
 def require_provable(problem: Problem, gap: float) -> None:
     """`ValueError` for a problem that has no certificate, and for a gap outside (0, 1)."""
     require_static("gap", gap, lambda gap: 0 < gap < 1, "lie in (0, 1)")
-    require_certifiable(with_canonical_loss(problem), solved_bias=problem.chunk is None)
+    require_certifiable(problem)
 
 
 def until_proved(run: Run, problem: Problem, gap: float, tolerance: float) -> Solution:

@@ -21,11 +21,16 @@ from ufm.batch.executor import SAME, SHARED, shared_out
 from ufm.batch.fastest import fastest
 from ufm.batch.layout import over_lanes
 from ufm.certificates.bound import certify
-from ufm.certificates.requirements import require_certifiable
 from ufm.flows import Flow, Record, flow_batch
 from ufm.flows.options import record_of
 from ufm.metrics import measure_params
-from ufm.model import Params, Problem, objective, require_decay, with_canonical_loss
+from ufm.model import (
+    Params,
+    Problem,
+    objective,
+    require_certifiable,
+    require_decay,
+)
 from ufm.solution import Result, Trajectory
 from ufm.solvers.draws import Drawn, draws_of_seeds
 from ufm.solvers.lanes import layouts, minimise_lanes, place_lanes, start_lanes, widened
@@ -45,7 +50,7 @@ def certifiable(problems: Problem) -> bool:
     """Whether `certify` has a bound for stacked problems, by what it says where it is traced."""
 
     def ask(problem: Problem) -> int:
-        require_certifiable(with_canonical_loss(problem), solved_bias=problem.chunk is None)
+        require_certifiable(problem)
         return 0
 
     try:

@@ -48,19 +48,25 @@ def _balance(facts: Facts) -> Iterator[Hypothesis]:
 
 def _bound(facts: Facts) -> Iterator[Hypothesis]:
     yield convex(facts)
-    words = "a loss with a conjugate, and a best bias if that is free"
-    yield Hypothesis("conjugate", facts.bounded or not facts.loss.convex, words, str(facts.loss), 3)
     holds, got = facts.M == 1 or facts.frozen, f"M={facts.M}"
     yield Hypothesis("depth", holds, "M = 1, or fixed weights", got, 3)
     words = "decay on every factor, or a domain that bounds it"
     yield Hypothesis("decay", facts.held, words, f"λ = {shown(facts.decays)}", 3)
+    if facts.loss.convex and holds and facts.held:
+        words, reason = "what `ufm.certify` asks of a problem", facts.uncertified
+        yield Hypothesis("certificate", reason is None, words, f"its refusal: {reason}", 3)
 
 
 def _closes(facts: Facts) -> str:
     """Where the bound is the minimum."""
-    if facts.frozen:
+    if facts.lift == "columns":
         return "which closes at the optimum"
-    rank = "the convex one" if facts.unconstrained and not facts.anchored else "the lifted one"
+    if facts.lift == "nonnegative Gram":
+        return (
+            f"which closes at an optimum when the lifted Gram matrix is that of vectors of d = "
+            f"{facts.feature_dim}, with nonnegative features"
+        )
+    rank = "the convex one" if facts.lift == "product" else "the lifted one"
     return f"which closes at an optimum when d = {facts.feature_dim} is at least the rank of {rank}"
 
 
@@ -97,6 +103,7 @@ STATEMENTS = (
         call="ufm.certify(problem, params)",
         accepts=_bound,
         says=lambda facts: f"any point gives a lower bound on the global minimum, {_closes(facts)}",
+        maps=None,
         offsets=True,
     ),
     Statement(
