@@ -189,6 +189,23 @@ def test_the_bound_is_listed_where_certify_gives_one(options, bounded, key):
 
 
 @pytest.mark.parametrize(
+    ("features", "collapses"),
+    [
+        pytest.param(ufm.domains.Ball(1.0), True, id="ball"),
+        pytest.param(ufm.domains.Ball([0.1, 2, 1, 1, 1, 1]), False, id="balls"),
+        pytest.param(ufm.domains.Budget(1.0), True, id="budget"),
+        pytest.param(ufm.domains.Budget(1.0, [5.0, 1, 1, 1, 1, 1]), False, id="weights"),
+        pytest.param(ufm.domains.Nonnegative(), True, id="nonnegative"),
+        pytest.param(ufm.domains.Sphere(1.0), False, id="sphere"),
+    ],
+)
+def test_domains_on_which_classes_collapse(features, collapses):
+    problem = make(labels=ufm.one_hot((4, 2)), features=features)
+    laws = {entry.name for entry in ufm.theory(problem).of_kind("law")}
+    assert ("within-class collapse" in laws) is collapses
+
+
+@pytest.mark.parametrize(
     ("options", "closes"),
     [
         pytest.param({}, "rank of the convex one", id="product"),
