@@ -11,8 +11,11 @@ import datetime
 import os
 import platform
 import time
-from collections.abc import Callable, Generator, Iterable
+import traceback
+import types
+from collections.abc import Callable, Generator, Iterable, Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import ufm
@@ -20,6 +23,7 @@ from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.proofs import Proof, enclosed, proofs_of, width_claims
 from theory_checks.engine.registry import Case, Check, Setting, Verdict
+from ufm._validate import Shown
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
 
@@ -195,7 +199,7 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
         assert setting is case.setting, (
             f"the case is declared {case.setting} but its hypotheses say {setting}"
         )
-        for found in check.function(case):
+        for found in _yielded(check, case):
             if isinstance(found, Record):
                 records.append(found)
             elif isinstance(found, Refutation):
@@ -208,7 +212,7 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
             refutations = [enclosed(refutation) for refutation in refutations]
         verdict = judge(case.setting, tuple(claims), tuple(refutations))
     except Exception as error:
-        verdict, message = Verdict.ERROR, f"{type(error).__name__}: {error}"
+        verdict, message = Verdict.ERROR, f"{type(error).__name__}: {error}{_place(check, error)}"
     seconds = time.perf_counter() - began
     settings = {**settings, "seed": case.seed}
     kept = tuple(claim.without_points() for claim in claims)
@@ -216,6 +220,29 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
     return Row(
         check, case, kept, seconds, verdict, settings, tuple(records), points, message, proofs
     )
+
+
+def _yielded(check: Check, case: Case) -> Iterator[Claim | Record | Refutation]:
+    """What the check yields of a case; anything else is an error where it is yielded."""
+    told = iter(check.function(case))
+    for found in told:
+        if not isinstance(found, Claim | Record | Refutation):
+            kinds = "claims, records and refutations"
+            error = TypeError(f"a check must yield {kinds}; got {Shown(found)}")
+            if isinstance(told, types.GeneratorType):
+                told.throw(error)
+            raise error
+        yield found
+
+
+def _place(check: Check, error: Exception) -> str:
+    """Where in the module of its check an error came up; nothing where it did not."""
+    places = [
+        f" ({'/'.join(Path(frame.f_code.co_filename).parts[-2:])}, line {line})"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__") == check.function.__module__
+    ]
+    return places[-1] if places else ""
 
 
 def planned(checks: Iterable[Check], *, full: bool = False) -> list[tuple[Check, Case]]:

@@ -1,5 +1,8 @@
 """The rules by which rows are judged, on checks that solve nothing."""
 
+import re
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -76,9 +79,34 @@ def test_exception_is_an_error_with_its_message_and_keeps_what_came_before():
 
     row = only_row(registry_with(function))
     assert row.verdict is Verdict.ERROR
-    assert row.message == "RuntimeError: no convergence"
+    (line,) = re.findall(
+        r"^RuntimeError: no convergence \(engine/test_registry\.py, line (\d+)\)$", row.message
+    )
+    assert (
+        "no convergence" in Path(__file__).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+    )
     assert row.claims == (TRUE,)
     assert row.records[0].name == "numbers"
+
+
+def _generator(case):
+    yield TRUE
+    yield from (found for found in [3.0])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [pytest.param(_generator, id="generator"), pytest.param(lambda case: [TRUE, 3.0], id="list")],
+)
+def test_what_is_no_claim_is_an_error_of_its_case(function):
+    """It ended the run, and all other rows were lost."""
+    row = only_row(registry_with(function))
+    assert row.verdict is Verdict.ERROR
+    assert row.message.startswith(
+        "TypeError: a check must yield claims, records and refutations; got 3.0 "
+        "(engine/test_registry.py, line "
+    )
+    assert row.claims == (TRUE,)
 
 
 def test_declared_setting_must_agree_with_the_hypotheses():
