@@ -10,6 +10,8 @@ import pytest
 
 import theory_checks.engine.registry as registry_module
 from theory_checks.engine import catalogue, runner, terminal
+from theory_checks.engine.counterexamples import Refutation
+from theory_checks.engine.measure import Point
 from theory_checks.engine.registry import Registry, Setting, Verdict
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "writing_a_check.md").read_text(
@@ -59,6 +61,12 @@ def test_the_command_runs_the_example_alone(rows):
     (check,) = registry.matching(asked)
     assert check.key == "lengths/large-is-long"
     assert catalogue.load().matching(asked) == []
+
+
+def test_what_the_page_names_is_there():
+    assert {"witnesses", "certificate_claim"} <= {*re.findall(r"`point\.(\w+)\(", PAGE)}
+    for owner, name in [(Point, r"`point\.(\w+)"), (Refutation, r"`Refutation\.(\w+)")]:
+        assert all(hasattr(owner, found) for found in re.findall(name, PAGE))
 
 
 def test_the_table_is_the_one_that_is_printed(rows):
