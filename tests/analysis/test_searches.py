@@ -102,12 +102,29 @@ def test_truncation_leaves_the_metastable_directions(key):
         labels, loss=ufm.MeanSquaredError(), widths=(10,) * 3, lambda_W=2e-3, lambda_H=2e-3
     )
     optimum = ufm.closed_form(problem)
-    kept = ufm.search(problem, key=key, starts=1, truncate=False)
+    kept = ufm.search(problem, key=key, starts=1, directions=False)
     found = ufm.search(problem, key=key, starts=1, resume=kept)
     assert kept.value > optimum.value * (1 + 1e-4)
     assert kept.rank > found.rank == np.sum(optimum.singular_values > 0)
     assert found.value == pytest.approx(optimum.value, rel=1e-12)
     assert found.values == kept.values
+
+
+def test_directions_that_no_start_keeps_are_taken_up(key):
+    """Two classes behind decays that differ by a thousand: nearly all starts end at rank 1."""
+    problem = ufm.Problem(
+        ufm.one_hot([3, 3], collapsed=True),
+        loss=ufm.MeanSquaredError(),
+        widths=(2, 2),
+        lambda_W=(1.67e-4, 0.0481),
+        lambda_H=0.1665,
+        bias=0.347,
+    )
+    optimum = ufm.closed_form(problem)
+    kept = ufm.search(problem, key=key, starts=2, directions=False)
+    assert kept.value > 1.5 * optimum.value
+    found = ufm.search(problem, key=key, starts=2, resume=kept)
+    assert found.value == pytest.approx(optimum.value, rel=1e-12)
 
 
 @pytest.mark.parametrize("bias", [None, "free", 0.1])
@@ -154,7 +171,7 @@ def test_start_from_logits_of_low_rank_is_of_low_rank(key):
 
 def test_logits_of_the_caller_are_started_at(key):
     etf = next(c for c in ufm.laws.deep_candidates(SMALL) if c.name == "simplex ETF")
-    found = ufm.search(SMALL, key=key, starts=1, logits={"etf": etf.logits}, truncate=False)
+    found = ufm.search(SMALL, key=key, starts=1, logits={"etf": etf.logits}, directions=False)
     assert found.origins == ("logits: etf", "random, scale 1")
     assert found.values[0] == pytest.approx(etf.value, rel=1e-12)
     assert found.end_ranks[0] == 3
@@ -284,7 +301,7 @@ def other_problems():
 def one_search():
     logits = {"a": np.eye(4)}
     asked = {"problem": SMALL, "key": jax.random.key(0), "logits": logits}
-    return asked, ufm.search(**asked, starts=1, truncate=False)
+    return asked, ufm.search(**asked, starts=1, directions=False)
 
 
 @pytest.mark.parametrize(("other", "words"), list(other_problems()))
@@ -292,4 +309,4 @@ def test_resume_refuses_another_search(other, words, one_search):
     asked, found = one_search
     with pytest.raises(ValueError, match=f"`resume` must be the result of a search .*{words}"):
         ufm.search(**(asked | other), starts=1, resume=found)
-    assert ufm.search(**asked, starts=1, resume=found, truncate=False).value == found.value
+    assert ufm.search(**asked, starts=1, resume=found, directions=False).value == found.value

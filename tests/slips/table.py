@@ -691,7 +691,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "key": key(),
         "starts": only(1),
         "logits": optional(only({"mine": np.eye(3)}) | {"empty dict": "none"}),
-        "truncate": flag(True),
+        "directions": flag(True),
         "resume": absent,
         "execution": optional(only(ufm.batch.Execution(threads=1))),
         "progress": progress,

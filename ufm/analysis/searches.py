@@ -4,14 +4,15 @@ starts of several kinds.
 For M >= 2 the objective has local minima of every rank, the origin among them. Which one a descent
 ends in is decided by its start, so there are random starts at several scales, starts of each low
 rank, and starts at logits that the caller suspects; and as a direction that is in use is not given
-up by any descent, directions are taken away from the best solutions one at a time.
+up by any descent, nor one that is not taken up, directions are taken away from the best solutions
+one at a time, and added where that is lower.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -52,6 +53,7 @@ from ufm.batch.executor import Programs, devices_of, run_blocks
 from ufm.batch.stacked import shapes_of
 from ufm.model import Params, Problem
 from ufm.solution import Solution
+from ufm.solvers.directions import better_directions, has_directions
 from ufm.solvers.work import multiply_adds
 
 # Multiply-adds of the logits of problems whose starts are worked on in threads unless the user says
@@ -71,7 +73,7 @@ def search(
     key: PRNGKeyArray,
     starts: int = 32,
     logits: Mapping[str, Array | np.ndarray] | None = None,
-    truncate: bool = True,
+    directions: bool = True,
     resume: BestKnown | None = None,
     execution: Execution | None = None,
     progress: bool | None = None,
@@ -91,9 +93,9 @@ def search(
         led to those lengths from lengths with logits up to 1.
     logits
         Name → (K, K) class logits, or (K, C), to start at as well.
-    truncate
-        For M >= 2, take directions away from the best solution, weakest first, and keep what is
-        lower, until nothing is.
+    directions
+        For M >= 2, take directions away from the best solution, weakest first, or take up further
+        ones along the gradient of the loss, and keep what is lower, until nothing is.
     resume
         An earlier result of the same problem, key and `logits`, interrupted or not: its starts are
         not repeated, so that `starts` may be raised.
@@ -133,7 +135,7 @@ def search(
         raise refusal("search", SWEEP)
     require_key("key", key)
     starts = require_whole("starts", starts, most=MOST_STARTS)
-    require_flag("truncate", truncate)
+    require_flag("directions", directions)
     require_flag("progress", progress, optional=True)
     if logits is not None:
         require_instance("logits", logits, Mapping, "a dict from name to logits")
@@ -154,8 +156,8 @@ def search(
     finished = True
     try:
         _run(problem, key, plan, done, pool, execution, progress)
-        if truncate and problem.depth >= 2 and problem.map.identity:
-            _truncate(problem, pool)
+        if directions and problem.depth >= 2 and problem.map.identity:
+            _redirect(problem, pool)
     except KeyboardInterrupt:
         if not (done and pool.solutions):
             raise
@@ -260,24 +262,31 @@ def _on(device: Any | None) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext() if device is None else jax.default_device(device)
 
 
-def _truncate(problem: Problem, pool: Pool) -> None:
-    """Without its j weakest directions, j = 1, 2, …, is the best solution on the way to a better
-    one? Repeat until it is not."""
+def _redirect(problem: Problem, pool: Pool) -> None:
+    """Go on from the best solution with other directions until none leads to a better one."""
     improved = True
     while improved:
-        improved = False
-        best = pool.solutions[0]
-        U, s, Vt = product_spectrum(problem, best.params)
-        root = np.sqrt(np.asarray(problem.labels.masses))
-        for rank in range(product_rank(problem, best.params) - 1, 0, -1):
-            shorter = (U[:, :rank] * s[None, :rank]) @ Vt[:rank] / root[None, :]
-            # no noise: a direction that is exactly 0 in all factors stays 0, where it is a local
-            # minimum
-            start = start_from_logits(problem, shorter, key=jax.random.key(rank), noise=0.0)
-            if best.params.bias is not None:
-                start = Params(start.weights, start.features, best.params.bias)
+        best, improved = pool.solutions[0], False
+        for start in _with_other_directions(problem, best):
             solution = solved(problem, start)
             pool.add(solution)
             if float(solution.value) < float(best.value) * (1 - SAME_VALUE):
                 improved = True
                 break
+
+
+def _with_other_directions(problem: Problem, best: Solution) -> Iterator[Params]:
+    """With those that are lower at once, and without the weakest, one more each time."""
+    further = better_directions(problem, best.params) if has_directions(problem) else None
+    if further is not None:
+        yield further
+    U, s, Vt = product_spectrum(problem, best.params)
+    root = np.sqrt(np.asarray(problem.labels.masses))
+    for rank in range(product_rank(problem, best.params) - 1, 0, -1):
+        shorter = (U[:, :rank] * s[None, :rank]) @ Vt[:rank] / root[None, :]
+        # no noise: a direction that is exactly 0 in all factors stays 0, where it is a local
+        # minimum
+        start = start_from_logits(problem, shorter, key=jax.random.key(rank), noise=0.0)
+        if best.params.bias is not None:
+            start = Params(start.weights, start.features, best.params.bias)
+        yield start
