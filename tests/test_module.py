@@ -1,5 +1,9 @@
 """Our classes of arrays."""
 
+import dataclasses
+import importlib
+import inspect
+import pkgutil
 from pathlib import Path
 
 import equinox as eqx
@@ -9,7 +13,8 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm._module import Module
+from ufm._module import Displayed, Module
+from ufm._validate.words import Shown
 
 
 class Scaled(Module):
@@ -52,3 +57,51 @@ def test_no_class_is_an_equinox_module_directly():
     files = Path(ufm.__file__).parent.rglob("*.py")
     direct = [file.name for file in files if "(eqx.Module" in file.read_text(encoding="utf-8")]
     assert direct == ["_module.py"]
+
+
+def _classes() -> set[type]:
+    """All classes of the library."""
+    names = (module.name for module in pkgutil.walk_packages(ufm.__path__, "ufm."))
+    modules = (importlib.import_module(name) for name in names if not name.endswith("__main__"))
+    found = (each for module in modules for each in vars(module).values() if inspect.isclass(each))
+    return {each for each in found if each.__module__.startswith("ufm.")}
+
+
+def test_what_reads_well_is_shown_in_notebooks():
+    # (a word of a message, which nobody is handed; an enumeration shows its name)
+    others = {Shown, ufm.Result}
+    texts = {each for each in _classes() if "__str__" in vars(each)} - others
+    assert ufm.Problem in texts
+    assert [each.__name__ for each in texts if not issubclass(each, Displayed)] == []
+
+
+class Sized(Module):
+    size: jax.Array
+
+    def __str__(self) -> str:
+        return f"of size {float(self.size):g}\nand no more"
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Displayed):
+    name: str
+
+    def __str__(self) -> str:
+        return f"called {self.name}"
+
+
+def test_text_in_notebooks():
+    """A value was `f64[]`: IPython takes the `repr` of a dataclass before what it inherits."""
+    pretty = pytest.importorskip("IPython.lib.pretty").pretty
+    sized = Sized(jnp.asarray(3.0))
+    assert pretty(sized) == str(sized)
+    assert pretty([sized, Named("it")]) == "[of size 3\n and no more,\n called it]"
+    assert repr(Named("it")) == "Named(name='it')"
+    # of a batch, which has no words
+    batch = jax.vmap(Sized)(jnp.arange(3.0))
+    assert pretty(batch) == repr(batch) == "Sized(size=f64[3])"
+
+
+def test_repr_has_no_address():
+    code = ufm.frames.polygon(3)
+    assert repr(code) == f"<Code: {code}>"

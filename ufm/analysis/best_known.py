@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ufm._module import Displayed
 from ufm._validate import require, require_instance
 from ufm.analysis.kinked_blocks import class_groups, ranks_of_layers
 from ufm.analysis.landscape import product_rank
@@ -23,7 +24,7 @@ _BESIDE_KINKS = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class BestKnown:
+class BestKnown(Displayed):
     """What a search found.
 
     The best of it is an upper bound on the global minimum and not proved to be it.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm._module import Displayed
 from ufm._outside import SWEEP, on_the_host
 from ufm._progress import Progress
 from ufm._validate import require, require_each, require_flag
@@ -35,7 +36,7 @@ _BESIDE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thresholds:
+class Thresholds(Displayed):
     r"""Strengths of decay at which the optimum of a problem changes, in ascending order.
 
     `strength`: $s = N(\lambda_M\cdots\lambda_1\lambda_H)^{1/(M+1)}$ of the problem as it is.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ufm._module import Displayed
 from ufm._numerics import norm, unit
 from ufm._validate import Shown, as_floats, at_one_width, require, require_finite, require_real
 from ufm.labels import AbstractLabels, soft
@@ -24,7 +25,7 @@ _DESCRIBED = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FittedDecay:
+class FittedDecay(Displayed):
     r"""The decay under which measured features and classifier are closest to a stationary point of
     the model with one layer.
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ufm._module import Displayed
 from ufm._validate import require, require_instance
 from ufm.model import (
     Params,
@@ -72,7 +73,7 @@ class HessianSpectrum:
 
 
 @dataclass(frozen=True, eq=False)
-class Classification:
+class Classification(Displayed):
     """What kind of point it is, and the numbers that say so.
 
     `kind`: "minimum" (no negative curvature, no zero but those of symmetry: a strict local minimum

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ufm._exact import flint
+from ufm._module import Displayed
 from ufm.certificates.balls import Ball
 
 # Precision of the balls in bits: divided differences of high order cancel.
@@ -74,7 +75,7 @@ def sign_of(conditions: Conditions, low: float, high: float) -> tuple[Sign, str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Interval:
+class Interval(Displayed):
     r"""$\beta$ from `low` to `high`, both included; `high` may be infinite."""
 
     low: float

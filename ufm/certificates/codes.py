@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ufm._exact import flint
+from ufm._module import Displayed
 from ufm._validate import (
     require,
     require_choice,
@@ -49,7 +50,7 @@ _FAR = 100.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class CodeBound:
+class CodeBound(Displayed):
     r"""What a theorem says of a code over an interval of the inverse temperature $\beta$.
 
     `theorem`: "A", whose statement is among W = H, or "B", for all unit W and H in the unit ball.

@@ -24,6 +24,7 @@ import numpy as np
 
 from ufm._exact import flint, fractions
 from ufm._files import require_place, write_whole
+from ufm._module import Displayed
 from ufm._validate import concrete, require, require_instance, require_path, require_whole
 from ufm.certificates.balls import BITS, Ball, round_down, round_up
 from ufm.certificates.definite import Multipliers, Witness, feasible
@@ -45,7 +46,7 @@ _SMALLEST = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Enclosure:
+class Enclosure(Displayed):
     r"""`lower` $\le$ the global minimum of `problem` $\le$ `upper`, two floats, and what proves it.
 
     `params`: the point of the upper end, where a free bias has been solved for again. `dual` and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ufm._module import Displayed
 from ufm.tolerances import in_words
 
 _NORMS = "arrays by their norm, no entry alone; error: norm of the difference, relative"
@@ -30,7 +31,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Displayed):
     """What `compare` found.
 
     One row a quantity, the verdict, and the name of the stationary point that the solver reached.

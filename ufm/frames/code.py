@@ -11,6 +11,7 @@ import functools
 
 import numpy as np
 
+from ufm._module import Displayed
 from ufm._validate import (
     require,
     require_finite,
@@ -30,7 +31,7 @@ _SLICE = 10**6
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Code:
+class Code(Displayed):
     r"""K unit vectors $x_1,\dots,x_K$ in $\mathbb R^d$, with what theorems ask of them.
 
     Parameters

@@ -20,6 +20,7 @@ from jaxtyping import PRNGKeyArray
 
 from ufm import _random
 from ufm._files import read_sealed, require_place, write_sealed, write_whole
+from ufm._module import Displayed
 from ufm._progress import Progress
 from ufm._validate import (
     float_dtype,
@@ -45,7 +46,7 @@ _MEMORY, _DECREASE, _SHORTEST = 10, 1e-4, 1e-4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class EquiangularBasis:
+class EquiangularBasis(Displayed):
     """What `equiangular_basis` found, beside what is possible at all.
 
     Parameters

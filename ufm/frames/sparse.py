@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
+from ufm._module import Displayed
 from ufm._validate import require, require_each, require_key, require_whole
 
 Floats = NDArray[np.float64]
@@ -27,7 +28,7 @@ _EXACT = 64
 
 
 @dataclass(frozen=True, eq=False)
-class SparseETF:
+class SparseETF(Displayed):
     r"""What was found for one number of classes, dimension and density.
 
     `vectors` (d, K): the columns. `error`: the largest entry of $V^\top V - aP$, $a = K/(K-1)$.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from ufm._module import Displayed
 from ufm._validate import (
     float_dtype,
     require,
@@ -28,7 +29,7 @@ _MOST_COUNTED = 2**53
 
 
 @dataclass(frozen=True)
-class NextTokens:
+class NextTokens(Displayed):
     r"""Labels of contexts, and which context went to which column of them.
 
     `labels`: C columns. `contexts` (n,) or (n, L): the distinct contexts, in ascending order.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ufm._module import Displayed
 from ufm._validate import require_finite, require_instance, require_key, require_whole
 from ufm.losses.base import AbstractLoss
 from ufm.losses.points import Points
@@ -22,7 +23,7 @@ from ufm.losses.questions import QUESTIONS, Absent, Wrong
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(Displayed):
     """What came of one question.
 
     `verdict` "ok", "wrong" or "absent" (what the loss does not have), and why.
@@ -47,7 +48,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossReport:
+class LossReport(Displayed):
     """What `check_loss` found.
 
     `findings`: in the order asked; `wrong`: the questions that the loss fails.

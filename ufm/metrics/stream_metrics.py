@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ufm._module import Displayed
 from ufm.metrics.batches import blocks
 from ufm.metrics.pairs import Running, pairs_of, running
 from ufm.metrics.table import stream_table
@@ -20,7 +21,7 @@ _AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
-class StreamMetrics:
+class StreamMetrics(Displayed):
     r"""Metrics of the classes kept, the class means less the global mean, $\mu_c - \mu_G$, a class.
 
     A ratio 0/0 is NaN, and so are the metrics of a classifier that was not given, of all pairs

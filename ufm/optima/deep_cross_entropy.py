@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm._module import Displayed
 from ufm.model import Problem, require_decay
 from ufm.optima.deep_blocks import BalancedSetting, Block, deep_hypotheses
 from ufm.optima.facts import Facts
@@ -20,7 +21,7 @@ from ufm.optima.hypotheses import require_all
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DeepCandidate:
+class DeepCandidate(Displayed):
     r"""A feasible point of balanced cross-entropy, known by its logits.
 
     Its value is an upper bound on the global minimum and no more.

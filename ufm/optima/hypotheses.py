@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ufm._module import Displayed
 from ufm.optima.facts import Facts, shown
 from ufm.optima.optimum import NoClosedForm
 
@@ -18,7 +19,7 @@ LINEAR = ("linear",)
 
 
 @dataclass(frozen=True)
-class Hypothesis:
+class Hypothesis(Displayed):
     """One hypothesis: whether it `holds`, what a theorem `needs` and what it `got`, and how far off
     a failure is.
 

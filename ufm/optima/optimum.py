@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ufm._module import Displayed
 from ufm.model import Problem
 from ufm.optima.scalar import ScalarSolution, scalar_value
 
@@ -159,7 +160,7 @@ class Spectrum:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Optimum:
+class Optimum(Displayed):
     r"""A global optimum in closed form, described by what is identified.
 
     Nothing here changes under hidden changes of basis.

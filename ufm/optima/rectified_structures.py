@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ufm._module import Displayed
 from ufm._validate import require_whole
 from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import (
@@ -34,7 +35,7 @@ Blocks = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class RectifiedStructure:
+class RectifiedStructure(Displayed):
     r"""A structure of L ReLU layers with output proportional to $I_K$.
 
     `blocks`: its groups as (kind, classes), "collapse" (orthogonal frames), "triple", "pairs",

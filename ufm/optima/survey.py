@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ufm._module import Displayed
 from ufm._outside import on_the_host
 from ufm.model import Problem
 from ufm.optima.facts import Facts, shown
@@ -47,7 +48,7 @@ class Silent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Theory:
+class Theory(Displayed):
     """What theory says of a problem.
 
     `about`: the problem in a line; `entries`: what speaks; `silent`: what does not, and why.

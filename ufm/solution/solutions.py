@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ufm._module import Displayed
 from ufm.model import Params, Problem
 from ufm.solution.certificates import AbstractCertificate
 from ufm.solution.results import Result
@@ -29,7 +30,7 @@ class SolveFailed(RuntimeError):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Solution:
+class Solution(Displayed):
     """What `minimise` measured.
 
     `params`: the best point found. `value`: the objective there. `grad_norm`: gradient norm

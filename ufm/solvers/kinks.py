@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 
+from ufm._module import Displayed
 from ufm.model import Params, Problem
 from ufm.solvers.coordinates import flat_of, params_of
 from ufm.solvers.directions import number_in_use
@@ -40,7 +41,7 @@ _LENGTHS, _DROP, _BACK = (0.3, 0.1, 0.03, 0.01, 3e-3), 1e-10, 6
 
 
 @dataclass(frozen=True, eq=False)
-class Kinks:
+class Kinks(Displayed):
     """What a point of a ReLU model is, kinks and all.
 
     `kind`: "minimum" (a strict local minimum up to symmetry, of its live units, and no dead unit is
