@@ -43,8 +43,12 @@ def certified_rank(problem, key):
     solution = ufm.minimise(problem, key=key, progress=False)
     assert solution.result is ufm.Result.CONVERGED
     assert ufm.certify(problem, solution.params).closes()
+    return product_rank(solution)
+
+
+def product_rank(solution):
     product = np.asarray(solution.params.classifier @ solution.params.features) * np.sqrt(
-        problem.labels.masses
+        solution.problem.labels.masses
     )
     return int(np.sum(np.linalg.svd(product, compute_uv=False) > 1e-6))
 
@@ -171,8 +175,61 @@ def test_brackets_are_as_narrow_as_asked_for():
 def test_thresholds_below_which_d_is_too_small_are_left_out():
     wide, narrow = (ufm.thresholds(make((6, 4, 2, 1), d=d), progress=False) for d in (6, 1))
     assert [t.rank for t in wide.entries] == [2, 1, 0]
-    assert [t.strength for t in narrow.entries] == [t.strength for t in wide.entries[1:]]
-    assert "below the first of them the convex optimum has a rank above d = 1" in narrow.note
+    # at the second the rank falls to d, which it is below too
+    assert narrow.entries == wide.entries[2:]
+    assert f"below N Λ = {wide.entries[1].strength:.6g} the convex optimum has no" in narrow.note
+
+
+NONNEGATIVE = ufm.domains.Nonnegative()
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        pytest.param(make((9, 9, 1, 1), d=1), [(1, 0)], id="two-clusters-1"),
+        pytest.param(make((9, 9, 1, 1), d=2), [(1, 1), (1, 0)], id="two-clusters-2"),
+        pytest.param(make((1, 1, 1, 1), d=1), [(1, 0)], id="balanced-1"),
+        pytest.param(make((1, 1, 1, 1), d=2), [(2, 0)], id="balanced-2"),
+        pytest.param(make((9, 8, 1), features=NONNEGATIVE, d=1), [(1, 0)], id="nonnegative-1"),
+        pytest.param(
+            make((9, 8, 1), features=NONNEGATIVE, d=2), [(1, 1), (1, 0)], id="nonnegative-2"
+        ),
+        pytest.param(make((4, 4, 2), bias="free", d=1), [(1, 0)], id="bisected-1"),
+    ],
+)
+def test_a_narrow_problem_has_its_own_thresholds(problem, expected, key):
+    found = ufm.thresholds(problem, progress=False)
+    assert [(t.drop, t.rank) for t in found.entries] == expected
+    assert not found.complete
+    assert "the convex optimum has no room in d" in found.note
+    # `theory` lists no others
+    words = {f"{t.change} from N Λ = {t.strength:.12g} on" for t in found.entries}
+    assert all(
+        any(e.says.startswith(w) for w in words) for e in ufm.theory(problem).of_kind("threshold")
+    )
+    # the best of several descents has these ranks beside them
+    for threshold in found.entries:
+        for side, rank in ((0.99, threshold.rank + threshold.drop), (1.01, threshold.rank)):
+            nearby = problem.replace(
+                lambda_W=(decay := side * threshold.strength / sum(problem.labels.masses)),
+                lambda_H=decay,
+            )
+            best = ufm.minimise(nearby, key=key, starts=4, progress=False)
+            assert product_rank(best) == rank
+
+
+def test_a_jump_of_focal_loss_is_one_with_room_alone():
+    """Where the ETF is no lower than zero, structures of less rank are another matter."""
+    wide, narrow = (
+        ufm.thresholds(make((4,) * 30, loss=ufm.losses.Focal(2.0), d=d)) for d in (29, 28)
+    )
+    assert wide.complete
+    assert [t.rank for t in wide.of_optimum] == [0]
+    assert not narrow.complete
+    assert narrow.of_optimum == ()
+    assert narrow.entries == tuple(t for t in wide.entries if not t.of_optimum)
+    gradual = ufm.thresholds(make((4,) * 4, loss=ufm.losses.Focal(2.0), d=2))
+    assert [(t.drop, t.rank) for t in gradual.of_optimum] == [(None, 0)]
 
 
 def test_the_decay_of_the_problem_only_says_where_it_is():

@@ -310,8 +310,8 @@ def test_theory_takes_the_loss_for_what_it_is():
 
 
 def strengths(problem, *, of_optimum=True):
-    found, complete = formula_thresholds(Facts.of(problem))
-    return [t for t in found if t.of_optimum == of_optimum], complete
+    found, room = formula_thresholds(Facts.of(problem))
+    return [t for t in found if t.of_optimum == of_optimum], room is not None
 
 
 def at(problem, strength):
@@ -393,6 +393,13 @@ def test_classes_of_equal_counts_merge_whatever_the_others_are(bias, smoothing, 
         assert merged or spread > 1e-3
 
 
+@pytest.mark.parametrize(("d", "merging"), [(1, 0), (2, 0), (3, 1), (4, 1)])
+def test_classes_merge_where_what_they_leave_has_less_than_the_width(d, merging):
+    theory = ufm.theory(make((9, 8, 4, 4, 4), d=d))
+    says = [e.says for e in theory.of_kind("threshold")]
+    assert [sum(word in s for s in says) for word in ("merge", "zero product")] == [merging, 1]
+
+
 def test_other_stationary_points_have_thresholds_of_their_own():
     deep, complete = strengths(make(widths=(6, 6)), of_optimum=False)
     assert not complete
@@ -432,8 +439,8 @@ def test_relu_layers_in_numbers():
     least = float(re.search(r"below ([\d.e-]+),", bound.says)[1])
     assert 0 < least < value
     # at the thresholds the scalar problem of each is as good as zero
-    found, complete = formula_thresholds(Facts.of(problem))
-    assert not complete
+    found, room = formula_thresholds(Facts.of(problem))
+    assert room is None
     for threshold, kappa in zip(found, (3.0, triple.complexity), strict=True):
         Lam = threshold.strength / 12 * 4 ** (1 / 5)
         below, above = (

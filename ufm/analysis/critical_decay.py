@@ -22,7 +22,7 @@ from ufm.analysis.certified_ranks import Line, Probe
 from ufm.model import Problem
 from ufm.optima.facts import Facts, listed
 from ufm.optima.statement import Threshold
-from ufm.optima.survey import formula_thresholds, with_ranks
+from ufm.optima.survey import formula_thresholds, of_width, with_ranks
 
 # Feature lengths go like roots of singular values.
 _VANISHED = 3e-5
@@ -111,28 +111,30 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
     Notes
     -----
     The bisection brackets changes between probes whose ranks differ, a third of a doubling apart;
-    two changes that undo each other between two probes would be missed. Of a problem with d below
-    the rank of the convex optimum only thresholds with a rank of at most d from there on are
-    listed: below them its optimum is another one.
+    two changes that undo each other between two probes would be missed. A problem of width d has
+    the optimum of the convex problem where that has a rank of at most d, and another one, of rank
+    d, at weaker decay: there it may change where nothing is listed, and `note` says so.
     """
     require_each(
         "rtol", rtol, lambda rtol: (rtol >= 1e-7) & (rtol <= 0.1), "be in [1e-7, 0.1]", shape=()
     )
     require_flag("progress", progress, optional=True)
     facts = Facts.of(problem)
-    formulas, complete = formula_thresholds(facts)
+    formulas, room = formula_thresholds(facts)
     found, note = formulas, "every threshold by formula"
-    if not complete:
+    if room is None:
         try:
             line = Line(problem, facts)
         except ValueError as reason:
             note = f"formulas alone: {reason}"
         else:
             found, note = _probed(line, formulas, rtol, progress)
-    d = min(facts.widths)
-    entries = tuple(t for t in found if t.rank is None or t.rank <= d)
-    if len(entries) < len(found):
-        note += f"; below the first of them the convex optimum has a rank above d = {d}"
+    entries, d = of_width(found, facts), min(facts.widths)
+    beyond = [t.strength for t in found if t.of_optimum and (t.rank or 0) + (t.drop or 0) > d]
+    if beyond or d < (room or 0):
+        where = f"below N Λ = {max(beyond):.6g}" if beyond else "at weaker decay"
+        note += f"; {where} the convex optimum has no room in d = {d}, and others are not known"
+    complete = room is not None and d >= room
     return Thresholds(strength=facts.strength, entries=entries, complete=complete, note=note)
 
 
@@ -204,7 +206,9 @@ def _named(line: Line, low: Probe, high: Probe) -> Threshold:
     """The threshold between two probes, and what happens to the classes there."""
     assert low.rank is not None
     assert high.rank is not None
-    change = "zero product" if high.rank == 0 else f"rank {low.rank} falls to {high.rank}"
+    # (one of width d has no more than that)
+    rank = min(low.rank, *line.facts.widths)
+    change = "zero product" if high.rank == 0 else f"rank {rank} falls to {high.rank}"
     # one column a class, so that columns have names
     if high.rank > 0 and line.facts.one_target_per_class and low.features.shape[1] == line.facts.K:
         scale = _VANISHED * np.sqrt(line.natural)

@@ -64,15 +64,15 @@ class Threshold:
 class ThresholdRule:
     """Thresholds by formula.
 
-    `complete`: whether there are no others where the hypotheses hold, once all rules have spoken.
-
-    `accepts`: hypotheses, none of them on how strong decay is. `find`: the thresholds.
+    `accepts`: hypotheses, none of them on how strong decay is or on the room for a solution.
+    `find`: the thresholds of a problem with room. `room`: the width with which there are no others,
+    once all rules have spoken; None where there may be others with any.
     """
 
     name: str
-    complete: bool
     accepts: Callable[[Facts], Iterable[Hypothesis]]
     find: Callable[[Facts], Iterable[Threshold]]
+    room: Callable[[Facts], int] | None = None
     maps: tuple[str, ...] = LINEAR
     offsets: bool = False
 

@@ -90,7 +90,7 @@ def theory(problem: Problem) -> Theory:
     found, _ = formula_thresholds(facts)
     told = [
         *(_of_form(form, facts) for form in known()),
-        *(_of_threshold(threshold, facts) for threshold in found),
+        *(_of_threshold(threshold, facts) for threshold in of_width(found, facts)),
         *(_of_statement(statement, facts) for statement in statements()),
     ]
     entries = sorted(
@@ -145,16 +145,44 @@ def _of_statement(statement: Statement, facts: Facts) -> Entry | Silent:
     )
 
 
-def formula_thresholds(facts: Facts) -> tuple[tuple[Threshold, ...], bool]:
-    """The thresholds that have a formula, by strength, and whether the optimum is known to have no
-    others."""
+def formula_thresholds(facts: Facts) -> tuple[tuple[Threshold, ...], int | None]:
+    """The thresholds that have a formula, by strength, of a problem with room for its optimum.
+
+    And the width with which its optimum is known to have no others, None where it may have some.
+    """
     rules = [rule for rule in threshold_rules() if rule.holds(facts)]
     found = _merged(threshold for rule in rules for threshold in rule.find(facts))
-    complete = any(rule.complete for rule in rules)
+    room = min((rule.room(facts) for rule in rules if rule.room is not None), default=None)
+    if room is None:
+        return tuple(sorted(found, key=lambda t: t.strength)), None
     # ranks below the first are counted by the drops, which must not miss one
-    return with_ranks(found) if complete else tuple(
-        sorted(found, key=lambda t: t.strength)
-    ), complete
+    return with_ranks(found), room
+
+
+def of_width(found: Iterable[Threshold], facts: Facts) -> tuple[Threshold, ...]:
+    """Those that a problem has with its own width, of the thresholds that it has with room.
+
+    Where the optimum of the convex problem has no room, one of width d has the rank d: with less it
+    could spare a direction, and would be that of the convex problem. So what changes above rank d
+    changes nothing here, and what falls from above d falls from d.
+    """
+    found, d, kept = tuple(found), min(facts.widths), []
+    for threshold in found:
+        if threshold.of_optimum:
+            rank, drop = threshold.rank, threshold.drop
+            least = rank if rank is not None else _most_rank(threshold, found, facts)
+            if least >= d:
+                continue
+            if drop is not None and least + drop > d:
+                threshold = replace(threshold, drop=None if rank is None else d - rank)
+        kept.append(threshold)
+    return tuple(kept)
+
+
+def _most_rank(threshold: Threshold, found: tuple[Threshold, ...], facts: Facts) -> int:
+    """What classes that have merged leave of the rank K − 1."""
+    merged = (t.drop or 0 for t in found if t.of_optimum and t.strength <= threshold.strength)
+    return facts.K - 1 - sum(merged)
 
 
 def with_ranks(found: Iterable[Threshold]) -> tuple[Threshold, ...]:

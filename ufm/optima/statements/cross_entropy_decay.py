@@ -121,33 +121,38 @@ def _mixture(facts: Facts) -> Iterator[Threshold]:
     )
 
 
+def _simplex(facts: Facts) -> int:
+    return facts.K - 1
+
+
 THRESHOLDS = (
-    ThresholdRule(name="zero product", complete=False, accepts=_one_target, find=_zero),
-    ThresholdRule(name="classes of equal counts", complete=False, accepts=_smoothed, find=_merging),
+    ThresholdRule(name="zero product", accepts=_one_target, find=_zero),
+    ThresholdRule(name="classes of equal counts", accepts=_smoothed, find=_merging),
     ThresholdRule(
         name="balanced classes",
-        complete=True,
         accepts=lambda facts: whatever_decay(balanced_cross_entropy.FORM.accepts(facts)),
         find=lambda facts: (),
+        room=_simplex,
     ),
     ThresholdRule(
         name="two clusters",
-        complete=True,
         accepts=lambda facts: whatever_decay(clusters.FORM.accepts(facts)),
         find=_vanishing,
+        room=_simplex,
     ),
     ThresholdRule(
         name="nonnegative features",
-        complete=True,
         accepts=lambda facts: whatever_decay(nonnegative_cross_entropy.FORM.accepts(facts)),
         find=_nonnegative,
+        # (disjoint supports of all classes, whose logits have rank K − 1)
+        room=lambda facts: facts.K,
     ),
     ThresholdRule(
         name="mixtures",
-        complete=True,
         accepts=lambda facts: (
             h for h in whatever_decay(mixture.FORM.accepts(facts)) if h.name != "size"
         ),
         find=_mixture,
+        room=_simplex,
     ),
 )

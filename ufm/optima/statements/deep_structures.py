@@ -74,6 +74,4 @@ STATEMENTS = (
         says=_says,
     ),
 )
-THRESHOLDS = (
-    ThresholdRule(name="deep simplex ETF", complete=False, accepts=_with_etf, find=_find),
-)
+THRESHOLDS = (ThresholdRule(name="deep simplex ETF", accepts=_with_etf, find=_find),)

@@ -17,15 +17,17 @@ def _find(facts: Facts) -> Iterator[Threshold]:
     found = focal_thresholds(facts.K, gamma=gamma_of(facts))
     # K √(n λ_W λ_H) there is N √(λ_W λ_H) / √n here
     root = float(np.sqrt(facts.classes.masses[0]))
-    change = "zero product" if found.stability == found.existence else "zero product, by a jump"
-    yield Threshold(
-        strength=root * found.transition,
-        change=change,
-        source=FORM.source,
-        drop=facts.K - 1,
-        rank=0,
-    )
-    if found.stability < found.existence:
+    jump, roomy = found.stability < found.existence, facts.feature_dim >= facts.K - 1
+    # (at a jump the ETF takes all its room; without one zero loses its stability in any)
+    if roomy or not jump:
+        yield Threshold(
+            strength=root * found.transition,
+            change="zero product, by a jump" if jump else "zero product",
+            source=FORM.source,
+            drop=facts.K - 1 if roomy else None,
+            rank=0,
+        )
+    if jump:
         for value, words in (
             (found.stability, "zero is a local minimum"),
             (found.existence, "zero is the only stationary point"),
@@ -38,8 +40,8 @@ def _find(facts: Facts) -> Iterator[Threshold]:
 THRESHOLDS = (
     ThresholdRule(
         name="focal loss",
-        complete=True,
         accepts=lambda facts: whatever_decay(FORM.accepts(facts)),
         find=_find,
+        room=lambda facts: facts.K - 1,
     ),
 )

@@ -31,7 +31,7 @@ def _wide(facts: Facts) -> Iterator[Hypothesis]:
     yield from _speaks(facts)
     # (a block of pairs of K classes may be a little wider)
     words, got = "every width >= K", f"widths={facts.widths}, K={facts.K}"
-    yield Hypothesis("width", min(facts.widths) >= facts.K, words, got)
+    yield Hypothesis("room for collapse", min(facts.widths) >= facts.K, words, got)
 
 
 def _strength(facts: Facts) -> float:
@@ -137,8 +137,7 @@ STATEMENTS = (
 THRESHOLDS = (
     ThresholdRule(
         name="deep neural collapse",
-        complete=False,
-        accepts=lambda facts: whatever_decay(_speaks(facts)),
+        accepts=lambda facts: whatever_decay(_wide(facts)),
         find=_thresholds,
         maps=_MAPS,
     ),

@@ -53,4 +53,7 @@ def _find(facts: Facts) -> Iterator[Threshold]:
             left = kept
 
 
-THRESHOLDS = (ThresholdRule(name="squared error", complete=True, accepts=_accepts, find=_find),)
+# (`_find` knows the width)
+THRESHOLDS = (
+    ThresholdRule(name="squared error", accepts=_accepts, find=_find, room=lambda facts: 1),
+)
