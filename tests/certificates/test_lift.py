@@ -125,7 +125,8 @@ def test_more_classes_than_dimensions_leave_the_gap_open():
         "\nopen, as one more dimension lowers the value along 3 directions: if this is the "
         "minimum, d=3 is below the rank of the lifted optimum"
     )
-    assert_lowered(problem, problem.replace(widths=(7,)))
+    # what is left of given lengths takes a dimension of either factor
+    assert_lowered(problem, problem.replace(widths=(9,)))
     closed = ufm.certify(problem.replace(widths=(6,)), wide.params)
     assert int(closed.lowering) == 0
     assert "open" not in str(closed)
@@ -136,6 +137,39 @@ def test_a_further_dimension_lowers_the_value_where_the_certificate_says_so():
     the line."""
     problem = MIXTURES["budget-decay"]
     assert_lowered(problem.replace(widths=(1,)), problem.replace(widths=(2,)))
+
+
+@pytest.mark.parametrize("domain", [None, Sphere(100.0)], ids=["decay", "sphere"])
+def test_an_anchor_wants_dimensions_of_its_own(domain):
+    """Two features are pulled apart and should have one logit: a line is too narrow for them,
+    although the product has rank 1."""
+    parts = {"lambda_H": 1e-3} if domain is None else {"features": domain, "lambda_H": 0.0}
+    problem = ufm.Problem(
+        ufm.soft(jnp.ones((1, 2))),
+        loss=ufm.MeanSquaredError(),
+        widths=(1,),
+        lambda_W=0.01,
+        anchor=jnp.array([[100.0, -100.0]]),
+        beta=0.1,
+        **parts,
+    )
+    # a sign of w changes nothing: of the two features one has the wrong one, or w vanishes
+    certificate = ufm.certify(problem, ufm.minimise(problem, key=jax.random.key(0)).params)
+    assert int(certificate.lowering) == 1
+    assert "if this is the minimum, d=1 is below" in str(certificate)
+
+
+def test_a_domain_that_does_not_say_what_it_needs_is_not_told_that_it_has_enough():
+    class Silent(ufm.domains.Ball):
+        spare = None
+
+    problem = make(lambda_W=1e-2, features=Silent(2.0), d=8)
+    for features, enough in ((Silent(2.0), False), (Ball(2.0), True)):
+        bounded = problem.replace(features=features)
+        rough = ufm.minimise(bounded, key=jax.random.key(0), tolerance=1e-2)
+        said = str(ufm.certify(rough.problem, rough.params))
+        assert ("this is no minimum" in said) == enough, said
+        assert "open" in said
 
 
 def assert_lowered(narrow, wide):
@@ -149,7 +183,7 @@ def assert_lowered(narrow, wide):
     # as many in each further dimension
     negative = ufm.classify(wide, padded).spectrum.negative
     assert negative == int(certificate.lowering) * more[1] >= 1
-    if wide.feature_dim >= wide.labels.num_classes:
+    if wide.feature_dim >= wide.labels.num_classes + 2:
         said = f"this is no minimum, as d={wide.feature_dim} is enough for every rank"
         assert said in str(ufm.certify(wide, padded))
 

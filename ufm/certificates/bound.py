@@ -75,11 +75,12 @@ def certify(
         The latter holds except with a stated probability. `value`, `lower_bound` <= global minimum
         (what rounding can amount to is subtracted), `gap` = (value − lower_bound) / |value|,
         `spectral_ratio` $\|G\|_{op}/\mu$ with G the gradient in $\tilde Z$ (of domains
-        $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see `ufm/certificates/lift.py`), and
-        `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative to the root mean square of logits and
-        targets. A free bias is first solved for at fixed W H, and `value` is taken there; what is
-        left of its residual is removed from u. A `RandomisedCertificate` takes value and residual
-        at the bias that is given, and removes all of the residual.
+        $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see `ufm/certificates/lift.py`; where
+        these are rounding it says nothing), and `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative
+        to the root mean square of logits and targets. A free bias is first solved for at fixed W H,
+        and `value` is taken there; what is left of its residual is removed from u. A
+        `RandomisedCertificate` takes value and residual at the bias that is given, and removes all
+        of the residual.
 
     Raises
     ------
@@ -160,12 +161,24 @@ def _certify(problem: Problem, params: Params) -> Certificate:
     )
 
 
-def _full_rank(problem: Problem) -> int:
-    """Which no optimum of the convex lift exceeds."""
-    if problem.frozen and problem.map.linear:
-        # vectors shorter than the length that is given have the rest in one dimension of their own
-        return problem.feature_dim + problem.features.fixes_lengths
-    return min(problem.labels.num_classes, problem.labels.num_columns)
+def _full_rank(problem: Problem) -> int | None:
+    """A dimension in which the lifted optimum is reached, however large; None where none is known.
+
+    W loses nothing by projection to the columns of H, nor then H by projection to the rows of W,
+    which are as many as the rank of W H, and to an anchor. Lengths that are given leave the rest of
+    their vectors in one dimension of their own, which the other factor does not see.
+    """
+    labels, d, spare = problem.labels, problem.feature_dim, problem.features.spare
+    if problem.map.gram is not None:
+        return None if spare is None else labels.num_columns
+    if problem.frozen:
+        return None if spare is None else d + spare
+    other = problem.classifier.spare
+    if spare is None or other is None:
+        return None
+    rank = min(labels.num_classes, labels.num_columns)
+    anchored = 0 if problem.anchor is None else min(d, labels.num_columns)
+    return rank + anchored + spare + other
 
 
 def with_best_bias(problem: Problem, params: Params) -> Params:

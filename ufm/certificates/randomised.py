@@ -26,12 +26,12 @@ class RandomisedCertificate(AbstractCertificate):
 
     `value`: the objective at the point. `lower_bound` $\le$ the global minimum. `gap`: (value −
     lower_bound) / |value|. `spectral_ratio`, `spectral_bound`: $\|G\|_{op}/\mu$ lies between them;
-    the first is at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ at the free
-    bias that was given, relative to the root mean square of logits and targets, before it was
-    removed; 0 without one. `rounding`: how far `value` can be off. `contradiction`: by how much
-    loss and conjugate miss equality in Fenchel–Young, in units of what rounding can explain: above
-    1 one of them is wrong. `failure_probability`: that the second, and with it `lower_bound`, is
-    false. `loss`: whose they are.
+    the first is at most 1 at an optimum that no dimension more would lower. `bias_residual`:
+    $\|\sum_c\omega_c u_c\|$ at the free bias that was given, relative to the root mean square of
+    logits and targets, before it was removed; 0 without one. `rounding`: how far `value` can be
+    off. `contradiction`: by how much loss and conjugate miss equality in Fenchel–Young, in units of
+    what rounding can explain: above 1 one of them is wrong. `failure_probability`: that the second,
+    and with it `lower_bound`, is false. `loss`: whose they are.
     """
 
     value: Float[Array, ""]

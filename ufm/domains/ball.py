@@ -50,6 +50,7 @@ class Ball(AbstractRadius):
 
     name: ClassVar[str] = "ball"
     walled: ClassVar[bool] = True
+    spare: ClassVar[int | None] = 0
 
     def distance(self, vectors: np.ndarray) -> float:
         return max(float(np.max(lengths(vectors) / np.asarray(self.radius))) - 1, 0.0)

@@ -50,7 +50,9 @@ class AbstractDomain(AbstractNamed):
     `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
     zeros can be counted. `movable`: whether a certificate may raise its multipliers. `spherical`:
     whether coordinates of the natural size lie on spheres, or anywhere, and the point is a linear
-    function of them, which `shadow`, `lifted` and `tangent` then describe.
+    function of them, which `shadow`, `lifted` and `tangent` then describe. `spare`: how many
+    dimensions its vectors may need beside those in which the other factor sees them: none where it
+    holds the orthogonal projections of its vectors, None where that is not known.
     """
 
     constrained: ClassVar[bool] = True
@@ -62,6 +64,7 @@ class AbstractDomain(AbstractNamed):
     movable: ClassVar[bool] = False
     spherical: ClassVar[bool] = False
     walled: ClassVar[bool] = False
+    spare: ClassVar[int | None] = None
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
         """The domain for vectors of this shape, parameters in their dtype.

@@ -46,6 +46,7 @@ class Budget(AbstractDomain):
     walled: ClassVar[bool] = True
     spherical: ClassVar[bool] = True
     movable: ClassVar[bool] = True
+    spare: ClassVar[int | None] = 0
 
     energy: Float[Array, ""]
     weights: Float[Array, " C"] | None

@@ -17,6 +17,7 @@ class Real(AbstractDomain):
     constrained: ClassVar[bool] = False
     smooth: ClassVar[bool] = True
     spherical: ClassVar[bool] = True
+    spare: ClassVar[int | None] = 0
 
     def distance(self, vectors: np.ndarray) -> float:
         return 0.0

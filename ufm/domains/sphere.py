@@ -29,6 +29,7 @@ class Sphere(AbstractRadius):
     name: ClassVar[str] = "sphere"
     smooth: ClassVar[bool] = True
     fixes_lengths: ClassVar[bool] = True
+    spare: ClassVar[int | None] = 1
 
     def distance(self, vectors: np.ndarray) -> float:
         return float(np.max(np.abs(lengths(vectors) / np.asarray(self.radius) - 1)))

@@ -80,12 +80,14 @@ class Certificate(AbstractCertificate):
     `value`: the objective at the point (with a free bias re-solved at fixed W H), known to ±
     `rounding`. `lower_bound` $\le$ the global minimum, rounding subtracted. `gap`: (value −
     lower_bound) relative to the value, infinite where nothing is certified. `spectral_ratio`:
-    $\|G\|_{op}/\mu$, at most 1 at an optimum. `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free
-    bias before it was removed, 0 without one. `contradiction`: by how much loss and conjugate miss
-    equality in Fenchel–Young, in units of what rounding can explain: above 1 one of them is wrong.
-    `lowering`: along how many directions, at least, one more dimension of the features than `dim`
-    would lower the value, 0 where it is not known (nonnegative features,
-    vanishing multipliers). `full_rank`: which no optimum exceeds. `loss`: whose they are.
+    $\|G\|_{op}/\mu$, with decay alone at most 1 at an optimum that no dimension more would lower;
+    of domains it may be any where features are nonnegative or multipliers are rounding.
+    `bias_residual`: $\|\sum_c\omega_c u_c\|$ of a free bias before it was removed, 0 without one.
+    `contradiction`: by how much loss and conjugate miss equality in Fenchel–Young, in units of what
+    rounding can explain: above 1 one of them is wrong. `lowering`: along how many directions, at
+    least, one more dimension of the features than `dim` would lower the value, 0 where it is not
+    known (nonnegative features, vanishing multipliers). `full_rank`: a dimension that is enough for
+    every optimum of the lift, None where none is known. `loss`: whose they are.
     """
 
     value: Float[Array, ""]
@@ -97,7 +99,7 @@ class Certificate(AbstractCertificate):
     contradiction: Float[Array, ""]
     lowering: Int[Array, ""]
     dim: int = eqx.field(static=True)
-    full_rank: int = eqx.field(static=True)
+    full_rank: int | None = eqx.field(static=True)
     loss: str = eqx.field(static=True)
 
     def __str__(self) -> str:
@@ -115,9 +117,10 @@ class Certificate(AbstractCertificate):
         if not self.valid or self.closes() or not number:
             return ""
         along = f"{number} direction{'s' if number > 1 else ''}"
-        below = f"if this is the minimum, d={self.dim} is below the rank of the lifted optimum"
-        enough = f"this is no minimum, as d={self.dim} is enough for every rank"
-        return (
-            f"\nopen, as one more dimension lowers the value along {along}: "
-            f"{below if self.dim < self.full_rank else enough}"
+        enough = self.full_rank is not None and self.dim >= self.full_rank
+        means = (
+            f"this is no minimum, as d={self.dim} is enough for every rank"
+            if enough
+            else f"if this is the minimum, d={self.dim} is below the rank of the lifted optimum"
         )
+        return f"\nopen, as one more dimension lowers the value along {along}: {means}"
