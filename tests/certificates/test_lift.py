@@ -172,6 +172,19 @@ def test_a_domain_that_does_not_say_what_it_needs_is_not_told_that_it_has_enough
         assert "open" in said
 
 
+@pytest.mark.parametrize("radius", [6.0, 20.0])
+def test_a_point_beside_its_sphere_is_the_one_on_it(radius):
+    """Longer by what is taken for rounding, logits have a loss below the least of the sphere."""
+    parts = {"features": Sphere(radius), "classifier": Sphere(1.0)}
+    problem = make(counts=(3,) * 4, d=6, **parts)
+    params = ufm.minimise(problem, key=jax.random.key(0)).params
+    longer = jax.tree.map(lambda x: x * (1 + 100 * np.finfo(np.float64).eps), params)
+    on, off = (ufm.certify(problem, point) for point in (params, longer))
+    assert off.valid
+    assert off.closes()
+    np.testing.assert_allclose(off.value, on.value, rtol=1e-13)
+
+
 def assert_lowered(narrow, wide):
     point = ufm.minimise(narrow, key=jax.random.key(0), starts=4).params
     certificate = ufm.certify(narrow, point)

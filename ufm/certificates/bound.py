@@ -77,10 +77,10 @@ def certify(
         `spectral_ratio` $\|G\|_{op}/\mu$ with G the gradient in $\tilde Z$ (of domains
         $\|D_a^{-1/2}VD_b^{-1/2}\|$ with their multipliers, see `ufm/certificates/lift.py`; where
         these are rounding it says nothing), and `bias_residual`, $\|\sum_c\omega_c u_c\|$ relative
-        to the root mean square of logits and targets. A free bias is first solved for at fixed W H,
-        and `value` is taken there; what is left of its residual is removed from u. A
-        `RandomisedCertificate` takes value and residual at the bias that is given, and removes all
-        of the residual.
+        to the root mean square of logits and targets. Factors are first put into their domains, and
+        a free bias is solved for at fixed W H; `value` is taken there, and what is left of its
+        residual is removed from u. A `RandomisedCertificate` takes value and residual at the bias
+        that is given, and removes all of the residual.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def certify(
 def _certify(problem: Problem, params: Params) -> Certificate:
     labels, loss = problem.labels, problem.loss
     weights = labels.column_weights
-    params = with_best_bias(problem, params)
+    params = with_best_bias(problem, _placed(problem, params))
     value, rounding = objective(problem, params), objective_error(problem, params)
     logits = problem.logits(params)
     losses, dual = loss_and_dual(loss, logits, labels.targets)
@@ -179,6 +179,16 @@ def _full_rank(problem: Problem) -> int | None:
     rank = min(labels.num_classes, labels.num_columns)
     anchored = 0 if problem.anchor is None else min(d, labels.num_columns)
     return rank + anchored + spare + other
+
+
+def _placed(problem: Problem, params: Params) -> Params:
+    """`params` in their domains, from which what is taken for rounding may be more than that."""
+    if problem.unconstrained:
+        return params
+    weights, features = params.weights, problem.features.project(params.features)
+    if not problem.frozen:
+        weights = (problem.classifier.project(weights[0].T).T,)
+    return Params(weights=weights, features=features, bias=params.bias)
 
 
 def with_best_bias(problem: Problem, params: Params) -> Params:
