@@ -338,6 +338,20 @@ def test_renormalised_spectrum_obeys_its_law():
     assert np.ptp(omega[-1]) < 1e-3 * np.ptp(omega[0])
 
 
+def test_renormalised_spectrum_grows_with_time():
+    """At one time in five hundred Newton's step was taken where its slope is infinite, as 0."""
+    start = np.array([5e-324, 1e-307, 1.0, 2.0, 1e160])
+    ts = np.concatenate([[0.0, 56837.861822755614], np.geomspace(1e5, 1e300, 3000)])
+    omega = laws.renormalised_spectrum(start, ts, samples_per_class=10)
+    np.testing.assert_array_equal(omega[0], start)
+    assert np.all(np.diff(omega, axis=0) >= 0)
+    np.testing.assert_allclose(omega[-1, :4], (4e300 / 10) ** 0.25, rtol=1e-12)
+    np.testing.assert_array_equal(omega[:, 4], 1e160)
+    (two,) = laws.renormalised_spectrum([1.0, 2.0], ts[1:2], samples_per_class=10)
+    law = 10 * (9 * np.log(two) + 3 * two**2 + two**4 / 4)
+    np.testing.assert_allclose(law[0] - 32.5, ts[1], rtol=1e-12)
+
+
 def test_small_start_solves_the_linear_flow():
     rng = np.random.default_rng(0)
     K, d, n = 3, 4, 5

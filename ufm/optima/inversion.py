@@ -51,8 +51,9 @@ def invert_increasing(
     Notes
     -----
     A step is Newton's when it stays inside the bracket and is at most half as long as the one
-    before (far out on an exponential Newton's steps have constant length); else the bracket is
-    halved, or, after short steps of Newton's, the search for that entry is over.
+    before (far out on an exponential Newton's steps have constant length), and its slope is finite
+    (else it would be 0, wherever it is); else the bracket is halved, or, after short steps of
+    Newton's, the search for that entry is over.
     """
     low, high = (np.array(np.broadcast_to(edge, values.shape), dtype=float) for edge in (low, high))
     x, last, quick = 0.5 * (low + high), high - low, np.zeros(values.shape, bool)
@@ -62,7 +63,8 @@ def invert_increasing(
             residual = value - values
             high, low = np.where(residual >= 0, x, high), np.where(residual <= 0, x, low)
             step = -residual / slope
-            newton = (x + step >= low) & (x + step <= high) & (2 * np.abs(step) <= last)
+            inside = (x + step >= low) & (x + step <= high)
+            newton = inside & (2 * np.abs(step) <= last) & np.isfinite(slope)
         there = quick & (last <= _NEAR * np.abs(x))
         step = np.where(newton, step, np.where(there, 0.0, 0.5 * (low + high) - x))
         x, last, quick = x + step, np.abs(step), newton | there

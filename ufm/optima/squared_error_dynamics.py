@@ -301,8 +301,10 @@ def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
     start, ts = np.atleast_1d(np.asarray(start, dtype=float)), checked_times(ts)
     require(start.ndim == 1, "`start` must be the C - 1 singular values", start.shape)
     C, n = len(start) + 1, samples_per_class
-    squares = np.broadcast_to(start[None, :] ** 2, (len(ts), len(start)))
-    spent = np.broadcast_to(ts[:, None] / n, squares.shape)
+    spent = np.broadcast_to(ts[:, None] / n, (len(ts), len(start)))
+    # (one that overflows stands still: its speed is below the smallest number)
+    with np.errstate(over="ignore"):
+        squares = np.broadcast_to(start[None, :] ** 2, spent.shape)
 
     def time(y):
         # ω² at start e^y, and by how much it has grown, also where the square of the start is 0
@@ -314,4 +316,6 @@ def renormalised_spectrum(start, ts, *, samples_per_class) -> Floats:
         grown = invert_increasing(
             time, spent, np.zeros_like(spent), spent / (C + squares) ** 2 * (1 + 1e-12)
         )
-    return start[None, :] * np.exp(grown)
+    # in two factors: ω may be finite where ω/start is not
+    root = np.exp(0.5 * grown)
+    return start[None, :] * root * root
