@@ -255,6 +255,16 @@ def test_interrupted_flow_keeps_what_it_has(key, monkeypatch):
     assert trajectory.result is ufm.Result.INTERRUPTED
     assert np.all(np.isfinite(trajectory.value[:2]))
     assert np.all(np.isnan(trajectory.value[2:]))
+    assert "INTERRUPTED: stopped from the keyboard; go on with `start=" in str(trajectory)
+    assert "minimise" not in str(trajectory)
+
+
+def test_a_random_start_of_a_flow_without_decay_says_how_to_get_one(key):
+    words = (
+        r"`lambda_W` must be .* give `start`, such as ufm.solvers.random_start\(problem, key=key, "
+    )
+    with pytest.raises(ValueError, match=words):
+        flow(problem_of(lam=0.0), ts=[0.0, 1.0], key=key)
 
 
 def test_lanes_share_one_compilation(key):
@@ -477,7 +487,7 @@ def test_a_flow_that_has_not_come_far_says_so(key):
     assert result.startswith("MAX_STEPS: ")
     assert records == "2 records from t = 0 to 1e+06 (1 of 2 are finite): value, W, norm"
     nothing = dataclasses.replace(run, value=np.nan * run.value)
-    assert str(nothing).startswith(f"no finite value after {int(run.num_steps)} steps\n")
+    assert str(nothing).startswith(f"no value recorded in {int(run.num_steps)} steps\n")
 
 
 def test_a_batch_says_how_many_runs_ended_how(key):

@@ -1,9 +1,11 @@
 """`minimise`: every solver on every kind of problem, from random starts, against values known by
 hand."""
 
+import dataclasses
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -225,10 +227,28 @@ def test_out_of_budget_says_so_and_resumes_to_the_same_point(key):
     part = ufm.minimise(problem, key=key, solver=ufm.solvers.Newton(max_steps=3))
     assert part.result is ufm.Result.MAX_STEPS
     assert part.num_steps == 3
+    assert part.advice == f"{part.result}; go on with minimise(..., resume=solution)"
     rest = ufm.minimise(problem, resume=part)
     assert rest.result is ufm.Result.CONVERGED
     assert rest.num_steps == whole.num_steps
     np.testing.assert_allclose(rest.params.features, whole.params.features, rtol=0, atol=1e-13)
+
+
+class Hinge(ufm.losses.AbstractLoss):
+    """One against the rest, with a kink in every logit."""
+
+    def __call__(self, logits, target):
+        return jnp.sum(jnp.maximum(1 - (2 * target - 1) * logits, 0), axis=0)
+
+
+def test_a_stall_far_from_rounding_is_said_to_be_a_kink(key):
+    problem = squared_error((4, 2, 2)).replace(loss=Hinge(), lambda_W=0.05, lambda_H=0.05)
+    solution = ufm.minimise(problem, key=key)
+    assert solution.result is ufm.Result.STALLED
+    assert "kink" in str(solution)
+    assert "float64" not in str(solution)
+    rounded = dataclasses.replace(solution, grad_norm=jnp.asarray(1e-9))
+    assert str(rounded.result) in str(rounded)
 
 
 def test_interrupted_run_comes_back_and_resumes(key, monkeypatch):

@@ -290,7 +290,7 @@ def _report_of(
     fields = ("value", "grad_norm", "num_steps", "num_evaluations", "values", "codes")
     document = {
         **environment(solution.value.dtype),
-        "solution": {"result": result.name, "advice": str(result)}
+        "solution": {"result": result.name, "advice": solution.advice}
         | {name: getattr(solution, name) for name in fields},
         "certificate": None if certificate is None else vars(certificate),
         "no_certificate": no_certificate,

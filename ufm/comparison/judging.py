@@ -59,7 +59,7 @@ def compare(solution: Solution, optimum: Optimum) -> Comparison:
         found=name_of(measured, optimum, tolerances, agrees=all(row.ok for row in rows)),
         regime=optimum.regime,
         source=optimum.source,
-        result=str(solution.result),
+        result=solution.advice,
         dtype=dtype,
     )
 

@@ -49,7 +49,8 @@ def checked_batch(problems, keys, starts) -> tuple[Problem, Params, int]:
     )
     if keys is not None:
         for problem in singles:
-            require_decay(problem, "random starts; pass `starts`")
+            other = "give `starts`, from ufm.solvers.random_start(problem, key=key, std=0.1)"
+            require_decay(problem, f"random starts; {other}")
         points = each_start(singles[0], stacked, keys)
     else:
         points = starts if isinstance(starts, Params) else stack(starts)

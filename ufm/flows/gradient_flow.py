@@ -60,7 +60,7 @@ def flow(
         (T,), increasing times >= 0, linear, logarithmic or any other (`np.linspace`,
         `np.geomspace`).
     key
-        A `jax.random.key`, to start at random.
+        A `jax.random.key`, to start at random, which needs λ > 0.
     start
         Or the point to start from.
     path

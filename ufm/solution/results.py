@@ -6,7 +6,7 @@ import enum
 
 
 class Result(enum.IntEnum):
-    """How a run ended. `str()` of it reads as advice."""
+    """How a run ended. `str()` of it reads as advice; how to go on is known to what was run."""
 
     RUNNING = 0
     CONVERGED = 1
@@ -22,6 +22,11 @@ class Result(enum.IntEnum):
 
     def __str__(self) -> str:
         return f"{self.name}: {_ADVICE[self]}"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the run was ended from outside and could go on."""
+        return self in (Result.MAX_STEPS, Result.INTERRUPTED)
 
     @property
     def ok(self) -> bool:
@@ -41,11 +46,9 @@ _ADVICE = {
     Result.CONVERGED: "the relative gradient norm is below the tolerance",
     Result.STALLED: "no step improves on rounding noise, yet the gradient is above the "
     "tolerance; loosen `tolerance` or use float64",
-    Result.MAX_STEPS: "the step budget is spent; raise `max_steps`, or go on with minimise(..., "
-    "resume=solution)",
+    Result.MAX_STEPS: "the step budget is spent; raise `max_steps`",
     Result.DIVERGED: "value or gradient became infinite or NaN; use a smaller step size or start",
-    Result.INTERRUPTED: "stopped from the keyboard; go on with minimise(..., resume=solution) "
-    "or from `final`",
+    Result.INTERRUPTED: "stopped from the keyboard",
     Result.REACHED_END: "integrated to the last time",
     Result.STEADY_STATE: "the gradient vanished before the last time; later rows repeat the "
     "steady state",

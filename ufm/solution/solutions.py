@@ -16,6 +16,10 @@ from ufm.solution.certificates import AbstractCertificate
 from ufm.solution.results import Result
 from ufm.tolerances import caveat
 
+# A gradient relative to the size of the problem that rounding of the value leaves is about
+# √(eps × condition number); one above this power of eps needs a condition number of 1/√eps.
+_ROUNDING = 0.25
+
 
 class SolveFailed(RuntimeError):
     """Raised by `minimise(..., throw=True)` when the result is neither CONVERGED nor PROVED.
@@ -83,6 +87,19 @@ class Solution(Displayed):
         """How the best start ended; INTERRUPTED wherever Ctrl-C left something undone."""
         return Result(int(self.code))
 
+    @property
+    def advice(self) -> str:
+        """How the best start ended, and what to do about it, in words."""
+        result, eps = self.result, float(np.finfo(self.problem.dtype).eps)
+        far = float(self.grad_norm) > eps**_ROUNDING
+        if result is Result.STALLED and far and self.kinks is None:
+            return (
+                f"{result.name}: no step lowers the value, yet the gradient is far above rounding; "
+                "the objective may have a kink there, which minimisers take for smooth"
+            )
+        resumed = result.unfinished and self.state is not None
+        return f"{result}{'; go on with minimise(..., resume=solution)' * resumed}"
+
     def __repr__(self) -> str:
         return eqx.tree_pformat(self)
 
@@ -91,10 +108,10 @@ class Solution(Displayed):
         reached = (
             f"value {float(self.value):.12g}, relative gradient norm {float(self.grad_norm):.1e}"
         )
-        ended = f"{reached} after {int(self.num_steps)} steps{starts}\n{self.result}"
+        ended = f"{reached} after {int(self.num_steps)} steps{starts}\n{self.advice}"
         if self.kinks is not None:
             # (on kinks no step is counted: most are those of smoothed models)
-            ended = f"{reached}{starts}\n{self.result}\n{self.kinks}"
+            ended = f"{reached}{starts}\n{self.advice}\n{self.kinks}"
         if self.certificate is not None:
             return f"{ended}\n{self.certificate}"
         return f"{ended}{caveat(self.problem.dtype)}"

@@ -40,7 +40,9 @@ class Trajectory(Module):
             return repr(self)
         values = np.asarray(self.value)
         if np.ndim(self.code) == 0:
-            lines = [_ended(values, self.ts, self.num_steps), str(self.result)]
+            more = "; go on with `start=trajectory.final`, where time begins anew"
+            advice = f"{self.result}{more * self.result.unfinished}"
+            lines = [_ended(values, self.ts, self.num_steps), advice]
         else:
             count = Counter(result.name for result in self.results)
             ends = ", ".join(f"{number} {name}" for name, number in count.items())
@@ -76,7 +78,7 @@ def _ended(values: np.ndarray, ts, num_steps) -> str:
     reached = np.flatnonzero(np.isfinite(values))
     steps = f"{int(num_steps)} steps"
     if len(reached) == 0:
-        return f"no finite value after {steps}"
+        return f"no value recorded in {steps}"
     return f"value {values[reached[-1]]:.12g} at t = {float(ts[reached[-1]]):g} after {steps}"
 
 

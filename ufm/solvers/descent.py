@@ -23,7 +23,14 @@ from ufm._validate import (
     require_one_of,
     require_real,
 )
-from ufm.model import Params, Problem, check_params, objective, require_unconstrained
+from ufm.model import (
+    Params,
+    Problem,
+    check_params,
+    objective,
+    require_decay,
+    require_unconstrained,
+)
 from ufm.solution import Result, Trajectory
 from ufm.solvers.first_order import AbstractFirstOrder, sample_gradient
 from ufm.solvers.start import random_start
@@ -233,6 +240,8 @@ def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
     """
     require_one_of(key=key, start=start)
     if key is not None:
+        other = "give `start`, such as ufm.solvers.random_start(problem, key=key, std=0.1)"
+        require_decay(problem, f"a random start; {other}")
         return random_start(problem, key=key)
     return check_params(problem, start, name="start")
 

@@ -104,7 +104,7 @@ def _require_stationary(solution: Solution) -> None:
         grad_norm <= _STATIONARY * ratio**0.5,
         "`minimise` must end at a stationary point for a derivative of its optimum (raise "
         "`max_steps`, or leave `tolerance` and `gap` as they are)",
-        f"a relative gradient norm of {grad_norm:.1e}: {solution.result}",
+        f"a relative gradient norm of {grad_norm:.1e}: {solution.advice}",
     )
 
 

@@ -55,7 +55,8 @@ def random_start(problem: Problem, *, key: PRNGKeyArray, std: float | None = Non
     require_instance("problem", problem, Problem)
     require_key("key", key)
     if std is None:
-        require_decay(problem, "a start scaled to the problem; pass `std`")
+        other = "ufm.solvers.random_start(problem, key=key, std=0.1) gives another start"
+        require_decay(problem, f"a start scaled to the problem; {other}")
     else:
         require_positive("std", std, shape=())
     start = drawn(problem, key, orthonormal=std is None)
