@@ -249,6 +249,19 @@ def test_a_covariance_of_full_rank_needs_as_many_columns_as_means_and_dimensions
     assert speaks == ("renormalised flow" in {entry.name for entry in ufm.theory(problem).entries})
 
 
+@pytest.mark.parametrize(("d", "speaks"), [(1, False), (2, True)])
+def test_margins_of_cross_entropy_have_the_rank_of_a_simplex(d, speaks):
+    spoken = {entry.name for entry in ufm.theory(make(lam=0.0, d=d)).entries}
+    names = {"maximal margin", "margin on the symmetric configuration"}
+    assert spoken & names == (names if speaks else set())
+
+
+def test_features_flow_alike_where_samples_count_alike():
+    labels = ufm.one_hot((4, 4, 4), class_weights=(4.0, 2.0, 1.0), collapsed=True)
+    theory = ufm.theory(make(labels=labels, lam=0.0, fixed_weights=(FRAME,), d=3))
+    assert "features under a fixed simplex ETF" in {silent.name for silent in theory.silent}
+
+
 def test_a_simplex_is_known_to_rounding():
     """Turned in a larger space its Gram is off by many roundings, and by no more."""
     K, rng = 10, np.random.default_rng(0)

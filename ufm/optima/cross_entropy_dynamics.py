@@ -45,10 +45,11 @@ def cross_entropy_gap(ts, *, start, num_classes, samples_per_class, depth=1, dec
 
     Notes
     -----
-    Balanced factors whose logits are $Z$ stay on that manifold, and $u = \sqrt n\,\xi$ obeys $\dot
-    u = (M+1)[u^{2M/(M+1)}\sqrt n K/(K-1+e^\xi) - \lambda u]$. For one layer without decay this is
-    the exponential-integral law $(K-1)\ln\xi + \mathrm{Ei}(\xi) = 2\sqrt n K t + \text{const}$;
-    with decay λ it relaxes to $\xi^* = \ln(\sqrt n K/\lambda - (K-1))$.
+    Balanced factors whose logits are $Z$, which has rank K − 1, stay on that manifold, and $u =
+    \sqrt n\,\xi$ obeys $\dot u = (M+1)[u^{2M/(M+1)}\sqrt n K/(K-1+e^\xi) - \lambda u]$. For one
+    layer without decay this is the exponential-integral law $(K-1)\ln\xi + \mathrm{Ei}(\xi) =
+    2\sqrt n K t + \text{const}$; with decay λ it relaxes to $\xi^* = \ln(\sqrt n K/\lambda -
+    (K-1))$.
 
     Source: derived; for one layer the symmetric case of Ji et al. 2021.
     """
@@ -120,8 +121,9 @@ def max_margin(*, num_classes, samples_per_class) -> float:
 
     $1/((K-1)\sqrt n)$.
 
-    It is approached like 1/ln t only. On the symmetric configuration of `cross_entropy_gap` it
-    holds at all times. Source: Ji et al. 2021 (cited by content); value derived.
+    It needs d >= K − 1, and is approached like 1/ln t only. On the symmetric configuration of
+    `cross_entropy_gap` it holds at all times. Source: Ji et al. 2021 (cited by content); value
+    derived.
     """
     require_whole("num_classes", num_classes, least=2)
     require_positive("samples_per_class", samples_per_class, shape=())

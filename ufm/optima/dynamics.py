@@ -6,12 +6,13 @@ objective of the library is the *mean*, so its flow is the same flow slowed down
 $t_{\text{sum}} = t/N$ and $\lambda_{\text{sum}} = N\lambda$ (`sum_time`, `sum_decay`); $\lambda t$
 is the same in both.
 
-**Modes.** Balanced factors that share their singular vectors stay so, and then every singular value
-$v$ of every factor of a direction of the logits obeys $\tfrac{d}{dt}\ln v = v^{M-1} q(u) -
-\lambda$, with $u = v^{M+1}$ the singular value of the logits $W_M\cdots W_1 H$ and $q$ minus the
-slope of the loss along the direction: $q = s - u$ for squared error with target singular value s
-(Saxe et al.), and $q = \sqrt n K/(K-1+e^{u/\sqrt n})$ for cross-entropy on the symmetric
-configuration. Source of the one-layer laws: see each function.
+**Modes.** Balanced factors whose singular vectors are those of the target (for cross-entropy, of
+the symmetric configuration) keep them, and then every singular value $v$ of every factor of a
+direction of the logits obeys $\tfrac{d}{dt}\ln v = v^{M-1} q(u) - \lambda$, with $u = v^{M+1}$ the
+singular value of the logits $W_M\cdots W_1 H$ and $q$ minus the slope of the loss along the
+direction: $q = s - u$ for squared error with target singular value s (Saxe et al.), and $q =
+\sqrt n K/(K-1+e^{u/\sqrt n})$ for cross-entropy on the symmetric configuration. Source of the
+one-layer laws: see each function.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floa
     Notes
     -----
     $PW \pm \sqrt n\,P\bar H^\top$ grow and decay as $e^{\pm\sqrt n t}$ with $P = I - \mathbf
-    1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the mean of all features stand still.
+    1\mathbf 1^\top/K$; $\mathbf 1^\top W$ and the mean of all features stand still (without a bias,
+    or with one elsewhere, they do not: then only the contrasts are right).
 
     First order in the size ε of the start: the relative error is $O(\varepsilon^2 e^{2\sqrt n t})$.
     Source: Mixon, Parshall & Pi 2020 (cited by content).
@@ -244,6 +245,8 @@ def balanced_gram(initial, ts, *, samples_per_class) -> Floats:
     -----
     $\dot S = 2\sqrt n\,S - 2S^2$: the eigenvectors of S stand still and the eigenvalues are
     logistic, $\sqrt n/(1 + (\sqrt n/s_0 - 1)e^{-2\sqrt n t})$.
+
+    Features stand at their class means. Without a bias $\mathbf 1^\top W$ may be anything.
 
     Source: Mixon, Parshall & Pi 2020 (cited by content).
     """

@@ -94,17 +94,20 @@ def _renormalised(facts: Facts) -> Iterator[Hypothesis]:
 
 
 def _symmetric(facts: Facts) -> Iterator[Hypothesis]:
+    words = "every width >= K - 1, the rank of the symmetric logits"
     yield from (*_balanced(facts, "cross-entropy"), _one_rate(facts))
+    yield room(facts, facts.K - 1, words)
 
 
 def _margin(facts: Facts) -> Iterator[Hypothesis]:
-    yield from (*_balanced(facts, "cross-entropy"), one_layer(facts), _no_decay(facts))
+    yield from (*_symmetric(facts), one_layer(facts), _no_decay(facts))
 
 
 def _fixed(facts: Facts) -> Iterator[Hypothesis]:
     yield from (
         loss_named(facts, "cross-entropy"),
         unconstrained(facts),
+        equal_weights(facts),
         _one_hot(facts),
         _bias(facts, None),
     )
@@ -147,28 +150,32 @@ STATEMENTS = (
     ),
     _law(
         "modes of squared error",
-        "singular values of balanced factors each obey a scalar equation, logistic for M = 1",
+        "balanced factors with the singular vectors of the target keep them, and each singular "
+        "value obeys a scalar equation, logistic for M = 1",
         f"{_SAXE}; depth with decay derived here",
         "deep_mode(ts, target=…, start=…, depth=M, decay=…)",
         _modes,
     ),
     _law(
         "modes of unbalanced factors",
-        "a mode with factors a ≠ b in closed form: a² − b² is conserved",
+        "factors with the singular vectors of the target keep them, and a mode with a ≠ b has a "
+        "closed form: a² − b² is conserved",
         f"{_SAXE}, in explicit form",
         "saxe_mode_unbalanced(ts, target=…, start=…, imbalance=…)",
         _unbalanced,
     ),
     _law(
         "flow from a small start",
-        "contrasts of W ± √n Hᵀ grow and decay as e^{±√n t}",
+        "contrasts of W ± √n H̄ᵀ grow and decay as e^{±√n t}; 1ᵀW and the mean feature stand still "
+        "at b = 1/K, as `small_start` has them, and move without a bias",
         _MIXON,
         "small_start(W, H, ts, samples_per_class=n)",
         _mixon,
     ),
     _law(
         "flow of the balanced Gram",
-        "eigenvalues of W Wᵀ are logistic, its eigenvectors stand still",
+        "from features at their class means with W = √n H̄ᵀ (and, with a bias, 1ᵀW = 0 and b = "
+        "1/K), eigenvalues of W Wᵀ are logistic and its eigenvectors stand still",
         _MIXON,
         "balanced_gram(initial, ts, samples_per_class=n)",
         _mixon,
@@ -182,7 +189,8 @@ STATEMENTS = (
     ),
     _law(
         "margin on the symmetric configuration",
-        "the gap of the logits obeys one scalar equation, an exponential integral without decay",
+        "balanced factors with logits ξ(I − J/K) keep that form, and the gap ξ obeys one scalar "
+        "equation, an exponential integral without decay",
         "Ji et al. 2021, symmetric case; derived here",
         "cross_entropy_gap(ts, start=…, num_classes=K, samples_per_class=n, depth=M, decay=…)",
         _symmetric,
@@ -196,7 +204,7 @@ STATEMENTS = (
     ),
     _law(
         "features under a fixed simplex ETF",
-        "the gap ξ of a feature: e^ξ + (K − 1)ξ grows linearly in t",
+        "the gap ξ of a feature whose wrong logits agree: e^ξ + (K − 1)ξ grows linearly in t",
         "derived here",
         "fixed_etf_gap(ts, num_classes=K, squared_scale=a)",
         _fixed,
