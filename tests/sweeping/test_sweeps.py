@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ufm
+from ufm.sweeping import plan
 from ufm.sweeping.sweeps import sweep as full_sweep
 
 K = 3
@@ -287,6 +288,20 @@ def test_a_small_budget_is_marked(key):
     )
     assert data["code"].values.tolist() == [ufm.Result.MAX_STEPS] * 2
     assert data["num_steps"].values.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "parts", "width"),
+    [
+        pytest.param((1, 8, 16), 1024, 1, 16, id="a-few"),
+        pytest.param((97, 100, 112), 1024, 1, 112, id="some"),
+        pytest.param((800, 890), 1024, 1, 896, id="many"),
+        pytest.param((2,), 2, 1, 2, id="no-more-than-memory-or-the-user-allows"),
+        pytest.param((9,), 20, 3, 18, id="shared-out"),
+    ],
+)
+def test_sweeps_of_a_few_lanes_more_or_less_have_one_program(sizes, most, parts, width):
+    assert {plan._width(size, most, parts) for size in sizes} == {width}
 
 
 def test_chunks_do_not_change_the_numbers(key):

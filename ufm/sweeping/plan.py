@@ -32,6 +32,8 @@ from ufm.tolerances import gradient_tolerance
 # Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost
 # without regret.
 _CHUNK = 1024
+# Programs are for multiples of so many lanes.
+_FEWEST = 16
 # Seconds that a chunk should not take by much, at 1e9 multiply-adds a second and 500 products with
 # the Hessian a lane.
 _SECONDS = 4.0
@@ -115,8 +117,8 @@ class Plan:
             # (every flow of a chunk at once, in blocks of its own)
             execution = replace(self.execution, chunk=None)
             return FlowChunk(self.key, self.flow, report, execution, size)
-        width = -(-size // len(devices)) * len(devices)
         group, solver = self.groups[g], self.solvers[g]
+        width = _width(size, _most(group, self.execution, self.workers), len(devices))
         seeds = np.unique(self.grid.seeds()[group.lanes])
         return MinimiseChunk(
             self.key, group.one(), seeds, solver, self.tolerance, report, devices, width
@@ -216,10 +218,23 @@ def _require_of_each(
 
 
 def _size(group: Group, execution: Execution, workers: int) -> int:
-    """Lanes of a chunk.
+    """Lanes of a chunk: as many chunks as keep all workers busy to the end."""
+    size = min(_most(group, execution, workers), len(group.lanes))
+    rounds = -(-len(group.lanes) // (size * workers))
+    return -(-len(group.lanes) // (rounds * workers))
 
-    What memory and patience allow, and as many chunks as keep all workers busy to the end.
+
+def _width(size: int, most: int, parts: int) -> int:
+    """Lanes that the program of a chunk is compiled for, the same for a few more or less.
+
+    A program takes seconds to compile, and of lanes that are not there only the rest is worked on.
     """
+    step = max(_FEWEST, 2 ** (size - 1).bit_length() // 8)
+    return -(-max(size, min(-(-size // step) * step, most)) // parts) * parts
+
+
+def _most(group: Group, execution: Execution, workers: int) -> int:
+    """Lanes that memory and patience allow at a time."""
     problem = group.one()
     K, C = problem.labels.num_classes, problem.labels.num_columns
     point = (
@@ -230,6 +245,4 @@ def _size(group: Group, execution: Execution, workers: int) -> int:
     patience = _SECONDS * 1e9 / (500 * point * K)
     assert execution.devices is not None
     best = int(min(max(patience, 1), _CHUNK)) * len(execution.devices)
-    size = min(execution.together(best, bytes_each * workers), len(group.lanes))
-    rounds = -(-len(group.lanes) // (size * workers))
-    return -(-len(group.lanes) // (rounds * workers))
+    return execution.together(best, bytes_each * workers)
