@@ -26,6 +26,7 @@ FLOORS = (
         "ufm._command",
         "ufm._completion",
         "ufm._files",
+        "ufm._decimals",
         "ufm._roots",
         "ufm._exact",
         "ufm._random",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -120,6 +122,8 @@ def test_too_few_dimensions_leave_the_gap_open_and_say_so(key):
     assert not certificate.closes()
     assert certificate.spectral_ratio > 1.1
     assert "except with probability 1e-12" in str(certificate)
+    likelier = dataclasses.replace(certificate, failure_probability=0.149)
+    assert "except with probability 2e-01" in str(likelier)
 
 
 def test_more_steps_and_vectors_sharpen_the_bound(key):

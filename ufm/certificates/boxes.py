@@ -12,6 +12,7 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ufm._decimals import printed_inside
 from ufm._exact import flint
 from ufm._module import Displayed
 from ufm.certificates.balls import Ball
@@ -82,7 +83,8 @@ class Interval(Displayed):
     high: float
 
     def __str__(self) -> str:
-        return f"[{self.low:.4g}, {'inf)' if self.high == float('inf') else f'{self.high:.4g}]'}"
+        low, high = printed_inside(self.low, self.high, 4)
+        return f"[{low}, {'inf)' if self.high == float('inf') else f'{high}]'}"
 
     def __contains__(self, beta: float) -> bool:
         return bool(self.low <= beta <= self.high)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ufm._decimals import exactly
 from ufm._exact import flint
 from ufm._module import Displayed
 from ufm._validate import (
@@ -90,7 +91,7 @@ class CodeBound(Displayed):
 
     def __str__(self) -> str:
         b = self.beta
-        where = f"beta = {b.low:g}" if b.low == b.high else f"every beta in {b}"
+        where = f"beta = {exactly(b.low)}" if b.low == b.high else f"every beta in {b}"
         theorem = f"theorem {self.theorem} (ours)"
         if self.proved:
             return f"{self.code.name}: optimal {self.scope} at {where}, proved by {theorem}"

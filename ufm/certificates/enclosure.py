@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ufm._decimals import printed
 from ufm._exact import flint, fractions
 from ufm._files import require_place, write_whole
 from ufm._module import Displayed
@@ -86,7 +87,8 @@ class Enclosure(Displayed):
         return self.relative_width <= tolerance
 
     def __str__(self) -> str:
-        width = f"relative width {self.relative_width:.1e} ({self.bits} bits)"
+        relative = printed(self.relative_width, 2, up=True, form="e")
+        width = f"relative width {relative} ({self.bits} bits)"
         return f"{self.lower!r} <= global minimum <= {self.upper!r}: proved, {width}"
 
     def to_dict(self) -> dict[str, Any]:

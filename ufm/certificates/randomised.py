@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ufm._decimals import printed
 from ufm._progress import Progress
 from ufm.certificates.chunked_bound import chunked_bound
 from ufm.certificates.dual_bound import judged
@@ -48,10 +49,12 @@ class RandomisedCertificate(AbstractCertificate):
     def __str__(self) -> str:
         if not self.valid:
             return self._sentence()
+        reached = printed(float(self.spectral_ratio), 12, up=False)
+        bound = printed(float(self.spectral_bound), 12, up=True)
+        fails = printed(self.failure_probability, 1, up=True, form="e")
         return (
-            f"{self._sentence()}\n{float(self.spectral_ratio):.12g} <= spectral ratio <= "
-            f"{float(self.spectral_bound):.12g}, "
-            f"the latter except with probability {self.failure_probability:.0e}"
+            f"{self._sentence()}\n{reached} <= spectral ratio <= {bound}, "
+            f"the latter except with probability {fails}"
         )
 
 

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ufm._decimals import printed
 from ufm._module import Module
 from ufm._validate import require_nonnegative
 from ufm.tolerances import caveat
@@ -57,9 +58,11 @@ class AbstractCertificate(Module):
                 f"not convex; nothing is certified\n"
                 f"value {float(self.value):.12g}, claimed bound {float(self.lower_bound):.12g}"
             )
+        value = printed(float(self.value), 12, up=True)
+        lower = printed(float(self.lower_bound), 12, up=False)
+        gap = printed(float(self.gap), 2, up=True, form="e")
         return (
-            f"value {float(self.value):.12g} >= global minimum >= "
-            f"{float(self.lower_bound):.12g}: relative gap {float(self.gap):.1e}"
+            f"value {value} >= global minimum >= {lower}: relative gap {gap}"
             f"{caveat(self.value.dtype)}"
         )
 
