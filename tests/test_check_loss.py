@@ -285,6 +285,33 @@ def test_the_targets_may_be_given(key):
     assert "finite" in ufm.check_loss(Signs(), num_classes=2, key=key).wrong
 
 
+class SquaredHinge(ufm.losses.AbstractLoss):
+    """Its conjugate is for one-hot targets alone."""
+
+    def __call__(self, logits, targets):
+        return 0.5 * jnp.sum(jnp.maximum(1 - (2 * targets - 1) * logits, 0) ** 2, axis=0)
+
+    def conjugate(self, dual, targets):
+        share = (2 * targets - 1) * dual
+        inside = jnp.all(share <= 0, axis=0)
+        return jnp.where(inside, jnp.sum(share + share**2 / 2, axis=0), jnp.inf)
+
+
+def test_the_target_at_which_a_loss_is_wrong_is_named(key):
+    report = ufm.check_loss(SquaredHinge(), num_classes=3, key=key)
+    assert report.wrong == ("Fenchel–Young equality", "Fenchel–Young inequality")
+    for finding in report.findings:
+        if finding.verdict == "wrong":
+            (target,) = re.findall(r", at the target \((.*)\); one-hot targets are", finding.why)
+            np.testing.assert_allclose(sum(map(float, target.split(", "))), 1, rtol=2e-3)
+            assert finding.why.endswith("right, and `targets=` asks with these alone")
+    assert ufm.check_loss(SquaredHinge(), num_classes=3, key=key, targets=np.eye(3)).ok
+    # wrong at all of them
+    scaled = str(ufm.check_loss(Scaled(), num_classes=3, key=key))
+    assert ", at the target (" in scaled
+    assert "`targets=`" not in scaled
+
+
 def test_single_precision_is_judged_by_its_own_rounding(key):
     with jax.enable_x64(False):
         report = ufm.check_loss(ufm.CrossEntropy(), num_classes=3, key=jax.random.key(0))

@@ -138,11 +138,12 @@ def _asked(
         for meaning, deviation, size in ask(points):
             error = np.abs(np.asarray(deviation)) / (1 + np.abs(np.asarray(size)))
             if not np.all(np.isfinite(error)):
-                raise Wrong(f"{meaning}; not finite")
+                raise Wrong(f"{meaning}{points.at(error)}; not finite")
             worst = float(np.fmax(worst, error.max(initial=0.0)))
             if worst > tolerance:
+                why = f"{meaning}{points.at(error)}"
                 return Finding(
-                    question=name, verdict="wrong", why=meaning, error=worst, tolerance=tolerance
+                    question=name, verdict="wrong", why=why, error=worst, tolerance=tolerance
                 )
     except Absent as reason:
         return Finding(question=name, verdict="absent", why=str(reason))

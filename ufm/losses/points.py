@@ -120,6 +120,28 @@ class Points:
         """
         return np.asarray(answers.conjugate(self.loss, dual, self.targets))
 
+    def at(self, errors: np.ndarray) -> str:
+        """In words, the target at which an error is largest, and whether none is one-hot.
+
+        Parameters
+        ----------
+        errors
+            (..., S); of another shape nothing is said. What is not finite is the largest.
+
+        Returns
+        -------
+        str
+            To be appended, empty for errors that are of no column.
+        """
+        if errors.shape[-1:] != self.weights.shape:
+            return ""
+        each = np.where(np.isfinite(errors), errors, np.inf).reshape(-1, len(self.weights)).max(0)
+        target = ", ".join(f"{entry:.3g}" for entry in self.targets[:, np.argmax(each)])
+        certain = np.all((self.targets == 0) | (self.targets == 1), axis=0)
+        fine = np.any(certain) and not np.any(each[certain] > self.rounding)
+        hint = "; one-hot targets are right, and `targets=` asks with these alone" * bool(fine)
+        return f", at the target ({target}){hint}"
+
     @functools.cached_property
     def values(self) -> np.ndarray:
         return self.value(self.logits)

@@ -138,7 +138,7 @@ def _inequality(points: Points):
         if not np.all(np.isfinite(conjugates)):
             raise Wrong(
                 f"the conjugate is not finite at {scale:g} times a gradient, which certificates "
-                f"ask for"
+                f"ask for{points.at(conjugates)}"
             )
         for logits in (points.logits, points.others, np.zeros_like(points.logits)):
             surplus = points.value(logits) + conjugates - np.sum(duals * logits, axis=0)
