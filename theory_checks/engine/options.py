@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="PATTERN",
             dest="pattern",
             default="",
-            help="only checks whose key contains PATTERN",
+            help="only checks in whose key a word begins with PATTERN",
         )
     return top
 

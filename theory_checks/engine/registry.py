@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -282,8 +283,12 @@ class Registry:
         )
 
     def matching(self, pattern: str = "") -> list[Check]:
-        """The checks whose key contains `pattern`, letter case ignored."""
-        return [check for key, check in self.checks.items() if pattern.lower() in key.lower()]
+        """The checks in whose key `pattern` begins a word or a number, letter case ignored."""
+        before = "".join(
+            f"(?<!{kind})" for kind in ("[a-z]", r"\d") if re.match(kind, pattern, re.I)
+        )
+        begins = re.compile(f"{before}{re.escape(pattern)}", re.IGNORECASE)
+        return [check for key, check in self.checks.items() if begins.search(key)]
 
 
 REGISTRY = Registry()

@@ -1,5 +1,6 @@
 """The rules by which rows are judged, on checks that solve nothing."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def registry_with(function, *, setting=Setting.INSIDE, regime=None, **options) -
         yield from function(case)
 
     return registry
+
+
+HOLDS = registry_with(lambda case: [TRUE])
 
 
 def only_row(registry: Registry) -> runner.Row:
@@ -107,6 +111,26 @@ def test_what_is_no_claim_is_an_error_of_its_case(function):
         "(engine/test_registry.py, line "
     )
     assert row.claims == (TRUE,)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "keys"),
+    [
+        pytest.param("", {"li2023/etf-2", "kothapalli2023/nc"}, id="all"),
+        # (it was found in kothapalli2023 too)
+        pytest.param("LI2023", {"li2023/etf-2"}, id="paper"),
+        pytest.param("2023", {"li2023/etf-2", "kothapalli2023/nc"}, id="year"),
+        pytest.param("23", set(), id="end-of-a-number"),
+        pytest.param("2", {"li2023/etf-2", "kothapalli2023/nc"}, id="beginning-of-a-number"),
+        pytest.param("-2", {"li2023/etf-2"}, id="no-word"),
+        pytest.param("li2023/etf", {"li2023/etf-2"}, id="beginning-of-a-key"),
+    ],
+)
+def test_patterns_begin_words(pattern, keys):
+    registry = Registry()
+    for key in ("li2023/etf-2", "kothapalli2023/nc"):
+        registry.checks[key] = dataclasses.replace(HOLDS.checks["paper/what"], key=key)
+    assert {check.key for check in registry.matching(pattern)} == keys
 
 
 def test_declared_setting_must_agree_with_the_hypotheses():

@@ -90,8 +90,10 @@ def wanted(names: Iterable[str] = ()) -> list[Entry]:
     headings = dict.fromkeys(entry.paper for entry in figures.values())
     for name in names:
         if name not in headings and name not in figures:
-            known = ", ".join([*headings, *figures])
-            raise ValueError(f"PAPER must be a paper or a figure among {known}; got {name!r}")
+            own = [key for key in figures if key.partition("/")[0] == name.partition("/")[0]]
+            known = ", ".join(own or headings)
+            none = ", which has no figure" * (name in catalogue.folders())
+            raise ValueError(f"PAPER must be a paper or a figure among {known}; got {name!r}{none}")
     return [
         entry for key, entry in figures.items() if not names or key in names or entry.paper in names
     ]
