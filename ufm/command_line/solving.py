@@ -14,7 +14,7 @@ from ufm.command_line import catalogue, settings
 from ufm.command_line.class_counts import counts_of
 from ufm.command_line.making import SOLVERS, problem_of, solver_of
 from ufm.command_line.printing import environment, plain
-from ufm.command_line.values import seed_of
+from ufm.command_line.values import require, seed_of
 
 
 def add_solve(commands) -> argparse.ArgumentParser:
@@ -198,6 +198,10 @@ def solve(options: argparse.Namespace) -> int:
     for name in ("lambda_W", *catalogue.loss_parameters(), *dict(options.set)):
         if len(given.get(name, ())) == 1:
             (given[name],) = given[name]
+    checks = settings.checks_for(given.get("loss"))
+    own = ", ".join(name for name in checks if name not in settings.SETTINGS) or "it has none"
+    for name in dict(options.set):
+        require(name in checks, "--set", f"a parameter of the loss ({own})", name)
     bias = given.pop("bias", None)
     wanted = settings.checked(given, "") | {"bias": bias}
     seed_of(options.seed, "--seed")
