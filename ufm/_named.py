@@ -65,7 +65,7 @@ def made_from(part: eqx.Module) -> dict[str, Any]:
 
 def _shown(value) -> str:
     """A parameter in a message: numbers while they are few and known, else the shape."""
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, str | bool):
         return repr(value)
     array = concrete(value)
     if array is None:

@@ -28,6 +28,7 @@ SMALL = entropy(4, 2, 0.03)
 def test_finds_what_is_below_the_etf(key):
     found = ufm.search(SMALL, key=key, starts=8)
     assert found.best.result == ufm.Result.CONVERGED
+    assert found.params is found.best.params
     assert found.finished
     assert (found.rank, len(found.values)) == (2, 8)
     # pairs, in closed form

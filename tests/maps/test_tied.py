@@ -78,3 +78,7 @@ def test_features_that_vanish_embed_at_zero_with_a_finite_slope():
 def test_counts_that_are_refused(counts, wanted):
     with pytest.raises(ValueError, match=wanted):
         ufm.labels.contrastive(counts)
+
+
+def test_text():
+    assert str(ufm.maps.Tied(0.5)) == "Tied(temperature=0.5, nonnegative=False)"

@@ -52,6 +52,11 @@ class BestKnown(Displayed):
         return self.solutions[0]
 
     @property
+    def params(self) -> Params:
+        """Its point."""
+        return self.best.params
+
+    @property
     def value(self) -> float:
         """Its value."""
         return float(self.best.value)
