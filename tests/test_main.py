@@ -527,9 +527,7 @@ def test_solve_with_a_loss_of_ones_own(capsys):
 def test_a_parameter_that_the_loss_does_not_have_is_named(capsys):
     words = "--class-counts 2x5 --lambda-W 1 --lambda-H 1 --loss tests.test_main:Steep --set slop=4"
     assert command.main(["solve", *words.split()]) == 2
-    assert (
-        "`--set` must be of a parameter of the loss (slope); got 'slop'" in capsys.readouterr().err
-    )
+    assert "`--set` must be a parameter of the loss (slope); got 'slop'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"[problem\n", b"loss = \xff\n"])

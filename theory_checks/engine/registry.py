@@ -284,9 +284,8 @@ class Registry:
 
     def matching(self, pattern: str = "") -> list[Check]:
         """The checks in whose key `pattern` begins a word or a number, letter case ignored."""
-        before = "".join(
-            f"(?<!{kind})" for kind in ("[a-z]", r"\d") if re.match(kind, pattern, re.I)
-        )
+        kinds = [kind for kind in ("[a-z]", r"\d") if re.match(kind, pattern, re.IGNORECASE)]
+        before = "".join(f"(?<!{kind})" for kind in kinds)
         begins = re.compile(f"{before}{re.escape(pattern)}", re.IGNORECASE)
         return [check for key, check in self.checks.items() if begins.search(key)]
 
