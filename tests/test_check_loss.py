@@ -48,6 +48,18 @@ def test_the_losses_of_the_library_pass(loss, key):
     assert absent == generic | (set() if loss.convex else convex_only)
 
 
+class Huber(ufm.losses.AbstractLoss):
+    """The Huber loss: at logits of zero, vertices lie on the kink of its slope."""
+
+    def __call__(self, logits, targets):
+        size = jnp.abs(logits - targets)
+        return jnp.sum(jnp.where(size < 1, 0.5 * size**2, size - 0.5), axis=0)
+
+
+def test_a_kink_of_the_slope_is_no_wrong_gradient(key):
+    assert ufm.check_loss(Huber(), num_classes=4, key=key).ok
+
+
 class Right(ufm.losses.AbstractLoss):
     """½‖z − q‖², from outside the library."""
 
