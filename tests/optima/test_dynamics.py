@@ -292,6 +292,55 @@ def test_cross_entropy_gap_in_its_limits():
     np.testing.assert_array_equal(laws.cross_entropy_gap(TS, **{**arguments, "start": 0.0}), 0)
 
 
+def test_cross_entropy_gap_beyond_where_exponentials_overflow():
+    """At a start of 709 the series never ended, and what is above 600 was 600."""
+    problem = {"num_classes": 3, "samples_per_class": 2}
+    # the exponential-integral law in mpmath
+    np.testing.assert_allclose(
+        laws.cross_entropy_gap([1e250, 1e280, 1e300], start=0.1, **problem),
+        [584.1530530358117980298, 653.3427268191438638989, 699.4627407374591950586],
+        rtol=ROUNDING,
+    )
+    np.testing.assert_array_equal(laws.cross_entropy_gap([0, 1], start=709.0, **problem), 709)
+    # what has flowed on from a time flows on the same way
+    for depth in (1, 4):
+        given = problem | {"depth": depth}
+        ts = np.array([1e200, 1e262, 1e265, 1e290])
+        gaps = laws.cross_entropy_gap(ts, start=5.0, **given)
+        for i, gap in enumerate(gaps[:-1]):
+            on = laws.cross_entropy_gap(ts[i + 1 :] - ts[i], start=gap, **given)
+            np.testing.assert_allclose(on, gaps[i + 1 :], rtol=ROUNDING)
+
+
+def test_fixed_etf_gap_where_its_terms_overflow():
+    for start, time, scale, expected in (
+        (-800.0, 1e308, 1.0, np.log(3) + 308 * np.log(10)),
+        (0.0, 1e308, 1e308, np.log(3) + 616 * np.log(10)),
+        (800.0, 1e300, 1.0, 800.0),
+        (-1e300, 1.0, 1.0, -1e300),
+    ):
+        (still, gap) = laws.fixed_etf_gap(
+            [0.0, time], num_classes=3, squared_scale=scale, start=start
+        )
+        assert still == start
+        np.testing.assert_allclose(gap, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("target", "start", "time", "depth", "expected"),
+    [
+        pytest.param(1e200, 1.0, 1.0, 4, 1e200, id="target"),
+        # u̇ = −5 u^{2.6} until it is there
+        pytest.param(1.0, 1e300, 1e-6, 4, (8e-6) ** (-1 / 1.6), id="start"),
+        pytest.param(1e-200, 1e-300, 1e-3, 4, 1e-300, id="small"),
+    ],
+)
+def test_deep_mode_where_its_powers_overflow(target, start, time, depth, expected):
+    (still, u) = laws.deep_mode([0.0, time], target=target, start=start, depth=depth)
+    np.testing.assert_allclose(still, start, rtol=ROUNDING)
+    np.testing.assert_allclose(u, expected, rtol=1e-3)
+
+
 def test_fixed_etf_gap_is_the_lambert_law():
     K, a = 4, 2.0
     ts = np.array([0.0, 0.1, 1.0, 10.0, 100.0])
@@ -485,6 +534,11 @@ def test_quadrature_inverts_a_known_law():
             lambda: laws.deep_mode(TS, target=1.0, start=1.0, depth=0),
             "`depth` must be a whole number >= 1; got 0",
             id="depth",
+        ),
+        pytest.param(
+            lambda: laws.deep_mode(TS, target=1e300, start=1e-300, depth=2),
+            "`start` must be at least 1e-307 of `target`; got 1e-300",
+            id="start-beside-the-target",
         ),
         pytest.param(
             lambda: laws.saxe_mode_unbalanced(TS, target=1.0, start=-1.0, imbalance=0.0),

@@ -66,7 +66,7 @@ def cross_entropy_gap(ts, *, start, num_classes, samples_per_class, depth=1, dec
         return np.zeros_like(ts)
     if decay == 0:
         return drive.free(ts, start)
-    return relaxed(drive, ts, start * root, decay) / root
+    return relaxed(drive, ts, np.log(start) + np.log(root), decay) / root
 
 
 def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
@@ -104,15 +104,23 @@ def fixed_etf_gap(ts, *, num_classes, squared_scale, start=0.0) -> Floats:
     require_whole("num_classes", num_classes, least=2)
     require_positive("squared_scale", squared_scale, shape=())
     require_finite("start", start, shape=())
-    others, lead = num_classes - 1, np.exp(start)
-    spent = squared_scale * num_classes * checked_times(ts)
-    with np.errstate(over="ignore"):
-        grown = invert_increasing(
-            lambda y: (lead * np.expm1(y) + others * y, lead * np.exp(y) + others),
-            spent,
-            np.zeros_like(spent),
-            spent / (others + lead) * (1 + 1e-12),
+    ts, others = checked_times(ts), float(num_classes - 1)
+    # all in units of a K t, whose logarithm does not overflow
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        spent = np.log(ts) + np.log(squared_scale) + np.log(num_classes)
+        lead, line = np.exp(start - spent), np.exp(np.log(others) - spent)
+
+        def at(y):
+            reached = np.exp(start - spent + y)
+            gained = np.where(y < 1, lead * np.expm1(np.minimum(y, 1)), reached - lead)
+            return gained + line * y, reached + line
+
+        slowest, exponential = (
+            np.exp(spent - np.logaddexp(np.log(others), start)),
+            np.logaddexp(0, spent - start),
         )
+        high = np.minimum(slowest, exponential) * (1 + 1e-12)
+        grown = invert_increasing(at, np.ones_like(ts), np.zeros_like(ts), high)
     return start + grown
 
 

@@ -15,6 +15,9 @@ import numpy as np
 from ufm._roots import root_between
 from ufm.optima.inversion import Floats, follow, invert_increasing
 
+# ξ up to which the series of the free law is summed: far enough from where e^ξ overflows
+_SUMMED = 600.0
+
 
 class Drive(abc.ABC):
     """What pushes a mode of depth M."""
@@ -134,7 +137,8 @@ class CrossEntropyDrive(Drive):
         -----
         The integral is $K A + \sum_{j\ge1} \xi^{j+1-p}/(j!\,(j+1-p))$ with A = ln ξ for p = 1
         (which makes it (K − 1) ln ξ + Ei(ξ) up to a constant) and $\xi^{1-p}/(1-p)$ else: all terms
-        of the series are positive, so it is accurate at every ξ.
+        of the series are positive, so it is accurate at every ξ up to 600, beyond which dt/dξ is
+        integrated from there.
         """
         p = 2 * self.depth / (self.depth + 1)
         rate = (self.depth + 1) * self.n ** (p / 2) * self.K
@@ -154,14 +158,32 @@ class CrossEntropyDrive(Drive):
             gap = np.exp(x)
             return antiderivative(x), (self.K - 1 + np.exp(gap)) * gap ** (1 - p)
 
-        low = np.full_like(ts, np.log(start))
-        value = antiderivative(low) + rate * ts
-        high, ceiling = low.copy(), max(np.log(600.0), low[0]) if len(low) else 0.0
+        def beyond(ts, gap):
+            """From where the exponential would overflow: dt/dw is e^gap gap^-p times this."""
+            scale = np.log(rate) + p * np.log(gap) - gap
+            few = (self.K - 1) * np.exp(-gap)
+            with np.errstate(divide="ignore"):
+                scaled = np.exp(np.log(ts) + scale)
+            return gap + follow(lambda w: (few + np.exp(w)) * (1 + w / gap) ** -p, scaled)
+
+        if start >= _SUMMED:
+            return beyond(ts, start)
+        begin, ceiling = np.log(start), np.log(_SUMMED)
+        began, ended = antiderivative(np.array([begin, ceiling]))
+        until = (ended - began) / rate
+        soon = ts <= until
+        low = np.full_like(ts[soon], begin)
+        value, high = began + rate * ts[soon], low.copy()
         while np.any(short := (antiderivative(high) < value) & (high < ceiling)):
             high = np.where(short, np.minimum(high + 0.5, ceiling), high)
-        return np.exp(invert_increasing(at, value, low, high))
+        gaps = np.empty_like(ts)
+        gaps[soon] = np.exp(invert_increasing(at, value, low, high))
+        gaps[~soon] = beyond(ts[~soon] - until, _SUMMED)
+        return gaps
 
 
+# (what overflows is over at once, or never)
+@np.errstate(over="ignore", divide="ignore")
 def relaxed(drive: Drive, ts: Floats, start: float, decay: float) -> Floats:
     """u(t) under a drive and a decay.
 
@@ -172,7 +194,7 @@ def relaxed(drive: Drive, ts: Floats, start: float, decay: float) -> Floats:
     ts
         (T,), in sum time.
     start
-        u(0) >= 0.
+        The logarithm of u(0).
     decay
         λ >= 0 on all factors.
 
@@ -182,14 +204,12 @@ def relaxed(drive: Drive, ts: Floats, start: float, decay: float) -> Floats:
         (T,).
     """
     power = drive.depth + 1
-    if start == 0:
-        return np.zeros_like(ts)
-    x0 = np.log(start) / power
+    x0 = start / power
     limit = _limit(drive, x0, decay)
     if limit is None:
         return np.exp(power * (x0 - follow(lambda w: 1 / (decay - drive(x0 - w)), ts)))
     if limit == x0:
-        return np.full_like(ts, start)
+        return np.full_like(ts, np.exp(start))
 
     def density(w):
         delta = (x0 - limit) * np.exp(-w)

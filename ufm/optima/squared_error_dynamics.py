@@ -153,7 +153,8 @@ def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
     Raises
     ------
     ValueError
-        For a target that is not positive, a negative start or decay, and a depth below 1.
+        For a target that is not positive, a negative start or decay, a start that is nothing beside
+        the target in float64, and a depth below 1.
 
     Notes
     -----
@@ -162,8 +163,18 @@ def deep_mode(ts, *, target, start, depth, decay=0.0) -> Floats:
     """
     check_mode(target, start, decay)
     require_positive("target", target)
-    depth = require_whole("depth", depth)
-    return relaxed(SquaredErrorDrive(target, depth), checked_times(ts), start, decay)
+    depth, ts = require_whole("depth", depth), checked_times(ts)
+    if start == 0:
+        return np.zeros_like(ts)
+    # in units of a large target, whose powers would overflow; of time, in two factors
+    unit = max(target, 1.0)
+    small = unit > 1 and start / unit < np.finfo(float).tiny
+    require(not small, "`start` must be at least 1e-307 of `target`", start)
+    speed = unit ** (depth / (depth + 1))
+    with np.errstate(over="ignore"):
+        scaled = ts * speed * speed
+    drive = SquaredErrorDrive(target / unit, depth)
+    return unit * relaxed(drive, scaled, np.log(start / unit), decay / speed / speed)
 
 
 def small_start(classifier, class_means, ts, *, samples_per_class) -> tuple[Floats, Floats]:
