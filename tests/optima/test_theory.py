@@ -432,6 +432,21 @@ def test_other_stationary_points_have_thresholds_of_their_own():
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "papers"),
+    [
+        pytest.param({"widths": (5, 4)}, {"Dang"}, id="bias-free"),
+        pytest.param({"bias": "free", "counts": (4, 2)}, {"Liu"}, id="free-bias"),
+        pytest.param({"bias": 0.5}, {"Zhou"}, id="penalised"),
+        pytest.param({"features": ufm.domains.Nonnegative()}, {"Dang"}, id="nonnegative"),
+    ],
+)
+def test_thresholds_of_squared_error_are_of_who_speaks_about_the_problem(options, papers):
+    found, _ = formula_thresholds(Facts.of(problem := make(loss=MSE, **options)))
+    assert {t.source for t in found} == {ufm.closed_form(problem).source}
+    assert {name for name in ("Dang", "Liu", "Zhou") if name in found[0].source} == papers
+
+
 def test_every_rule_finds_something():
     problems = [case[1] for case in (*COMPLETE, *SPEAKING)] + [make((7, 4, 4, 2))]
     for rule in threshold_rules():

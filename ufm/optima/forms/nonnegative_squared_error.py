@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
+from ufm.optima.forms import squared_error
 from ufm.optima.forms.squared_error import squared_error_optimum
 from ufm.optima.hypotheses import Hypothesis, loss_named, nonnegative, plain_decay, without_bias
 from ufm.optima.optimum import Optimum
@@ -37,10 +38,13 @@ class NonnegativeSquaredError(AbstractForm):
     def optimum(self, facts: Facts) -> Optimum:
         """That of free features."""
         optimum = squared_error_optimum(facts)
-        source = f"{optimum.source}; its orthogonal class means can be chosen nonnegative"
-        return dataclasses.replace(
-            optimum, source=source, hypotheses=(*optimum.hypotheses, "features >= 0")
-        )
+        hypotheses = (*optimum.hypotheses, "features >= 0")
+        return dataclasses.replace(optimum, source=self.source_of(facts), hypotheses=hypotheses)
+
+    def source_of(self, facts: Facts) -> str:
+        """That of free features, and why it is about nonnegative ones too."""
+        free = squared_error.FORM.source_of(facts)
+        return f"{free}; its orthogonal class means can be chosen nonnegative"
 
 
 FORM = NonnegativeSquaredError()

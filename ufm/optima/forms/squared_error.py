@@ -60,6 +60,18 @@ class SquaredError(AbstractForm):
         """The module's formula."""
         return squared_error_optimum(facts)
 
+    def source_of(self, facts: Facts) -> str:
+        """Who proved it for these labels, this bias and this depth."""
+        bias = facts.bias
+        if not facts.one_hot:
+            return f"{_DERIVED} {_DEEP}"
+        if bias == "penalised":
+            return _ZHOU if facts.M == 1 else f"{_DERIVED} {_ZHOU}, to M layers"
+        if _balanced(facts.distinct.masses):
+            kind = "bias-free" if bias is None else "last-layer bias"
+            return f"{_DEEP}, squared error, balanced classes, {kind}"
+        return f"{_DEEP}, squared error, imbalanced classes, bias-free" if bias is None else _LIU
+
 
 def squared_error_optimum(facts: Facts) -> Optimum:
     r"""The optimum of facts that meet the hypotheses.
@@ -98,7 +110,7 @@ def squared_error_optimum(facts: Facts) -> Optimum:
     return Optimum(
         value=value,
         regime=_regime(facts.bias, spectrum, one_hot=facts.one_hot),
-        source=_source(facts.bias, spectrum, one_hot=facts.one_hot),
+        source=FORM.source_of(facts),
         hypotheses=_hypotheses(facts, spectrum),
         unique=bool(spectrum.cut is None and not points.boundary[:R].any()),
         column_index=facts.distinct.index,
@@ -174,20 +186,6 @@ def _regime(bias: str | None, spectrum: Spectrum, *, one_hot: bool) -> str:
     if left_out > 0:
         frame = f"low rank: the best {active} directions of: {frame}"
     return f"{frame}, {collapsed} of {in_frame.sum()} directions collapsed" if collapsed else frame
-
-
-def _source(bias: str | None, spectrum: Spectrum, *, one_hot: bool) -> str:
-    balanced = _balanced(spectrum.masses)
-    if not one_hot:
-        return f"{_DERIVED} {_DEEP}"
-    if bias == "penalised":
-        return f"{_ZHOU}" if spectrum.depth == 1 else f"{_DERIVED} {_ZHOU}, to M layers"
-    if balanced:
-        return (
-            f"{_DEEP}, squared error, balanced classes, "
-            f"{'bias-free' if bias is None else 'last-layer bias'}"
-        )
-    return f"{_DEEP}, squared error, imbalanced classes, bias-free" if bias is None else _LIU
 
 
 def _hypotheses(facts: Facts, spectrum: Spectrum) -> tuple[str, ...]:

@@ -19,8 +19,11 @@ _SAME = 1e-9
 
 
 def _accepts(facts: Facts) -> Iterator[Hypothesis]:
-    form = squared_error.FORM if facts.features == "real" else nonnegative_squared_error.FORM
-    return iter(whatever_decay(form.accepts(facts)))
+    return iter(whatever_decay(_form(facts).accepts(facts)))
+
+
+def _form(facts: Facts):
+    return squared_error.FORM if facts.features == "real" else nonnegative_squared_error.FORM
 
 
 def _find(facts: Facts) -> Iterator[Threshold]:
@@ -28,7 +31,7 @@ def _find(facts: Facts) -> Iterator[Threshold]:
     # a direction has the load M (N Λ)^{(M+1)/M} / (μ w^{(M+1)/M})
     gains = target.sigma ** (2 * M / (M + 1)) * target.loss_weight
     gains = gains[: min(facts.widths)]
-    source = squared_error.FORM.source
+    source = _form(facts).source_of(facts)
     for load, of_optimum in ((collapse_load(M), True), (existence_load(M), False)):
         critical = (load / M) ** (M / (M + 1)) * gains
         if not of_optimum and M == 1:
