@@ -225,9 +225,38 @@ def test_the_bound_says_where_it_closes(options, closes):
     assert closes in bound.says
 
 
-def test_mixtures_are_counted_with_the_class_of_their_largest_entry():
-    smoothed = make(labels=ufm.labels.smoothed([20, 10, 5, 5], smoothing=0.1))
-    assert "class counts [20, 10, 5, 5]" in ufm.theory(smoothed).about
+SINGLES = [{k} for k in range(4)]
+PAIRS = [{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(
+            {"labels": ufm.labels.smoothed([20, 10, 5, 5], smoothing=0.1)},
+            "K = 4, soft labels, class counts [20, 10, 5, 5], widths",
+            id="smoothed",
+        ),
+        pytest.param(
+            {"labels": ufm.labels.pick_all(SINGLES + PAIRS, [10] * 10, num_classes=4)},
+            "K = 4, soft labels, 100 columns of 10 targets, class counts [25, 25, 25, 25], widths",
+            id="pick-all",
+        ),
+        pytest.param(
+            {**TIED, "labels": ufm.labels.contrastive([4, 2]), "fixed_weights": (np.eye(6),)},
+            "K = 6, soft labels, 6 columns of 6 targets, class counts [1, 1, 1, 1, 1, 1], ",
+            id="contrastive",
+        ),
+        pytest.param(
+            {"labels": ufm.soft(np.arange(20.0).reshape(2, 10)), "loss": MSE},
+            "K = 2, soft labels, 10 columns of 10 targets, widths",
+            id="regression",
+        ),
+        pytest.param({"labels": ufm.one_hot([2] * 13)}, "one-hot labels, N = 26, ", id="many"),
+    ],
+)
+def test_labels_are_described_as_what_they_are(options, words):
+    assert words in ufm.theory(make(**options)).about
 
 
 def test_where_nothing_is_known_the_way_to_the_reasons_is_named():

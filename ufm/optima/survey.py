@@ -210,11 +210,22 @@ def _merged(found: Iterable[Threshold]) -> list[Threshold]:
     return kept
 
 
+def _labels(facts: Facts) -> str:
+    """What labels are, and of how many samples."""
+    pure = facts.one_hot or facts.smoothing is not None
+    kind = "one-hot labels" if facts.one_hot else "soft labels"
+    if not pure:
+        kind += f", {facts.targets.shape[1]} columns of {len(facts.distinct.masses)} targets"
+    if facts.K > 12:
+        return f"{kind}, N = {facts.N:g}"
+    if not (pure or facts.distributions):
+        return kind
+    # (smoothing moves mass between classes, and samples stay where they are)
+    counts = facts.classes.masses if pure else facts.class_counts
+    return f"{kind}, class counts {shown(counts)}"
+
+
 def _about(facts: Facts) -> str:
-    labels = "one-hot" if facts.one_hot else "soft"
-    # (a mixture belongs to the class of its largest entry)
-    counts = facts.classes.masses
-    counts = f"class counts {shown(counts)}" if facts.K <= 12 else f"N = {facts.N:g}"
     decays = f"λ = {shown(facts.decays)}"
     extra = [
         *[f"{facts.map} map"] * (facts.map != "linear"),
@@ -223,7 +234,4 @@ def _about(facts: Facts) -> str:
     ]
     extra += [*["an anchor"] * facts.anchored, *["fixed weights"] * facts.frozen]
     widths = f"widths {facts.widths}"
-    return (
-        f"{facts.loss}, K = {facts.K}, {labels} labels, {counts}, {widths}, {decays}, "
-        f"{', '.join(extra)}"
-    )
+    return f"{facts.loss}, K = {facts.K}, {_labels(facts)}, {widths}, {decays}, {', '.join(extra)}"
