@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from theory_checks import __main__ as theory_checks
+from theory_checks.engine import command as theory_checks_command
 from ufm import __main__ as ufm_command
 from ufm import _command
+from ufm._interrupts import import_whole
 
 
 def environment(tmp_path) -> dict[str, str]:
@@ -116,3 +121,52 @@ def test_empty_name_of_a_file_or_folder_is_refused(main, words, tmp_path, monkey
         in capsys.readouterr().err
     )
     assert not any(tmp_path.iterdir())
+
+
+def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_answered():
+    """JAX has such a callback; what it raised was printed and forgotten, and the command ran on."""
+
+    struck = []
+
+    def strike(phase, info):
+        if not struck:
+            struck.append(phase)
+            signal.raise_signal(signal.SIGINT)
+
+    def main():
+        gc.callbacks.append(strike)
+        gc.collect()
+        time.sleep(30)
+
+    began = time.monotonic()
+    try:
+        assert _command.run(main) == 130
+    finally:
+        gc.callbacks.remove(strike)
+    assert struck
+    assert time.monotonic() - began < 20
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_amid_an_import_waits_for_its_end(tmp_path, monkeypatch):
+    lines = "import signal", "signal.raise_signal(signal.SIGINT)", "end = True"
+    (tmp_path / "slow_extension.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        import_whole("slow_extension")
+    assert sys.modules.pop("slow_extension").end
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        pytest.param(ufm_command, "solve --class-counts 2x2 --lambda-W 1 --lambda-H 1", id="ufm"),
+        pytest.param(theory_checks_command, "list", id="theory_checks"),
+    ],
+)
+def test_commands_import_extensions_whole(command, words, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "import_whole", interrupted)
+    assert _command.run(lambda: command.main(words.split())) == 130

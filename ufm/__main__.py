@@ -14,6 +14,7 @@ import sys
 
 from ufm._command import add_version, run, started_as
 from ufm._completion import add_completion
+from ufm._interrupts import import_whole
 from ufm.command_line import catalogue, making, measuring, running, solving
 
 
@@ -60,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         # when it is first imported
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
+        import_whole("jax")
         if options.command == "measure":
             return measuring.measure(options)
         configure(double=not options.float32, cache=not options.no_cache)

@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 
+from ufm._interrupts import interrupts_heard
 from ufm._version import __version__
 
 # What a terminal that has no such character is shown; others lose their accents, or become their
@@ -35,14 +36,15 @@ _WORDS = {
     "γ": "gamma",
     "ω": "omega",
 }
-# As a shell reports a program that a closed pipe has stopped: 128 + SIGPIPE.
-_CLOSED_PIPE = 141
+# As a shell reports a program that a closed pipe, or Ctrl-C, has stopped: 128 + SIGPIPE, SIGINT.
+_CLOSED_PIPE, _INTERRUPTED = 141, 130
 
 
 def run(main: Callable[[], int]) -> int:
     """The exit status of a command.
 
-    It prints in any encoding, and ends without a word once nobody reads what it prints.
+    It prints in any encoding, ends without a word once nobody reads what it prints, and with one
+    on Ctrl-C.
     """
     codecs.register_error("ufm.plain", _plainly)
     for stream in (sys.stdout, sys.stderr):
@@ -50,7 +52,11 @@ def run(main: Callable[[], int]) -> int:
             stream.reconfigure(errors="ufm.plain")
     try:
         try:
-            return main()
+            with interrupts_heard():
+                return main()
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return _INTERRUPTED
         finally:
             # now, not when the interpreter ends and nothing can be caught any more
             for stream in (sys.stdout, sys.stderr):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 
 @contextlib.contextmanager
@@ -28,6 +31,47 @@ def interrupts_later() -> Iterator[list]:
         signal.signal(signal.SIGINT, before)
         if came and callable(before):
             before(*came[0])
+
+
+def import_whole(name: str) -> None:
+    """Import a module with extensions, and answer Ctrl-C at the end.
+
+    Amid that of an extension it is an ImportError, or the end of the process.
+    """
+    with interrupts_later():
+        importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Ctrl-C is a `KeyboardInterrupt` inside, as always, and also where Python would lose it.
+
+    Whoever has it answered in another way, or ignored, keeps that.
+    """
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _raise_where_heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _raise_where_heard(number: int, frame: FrameType | None) -> None:
+    # (what a callback of the garbage collector raises is printed and forgotten, and JAX has one)
+    deaf = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in deaf:
+            # (once more in a moment, and to this thread: it may sleep by then)
+            again = threading.Timer(
+                0.01, signal.pthread_kill, [threading.main_thread().ident, number]
+            )
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

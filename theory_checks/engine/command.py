@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from theory_checks.engine.options import parsed, typed_as
+from ufm._interrupts import import_whole
 
 
 def main(argv: list[str] | None = None, *, registry=None) -> int:
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None, *, registry=None) -> int:
     # several threads turned small factorisations a hundred times slower; NumPy reads this once,
     # when it is first imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import_whole("numpy" if options.command == "list" else "jax")
     if options.command in ("figures", "all"):
         from theory_checks.engine.figures.command import problem_with
 

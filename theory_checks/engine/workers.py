@@ -14,9 +14,9 @@ import functools
 import multiprocessing
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -74,9 +74,10 @@ def run(
     pool: list[_Worker] = []
     try:
         start = functools.partial(_Worker.started, configure, loader, prove=prove)
-        pool.extend(start() for _ in range(min(jobs, len(queue))))
         # (a row that was received when Ctrl-C came would be lost before anybody has it)
         with interrupts_later() as interrupts:
+            for _ in range(min(jobs, len(queue))):
+                pool.append(start())
             yield from _collect(pool, queue, on_case, start, interrupts)
     finally:
         for worker in pool:
@@ -197,7 +198,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(target=_work, args=(there, configure, loader, prove), daemon=True)
-        with _environment(), _interrupts_ignored():
+        with _environment(), _interrupts_blocked():
             process.start()
         # else the end of the process would not end the connection
         there.close()
@@ -268,19 +269,21 @@ def _environment() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """A process started now never sees Ctrl-C, which a terminal sends to all of them.
 
-    The parent alone answers it and ends the others.
+    The parent alone answers it, also one that comes now, and ends the others.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # (which lets signals through where it starts its own process)
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(

@@ -93,7 +93,8 @@ def minimise(
     -------
     Solution
         Of the best start. Ctrl-C returns the best so far, result INTERRUPTED, to be resumed;
-        `codes` say how each start stands.
+        `codes` say how each start stands. Before the first steps (while they are compiled) there is
+        none, and it is a `KeyboardInterrupt`.
 
     Raises
     ------

@@ -4,6 +4,7 @@ the run is stopped."""
 from __future__ import annotations
 
 import functools
+import multiprocessing.context
 import os
 import pathlib
 import re
@@ -199,6 +200,19 @@ def stoppable() -> Registry:
     registry = planted("endless", "computed")
     registry.loader = stoppable
     return registry
+
+
+def test_an_interrupt_while_a_process_starts_is_not_lost(monkeypatch):
+    """It was ignored, and the run went on to its end."""
+    start = multiprocessing.context.SpawnProcess.start
+
+    def struck(process):
+        signal.raise_signal(signal.SIGINT)
+        start(process)
+
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", struck)
+    with pytest.raises(KeyboardInterrupt):
+        run(PLAIN, jobs=1)
 
 
 SCRIPT = """
