@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.sweeping import plan
+from ufm.sweeping import chunk, plan
 from ufm.sweeping.sweeps import sweep as full_sweep
 
 K = 3
@@ -115,6 +115,26 @@ def test_every_lane_is_what_minimise_makes_of_it(make, over, key):
         assert float(lane["gap"]) == pytest.approx(
             float(ufm.certify(problem, solution.params).gap), abs=1e-9
         )
+
+
+@pytest.mark.parametrize("keep", ["logits", "params"])
+def test_few_lanes_are_done_one_by_one(keep, key, monkeypatch):
+    """Where the user asks for no chunks: the same numbers, and no program for many lanes."""
+    over = {"lam": [2e-3, 2e-2], "bias": [None, "free"], "seed": [0, 5]}
+    report = ufm.sweeping.Report(metrics=("nc2_etf_features",), keep=(keep,))
+    asked = {"key": key, "report": report}
+    together = sweep(lambda lam, bias: tail(lam=lam, bias=bias), over, **asked)
+    monkeypatch.setattr(chunk.MinimiseChunk, "__call__", None)
+    data = sweep(lambda lam, bias: tail(lam=lam, bias=bias), over, **asked, execution=None)
+    assert set(data) == set(together)
+    assert {name: data[name].dtype for name in data} == {n: together[n].dtype for n in together}
+    np.testing.assert_array_equal(data["code"], together["code"])
+    np.testing.assert_allclose(data["value"], together["value"], rtol=1e-13)
+    np.testing.assert_allclose(
+        data["nc2_etf_features"], together["nc2_etf_features"], rtol=0, atol=1e-9
+    )
+    for name in ("logits",) if keep == "logits" else ("weights_0", "features", "bias"):
+        np.testing.assert_allclose(data[name], together[name], rtol=0, atol=1e-6)
 
 
 @pytest.mark.lean("focal")
@@ -262,7 +282,8 @@ def test_a_flow_is_that_of_flow(key):
     assert data["trajectory"].dims == ("lam", "seed", "t")
 
 
-def test_a_lane_that_fails_leaves_the_rest_alone(key):
+@pytest.mark.parametrize("execution", [ONE_THREAD, None], ids=["chunks", "one-by-one"])
+def test_a_lane_that_fails_leaves_the_rest_alone(execution, key):
     # logits of 1e200 overflow
     def make(size):
         labels = ufm.Labels(jnp.eye(K) * size, jnp.ones(K))
@@ -271,7 +292,7 @@ def test_a_lane_that_fails_leaves_the_rest_alone(key):
         )
 
     # before and after the others of their chunks
-    data = sweep(make, {"size": [1e200, 1.0, 2.0, 1e200]}, key=key, execution=ONE_THREAD)
+    data = sweep(make, {"size": [1e200, 1.0, 2.0, 1e200]}, key=key, execution=execution)
     converged, diverged = ufm.Result.CONVERGED, ufm.Result.DIVERGED
     assert data["code"].values.tolist() == [diverged, converged, converged, diverged]
     assert (data.attrs["complete"], data.attrs["failed"], data.attrs["done"]) == (1, 2, 4)

@@ -32,6 +32,7 @@ from ufm.model import (
     require_decay,
 )
 from ufm.solution import Result, Trajectory
+from ufm.solvers import minimise
 from ufm.solvers.draws import Drawn, draws_of_seeds
 from ufm.solvers.lanes import layouts, minimise_lanes, place_lanes, start_lanes, widened
 from ufm.solvers.narrowing import narrowed
@@ -79,26 +80,31 @@ def measured(problems: Problem, params: Params, *, report: Report, platform: str
         Name → array with a leading axis of lanes.
     """
 
-    def numbers(problem: Problem, params: Params) -> dict:
-        out = {}
-        if report.certificates:
-            certificate = certify(problem, params)
-            out |= {"lower_bound": certificate.lower_bound, "gap": certificate.gap}
-        if report.metrics:
-            metrics = measure_params(problem, params)
-            out |= {name: getattr(metrics, name) for name in report.metrics}
-        return out
-
-    out = over_lanes(numbers, problems, params, platform=platform)
+    numbers = functools.partial(_numbers, report=report)
+    out = over_lanes(numbers, problems, params, platform=platform) | _kept(params, report)
     if "logits" in report.keep:
         out["logits"] = jax.vmap(lambda problem, params: problem.logits(params))(problems, params)
-    if "params" in report.keep:
-        out |= {f"weights_{i}": W for i, W in enumerate(params.weights)} | {
-            "features": params.features
-        }
-        if params.bias is not None:
-            out["bias"] = params.bias
     return out
+
+
+def _numbers(problem: Problem, params: Params, *, report: Report) -> dict:
+    """Certificate and metrics of one point."""
+    out = {}
+    if report.certificates:
+        certificate = certify(problem, params)
+        out |= {"lower_bound": certificate.lower_bound, "gap": certificate.gap}
+    if report.metrics:
+        metrics = measure_params(problem, params)
+        out |= {name: getattr(metrics, name) for name in report.metrics}
+    return out
+
+
+def _kept(params: Params, report: Report) -> dict:
+    """The factors, of one point or of many, where they are kept."""
+    if "params" not in report.keep:
+        return {}
+    out = {f"weights_{i}": W for i, W in enumerate(params.weights)} | {"features": params.features}
+    return out if params.bias is None else out | {"bias": params.bias}
 
 
 _measured = functools.partial(jax.jit, static_argnames=("report", "platform"))(measured)
@@ -247,6 +253,53 @@ class MinimiseChunk:
         leaves, structure = jax.tree.flatten(one)
         kind = (self.devices, self.solver, self.width, structure, tuple(x.shape for x in leaves))
         return fastest(ways, solved, kind=kind)
+
+
+@dataclass(frozen=True)
+class LoneLanes:
+    """Minimisation of few lanes, each by `minimise`.
+
+    The programs of `MinimiseChunk` take seconds to compile, and those of one problem do not.
+    """
+
+    key: PRNGKeyArray
+    solver: AbstractSolver
+    tolerance: float
+    report: Report
+
+    def __call__(self, problems: Problem, seeds: np.ndarray) -> Arrays:
+        """The results of some lanes; KeyboardInterrupt where it was interrupted."""
+        lanes = [
+            self._lane(jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), problems), seed)
+            for i, seed in enumerate(seeds.tolist())
+        ]
+        names = lanes[0] if lanes else {}
+        return {name: np.stack([np.asarray(lane[name]) for lane in lanes]) for name in names}
+
+    def _lane(self, problem: Problem, seed: int) -> dict:
+        key = jax.random.fold_in(self.key, seed)
+        asked = {"solver": self.solver, "tolerance": self.tolerance, "progress": False}
+        found = minimise(problem, key=key, **asked)
+        if found.result is Result.INTERRUPTED:
+            raise KeyboardInterrupt
+        out = {
+            "value": found.value,
+            "grad_norm": found.grad_norm,
+            "code": np.int8(found.code),
+            "num_steps": np.int32(found.num_steps),
+            "num_evaluations": np.int32(found.num_evaluations),
+        } | self._looked_at(problem, found.params)
+        if "logits" in self.report.keep:
+            out["logits"] = problem.logits(found.params)
+        return out | _kept(found.params, self.report)
+
+    def _looked_at(self, problem: Problem, params: Params) -> dict:
+        """Certificate and metrics, of a point that diverged those of nothing."""
+        if all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params)):
+            return _numbers(problem, params, report=self.report)
+        bounds = {"lower_bound": -np.inf, "gap": np.inf} if self.report.certificates else {}
+        numbers = bounds | dict.fromkeys(self.report.metrics, np.nan)
+        return {name: np.asarray(number, problem.dtype) for name, number in numbers.items()}
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from ufm.batch.stacked import lanes_of
 from ufm.flows import Flow
 from ufm.flows.options import Integration, checked_times, path_of, record_of
 from ufm.model import Problem, require_decay, require_minimum, require_smooth
+from ufm.solvers.directions import has_directions
 from ufm.solvers.solver import AbstractSolver
 from ufm.solvers.suitable import suitable_solver
-from ufm.sweeping.chunk import FlowChunk, MinimiseChunk, certifiable
+from ufm.sweeping.chunk import FlowChunk, LoneLanes, MinimiseChunk, certifiable
 from ufm.sweeping.definition import definition, planned, probe
 from ufm.sweeping.grid import Grid, describe
 from ufm.sweeping.groups import Group, chunks_of, groups_of, said
@@ -32,6 +33,8 @@ from ufm.tolerances import gradient_tolerance
 # Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost
 # without regret.
 _CHUNK = 1024
+# So many lanes are done one by one, in ten milliseconds or two each.
+_FEW = 32
 # Programs are for multiples of so many lanes.
 _FEWEST = 16
 # Seconds that a chunk should not take by much, at 1e9 multiply-adds a second and 500 products with
@@ -107,17 +110,30 @@ class Plan:
             "attrs": _ATTRIBUTES,
         }
 
-    def runners(self) -> list[MinimiseChunk | FlowChunk]:
+    def runners(self) -> list[MinimiseChunk | LoneLanes | FlowChunk]:
         """What turns the lanes of a chunk into numbers, for each group."""
         return [self._runner(g) for g in range(len(self.groups))]
 
-    def _runner(self, g: int) -> MinimiseChunk | FlowChunk:
+    def _few(self, group: Group) -> bool:
+        """Whether a loop over the lanes has ended before a program for all of them is compiled."""
+        alone = len(self.devices) == 1 and self.devices[0].platform == "cpu"
+        # (of deep products `minimise` goes on with other directions)
+        return (
+            alone
+            and self.execution.chunk is None
+            and len(group.lanes) <= _FEW
+            and not has_directions(group.one())
+        )
+
+    def _runner(self, g: int) -> MinimiseChunk | LoneLanes | FlowChunk:
         size, report, devices = self.sizes[g], self.reports[g], self.devices
         if self.flow is not None:
             # (every flow of a chunk at once, in blocks of its own)
             execution = replace(self.execution, chunk=None)
             return FlowChunk(self.key, self.flow, report, execution, size)
         group, solver = self.groups[g], self.solvers[g]
+        if self._few(group):
+            return LoneLanes(self.key, solver, self.tolerance, report)
         width = _width(size, _most(group, self.execution, self.workers), len(devices))
         seeds = np.unique(self.grid.seeds()[group.lanes])
         return MinimiseChunk(

@@ -20,7 +20,7 @@ from ufm.flows import Flow
 from ufm.model import Problem
 from ufm.solution import Result
 from ufm.solvers.solver import AbstractSolver
-from ufm.sweeping.chunk import Arrays, FlowChunk, MinimiseChunk
+from ufm.sweeping.chunk import Arrays
 from ufm.sweeping.dataset import counted, dataset_of
 from ufm.sweeping.definition import planned, require_probed
 from ufm.sweeping.grid import grid_of
@@ -110,7 +110,8 @@ def sweep(
 
     With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have
     no larger rank. On a CPU, small ones are solved by the lanes of `ufm/solvers/newton/lanes.py`,
-    of which each has the steps of `Newton`, up to rounding.
+    of which each has the steps of `Newton`, up to rounding; up to 32 of a shape one by one unless
+    `execution` has a `chunk`, as programs for many take seconds to compile.
     """
     began = time.monotonic()
     build, grid = grid_of(make, over)
@@ -173,7 +174,9 @@ def open_sweep(path: str | os.PathLike, *, partial: bool = False) -> xarray.Data
     return counted(dataset_of(store.manifest, results, Result.RUNNING), seconds=seconds)
 
 
-def _runner(plan: Plan, runners: Sequence[MinimiseChunk | FlowChunk]) -> Callable[[int], Arrays]:
+def _runner(
+    plan: Plan, runners: Sequence[Callable[[Problem, np.ndarray], Arrays]]
+) -> Callable[[int], Arrays]:
     """From the number of a chunk to its results, its lanes and its seconds.
 
     Each group is compiled once, by the first thread.
