@@ -156,6 +156,78 @@ def test_a_code_is_advised_where_a_simplex_does_not_fit(d, codes):
     assert any("code_bound" in way for way in what_works(Facts.of(problem))) == codes
 
 
+NONNEGATIVE = ufm.domains.Nonnegative()
+SUPERVISED = {
+    "labels": ufm.labels.contrastive([3, 3]),
+    "map": ufm.maps.Tied(0.5),
+    "lambda_W": 0.0,
+    "fixed_weights": (np.eye(6),),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "ways"),
+    [
+        pytest.param(SUPERVISED, {"minimise", "certify"}, id="contrastive"),
+        pytest.param({"classifier": NONNEGATIVE}, {"minimise", "certify"}, id="signs"),
+        pytest.param(PULL, {"minimise", "certify"}, id="pull"),
+        pytest.param(
+            {**PULL, "counts": (6, 4, 2), "loss": ufm.MeanSquaredError()},
+            {"minimise", "certify"},
+            id="pull-of-a-tail",
+        ),
+        pytest.param(
+            {"fixed_weights": (np.ones((3, 6)),)},
+            {"minimise", "certify", "solvers.fit_features"},
+            id="frozen",
+        ),
+        pytest.param(
+            {"features": ufm.domains.Ball(1.0), "fixed_weights": (np.ones((3, 6)),)},
+            {"minimise", "certify"},
+            id="frozen-in-balls",
+        ),
+        pytest.param(
+            {"labels": ufm.mixup(3, 1.0, nodes=4), "widths": (6, 6)},
+            {"minimise", "search"},
+            id="deep-mixtures",
+        ),
+        pytest.param(
+            {"widths": (6, 6), "activation": "relu", "features": ufm.domains.Sphere(1.0)},
+            {"minimise"},
+            id="relu-on-spheres",
+        ),
+    ],
+)
+def test_what_works_does(options, ways, key):
+    problem = make(**options)
+    with pytest.raises(ufm.NoClosedForm) as caught:
+        ufm.closed_form(problem)
+    said = str(caught.value).split("what still works: ")[1]
+    assert said == ", ".join(f"ufm.{way}" for way in sorted(ways, key=ORDER.index))
+    # what is not named is refused
+    point = ufm.solvers.random_start(problem, key=key, std=0.1)
+    if "certify" in ways:
+        ufm.certify(problem, point)
+    for way, call in REFUSED.items():
+        if way not in ways:
+            with pytest.raises(ValueError, match=r"`problem"):
+                call(problem, point, key)
+
+
+ORDER = ("minimise", "search", "certify", "solvers.fit_features")
+REFUSED = {
+    "search": lambda problem, point, key: ufm.search(problem, key=key, starts=1),
+    "certify": lambda problem, point, key: ufm.certify(problem, point),
+    "solvers.fit_features": lambda problem, point, key: ufm.solvers.fit_features(problem),
+}
+
+
+def test_the_nearest_form_of_labels_with_offsets_is_of_their_loss():
+    """What labels add to logits made another loss of it, and squared error was as near."""
+    with pytest.raises(ufm.NoClosedForm, match="mixtures of two classes under cross-entropy"):
+        ufm.closed_form(make(**SUPERVISED))
+
+
 def test_what_works_is_true_of_a_tail_with_a_bias(key):
     problem = make((6, 4), bias="free")
     solution = ufm.minimise(problem, key=key, progress=False)

@@ -24,7 +24,7 @@ from ufm._validate import (
     require_key,
     require_nonnegative,
 )
-from ufm.model import Params, Problem, require_minimum, require_product
+from ufm.model import Params, Problem, require_product, require_searchable
 from ufm.solution import Result, Solution
 from ufm.solvers import minimise, random_start
 from ufm.solvers.spreading import spread
@@ -66,7 +66,8 @@ def start_from_logits(
     ValueError
         For logits that do not fit, λ = 0, frozen weights, an anchor.
     """
-    check_free(problem)
+    require_instance("problem", problem, Problem)
+    require_searchable(problem)
     require_product(problem, "a start from logits")
     require_key("key", key)
     require_nonnegative("noise", noise, shape=())
@@ -220,17 +221,3 @@ def column_logits(problem: Problem, logits, *, name: str) -> np.ndarray:
     )
     array = np.asarray(logits, dtype=np.float64)
     return array if C in (K, array.shape[1]) else array @ targets
-
-
-def check_free(problem: Problem) -> None:
-    """`ValueError` for problems that a search does not know how to start."""
-    require_instance("problem", problem, Problem)
-    require_minimum(problem, "a search")
-    for name, domain in problem.domains.items():
-        require(
-            not domain.nonnegative,
-            f"`problem.{name}` must have no bounds on entries for a search",
-            domain,
-        )
-    require(not problem.frozen, "`problem` must have free weights for a search", "frozen weights")
-    require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")

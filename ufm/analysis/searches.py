@@ -41,7 +41,6 @@ from ufm.analysis.best_known import (
 from ufm.analysis.landscape import product_rank, product_spectrum
 from ufm.analysis.rectified_search import search_on_kinks
 from ufm.analysis.search_starts import (
-    check_free,
     column_logits,
     random_kind,
     solved,
@@ -51,7 +50,7 @@ from ufm.analysis.search_starts import (
 from ufm.batch.execution import Execution
 from ufm.batch.executor import Programs, devices_of, run_blocks
 from ufm.batch.stacked import shapes_of
-from ufm.model import Params, Problem
+from ufm.model import Params, Problem, require_searchable
 from ufm.solution import Solution
 from ufm.solvers.directions import better_directions, has_directions
 from ufm.solvers.work import multiply_adds
@@ -130,7 +129,8 @@ def search(
     near sums of what such searches find on fewer classes (squared error, M >= 4), and four beside
     the best points so far, disturbed; the best are finished on their kinks.
     """
-    check_free(problem)
+    require_instance("problem", problem, Problem)
+    require_searchable(problem)
     if is_traced(problem):
         raise refusal("search", SWEEP)
     require_key("key", key)

@@ -2,7 +2,6 @@
 
 from ufm.model.blocks import Block as Block
 from ufm.model.blocks import Blocks as Blocks
-from ufm.model.certifiable import lacks_certificate as lacks_certificate
 from ufm.model.certifiable import require_certifiable as require_certifiable
 from ufm.model.params import Params as Params
 from ufm.model.problem import Problem as Problem
@@ -12,6 +11,7 @@ from ufm.model.requirements import require_decay as require_decay
 from ufm.model.requirements import require_minimum as require_minimum
 from ufm.model.requirements import require_plain as require_plain
 from ufm.model.requirements import require_product as require_product
+from ufm.model.requirements import require_searchable as require_searchable
 from ufm.model.requirements import require_shapes as require_shapes
 from ufm.model.requirements import require_smooth as require_smooth
 from ufm.model.requirements import require_unconstrained as require_unconstrained

@@ -62,15 +62,6 @@ def require_certifiable(problem: Problem, *, randomised: bool | None = None) -> 
     require_decay(problem, "a certificate")
 
 
-def lacks_certificate(problem: Problem) -> str | None:
-    """What keeps a problem from having a certificate, in words; None where `certify` gives one."""
-    try:
-        require_certifiable(problem)
-    except ValueError as reason:
-        return str(reason)
-    return None
-
-
 def _require_gram(problem: Problem) -> None:
     """`ValueError` for what a tied map leaves without a bound."""
     gram = problem.map.gram

@@ -150,6 +150,18 @@ def require_minimum(problem: Problem, purpose: str) -> None:
         require(len(losing) == 0, words, f"class {_listed(losing)} on which others only gain")
 
 
+def require_searchable(problem: Problem) -> None:
+    """`ValueError` for problems that a search does not know how to start."""
+    require_minimum(problem, "a search")
+    for name, domain in problem.domains.items():
+        words = f"`problem.{name}` must have no bounds on entries for a search"
+        require(not domain.nonnegative, words, domain)
+        words = f"`problem.{name}` must be unconstrained for a search with ReLU layers"
+        require(not (problem.kinked and domain.constrained), words, domain)
+    require(not problem.frozen, "`problem` must have free weights for a search", "frozen weights")
+    require(problem.anchor is None, "`problem` must have no anchor for a search", "an anchor")
+
+
 def _listed(classes: np.ndarray) -> str:
     """The first of them."""
     return ", ".join(map(str, classes[:5]))

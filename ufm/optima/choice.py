@@ -16,6 +16,7 @@ from ufm.optima.form import AbstractForm
 from ufm.optima.forms import known
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.optimum import NoClosedForm, Optimum
+from ufm.optima.statements import deep_structures, mixed_labels, pulled_features
 
 # Forms that are no further than this beyond the nearest are named too.
 _AS_NEAR = 0.5
@@ -64,7 +65,8 @@ def no_form(facts: Facts) -> NoClosedForm:
     )
     ranked = [(distance, name, failing) for distance, _, name, failing in missed]
     distance, name, failing = ranked[0]
-    still = f"; what still works: {', '.join(what_works(facts))}"
+    works = what_works(facts)
+    still = f"; what still works: {', '.join(works)}" if works else ""
     if any(hypothesis.weight >= _ANOTHER_THEORY for hypothesis in failing):
         losses = sorted(
             {h.needs for form in known() for h in form.accepts(facts) if h.name == "loss"}
@@ -85,30 +87,27 @@ def no_form(facts: Facts) -> NoClosedForm:
 
 def what_works(facts: Facts) -> tuple[str, ...]:
     """What the library can do for a problem without a closed form."""
-    frozen, free = facts.frozen, facts.features == "real"
-    linear = facts.map == "linear"
-    bounded = (facts.M == 1 or frozen) and facts.loss.convex and linear
-    certified = bounded and facts.unconstrained and not frozen and not facts.anchored
+    linear, certified = facts.map == "linear", facts.uncertified is None
+    plain = linear and facts.unconstrained and not facts.frozen and not facts.anchored
     spheres = facts.features == facts.classifier_domain == "sphere" and facts.M == 1 and linear
-    codes = spheres and facts.loss.name == "cross-entropy" and facts.feature_dim + 1 < facts.K
-    deep = linear and facts.M > 1 and facts.loss.name == "cross-entropy" and facts.balanced and free
+    balanced = facts.loss.name == "cross-entropy" and facts.one_hot and facts.balanced
+    codes = spheres and balanced and facts.feature_dim + 1 < facts.K
+    fitted = linear and facts.frozen and facts.loss.convex and facts.unconstrained and facts.held
     given = (
-        ("ufm.minimise", True),
-        ("ufm.search", not certified and not frozen and free),
-        ("ufm.certify and ufm.thresholds", certified),
-        ("ufm.certify", bounded and not certified),
+        ("ufm.minimise", facts.unsolved is None),
+        ("ufm.search", facts.unsearched is None and not (certified and plain)),
+        ("ufm.certify and ufm.thresholds", certified and plain),
+        ("ufm.certify", certified and not plain),
         (
             "ufm.certificates.code_bound of a sharp code in ufm.frames and "
             "ufm.certificates.linear_programming_bound of any K, d and β",
             codes,
         ),
-        (
-            "ufm.laws.etf_branch and ufm.laws.deep_candidates",
-            deep and not frozen and not facts.anchored,
-        ),
-        ("ufm.solvers.fit_features", linear and frozen and facts.loss.convex and free),
-        ("ufm.channels", linear and frozen and facts.loss.name == "cross-entropy" and free),
-        ("ufm.perturbation", linear and facts.anchored and facts.loss.least_squares),
+        ("ufm.laws.etf_branch", deep_structures.ETF.holds(facts)),
+        ("ufm.laws.deep_candidates", deep_structures.CANDIDATES.holds(facts)),
+        ("ufm.solvers.fit_features", fitted),
+        ("ufm.channels", mixed_labels.CHANNELS.holds(facts)),
+        ("ufm.perturbation", pulled_features.NEAR_COLLAPSE.holds(facts)),
     )
     return tuple(name for name, works in given if works)
 
@@ -118,8 +117,8 @@ def _distance(failing: tuple[Hypothesis, ...]) -> float:
 
 
 def _misses(form: AbstractForm, facts: Facts) -> tuple[Hypothesis, ...]:
-    """What a form would miss of a problem of its map."""
-    return tuple(h for h in form.accepts(facts) if not h.holds)
+    """What a form would miss of a problem of its map, without offsets."""
+    return tuple(h for h in form.accepts(facts.without_offsets) if not h.holds)
 
 
 def _words(failing: tuple[Hypothesis, ...]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,7 +16,13 @@ import numpy as np
 
 from ufm._validate import require_instance
 from ufm.losses import AbstractLoss
-from ufm.model import Problem, lacks_certificate, require_decay
+from ufm.model import (
+    Problem,
+    require_certifiable,
+    require_decay,
+    require_minimum,
+    require_searchable,
+)
 
 # Targets and masses that should be equal agree to a few roundings of their dtype, and never better
 # than this.
@@ -41,9 +47,10 @@ class Columns:
 class Facts:
     r"""The facts of a problem.
 
-    `loss`: in its canonical form. `targets` (K, C), `masses` (C,): of the labels as given.
-    `weights` (C,) or None: of the loss. `widths` (M,): (d_1, …, d_M). `lambda_W` (M,), outermost
-    first; `lambda_H`. `bias`: None, "free" or "penalised", and then `lambda_b`. `map`: its name,
+    `loss`: in its canonical form; `bare_loss`: without offsets of the labels. `targets` (K, C),
+    `masses` (C,): of the labels as given. `weights` (C,) or None: of the loss. `widths` (M,): (d_1,
+    …, d_M). `lambda_W` (M,), outermost first; `lambda_H`. `bias`: None, "free" or "penalised", and
+    then `lambda_b`. `map`: its name,
     "linear" for the product of the factors; `kinked`: whether it is that of ReLU. `features`,
     `classifier_domain`: the names of their domains, "real" where they have none. `feature_length`,
     `classifier_length`: the largest length that these allow if all vectors have one, None where
@@ -51,11 +58,13 @@ class Facts:
     `anchored`: whether features are pulled to given ones. `held`: whether decay or a domain bounds
     every factor that is free. `lift`: what the convex problem that bounds this one is in:
     "columns", each its own, "product" of the factors, "Gram" of all vectors, or "nonnegative Gram".
-    `uncertified`: what keeps a certificate from it, None where there is one.
+    `uncertified`, `unsolved`, `unsearched`: what keeps a certificate, a minimiser or a search from
+    it, None where nothing does.
     `rounding`: what numbers that should be equal may differ by, relatively.
     """
 
     loss: AbstractLoss
+    bare_loss: AbstractLoss
     targets: np.ndarray
     masses: np.ndarray
     weights: np.ndarray | None
@@ -75,6 +84,8 @@ class Facts:
     held: bool
     lift: str
     uncertified: str | None
+    unsolved: str | None
+    unsearched: str | None
     one_hot: bool
     equal_weights: bool
     rounding: float
@@ -91,6 +102,7 @@ class Facts:
             fixed = [np.asarray(W, dtype=np.float64) for W in fixed]
         return cls(
             loss=problem.loss.canonical(),
+            bare_loss=problem.bare_loss.canonical(),
             targets=np.asarray(labels.targets, dtype=np.float64),
             masses=np.asarray(labels.masses, dtype=np.float64),
             weights=None if labels.weights is None else np.asarray(labels.weights, np.float64),
@@ -107,9 +119,11 @@ class Facts:
             classifier_length=problem.classifier.common_length(np.ones(labels.num_classes)),
             classifier=None if fixed is None else functools.reduce(operator.matmul, fixed),
             anchored=problem.anchor is not None,
-            held=_held(problem),
+            held=_refusal(require_decay, problem, "a bound") is None,
             lift=_lift(problem),
-            uncertified=lacks_certificate(problem),
+            uncertified=_refusal(require_certifiable, problem),
+            unsolved=_refusal(require_minimum, problem, "a minimiser"),
+            unsearched=_refusal(require_searchable, problem),
             one_hot=labels.is_one_hot(),
             equal_weights=labels.has_equal_weights(),
             rounding=max(_EQUAL, 8 * eps),
@@ -120,6 +134,11 @@ class Facts:
     def offsets(self) -> bool:
         """Whether labels add something to logits, so that columns of one target are not alike."""
         return self.loss.by_column
+
+    @property
+    def without_offsets(self) -> Facts:
+        """Those of the problem whose labels add nothing to logits."""
+        return replace(self, loss=self.bare_loss, _memory={})
 
     @property
     def K(self) -> int:
@@ -270,12 +289,13 @@ class Facts:
         )
 
 
-def _held(problem: Problem) -> bool:
+def _refusal(require: Callable[..., None], *arguments) -> str | None:
+    """What a requirement says against a problem."""
     try:
-        require_decay(problem, "a bound")
-    except ValueError:
-        return False
-    return True
+        require(*arguments)
+    except ValueError as reason:
+        return str(reason)
+    return None
 
 
 def _lift(problem: Problem) -> str:

@@ -64,14 +64,14 @@ def _find(facts: Facts) -> Iterator[Threshold]:
     )
 
 
-STATEMENTS = (
-    Statement(
-        kind="candidate",
-        name="structures of low rank",
-        source=_SOURCE,
-        call="ufm.laws.deep_candidates(problem)",
-        accepts=_deep,
-        says=_says,
-    ),
+CANDIDATES = Statement(
+    kind="candidate",
+    name="structures of low rank",
+    source=_SOURCE,
+    call="ufm.laws.deep_candidates(problem)",
+    accepts=_deep,
+    says=_says,
 )
-THRESHOLDS = (ThresholdRule(name="deep simplex ETF", accepts=_with_etf, find=_find),)
+ETF = ThresholdRule(name="deep simplex ETF", accepts=_with_etf, find=_find)
+STATEMENTS = (CANDIDATES,)
+THRESHOLDS = (ETF,)

@@ -61,15 +61,16 @@ def _says(facts: Facts) -> str:
     return f"logits of every label in closed form, at strength s = N λ_H/a = {strength:g}"
 
 
+CHANNELS = Statement(
+    kind="law",
+    name="channels under a simplex ETF",
+    source="Fisher, Meng & Papyan 2024 for the features; channel form derived here",
+    call="ufm.channels.channel(K, lam, strength=…)",
+    accepts=_channel,
+    says=_says,
+)
 STATEMENTS = (
-    Statement(
-        kind="law",
-        name="channels under a simplex ETF",
-        source="Fisher, Meng & Papyan 2024 for the features; channel form derived here",
-        call="ufm.channels.channel(K, lam, strength=…)",
-        accepts=_channel,
-        says=_says,
-    ),
+    CHANNELS,
     Statement(
         kind="law",
         name="multiplier of mixup",

@@ -45,16 +45,15 @@ def _accepts(facts: Facts) -> Iterator[Hypothesis]:
     yield Hypothesis("weak decay", c < 1, "√(λ_W λ_H) < 1 in the paper's normalisation", f"{c:g}")
 
 
-STATEMENTS = (
-    Statement(
-        kind="law",
-        name="perturbation near collapse",
-        source="Tirer, Huang & Niles-Weed 2023 to leading order; exact gains derived here",
-        call="ufm.perturbation.gains(…)",
-        accepts=_accepts,
-        says=lambda facts: (
-            "to first order features answer by β/(β + curvature), piece by piece of the space of "
-            "features"
-        ),
+NEAR_COLLAPSE = Statement(
+    kind="law",
+    name="perturbation near collapse",
+    source="Tirer, Huang & Niles-Weed 2023 to leading order; exact gains derived here",
+    call="ufm.perturbation.gains(…)",
+    accepts=_accepts,
+    says=lambda facts: (
+        "to first order features answer by β/(β + curvature), piece by piece of the space of "
+        "features"
     ),
 )
+STATEMENTS = (NEAR_COLLAPSE,)
