@@ -114,6 +114,21 @@ def test_a_minimum_is_proved(key):
         checker().verify(written)
 
 
+def test_a_share_that_is_zero_to_rounding_is_none_below_zero(key):
+    """Of soft targets q + (p − q) is not p: a saturated class had −1e-17, and a conjugate that is
+    finite everywhere was called infinite."""
+    pytest.importorskip("flint")
+    shifted = AdjustedCrossEntropy(multiplicative=[3.0, 1.0], additive=[0.0, 60.0])
+    problem = ufm.Problem(
+        ufm.soft(jnp.array([[0.9, 0.2], [0.1, 0.8]])),
+        loss=Sum((ufm.MeanSquaredError(), shifted)),
+        widths=(2,),
+        lambda_W=1e-3,
+        lambda_H=1e-3,
+    )
+    assert ufm.prove(problem, ufm.minimise(problem, key=key).params).relative_width < 1e-15
+
+
 SCALES, SHIFTS = np.array([[0.9, 0.4, 0.3, 0.2], [3.4, 0.4, 1.6, 1.3]]), np.array([1.0, 0, -1, 0])
 
 

@@ -121,8 +121,9 @@ def _shares(point: list[Any], scale: list[Any], target: Sequence[Any]) -> list[f
 
 
 def _summing_to_zero(pull: list[Any], scale: list[Any], target: Sequence[Any]) -> list[Any]:
-    """v with Σ v/Δ = 0 exactly: the class of the largest point makes up for rounding."""
-    inner = [v / d for v, d in zip(pull, scale, strict=True)]
+    """v with Σ v/Δ = 0 exactly and no share below 0: the class of the largest point makes up for
+    rounding."""
+    inner = [max(v / d, -q) for v, d, q in zip(pull, scale, target, strict=True)]
     largest = max(range(len(inner)), key=lambda k: inner[k] + target[k])
     inner[largest] -= sum(inner)
     return [d * v for v, d in zip(inner, scale, strict=True)]
