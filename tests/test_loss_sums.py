@@ -129,6 +129,21 @@ def test_a_share_that_is_zero_to_rounding_is_none_below_zero(key):
     assert ufm.prove(problem, ufm.minimise(problem, key=key).params).relative_width < 1e-15
 
 
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e5])
+def test_a_bias_is_found_where_nothing_is_curved(size):
+    """No probability but 0 and 1 to rounding: a step was infinite, and a free bias NaN."""
+    loss = Sum((ufm.CrossEntropy(), AdjustedCrossEntropy(multiplicative=[6.8, 0.14])), (0.1, 98.0))
+    labels = ufm.soft(jnp.eye(2)[:, jnp.array([0, 1, 1])], (6e-3, 4e-5, 2e6))
+    problem = ufm.Problem(labels, loss=loss, widths=(1,), lambda_W=0.1, lambda_H=0.1, bias="free")
+    features = jnp.array([[-size, -4 * size, size]])
+    point = ufm.Params((jnp.array([[20.0], [-20.0]]),), features, jnp.zeros(2))
+    certificate = ufm.certify(problem, point)
+    assert jnp.isfinite(certificate.value)
+    assert certificate.value <= ufm.model.objective(problem, point)
+    assert 0 <= certificate.lower_bound < certificate.value
+    assert certificate.valid
+
+
 SCALES, SHIFTS = np.array([[0.9, 0.4, 0.3, 0.2], [3.4, 0.4, 1.6, 1.3]]), np.array([1.0, 0, -1, 0])
 
 

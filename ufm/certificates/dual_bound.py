@@ -119,11 +119,12 @@ def judged(value, rounding, lower, least, contradiction):
     -------
     tuple
         The larger of the two bounds, −∞ where nothing is known, and the relative gap, infinite
-        where nothing is certified.
+        where nothing is certified. Of a point whose value is no number only the second is.
     """
-    found = jnp.maximum(jnp.where(jnp.isfinite(lower), lower, -jnp.inf), least)
-    holds = jnp.isfinite(found) & jnp.isfinite(value)
-    lower_bound = jnp.where(holds, found, -jnp.inf)
+    holds = jnp.isfinite(value)
+    found = jnp.where(holds & jnp.isfinite(lower), lower, -jnp.inf)
+    lower_bound = jnp.maximum(found, jnp.where(jnp.isfinite(least), least, -jnp.inf))
+    holds = holds & jnp.isfinite(lower_bound)
     above = (lower_bound - value > rounding) | (contradiction > 1)
     return lower_bound, jnp.where(holds & ~above, relative_gap(value, lower_bound), jnp.inf)
 

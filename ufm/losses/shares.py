@@ -199,10 +199,9 @@ def newton(
 
         hessian = jnp.moveaxis(jax.lax.map(along, units.reshape(K, K, *axes)), (0, 1), (-2, -1))
         trace = jnp.trace(hessian, axis1=-2, axis2=-1)
-        # flat directions have no slope either
-        ridge = (
-            eps * trace + 1e-3 * jnp.minimum(norm(slope), trace) ** 2 + jnp.finfo(start.dtype).tiny
-        )
+        # flat directions have no slope either, but where all is flat to rounding: a finite step
+        least = float(jnp.finfo(start.dtype).tiny) * (1 + norm(slope))
+        ridge = eps * trace + 1e-3 * jnp.minimum(norm(slope), trace) ** 2 + least
         ridged = hessian + ridge[..., None, None] * units.reshape(*axes, K, K)
         solved = jnp.linalg.solve(ridged, jnp.moveaxis(slope, 0, -1)[..., None])[..., 0]
         step = -jnp.moveaxis(solved, -1, 0)
