@@ -24,9 +24,28 @@ def claim(holds, otherwise):
         raise SystemExit(f"NOT proved: {otherwise}")
 
 
+def parts(x, wanted, otherwise=""):
+    """A part of a file that has these entries, perhaps some further ones, and no other."""
+    needed = set(wanted.split())
+    known = isinstance(x, dict) and needed <= set(x) <= needed | set(otherwise.split())
+    claim(known, f"this knows what has {wanted}, not {x if isinstance(x, str) else list(x or ())}")
+    return x
+
+
+def number(x):
+    """Whether it is one: JSON has no infinity, and true is none."""
+    return isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < float("inf")
+
+
+def fraction(x):
+    """A float, or a fraction in a string, as the fraction that it is."""
+    claim(number(x) or isinstance(x, str | Fraction), f"{x!r} is no number")
+    return Fraction(x)
+
+
 def exact(x):
-    """An array of floats, or of fractions in strings, as the fractions that they are."""
-    return np.vectorize(Fraction, otypes=[object])(np.array(x, dtype=object))
+    """An array of them."""
+    return np.vectorize(fraction, otypes=[object])(np.array(x, dtype=object))
 
 
 def interval(x):
@@ -69,8 +88,8 @@ def softmax(loss, q, a, x, z):
 
 def squared(loss, q, a, y, z):
     """The same for squared errors, whose y is in the file as it is."""
-    weights = 1 + (Fraction(loss.get("weight", 1)) - 1) * q
-    wanted = Fraction(loss.get("length", 1)) * q
+    weights = 1 + (fraction(loss.get("weight", 1)) - 1) * q
+    wanted = fraction(loss.get("length", 1)) * q
     claim(weights.min() > 0, "a loss that is not convex")
     conjugates = y**2 / (2 * a * weights) + wanted * y
     errors = intervals(a * weights / 2) * (z - intervals(wanted)) ** 2
@@ -80,8 +99,10 @@ def squared(loss, q, a, y, z):
 def placed(vectors, domain, decay, b):
     """By what vectors are multiplied to lie in their domain, and what its multipliers b cost."""
     name, squares, one = domain["name"], (vectors**2).sum(axis=0), Fraction(1)
+    claim(name in DOMAINS, f"this knows {', '.join(DOMAINS)}, not {name}")
+    parts(domain, "name " + DOMAINS[name])
     radius = exact(domain.get("radius", 1)) + 0 * squares
-    v, energy = exact(domain.get("weights", 1)) + 0 * squares, Fraction(domain.get("energy", 1))
+    v, energy = exact(domain.get("weights", 1)) + 0 * squares, fraction(domain.get("energy", 1))
     fits = b.shape == decay.shape == squares.shape == radius.shape == v.shape
     claim(fits and min(*b, *v, *radius, energy) > 0, "domains or multipliers that are not > 0")
     size, cost = one + 0 * squares, ((b - decay) * radius**2).sum() / 2
@@ -95,7 +116,6 @@ def placed(vectors, domain, decay, b):
         claim(min(b - decay) >= 0, "multipliers below the decay")
         size = radius**2 / np.maximum(squares, radius**2)
     else:
-        claim(name == "sphere", "a domain that is not known")
         size = radius**2 / squares
     return roots(intervals(size)), cost
 
@@ -123,22 +143,47 @@ def small(y, a, b, room, nonnegative, total, Q):
 
 def positive(N, R, nonnegative, Q):
     """Whether diag(N) − R is, whose congruent X decides the sign."""
+    if Q.shape != R.shape:
+        return False
     if nonnegative:
         R = np.where(np.eye(len(R), dtype=bool), R, np.maximum(R, 0))
     X = Q.T @ (np.diag(N) - R) @ Q
-    return X.shape == R.shape and all(2 * np.diag(X) > abs(X).sum(axis=1))
+    return all(2 * np.diag(X) > abs(X).sum(axis=1))
+
+
+# what belongs to each
+DOMAINS = {"real": "", "nonnegative": "", "sphere": "radius", "ball": "radius"}
+DOMAINS |= {"budget": "energy weights"}
+LOSSES = {
+    "CrossEntropy": (softmax, ""),
+    "AdjustedCrossEntropy": (softmax, "multiplicative additive"),
+}
+LOSSES |= {"MeanSquaredError": (squared, ""), "RescaledSquaredError": (squared, "length weight")}
 
 
 def verify(data):
     """The two ends of a file, if they hold."""
+    try:
+        return ends(data)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        claim(False, f"what cannot be computed, {error!r}")
+
+
+def ends(data):
+    """The same, where all entries are of the kind that they should be."""
+    parts(data, "lower upper problem point dual multipliers witness")
     problem, point, dual, given = data["problem"], data["point"], data["dual"], data["multipliers"]
+    parts(point, "W H b"), parts(dual, "exponent entries"), parts(given, "rows columns room")
+    wanted = "loss targets masses weights lambda_W lambda_H bias features classifier anchor beta"
+    parts(problem, wanted, "offsets map")
+    claim(type(dual["exponent"]) is int and dual["exponent"] >= 0, "a grid that is none")
     iv.prec = 200 + dual["exponent"]
-    families = {"CrossEntropy": softmax, "AdjustedCrossEntropy": softmax}
-    families |= {"MeanSquaredError": squared, "RescaledSquaredError": squared}
-    lambda_W, lambda_H = exact(problem["lambda_W"]), Fraction(problem["lambda_H"])
-    beta, frozen = Fraction(problem["beta"] or 0), problem["classifier"] == "frozen"
+    lambda_W, lambda_H = exact(problem["lambda_W"]), fraction(problem["lambda_H"])
+    beta, frozen = fraction(problem["beta"] or 0), problem["classifier"] == "frozen"
     m, loss = exact(problem["masses"]), problem["loss"]
-    claim(loss["name"] in families, f"this knows {', '.join(families)}, not {loss['name']}")
+    claim(loss["name"] in LOSSES, f"this knows {', '.join(LOSSES)}, not {loss['name']}")
+    family, parameters = LOSSES[loss["name"]]
+    parts(loss, "name " + parameters)
     a = m if problem["weights"] is None else m * exact(problem["weights"])
     claim(min(*m, *a) > 0 <= min(*lambda_W, lambda_H, beta), "masses, weights or decay below 0")
     q, total, bias = exact(problem["targets"]), a.sum(), problem["bias"]
@@ -155,16 +200,21 @@ def verify(data):
     fits = x.shape == q.shape == (len(W), *m.shape) and b.shape == (len(q),) and len(a) == len(m)
     claim(fits and len(weights) == len(lambda_W) and frozen | (len(weights) == 1), "arrays")
     # the point, which lies in the domains
-    rows, columns, room = given["rows"], exact(given["columns"]), Fraction(given["room"])
+    rows, columns, room = given["rows"], exact(given["columns"]), fraction(given["room"])
     held, domain = (lambda_H + beta) * m, problem["features"]
     nonnegative = domain["name"] == "nonnegative"
-    the_map = problem.get("map") or {}
-    tau, unit = Fraction(the_map.get("temperature", 0)), the_map.get("nonnegative", False)
+    the_map = {} if problem.get("map") is None else problem["map"]
+    if the_map != {}:
+        parts(
+            the_map, "name temperature nonnegative" if "temperature" in the_map else "name operator"
+        )
+    tau, unit = fraction(the_map.get("temperature", 0)), the_map.get("nonnegative", False)
+    claim(isinstance(unit, bool) and tau >= 0, "a tied map that is none")
     claim(tau == 0 or (tau > 0 == beta and frozen), "a tied map with weights or an anchor")
     if unit:
         # embeddings are the squares of features, at length 1
         claim(tau > 0 == lambda_H, "lengths that cost something and say nothing")
-        H, domain, nonnegative = H**2, {"name": "sphere"}, True
+        H, domain, nonnegative = H**2, {"name": "sphere", "radius": 1}, True
     sizes, cost = placed(H, domain, held, columns)
     decays = sum(lam * (each**2).sum() for lam, each in zip(lambda_W, weights, strict=True))
     rows_sizes, kept, decays = 1, decays / 2, interval(decays)
@@ -182,11 +232,13 @@ def verify(data):
         z = X.T @ X / interval(tau)
     z = z + intervals(b)[:, None]
     z = intervals(np.where(dropped, Fraction(-(10**9)), offsets)) + z
-    y, values, conjugates = families[loss["name"]](loss, q, a, x, z)
+    y, values, conjugates = family(loss, q, a, x, z)
     claim(offsets.shape == q.shape and not any(np.append(q[dropped], y[dropped])), "offsets")
     conjugates -= interval((offsets * y).sum())
-    anchor = 0 * H if problem["anchor"] is None else exact(problem["anchor"])
-    claim(anchor.shape == H.shape, "an anchor that does not fit")
+    pulled = problem["anchor"] is not None
+    anchor = exact(problem["anchor"]) if pulled else 0 * H
+    fits = anchor.shape == H.shape and pulled == (problem["beta"] is not None)
+    claim(fits, "an anchor that does not fit")
     decays += (intervals(lambda_H * (H**2 * m)) * sizes**2).sum()
     decays += (intervals(beta * m) * (intervals(H) * sizes - intervals(anchor)) ** 2).sum()
     # the bound
@@ -204,19 +256,29 @@ def verify(data):
     else:
         claim(0 <= room < 1 and (room > 0 or not beta), "no room")
         Q, _ = integers(exact(data["witness"]))
-        claim(small(y, rows, columns, room, nonnegative, total, Q), "a norm not shown to be small")
+        # of nonnegative features nothing need be dropped, but where they are pulled
+        drops = {nonnegative, nonnegative and beta > 0}
+        shown = any(small(y, rows, columns, room, each, total, Q) for each in drops)
+        claim(shown, "a norm not shown to be small")
         kept = quadratic(H, V, L, rows, columns, room, nonnegative) if beta else 0
     kept += beta * (m * anchor**2).sum() / 2
-    if isinstance(bias, float):
+    if number(bias):
         claim(bias > 0, "a penalty that is not positive")
-        decays += interval(Fraction(bias) * (b**2).sum())
-        lack = (mean**2).sum() / Fraction(bias)
+        decays += interval(fraction(bias) * (b**2).sum())
+        lack = (mean**2).sum() / fraction(bias)
     else:
+        claim(bias in (None, "free"), f"a bias that is {bias!r}")
         claim(not any(mean if bias == "free" else b), "a dual point or a bias that is not allowed")
     upper = values / interval(total) + decays / 2
     lower = interval(kept - cost - lack / 2) - conjugates / interval(total)
-    claim(iv.mpf(data["lower"]) <= lower and upper <= iv.mpf(data["upper"]), f"{lower}, {upper}")
-    return f"{data['lower']!r} <= global minimum <= {data['upper']!r}"
+    # (an infinite end is null, and claims nothing)
+    low, high = data["lower"], data["upper"]
+    claim(all(x is None or number(x) for x in (low, high)), "ends that are no numbers")
+    claim(low is None or iv.mpf(low) <= lower, f"below {low}: {lower}")
+    claim(high is None or upper <= iv.mpf(high), f"above {high}: {upper}")
+    return (
+        f"{'-inf' if low is None else low} <= global minimum <= {'inf' if high is None else high}"
+    )
 
 
 if __name__ == "__main__":

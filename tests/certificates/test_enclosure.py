@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import json
+import math
 import pickle
 import sys
 
@@ -19,6 +21,7 @@ import ufm
 from tests.certificates.problems import (
     BIASES,
     LOSSES,
+    MIXTURES,
     K,
     checker,
     d,
@@ -27,6 +30,7 @@ from tests.certificates.problems import (
     problem_of,
     solved,
 )
+from ufm._decimals import printed
 from ufm.certificates import definite, dual_point, enclosure
 from ufm.certificates.definite import Form
 from ufm.losses import AbstractLoss
@@ -110,6 +114,28 @@ def test_huge_points_have_wide_enclosures(loss, size):
     assert proved.relative_width > 0.5
 
 
+@pytest.mark.parametrize("bias", ["none", "free"])
+def test_an_end_that_is_infinite_is_saved_and_claims_nothing(bias, tmp_path):
+    """JSON has no infinity. A free bias that cannot be solved for is left as it is."""
+    problem, params = solved("mse", bias, "tail")
+    far = ufm.Params(*(jax.tree.map(lambda x: 1e155 * x, (params.weights, params.features))))
+    far = far if params.bias is None else dataclasses.replace(far, bias=params.bias)
+    proved = ufm.prove(problem, far)
+    assert proved.upper == math.inf
+    proved.save(tmp_path / "proof.json")
+    written = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
+    assert written["upper"] is None
+    assert verify(written).endswith("<= global minimum <= inf")
+
+
+def test_a_point_too_far_from_an_anchor_is_named():
+    problem = MIXTURES["anchor"]
+    start = ufm.solvers.random_start(problem, key=jax.random.key(0))
+    far = jax.tree.map(lambda x: 1e200 * x, start)
+    with pytest.raises(ValueError, match="`params` must be nearer to a minimum for a proof"):
+        ufm.prove(problem, far)
+
+
 def test_the_width_is_of_second_order_in_the_error():
     problem, params = solved("ce", "none", "tail")
     widths = [ufm.prove(problem, moved(params, size)).relative_width for size in (1e-7, 1e-8)]
@@ -155,7 +181,7 @@ def test_what_it_says(tmp_path):
     proved = ufm.prove(problem, params)
     assert str(proved) == (
         f"{proved.lower!r} <= global minimum <= {proved.upper!r}: proved, relative width "
-        f"{proved.relative_width:.1e} (106 bits)"
+        f"{printed(proved.relative_width, 2, up=True, form='e')} (106 bits)"
     )
     assert proved.lower in proved
     assert proved.upper in proved

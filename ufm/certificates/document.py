@@ -31,8 +31,8 @@ def written(enclosure: Enclosure) -> dict[str, Any]:
     """
     problem, labels = enclosure.problem, enclosure.problem.labels
     return {
-        "lower": enclosure.lower,
-        "upper": enclosure.upper,
+        "lower": _end(enclosure.lower),
+        "upper": _end(enclosure.upper),
         "problem": {
             "loss": _described_loss(problem.bare_loss),
             "targets": _plain(labels.targets),
@@ -66,6 +66,11 @@ def written(enclosure: Enclosure) -> dict[str, Any]:
         },
         "witness": [[str(entry) for entry in row] for row in enclosure.witness],
     }
+
+
+def _end(value: float) -> float | None:
+    """One that is infinite says nothing: None, as JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _plain(value) -> Any:

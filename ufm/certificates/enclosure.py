@@ -94,7 +94,8 @@ class Enclosure(Displayed):
     def to_dict(self) -> dict[str, Any]:
         """All that a reader needs to verify both ends with other software, see `docs/proofs.md`.
 
-        Plain JSON types: numbers are to be read as the nearest double, integers are strings.
+        Plain JSON types: numbers are to be read as the nearest double, integers are strings, and an
+        end that is infinite is None.
         """
         return written(self)
 
@@ -155,13 +156,16 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     known = concrete((problem, params)) is not None
     require(known, "`params` must be known numbers: nothing is proved inside `jit`", "a tracer")
     start = propose(problem, params)
-    finite = all(np.all(np.isfinite(each)) for each in start.multipliers)
+    finite = all(np.all(np.isfinite(each)) for each in (*start.multipliers, start.room))
     words = "`params` must be nearer to a minimum for a proof, such as what `minimise` returns"
     require(finite, words, "multipliers of its domains that are no numbers")
     # as many bits below the loss, which on spheres can be 1e-50
     size = float(np.max(np.abs(np.nan_to_num(start.dual))))
     finer = min(max(0, -math.frexp(size)[1]), _SMALLEST) if math.isfinite(size) else 0
-    params = Params(weights=params.weights, features=params.features, bias=start.bias)
+    # (a bias that was to be solved for at logits that overflow is left as it is)
+    solved = start.bias is not None and bool(np.all(np.isfinite(start.bias)))
+    bias = start.bias if solved else params.bias
+    params = Params(weights=params.weights, features=params.features, bias=bias)
     with flint().ctx.workprec(bits + finer):
         return _enclose(problem, params, start, bits, bits + finer)
 

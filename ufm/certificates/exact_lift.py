@@ -39,7 +39,7 @@ class Place:
         problem
             Gives the domains.
         params
-            Floats. A bias that was solved for need not be a number.
+            Floats.
 
         Returns
         -------
@@ -51,7 +51,6 @@ class Place:
         if not problem.frozen:
             weights[0] = problem.classifier.enclose(fractions(params.weights[0]))
         columns = problem.features.enclose(fractions(np.asarray(params.features).T))
-        # a bias that was solved for need not be a number
         bias = np.zeros(problem.labels.num_classes) if params.bias is None else params.bias
         return cls(weights, columns, list(map(arb, np.asarray(bias, np.float64).tolist())))
 
