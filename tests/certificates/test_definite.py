@@ -23,7 +23,7 @@ def made(rows, columns, *, room=0, nonnegative=False) -> Multipliers:
 
 def decay_of(problem) -> Multipliers:
     K, C = problem.labels.targets.shape
-    return Multipliers.of(problem, np.zeros(K), np.zeros(C), 0.0)
+    return Multipliers.of(problem, np.zeros(K), np.zeros(C), 0.0, False)
 
 
 def inside(loss, labels):

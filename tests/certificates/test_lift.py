@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import ufm
-from tests.certificates.problems import BOTH, COUNTS, MIXTURES, D, make, mixed
+from tests.certificates.problems import BOTH, COUNTS, MIXTURES, D, checker, make, mixed, on_file
 from ufm.certificates import bound, lift
-from ufm.domains import Ball, Budget, Nonnegative, Sphere
+from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
+
+verify = checker().verify
 
 
 @pytest.mark.lean(
@@ -185,6 +187,29 @@ def test_a_point_beside_its_sphere_is_the_one_on_it(radius):
     np.testing.assert_allclose(off.value, on.value, rtol=1e-13)
 
 
+def test_signs_of_features_are_made_use_of_only_where_that_helps():
+    """Entries that are dropped may hold a matrix up: at features >= 0 that are best of all the
+    bound without signs closes, and the one with all of them does not."""
+    targets = jnp.array(
+        [[0.17, 0.07, 0.67, 0.47], [0.81, 0.53, 0.16, 0.45], [0.02, 0.40, 0.17, 0.08]]
+    )
+    problem = ufm.Problem(
+        ufm.soft(targets),
+        loss=ufm.MeanSquaredError(),
+        widths=(8,),
+        lambda_W=1e-3,
+        lambda_H=1e-2,
+        features=Nonnegative(),
+    )
+    solution = ufm.minimise(problem, key=jax.random.key(0))
+    free = ufm.closed_form(problem.replace(features=Real()))
+    assert float(solution.value) == pytest.approx(free.value, rel=1e-12)
+    assert ufm.certify(problem, solution.params).closes()
+    enclosure = ufm.prove(problem, solution.params)
+    assert enclosure.relative_width < 1e-13
+    verify(on_file(enclosure))
+
+
 def assert_lowered(narrow, wide):
     point = ufm.minimise(narrow, key=jax.random.key(0), starts=4).params
     certificate = ufm.certify(narrow, point)
@@ -315,7 +340,12 @@ def test_a_looser_rule_would_be_caught(monkeypatch, loosened):
     point = ufm.minimise(problem, key=jax.random.key(0)).params
     if loosened == "norm":
         ratio = lift._ratio
-        monkeypatch.setattr(lift, "_ratio", lambda *args: tuple(0.9 * x for x in ratio(*args)))
+
+        def smaller(*args):
+            *numbers, dropped = ratio(*args)
+            return *(0.9 * x for x in numbers), dropped
+
+        monkeypatch.setattr(lift, "_ratio", smaller)
     else:
         domain = {"rows": problem.classifier, "columns": problem.features}[loosened]
         cost, none = type(domain).allowance, jnp.zeros(())

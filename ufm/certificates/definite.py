@@ -39,7 +39,7 @@ class Multipliers(Exact):
     """Those of rows and of columns, exactly, and what they cost.
 
     `rows`: a (K,), None where weights are frozen. `columns`: b (C,). `room`: the share of b that is
-    left over. `nonnegative`: whether features are.
+    left over. `nonnegative`: whether features are, and that is made use of.
     """
 
     rows: list[Any] | None
@@ -49,7 +49,7 @@ class Multipliers(Exact):
     nonnegative: bool
 
     @classmethod
-    def of(cls, problem: Problem, rows, columns, room: float) -> Multipliers:
+    def of(cls, problem: Problem, rows, columns, room: float, nonnegative: bool) -> Multipliers:
         """Those that the domains of a problem allow, near floats.
 
         Parameters
@@ -60,13 +60,15 @@ class Multipliers(Exact):
             Floats (K,) and (C,) to be near to; of rows none where weights are frozen.
         room
             The share of the columns' that is left over.
+        nonnegative
+            Whether use is made of signs of the features.
 
         Returns
         -------
         Multipliers
             Exactly, and what they cost.
         """
-        domain, _, nonnegative = Held.of(problem)
+        domain = Held.of(problem).domain
         decay, found = feature_decays(problem), None
         if domain is not problem.features:
             # (unit vectors, whatever the features are)

@@ -179,7 +179,8 @@ def _enclose(problem: Problem, params: Params, start: Proposal, bits: int, fine:
     values = [loss.enclose(z, q) for loss, z, q in zip(losses, logits, columns, strict=True)]
     _check_values(problem, values, logits, np.asarray(start.losses))
     upper = _mean(values, data) + place.decay(problem)
-    multipliers = Multipliers.of(problem, *start.multipliers, float(start.room))
+    room, dropped = float(start.room), bool(start.dropped)
+    multipliers = Multipliers.of(problem, *start.multipliers, room, dropped)
     proposal = np.asarray(start.dual, dtype=np.float64)
     dual, witness = feasible(proposal, data, multipliers, fine)
     lower = _bound(problem, dual, losses, columns, logits, values) - multipliers.cost

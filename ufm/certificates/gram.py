@@ -97,9 +97,8 @@ def lifted(
     # (a further dimension of nonnegative embeddings is nonnegative)
     lowering = 0 if held.nonnegative else jnp.sum(values < -clearly(values.dtype) * largest)
     multipliers = Multipliers(jnp.zeros(len(R), problem.dtype), b)
-    return Lifted(
-        share, ratio, jnp.asarray(lowering), rest, slack, multipliers, jnp.ones_like(share)
-    )
+    dropped, left = jnp.asarray(held.nonnegative), jnp.ones_like(share)
+    return Lifted(share, ratio, jnp.asarray(lowering), rest, slack, multipliers, left, dropped)
 
 
 def _coupling(

@@ -14,8 +14,9 @@ $\|D_a^{-1/2} V D_b^{-1/2}\| \le 1$. With it, and $S = D_b - V^\top D_a^{-1} V \
 D_b$, it is at least $\tfrac12\langle HS, H\rangle + \langle L, H\rangle -
 \tfrac12\sum_c\|R_c\|^2/((1-\sigma^2) b_c)$ for any H, with R = HS + L, which vanishes at a
 stationary point. For nonnegative features negative entries of $V^\top D_a^{-1}V$ off the diagonal
-may be dropped, here and in S, and R only counts where it points into the domain: $\langle R,
-H'-H\rangle \ge \langle R^-, H'-H\rangle - \langle R^+, H\rangle$.
+may be dropped, here and in S. All are, or without L none where that leaves the smaller norm; with
+it R only counts where it points into the domain: $\langle R, H'-H\rangle \ge \langle R^-,
+H'-H\rangle - \langle R^+, H\rangle$.
 
 A map that is linear in the product W H takes its adjoint of V in place of V.
 
@@ -28,12 +29,13 @@ Source: the dual of the semidefinite program in the Gram matrix of all rows and 
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ufm.certificates.pull import (
     Multipliers,
@@ -59,8 +61,9 @@ _APART = 1e-12
 
 class Lifted(NamedTuple):
     """The share of the gradient that is the dual point, the ratio of the whole to the multipliers
-    of the point, along how many directions it exceeds them, what is added to the conjugates, and
-    the multipliers of the dual point, of which the share `left` is not used up."""
+    of the point, along how many directions it exceeds them, what is added to the conjugates, the
+    multipliers of the dual point, of which the share `left` is not used up, and whether what signs
+    of the features allow is dropped for that."""
 
     share: Float[Array, ""]
     ratio: Float[Array, ""]
@@ -69,6 +72,7 @@ class Lifted(NamedTuple):
     slack: Float[Array, ""]
     multipliers: Multipliers
     left: Float[Array, ""]
+    dropped: Bool[Array, ""]
 
 
 def lifted(
@@ -117,13 +121,13 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     else:
         along = wanted = lengths
     first = allowed(problem, wanted)
-    sigma, _, values = _ratio(problem, V, first, hidden)
+    sigma, _, values, _ = _ratio(problem, V, first, hidden, pull)
     if pull is None:
         share, multipliers = _raised(problem, dual, first, sigma)
     else:
         # R vanishes at a stationary point with its own multipliers, where σ may be below 1
         share, multipliers = jnp.asarray(_SHARES, problem.dtype) / jnp.maximum(sigma, 1), first
-    norm, excess, _ = _ratio(problem, V, multipliers, hidden)
+    norm, excess, _, dropped = _ratio(problem, V, multipliers, hidden, pull)
     limit = (1 - 8 * unit_roundoff(problem.dtype)) * (1.0 if pull is None else 1 - _APART)
 
     def reached(share):
@@ -146,7 +150,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     sizes = allowed(problem, along)
     known = jnp.all(jnp.stack([jnp.min(x) > BEYOND * jnp.max(x) for x in sizes]))
     lowering = jnp.where(known & (not problem.features.nonnegative), beyond(values), 0)
-    return Lifted(share, sigma, lowering, rest, slack, multipliers, left)
+    return Lifted(share, sigma, lowering, rest, slack, multipliers, left, dropped)
 
 
 def _raised(
@@ -239,7 +243,8 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
         inwards = jnp.sum(H * slope, axis=0) / jnp.sqrt(lengths_sq(H))
         sizes = jnp.sqrt(lengths_sq(slope)) + jnp.sqrt(lengths_sq(left))
         lowering = jnp.sum(inwards > clearly(problem.dtype) * sizes)
-    return Lifted(share, one, lowering, rest, slack, multipliers, one)
+    signs = jnp.asarray(problem.features.nonnegative)
+    return Lifted(share, one, lowering, rest, slack, multipliers, one, signs)
 
 
 def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:
@@ -296,11 +301,17 @@ def _lengths(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Float[
 
 
 def _ratio(
-    problem: Problem, V: Float[Array, "K C"], multipliers: Multipliers, hidden: Float[Array, "K C"]
-) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " n"]]:
-    """‖D_a^{-1/2} V D_b^{-1/2}‖, how much larger it can be for rounding, and singular values."""
+    problem: Problem,
+    V: Float[Array, "K C"],
+    multipliers: Multipliers,
+    hidden: Float[Array, "K C"],
+    pull: Pull | None,
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " n"], Bool[Array, ""]]:
+    """‖D_a^{-1/2} V D_b^{-1/2}‖, how much larger it can be for rounding, singular values, and
+    whether entries are dropped for it: all that may be or none, whichever leaves less."""
     rows, columns = 1 / jnp.sqrt(multipliers.rows)[:, None], 1 / jnp.sqrt(multipliers.columns)
-    return spectral_norm(
+    norm_of = functools.partial(
+        spectral_norm,
         V * rows,
         jnp.abs(V) * rows,
         columns,
@@ -309,5 +320,12 @@ def _ratio(
         roundings=len(V) + 16,
         # the rows that give, and those that get as much
         moved=2 * jnp.sum(jnp.sqrt(jnp.sum((hidden * rows * columns[None, :]) ** 2, axis=1))),
-        allowed=problem.features.gram if problem.features.nonnegative else None,
     )
+    if not problem.features.nonnegative:
+        return *norm_of(), jnp.asarray(False)
+    *signed, values = norm_of(allowed=problem.features.gram)
+    # (what pulls the features is told of S with all dropped)
+    whole = signed if pull is not None else norm_of()[:2]
+    dropped = jnp.logical_not(sum(whole) < sum(signed))
+    norm, excess = (jnp.where(dropped, a, b) for a, b in zip(signed, whole, strict=True))
+    return norm, excess, values, dropped

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ufm.certificates.bound import centred_dual, with_best_bias
 from ufm.certificates.dual_bound import taken_by_bias
@@ -30,13 +30,15 @@ _TIE = 1e-9
 
 
 class Proposal(NamedTuple):
-    """The bias, a free one at its best; dual logits near the ball, the multipliers, and which share
-    of those should be left over; the loss of every column."""
+    """The bias, a free one at its best; dual logits near the ball, the multipliers, which share of
+    those should be left over, and whether what signs of the features allow should be dropped; the
+    loss of every column."""
 
     bias: Float[Array, " K"] | None
     dual: Float[Array, "K C"]
     multipliers: Multipliers
     room: Float[Array, ""]
+    dropped: Bool[Array, ""]
     losses: Float[Array, " C"]
 
 
@@ -53,26 +55,28 @@ def propose(problem: Problem, params: Params) -> Proposal:
     pulled = problem.anchor is not None
     if problem.plain:
         multipliers, room = allowed(problem, Multipliers(nothing[:, 0], nothing[0])), 0.0
+        dropped = jnp.asarray(False)
         scaled = dual * _scale(problem, dual, multipliers)
     else:
         found = lifted(problem, params, dual, nothing)
         multipliers, scaled = found.multipliers, found.share * dual
-        room = found.left / 2 if pulled else 0.0
+        room, dropped = found.left / 2 if pulled else 0.0, found.dropped
     best: tuple[Array, Multipliers] = (scaled, multipliers)
     # (weights of a tied map are frozen too)
-    if not (problem.frozen or pulled or problem.features.nonnegative):
+    if not (problem.frozen or pulled):
         moved = problem.features.movable or problem.classifier.movable
         others = (multipliers, _rounded(problem, multipliers)) if moved else (multipliers,)
         for other in others:
             candidate = _snapped(problem, scaled, other), other
             better = _value(problem, *candidate)
             known = _value(problem, *best)
-            good = better >= known - _TIE * jnp.abs(known)
+            # (singular values say nothing where entries are dropped)
+            good = (better >= known - _TIE * jnp.abs(known)) & ~dropped
             chosen: Any = jax.tree.map(
                 lambda a, b, good=good: jnp.where(good, a, b), candidate, best
             )
             best = chosen
-    return Proposal(params.bias, *best, jnp.asarray(room, problem.dtype), losses)
+    return Proposal(params.bias, *best, jnp.asarray(room, problem.dtype), dropped, losses)
 
 
 def _scale(problem: Problem, dual, multipliers: Multipliers) -> Float[Array, ""]:
