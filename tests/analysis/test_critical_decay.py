@@ -202,6 +202,7 @@ def test_a_narrow_problem_has_its_own_thresholds(problem, expected, key):
     assert [(t.drop, t.rank) for t in found.entries] == expected
     assert not found.complete
     assert "the convex optimum has no room in d" in found.note
+    assert "every" not in found.note
     # `theory` lists no others
     words = {f"{t.change} from N Λ = {t.strength:.12g} on" for t in found.entries}
     assert all(

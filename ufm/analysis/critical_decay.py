@@ -121,7 +121,9 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
     require_flag("progress", progress, optional=True)
     facts = Facts.of(problem)
     formulas, room = formula_thresholds(facts)
-    found, note = formulas, "every threshold by formula"
+    d = min(facts.widths)
+    complete = room is not None and d >= room
+    found, note = formulas, f"{'every threshold' if complete else 'thresholds'} by formula"
     if room is None:
         try:
             line = Line(problem, facts)
@@ -129,12 +131,11 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
             note = f"formulas alone: {reason}"
         else:
             found, note = _probed(line, formulas, rtol, progress)
-    entries, d = of_width(found, facts), min(facts.widths)
+    entries = of_width(found, facts)
     beyond = [t.strength for t in found if t.of_optimum and (t.rank or 0) + (t.drop or 0) > d]
     if beyond or d < (room or 0):
         where = f"below N Λ = {max(beyond):.6g}" if beyond else "at weaker decay"
         note += f"; {where} the convex optimum has no room in d = {d}, and others are not known"
-    complete = room is not None and d >= room
     return Thresholds(strength=facts.strength, entries=entries, complete=complete, note=note)
 
 
