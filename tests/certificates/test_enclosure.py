@@ -162,6 +162,7 @@ def test_float32_is_read_as_it_is():
     solution = ufm.minimise(problem, key=jax.random.key(0), progress=False)
     proved = ufm.prove(problem, solution.params)
     assert proved.closes(1e-5)
+    assert str(proved).endswith("\ndtype: float32, which never verifies a theorem")
     verify(on_file(proved))
 
 

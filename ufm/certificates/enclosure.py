@@ -41,6 +41,7 @@ from ufm.model import (
     require_whole_logits,
     with_canonical_loss,
 )
+from ufm.tolerances import caveat
 
 # By so many bits balls may be finer than was asked, where the loss is that small.
 _SMALLEST = 4096
@@ -89,7 +90,8 @@ class Enclosure(Displayed):
     def __str__(self) -> str:
         relative = printed(self.relative_width, 2, up=True, form="e")
         width = f"relative width {relative} ({self.bits} bits)"
-        return f"{self.lower!r} <= global minimum <= {self.upper!r}: proved, {width}"
+        ends = f"{self.lower!r} <= global minimum <= {self.upper!r}"
+        return f"{ends}: proved, {width}{caveat(self.problem.dtype)}"
 
     def to_dict(self) -> dict[str, Any]:
         """All that a reader needs to verify both ends with other software, see `docs/proofs.md`.
