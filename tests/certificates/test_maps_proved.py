@@ -189,6 +189,17 @@ def test_nonnegative_features_reach_the_bound_of_the_theorem():
     assert float(value) == pytest.approx(proved.upper, rel=1e-14)
 
 
+def test_embeddings_below_the_smallest_normal_number_are_none():
+    """They are 0 to XLA and point somewhere to balls: the loss was said to be wrong."""
+    problem = tied(Ball(1.0), 0.0, True)
+    features = np.full((problem.feature_dim, problem.labels.num_columns), 5e-324)
+    point = ufm.Params(problem.fixed_weights, jnp.asarray(features))
+    proved = ufm.prove(problem, point)
+    assert proved.upper == np.inf
+    with pytest.raises(SystemExit, match="NOT proved"):
+        verify(on_file(proved))
+
+
 @pytest.mark.parametrize("name", ["sphere", "real"])
 def test_a_gram_that_is_not_shown_to_be_positive_is_found(name, monkeypatch):
     problem, params = contrasted(name)

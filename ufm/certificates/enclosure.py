@@ -20,7 +20,9 @@ import math
 import os
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ufm._decimals import printed
 from ufm._exact import flint, fractions
@@ -157,6 +159,7 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     params = check_params(problem, params)
     known = concrete((problem, params)) is not None
     require(known, "`params` must be known numbers: nothing is proved inside `jit`", "a tracer")
+    params = dataclasses.replace(params, features=_normal(params.features))
     start = propose(problem, params)
     finite = all(np.all(np.isfinite(each)) for each in (*start.multipliers, start.room))
     words = "`params` must be nearer to a minimum for a proof, such as what `minimise` returns"
@@ -170,6 +173,13 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     params = Params(weights=params.weights, features=params.features, bias=bias)
     with flint().ctx.workprec(bits + finer):
         return _enclose(problem, params, start, bits, bits + finer)
+
+
+def _normal(features: Array) -> Array:
+    """Features as XLA has them, to which what is below the smallest normal number is 0."""
+    sizes = np.abs(np.asarray(features))
+    lost = (sizes > 0) & (sizes < np.finfo(sizes.dtype).tiny)
+    return jnp.where(lost, 0, features) if np.any(lost) else features
 
 
 def _enclose(problem: Problem, params: Params, start: Proposal, bits: int, fine: int) -> Enclosure:
