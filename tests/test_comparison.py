@@ -268,6 +268,33 @@ def test_where_there_is_no_direction_lengths_are_absolute(spread, found):
     assert compare(at(problem, params, value=0.0), closed_form(problem)).found.startswith(found)
 
 
+def test_signs_can_hold_a_truncation():
+    """Two coordinates for one class and three for another: none is left for the third, and every
+    point beside it that is >= 0 is higher."""
+    features = np.zeros((5, 3))
+    features[1:3, 0] = features[[0, 3, 4], 1] = 1.0
+    problem = ufm.Problem(
+        ufm.one_hot((2, 4, 1), collapsed=True),
+        loss=ufm.MeanSquaredError(),
+        widths=(5,),
+        lambda_W=0.125,
+        lambda_H=0.125,
+        features=ufm.domains.Nonnegative(),
+    )
+    start = ufm.Params(weights=(features.T,), features=features)
+    found = ufm.minimise(problem, start=start)
+    comparison = compare(found, closed_form(problem))
+    assert comparison.found.startswith(
+        "top-2 truncation of 3 directions (a saddle or a local minimum, value excess"
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        W = found.params.weights[0] + 1e-3 * rng.normal(size=(3, 5))
+        H = np.maximum(found.params.features + 1e-3 * rng.normal(size=(5, 3)), 0)
+        again = ufm.minimise(problem, start=ufm.Params((W,), H))
+        assert float(again.value) == pytest.approx(float(found.value), rel=1e-12)
+
+
 def test_as_many_directions_as_the_optimum_are_not_yet_the_optimum():
     problem = make((6, 4, 2), widths=(2,), load=0.4)
     optimum = closed_form(problem)

@@ -111,6 +111,7 @@ def _measure(solution: Solution, optimum: Optimum, tolerances: Tolerances) -> Me
         spread=float(spread),
         balance=float(max(residuals)),
         value_tolerance=_value_tolerance(solution, optimum, tolerances),
+        nonnegative=problem.features.nonnegative,
     )
 
 

@@ -12,7 +12,7 @@ from ufm.tolerances import Tolerances
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """A solution at class level, in float64 on the host."""
+    """A solution at class level, in float64 on the host; `nonnegative` if its features must be."""
 
     weights: list[np.ndarray]
     means: np.ndarray
@@ -23,6 +23,7 @@ class Measured:
     spread: float
     balance: float
     value_tolerance: float
+    nonnegative: bool
 
 
 def name_of(measured: Measured, optimum: Optimum, tolerances: Tolerances, *, agrees: bool) -> str:
@@ -57,7 +58,11 @@ def name_of(measured: Measured, optimum: Optimum, tolerances: Tolerances, *, agr
     if kinds is None:
         return f"not one of the decoupled stationary points ({by_how_much})"
     near = abs(excess) <= tolerances.branch * abs(optimum.value)
-    return _words(spectrum, kinds, by_how_much, near=near, tolerance=tolerances.branch)
+    # signs can hold a point from which other features lead down
+    saddle = "a saddle or a local minimum" if measured.nonnegative else "a saddle"
+    return _words(
+        spectrum, kinds, by_how_much, saddle=saddle, near=near, tolerance=tolerances.branch
+    )
 
 
 def _kinds(
@@ -79,13 +84,22 @@ def _kinds(
 
 
 def _words(
-    spectrum: Spectrum, kinds: np.ndarray, by_how_much: str, *, near: bool, tolerance: float
+    spectrum: Spectrum,
+    kinds: np.ndarray,
+    by_how_much: str,
+    *,
+    saddle: str,
+    near: bool,
+    tolerance: float,
 ) -> str:
-    """The stationary point with these kinds of directions; `near` the optimal value, or not."""
+    """The stationary point with these kinds of directions; `near` the optimal value, or not.
+
+    `saddle`: what one is that has lower points beside it, or had with signs as it likes.
+    """
     J = int(spectrum.active.sum())
     up, small = kinds == 2, kinds == 1
     if small.any():
-        return f"small root in {small.sum()} of {len(kinds)} directions (a saddle, {by_how_much})"
+        return f"small root in {small.sum()} of {len(kinds)} directions ({saddle}, {by_how_much})"
     if not up.any():
         return (
             f"origin ({by_how_much})"
@@ -103,9 +117,9 @@ def _words(
         return f"near the global optimum, outside the tolerances ({by_how_much})"
     dropped = spectrum.loads[~up].min(initial=np.inf)
     if spectrum.loads[up].max() <= dropped * (1 + tolerance):
-        kind = "a local minimum" if spectrum.depth > 1 else "a saddle"
+        kind = "a local minimum" if spectrum.depth > 1 else saddle
         return f"top-{r} truncation of {J} directions ({kind}, {by_how_much})"
-    return f"truncation to {r} of {J} directions that drops a larger one (a saddle, {by_how_much})"
+    return f"truncation to {r} of {J} directions that drops a larger one ({saddle}, {by_how_much})"
 
 
 def _match(spectrum: Spectrum, measured: Measured, tolerance: float) -> np.ndarray | None:
