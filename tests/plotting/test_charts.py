@@ -174,6 +174,29 @@ def test_classes_that_have_become_one_share_their_number_and_zero_is_drawn(space
     assert [text.get_text() for text in space.texts] == ["1", "2, 3", "4"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_numbers_stand_beyond_what_is_seen(space, seed):
+    """On paper they stood on tips that point at the reader, and away from pairs that differ."""
+    rng = np.random.default_rng(seed)
+    families = {name: rng.standard_normal((3, 5)) for name in ("classifier", "class means")}
+    plotting.vectors(space, families)
+    space.figure.canvas.draw()
+
+    def seen(point):
+        return np.array(proj3d.proj_transform(*point, space.get_proj())[:2])
+
+    origin, tips = seen(np.zeros(3)), arrows(space)
+    unit = np.linalg.norm(seen(np.eye(3)[2]) - origin) / np.cos(np.deg2rad(space.elev))
+    for text in space.texts:
+        k = int(text.get_text().partition(",")[0]) - 1
+        ends = [seen(tips[dash, plotting.COLOURS[k]]) for dash in ("-", "--")]
+        end = max(ends, key=lambda end: np.linalg.norm(end - origin))
+        away = (seen(text.get_position_3d()) - end) / unit
+        # (things nearer to the reader are larger)
+        np.testing.assert_allclose(np.linalg.norm(away), 0.2, rtol=0.2)
+        assert away @ (end - origin) > 0
+
+
 def seen_lengths(ax) -> np.ndarray:
     """Of the arrows, as they lie on the page."""
     tips = np.array([np.zeros(3), *arrows(ax).values()])
@@ -273,10 +296,19 @@ def test_gram_writes_its_entries_in_place(ax):
     written = {
         (text.get_position()[1], text.get_position()[0]): text.get_text() for text in ax.texts
     }
-    assert written[0, 1] == "-0.5"
+    assert written[0, 1] == "−0.5"
     assert written[0, 2] == "0"
     assert written[2, 2] == "0.12"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("power", [0, 4, -5])
+def test_gram_writes_large_and_small_entries_in_one_unit(ax, power):
+    """It wrote 5e+03 beside −1.9e+03."""
+    plotting.gram(ax, 10.0**power * np.array([[2.2, -0.19], [-0.19, 0.5]]))
+    written = [text.get_text() for text in ax.texts]
+    assert written[:4] == ["2.2", "−0.19", "−0.19", "0.5"]
+    assert written[4:] == [rf"$\times 10^{{{power}}}$"] * (power != 0)
 
 
 def test_gram_of_many_classes_or_of_nothing(ax):

@@ -187,7 +187,8 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     ax
         Where to draw. A colour bar takes its room from it.
     matrix
-        (K, K); entries below a millionth of the limit are written as 0.
+        (K, K); entries below a millionth of the limit are written as 0, large and small ones in
+        units of a power of ten that stands beside them.
     title
         Above it.
     names
@@ -222,17 +223,22 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     ax.imshow(matrix, cmap=_COLOURS_OF_ENTRIES, vmin=-top, vmax=top)
     _colour_bar(ax, top, shown=K > _MOST_WRITTEN)
     if K <= _MOST_WRITTEN:
+        # (two digits of numbers in this range are no powers of ten)
+        power = 0 if 0.01 <= top < 99.5 else int(np.floor(np.log10(top)))
         for (i, j), entry in np.ndenumerate(matrix):
-            text = f"{entry:.2g}" if abs(entry) > 1e-6 * top else "0"
+            text = f"{entry / 10.0**power:.2g}" if abs(entry) > 1e-6 * top else "0"
             ax.text(
                 j,
                 i,
-                text,
+                text.replace("-", "−"),
                 ha="center",
                 va="center",
                 fontsize="small",
                 color="white" if abs(entry) > 0.6 * top else "black",
             )
+        if power:
+            words = rf"$\times 10^{{{power}}}$"
+            ax.text(1.02, 1, words, transform=ax.transAxes, va="top", fontsize="small")
     for axis in (ax.xaxis, ax.yaxis):
         name_classes(axis, names, counted=counted)
     ax.tick_params(length=0)

@@ -21,6 +21,8 @@ _UNTURNED = (30.0, -60.0, 0.0)
 _FROM = (30.0, -60.5)
 # Squares of singular values below this part of the largest are those of nothing.
 _FLAT = 1e-6
+# How far beyond its tip the number of a class stands, in units of the longest vector.
+_BEYOND = 0.2
 _TURNED: WeakKeyDictionary[Axes3D, tuple[float, float, float]] = WeakKeyDictionary()
 
 
@@ -88,10 +90,10 @@ def vectors(
     _dots(artists, {label: (view @ columns, index) for label, (columns, index) in dots.items()})
     drawn = {label: view @ array for label, array in arrays.items()}
     keys = [_arrows(artists, i, label, array) for i, (label, array) in enumerate(drawn.items())]
-    _number_classes(artists, list(drawn.values()))
     if not artists.again:
         _sphere(ax)
     _look_at(ax, np.concatenate(list(drawn.values()), axis=1))
+    _number_classes(artists, ax, list(drawn.values()))
     artists.finish()
     # the classes' colours would be the first sample's alone in the legend
     of_samples = [
@@ -214,10 +216,7 @@ def _look_at(ax: Axes3D, tips: np.ndarray) -> None:
         return
     values, axes = np.linalg.eigh(tips @ tips.T)
     parts = (values / values[-1] if values[-1] > 0 else np.ones(3)) + _FLAT
-    elevation, azimuth = np.deg2rad(_FROM)
-    level = np.cos(elevation)
-    usual = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)])
-    x, y, z = axes @ ((axes.T @ usual) / parts)
+    x, y, z = axes @ ((axes.T @ _direction(*_FROM)) / parts)
     elev, azim = np.rad2deg([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)])
     if elev > 89:
         # from above the first axis points to the right, as in the plane
@@ -232,15 +231,20 @@ def _longest(array: np.ndarray, floor: float) -> float:
     return length if length > floor else np.inf
 
 
-def _number_classes(artists: Artists, families: list[np.ndarray]) -> None:
-    """The number of each class, beyond the tips of all families.
+def _number_classes(artists: Artists, ax: Axes3D, families: list[np.ndarray]) -> None:
+    """The number of each class, beyond the tip of its that is seen farthest from the origin.
 
     Classes that have become one share a place.
     """
+    towards = _direction(ax.elev, ax.azim)
+    seen = np.eye(3) - np.outer(towards, towards)
+    upwards = seen @ _direction(ax.elev + 90, ax.azim)
     places: list[tuple[np.ndarray, list[int]]] = []
-    for k, tip in enumerate(families[0].T):
-        far = max(np.linalg.norm(vectors[:, k]) for vectors in families) + 0.15
-        place = far * tip / (np.linalg.norm(tip) or 1.0)
+    for k in range(families[0].shape[1]):
+        tip = max((family[:, k] for family in families), key=lambda tip: np.linalg.norm(seen @ tip))
+        length = np.linalg.norm(seen @ tip)
+        # (as far off on paper for a tip that points at the reader as for any other)
+        place = tip + _BEYOND * (seen @ tip / length if length > 0.01 else upwards)
         near = [classes for other, classes in places if np.linalg.norm(other - place) < 0.1]
         if near:
             near[0].append(k)
@@ -250,6 +254,13 @@ def _number_classes(artists: Artists, families: list[np.ndarray]) -> None:
         names, colour = ", ".join(str(k + 1) for k in classes), COLOURS[classes[0] % len(COLOURS)]
         name = f"number {classes[0]}"
         artists.words(name, tuple(place), names, color=colour, ha="center", va="center")
+
+
+def _direction(elevation: float, azimuth: float) -> np.ndarray:
+    """The unit vector (3,) of two angles in degrees."""
+    elevation, azimuth = np.deg2rad((elevation, azimuth))
+    level = np.cos(elevation)
+    return np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)])
 
 
 def _view(columns: np.ndarray, num_classes: int, *, align: bool) -> np.ndarray:

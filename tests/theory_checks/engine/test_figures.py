@@ -290,6 +290,36 @@ def test_handles_of_legends_tell_dashes_from_dashes_and_dots(key):
             assert legend.handlelength == plotting.HANDLE_LENGTH
 
 
+def test_legends_have_no_frame():
+    """One had, across a line."""
+    for entry in FIGURES.values():
+        with style.applied():
+            drawn = entry.draw(entry.data(by_case(planted(entry))))
+        for legend in [*drawn.legends, *(ax.get_legend() for ax in drawn.axes)]:
+            assert legend is None or not legend.get_frame_on(), entry.key
+
+
+def test_pairs_are_of_classes_from_one_on():
+    entry = FIGURES["li2024/balanced-singles"]
+    with style.applied():
+        data = entry.data(by_case(planted(entry)))
+        drawn = entry.draw(data)
+    angles = data.sources[-1].record("angles")
+    pairs = [f"{i + 1:.0f}{j + 1:.0f}" for i, j in zip(angles["i"], angles["j"], strict=True)]
+    assert [label.get_text() for label in drawn.axes[0].get_xticklabels()] == pairs
+
+
+def test_minus_signs_are_no_hyphens():
+    entry = FIGURES["ours_relu/triple-layers"]
+    rows = planted(entry)
+    rows[0].records[0].columns["entry"][:] = -1.05
+    with style.applied():
+        drawn = entry.draw(entry.data(by_case(rows)))
+        texts = [text.get_text() for ax in drawn.axes for text in ax.texts]
+    assert "−1.05" in texts
+    assert not any(text.startswith("-") for text in texts)
+
+
 def test_no_structure_leaves_the_panel():
     """The circle is more than twice the ETF where there is one layer."""
     entry = FIGURES["garrod2024/etf-against-low-rank"]

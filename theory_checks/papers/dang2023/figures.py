@@ -100,7 +100,7 @@ def frames(data: Data) -> Figure:
         for line in ax.lines:
             line.set(markersize=0.6 * line.get_markersize(), linewidth=0.6 * line.get_linewidth())
         for text in ax.texts:
-            text.set_position_3d(1.06 * np.array(text.get_position_3d()))
+            text.set_fontsize(7)
         handles = ax.get_legend_handles_labels()
         ax.get_legend().remove()
     drawn.legend(*handles, loc="outside lower center", ncols=2)

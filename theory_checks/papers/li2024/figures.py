@@ -39,7 +39,7 @@ def balanced_singles(data: Data) -> Figure:
             label=_NAMES[i],
         )
     angles = data.one(_KEY, _SHOWN[-1]).record("angles")
-    pairs = [f"{int(i)}{int(j)}" for i, j in zip(angles["i"], angles["j"], strict=True)]
+    pairs = [f"{int(i) + 1}{int(j) + 1}" for i, j in zip(angles["i"], angles["j"], strict=True)]
     left.axhline(0, color=COLOURS[0], linewidth=1, label="predicted")
     left.set_xticks(range(len(pairs)), pairs)
     left.set(xlabel="pair of classes", ylabel="degrees off $h_i + h_j$")

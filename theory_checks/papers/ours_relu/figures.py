@@ -103,7 +103,7 @@ def triple_layers(data: Data) -> Figure:
     leaves it, of rank 3."""
     record = data.one(_TUNED, TRIPLE_CASE[0]).record("layers")
     layers = [_matrix(record, layer) for layer in range(5)]
-    drawn, axes = canvas(1, 5, width=TEXT, height=1.75)
+    drawn, axes = canvas(1, 5, width=TEXT, height=1.5)
     titles = ("features $H_1$", "$M_2 = W_1 H_1$", "$M_3 = W_2H_2$")
     size = 1.15 * max(float(np.abs(layer).max()) for layer in layers[:3])
     for ax, title, layer in zip(axes[0], titles, layers, strict=False):
@@ -113,7 +113,8 @@ def triple_layers(data: Data) -> Figure:
                 "", (x, y), (0, 0), arrowprops={"arrowstyle": "->", "color": COLOURS[k], "lw": 1.2}
             )
             ax.text(1.06 * x, 1.06 * y, f"{k + 1}", color=COLOURS[k], ha="center", va="center")
-        ax.set(title=title, xlim=(-size, size), ylim=(-size, size), aspect="equal")
+        ax.set(title=title, xlim=(-size, size), ylim=(-size, size), aspect="equal", xlabel="unit 1")
+    axes[0, 0].set_ylabel("unit 2")
     last = layers[3]
     for ax, title, matrix in zip(
         axes[0, 3:], ("$M_4$, rank 2", r"$\sigma(M_4)$, rank 3"), (last, np.maximum(last, 0)),
@@ -124,7 +125,7 @@ def triple_layers(data: Data) -> Figure:
         for (row, column), entry in np.ndenumerate(matrix):
             # black on the pale ones, white on the dark ones; and no minus at zero
             colour = "white" if abs(entry) > 0.6 * size else "black"
-            text = f"{round(entry, 2) + 0.0:.2f}"
+            text = f"{round(entry, 2) + 0.0:.2f}".replace("-", "−")
             ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
         ax.grid(visible=False)
         ax.set(title=title, xlabel="class", xticks=range(3), yticks=())

@@ -54,7 +54,7 @@ def lengths_and_generations(data: Data) -> Figure:
         left.plot(mu, found, "o", label=None if i else "found", **style)
         style |= {"color": COLOURS[2], "markersize": 10}
         ends = [found - reach, found + reach]
-        left.plot([mu, mu], ends, marker="_", label=None if i else "certificate", **style)
+        left.plot([mu, mu], ends, marker="_", label=None if i else "certified", **style)
     left.axhline(_TAU, **REFERENCE)
     left.set(xlabel="decay μ", ylabel=r"length $\|h\|$")
     left.legend(loc="upper right", fontsize=6)

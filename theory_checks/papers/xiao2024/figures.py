@@ -29,7 +29,7 @@ def sparse_and_renormalised(data: Data) -> Figure:
     """Error of the best sparse frame of ten columns on random supports, dotted where unknowns run
     out; length and direction of the rows of the best head on features of a fixed simplex ETF, the
     length being all that renormalisation repairs."""
-    drawn, axes = canvas(1, 3, width=TEXT, height=2.2)
+    drawn, axes = canvas(1, 3, width=TEXT, height=2.4)
     left, middle, right = axes[0]
     rows = [data.one(_SPARSE, case).record("sparse") for case in SPARSE]
     for i, d in enumerate((20, 12)):
@@ -40,8 +40,8 @@ def sparse_and_renormalised(data: Data) -> Figure:
         end = next(x for x in np.linspace(0.1, 1, 901) if d * (10 * x - 1 + (1 - x) ** 10) >= 45)
         left.axvline(end, **{**REFERENCE, "color": COLOURS[i + 1]})
     left.set(xlabel="density", ylabel=r"$\|V^\top V-aP\|_{\max}$", ylim=(1e-17, 3))
-    # (where no data are: its marks look like more of them)
-    left.legend(loc="center right", frameon=True, edgecolor="0.8", framealpha=1)
+    # (below the panel: in it its marks look like more of the data)
+    drawn.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     for i, case in enumerate(HEADS):
         record = data.one(_HEAD, case).record("rows")
         share = record["count"] / record["count"].max()
