@@ -117,3 +117,10 @@ class Record:
 
     name: str
     columns: Mapping[str, np.ndarray]
+
+    def __post_init__(self):
+        assert isinstance(self.columns, Mapping), f"{self.name}: columns {self.columns!r}"
+        for name, column in self.columns.items():
+            array = np.asarray(column)
+            numbers = array.ndim == 1 and array.dtype.kind in "biuf"
+            assert numbers, f"{self.name}: {name} is no column of numbers, {column!r}"

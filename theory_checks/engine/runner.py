@@ -203,6 +203,8 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
             if isinstance(found, Record):
                 records.append(found)
             elif isinstance(found, Refutation):
+                # (here, as one without a value is an error of this case)
+                assert found.value == found.value, f"{found.name}: its value is not a number"
                 refutations.append(found)
             else:
                 claims.append(found)

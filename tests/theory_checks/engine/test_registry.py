@@ -10,6 +10,7 @@ import pytest
 
 from theory_checks.engine import runner
 from theory_checks.engine.claims import worst_of
+from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting, Verdict
 
@@ -91,6 +92,31 @@ def test_exception_is_an_error_with_its_message_and_keeps_what_came_before():
     )
     assert row.claims == (TRUE,)
     assert row.records[0].name == "numbers"
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        pytest.param(lambda: Record("x", [1, 2]), "x: columns [1, 2]", id="no-columns"),
+        pytest.param(lambda: Record("x", {"a": 3.0}), "a is no column of numbers", id="number"),
+        pytest.param(lambda: Record("x", {"a": ["u"]}), "a is no column of numbers", id="words"),
+        pytest.param(
+            lambda: Refutation("x", 1.0, {"W_1": np.eye(2)}), "KeyError: 'lambda_W'", id="no-point"
+        ),
+    ],
+)
+def test_what_cannot_be_written_is_an_error_of_its_case(made, message):
+    """The run ended where it was written."""
+
+    def function(case):
+        yield TRUE
+        yield made()
+
+    registry = registry_with(function)
+    row = only_row(registry)
+    assert row.verdict is Verdict.ERROR
+    assert message in row.message
+    as_document([row], registry.papers)
 
 
 def _generator(case):
