@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -76,6 +77,15 @@ SPEAKING = (
         "fixed-ETF",
         make(fixed_weights=(FRAME,), d=3),
         {"channels under a simplex ETF", "columns of a fixed classifier"},
+    ),
+    (
+        "fixed-ETF-shifted",
+        make(
+            loss=ufm.losses.AdjustedCrossEntropy(additive=[0.3, 0.1, 0.0]),
+            fixed_weights=(FRAME,),
+            d=3,
+        ),
+        {"balanced softmax under a simplex ETF"},
     ),
     ("pulled", make(loss=MSE, anchor=np.zeros((6, 3)), beta=0.1), {"perturbation near collapse"}),
     ("full-columns", make(labels=ufm.one_hot((4, 2))), {"within-class collapse"}),
@@ -203,6 +213,48 @@ def test_domains_on_which_classes_collapse(features, collapses):
     problem = make(labels=ufm.one_hot((4, 2)), features=features)
     laws = {entry.name for entry in ufm.theory(problem).of_kind("law")}
     assert ("within-class collapse" in laws) is collapses
+
+
+PRIORS = np.array([4.0, 2.0, 1.0])
+CLIENTS = ufm.labels.federated([[4, 2, 1], [1, 0, 5]], balanced=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "counts", "columns"),
+    [
+        pytest.param(
+            {"loss": ufm.losses.AdjustedCrossEntropy(additive=np.log(PRIORS)), "lambda_H": 0.05},
+            PRIORS,
+            slice(0, 3),
+            id="decay",
+        ),
+        pytest.param(
+            {
+                "loss": ufm.losses.AdjustedCrossEntropy(additive=np.log(PRIORS)),
+                "features": ufm.domains.Sphere(2.0),
+            },
+            PRIORS,
+            slice(0, 3),
+            id="sphere",
+        ),
+        pytest.param(
+            {"labels": CLIENTS, "lambda_H": 0.05}, np.array([1.0, 0, 5]), slice(3, 5), id="client"
+        ),
+    ],
+)
+def test_balanced_softmax_under_a_simplex_etf(options, counts, columns):
+    given = {"labels": ufm.one_hot((4, 2, 1), collapsed=True), "lambda_W": 0.0, "lambda_H": 0.0}
+    problem = make(d=4, **(given | {"fixed_weights": (np.pad(FRAME, ((0, 0), (0, 1))),)} | options))
+    laws = {entry.name: entry for entry in ufm.theory(problem).of_kind("law")}
+    says = laws["balanced softmax under a simplex ETF"].says
+    size = float(says.rpartition("= ")[2])
+    form = "length" if "length" in says else "strength"
+    logits = ufm.laws.balanced_softmax_logits(counts, **{form: size})[:, counts > 0]
+    point = ufm.minimise(problem, key=jax.random.key(0), starts=4)
+    assert_allclose(problem.logits(point.params)[:, columns], logits, rtol=0, atol=1e-7)
+    skew = {"fixed_weights": (np.pad(np.diag([1.0, 1, 2]) @ FRAME, ((0, 0), (0, 1))),)}
+    others = {entry.name for entry in ufm.theory(problem.replace(**skew)).of_kind("law")}
+    assert not others & {"balanced softmax under a simplex ETF"}
 
 
 @pytest.mark.parametrize(
