@@ -258,3 +258,23 @@ def test_bad_input(key):
             call()
     with pytest.raises(ufm.NoClosedForm, match="needs features and classifier without a domain"):
         ufm.laws.deep_candidates(bounded)
+
+
+@pytest.mark.parametrize("decay", [1e-7, 2e-7])
+def test_a_class_that_hardly_counts_is_a_direction_in_use(decay):
+    """At the exact optimum of a class of 1e-13 of all: its singular value is 1e-7 of the first."""
+    masses = np.array([1.0, 1e-13])
+    problem = ufm.Problem(
+        ufm.soft(jnp.eye(2), masses),
+        loss=ufm.MeanSquaredError(),
+        widths=(3,),
+        lambda_W=decay,
+        lambda_H=decay,
+    )
+    logits = 1 - decay * masses.sum() / np.sqrt(masses)
+    W, features = np.zeros((2, 3)), np.zeros((3, 2))
+    np.fill_diagonal(W, np.sqrt(logits) * masses**0.25)
+    np.fill_diagonal(features, np.sqrt(logits) / masses**0.25)
+    found = ufm.classify(problem, ufm.Params((jnp.asarray(W),), jnp.asarray(features)))
+    assert found.kind == "minimum", str(found)
+    assert found.spectrum.rank == 2

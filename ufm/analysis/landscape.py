@@ -26,7 +26,7 @@ from ufm.model import (
     require_whole_logits,
 )
 from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
-from ufm.solvers.directions import number_in_use
+from ufm.solvers.directions import UNUSED, number_in_use
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
 _MAX_SIZE = 5000
@@ -127,14 +127,15 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     )
     hessian, grad_norm = _second_order(problem, flat)
     values = np.linalg.eigvalsh(np.asarray(hessian, dtype=np.float64))
-    rank = product_rank(problem, params)
     eps_ratio = float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps)
     grad_norm, tolerance = float(grad_norm), _ZERO * eps_ratio * float(np.abs(values).max())
     stationary = grad_norm <= _STATIONARY * eps_ratio**0.5
     if stationary:
         # a gradient g turned by a symmetry gives the Hessian a value of about |g| / |v| along it
         tolerance += 100 * grad_norm
-    gauge_zeros = _gauge_zeros(problem, params, rank)
+    part = _unused(problem, values, grad_norm, tolerance) if stationary else UNUSED
+    rank = _in_use(problem, product_spectrum(problem, params)[1], part)
+    gauge_zeros = _gauge_zeros(problem, params, rank, part)
     return HessianSpectrum(values, gauge_zeros, rank, grad_norm, stationary, tolerance)
 
 
@@ -174,11 +175,24 @@ def product_rank(problem: Problem, params: Params) -> int:
     return _in_use(problem, product_spectrum(problem, params)[1])
 
 
-def _in_use(problem: Problem, values: np.ndarray) -> int:
+def _unused(problem: Problem, values: np.ndarray, grad_norm: float, tolerance: float) -> float:
+    """Which part of the largest a singular value of the product may have at a stationary point
+    although the point has none: a class of 1e-13 of all samples has one of 1e-7 that is in use.
+
+    A factor that should vanish is off by the gradient over the softest curvature. At a threshold
+    that is its own: the product's share of the largest, as long as that is no zero.
+    """
+    sizes = np.abs(values)
+    soft = float(np.min(sizes, where=sizes > tolerance, initial=1.0))
+    least = tolerance / max(sizes.max(), tolerance)
+    return min(UNUSED, max((100 * grad_norm / soft) ** (problem.depth + 1), least))
+
+
+def _in_use(problem: Problem, values: np.ndarray, part: float = UNUSED) -> int:
     targets = (
         np.asarray(problem.labels.targets) * np.sqrt(np.asarray(problem.labels.masses))[None, :]
     )
-    return number_in_use(values, float(np.linalg.norm(targets, 2)))
+    return number_in_use(values, float(np.linalg.norm(targets, 2)), part)
 
 
 @jax.jit
@@ -189,7 +203,7 @@ def _second_order(problem: Problem, flat):
     )
 
 
-def _gauge_zeros(problem: Problem, params: Params, rank: int) -> int:
+def _gauge_zeros(problem: Problem, params: Params, rank: int, part: float) -> int:
     """Dimension of the orbit of a stationary point of this rank under the symmetries."""
     # coordinates in which only the direction counts
     shift = problem.free_shifts + sum(block.redundant for block in problem.blocks)
@@ -200,7 +214,7 @@ def _gauge_zeros(problem: Problem, params: Params, rank: int) -> int:
     if problem.depth > 1:
         return shift + sum(_turns(rank, d) for d in widths)
     # rows and columns of classes that never meet turn by themselves
-    return shift + sum(_turns(r, d) for d in widths for r in _ranks(problem, params))
+    return shift + sum(_turns(r, d) for d in widths for r in _ranks(problem, params, part))
 
 
 def _turns(rank: int, d: int) -> int:
@@ -208,13 +222,13 @@ def _turns(rank: int, d: int) -> int:
     return rank * (d - rank) + rank * (rank - 1) // 2
 
 
-def _ranks(problem: Problem, params: Params) -> list[int]:
+def _ranks(problem: Problem, params: Params, part: float) -> list[int]:
     """Of the product of one layer, for each group of classes that meet in columns."""
     groups, (W,) = problem.labels.shift_groups, (np.asarray(W) for W in params.weights)
     scaled = np.asarray(params.features) * np.sqrt(np.asarray(problem.labels.masses))[None, :]
     owner = groups[np.argmax(np.asarray(problem.labels.targets), axis=0)]
     products = [W[groups == g] @ scaled[:, owner == g] for g in np.unique(groups)]
     return [
-        _in_use(problem, np.linalg.svd(product, compute_uv=False)) if product.size else 0
+        _in_use(problem, np.linalg.svd(product, compute_uv=False), part) if product.size else 0
         for product in products
     ]

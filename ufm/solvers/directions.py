@@ -33,10 +33,10 @@ _MOST_DIRECTIONS, _MOST_LOGITS = 16, 2**20
 # A singular value of the product below this part of the natural size is a direction that is not in
 # use: in a converged deep solution those are the products of M + 1 factors of 1e-12 each, for one
 # layer of two.
-_UNUSED = 1e-6
+UNUSED = 1e-6
 
 
-def number_in_use(values: np.ndarray, size: float) -> int:
+def number_in_use(values: np.ndarray, size: float, part: float = UNUSED) -> int:
     """How many directions a product has: those above 1e-6 of the first.
 
     Or of a thousandth of the targets' size if that is larger, which keeps a collapsed point from
@@ -48,13 +48,15 @@ def number_in_use(values: np.ndarray, size: float) -> int:
         Its singular values, largest first.
     size
         Of the targets; 0 where only the first counts.
+    part
+        Of the first, where another is known to tell what is in use.
 
     Returns
     -------
     int
         From 0 to all of them.
     """
-    return int(np.sum(values > _UNUSED * max(values[0], 1e-3 * size)))
+    return int(np.sum(values > part * max(values[0], 1e-3 * size)))
 
 
 def has_directions(problem: Problem) -> bool:
@@ -143,7 +145,7 @@ def _further(problem: Problem, look: _Look, point: _Product) -> _Product:
     pull = look.pull - point.U @ (point.U.T @ look.pull)
     pull -= (pull @ point.Vt.T) @ point.Vt
     U, slopes, Vt = np.linalg.svd(pull, full_matrices=False)
-    there = int(np.sum(slopes > _UNUSED * max(slopes[0], np.finfo(slopes.dtype).tiny)))
+    there = int(np.sum(slopes > UNUSED * max(slopes[0], np.finfo(slopes.dtype).tiny)))
     room = min(_MOST_DIRECTIONS, *problem.widths, *look.pull.shape) - len(point.s)
     further = _Product(U, float(look.num_samples) * slopes, Vt)
     return further.first(max(0, min(room, there)))
