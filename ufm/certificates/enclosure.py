@@ -125,8 +125,9 @@ def prove(problem: Problem, params: Params, *, bits: int = BITS) -> Enclosure:
     params
         Any point of it, weights ((K, d),), features (d, C) and bias (K,) or None. The nearer to the
         optimum, the narrower the enclosure: width is of second order in the gradient (of first
-        order for nonnegative features), down to about K eps. A free bias is first solved for at
-        fixed W H. In a domain they stand for the point of it that is nearest along their ray.
+        order where signs of nonnegative features are made use of), down to about K eps. A free bias
+        is first solved for at fixed W H. In a domain they stand for the point of it that is nearest
+        along their ray.
     bits
         Precision of the balls, from 53 to 65536.
 
