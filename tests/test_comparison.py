@@ -295,6 +295,15 @@ def test_signs_can_hold_a_truncation():
         assert float(again.value) == pytest.approx(float(found.value), rel=1e-12)
 
 
+def test_a_metastable_direction_turns_to_a_larger_one_that_is_dropped():
+    problem = make((6, 4, 2), widths=(1, 1), load=1.1)
+    optimum = closed_form(problem)
+    assert optimum.spectrum.metastable[2]
+    assert named(problem, optimum, "00L").startswith(
+        "truncation to 1 of 1 directions that drops a larger one (a saddle"
+    )
+
+
 def test_as_many_directions_as_the_optimum_are_not_yet_the_optimum():
     problem = make((6, 4, 2), widths=(2,), load=0.4)
     optimum = closed_form(problem)

@@ -304,6 +304,18 @@ def test_vanishing_multipliers_count_nothing():
     assert "open" not in str(certificate)
 
 
+@pytest.mark.parametrize("bias", [None, "free"])
+def test_multipliers_that_are_all_rounding_count_nothing(bias):
+    """A squared error that is met inside the domains pulls at nothing."""
+    parts = {"features": Ball(1.5), "classifier": Sphere(1.5), "loss": ufm.MeanSquaredError()}
+    problem = make(counts=(2, 1, 1), bias=bias, **parts)
+    for seed in range(4):
+        solution = ufm.minimise(problem, key=jax.random.key(seed))
+        certificate = ufm.certify(problem, solution.params)
+        assert float(certificate.value) < 1e-20
+        assert int(certificate.lowering) == 0
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_frozen_weights_and_lengths_larger_than_the_loss_would_have_them(decay):
     """The least of a sphere is above that of its ball, which is what one more dimension reaches."""

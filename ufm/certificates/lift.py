@@ -149,6 +149,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     # multiplier that is rounding says nothing of the others
     sizes = allowed(problem, along)
     known = jnp.all(jnp.stack([jnp.min(x) > BEYOND * jnp.max(x) for x in sizes]))
+    known = known & _beyond_what_is_left(problem, W, H, sizes)
     lowering = jnp.where(known & (not problem.features.nonnegative), beyond(values), 0)
     return Lifted(share, sigma, lowering, rest, slack, multipliers, left, dropped)
 
@@ -199,6 +200,22 @@ def held(problem: Problem, dual: Float[Array, "K C"], multipliers: Multipliers) 
     """
     conjugates = problem.loss.conjugate(dual, problem.labels.targets)
     return -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, multipliers)
+
+
+def _beyond_what_is_left(problem: Problem, W, H, multipliers: Multipliers) -> Bool[Array, ""]:
+    """Whether multipliers that a domain may choose are more than what is left of them where a loss
+    is at its least, as of a squared error that is met; what falls like an exponential never is."""
+    if problem.loss.exponential:
+        return jnp.asarray(True)
+    targets = jnp.abs(problem.labels.targets) * problem.labels.column_weights[None, :]
+    pairs = (
+        (problem.classifier, multipliers.rows, _lengths(W, jnp.abs(H) @ targets.T)),
+        (problem.features, multipliers.columns, _lengths(H, jnp.abs(W) @ targets)),
+    )
+    more = [
+        jnp.all(b > clearly(problem.dtype) * size) for domain, b, size in pairs if domain.movable
+    ]
+    return jnp.all(jnp.stack([jnp.asarray(True), *more]))
 
 
 def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:

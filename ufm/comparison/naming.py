@@ -106,8 +106,11 @@ def _words(
             if J
             else f"near the global optimum, the origin ({by_how_much})"
         )
+    dropped = spectrum.loads[~up].min(initial=np.inf)
+    top = spectrum.loads[up].max() <= dropped * (1 + tolerance)
     above = up & spectrum.metastable & ~spectrum.boundary
-    if above.any():
+    # (a kept direction turns towards a larger one that is dropped, wherever its own branch ends)
+    if top and above.any():
         return (
             f"metastable branch in {above.sum()} of {up.sum()} active directions (above the "
             f"value of giving them up, {by_how_much})"
@@ -115,8 +118,7 @@ def _words(
     r = int(up.sum())
     if near and r == J:
         return f"near the global optimum, outside the tolerances ({by_how_much})"
-    dropped = spectrum.loads[~up].min(initial=np.inf)
-    if spectrum.loads[up].max() <= dropped * (1 + tolerance):
+    if top:
         kind = "a local minimum" if spectrum.depth > 1 else saddle
         return f"top-{r} truncation of {J} directions ({kind}, {by_how_much})"
     return f"truncation to {r} of {J} directions that drops a larger one ({saddle}, {by_how_much})"

@@ -121,7 +121,7 @@ class Points:
         return np.asarray(answers.conjugate(self.loss, dual, self.targets))
 
     def at(self, errors: np.ndarray) -> str:
-        """In words, the target at which an error is largest, and whether none is one-hot.
+        """In words, the target at which an error is largest, and whether one-hot ones show none.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class Points:
         target = ", ".join(f"{entry:.3g}" for entry in self.targets[:, np.argmax(each)])
         certain = np.all((self.targets == 0) | (self.targets == 1), axis=0)
         fine = np.any(certain) and not np.any(each[certain] > self.rounding)
-        hint = "; one-hot targets are right, and `targets=` asks with these alone" * bool(fine)
+        hint = "; at one-hot targets nothing is seen, and `targets=` asks there alone" * bool(fine)
         return f", at the target ({target}){hint}"
 
     @functools.cached_property

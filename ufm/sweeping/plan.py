@@ -28,7 +28,7 @@ from ufm.sweeping.grid import Grid, describe
 from ufm.sweeping.groups import Group, chunks_of, groups_of, said
 from ufm.sweeping.options import Minimisation, Report
 from ufm.sweeping.store import FORMAT
-from ufm.tolerances import gradient_tolerance
+from ufm.tolerances import for_dtype, gradient_tolerance
 
 # Lanes of a chunk: enough to fill the batch of the solver many times over, few enough to be lost
 # without regret.
@@ -117,9 +117,11 @@ class Plan:
     def _few(self, group: Group) -> bool:
         """Whether a loop over the lanes has ended before a program for all of them is compiled."""
         alone = len(self.devices) == 1 and self.devices[0].platform == "cpu"
-        # (of deep products `minimise` goes on with other directions)
+        # (of deep products `minimise` goes on with other directions, and in single precision it may
+        # end above the tolerance where lanes do not)
         return (
             alone
+            and for_dtype(group.problems.dtype).verifies
             and self.execution.chunk is None
             and len(group.lanes) <= _FEW
             and not has_directions(group.one())
