@@ -327,7 +327,7 @@ def test_the_target_at_which_a_loss_is_wrong_is_named(key):
         if finding.verdict == "wrong":
             (target,) = re.findall(r", at the target \((.*)\); at one-hot targets", finding.why)
             np.testing.assert_allclose(sum(map(float, target.split(", "))), 1, rtol=2e-3)
-            assert finding.why.endswith("right, and `targets=` asks with these alone")
+            assert finding.why.endswith("nothing is seen, and `targets=` asks there alone")
     assert ufm.check_loss(SquaredHinge(), num_classes=3, key=key, targets=np.eye(3)).ok
     # wrong at all of them
     scaled = str(ufm.check_loss(Scaled(), num_classes=3, key=key))
