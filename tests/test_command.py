@@ -123,9 +123,15 @@ def test_empty_name_of_a_file_or_folder_is_refused(main, words, tmp_path, monkey
     assert not any(tmp_path.iterdir())
 
 
-def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_answered():
-    """JAX has such a callback; what it raised was printed and forgotten, and the command ran on."""
+class Finalised:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
 
+
+@pytest.mark.parametrize("where", ["callback", "finaliser"])
+def test_an_interrupt_that_python_forgets_is_answered(where):
+    """JAX has a callback of the garbage collector; what it raised was printed and forgotten, and
+    the command ran on."""
     struck = []
 
     def strike(phase, info):
@@ -134,17 +140,21 @@ def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_answered():
             signal.raise_signal(signal.SIGINT)
 
     def main():
-        gc.callbacks.append(strike)
-        gc.collect()
+        if where == "callback":
+            gc.callbacks.append(strike)
+            gc.collect(0)
+        else:
+            Finalised()
         time.sleep(30)
 
-    began = time.monotonic()
+    began, hook = time.monotonic(), sys.unraisablehook
     try:
         assert _command.run(main) == 130
     finally:
-        gc.callbacks.remove(strike)
-    assert struck
+        if strike in gc.callbacks:
+            gc.callbacks.remove(strike)
     assert time.monotonic() - began < 20
+    assert sys.unraisablehook is hook
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

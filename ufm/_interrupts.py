@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType
 
 
 @contextlib.contextmanager
@@ -44,34 +43,26 @@ def import_whole(name: str) -> None:
 
 @contextlib.contextmanager
 def interrupts_heard() -> Iterator[None]:
-    """Ctrl-C is a `KeyboardInterrupt` inside, as always, and also where Python would lose it.
+    """Ctrl-C is a `KeyboardInterrupt` inside, also one that Python prints and forgets.
 
-    Whoever has it answered in another way, or ignored, keeps that.
+    It does so with what is raised in a callback of the garbage collector, of which JAX has one, or
+    in a finaliser.
     """
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not usual or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, _raise_where_heard)
+    before = sys.unraisablehook
+
+    def once_more(unraisable) -> None:
+        if unraisable.exc_type is not KeyboardInterrupt:
+            before(unraisable)
+            return
+        # (in a moment, and to this thread, which may sleep by then)
+        main = threading.main_thread().ident
+        threading.Timer(0.01, signal.pthread_kill, [main, signal.SIGINT]).start()
+
+    sys.unraisablehook = once_more
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _raise_where_heard(number: int, frame: FrameType | None) -> None:
-    # (what a callback of the garbage collector raises is printed and forgotten, and JAX has one)
-    deaf = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None:
-        if frame.f_code in deaf:
-            # (once more in a moment, and to this thread: it may sleep by then)
-            again = threading.Timer(
-                0.01, signal.pthread_kill, [threading.main_thread().ident, number]
-            )
-            again.start()
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager
