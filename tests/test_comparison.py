@@ -519,3 +519,20 @@ def test_a_number_stands_for_as_many_equal_ones(key):
 def test_an_error_of_just_the_tolerance_is_within_it(error, ok):
     row = Row(quantity="value", measured=1.0, predicted=1.0, error=error, tolerance=0.25)
     assert row.ok is ok
+
+
+def test_a_budget_is_the_same_with_its_weights_written_out(key):
+    def problem(*weights):
+        budgets = {
+            "features": ufm.domains.Budget(3.0, *weights),
+            "classifier": ufm.domains.Budget(2.0),
+        }
+        labels = ufm.one_hot((2, 2, 2), collapsed=True)
+        return ufm.Problem(
+            labels, loss=ufm.CrossEntropy(), widths=(3,), lambda_W=0.0, lambda_H=0.0, **budgets
+        )
+
+    solution = ufm.minimise(problem(), key=key)
+    assert compare(solution, closed_form(problem([2.0, 2.0, 2.0]))).ok
+    with pytest.raises(ValueError, match="which has features Budget"):
+        compare(solution, closed_form(problem([4.0, 4.0, 4.0])))

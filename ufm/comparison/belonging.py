@@ -61,8 +61,8 @@ def _parts(problem: Problem) -> Iterator[tuple[str, Any]]:
     yield "lambda_H", np.asarray(problem.lambda_H)
     yield "bias", problem.bias
     yield "lambda_b", problem.lambda_b
-    yield "features", problem.features
-    yield "classifier", problem.classifier
+    yield "features", problem.features.canonical()
+    yield "classifier", problem.classifier.canonical()
     yield "map", problem.map
     yield "anchor", problem.anchor
     yield "beta", problem.beta

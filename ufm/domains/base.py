@@ -345,6 +345,10 @@ class AbstractDomain(AbstractNamed):
 
     # what closed forms ask
 
+    def canonical(self) -> AbstractDomain:
+        """The domain that holds the same vectors, however it was given; itself where it is that."""
+        return self
+
     def common_length(self, masses) -> float | None:
         """The largest length of vectors, if all have one, each counted by its mass.
 

@@ -247,6 +247,9 @@ class Budget(AbstractDomain):
     def scaled(self, factor: float) -> AbstractDomain:
         return eqx.tree_at(lambda domain: domain.energy, self, self.energy * factor**2)
 
+    def canonical(self) -> AbstractDomain:
+        return Budget(self.energy, self.weights) if self.by_mass else self
+
     def common_length(self, masses) -> float | None:
         # only where longer vectors pay for all their samples do equal ones have the budget in equal
         # parts
