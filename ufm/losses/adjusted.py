@@ -76,6 +76,13 @@ class AdjustedCrossEntropy(AbstractLoss):
         """1/Δ, which shifts all adjusted logits alike."""
         return 1 / self.multiplicative
 
+    @property
+    def shifts(self) -> Float[Array, "K 1"] | None:
+        """The additive part where there is no other."""
+        scale = concrete(self.multiplicative)
+        alone = scale is not None and bool(np.all(scale == 1))
+        return self.additive[:, None] if alone else None
+
     def canonical(self) -> AbstractLoss:
         """Cross-entropy where Δ is 1 and all shifts are equal."""
         given = concrete((self.multiplicative, self.additive))

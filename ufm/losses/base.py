@@ -54,6 +54,14 @@ class AbstractLoss(AbstractNamed):
         """
         return self
 
+    @property
+    def shifts(self) -> Float[Array, "_ _"] | None:
+        """What is added to the logits of which this is the cross-entropy, (1, 1), (K, 1) or (K, C).
+
+        None for another loss.
+        """
+        return None
+
     def of_columns(self, columns) -> AbstractLoss:
         """The loss of some of the columns, an index array or a slice; itself where all have one."""
         return self

@@ -67,6 +67,12 @@ class OffsetLoss(AbstractLoss):
         """Whether it falls like the exponential of logits."""
         return self.loss.exponential
 
+    @property
+    def shifts(self) -> Float[Array, "_ _"] | None:
+        """Those of the loss and the offsets."""
+        within = self.loss.shifts
+        return None if within is None else within + self.offsets
+
     def canonical(self) -> AbstractLoss:
         """With the simplest loss; without offsets that add nothing."""
         simplest = self.loss.canonical()

@@ -36,6 +36,11 @@ class CrossEntropy(AbstractLoss):
     shift_invariant: ClassVar[bool] = True
     drops_classes: ClassVar[bool] = True
 
+    @property
+    def shifts(self) -> Float[Array, "1 1"]:
+        """Nothing."""
+        return jnp.zeros((1, 1))
+
     def rows(
         self, root: Float[Array, "K K"], scale: Float[Array, ""], gamma: Float[Array, ""]
     ) -> AbstractRows:

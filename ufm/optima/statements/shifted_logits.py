@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ufm.losses import AdjustedCrossEntropy, CrossEntropy
-from ufm.losses.offset import OffsetLoss
 from ufm.optima.facts import Facts, shown
 from ufm.optima.hypotheses import Hypothesis, equal_weights, no_anchor, positive_decay
 from ufm.optima.statement import Statement
@@ -16,13 +14,9 @@ from ufm.optima.statements.mixed_labels import simplex_scale
 
 
 def _shifts(facts: Facts) -> np.ndarray | None:
-    """What cross-entropy adds to logits, (K, 1) or (K, C); None for another loss."""
-    loss = facts.loss
-    if isinstance(loss, AdjustedCrossEntropy) and np.all(np.asarray(loss.multiplicative) == 1):
-        return np.asarray(loss.additive, np.float64)[:, None]
-    if isinstance(loss, OffsetLoss) and isinstance(loss.loss, CrossEntropy):
-        return np.asarray(loss.offsets, np.float64)
-    return None
+    """What cross-entropy adds to logits; None where it adds nothing, and for another loss."""
+    shifts = facts.loss.shifts
+    return None if shifts is None or not np.any(shifts) else np.asarray(shifts, np.float64)
 
 
 def _balanced_softmax(facts: Facts) -> Iterator[Hypothesis]:
