@@ -159,6 +159,9 @@ class Ball(AbstractRadius):
     def start(self, vectors: Vectors) -> Vectors:
         return times(vectors, INSIDE * self.radius / jnp.sqrt(lengths_sq(vectors)))
 
+    def holds_means(self, masses) -> bool:
+        return self.common_length(masses) is not None
+
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
         """The larger of what is wanted and the decay: a ball pushes inwards only.
 

@@ -356,6 +356,13 @@ class AbstractDomain(AbstractNamed):
         """
         return None
 
+    def holds_means(self, masses) -> bool:
+        """Whether any of its vectors may be replaced by their mean, each counted by its mass.
+
+        False where that is not known. Reads values.
+        """
+        return False
+
     # what certificates ask
 
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:

@@ -257,6 +257,9 @@ class Budget(AbstractDomain):
         alike = np.ptp(weights / np.asarray(masses, np.float64)) <= 8 * np.finfo(np.float64).eps
         return float(np.sqrt(float(self.energy) / weights.sum())) if alike else None
 
+    def holds_means(self, masses) -> bool:
+        return self.common_length(masses) is not None
+
     def curvature(self, wanted: PerVector, decay: PerVector) -> PerVector:
         r"""$\lambda + \mu v$, with one multiplier $\mu > 0$ for all.
 

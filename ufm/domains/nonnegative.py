@@ -27,6 +27,9 @@ class Nonnegative(AbstractDomain):
     def wanted(self) -> str:
         return "be >= 0"
 
+    def holds_means(self, masses) -> bool:
+        return True
+
     def project(self, vectors: Vectors) -> Vectors:
         return jnp.maximum(vectors, 0)
 

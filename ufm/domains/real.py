@@ -19,6 +19,9 @@ class Real(AbstractDomain):
     spherical: ClassVar[bool] = True
     spare: ClassVar[int | None] = 0
 
+    def holds_means(self, masses) -> bool:
+        return True
+
     def distance(self, vectors: np.ndarray) -> float:
         return 0.0
 

@@ -50,17 +50,17 @@ class Facts:
     `loss`: in its canonical form; `bare_loss`: without offsets of the labels. `targets` (K, C),
     `masses` (C,): of the labels as given. `weights` (C,) or None: of the loss. `widths` (M,): (d_1,
     …, d_M). `lambda_W` (M,), outermost first; `lambda_H`. `bias`: None, "free" or "penalised", and
-    then `lambda_b`. `map`: its name,
-    "linear" for the product of the factors; `kinked`: whether it is that of ReLU. `features`,
-    `classifier_domain`: the names of their domains, "real" where they have none. `feature_length`,
-    `classifier_length`: the largest length that these allow if all vectors have one, None where
-    they allow any. `classifier` (K, d): the product of weights that are fixed, else None.
+    then `lambda_b`. `map`: its name, "linear" for the product of the factors; `kinked`: whether it
+    is that of ReLU. `features`, `classifier_domain`: the names of their domains, "real" where they
+    have none. `feature_length`, `classifier_length`: the largest length that these allow if all
+    vectors have one, None where they allow any; `feature_means`: whether features may be replaced
+    by their mean. `classifier` (K, d): the product of weights that are fixed, else None.
     `anchored`: whether features are pulled to given ones. `held`: whether decay or a domain bounds
     every factor that is free. `lift`: what the convex problem that bounds this one is in:
     "columns", each its own, "product" of the factors, "Gram" of all vectors, or "nonnegative Gram".
     `uncertified`, `unsolved`, `unsearched`: what keeps a certificate, a minimiser or a search from
-    it, None where nothing does.
-    `rounding`: what numbers that should be equal may differ by, relatively.
+    it, None where nothing does. `rounding`: what numbers that should be equal may differ by,
+    relatively.
     """
 
     loss: AbstractLoss
@@ -78,6 +78,7 @@ class Facts:
     features: str
     classifier_domain: str
     feature_length: float | None
+    feature_means: bool
     classifier_length: float | None
     classifier: np.ndarray | None
     anchored: bool
@@ -116,6 +117,7 @@ class Facts:
             features=problem.features.name,
             classifier_domain=problem.classifier.name,
             feature_length=problem.features.common_length(labels.masses),
+            feature_means=problem.features.holds_means(labels.masses),
             classifier_length=problem.classifier.common_length(np.ones(labels.num_classes)),
             classifier=None if fixed is None else functools.reduce(operator.matmul, fixed),
             anchored=problem.anchor is not None,

@@ -34,11 +34,8 @@ def convex(facts: Facts) -> Hypothesis:
 def _collapse(facts: Facts) -> Iterator[Hypothesis]:
     yield from (convex(facts), equal_weights(facts), positive_decay(facts))
     yield no_anchor(facts)
-    # the mean of some columns must be as good a column as they are
-    alike = facts.features == "real" or facts.features == "nonnegative"
-    alike = alike or (facts.features in ("ball", "budget") and facts.feature_length is not None)
     words = "a convex domain of the features that treats all samples alike"
-    yield Hypothesis("features", alike, words, f"{facts.features} features", 3)
+    yield Hypothesis("features", facts.feature_means, words, f"{facts.features} features", 3)
     distinct = len(facts.distinct.masses)
     got = f"{facts.targets.shape[1]} columns, {distinct} of them distinct"
     yield Hypothesis(
