@@ -183,12 +183,9 @@ def _full_rank(problem: Problem) -> int | None:
 
 def _placed(problem: Problem, params: Params) -> Params:
     """`params` in their domains, from which what is taken for rounding may be more than that."""
-    if problem.unconstrained:
-        return params
-    weights, features = params.weights, problem.features.project(params.features)
-    if not problem.frozen:
-        weights = (problem.classifier.project(weights[0].T).T,)
-    return Params(weights=weights, features=features, bias=params.bias)
+    placed = problem.projected(problem.free_part(params))
+    weights = params.weights if problem.frozen else placed.weights
+    return Params(weights=weights, features=placed.features, bias=placed.bias)
 
 
 def with_best_bias(problem: Problem, params: Params) -> Params:

@@ -207,7 +207,7 @@ def _beyond_what_is_left(problem: Problem, W, H, multipliers: Multipliers) -> Bo
     is at its least, as of a squared error that is met; what falls like an exponential never is."""
     if problem.loss.exponential:
         return jnp.asarray(True)
-    targets = jnp.abs(problem.labels.targets) * problem.labels.column_weights[None, :]
+    targets = _target_sizes(problem)
     pairs = (
         (problem.classifier, multipliers.rows, _lengths(W, jnp.abs(H) @ targets.T)),
         (problem.features, multipliers.columns, _lengths(H, jnp.abs(W) @ targets)),
@@ -216,6 +216,11 @@ def _beyond_what_is_left(problem: Problem, W, H, multipliers: Multipliers) -> Bo
         jnp.all(b > clearly(problem.dtype) * size) for domain, b, size in pairs if domain.movable
     ]
     return jnp.all(jnp.stack([jnp.asarray(True), *more]))
+
+
+def _target_sizes(problem: Problem) -> Float[Array, "K C"]:
+    """What slopes are rounding of where a loss is at its least."""
+    return jnp.abs(problem.labels.targets) * problem.labels.column_weights[None, :]
 
 
 def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
@@ -252,11 +257,10 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
     slack = slack + _rounding(problem, multipliers)
     lowering = jnp.zeros((), int)
-    if problem.features.fixes_lengths:
+    if problem.features.spare:
         # into a further dimension, where frozen weights vanish, a vector that is pushed inwards
         # goes on at its length; where the loss is at its least there is rounding to push it
-        slope, targets = coupled + pull.slope, problem.labels.targets
-        left = jnp.abs(W.T) @ (jnp.abs(targets) * problem.labels.column_weights[None, :])
+        slope, left = coupled + pull.slope, jnp.abs(W.T) @ _target_sizes(problem)
         inwards = jnp.sum(H * slope, axis=0) / jnp.sqrt(lengths_sq(H))
         sizes = jnp.sqrt(lengths_sq(slope)) + jnp.sqrt(lengths_sq(left))
         lowering = jnp.sum(inwards > clearly(problem.dtype) * sizes)

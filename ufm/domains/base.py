@@ -45,21 +45,20 @@ class AbstractDomain(AbstractNamed):
     `walled`: whether it has an inside and a boundary in smooth pieces, which a flow lies on and
     leaves again; `room`, `leaving`, `sliding`, `onto` and `inside` then say how, for each piece,
     and `fastest` where `leaving` is no scalar product.
-    `fixes_lengths`: whether vectors have a given length, so that its multipliers may be below the
-    decay, and its least points need not be those of a convex problem.
     `isotropic`: whether it treats all directions alike, so that hidden bases are free and symmetric
     zeros can be counted. `movable`: whether a certificate may raise its multipliers. `spherical`:
     whether coordinates of the natural size lie on spheres, or anywhere, and the point is a linear
     function of them, which `shadow`, `lifted` and `tangent` then describe. `spare`: how many
     dimensions its vectors may need beside those in which the other factor sees them: none where it
-    holds the orthogonal projections of its vectors, None where that is not known.
+    holds the orthogonal projections of its vectors, one where it gives their lengths (multipliers
+    may then be below the decay, and its least points need not be those of a convex problem), None
+    where that is not known.
     """
 
     constrained: ClassVar[bool] = True
     compact: ClassVar[bool] = False
     nonnegative: ClassVar[bool] = False
     smooth: ClassVar[bool] = False
-    fixes_lengths: ClassVar[bool] = False
     isotropic: ClassVar[bool] = True
     movable: ClassVar[bool] = False
     spherical: ClassVar[bool] = False

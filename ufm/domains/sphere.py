@@ -28,7 +28,6 @@ class Sphere(AbstractRadius):
 
     name: ClassVar[str] = "sphere"
     smooth: ClassVar[bool] = True
-    fixes_lengths: ClassVar[bool] = True
     spare: ClassVar[int | None] = 1
 
     def distance(self, vectors: np.ndarray) -> float:

@@ -302,7 +302,7 @@ def _refusal(require: Callable[..., None], *arguments) -> str | None:
 
 def _lift(problem: Problem) -> str:
     gram = problem.map.gram
-    if problem.frozen and gram is None and not problem.features.fixes_lengths:
+    if problem.frozen and gram is None and not problem.features.spare:
         return "columns"
     if problem.features.nonnegative or (gram is not None and gram.forgets_lengths):
         return "nonnegative Gram"

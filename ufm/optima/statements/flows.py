@@ -20,7 +20,7 @@ from ufm.optima.hypotheses import (
     unconstrained,
 )
 from ufm.optima.statement import Statement
-from ufm.optima.statements.mixed_labels import simplex_scale
+from ufm.optima.statements.mixed_labels import under_simplex_etf
 
 _SAXE = "Saxe, McClelland & Ganguli 2014"
 _MIXON = "Mixon, Parshall & Pi 2020"
@@ -111,13 +111,7 @@ def _fixed(facts: Facts) -> Iterator[Hypothesis]:
         _one_hot(facts),
         _bias(facts, None),
     )
-    yield Hypothesis(
-        "weights",
-        simplex_scale(facts) is not None,
-        "fixed weights that form a simplex ETF",
-        "others",
-        3,
-    )
+    yield under_simplex_etf(facts)
     yield Hypothesis(
         "no decay",
         facts.lambda_H == 0 and not facts.anchored,

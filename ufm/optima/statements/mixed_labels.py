@@ -36,16 +36,16 @@ def simplex_scale(facts: Facts) -> float | None:
     )
 
 
+def under_simplex_etf(facts: Facts) -> Hypothesis:
+    """Fixed weights that form a simplex ETF."""
+    words = "fixed weights that form a simplex ETF"
+    return Hypothesis("weights", simplex_scale(facts) is not None, words, "others", 3)
+
+
 def _channel(facts: Facts) -> Iterator[Hypothesis]:
     yield from (loss_named(facts, "cross-entropy"), unconstrained(facts), equal_weights(facts))
     yield no_anchor(facts)
-    yield Hypothesis(
-        "weights",
-        simplex_scale(facts) is not None,
-        "fixed weights that form a simplex ETF",
-        "others",
-        3,
-    )
+    yield under_simplex_etf(facts)
     pure = facts.one_hot or mixes_pairs(facts)
     yield Hypothesis(
         "mixtures", pure, "one-hot labels, or mixtures of two classes", "other targets", 2

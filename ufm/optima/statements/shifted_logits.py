@@ -10,7 +10,7 @@ import numpy as np
 from ufm.optima.facts import Facts, shown
 from ufm.optima.hypotheses import Hypothesis, equal_weights, no_anchor, positive_decay
 from ufm.optima.statement import Statement
-from ufm.optima.statements.mixed_labels import simplex_scale
+from ufm.optima.statements.mixed_labels import simplex_scale, under_simplex_etf
 
 
 def _shifts(facts: Facts) -> np.ndarray | None:
@@ -22,8 +22,7 @@ def _shifts(facts: Facts) -> np.ndarray | None:
 def _balanced_softmax(facts: Facts) -> Iterator[Hypothesis]:
     words = "cross-entropy of logits with an offset a class"
     yield Hypothesis("loss", _shifts(facts) is not None, words, str(facts.loss), 10)
-    words = "fixed weights that form a simplex ETF"
-    yield Hypothesis("weights", simplex_scale(facts) is not None, words, "others", 3)
+    yield under_simplex_etf(facts)
     yield no_anchor(facts)
     words = "features without a domain, or of one length"
     alike = facts.features == "real" or _of_one_length(facts)
