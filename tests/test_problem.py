@@ -65,8 +65,9 @@ def slow_objective(problem: ufm.Problem, params: ufm.Params) -> float:
 
 def random_params(problem: ufm.Problem, seed: int) -> ufm.Params:
     rng = np.random.default_rng(seed)
+    drawn = tuple(jnp.asarray(rng.normal(size=shape)) for shape in problem.weight_shapes)
     return ufm.Params(
-        weights=tuple(jnp.asarray(rng.normal(size=shape)) for shape in problem.weight_shapes),
+        weights=problem.fixed_weights or drawn,
         features=jnp.asarray(rng.normal(size=(problem.feature_dim, problem.labels.num_columns))),
         bias=jnp.asarray(rng.normal(size=problem.labels.num_classes)) if problem.has_bias else None,
     )
@@ -610,6 +611,22 @@ def test_params_accepted():
     np.testing.assert_array_equal(checked.features, GOOD.features)
     with pytest.raises(ValueError, match=r"`params\.bias` must be None"):
         check_params(build("full", "M2"), GOOD)
+
+
+def test_weights_are_the_fixed_ones():
+    W = np.random.default_rng(5).normal(size=(3, 5)), np.random.default_rng(6).normal(size=(5, 4))
+    problem = BIASED.replace(fixed_weights=W)
+    own = params(weights=W)
+    assert check_params(problem, own).weights[1] is not W[1]
+    other = params(weights=(W[0], 5 * W[1]))
+    match = r"`start.weights\[1\]` must be `problem.fixed_weights\[1\]`; got entries that differ "
+    with pytest.raises(ValueError, match=match):
+        check_params(problem, other, name="start")
+    for verb in (ufm.model.objective, ufm.certify, ufm.prove, ufm.metrics.measure_params):
+        with pytest.raises(ValueError, match=r"`params.weights\[1\]` must be"):
+            verb(problem, other)
+    # which nobody can know inside a program
+    assert np.isfinite(jax.jit(ufm.model.objective)(problem, other))
 
 
 def test_single_precision_stays_single():

@@ -46,7 +46,8 @@ def check_params(problem: Problem, params: Params, *, name: str = "params") -> P
     Raises
     ------
     ValueError
-        Naming the first part whose shape, dtype, values or signs do not fit.
+        Naming the first part whose shape, dtype, values or signs do not fit, and a weight other
+        than the fixed one.
     """
     given, dtype = _parts(problem, params, name), problem.dtype
     parts = [checked_array(part, value, shape, dtype) for part, value, shape in given]
@@ -54,7 +55,9 @@ def check_params(problem: Problem, params: Params, *, name: str = "params") -> P
     bias = parts.pop() if problem.has_bias else None
     *weights, features = parts
     factors = {"features": (f"{name}.features", features)}
-    if not problem.frozen:
+    if problem.frozen:
+        _require_own_weights(problem, params, name)
+    else:
         factors["classifier"] = (f"{name}.weights[0]", weights[0])
     _require_inside(problem, factors)
     if same and isinstance(params.weights, tuple):
@@ -87,13 +90,32 @@ def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> 
             )
 
 
+def _require_own_weights(problem: Problem, params: Params, name: str) -> None:
+    """The weights are those that the problem fixes.
+
+    Nothing is known while they are traced.
+    """
+    assert problem.fixed_weights is not None
+    for i, (W, fixed) in enumerate(zip(params.weights, problem.fixed_weights, strict=True)):
+        if W is fixed:
+            continue
+        try:
+            away = np.abs(np.asarray(W, problem.dtype) - np.asarray(fixed)).max()
+        except ASKED:
+            continue
+        words = f"`{name}.weights[{i}]` must be `problem.fixed_weights[{i}]`"
+        require(bool(away == 0), words, f"entries that differ from it by up to {away:.3g}")
+
+
 def require_shapes(problem: Problem, params: Params) -> None:
     """`ValueError` unless `params` has the shapes of a point of the problem.
 
-    Reads no values, so it runs inside `jit`.
+    Reads no values but those of fixed weights, and none that is traced, so it runs inside `jit`.
     """
     for part, value, shape in _parts(problem, params, "params"):
         require_real(part, value, shape=shape)
+    if problem.frozen:
+        _require_own_weights(problem, params, "params")
 
 
 def _parts(problem: Problem, params: Params, name: str) -> list[tuple[str, Any, tuple[int, ...]]]:
