@@ -1,4 +1,4 @@
-"""What a terminal, a pipe and a shell do to the commands: `ufm/_command.py`."""
+"""What a terminal, a pipe and a shell do to the commands: `ufm/_system/command.py`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from theory_checks import __main__ as theory_checks
 from theory_checks.engine import command as theory_checks_command
 from ufm import __main__ as ufm_command
-from ufm import _command
-from ufm._interrupts import import_whole
+from ufm._system import command
+from ufm._system.interrupts import import_whole
 
 
 def environment(tmp_path) -> dict[str, str]:
@@ -58,7 +58,7 @@ def test_output_survives_an_encoding_without_its_characters(
     ],
 )
 def test_characters_in_ascii(character, shown):
-    assert _command._plain(character) == shown
+    assert command._plain(character) == shown
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_interrupt_that_python_forgets_is_answered(where):
 
     began, hook = time.monotonic(), sys.unraisablehook
     try:
-        assert _command.run(main) == 130
+        assert command.run(main) == 130
     finally:
         if strike in gc.callbacks:
             gc.callbacks.remove(strike)
@@ -168,15 +168,15 @@ def test_an_interrupt_amid_an_import_waits_for_its_end(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("tool", "words"),
     [
         pytest.param(ufm_command, "solve --class-counts 2x2 --lambda-W 1 --lambda-H 1", id="ufm"),
         pytest.param(theory_checks_command, "list", id="theory_checks"),
     ],
 )
-def test_commands_import_extensions_whole(command, words, monkeypatch):
+def test_commands_import_extensions_whole(tool, words, monkeypatch):
     def interrupted(name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "import_whole", interrupted)
-    assert _command.run(lambda: command.main(words.split())) == 130
+    monkeypatch.setattr(tool, "import_whole", interrupted)
+    assert command.run(lambda: tool.main(words.split())) == 130

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import ufm
-from ufm import _compilation
+from ufm._programs import compilation
 
 
 @pytest.fixture(autouse=True)
@@ -62,12 +62,12 @@ print(sum("cache_hits" in name for name in hits))
 
 
 def test_compiling_that_takes_long_is_said_once(monkeypatch, capsys):
-    monkeypatch.setattr(_compilation, "_LONG", 0.0)
+    monkeypatch.setattr(compilation, "_LONG", 0.0)
     program = jax.jit(lambda x: jnp.cos(x) * 3)
     for _ in range(2):
-        with _compilation.Compiling(show=True):
+        with compilation.Compiling(show=True):
             program(1.0)
     assert capsys.readouterr().err.count("ufm.enable_compilation_cache()") == 1
-    with _compilation.Compiling(show=False):
+    with compilation.Compiling(show=False):
         jax.jit(lambda x: jnp.cos(x) * 4)(1.0)
     assert capsys.readouterr().err == ""

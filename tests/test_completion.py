@@ -12,7 +12,7 @@ import pytest
 from tests.commands import as_a_user
 from theory_checks.engine import options
 from ufm import __main__ as command
-from ufm._completion import SHELLS, script
+from ufm._system.completion import SHELLS, script
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = {

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ufm._decimals import exactly, printed, printed_inside
+from ufm._exact.decimals import exactly, printed, printed_inside
 from ufm.certificates import Interval
 from ufm.solution import Certificate
 

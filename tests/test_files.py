@@ -10,21 +10,21 @@ import threading
 import numpy as np
 import pytest
 
-from ufm import _files
+from ufm._system import files
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("word"), "c": np.zeros((0, 2), np.int8)}
 
 
 def sealed(path, about, arrays, **options):
     with open(path, "wb") as file:
-        _files.write_sealed(file, about, arrays, **options)
+        files.write_sealed(file, about, arrays, **options)
     return path
 
 
 def test_a_file_is_replaced_whole_or_stays(tmp_path):
     path = tmp_path / "file"
     for content in ("words of λ", b"bytes", lambda file: file.write(b"written")):
-        _files.write_whole(path, content)
+        files.write_whole(path, content)
     assert path.read_bytes() == b"written"
 
     def broken(file):
@@ -32,30 +32,30 @@ def test_a_file_is_replaced_whole_or_stays(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        _files.write_whole(path, broken)
+        files.write_whole(path, broken)
     assert path.read_bytes() == b"written"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_place_is_asked_for_before_work(tmp_path):
     path = tmp_path / "file"
-    assert _files.unwritable(path) is None
+    assert files.unwritable(path) is None
     path.write_text("old")
-    assert _files.unwritable(path) is None
+    assert files.unwritable(path) is None
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    assert _files.unwritable(tmp_path) == "it is a folder"
+    assert files.unwritable(tmp_path) == "it is a folder"
     missing = tmp_path / "missing" / "file"
     said = "no file can be written there (No such file or directory)"
-    assert _files.unwritable(missing) == said
+    assert files.unwritable(missing) == said
     with pytest.raises(ValueError, match="`there` must be the name of a file that can be written"):
-        _files.require_place("there", missing)
+        files.require_place("there", missing)
 
 
 def test_a_file_may_be_read_by_those_whom_the_mask_allows(tmp_path):
     mask = os.umask(0o027)
     try:
-        _files.write_whole(tmp_path / "file", "x")
+        files.write_whole(tmp_path / "file", "x")
     finally:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
@@ -63,7 +63,7 @@ def test_a_file_may_be_read_by_those_whom_the_mask_allows(tmp_path):
 
 def test_two_writers_of_one_file_leave_the_file_of_one(tmp_path):
     path, contents = tmp_path / "file", [bytes([i]) * 10_000 for i in range(4)]
-    writers = [threading.Thread(target=_files.write_whole, args=(path, c)) for c in contents]
+    writers = [threading.Thread(target=files.write_whole, args=(path, c)) for c in contents]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -75,7 +75,7 @@ def test_two_writers_of_one_file_leave_the_file_of_one(tmp_path):
 @pytest.mark.parametrize("compress", [False, True])
 def test_a_sealed_file_comes_back_to_the_last_bit(tmp_path, compress):
     about = {"figure": "x", "numbers": [0.1, None, float("nan")]}
-    said, arrays = _files.read_sealed(sealed(tmp_path / "x.npz", about, ARRAYS, compress=compress))
+    said, arrays = files.read_sealed(sealed(tmp_path / "x.npz", about, ARRAYS, compress=compress))
     assert said["numbers"][:2] == [0.1, None]
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
@@ -107,16 +107,16 @@ def test_a_sealed_file_that_was_changed_is_refused(tmp_path, change):
     change(held)
     np.savez(path, **held)
     with pytest.raises(ValueError, match="it has been changed since it was written"):
-        _files.read_sealed(path)
+        files.read_sealed(path)
 
 
 def test_a_document_is_sealed_as_json_reads_it():
     document = {"tuple": (1, 2), "number": 0.1, "nan": float("nan"), "word": "λ"}
-    text = json.dumps(_files.sealed_json(document), indent=1)
-    assert _files.checked_json(text)["tuple"] == [1, 2]
+    text = json.dumps(files.sealed_json(document), indent=1)
+    assert files.checked_json(text)["tuple"] == [1, 2]
     for changed in (text.replace("0.1", "0.2"), text.replace("word", "Word")):
         with pytest.raises(ValueError, match="it has been changed since it was written"):
-            _files.checked_json(changed)
+            files.checked_json(changed)
     for other in ("[]", '"x"', "{}"):
         with pytest.raises(ValueError, match="it does not say what it holds"):
-            _files.checked_json(other)
+            files.checked_json(other)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm._host import choice, program, small_on_host
+from ufm._host import choice, program
+from ufm._host.choice import small_on_host
 from ufm.certificates import bound
 
 

@@ -19,21 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room (a module, or a package with all that is in it) imports from lower
 # floors only; rooms of one floor do not know each other. A new room must be given a floor here.
 FLOORS = (
-    ("ufm._version", "ufm._interrupts", "ufm._quick_jit", "ufm._module"),
-    (
-        "ufm._progress",
-        "ufm._validate",
-        "ufm._command",
-        "ufm._completion",
-        "ufm._files",
-        "ufm._decimals",
-        "ufm._roots",
-        "ufm._exact",
-        "ufm._random",
-        "ufm._host",
-    ),
-    ("ufm.batch", "ufm._compilation", "ufm._outside"),
-    ("ufm.tolerances", "ufm._numerics", "ufm._named"),
+    ("ufm._version",),
+    ("ufm._system", "ufm._exact", "ufm._validate"),
+    ("ufm._programs", "ufm._classes", "ufm.batch"),
+    ("ufm._host", "ufm._numerics", "ufm.tolerances"),
     ("ufm.labels",),
     ("ufm.losses", "ufm.frames", "ufm.domains", "ufm.maps"),
     ("ufm.model",),
@@ -122,7 +111,7 @@ COMMANDS = (
     "theory_checks.engine.options",
     "theory_checks.engine.printing",
 )
-COMMAND_ROOMS = ("ufm._command", "ufm._completion", "ufm._progress")
+COMMAND_ROOMS = ("ufm._system.command", "ufm._system.completion", "ufm._system.progress")
 # … a proof is made of the balls of the library's own …
 PROOFS, PROOF_ROOMS = (
     (
@@ -131,12 +120,12 @@ PROOFS, PROOF_ROOMS = (
         "theory_checks.formulas.etf_classifier",
         "theory_checks.papers.behnia2023.formulas",
     ),
-    ("ufm._exact", "ufm.certificates.balls"),
+    ("ufm._exact.fractions", "ufm.certificates.balls"),
 )
 # … and what writes files, or reads them back, does so as a store of the library does, compiles and
 # is interrupted as the library is
 ENGINE = ("theory_checks.engine",)
-ENGINE_ROOMS = ("ufm._files", "ufm._interrupts", "ufm._quick_jit")
+ENGINE_ROOMS = ("ufm._system.files", "ufm._system.interrupts", "ufm._programs")
 
 
 def within(module: str, room: str) -> bool:
@@ -365,7 +354,7 @@ PLANTED = (
     (
         "checks-import-progress",
         "theory_checks.dang",
-        "from ufm._progress import Progress",
+        "from ufm._system.progress import Progress",
         "public-names-only",
     ),
     (
@@ -383,7 +372,7 @@ PLANTED = (
     (
         "papers-import-files",
         "theory_checks.papers.dang",
-        "from ufm._files import opened",
+        "from ufm._system.files import opened",
         "public-names-only",
     ),
     (

@@ -12,7 +12,7 @@ import pytest
 from flint import arb, ctx
 
 import ufm
-from ufm._exact import fractions
+from ufm._exact.fractions import fractions
 from ufm.losses import loss_and_dual
 
 CE, MSE = ufm.CrossEntropy(), ufm.MeanSquaredError()

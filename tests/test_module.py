@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm._module import Displayed, Module
+from ufm._classes.module import Displayed, Module
 from ufm._validate.words import Shown
 
 
@@ -56,7 +56,7 @@ def test_ours_are_all_of_this_kind():
 def test_no_class_is_an_equinox_module_directly():
     files = Path(ufm.__file__).parent.rglob("*.py")
     direct = [file.name for file in files if "(eqx.Module" in file.read_text(encoding="utf-8")]
-    assert direct == ["_module.py"]
+    assert direct == ["module.py"]
 
 
 def _classes() -> set[type]:

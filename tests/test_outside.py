@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm._outside import on_the_host
+from ufm._programs.outside import on_the_host
 
 LABELS = ufm.one_hot([3, 2])
 KEY = jax.random.key(0)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ufm._quick_jit import QuickJit, compiles_quickly, jit, one_kernel, quick_jit
+from ufm._programs import jit, one_kernel
+from ufm._programs.jit import QuickJit, compiles_quickly, quick_jit
 
 
 @pytest.fixture

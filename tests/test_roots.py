@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ufm._roots import past_root, root_between, turn
+from ufm._host.roots import past_root, root_between, turn
 
 
 @pytest.mark.parametrize(

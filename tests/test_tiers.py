@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from ufm._quick_jit import tiers
-from ufm._quick_jit.tiers import Tiers
+from ufm._programs import tiers
+from ufm._programs.tiers import Tiers
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import sys
 
 from theory_checks.engine.command import main
-from ufm._command import run
+from ufm._system.command import run
 
 
 def script() -> int:

@@ -15,7 +15,7 @@ from . import optima as optima
 from . import plotting as plotting
 from . import solvers as solvers
 from . import sweeping as sweeping
-from ._compilation import enable_compilation_cache as enable_compilation_cache
+from ._programs.compilation import enable_compilation_cache as enable_compilation_cache
 from ._version import __version__ as __version__
 from .analysis import classify as classify
 from .analysis import fit_decay as fit_decay

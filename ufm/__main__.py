@@ -12,9 +12,9 @@ import argparse
 import os
 import sys
 
-from ufm._command import add_version, run, started_as
-from ufm._completion import add_completion
-from ufm._interrupts import import_whole
+from ufm._system.command import add_version, run, started_as
+from ufm._system.completion import add_completion
+from ufm._system.interrupts import import_whole
 from ufm.command_line import catalogue, making, measuring, running, solving
 
 
@@ -82,7 +82,7 @@ def configure(*, double: bool, cache: bool) -> None:
 
     jax.config.update("jax_enable_x64", double)
     if cache:
-        from ufm._compilation import enable_compilation_cache
+        from ufm._programs.compilation import enable_compilation_cache
 
         enable_compilation_cache()
 

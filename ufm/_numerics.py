@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ufm._quick_jit import one_program
+from ufm._programs.jit import one_program
 from ufm.batch.layout import one_by_one
 
 

@@ -188,7 +188,7 @@ def table(rows: Sequence[Row]) -> str:
 def write_json(path: str, content: dict) -> None:
     """The file appears whole or not at all."""
     # imports NumPy, which reads its number of threads once
-    from ufm._files import write_whole
+    from ufm._system.files import write_whole
 
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 

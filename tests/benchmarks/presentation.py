@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ufm._files import write_whole
+from ufm._system.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 # The lines between these in README.md are made here.

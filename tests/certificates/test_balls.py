@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flint import arb, ctx, fmpq
 
-from ufm._exact import fractions
+from ufm._exact.fractions import fractions
 from ufm.certificates.balls import round_down, round_up, sum_of_squares
 
 TINY = fmpq(1, 2**60)

@@ -17,7 +17,7 @@ from scipy.special import roots_jacobi
 import ufm
 from tests.benchmarks import codes as codes_command
 from ufm import frames
-from ufm._exact import flint
+from ufm._exact.fractions import flint
 from ufm.certificates import (
     boxes,
     code_bound,

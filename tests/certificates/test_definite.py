@@ -9,7 +9,7 @@ import pytest
 from flint import fmpq
 
 from tests.certificates.problems import problem_of
-from ufm._exact import fractions
+from ufm._exact.fractions import fractions
 from ufm.certificates.definite import Form, Multipliers, feasible
 from ufm.certificates.dual_point import Data, DualPoint
 

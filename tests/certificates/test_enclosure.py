@@ -30,7 +30,7 @@ from tests.certificates.problems import (
     problem_of,
     solved,
 )
-from ufm._decimals import printed
+from ufm._exact.decimals import printed
 from ufm.certificates import definite, dual_point, enclosure
 from ufm.certificates.definite import Form
 from ufm.losses import AbstractLoss

@@ -13,7 +13,7 @@ import pytest
 import ufm
 from tests.certificates.problems import BOTH, MIXTURES, checker, make, mixed, on_file
 from tests.extension.parts import Pinned
-from ufm._exact import flint, fractions
+from ufm._exact.fractions import flint, fractions
 from ufm.certificates import definite, enclosure
 from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
 

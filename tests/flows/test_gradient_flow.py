@@ -459,7 +459,9 @@ def test_a_step_too_long_for_the_method_is_divergence(key):
 
 
 def test_progress_is_shown_on_request(key, capsys, monkeypatch):
-    monkeypatch.setattr("ufm._progress.time.monotonic", iter(np.arange(0, 1e4, 5.0)).__next__)
+    monkeypatch.setattr(
+        "ufm._system.progress.time.monotonic", iter(np.arange(0, 1e4, 5.0)).__next__
+    )
     flow(problem_of(), ts=np.linspace(0, 5, 20), key=key, progress=True)
     assert "flow: " in capsys.readouterr().err
 

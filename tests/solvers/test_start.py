@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm import _random
+from ufm._host import random
 from ufm.batch.stacked import stack
 from ufm.solvers import draws, random_start
 from ufm.solvers.draws import draws_of_seeds, random_draws
@@ -28,11 +28,11 @@ def problem(widths, *, counts=(5, 3, 2, 1), **options) -> ufm.Problem:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_host_draws_what_jax_draws(seed, dtype):
     key = jax.random.key(seed)
-    host = _random.host_key(key)
-    assert np.array_equal(_random.split(host, 5), jax.random.key_data(jax.random.split(key, 5)))
-    ours = _random.uniform(host, (7, 9), dtype, -1.5, 0.5)
+    host = random.host_key(key)
+    assert np.array_equal(random.split(host, 5), jax.random.key_data(jax.random.split(key, 5)))
+    ours = random.uniform(host, (7, 9), dtype, -1.5, 0.5)
     assert np.array_equal(ours, jax.random.uniform(key, (7, 9), dtype, -1.5, 0.5))
-    (_, ours) = _random.normals([(3, 4), host], [(2, 5), (40, 30)], dtype)
+    (_, ours) = random.normals([(3, 4), host], [(2, 5), (40, 30)], dtype)
     theirs = jax.random.normal(key, (40, 30), dtype)
     assert ours.dtype == theirs.dtype
     # XLA's inverse error function takes 1 - u^2 to an eps, so a quantile to that over its density
@@ -60,7 +60,7 @@ def test_draws_of_seeds_are_those_of_their_keys(key, monkeypatch):
         wanted = random_draws(p, jax.random.fold_in(key, seed), 1)
         jax.tree.map(lambda a, b, i=i: np.testing.assert_array_equal(a[i], b[0]), found, wanted)
     assert draws_of_seeds(p, jax.random.key(0, impl="rbg"), seeds) is None
-    limits = (draws, "_MOST_ON_HOST", 3), (_random, "LARGEST_ON_HOST", 3 * 2 * 4 * 6)
+    limits = (draws, "_MOST_ON_HOST", 3), (random, "LARGEST_ON_HOST", 3 * 2 * 4 * 6)
     for module, most, number in limits:
         with monkeypatch.context() as patch:
             patch.setattr(module, most, number)
@@ -71,7 +71,7 @@ def test_draws_of_seeds_are_those_of_their_keys(key, monkeypatch):
 
 @pytest.mark.parametrize("largest", [10_000, 0], ids=["on the host", "compiled"])
 def test_starts_of_many_problems_are_those_of_each(largest, key, monkeypatch):
-    monkeypatch.setattr("ufm._random.LARGEST_ON_HOST", largest)
+    monkeypatch.setattr("ufm._host.random.LARGEST_ON_HOST", largest)
     keys = jax.random.split(key, 2)
     problems = [problem((6,)).replace(lambda_W=lam) for lam in (1e-3, 1e-2)]
     starts = each_start(problems[0], stack(problems), keys)
@@ -85,6 +85,6 @@ def test_starts_of_many_problems_are_those_of_each(largest, key, monkeypatch):
 
 
 def test_keys_that_the_host_does_not_know_are_left_to_jax():
-    assert _random.host_key(jax.random.key(0, impl="rbg")) is None
+    assert random.host_key(jax.random.key(0, impl="rbg")) is None
     drawn = random_start(problem((6,)), key=jax.random.key(0, impl="rbg"))
     assert np.all(np.isfinite(drawn.features))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm._files import read_sealed, sealed_json, write_sealed
+from ufm._system.files import read_sealed, sealed_json, write_sealed
 from ufm.sweeping.dataset import counted
 from ufm.sweeping.store import FORMAT, Store, plan_of
 from ufm.sweeping.sweeps import open_sweep, sweep

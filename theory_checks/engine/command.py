@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from theory_checks.engine.options import parsed, typed_as
-from ufm._interrupts import import_whole
+from ufm._system.interrupts import import_whole
 
 
 def main(argv: list[str] | None = None, *, registry=None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from theory_checks.engine.document import FORMAT, file_of
 from theory_checks.engine.registry import Verdict
 from theory_checks.engine.runner import Row
-from ufm._files import checked_json, sealed_json, write_whole
+from ufm._system.files import checked_json, sealed_json, write_whole
 
 
 def write_counterexamples(folder: str | os.PathLike, rows: Iterable[Row]) -> list[str]:

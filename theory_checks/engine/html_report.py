@@ -23,7 +23,7 @@ from theory_checks.engine.files import write_json
 from theory_checks.engine.numerals import anchor, entry, number, parameters, short, values, when
 from theory_checks.engine.registry import Setting, Verdict
 from theory_checks.engine.typesetting import font_face, mathml, words
-from ufm._files import write_whole
+from ufm._system.files import write_whole
 
 PAGE = "report.html"
 DOCUMENT = "report.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ufm._command import add_version, path_argument, started_as
-from ufm._completion import add_completion
+from ufm._system.command import add_version, path_argument, started_as
+from ufm._system.completion import add_completion
 
 _OF_THE_TOP = ("-h", "--help", "--version", "--completion")
 _COMMANDS = ("run", "report", "figures", "all", "list", "problem")

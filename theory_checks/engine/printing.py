@@ -14,7 +14,7 @@ from theory_checks.engine import markdown, runner, terminal
 from theory_checks.engine.registry import Case, Check, Paper
 from theory_checks.engine.runner import Row, Run
 from theory_checks.engine.terminal import Layout, Look
-from ufm._progress import Progress
+from ufm._system.progress import Progress
 
 
 def look_of(screen, *, verbose: bool, records: bool, prove: bool = False) -> Look:

@@ -43,7 +43,7 @@ class Proof:
 
 def without_library() -> str | None:
     """Why nothing can be proved here; None where it can."""
-    from ufm._exact import flint
+    from ufm._exact.fractions import flint
 
     try:
         flint()
@@ -109,7 +109,7 @@ def enclosed(refutation: Refutation) -> Refutation:
 def value_above(arrays: Mapping[str, np.ndarray]) -> float:
     """A float that the objective of `Refutation.arrays` is not above."""
     import ufm
-    from ufm._exact import flint, fractions
+    from ufm._exact.fractions import flint, fractions
     from ufm.certificates.balls import BITS, round_up, sum_of_squares
 
     a, arb_mat, loss = arrays, flint().arb_mat, ufm.CrossEntropy()

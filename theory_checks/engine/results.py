@@ -17,7 +17,7 @@ from theory_checks.engine import files
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Paper
 from theory_checks.engine.runner import Row, Run
-from ufm._files import unwritable
+from ufm._system.files import unwritable
 
 # the rows of a run, where figures or page could not be made of them
 KEPT = "rows.json"

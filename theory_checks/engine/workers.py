@@ -23,8 +23,8 @@ from typing import Any
 from theory_checks.engine import runner
 from theory_checks.engine.registry import Case, Check, Registry, Verdict
 from theory_checks.engine.runner import OnCase, Row
-from ufm._interrupts import interrupts_later
-from ufm._quick_jit import compiles_quickly
+from ufm._programs.jit import compiles_quickly
+from ufm._system.interrupts import interrupts_later
 
 # more processes than this are never faster: each starts for two seconds and compiles its own
 # programs, and the longest check remains

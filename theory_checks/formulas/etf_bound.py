@@ -22,7 +22,7 @@ import heapq
 from collections.abc import Sequence
 
 from theory_checks.engine.counterexamples import Floor
-from ufm._exact import flint, fractions
+from ufm._exact.fractions import flint, fractions
 from ufm.certificates.balls import BITS, Ball, round_down, round_up
 
 # relative: where the bisection may stop, a few roundings of the end that it returns

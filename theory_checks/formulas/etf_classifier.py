@@ -20,7 +20,7 @@ import numpy as np
 
 from theory_checks.engine.counterexamples import Floor
 from theory_checks.formulas.roots import bisect
-from ufm._exact import flint, fractions
+from ufm._exact.fractions import flint, fractions
 from ufm.certificates.balls import BITS, round_down
 
 # what is kept between the norm of the dual point and its bound, far above rounding

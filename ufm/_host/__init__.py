@@ -1,5 +1,2 @@
-"""Functions of JAX done by NumPy, operation by operation, so that nothing is compiled."""
-
-from ufm._host.choice import small_on_host
-
-__all__ = ["small_on_host"]
+"""What is done on the host by NumPy, so that nothing is compiled: functions of JAX, random numbers
+and roots."""

@@ -12,7 +12,8 @@ import jax.core
 import numpy as np
 
 from ufm._host.program import PATIENCE, Program, TooLong
-from ufm._quick_jit import QuickJit, compiled_beside
+from ufm._programs.jit import QuickJit
+from ufm._programs.tiers import compiled_beside
 
 # Programs that are kept.
 _KEPT = 64

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm._validate import require, require_instance
 from ufm.analysis.kinked_blocks import class_groups, ranks_of_layers
 from ufm.analysis.landscape import product_rank

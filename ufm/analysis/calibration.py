@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._validate import (
     LONGEST_LIST,
     Shown,

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ufm._progress import Progress
+from ufm._system.progress import Progress
 from ufm._validate import require
 from ufm.certificates import certify
 from ufm.labels import AbstractLabels, soft

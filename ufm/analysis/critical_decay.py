@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._module import Displayed
-from ufm._outside import SWEEP, on_the_host
-from ufm._progress import Progress
+from ufm._classes.module import Displayed
+from ufm._programs.outside import SWEEP, on_the_host
+from ufm._system.progress import Progress
 from ufm._validate import require, require_each, require_flag
 from ufm.analysis.certified_ranks import Line, Probe
 from ufm.model import Problem

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm._numerics import norm, unit
 from ufm._validate import Shown, as_floats, at_one_width, require, require_finite, require_real
 from ufm.labels import AbstractLabels, soft

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm._validate import require, require_instance
 from ufm.model import (
     Params,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._files import Archive, NotAnArchive, opened
+from ufm._system.files import Archive, NotAnArchive, opened
 from ufm._validate import float_dtype, require, require_instance, require_path, require_whole
 from ufm.labels import AbstractLabels, one_hot
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._numerics import spectral, unit
 from ufm._validate import (
     as_floats,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._interrupts import interrupts_answered
-from ufm._progress import Progress
+from ufm._system.interrupts import interrupts_answered
+from ufm._system.progress import Progress
 from ufm.analysis.best_known import BestKnown, Pool, key_numbers
 from ufm.analysis.kinked_search import BATCH, Descents
 from ufm.model import Params, Problem

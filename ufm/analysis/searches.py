@@ -19,8 +19,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ufm._outside import SWEEP, on_the_host, refusal
-from ufm._progress import Progress
+from ufm._programs.outside import SWEEP, on_the_host, refusal
+from ufm._system.progress import Progress
 from ufm._validate import (
     MOST_STARTS,
     is_traced,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._exact import flint
+from ufm._exact.fractions import flint
 
 # Bits of the balls: twice those of a float, so that their own error is never seen in an end.
 BITS = 106

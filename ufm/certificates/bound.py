@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._host import small_on_host
+from ufm._host.choice import small_on_host
 from ufm._validate import require_instance
 from ufm.certificates.contradictions import Point
 from ufm.certificates.dual_bound import (

@@ -12,9 +12,9 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ufm._decimals import printed_inside
-from ufm._exact import flint
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
+from ufm._exact.decimals import printed_inside
+from ufm._exact.fractions import flint
 from ufm.certificates.balls import Ball
 
 # Precision of the balls in bits: divided differences of high order cancel.

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ufm._decimals import exactly
-from ufm._exact import flint
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
+from ufm._exact.decimals import exactly
+from ufm._exact.fractions import flint
 from ufm._validate import (
     require,
     require_choice,

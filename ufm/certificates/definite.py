@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._exact import Exact, flint, fractions
+from ufm._exact.fractions import Exact, flint, fractions
 from ufm.certificates.dual_point import GUARD, Data, DualPoint, log2
 from ufm.certificates.gram import Held
 from ufm.model import Problem

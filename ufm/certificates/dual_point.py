@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._exact import Exact, flint, fractions
+from ufm._exact.fractions import Exact, flint, fractions
 from ufm.model import Problem
 
 # Bits of the grid beyond those of the balls.

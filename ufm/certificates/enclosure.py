@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ufm._decimals import printed
-from ufm._exact import flint, fractions
-from ufm._files import require_place, write_whole
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
+from ufm._exact.decimals import printed
+from ufm._exact.fractions import flint, fractions
+from ufm._system.files import require_place, write_whole
 from ufm._validate import concrete, require, require_instance, require_path, require_whole
 from ufm.certificates.balls import BITS, Ball, round_down, round_up
 from ufm.certificates.definite import Multipliers, Witness, feasible

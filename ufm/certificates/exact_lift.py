@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._exact import flint, fractions
+from ufm._exact.fractions import flint, fractions
 from ufm.certificates.balls import Ball
 from ufm.certificates.definite import Multipliers
 from ufm.certificates.dual_point import DualPoint

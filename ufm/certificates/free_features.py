@@ -37,7 +37,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ufm._exact import flint
+from ufm._exact.fractions import flint
 from ufm.certificates.balls import Ball
 from ufm.certificates.boxes import enclosed, lowest
 from ufm.certificates.interpolant import (

@@ -19,7 +19,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from ufm._exact import flint
+from ufm._exact.fractions import flint
 
 # The inner products of sharp codes that are rational have denominators far below this.
 _LARGEST_DENOMINATOR = 1000

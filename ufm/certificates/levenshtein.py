@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ufm._roots import turn
+from ufm._host.roots import turn
 
 # Degree of the largest polynomial: a larger one meets the theorem's condition at very large β
 # alone.

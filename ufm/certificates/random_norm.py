@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._module import Module
-from ufm._progress import Progress
-from ufm._roots import turn
+from ufm._classes.module import Module
+from ufm._host.roots import turn
+from ufm._system.progress import Progress
 from ufm._validate import require_each, require_flag, require_key, require_whole
 from ufm.certificates.dual_chunks import MeanFix, dual_columns, gradient_shares
 from ufm.model import Params, Problem

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._decimals import printed
-from ufm._progress import Progress
+from ufm._exact.decimals import printed
+from ufm._system.progress import Progress
 from ufm.certificates.chunked_bound import chunked_bound
 from ufm.certificates.dual_bound import judged
 from ufm.certificates.dual_chunks import mean_fix

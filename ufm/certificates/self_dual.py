@@ -23,8 +23,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ufm._exact import flint
-from ufm._roots import turn
+from ufm._exact.fractions import flint
+from ufm._host.roots import turn
 from ufm.certificates.balls import Ball
 from ufm.certificates.boxes import enclosed
 from ufm.certificates.interpolant import Interpolant, combined, divided_differences

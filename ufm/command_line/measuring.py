@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ufm._command import path_argument
-from ufm._progress import Progress
+from ufm._system.command import path_argument
+from ufm._system.progress import Progress
 from ufm._version import __version__
 
 # Seconds between two checkpoints: what a kill costs at most.
@@ -116,7 +116,7 @@ def measure(options: argparse.Namespace) -> int:
     }
     _begin(state, settings | {"shards": fingerprint(shards)})
     document = _passes(settings, shards, classifier, bias, state, options.nc4_batches)
-    from ufm._files import write_whole
+    from ufm._system.files import write_whole
 
     write_whole(out, json.dumps(document, indent=1, allow_nan=False) + "\n")
     shutil.rmtree(state)
@@ -141,7 +141,7 @@ def _num_classes(given: int | None, classifier) -> int:
 
 def _begin(state: Path, settings: dict[str, Any]) -> None:
     """The folder of checkpoints, for these files and settings alone."""
-    from ufm._files import checked_json, sealed_json, write_whole
+    from ufm._system.files import checked_json, sealed_json, write_whole
 
     about = state / "settings.json"
     if not state.exists():

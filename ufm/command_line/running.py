@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any
 
-from ufm._command import path_argument
+from ufm._system.command import path_argument
 from ufm.command_line.printing import environment, plain
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ufm._files import opened
+from ufm._system.files import opened
 from ufm._validate import require
 
 # Numbers of features that are read at a time (64 MiB in float64).
@@ -52,7 +52,7 @@ class Shard:
 
 
 class _Tensors:
-    """A `.safetensors` file that is open: what `ufm._files.Archive` is for `.npz`."""
+    """A `.safetensors` file that is open: what `ufm._system.files.Archive` is for `.npz`."""
 
     def __init__(self, tensors):
         self._tensors = tensors

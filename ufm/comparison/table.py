@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm.tolerances import in_words
 
 _NORMS = "arrays by their norm, no entry alone; error: norm of the difference, relative"

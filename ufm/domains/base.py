@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._named import AbstractNamed
+from ufm._classes.named import AbstractNamed
 
 # exact fractions and balls of flint, which is not installed everywhere, one list a vector
 Exactly = Sequence[Any]

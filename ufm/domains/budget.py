@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._exact import fractions
+from ufm._exact.fractions import fractions
 from ufm._validate import require, require_dtype
 from ufm.domains.ball import INSIDE, just_below_one, rest_of
 from ufm.domains.base import AbstractDomain, PerVector, Vectors, least_multiplier, lengths, times

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._exact import flint
+from ufm._exact.fractions import flint
 from ufm.domains.base import AbstractDomain, Vectors
 
 

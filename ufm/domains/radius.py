@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._exact import flint, fractions
+from ufm._exact.fractions import flint, fractions
 from ufm._validate import require, require_dtype, require_positive
 from ufm.domains.base import AbstractDomain, Exactly, PerVector, Vectors, lengths_sq, times
 

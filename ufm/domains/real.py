@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm._exact import flint
+from ufm._exact.fractions import flint
 from ufm.domains.base import AbstractDomain
 
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from ufm._outside import SWEEP, on_the_host
-from ufm._progress import Progress
+from ufm._programs.outside import SWEEP, on_the_host
+from ufm._system.progress import Progress
 from ufm._validate import options_of, require_flag, require_instance
 from ufm.batch.execution import Execution
 from ufm.batch.executor import SAME, SHARED, Programs, devices_of, run_blocks, shared_out

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._outside import SWEEP, on_the_host
-from ufm._progress import Progress
+from ufm._programs.outside import SWEEP, on_the_host
+from ufm._system.progress import Progress
 from ufm._validate import options_of, require, require_flag, require_instance
 from ufm.flows.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
 from ufm.flows.gradient_velocity import GradientVelocity, checked_rates

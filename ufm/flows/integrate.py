@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ufm._quick_jit import quick_jit
+from ufm._programs.jit import quick_jit
 from ufm.flows.integrators import Controller
 from ufm.flows.motion import Motion
 from ufm.flows.settings import Options, Settings

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm._module import Module
+from ufm._classes.module import Module
 
 # The first step, if nothing else is said; a control that finds it too long shortens it at once, and
 # one that finds it too short makes the next ten times as long.

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm._validate import (
     require,
     require_finite,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm import _random
+from ufm._host import random
 from ufm._numerics import normalised, root, spectral, unit
 from ufm._validate import (
     as_floats,
@@ -187,7 +187,7 @@ def random_orthonormal(
     columns = require_whole("columns", columns)
     rows = require_whole("rows", rows, least=columns)
     require_key("key", key)
-    drawn = _random.normal(key, (rows, columns), float_dtype(dtype))
+    drawn = random.normal(key, (rows, columns), float_dtype(dtype))
     xp = np if isinstance(drawn, np.ndarray) else jnp
     Q, R = xp.linalg.qr(drawn)
     # QR leaves the signs to the algorithm; without this the law of Q is not uniform

@@ -18,10 +18,10 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm import _random
-from ufm._files import read_sealed, require_place, write_sealed, write_whole
-from ufm._module import Displayed
-from ufm._progress import Progress
+from ufm._classes.module import Displayed
+from ufm._host import random
+from ufm._system.files import read_sealed, require_place, write_sealed, write_whole
+from ufm._system.progress import Progress
 from ufm._validate import (
     float_dtype,
     require,
@@ -265,7 +265,7 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _started(N: int, d: int, dtype: np.dtype, key: PRNGKeyArray) -> _Search:
-    rows = directions(np.asarray(_random.normal(key, (N, d), dtype)))
+    rows = directions(np.asarray(random.normal(key, (N, d), dtype)))
     return _Search(rows, rows, 0, 0)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm._validate import require, require_each, require_key, require_whole
 
 Floats = NDArray[np.float64]

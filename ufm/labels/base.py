@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._validate import (
     concrete,
     require,

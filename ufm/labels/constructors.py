@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._quick_jit import one_program
+from ufm._programs.jit import one_program
 from ufm._validate import (
     LONGEST_LIST,
     as_array,

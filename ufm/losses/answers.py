@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ufm._host import small_on_host
+from ufm._host.choice import small_on_host
 from ufm.losses.base import AbstractLoss
 from ufm.losses.derivative import loss_and_dual
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._exact import fractions
-from ufm._named import AbstractNamed
+from ufm._classes.named import AbstractNamed
+from ufm._exact.fractions import fractions
 from ufm.labels import AbstractLabels
 from ufm.losses.parameters import per_class
 from ufm.losses.rounding import generous, rounding_of_conjugate

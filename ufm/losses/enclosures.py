@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._exact import fractions
+from ufm._exact.fractions import fractions
 
 # balls and exact fractions of flint, which is not installed everywhere
 Ball = Any

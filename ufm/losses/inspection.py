@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm._validate import require_finite, require_instance, require_key, require_whole
 from ufm.losses.base import AbstractLoss
 from ufm.losses.points import Points

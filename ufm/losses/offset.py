@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ufm._exact import flint, fractions
+from ufm._exact.fractions import flint, fractions
 from ufm._validate import concrete
 from ufm.labels import AbstractLabels
 from ufm.losses import balance

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm.losses.derivative import Loss, loss_and_dual
 
 Rows = Float[Array, "B K"]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from ufm._quick_jit import one_program
+from ufm._programs.jit import one_program
 
 
 @one_program()

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._named import AbstractNamed
+from ufm._classes.named import AbstractNamed
 
 Weights = tuple[Float[Array, "_ _"], ...]
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._exact import flint
+from ufm._exact.fractions import flint
 from ufm._validate import require_flag, require_positive
 from ufm.maps.base import AbstractGram, Weights
 

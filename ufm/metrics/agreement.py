@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from ufm._files import checked_json, require_place, sealed_json, write_whole
+from ufm._system.files import checked_json, require_place, sealed_json, write_whole
 from ufm._validate import require, require_instance, require_path
 from ufm.metrics.batches import blocks, checked_batch
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._numerics import unit
 from ufm._validate import as_floats, concrete, require, require_real
 from ufm.frames.collapsed import checked_count

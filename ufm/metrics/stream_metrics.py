@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm.metrics.batches import blocks
 from ufm.metrics.pairs import Running, pairs_of, running
 from ufm.metrics.table import stream_table

@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from ufm._files import read_sealed, require_place, write_sealed, write_whole
+from ufm._system.files import read_sealed, require_place, write_sealed, write_whole
 from ufm._validate import (
     require,
     require_choice,

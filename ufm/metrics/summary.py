@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ufm._host import small_on_host
-from ufm._module import Module
+from ufm._classes.module import Module
+from ufm._host.choice import small_on_host
 from ufm._numerics import norm, root, unit
 from ufm._validate import as_array, require, require_instance, require_nonnegative
 from ufm.frames import centring_matrix, gram_distance

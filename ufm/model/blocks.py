@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm.domains import AbstractDomain
 from ufm.domains.base import times
 from ufm.model.params import Params

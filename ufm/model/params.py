@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxtyping import Array, Float
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm.maps.base import product_of
 
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm._named import made_from
+from ufm._classes.named import made_from
 from ufm._validate import Shown, is_traced, require, require_instance
 from ufm.domains import AbstractDomain
 from ufm.labels import AbstractLabels

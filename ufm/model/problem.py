@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._validate import concrete, require
 from ufm.domains import AbstractDomain, Real
 from ufm.labels import AbstractLabels

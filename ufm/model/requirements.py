@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from ufm._outside import ASKED
+from ufm._programs.outside import ASKED
 from ufm._validate import (
     Shown,
     require,

@@ -7,7 +7,7 @@ import functools
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._quick_jit import one_program
+from ufm._programs.jit import one_program
 from ufm._validate import require_instance
 from ufm.losses import loss_and_dual
 from ufm.losses.rounding import unit_roundoff

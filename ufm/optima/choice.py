@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ufm._outside import on_the_host
+from ufm._programs.outside import on_the_host
 from ufm._validate import require_instance
 from ufm.labels.base import MOST_WRITTEN
 from ufm.model import Problem, require_decay

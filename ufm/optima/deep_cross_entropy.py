@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm.model import Problem, require_decay
 from ufm.optima.deep_blocks import BalancedSetting, Block, deep_hypotheses
 from ufm.optima.facts import Facts

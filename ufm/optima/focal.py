@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._roots import past_root, root_between
+from ufm._host.roots import past_root, root_between
 from ufm._validate import require_nonnegative, require_positive, require_whole
 
 # The transition is met when the two values agree to rounding.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm.optima.facts import Facts, shown
 from ufm.optima.optimum import NoClosedForm
 

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm._roots import root_between
+from ufm._host.roots import root_between
 from ufm._validate import require, require_each, require_positive, require_whole
 from ufm.labels.beta_law import (
     MOST_NODES,

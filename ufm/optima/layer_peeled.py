@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ufm._roots import root_between
+from ufm._host.roots import root_between
 from ufm._validate import require, require_each, require_positive, require_whole
 
 _NEWTON_STEPS = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ufm._roots import root_between
+from ufm._host.roots import root_between
 from ufm._validate import require_positive, require_whole
 from ufm.labels.beta_law import beta_quadrature, require_alpha, require_nodes
 from ufm.optima.inversion import Floats

@@ -12,7 +12,7 @@ import abc
 
 import numpy as np
 
-from ufm._roots import root_between
+from ufm._host.roots import root_between
 from ufm.optima.inversion import Floats, follow, invert_increasing
 
 # ξ up to which the series of the free law is summed: far enough from where e^ξ overflows

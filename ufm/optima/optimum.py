@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm.model import Problem
 from ufm.optima.scalar import ScalarSolution, scalar_value
 

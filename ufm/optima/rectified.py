@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._roots import root_between
+from ufm._host.roots import root_between
 from ufm._validate import require_positive, require_whole
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm._validate import require_whole
 from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import (

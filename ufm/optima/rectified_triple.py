@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
-from ufm._roots import root_between
+from ufm._host.roots import root_between
 from ufm._validate import require_whole
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ufm._roots import root_between
+from ufm._host.roots import root_between
 from ufm._validate import require
 
 # Points of the logarithmic grid on which sign changes are looked for; the largest value of the left

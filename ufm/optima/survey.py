@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ufm._module import Displayed
-from ufm._outside import on_the_host
+from ufm._classes.module import Displayed
+from ufm._programs.outside import on_the_host
 from ufm.model import Problem
 from ufm.optima.facts import Facts, shown
 from ufm.optima.form import AbstractForm

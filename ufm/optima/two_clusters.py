@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm._roots import past_root, root_between
+from ufm._host.roots import past_root, root_between
 from ufm._validate import require
 from ufm.labels.base import host_counts
 

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ufm._decimals import printed
-from ufm._module import Module
+from ufm._classes.module import Module
+from ufm._exact.decimals import printed
 from ufm._validate import require_nonnegative
 from ufm.tolerances import caveat
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm.model import Params, Problem
 from ufm.solution.certificates import AbstractCertificate
 from ufm.solution.results import Result

@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._validate import require, require_whole
 from ufm.model import Params, Problem
 from ufm.solution.results import Result

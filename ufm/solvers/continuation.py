@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._interrupts import interrupts_answered
-from ufm._progress import Progress
+from ufm._system.interrupts import interrupts_answered
+from ufm._system.progress import Progress
 from ufm._validate import (
     MOST_STARTS,
     require,

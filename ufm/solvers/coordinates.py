@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ufm._quick_jit import one_program
+from ufm._programs.jit import one_program
 from ufm.model import Params, Problem, objective
 
 Flat = Float[Array, " n"]

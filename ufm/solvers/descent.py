@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ufm._outside import SWEEP, on_the_host
-from ufm._progress import Progress
+from ufm._programs.outside import SWEEP, on_the_host
+from ufm._system.progress import Progress
 from ufm._validate import (
     LARGEST_WHOLE,
     Shown,

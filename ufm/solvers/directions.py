@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._host import small_on_host
+from ufm._host.choice import small_on_host
 from ufm.model import Params, Problem
 from ufm.model.value import fit
 from ufm.solvers.spreading import spread

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
-from ufm import _random
+from ufm._host import random
 from ufm.batch.layout import one_by_one
 from ufm.model import Problem
 
@@ -78,7 +78,7 @@ def _drawn(shapes, key: PRNGKeyArray, dtype, orthonormal: bool) -> Drawn:
 def drawn_each(problem: Problem, keys: Key[Array, " B"]) -> Drawn:
     """`drawn` of each key (B,), with a leading axis B."""
     shapes, dtype = _shapes(problem), problem.dtype
-    held = _random.host_keys(keys) if _few(shapes, len(keys)) else None
+    held = random.host_keys(keys) if _few(shapes, len(keys)) else None
     if held is None:
         return _drawn_each(shapes, keys, dtype)
     matrices = _stacked([_drawn_on_host(shapes, key, dtype, True) for key in held])
@@ -93,7 +93,7 @@ def _drawn_each(shapes, keys: Key[Array, " B"], dtype) -> Drawn:
 def _few(shapes, starts: int = 1) -> bool:
     """Whether the host draws so many starts of these shapes."""
     numbers = starts * sum(rows * columns for rows, columns in shapes)
-    return starts <= _MOST_ON_HOST and numbers <= _random.LARGEST_ON_HOST
+    return starts <= _MOST_ON_HOST and numbers <= random.LARGEST_ON_HOST
 
 
 def _stacked(draws) -> tuple[np.ndarray, ...]:
@@ -105,13 +105,13 @@ def _shapes(problem: Problem) -> tuple[tuple[int, int], ...]:
     return (*problem.weight_shapes, (problem.feature_dim, problem.labels.num_columns))
 
 
-def _host_key(problem: Problem, key: PRNGKeyArray) -> _random.Key | None:
+def _host_key(problem: Problem, key: PRNGKeyArray) -> random.Key | None:
     """The key for small problems, None for large ones and where it is traced."""
-    return _random.host_key(key) if _few(_shapes(problem)) else None
+    return random.host_key(key) if _few(_shapes(problem)) else None
 
 
-def _drawn_on_host(shapes, key: _random.Key, dtype, orthonormal: bool):
-    normals = _random.normals(_random.split(key, len(shapes)), shapes, dtype)
+def _drawn_on_host(shapes, key: random.Key, dtype, orthonormal: bool):
+    normals = random.normals(random.split(key, len(shapes)), shapes, dtype)
     if orthonormal:
         normals = [_orthonormal(normal, lambda tall: np.linalg.qr(tall)[0]) for normal in normals]
     return tuple(normals)
@@ -174,22 +174,22 @@ def draws_of_seeds(problem: Problem, key: PRNGKeyArray, seeds: np.ndarray) -> Dr
         With a leading axis S. None where the numbers are too many, or the key cannot be read.
     """
     shapes = _shapes(problem)
-    host = _random.host_key(key) if _few(shapes, len(seeds)) else None
+    host = random.host_key(key) if _few(shapes, len(seeds)) else None
     if host is None:
         return None
-    keys = [_random.fold_in(host, seed) for seed in seeds.tolist()]
+    keys = [random.fold_in(host, seed) for seed in seeds.tolist()]
     draws = [_draws_on_host(shapes, k, problem.dtype, 1) for k in keys]
     return jax.tree.map(lambda *parts: np.concatenate(parts), *draws)
 
 
 # Many problems are solved from the same start, as where λ is swept.
 @functools.lru_cache(maxsize=16)
-def _draws_on_host(shapes, key: _random.Key, dtype, number: int) -> Drawn:
-    key_scale, key_start = _random.split(key, 2)
-    draws = [_drawn_on_host(shapes, k, dtype, True) for k in _random.split(key_start, number)]
+def _draws_on_host(shapes, key: random.Key, dtype, number: int) -> Drawn:
+    key_scale, key_start = random.split(key, 2)
+    draws = [_drawn_on_host(shapes, k, dtype, True) for k in random.split(key_start, number)]
     if number == 1:
         return Drawn(_stacked(draws), np.ones(1, dtype))
-    exponents = _random.uniform(key_scale, (number,), dtype, *_EXPONENTS)
+    exponents = random.uniform(key_scale, (number,), dtype, *_EXPONENTS)
     exponents[0] = 0
     return Drawn(_stacked(draws), np.exp2(exponents))
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ufm import _random
-from ufm._compilation import Compiling
-from ufm._progress import Progress
-from ufm._quick_jit import quick_jit
+from ufm._host import random
+from ufm._programs.compilation import Compiling
+from ufm._programs.jit import quick_jit
+from ufm._system.progress import Progress
 from ufm._validate import require, require_flag, require_instance, require_key
 from ufm.model import Params, Problem, require_minimum
 from ufm.solution import Result
@@ -175,10 +175,10 @@ def groups_of(problem: Problem) -> np.ndarray | None:
 def _drawn(merit: InvariantMerit, key: PRNGKeyArray) -> np.ndarray | Array:
     """The random numbers of an invariant point: none for its bias."""
     number = sum(int(np.prod(shape)) for shape in merit.shapes[:4])
-    host, dtype = _random.host_key(key), merit.sizes.dtype
+    host, dtype = random.host_key(key), merit.sizes.dtype
     if host is None:
         return jax.random.normal(key, (number,), dtype)
-    return _random.normals([host], [(number,)], dtype)[0]
+    return random.normals([host], [(number,)], dtype)[0]
 
 
 @quick_jit()

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ufm._outside import SWEEP_ALONE, refusal
+from ufm._programs.outside import SWEEP_ALONE, refusal
 from ufm._validate import is_traced, require
 from ufm.model import Problem, objective, require_whole_logits
 from ufm.solution import Solution

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ufm._quick_jit import quick_jit
+from ufm._programs.jit import quick_jit
 from ufm.maps import Activated
 from ufm.model import Params, Problem
 from ufm.model.value import decay, fit

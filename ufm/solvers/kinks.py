@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 
-from ufm._module import Displayed
+from ufm._classes.module import Displayed
 from ufm.model import Params, Problem
 from ufm.solvers.coordinates import flat_of, params_of
 from ufm.solvers.directions import number_in_use

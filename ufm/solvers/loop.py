@@ -7,8 +7,8 @@ import functools
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm._compilation import Compiling
-from ufm._outside import SWEEP_ALONE, on_the_host
+from ufm._programs.compilation import Compiling
+from ufm._programs.outside import SWEEP_ALONE, on_the_host
 from ufm._validate import (
     MOST_STARTS,
     is_traced,

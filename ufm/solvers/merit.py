@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm.model import Params, Problem
 from ufm.solvers import spherical
 from ufm.solvers.coordinates import Flat, flat_objective, joined, merit_size, retract

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._numerics import laid_out, turned
 from ufm.losses import AbstractLoss, loss_and_dual
 from ufm.model import Problem

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm._interrupts import interrupts_later
-from ufm._progress import Progress
-from ufm._quick_jit import quick_jit
+from ufm._programs.jit import quick_jit
+from ufm._system.interrupts import interrupts_later
+from ufm._system.progress import Progress
 from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result

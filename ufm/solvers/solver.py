@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._validate import require_whole
 from ufm.domains import AbstractDomain
 from ufm.model import Problem

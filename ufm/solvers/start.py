@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from ufm._outside import on_the_host
+from ufm._programs.outside import on_the_host
 from ufm._validate import require_instance, require_key, require_positive
 from ufm.model import Params, Problem, require_decay
 from ufm.solvers.coordinates import Flat, to_flat

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ufm._files import checked_json, read_sealed, sealed_json, write_sealed, write_whole
+from ufm._system.files import checked_json, read_sealed, sealed_json, write_sealed, write_whole
 from ufm._validate import require
 from ufm.solution import Result
 

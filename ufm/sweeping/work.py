@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from ufm._progress import Progress
+from ufm._system.progress import Progress
 from ufm.batch.executor import run_blocks
 from ufm.sweeping.chunk import Arrays
 from ufm.sweeping.store import Store

@@ -506,7 +506,9 @@ def test_cache_folder_that_cannot_be_made_is_no_cache(tmp_path, monkeypatch):
 def test_progress_on_a_terminal_says_what_how_far_and_how_long(capsys, monkeypatch):
     registry = planted(good=good, other=good)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("ufm._progress.time.monotonic", iter(np.arange(0.0, 1e4, 5.0)).__next__)
+    monkeypatch.setattr(
+        "ufm._system.progress.time.monotonic", iter(np.arange(0.0, 1e4, 5.0)).__next__
+    )
     assert command.main(["--no-cache"], registry=registry) == 0
     shown = capsys.readouterr().err
     assert "cases: 0 of 2 (0 %), 5 s, paper/good: the case" in shown

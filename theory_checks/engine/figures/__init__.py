@@ -18,7 +18,7 @@ from theory_checks.engine.figures.data import Data, by_case
 from theory_checks.engine.figures.registry import Entry, load, needed, wanted
 from theory_checks.engine.figures.style import FORMATS, applied, encoded
 from theory_checks.engine.runner import Row
-from ufm._files import write_whole
+from ufm._system.files import write_whole
 
 __all__ = [
     "FORMATS",

@@ -15,7 +15,7 @@ import numpy as np
 
 from theory_checks.engine.registry import Case
 from theory_checks.engine.runner import Row
-from ufm._files import read_sealed, write_sealed
+from ufm._system.files import read_sealed, write_sealed
 
 Columns = Mapping[str, np.ndarray]
 _SEPARATOR = " | "

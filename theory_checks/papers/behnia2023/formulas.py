@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ufm
-from ufm._exact import fractions
+from ufm._exact.fractions import fractions
 
 
 def temperatures(counts, gamma: float) -> np.ndarray:

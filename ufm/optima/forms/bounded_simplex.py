@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm._roots import past_root, root_between
+from ufm._host.roots import past_root, root_between
 from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import (

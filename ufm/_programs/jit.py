@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import jax
 import jax.core
 
-from ufm._quick_jit import one_kernel
-from ufm._quick_jit.tiers import Tiers
+from ufm._programs import one_kernel
+from ufm._programs.tiers import Tiers
 
 # On the CPU, XLA's emitters of fused loops take a third to a half of all compiling. What becomes
 # LLVM code without them is as fast where loops are short or products of matrices are all the work;

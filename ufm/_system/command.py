@@ -13,7 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 
-from ufm._interrupts import interrupts_heard
+from ufm._system.interrupts import interrupts_heard
 from ufm._version import __version__
 
 # What a terminal that has no such character is shown; others lose their accents, or become their

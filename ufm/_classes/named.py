@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 
-from ufm._module import Module
+from ufm._classes.module import Module
 from ufm._validate import concrete
 
 

@@ -1,0 +1,1 @@
+"""What our classes share."""

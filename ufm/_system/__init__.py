@@ -1,0 +1,1 @@
+"""What surrounds a computation: the terminal and the shell, Ctrl-C, and files."""
