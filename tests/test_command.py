@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -156,6 +157,31 @@ def test_an_interrupt_that_python_forgets_is_answered(where):
     assert time.monotonic() - began < 20
     assert sys.unraisablehook is hook
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_python_forgets_is_answered_beside_busy_threads():
+    """Which were let run by what was to strike again, until it struck too soon."""
+    done = threading.Event()
+
+    def busy():
+        while not done.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=busy) for _ in range(4)]
+
+    def main():
+        Finalised()
+        time.sleep(1)
+        return 0
+
+    try:
+        for thread in threads:
+            thread.start()
+        assert [command.run(main) for _ in range(5)] == 5 * [130]
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_an_interrupt_amid_an_import_waits_for_its_end(tmp_path, monkeypatch):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import importlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 
@@ -54,15 +56,22 @@ def interrupts_heard() -> Iterator[None]:
         if unraisable.exc_type is not KeyboardInterrupt:
             before(unraisable)
             return
-        # (in a moment, and to this thread, which may sleep by then)
-        main = threading.main_thread().ident
-        threading.Timer(0.01, signal.pthread_kill, [main, signal.SIGINT]).start()
+        # (`Thread.start` waits for the thread, in which another Ctrl-C would be forgotten too)
+        _thread.start_new_thread(_strike_again, ())
 
     sys.unraisablehook = once_more
     try:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _strike_again() -> None:
+    """In a moment, when what forgot the first is over, and to a main thread that may sleep."""
+    time.sleep(0.05)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
 
 
 @contextlib.contextmanager
