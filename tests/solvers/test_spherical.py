@@ -13,6 +13,7 @@ from tests.extension.parts import Pinned
 from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
 from ufm.solvers.coordinates import joined, retract, to_flat
 from ufm.solvers.merit import AnyMerit, SphericalMerit, merit_of
+from ufm.solvers.narrowing import narrowed
 
 EACH = (1.0, 2.0, 3.0)
 # features, classifier, λ_W, λ_H, bias
@@ -80,3 +81,35 @@ def test_other_problems_are_differentiated():
         problem(Sphere(2.0), Real(), 0.0, 0.0, None, fixed_weights=(np.eye(3, 2),)),
     ):
         assert isinstance(merit_of(other), AnyMerit)
+
+
+@pytest.mark.parametrize(
+    ("features", "classifier", "counts", "d"),
+    [
+        pytest.param(Sphere(2.0), Sphere(1.0), (3, 2, 4), 4, id="spheres"),
+        pytest.param(Ball(2.0), Sphere(1.0), (3, 2, 4), 3, id="a ball of features"),
+        pytest.param(Real(), Budget(4.0), (3, 2, 4), 3, id="decay of the features"),
+        pytest.param(Sphere(2.0), Pinned(1.0), (3, 2, 4), 9, id="a domain that does not say"),
+    ],
+)
+def test_more_dimensions_than_can_be_of_use_cost_nothing(features, classifier, counts, d):
+    decay = {"lambda_H": 0.1, "lambda_W": 0.0}
+    labels = ufm.one_hot(counts, collapsed=True)
+    parts = {"loss": ufm.CrossEntropy(), "features": features, "classifier": classifier} | decay
+    wide = ufm.Problem(labels, widths=(9,), **parts)
+    assert narrowed(wide, ufm.solvers.Newton()).feature_dim == d
+    assert narrowed(wide, ufm.solvers.LBFGS()) is wide
+    # where that is known of columns that are pulled to given ones: nowhere
+    pulled = wide.replace(anchor=np.ones((9, labels.num_columns)), beta=0.1)
+    assert narrowed(pulled, ufm.solvers.Newton()) is pulled
+
+
+def test_the_widened_optimum_is_that_of_the_wide_problem():
+    wide = problem(Sphere(2.0), Sphere(1.0), 0.0, 0.0, None, widths=(9,))
+    solution = ufm.minimise(wide, key=jax.random.key(0))
+    assert solution.params.features.shape == (9, 3)
+    assert ufm.certify(wide, solution.params).closes(1e-11)
+    start = ufm.solvers.random_start(wide, key=jax.random.key(1))
+    assert start.features.shape == (9, 3)
+    there = ufm.minimise(wide, start=start)
+    np.testing.assert_allclose(there.value, solution.value, rtol=1e-12)

@@ -1,9 +1,12 @@
-r"""One d for all wide features of a plain problem with one layer.
+r"""One d for all wide features of a problem with one layer.
 
-The optimum does not depend on d from min(K, C) on, as $W H$ has no higher rank and more of d is
-free rotations only. So d = min(K, C) is what is solved, faster than a larger d, and another d is
-not another program to compile. A smaller d could be solved there too, with zeros that gradients and
-Hessians keep at zero, but was measured to take half as long again.
+The optimum does not depend on d from min(K, C) on, and one dimension more where a sphere gives
+lengths. Keep the rows of W, and of H what lies in their span, of at most K dimensions: logits stay
+and H is no longer than it was, which decay and balls allow; what columns on a sphere have lost
+goes along one direction that no row of W has. Or the other way round, with C dimensions of the
+columns of H. More of d is free rotations only. So that d is what is solved, faster than a larger
+one, and another d is not another program to compile. A smaller d could be solved there too, with
+zeros that gradients and Hessians keep at zero, but was measured to take half as long again.
 """
 
 from __future__ import annotations
@@ -19,18 +22,23 @@ from ufm.model import Params, Problem
 from ufm.solvers.newton import Newton
 from ufm.solvers.one_layer import is_plain
 from ufm.solvers.solver import AbstractSolver
+from ufm.solvers.spherical import is_spherical
 
 
 def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
-    """The problem with the smallest d of the same optimum, where the solver is `Newton`."""
-    if not isinstance(solver, Newton) or not is_plain(problem):
+    """The problem with the smallest d that is known to have the same optimum, where the solver is
+    `Newton`."""
+    spare, other = problem.features.spare, problem.classifier.spare
+    if not isinstance(solver, Newton) or spare is None or other is None:
         return problem
-    d = min(problem.feature_dim, problem.labels.num_classes, problem.labels.num_columns)
-    return _at_width(problem, d)
+    if not is_plain(problem) and (not is_spherical(problem) or problem.anchor is not None):
+        return problem
+    spans = problem.labels.num_classes + spare, problem.labels.num_columns + other
+    return _at_width(problem, min(problem.feature_dim, *spans))
 
 
 def _at_width(problem: Problem, d: int) -> Problem:
-    """A plain problem with one layer of another width, without checking all of it again."""
+    """A problem with one layer of another width, without checking all of it again."""
     if d == problem.feature_dim:
         return problem
     other = copy.copy(problem)
