@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -9,17 +10,8 @@ from jaxtyping import PRNGKeyArray
 
 from ufm._programs.compilation import Compiling
 from ufm._programs.outside import SWEEP_ALONE, on_the_host
-from ufm._validate import (
-    MOST_STARTS,
-    is_traced,
-    require,
-    require_flag,
-    require_instance,
-    require_key,
-    require_one_of,
-    require_whole,
-)
-from ufm.model import Params, Problem, check_params, require_minimum
+from ufm._validate import is_traced, require_instance
+from ufm.model import Params, Problem, check_params
 from ufm.solution import Result, Solution, SolveFailed
 from ufm.solvers import pieces
 from ufm.solvers.directions import has_directions
@@ -28,13 +20,12 @@ from ufm.solvers.exchangeable import exchangeable, invariant_point
 from ufm.solvers.implicit import differentiable
 from ufm.solvers.narrowing import narrowed, widened
 from ufm.solvers.newton import Newton
-from ufm.solvers.proof import require_provable, until_proved
+from ufm.solvers.proof import until_proved
 from ufm.solvers.redirection import with_better_directions
-from ufm.solvers.resuming import require_same_problem, require_same_solver
+from ufm.solvers.request import CheckedRequest, Request
+from ufm.solvers.resuming import require_same_solver
 from ufm.solvers.solver import AbstractSolver
-from ufm.solvers.suitable import suitable_solver
 from ufm.solvers.work import first_piece
-from ufm.tolerances import gradient_tolerance
 
 # Of the gap that is wanted, the relative gradient norm at which groups of classes are left.
 _OF_GAP = 1e-2
@@ -132,114 +123,126 @@ def minimise(
     `jit` and `vmap` do not.
     """
     require_instance("problem", problem, Problem)
-    words = "`start` must hold numbers, as no minimum depends on where the search for it begins"
-    require(not is_traced(start), words, "a tracer")
-    if is_traced(problem):
-        return differentiable(
-            problem,
-            lambda plain: minimise(
-                plain,
-                key=key,
-                solver=solver,
-                starts=starts,
-                start=start,
-                resume=resume,
-                tolerance=tolerance,
-                gap=gap,
-                throw=throw,
-                progress=progress,
-            ),
-        )
-    solver = suitable_solver(problem, solver)
-    require_one_of(key=key, start=start, resume=resume)
-    if key is not None:
-        require_key("key", key)
-    starts = require_whole("starts", starts, most=MOST_STARTS)
-    require_flag("throw", throw)
-    require_flag("progress", progress, optional=True)
-    require(
-        starts == 1 or key is not None, "`starts` > 1 needs random starts, that is `key`", starts
+    request = Request(
+        key=key,
+        solver=solver,
+        starts=starts,
+        start=start,
+        resume=resume,
+        tolerance=tolerance,
+        gap=gap,
+        throw=throw,
+        progress=progress,
     )
-    require_minimum(problem, "a minimiser")
-    tolerance = gradient_tolerance(tolerance, problem.dtype)
-    if gap is not None:
-        require_provable(problem, gap)
-    if resume is not None:
-        require_same_problem(problem, resume)
-    interrupted = False
-    if gap is not None and starts == 1 and key is not None and isinstance(solver, Newton):
-        # (here a certificate proves what they assume)
-        groups = exchangeable(problem)
-        if groups is not None:
-            near = max(tolerance, _OF_GAP * gap)
-            point, ended = invariant_point(problem, groups, key, near, progress)
-            interrupted = ended is Result.INTERRUPTED
-            # (where groups did not get there a random start is as good)
-            start = point if interrupted or ended is Result.CONVERGED else None
-    solved = _as_solved(problem, solver, start, resume)
-    random = key is not None if resume is None else resume.random
-    if resume is not None:
-        require_same_solver(solved, solver, resume.state)
-    elif start is not None:
-        start = check_params(problem, start, name="start")
-
-    def run(tolerance: float, before: Solution | None) -> Solution:
-        # (an array of JAX's takes longer to make than all that is checked)
-        threshold = np.asarray(tolerance, problem.dtype)
-        with Compiling(show=progress):
-            if interrupted:
-                outcome = pieces.launch_from(solved, solver, threshold, 0, start)
-                return _to_solution(problem, outcome, True, random)
-            outcome, stopped = _solve(
-                solved, solver, threshold, key, starts, start, before, progress
-            )
-            if random and not stopped and has_directions(solved):
-                outcome, stopped = with_better_directions(
-                    solved,
-                    solver,
-                    threshold,
-                    outcome,
-                    first_piece(solved),
-                    solver.max_steps,
-                    progress,
-                )
-        return _to_solution(problem, outcome, stopped, random)
-
+    request.require_known_start()
+    if is_traced(problem):
+        return differentiable(problem, lambda plain: minimise(plain, **vars(request)))
+    asked = request.checked(problem)
+    run = _run(problem, asked)
     if gap is None:
-        solution = run(tolerance, resume)
+        solution = run(asked.tolerance, resume)
     else:
         solution = until_proved(
-            lambda wanted, before: run(wanted, before or resume), problem, gap, tolerance
+            lambda wanted, before: run(wanted, before or resume), problem, gap, asked.tolerance
         )
     if throw and solution.result not in (Result.CONVERGED, Result.PROVED):
         raise SolveFailed(solution)
     return solution
 
 
-def _solve(problem: Problem, solver, tolerance, key, starts: int, start, resume, progress):
-    """From checked arguments: what came of every start, and whether Ctrl-C stopped it."""
-    piece, budget = first_piece(problem), solver.max_steps
-    setting = problem, solver, tolerance
+# a problem as it is solved, how, and how well
+_Setting = tuple[Problem, AbstractSolver, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """From a tolerance and the solution before, or None, to the solution there.
+
+    `solved`: the problem at the d at which it is solved. `start`: where the only start begins, None
+    where it is drawn. `random`: whether any was. `interrupted`: whether Ctrl-C came on the way to
+    `start`.
+    """
+
+    problem: Problem
+    solved: Problem
+    asked: CheckedRequest
+    start: Params | None
+    random: bool
+    interrupted: bool
+
+    def __call__(self, tolerance: float, before: Solution | None) -> Solution:
+        # (an array of JAX's takes longer to make than all that is checked)
+        setting = self.solved, self.asked.solver, np.asarray(tolerance, self.problem.dtype)
+        with Compiling(show=self.asked.progress):
+            if self.interrupted:
+                outcome, stopped = pieces.launch_from(*setting, 0, self.start), True
+            else:
+                outcome, stopped = self._solve(setting, before)
+            if self.random and not stopped and has_directions(self.solved):
+                limits = first_piece(self.solved), self.asked.solver.max_steps
+                outcome, stopped = with_better_directions(
+                    *setting, outcome, *limits, self.asked.progress
+                )
+        return _to_solution(self.problem, outcome, stopped, self.random)
+
+    def _solve(self, setting: _Setting, before: Solution | None) -> tuple[pieces.Outcome, bool]:
+        """What came of every start, and whether Ctrl-C stopped it."""
+        problem, solver, _ = setting
+        piece, budget = first_piece(problem), solver.max_steps
+        if before is not None:
+            state = before.state
+            done = int(state.num_steps.max())
+            budget += done
+            limit = min(done + piece, budget)
+
+            def begin():
+                return pieces.go_on(*setting, limit, pieces.own(state))
+
+        elif self.start is not None:
+            begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), self.start)
+        else:
+            assert self.asked.key is not None
+            draws = random_draws(problem, self.asked.key, self.asked.starts)
+            limit = min(piece, budget)
+
+            def begin():
+                if piece >= _ONE_PIECE:
+                    return pieces.launch(*setting, limit, draws)
+                # one program less to compile, as the next piece needs that of `go_on` anyhow
+                return pieces.go_on(*setting, limit, pieces.drawn_states(problem, solver, draws))
+
+        return pieces.run_on(*setting, begin, piece, budget, self.asked.progress)
+
+
+def _run(problem: Problem, asked: CheckedRequest) -> _Run:
+    """What is asked, from where it begins."""
+    (start, interrupted), resume = _first_point(problem, asked), asked.resume
+    solved = _as_solved(problem, asked.solver, start, resume)
+    random = asked.key is not None if resume is None else resume.random
     if resume is not None:
-        done = int(resume.state.num_steps.max())
-        budget += done
-        limit = min(done + piece, budget)
-
-        def begin():
-            return pieces.go_on(*setting, limit, pieces.own(resume.state))
-
+        require_same_solver(solved, asked.solver, resume.state)
     elif start is not None:
-        begin = functools.partial(pieces.launch_from, *setting, min(piece, budget), start)
-    else:
-        draws, limit = random_draws(problem, key, starts), min(piece, budget)
+        start = check_params(problem, start, name="start")
+    return _Run(problem, solved, asked, start, random, interrupted)
 
-        def begin():
-            if piece >= _ONE_PIECE:
-                return pieces.launch(*setting, limit, draws)
-            # one program less to compile, as the next piece needs that of `go_on` anyhow
-            return pieces.go_on(*setting, limit, pieces.drawn_states(problem, solver, draws))
 
-    return pieces.run_on(*setting, begin, piece, budget, progress)
+def _first_point(problem: Problem, asked: CheckedRequest) -> tuple[Params | None, bool]:
+    """Where the only start begins, None where it is drawn, and whether Ctrl-C came amid.
+
+    The user's; or where many classes are alike a point near the optimum of the problem of groups,
+    of which a certificate will prove what it assumes.
+    """
+    alone = asked.starts == 1 and isinstance(asked.solver, Newton)
+    if asked.gap is None or asked.key is None or not alone:
+        return asked.start, False
+    groups = exchangeable(problem)
+    if groups is None:
+        return None, False
+    near = max(asked.tolerance, _OF_GAP * asked.gap)
+    point, ended = invariant_point(problem, groups, asked.key, near, asked.progress)
+    interrupted = ended is Result.INTERRUPTED
+    # (where groups did not get there a random start is as good)
+    return point if interrupted or ended is Result.CONVERGED else None, interrupted
 
 
 def _as_solved(
