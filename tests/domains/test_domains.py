@@ -321,3 +321,24 @@ def test_nothing_is_asked_of_a_radius_that_is_traced():
     np.testing.assert_array_equal(checked(3.0), point.features)
     with pytest.raises(ValueError, match=r"`params\.features` must have vectors of length"):
         checked(2.0)
+
+
+@pytest.mark.parametrize(
+    ("features", "classifier"),
+    [
+        pytest.param(Budget(40.0), Budget(180.0), id="budgets"),
+        pytest.param(Ball(3.0), Ball(8.0), id="balls"),
+    ],
+)
+def test_a_start_on_a_boundary_goes_inside(features, classifier):
+    """Along a boundary the slope across it is zero, and a minimum along it is a saddle."""
+    domains = {"features": features, "classifier": classifier}
+    problem = make(lambda_W=0.01, lambda_H=0.03, **domains)
+    W, H = np.random.default_rng(0).normal(size=(2, D, 3))
+    start = problem.projected(ufm.Params((99 * W.T,), 99 * H))
+    assert np.max(np.abs(problem.features.room(start.features))) < 1e-12
+    solution = ufm.minimise(problem, start=start)
+    assert solution.result is ufm.Result.CONVERGED
+    assert ufm.certify(problem, solution.params).closes(1e-10)
+    there = ufm.minimise(problem, start=solution.params)
+    np.testing.assert_allclose(there.value, solution.value, rtol=1e-14)

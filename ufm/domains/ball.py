@@ -29,6 +29,16 @@ def rest_of(used: Array, terms: int) -> Array:
     return jnp.where(rest > 4 * (terms + 8) * jnp.finfo(used.dtype).eps, jnp.sqrt(jnp.abs(rest)), 0)
 
 
+def off_the_equator(coordinates: Array) -> Array:
+    """Coordinates above each point of a ball, off its boundary by half a millionth of the radius.
+
+    There the slope in the last one, whose sign means nothing, is 0: a descent along the boundary
+    would never see that inside is lower, and end at a saddle.
+    """
+    least = 1e-3 * jnp.sqrt(jnp.sum(coordinates**2, axis=0))
+    return coordinates.at[-1].set(jnp.maximum(coordinates[-1], least))
+
+
 def just_below_one(vectors: Array) -> float:
     """A factor that takes vectors of the largest length inside, whatever the rounding of that."""
     return 1 - 2 * (len(vectors) + 8) * float(jnp.finfo(vectors.dtype).eps)
@@ -84,6 +94,9 @@ class Ball(AbstractRadius):
             (n, C), in the ball for all coordinates but 0.
         """
         return times(coordinates[:-1], self.radius / jnp.sqrt(lengths_sq(coordinates)))
+
+    def departing(self, coordinates: Array) -> Array:
+        return off_the_equator(coordinates)
 
     def shadow(self, coordinates: Array, unit: Array) -> Vectors:
         """All but the last of the coordinates, in units of the radius.

@@ -176,6 +176,22 @@ class AbstractDomain(AbstractNamed):
         """
         return coordinates
 
+    def departing(self, coordinates: Array) -> Array:
+        """Coordinates of nearly the same point from which a descent may go to either side of what
+        they lie on by symmetry, such as the boundary of a ball.
+
+        Parameters
+        ----------
+        coordinates
+            Of a start, of the shape that `chart` gives.
+
+        Returns
+        -------
+        Array
+            Of that shape; the same where there is no such symmetry.
+        """
+        return coordinates
+
     def shadow(self, coordinates: Array, unit: Array) -> Array:
         """The point of coordinates of the natural size, a linear function, where it is `spherical`.
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ufm._exact.fractions import fractions
 from ufm._validate import require, require_dtype
-from ufm.domains.ball import INSIDE, just_below_one, rest_of
+from ufm.domains.ball import INSIDE, just_below_one, off_the_equator, rest_of
 from ufm.domains.base import AbstractDomain, PerVector, Vectors, least_multiplier, lengths, times
 from ufm.domains.radius import positive, resized
 
@@ -150,6 +150,9 @@ class Budget(AbstractDomain):
             (n C + 1,), of length 1.
         """
         return coordinates / jnp.sqrt(jnp.sum(coordinates**2))
+
+    def departing(self, coordinates: Array) -> Array:
+        return off_the_equator(coordinates)
 
     def shadow(self, coordinates: Array, unit: Array) -> Vectors:
         """All but the last of the coordinates as vectors, over the roots of their shares.

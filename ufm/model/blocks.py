@@ -63,6 +63,10 @@ class Block(Module):
         """The coordinates of the same value that have the natural size."""
         return self._turned(self.domain.retract(self._turned(coordinates), self.unit))
 
+    def departing(self, coordinates: Array) -> Array:
+        """Those of a start from which a descent may go anywhere, see `AbstractDomain`."""
+        return self._turned(self.domain.departing(self._turned(coordinates)))
+
     def shadow(self, coordinates: Array) -> Array:
         """The value at coordinates of the natural size, a linear function of them."""
         return self._turned(self.domain.shadow(self._turned(coordinates), self.unit))

@@ -30,6 +30,12 @@ def to_flat(problem: Problem, params: Params) -> Flat:
     )
 
 
+def departing(problem: Problem, flat: Flat) -> Flat:
+    """Where a descent begins that was given these coordinates: off boundaries."""
+    blocks = problem.blocks
+    return joined(blocks.apply(lambda block, y: block.departing(y), blocks.split(flat)))
+
+
 def to_params(problem: Problem, flat: Flat) -> Params:
     """Inverse of `to_flat`, with the frozen factors put back."""
     return problem.filled(

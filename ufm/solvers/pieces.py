@@ -19,7 +19,7 @@ from ufm._system.progress import Progress
 from ufm.batch.layout import over_lanes
 from ufm.model import Params, Problem, objective
 from ufm.solution import Result
-from ufm.solvers.coordinates import Flat, merit_size, to_flat, to_params, value_of
+from ufm.solvers.coordinates import Flat, departing, merit_size, to_flat, to_params, value_of
 from ufm.solvers.draws import Drawn
 from ufm.solvers.packed import Packed, packed
 from ufm.solvers.solver import AbstractSolver, State, advance, code_of
@@ -274,4 +274,5 @@ def launch_from(problem: Problem, solver: AbstractSolver, tolerance, limit, star
     Outcome
         Of one start.
     """
-    return _begin(problem, solver, tolerance, limit, to_flat(problem, start)[None])
+    begin = departing(problem, to_flat(problem, start))
+    return _begin(problem, solver, tolerance, limit, begin[None])
