@@ -132,8 +132,7 @@ def test_solve_as_json(capsys):
         ),
         # what a domain bounds needs no decay
         pytest.param(
-            "--class-counts 2x5 --lambda-W 0 --lambda-H 0 --features sphere,radius=3 "
-            "--classifier sphere,radius=1",
+            "--class-counts 2x5 --features sphere,radius=3 --classifier sphere,radius=1",
             0,
             "CONVERGED",
             id="domains",
@@ -166,6 +165,11 @@ def test_solve_says_what_is_missing_and_its_status_what_came(words, status, show
             "--class-counts 2x5 --lambda-W 0 --lambda-H 1e-2",
             "`lambda_W` must be finite and > 0 for a minimiser; got",
             id="decay",
+        ),
+        pytest.param(
+            "--class-counts 2x5 --lambda-W 1e-2",
+            "`lambda_H` must be given (0 is no decay) where no domain holds the features",
+            id="no-decay",
         ),
         pytest.param(
             "--class-counts 2x5 --lambda-W 1 --lambda-H nan",
@@ -581,6 +585,11 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
             {"problem": {"class_counts": "2x5"}},
             r"`problem\.lambda_W` must be given, or swept",
             id="missing",
+        ),
+        pytest.param(
+            {"problem": {"class_counts": "2x5", "features": "sphere,radius=1"}},
+            r"`problem\.lambda_W` must be given, or swept",
+            id="missing-beside-a-domain",
         ),
         pytest.param(
             {"problem": {"lambda_W": "a"}},

@@ -360,6 +360,13 @@ def refused(**change):
 
 SINGLE = np.float32
 REFUSED = (
+    ("no-decay-of-factors", refused(lambda_W=None), r"`lambda_W` must be given .*; got None"),
+    ("no-decay-of-features", refused(lambda_H=None), r"`lambda_H` must be given .*; got None"),
+    (
+        "no-decay-of-an-inner-factor",
+        refused(lambda_W=None, classifier=ufm.domains.Sphere(1.0), widths=(4, 5)),
+        r"`lambda_W` must be given .* where no domain holds every factor; got None",
+    ),
     ("labels-array", refused(labels=np.eye(3)), r"`labels` must be ufm.Labels; .*; got ndarray"),
     (
         "loss-class",
@@ -627,6 +634,20 @@ def test_weights_are_the_fixed_ones():
             verb(problem, other)
     # which nobody can know inside a program
     assert np.isfinite(jax.jit(ufm.model.objective)(problem, other))
+
+
+def test_what_holds_a_factor_is_enough():
+    """A domain, an anchor, fixed weights: decay is zero there unless given."""
+    given = {"loss": ufm.CrossEntropy(), "widths": (3,)}
+    sphere, labels = ufm.domains.Sphere(2.0), ufm.one_hot((2, 1))
+    bounded = ufm.Problem(labels, features=sphere, classifier=sphere, **given)
+    anchor = {"anchor": np.ones((3, labels.num_columns)), "beta": 1.0}
+    fixed = ufm.Problem(labels, fixed_weights=(np.eye(2, 3),), **anchor, **given)
+    for problem in (bounded, fixed):
+        assert problem.lambda_W.tolist() == [0.0]
+        assert float(problem.lambda_H) == 0
+    with pytest.raises(ValueError, match=r"`lambda_H` must be given"):
+        ufm.Problem(labels, features=ufm.domains.Nonnegative(), classifier=sphere, **given)
 
 
 def test_single_precision_stays_single():

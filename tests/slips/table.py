@@ -331,7 +331,7 @@ ROWS: dict[str, dict[str, Argument]] = {
         "labels": labels,
         "loss": loss,
         "widths": only((3, 3)),
-        **decay_or_none,
+        **{name: optional(value) for name, value in decay_or_none.items()},
         "bias": optional(number(0.1)),
         "anchor": square,
         "beta": number(1.0),

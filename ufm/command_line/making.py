@@ -15,8 +15,8 @@ SOLVERS = ("newton", "lbfgs", "projected-newton")
 def problem_of(
     *,
     class_counts,
-    lambda_W,
-    lambda_H,
+    lambda_W=None,
+    lambda_H=None,
     loss="cross-entropy",
     widths: Any = None,
     bias=None,

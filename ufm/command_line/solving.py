@@ -79,19 +79,17 @@ def _add_factors(add) -> None:
     add(
         "--lambda-W",
         dest="lambda_W",
-        required=True,
         type=float,
         nargs="+",
         metavar="L",
-        help="decay of the factors: one, or W_M … W_1; 0 where a domain bounds them",
+        help="decay of the factors: one, or W_M … W_1 (default: 0 where a domain bounds them)",
     )
     add(
         "--lambda-H",
         dest="lambda_H",
-        required=True,
         type=float,
         metavar="L",
-        help="decay of the features, per sample; 0 where a domain bounds them",
+        help="decay of the features, per sample (default: 0 where a domain bounds them)",
     )
     add("--bias", default="none", type=_bias, help='"none" (default), "free", or a penalty > 0')
 

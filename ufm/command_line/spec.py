@@ -4,7 +4,8 @@ A specification has a table of what all problems share, a table of what is swept
 tables:
 
     [problem]                      # settings of `solve`, by the names of its options;
-                                   # class_counts and λ are required here or below
+                                   # class_counts are required here or below, and λ of what no
+                                   # domain bounds
     class_counts = "10x100"        # or [100, 50, 10], "5x500,5x5", or a long tail:
                                    # { classes = 10, largest = 500, ratio = 100 }, or a step:
                                    # { majority = 5, minority = 5, largest = 500, ratio = 100 };
@@ -17,7 +18,7 @@ tables:
     widths = [64]                  # (d_1, …, d_M); one layer as wide as there are classes
                                    # unless given
     lambda_W = 5e-4                # or one per factor, outermost first; or "lambda_H", the same
-                                   # number, and the other way round; 0 of what a domain bounds
+                                   # number, and the other way round
     bias = "free"                  # "none" (the default), "free", or a penalty > 0
     smoothing = 0.1                # label smoothing; columns = "full" for one column a sample;
                                    # features = "sphere,radius=2"
@@ -53,8 +54,8 @@ from ufm.command_line.swept import range_of, swept_of
 from ufm.command_line.ties import Ties, untied
 from ufm.command_line.values import is_number, number, one_of, positive, require, seed_of, whole
 
-# Required of every problem; the rest have defaults.
-REQUIRED = ("class_counts", "lambda_W", "lambda_H")
+# What must be given unless a domain bounds the features, or the factor.
+_DECAYS = {"lambda_W": "classifier", "lambda_H": "features"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +150,12 @@ def spec_of(document: Mapping[str, Any]) -> Spec:
     for name in swept:
         given = shared.get(name, document.get("problem", {}).get(name))
         require(given is None, f"sweep.{name}", "swept or shared, not both", given)
-    for name in REQUIRED:
-        known = name in shared or name in swept or name in ties.names
-        require(known, f"problem.{name}", "given, or swept", None)
+    known = {*shared, *swept, *ties.names}
+    require("class_counts" in known, "problem.class_counts", "given, or swept", None)
+    for name, domain in _DECAYS.items():
+        # (of domains that are swept the problem itself says what it needs)
+        held = domain in swept or getattr(shared.get(domain), "compact", False)
+        require(name in known or held, f"problem.{name}", "given, or swept", None)
     solver, run_by = _table(document, "solver", _SOLVER), _table(document, "run", _RUN)
     flow = None
     if "flow" in document:

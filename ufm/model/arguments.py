@@ -69,18 +69,20 @@ def checked_widths(widths, map: AbstractMap) -> tuple[int, ...]:
 
 
 def checked_decays(
-    lambda_W, lambda_H, depth: int, dtype
+    lambda_W, lambda_H, depth: int, dtype, *, held: tuple[bool, bool]
 ) -> tuple[Float[Array, " M"], Float[Array, ""]]:
     """Decay of every factor, and of the features.
 
     Parameters
     ----------
     lambda_W
-        One number >= 0, or M of them, outermost first; may be traced.
+        One number >= 0, or M of them, outermost first; may be traced. None is 0.
     lambda_H
-        A number >= 0; may be traced.
+        A number >= 0; may be traced. None is 0.
     depth, dtype
         M, and the problem's dtype.
+    held
+        Whether something else holds all weights, and the features; only then may λ be None.
 
     Returns
     -------
@@ -90,8 +92,13 @@ def checked_decays(
     Raises
     ------
     ValueError
-        For numbers below 0 or not finite, another shape or dtype.
+        For numbers below 0 or not finite, another shape or dtype, and None where nothing else
+        holds a factor.
     """
+    words = "must be given (0 is no decay) where no domain holds"
+    require(lambda_W is not None or held[0], f"`lambda_W` {words} every factor", lambda_W)
+    require(lambda_H is not None or held[1], f"`lambda_H` {words} the features", lambda_H)
+    lambda_W, lambda_H = (0.0 if given is None else given for given in (lambda_W, lambda_H))
     require_nonnegative("lambda_W", lambda_W)
     several = f"`lambda_W` must be a float or one float per factor (M = {depth})"
     require(np.shape(lambda_W) in ((), (depth,)), several, Shown(lambda_W))

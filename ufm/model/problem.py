@@ -62,13 +62,16 @@ class Problem(Module):
     any other way from factors and features to logits, the product unless given. λ, β,
     masses, targets and radii may be traced: sweeping them does not recompile.
 
-    λ = 0 is accepted here (gradient flows without decay are well posed); minimisers, closed forms
-    and certificates require λ > 0 on every factor that no domain bounds.
+    λ must be given of what nothing else holds, and is 0 unless given of a factor that a ball, a
+    sphere or a budget bounds (of all factors: M = 1), of fixed weights, and of features with an
+    anchor. λ = 0 is accepted of all (gradient flows without decay are well posed); minimisers,
+    closed forms and certificates require λ > 0 on every factor that no domain bounds.
 
     Raises `ValueError` for widths below 1, an activation with nothing to act between (M = 1),
-    domains whose parameters do not fit, a domain of frozen weights, negative or non-finite λ, a
-    wrong number of λ_W, targets with which the loss has no minimum (`AbstractLoss.check_targets`),
-    `beta` without `anchor` or the reverse, and arrays of the wrong shape or dtype.
+    domains whose parameters do not fit, a domain of frozen weights, negative or non-finite λ, none
+    where one must be given, a wrong number of λ_W, targets with which the loss has no minimum
+    (`AbstractLoss.check_targets`), `beta` without `anchor` or the reverse, and arrays of the wrong
+    shape or dtype.
     """
 
     labels: AbstractLabels
@@ -91,8 +94,8 @@ class Problem(Module):
         *,
         loss: AbstractLoss,
         widths,
-        lambda_W,
-        lambda_H,
+        lambda_W=None,
+        lambda_H=None,
         bias=None,
         anchor=None,
         beta=None,
@@ -110,7 +113,11 @@ class Problem(Module):
         self.labels = labels
         self.bare_loss = loss
         self.widths = checked_widths(widths, map)
-        self.lambda_W, self.lambda_H = checked_decays(lambda_W, lambda_H, len(self.widths), dtype)
+        bounded = classifier.compact and len(self.widths) == 1
+        held = bounded or fixed_weights is not None, features.compact or anchor is not None
+        self.lambda_W, self.lambda_H = checked_decays(
+            lambda_W, lambda_H, len(self.widths), dtype, held=held
+        )
         self.bias, self.lambda_b = checked_bias(bias, dtype)
         self.anchor, self.beta = checked_anchor(anchor, beta, (self.widths[0], C), dtype)
         self.features = features.fitted("features", (self.feature_dim, C), labels.masses)
