@@ -110,3 +110,13 @@ def test_a_tiny_value_keeps_its_digits():
         value = ufm.CrossEntropy().enclose([arb(60), arb(0), arb(0)], [fmpq(1), fmpq(0), fmpq(0)])
     np.testing.assert_allclose(float(value.mid()), 2 * np.exp(-60.0), rtol=1e-14)
     assert value.rel_accuracy_bits() > 45
+
+
+@pytest.mark.parametrize("loss", LOSSES[:2])
+def test_targets_that_balls_of_logits_are_centred_at_have_a_value(loss):
+    target = [fmpq(1), fmpq(0), fmpq(0)]
+    wanted = target if loss.least_squares else [3 * q for q in target]
+    logits = [arb(q) + arb(0, 1e-30) for q in wanted]
+    value = loss.enclose(logits, target)
+    assert value.is_finite()
+    assert value.contains(0)

@@ -246,11 +246,11 @@ class FreeFeatures:
         low, u, apart = arb(beta), (-arb(beta)).exp(), 2 * (1 - 1 / flint().arb(d))
         slope = low / (low - 1)
         value = K * u / low
-        along = (u**2 + slope * (d - 1) / d) / apart
+        along = (u * u + slope * (d - 1) / d) / apart
         met = (
             value < 1,
             along < 1,
-            (1 - value) * (1 - along) > K * u**3 / (low * apart),
+            (1 - value) * (1 - along) > K * u * u * u / (low * apart),
             (1 + slope / 2) / apart < 1,
             K * u < 1,
         )

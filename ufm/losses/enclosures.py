@@ -71,7 +71,9 @@ def squared_error(logits: Sequence[Ball], wanted: Exactly, weights: Exactly) -> 
     Ball
         Holds the value.
     """
-    return sum(w * (z - q) ** 2 for z, q, w in zip(logits, wanted, weights, strict=True)) / 2
+    # (flint squares a ball by `** 2` to NaN where its centre is 0 and its radius is not)
+    off = [z - q for z, q in zip(logits, wanted, strict=True)]
+    return sum(w * each * each for w, each in zip(weights, off, strict=True)) / 2
 
 
 def squared_error_conjugate(dual: Exactly, wanted: Exactly, weights: Exactly) -> Ball:
