@@ -11,7 +11,7 @@ import pytest
 import ufm
 from tests.extension.parts import Pinned
 from ufm.domains import Ball, Budget, Nonnegative, Real, Sphere
-from ufm.solvers.coordinates import joined, retract, to_flat
+from ufm.solvers.coordinates import has_logarithm, joined, retract, to_flat
 from ufm.solvers.merit import AnyMerit, SphericalMerit, merit_of
 from ufm.solvers.narrowing import narrowed
 
@@ -70,6 +70,23 @@ def test_written_slopes_are_those_of_jax(parts, loss):
     for mine, other in zip(written, found, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-13, atol=2e-14)
     assert np.linalg.norm(written[2]) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("features", "classifier"),
+    [(Ball(0.9), Real()), (Real(), Ball(1.0)), (Budget(1.0), Real()), (Nonnegative(), Ball(1.0))],
+    ids=str,
+)
+def test_columns_of_one_class_each_leave_decay_alone(features, classifier):
+    """The loss is 0 everywhere, and so is the minimum: its logarithm would fall for ever."""
+    labels = ufm.labels.federated([[3, 0], [0, 2]], balanced=True)
+    one = problem(features, classifier, 0.1, 0.005, None).replace(labels=labels)
+    solution = ufm.minimise(one, key=jax.random.key(0))
+    assert solution.result is ufm.Result.CONVERGED
+    assert solution.value < 1e-20
+    # as traced offsets are
+    assert not jax.jit(has_logarithm)(one)
+    assert has_logarithm(problem(features, classifier, 0.1, 0.005, None))
 
 
 def test_other_problems_are_differentiated():

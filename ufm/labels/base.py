@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ufm._classes.module import Module
 from ufm._validate import (
@@ -76,6 +76,11 @@ class AbstractLabels(Module):
 
     # whether a column is known to drop a class, by an offset of −∞
     drops = False
+
+    @property
+    def compares(self) -> bool | Bool[Array, ""]:
+        """Whether some column has two classes to tell apart, as far as may be traced."""
+        return self.num_classes > 1
 
     @property
     def shift_groups(self) -> np.ndarray:

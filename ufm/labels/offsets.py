@@ -10,7 +10,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ufm._validate import (
     Shown,
@@ -138,6 +138,11 @@ class OffsetLabels(AbstractLabels):
         """Whether a column is known to drop a class."""
         values = concrete(self.offsets)
         return values is not None and bool(np.isneginf(values).any())
+
+    @property
+    def compares(self) -> bool | Bool[Array, ""]:
+        """Whether some column keeps two classes; traced where the offsets are."""
+        return jnp.any(jnp.sum(self.offsets > -jnp.inf, axis=-2) > 1)
 
     def _meetings(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Targets and whether they are kept, for `ufm.labels.meetings`, of each problem where many

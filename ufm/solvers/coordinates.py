@@ -5,7 +5,7 @@ Those of every free factor, one after the other.
 Of factors held by decay alone, $v_m = \sqrt{\lambda_m} W_m$ and $v_c = \sqrt{(\lambda_H + \beta)
 m_c}\,h_c$, the decay is $\tfrac12\|v\|^2$, and $\|v\|^2 \le 2f$ gives the gradient its natural
 scale. Where a domain bounds a factor (`ufm.domains`) and the loss is exponential the solvers
-minimise $\log f$.
+minimise $\log f$, unless its minimum may be 0.
 """
 
 from __future__ import annotations
@@ -86,18 +86,33 @@ def inner(a: Any, b: Any) -> Float[Array, ""]:
 
 def flat_objective(problem: Problem, flat: Flat) -> Float[Array, ""]:
     """What solvers minimise as a function of the flat vector: the objective, or its logarithm."""
-    value = objective(problem, to_params(problem, flat))
-    return jnp.log(value) if problem.logarithmic else value
+    return minimised(problem, objective(problem, to_params(problem, flat)))
+
+
+def has_logarithm(problem: Problem) -> bool | Bool[Array, ""]:
+    """Whether solvers minimise the logarithm: not where it can be −∞, as the loss is 0 everywhere
+    because no column has two classes to tell apart. May be traced, as offsets may."""
+    if not problem.logarithmic:
+        return False
+    return problem.labels.compares | (not problem.loss.shift_invariant)
+
+
+def minimised(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
+    """What solvers minimise, from the objective."""
+    if not problem.logarithmic:
+        return value
+    logged = has_logarithm(problem)
+    return jnp.where(logged, jnp.log(jnp.where(logged, value, 1)), value)
 
 
 def merit_size(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
     """The size of what is minimised, as far as its rounding goes: of a logarithm at least 1."""
-    return jnp.maximum(jnp.abs(value), 1) if problem.logarithmic else jnp.abs(value)
+    return jnp.maximum(jnp.abs(value), jnp.where(has_logarithm(problem), 1, 0))
 
 
 def value_of(problem: Problem, value: Float[Array, "*S"]) -> Float[Array, "*S"]:
     """The objective, from what is minimised."""
-    return jnp.exp(value) if problem.logarithmic else value
+    return jnp.where(has_logarithm(problem), jnp.exp(value), value)
 
 
 def relative_norm(gradient: Flat, flat: Flat, value: Float[Array, ""]) -> Float[Array, ""]:

@@ -24,7 +24,7 @@ from ufm._numerics import laid_out, turned
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 from ufm.model.value import decay
-from ufm.solvers.coordinates import Flat, inner, joined
+from ufm.solvers.coordinates import Flat, has_logarithm, inner, joined, minimised
 
 
 def is_spherical(problem: Problem) -> bool:
@@ -77,11 +77,10 @@ def evaluate(problem: Problem, flat: Flat) -> tuple[Float[Array, ""], Flat, Know
     outer = dual * labels.column_weights[None]
     rows, columns = outer @ turned(params.features), turned(params.classifier) @ outer
     slope = _lifted(problem, pull, Params((rows,), columns, _bias_slope(params, outer)))
-    if problem.logarithmic:
-        slope = jax.tree.map(lambda g: g / value, slope)
+    logged = has_logarithm(problem)
+    slope = jax.tree.map(lambda g: g / jnp.where(logged, value, 1), slope)
     gradient = joined(blocks.apply(lambda block, y, g: block.tangent(y, g), place, slope))
-    reached = jnp.log(value) if problem.logarithmic else value
-    return reached, gradient, Known(value, logits, slope)
+    return minimised(problem, value), gradient, Known(value, logits, slope)
 
 
 def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Params], Params]:
@@ -124,10 +123,10 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Params], Pa
         columns = columns_of @ changed + laid_out(back @ moved.classifier).T
         lifted = _lifted(problem, held, Params((rows,), columns, _bias_slope(params, changed)))
         if problem.logarithmic:
-            along = inner(known.slope, direction)
-            lifted = jax.tree.map(
-                lambda each, g: each / known.objective - g * along, lifted, known.slope
-            )
+            logged = has_logarithm(problem)
+            size = jnp.where(logged, known.objective, 1)
+            along = jnp.where(logged, inner(known.slope, direction), 0)
+            lifted = jax.tree.map(lambda each, g: each / size - g * along, lifted, known.slope)
         return blocks.apply(
             lambda block, *parts: block.bent(*parts), place, known.slope, direction, lifted
         )
