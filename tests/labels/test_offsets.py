@@ -319,6 +319,25 @@ def test_refused(labels, offsets, words):
 def test_what_cannot_drop_a_class():
     with pytest.raises(ValueError, match="has to see every class"):
         problem_of(ONE_HOT, DROPPED, loss=ufm.MeanSquaredError())
+    parts = ufm.CrossEntropy(), ufm.MeanSquaredError()
+    with pytest.raises(ValueError, match="has to see every class"):
+        problem_of(ONE_HOT, DROPPED, loss=ufm.losses.Sum(parts))
+
+
+def test_a_sum_of_losses_drops_what_all_of_them_can_do_without():
+    single = PROBLEMS["bias-dropped"]
+    loss = ufm.losses.Sum((ufm.CrossEntropy(), ufm.CrossEntropy()), (0.3, 0.7))
+    problem = single.replace(loss=loss)
+    solution = ufm.minimise(problem, key=KEY, progress=False)
+    assert solution.result is ufm.Result.CONVERGED
+    alone, together = (ufm.prove(each, solution.params) for each in (single, problem))
+    assert together.relative_width < 1e-11
+    assert_allclose((together.lower, together.upper), (alone.lower, alone.upper), rtol=1e-11)
+    assert ufm.certify(problem, solution.params).gap < 1e-10
+
+
+def test_what_drops_a_class_under_another_name():
+    problem_of(ONE_HOT, DROPPED, loss=ufm.losses.AdjustedCrossEntropy(additive=np.zeros(K)))
 
 
 @pytest.mark.parametrize("offsets", [SHIFTS, DROPPED], ids=["finite", "dropped"])

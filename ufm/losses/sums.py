@@ -69,6 +69,10 @@ class Sum(AbstractLoss):
     exponential: ClassVar[Any] = property(
         lambda self: all(part.exponential for part in self.losses)
     )
+    # (the conjugates of parts are asked at shares of a dual point that is 0 for a dropped class)
+    drops_classes: ClassVar[Any] = property(
+        lambda self: all(part.drops_classes for part in self.losses)
+    )
     needs_every_class: ClassVar[Any] = property(
         lambda self: all(part.needs_every_class for part in self.losses)
     )

@@ -37,7 +37,8 @@ def require_targets(labels: AbstractLabels, loss: AbstractLoss) -> None:
     """`ValueError` unless a loss takes the targets, and the offsets, of labels."""
     loss.check_targets(labels)
     words = "`labels.offsets` must be finite for this loss, which has to see every class"
-    require(loss.drops_classes or not labels.drops, words, f"-inf and {loss}")
+    fits = not labels.drops or loss.canonical().drops_classes
+    require(fits, words, f"-inf and {loss}")
 
 
 def require_domains(**domains: AbstractDomain) -> None:
