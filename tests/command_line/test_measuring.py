@@ -123,7 +123,7 @@ def test_an_interrupted_run_goes_on(accumulator, after, files, monkeypatch, caps
     assert "go on with --resume" in capsys.readouterr().err
     assert not os.path.exists("metrics.json")
     assert run(*words) == 2
-    assert "add --resume" in capsys.readouterr().err
+    assert "add --resume to go on with it, or remove it" in capsys.readouterr().err
     seen = []
     monkeypatch.setattr(
         accumulator, "update", lambda self, f, y: (seen.append(1), update(self, f, y))[1]
@@ -144,7 +144,7 @@ def test_another_run_is_not_gone_on_with(files, monkeypatch, capsys):
         patch.setattr(metrics.Stream, "update", interrupted)
         assert run("npz", "--num-classes", "6") == 130
     assert run("npz", "--num-classes", "7", "--resume") == 2
-    assert "is of a run with other num_classes" in capsys.readouterr().err
+    assert "is of a run with other num_classes; remove it, or" in capsys.readouterr().err
     np.savez("npz/4.npz", features=F, labels=Y)
     assert run("npz", "--num-classes", "6", "--resume") == 2
     assert "is of a run with other shards" in capsys.readouterr().err
@@ -269,3 +269,5 @@ def test_bad_input_is_named(spoil, words, named, files, capsys):
         spoil()
     assert run(*words) == 2
     assert named in capsys.readouterr().err
+    # nothing was seen, and the command can be given again once it is mended
+    assert not os.path.exists("metrics.json.state")

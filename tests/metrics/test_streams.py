@@ -346,7 +346,9 @@ def test_features_of_any_width_are_summed_in_float64(dtype):
             lambda s: s.finish(np.full((7, 5), np.inf)), "`classifier` must be fin", id="inf"
         ),
         pytest.param(
-            lambda s: s.finish(least=80), "`least` must leave two .*; got 0", id="all-rare"
+            lambda s: s.finish(least=80),
+            "`least` must leave two .*; got 80, which leaves 0",
+            id="all-rare",
         ),
         pytest.param(
             lambda s: s.agreement(np.ones((7, 5)), np.full(7, np.nan)), "`bias` must", id="bias"

@@ -93,8 +93,8 @@ def measure(options: argparse.Namespace) -> int:
     out, state = Path(options.out), Path(f"{options.out}.state")
     there = next((path for path in (out, state) if path.exists()), None)
     if there is not None and (there == out or not options.resume):
-        advice = "add --resume to go on with it" if there == state else "remove it"
-        raise ValueError(f"--out {there}: there is something already; {advice}")
+        advice = "add --resume to go on with it, or " if there == state else ""
+        raise ValueError(f"--out {there}: there is something already; {advice}remove it")
     from ufm.command_line.shards import fingerprint, read_array, shards_of
 
     shards = shards_of(options.folder, options.features, options.labels)
@@ -115,7 +115,13 @@ def measure(options: argparse.Namespace) -> int:
         "global_mean": options.global_mean,
     }
     _begin(state, settings | {"shards": fingerprint(shards)})
-    document = _passes(settings, shards, classifier, bias, state, options.nc4_batches)
+    try:
+        document = _passes(settings, shards, classifier, bias, state, options.nc4_batches)
+    except Exception:
+        # nothing to go on with: what is mended in the command may be given at once
+        if not _moments(state).exists():
+            shutil.rmtree(state)
+        raise
     from ufm._system.files import write_whole
 
     write_whole(out, json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -155,7 +161,13 @@ def _begin(state: Path, settings: dict[str, Any]) -> None:
         raise ValueError(f"{about}: {error}") from error
     if found != json.loads(json.dumps(settings)):
         wrong = [name for name in settings if found.get(name) != settings[name]]
-        raise ValueError(f"--resume: {state} is of a run with other {', '.join(wrong)}")
+        advice = "remove it, or give another --out"
+        raise ValueError(f"--resume: {state} is of a run with other {', '.join(wrong)}; {advice}")
+
+
+def _moments(state: Path) -> Path:
+    """The first checkpoint there is."""
+    return state / "moments.npz"
 
 
 def _passes(settings, shards, classifier, bias, state: Path, most: int | None) -> dict[str, Any]:
@@ -163,7 +175,7 @@ def _passes(settings, shards, classifier, bias, state: Path, most: int | None) -
     from ufm.metrics import load_stream, stream
     from ufm.metrics.batches import checked_bias, checked_classifier
 
-    moments, agreement = state / "moments.npz", state / "agreement.json"
+    moments, agreement = _moments(state), state / "agreement.json"
     V, dim = settings["num_classes"], shards[0].read_features().shape[-1]
     seen = load_stream(moments) if moments.exists() else stream(V, dim)
     # now, not after an hour

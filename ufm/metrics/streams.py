@@ -91,8 +91,8 @@ class Stream:
     def kept(self, least: int) -> np.ndarray:
         """The classes with so many samples; `ValueError` unless there are two."""
         classes = np.flatnonzero(self.counts >= require_whole("least", least))
-        words = "`least` must leave two classes or more, of so many samples each; classes left"
-        require(len(classes) >= 2, words, len(classes))
+        words = "`least` must leave two classes or more that have so many samples"
+        require(len(classes) >= 2, words, f"{least}, which leaves {len(classes)}")
         return classes
 
     def finish(self, classifier=None, *, least: int = 2, global_mean="classes") -> StreamMetrics:
