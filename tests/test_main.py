@@ -130,6 +130,12 @@ def test_solve_as_json(capsys):
             "no certificate: `problem.loss`",
             id="no-certificate",
         ),
+        pytest.param(
+            "--class-counts 2x5 --loss focal --set gamma=2 --lambda-W 1e-2 --lambda-H 1e-2",
+            0,
+            "no certificate: `problem.loss`",
+            id="a-parameter-by-set",
+        ),
         # what a domain bounds needs no decay
         pytest.param(
             "--class-counts 2x5 --features sphere,radius=3 --classifier sphere,radius=1",
@@ -692,7 +698,7 @@ MINIMAL = {"problem": {"class_counts": "2x5", "lambda_W": 1.0}, "sweep": {"lambd
         ),
         pytest.param(
             {"problem": {"lambda_W": "lambda_H", "lambda_H": "lambda_W"}},
-            r"`problem\.lambda_H` must be the other decay is tied to it",
+            r"`problem\.lambda_H` must be a number >= 0, or swept, as lambda_W is tied to it; got",
             id="tied-to-each-other",
         ),
         pytest.param(

@@ -193,7 +193,8 @@ def solve(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None
     }
     given |= dict(options.set)
-    for name in ("lambda_W", *catalogue.loss_parameters(), *dict(options.set)):
+    # (a parameter of a loss of the library may come by --set too)
+    for name in {"lambda_W", *catalogue.loss_parameters(), *dict(options.set)}:
         if len(given.get(name, ())) == 1:
             (given[name],) = given[name]
     checks = settings.checks_for(given.get("loss"))

@@ -89,8 +89,8 @@ def untied(problem: Mapping[str, Any], sweep) -> tuple[dict[str, Any], Profile |
                 rest[name] == other, f"problem.{name}", f'a number >= 0, or "{other}"', rest[name]
             )
             same[name] = rest.pop(name)
-    tied = "the other decay is tied to it, and must be a number, or swept"
-    require(len(same) < len(_DECAYS), "problem.lambda_H", tied, same.get("lambda_H"))
+    wanted = "a number >= 0, or swept, as lambda_W is tied to it"
+    require(len(same) < len(_DECAYS), "problem.lambda_H", wanted, same.get("lambda_H"))
     points = sweep if isinstance(sweep, list) else [sweep]
     if not any(isinstance(point, Mapping) and RATIO in point for point in points):
         return rest, None, same
