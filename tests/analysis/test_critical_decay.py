@@ -145,11 +145,19 @@ def test_a_loss_without_formulas_against_a_derivation():
         assert low * (1 - 1e-7) <= expected <= high * (1 + 1e-7)
 
 
-def test_the_features_that_vanish_are_named():
-    found = ufm.thresholds(make((6, 6, 2, 2), bias="free"), progress=False)
+@pytest.mark.parametrize(
+    ("counts", "rank", "minority"),
+    [
+        ((6, 6, 2, 2), 2, "2, 3"),
+        # where the end of the bracket above has features that are not quite zero yet
+        ((30, 30, 30, 3, 3, 3), 3, "3, 4, 5"),
+    ],
+)
+def test_the_features_that_vanish_are_named(counts, rank, minority):
+    found = ufm.thresholds(make(counts, bias="free"), progress=False)
     assert [t.change for t in found.entries] == [
-        "classes 2, 3 merge",
-        "rank 2 falls to 1, features of classes 2, 3 vanish",
+        f"classes {minority} merge",
+        f"rank {rank} falls to {rank - 1}, features of classes {minority} vanish",
         "zero product",
     ]
 

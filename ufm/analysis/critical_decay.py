@@ -26,6 +26,8 @@ from ufm.optima.survey import formula_thresholds, of_width, with_ranks
 
 # Feature lengths go like roots of singular values.
 _VANISHED = 3e-5
+# Brackets beside a bracket, where lengths of features are looked at.
+_FARTHER = 10
 # Probes a doubling of the decay, and how far down from the largest threshold they go, unless the
 # rank is full before.
 _PER_DOUBLING, _DECADES = 3, 3
@@ -213,7 +215,13 @@ def _named(line: Line, low: Probe, high: Probe) -> Threshold:
     # one column a class, so that columns have names
     if high.rank > 0 and line.facts.one_target_per_class and low.features.shape[1] == line.facts.K:
         scale = _VANISHED * np.sqrt(line.natural)
-        lengths = [np.linalg.norm(probe.features, axis=0) for probe in (low, high)]
+        # so near a threshold what vanishes there is nearly zero below, and not quite above
+        ratio = (high.strength / low.strength) ** _FARTHER
+        beside = line.probe(low.strength / ratio), line.probe(high.strength * ratio)
+        lengths = [
+            np.linalg.norm((there if there.rank == near.rank else near).features, axis=0)
+            for there, near in zip(beside, (low, high), strict=True)
+        ]
         gone = np.flatnonzero((lengths[1] < scale) & (lengths[0] >= scale))
         if len(gone):
             change += f", features of {listed(gone)} vanish"
