@@ -164,6 +164,22 @@ def test_one_kernel_says_what_xla_says():
 
 
 @on_the_cpu
+@pytest.mark.parametrize(
+    "constant",
+    [
+        pytest.param(lambda x: x.at[0].set(0.5), id="rows"),
+        pytest.param(lambda x: jnp.concatenate([jnp.full((1, 3), 0.5), x[1:]]), id="no rest"),
+        pytest.param(lambda x: jnp.where(jnp.arange(1)[:, None] == 0, 0.5, x), id="a mask"),
+    ],
+)
+def test_a_kernel_that_nothing_is_left_of_compiles(constant):
+    """XLA ended the process where a kernel read none of what it was given."""
+    form = QuickJit(constant, small=lambda x: True, loses=little)
+    assert MARK in form.lower(np.ones((1, 3))).compile().as_text()
+    np.testing.assert_array_equal(form(np.ones((1, 3))), np.full((1, 3), 0.5))
+
+
+@on_the_cpu
 def test_what_no_kernel_holds_is_compiled_as_ever():
     form = QuickJit(
         lambda x: jnp.linalg.inv(jnp.sort(x, axis=1)), small=lambda x: True, loses=little

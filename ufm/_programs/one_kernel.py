@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, jaxprs_in_params
 
@@ -56,7 +57,8 @@ def as_one_kernel(function: Callable) -> Callable:
             return function(*positional, **keywords)
 
         closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*given)
-        found = (_marked if _compiles(closed.jaxpr) else jaxpr_as_fun)(closed)(*given)
+        kernel = bool(given) and _compiles(closed.jaxpr)
+        found = (_marked if kernel else jaxpr_as_fun)(closed)(*given)
         return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
     return marked
@@ -66,17 +68,20 @@ def _marked(closed: ClosedJaxpr) -> Callable:
     """The call of a traced function, with the marks on itself.
 
     And on what JAX traces as late as it lowers, such as loops of `scan`: functions within the
-    kernel, which do no harm.
+    kernel, which do no harm. An argument of which nothing is left when XLA has simplified the
+    kernel, as of rows that are all set to constants, ends the process: so every one is read.
     """
 
     @jax.jit
     def kernel(*given):
         with set_xla_metadata(**dict.fromkeys(_MARKS)):
-            return jaxpr_as_fun(closed)(*given)
+            read = functools.reduce(jnp.logical_or, (leaf.ravel()[:1].any() for leaf in given))
+            return jaxpr_as_fun(closed)(*given), read
 
     def call(*given):
         with set_xla_metadata(**_MARKS):
-            return kernel(*given)
+            found, _ = jax.lax.optimization_barrier(kernel(*given))
+        return found
 
     return call
 
