@@ -158,7 +158,6 @@ def read(arrays):
 def verify(arrays):
     """The two ends of a file, if they hold."""
     iv.prec = 200
-    claim({"upper", "claimed_lower"} <= set(arrays), "no ends: it was written without --prove")
     c = read(arrays)
     q, m, M = c["targets"], c["masses"], len(c["lambda_W"])
     positive = min(*m, *c["weights"], *c["multiplicative"], c["lambda_H"])
@@ -168,12 +167,15 @@ def verify(arrays):
     fits = c["H"].shape[1:] == q.shape[1:] == m.shape == c["weights"].shape
     fits &= c["offsets"].shape == q.shape and c["multiplicative"].shape == c["b"].shape
     claim(fits and weights[-1].shape[:1] == c["b"].shape == q.shape[:1], "arrays that do not fit")
+    found = value(c, weights)
+    ends = "no ends (no --prove, or a check that bounds no least value)"
+    ends += f"; its value is {float(found.mid)!r}, {float(c['claimed'])!r} is called the least"
+    claim({"upper", "claimed_lower"} <= set(c), ends)
     lower, upper = c["claimed_lower"], c["upper"]
     claim(upper < lower, "a value that is not lower")
     one = M == 1 and (("shares" in c and classifier_etf) or ("lengths" in c and aligned))
     least, kind = (one or etf)(c, weights)
     claim(interval(lower) <= least, f"the claimed least value may be lower: {least}")
-    found = value(c, weights)
     claim(found <= interval(upper), f"the value {found}")
     return f"{float(upper)!r} < {float(lower)!r} <= the value of every {kind}"
 

@@ -146,7 +146,7 @@ CHANGES = {
     "soft-targets": (another_target, "one-hot"),
     "other-labels": (another_class, "equally large"),
     "not-finite": (infinite, "not finite"),
-    "without-ends": (without_ends, "without --prove"),
+    "without-ends": (without_ends, "no --prove, or .*; its value is 0.*, 0.* is called the least"),
     "fewer-columns": (fewer_columns, "do not fit"),
     "another-loss": (an_offset, "another kind"),
     "samples-that-count-more": (more_samples_of_a_class, "count alike"),
