@@ -161,14 +161,13 @@ def judge(
 
     Outside every witness must, and some claim of the theorem be clearly violated.
 
-    With refutations the verdict is `refuted`, provided that each is lower by its own evaluation,
-    that every witness holds, and that the case is not outside the hypotheses, where nothing can be
-    refuted.
+    With refutations the verdict is `refuted`, provided that each is lower by its own evaluation
+    and that every witness holds; a case outside has none.
     """
     if not claims:
         return Verdict.FAILS
     if refutations:
-        lower = setting is not Setting.OUTSIDE and all(r.is_lower for r in refutations)
+        lower = all(r.is_lower for r in refutations)
         return (
             Verdict.REFUTED
             if lower and all(c.holds for c in claims if c.witness)
@@ -205,7 +204,8 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
             elif isinstance(found, Refutation):
                 # (here, as one without a value is an error of this case)
                 assert found.value == found.value, f"{found.name}: its value is not a number"
-                refutations.append(found)
+                # (outside the hypotheses it refutes nothing: not to be proved nor shown)
+                refutations += [found] * (case.setting is not Setting.OUTSIDE)
             else:
                 claims.append(found)
         if prove:

@@ -20,6 +20,7 @@ from theory_checks.engine import command, files, runner
 from theory_checks.engine.counterexamples import Refutation, file_name
 from theory_checks.engine.proofs import value_above
 from theory_checks.engine.registry import Case, Claim, Registry, Setting, Verdict
+from theory_checks.engine.summary import by_theorem
 from theory_checks.papers import dang2023_cross_entropy
 
 WITNESS = Claim("witness", 1.0, 1.0, tolerance=1e-7, witness=True)
@@ -71,7 +72,6 @@ def test_plain_numpy_agrees_with_the_objective(M, bias):
         pytest.param(Setting.INSIDE, 1e-10, (WITNESS,), Verdict.FAILS, id="lower-by-rounding"),
         pytest.param(Setting.INSIDE, -1e-3, (WITNESS,), Verdict.FAILS, id="higher"),
         pytest.param(Setting.INSIDE, np.nan, (WITNESS,), Verdict.FAILS, id="not-a-number"),
-        pytest.param(Setting.OUTSIDE, 1e-6, (WITNESS,), Verdict.FAILS, id="outside-the-hypotheses"),
         pytest.param(Setting.INSIDE, 1e-6, (), Verdict.FAILS, id="no-witness"),
         pytest.param(
             Setting.INSIDE, 1e-6, (WITNESS.shifted(1e-3),), Verdict.FAILS, id="a-witness-is-missed"
@@ -89,6 +89,38 @@ def test_one_unproved_refutation_spoils_the_verdict():
     _, value = refutation(0.0)
     proved, unproved = refutation(2 * value)[0], refutation(0.5 * value)[0]
     assert runner.judge(Setting.INSIDE, (WITNESS,), (proved, unproved)) is Verdict.FAILS
+
+
+def test_outside_the_hypotheses_nothing_is_refuted():
+    """The verdict was `fails`, which hid what is refuted inside."""
+    _, value = refutation(0.0)
+
+    def lower_everywhere(case):
+        """The least value is a quarter higher."""
+        yield WITNESS
+        yield Claim("value", value, 1.25 * value, 1e-7)
+        yield refutation(1.25 * value)[0]
+
+    registry = Registry()
+    registry.paper("paper", "A paper")
+    cases = tuple(
+        Case(setting, setting, {}, build=lambda: None)
+        for setting in (Setting.INSIDE, Setting.OUTSIDE)
+    )
+
+    def regime(case):
+        """As declared."""
+        return case.setting
+
+    registry.check(key="paper/lower", formula="", source="", regime=regime, cases=cases)(
+        lower_everywhere
+    )
+    inside, outside = runner.run(registry.matching())
+    assert (inside.verdict, outside.verdict) == (Verdict.REFUTED, Verdict.HOLDS)
+    assert not outside.refutations
+    (theorem,) = by_theorem([inside, outside])
+    assert theorem.verdict is Verdict.REFUTED
+    assert [row.case.id for row, _ in theorem.refutations] == ["inside"]
 
 
 def planted_registry():
