@@ -73,12 +73,22 @@ def parser() -> argparse.ArgumentParser:
     for name in ("run", "report", "all", "list"):
         made[name].add_argument(
             "-k",
+            action=_Once,
             metavar="PATTERN",
             dest="pattern",
             default="",
             help="only checks in whose key a word begins with PATTERN",
         )
     return top
+
+
+class _Once(argparse.Action):
+    """An option of which a second would silently take the place of the first."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if getattr(namespace, self.dest) != self.default:
+            parser.error(f"{option_string} may be given once; got {values!r} too")
+        setattr(namespace, self.dest, values)
 
 
 _ABOUT = {

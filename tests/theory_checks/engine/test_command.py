@@ -104,6 +104,13 @@ def test_list_names_every_check(capsys):
         assert check.statement in shown
 
 
+def test_a_second_pattern_is_refused(capsys):
+    """It took the place of the first."""
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["run", "-k", "good", "-k", "bad"], registry=planted(good=good, bad=bad))
+    assert "-k may be given once; got 'bad' too" in capsys.readouterr().err
+
+
 def test_list_with_pattern(capsys):
     assert command.main(["list", "-k", "GOOD"], registry=planted(good=good, bad=bad)) == 0
     shown = capsys.readouterr().out
