@@ -61,8 +61,15 @@ class Refutation:
     def at(
         cls, name: str, claimed: float, problem, params, *, least: Callable[[], Floor] | None = None
     ) -> Refutation:
-        """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0."""
-        scale = np.asarray(problem.loss.share_scale(problem.labels.num_classes))
+        """The refutation by `params`, a `ufm.Params` of `problem`; without a bias b is 0.
+
+        `ValueError` where the objective is another one than is evaluated here: layers with
+        activations, anchored features, losses that are not cross-entropy.
+        """
+        import ufm
+
+        scale, shifts = problem.loss.share_scale(problem.labels.num_classes), problem.loss.shifts
+        offsets = problem.labels.offsets if shifts is None else shifts
         arrays = {
             **{f"W_{m}": W for m, W in enumerate(reversed(params.weights), start=1)},
             "H": params.features,
@@ -75,16 +82,20 @@ class Refutation:
         }
         if not problem.labels.has_equal_weights():
             arrays["weights"] = problem.labels.weights
-        if np.any(scale != 1):
+        if scale is not None and np.any(np.asarray(scale) != 1):
             arrays["multiplicative"] = scale
-        if problem.labels.offsets is not None:
-            arrays["offsets"] = problem.labels.offsets
-        return cls(
-            name,
-            float(claimed),
-            {key: np.asarray(value, dtype=np.float64) for key, value in arrays.items()},
-            least,
-        )
+        if offsets is not None and np.any(np.asarray(offsets)):
+            arrays["offsets"] = np.broadcast_to(offsets, problem.labels.targets.shape)
+        arrays = {key: np.asarray(value, dtype=np.float64) for key, value in arrays.items()}
+        found = cls(name, float(claimed), arrays, least)
+        objective = float(ufm.model.objective(problem, params))
+        if not abs(found.value - objective) <= MARGIN * abs(objective):
+            raise ValueError(
+                "`problem` must be linear, without anchor, its loss cross-entropy with adjusted "
+                "logits at most: a refutation is evaluated without ufm; "
+                f"got {problem}, {objective:.9g} at `params`, evaluated as {found.value:.9g}"
+            )
+        return found
 
     def without_least(self) -> Refutation:
         """The numbers alone, which can be sent to another process."""

@@ -123,6 +123,46 @@ def test_outside_the_hypotheses_nothing_is_refuted():
     assert [row.case.id for row, _ in theorem.refutations] == ["inside"]
 
 
+def one_layer(loss, *, widths=(3,), **of):
+    lam = dict(lambda_W=0.1, lambda_H=0.02)
+    return ufm.Problem(ufm.one_hot((3, 2, 1)), loss=loss, widths=widths, **lam, **of)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(ufm.losses.AdjustedCrossEntropy(additive=[0.0, 1.0, 2.0]), id="additive"),
+        pytest.param(ufm.losses.AdjustedCrossEntropy(multiplicative=[1.0, 0.5, 2]), id="factors"),
+    ],
+)
+def test_adjusted_logits_are_evaluated(loss):
+    problem = one_layer(loss)
+    params = ufm.solvers.random_start(problem, key=jax.random.key(1))
+    found, value = Refutation.at("x", 1.0, problem, params), ufm.model.objective(problem, params)
+    assert found.value == pytest.approx(float(value), rel=1e-14)
+    assert value_above(found.arrays) == pytest.approx(float(value), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        pytest.param(one_layer(ufm.MeanSquaredError()), id="squared-error"),
+        pytest.param(one_layer(ufm.losses.Focal(2.0)), id="focal"),
+        pytest.param(
+            one_layer(ufm.CrossEntropy(), widths=(3, 3), activation="relu"), id="activation"
+        ),
+        pytest.param(
+            one_layer(ufm.CrossEntropy(), anchor=np.ones((3, 6)), beta=0.1), id="anchored"
+        ),
+    ],
+)
+def test_another_objective_is_refused(problem):
+    """Activations and anchors were left out, and true minima refuted."""
+    params = ufm.solvers.random_start(problem, key=jax.random.key(1))
+    with pytest.raises(ValueError, match=r"^`problem` must be linear, .* evaluated as "):
+        Refutation.at("x", 1.0, problem, params)
+
+
 def planted_registry():
     _, value = refutation(0.0)
 
