@@ -117,6 +117,10 @@ def normalisation(case: Case):
         params = ufm.solvers.random_start(case.problem, key=key, std=1.0)
         K = case.problem.labels.num_classes
         W, H = [np.asarray(V) for V in params.weights], np.asarray(params.features)
+        if params.bias is not None:
+            # (a start has none but 0)
+            drawn = jax.random.normal(jax.random.fold_in(key, 1), (K,))
+            params = ufm.Params(params.weights, params.features, drawn)
         b = np.zeros(K) if params.bias is None else np.asarray(params.bias)
         lambda_W, lambda_H = case.parameters["lambda_W"], case.parameters["lambda_H"]
         theirs = their_objective(
