@@ -21,9 +21,9 @@ from theory_checks.papers.hong2023.structure import vanishing_decay
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _FEWEST = 2  # n_B
 PHASES = ("minority told apart", "minority merged", "minority at zero", "everything at zero")
-# Grid points lie at least this far, relatively, from a threshold: right at one a distance goes to
-# zero like a root and says nothing.
-_MARGIN = 0.01
+# Grid points lie at least this far, relatively, from a threshold, right at which distances are small
+# and say nothing; a thousandth from it they are 1e-3 and more, or rounding.
+_MARGIN, _BESIDE = 5e-4, 1e-3
 
 
 def thresholds(k_A: int, k_B: int, R: float) -> np.ndarray:
@@ -81,6 +81,11 @@ def _grid(low: float, high: float, number: int) -> tuple[float, ...]:
     return tuple(np.sqrt(edges[1:] * edges[:-1]).tolist())
 
 
+def _beside(k_A: int, k_B: int, R: float) -> tuple[float, ...]:
+    """On both sides of each curve."""
+    return tuple(np.outer(thresholds(k_A, k_B, R), (1 - _BESIDE, 1 + _BESIDE)).ravel().tolist())
+
+
 MAPS = tuple(
     _case(
         f"({k_A}, {k_B}), 30 × 24 points",
@@ -112,6 +117,17 @@ MAPS = tuple(
             k_B=2,
             ratios=(2.0, 6.0, 40.0),
             strengths=(0.3, 0.97, 1.03, 2.1, 7.0),
+        ),
+        *(
+            _case(
+                f"(3, 2), R={R:g}, on both sides of each curve",
+                _INSIDE,
+                k_A=3,
+                k_B=2,
+                ratios=(R,),
+                strengths=_beside(3, 2, R),
+            )
+            for R in (2.0, 40.0)
         ),
         *MAPS,
         _case(

@@ -315,16 +315,20 @@ _ZERO = {
                 l=where * _ZERO[counts, bias],
                 bias=bias,
             )
-            for setting, where in ((_INSIDE, 1.03), (_OUTSIDE, 0.97))
+            for setting, where in ((_INSIDE, 1.03), (_OUTSIDE, 0.999))
             for name, counts in (("two clusters", _STEP), ("three clusters", _THREE))
             for bias in (None, "free")
         ),
-        _case("at the threshold, two clusters, no bias", _BOUNDARY, l=_ZERO[_STEP, None]),
-        _case(
-            "at the threshold, two clusters, free bias",
-            _BOUNDARY,
-            l=_ZERO[_STEP, "free"],
-            bias="free",
+        *(
+            _case(
+                f"at the threshold, {name}, {bias or 'no'} bias",
+                _BOUNDARY,
+                counts=counts,
+                l=_ZERO[counts, bias],
+                bias=bias,
+            )
+            for name, counts in (("two clusters", _STEP), ("three clusters", _THREE))
+            for bias in (None, "free")
         ),
     ),
 )
