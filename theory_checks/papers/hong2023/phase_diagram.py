@@ -21,8 +21,8 @@ from theory_checks.papers.hong2023.structure import vanishing_decay
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
 _FEWEST = 2  # n_B
 PHASES = ("minority told apart", "minority merged", "minority at zero", "everything at zero")
-# Grid points lie at least this far, relatively, from a threshold, right at which distances are small
-# and say nothing; a thousandth from it they are 1e-3 and more, or rounding.
+# Grid points lie at least this far, relatively, from a threshold, right at which distances are
+# small and say nothing; a thousandth from it they are 1e-3 and more, or rounding.
 _MARGIN, _BESIDE = 5e-4, 1e-3
 
 

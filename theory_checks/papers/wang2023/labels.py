@@ -136,6 +136,13 @@ def regime(case: Case) -> Setting:
         _case(
             "α=0, T=1, where it is zero", _BOUNDARY, share=0.0, T=1.0, c0=1 - 4 / (3 + np.exp(4.0))
         ),
+        _case(
+            "α=0.4, T=4, where it is zero",
+            _BOUNDARY,
+            share=0.4,
+            T=4.0,
+            c0=0.4 + 2.4 * (1 - 4 / (3 + np.e)),
+        ),
         _case("a teacher that is no ETF", _OUTSIDE, share=0.4, T=1.0, teacher=_UNEVEN),
         _case("unequal counts", _OUTSIDE, share=0.4, T=4.0, counts=(6, 3, 2, 1)),
     ),

@@ -153,9 +153,9 @@ def focal_regime(case: Case) -> Setting:
         *(_case(f"γ={g:g}, c0=0.3", _INSIDE, c0=0.3, gamma=g, starts=4) for g in (0.5, 1.0, 3.0)),
         _case("γ=3, weak decay", _INSIDE, c0=0.003, gamma=3.0, starts=4),
         _case(
-            "γ=2, 0.97 of the threshold",
+            "γ=2, 0.999 of the threshold",
             _INSIDE,
-            c0=0.97 * _focal_threshold(4, 2.0),
+            c0=0.999 * _focal_threshold(4, 2.0),
             gamma=2.0,
             starts=4,
         ),
@@ -171,9 +171,9 @@ def focal_regime(case: Case) -> Setting:
             full=True,
         ),
         _case(
-            "γ=2, 1.03 of the threshold",
+            "γ=2, 1.001 of the threshold",
             _OUTSIDE,
-            c0=1.03 * _focal_threshold(4, 2.0),
+            c0=1.001 * _focal_threshold(4, 2.0),
             gamma=2.0,
             starts=4,
         ),
