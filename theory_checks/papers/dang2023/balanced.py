@@ -38,7 +38,7 @@ from theory_checks.papers.dang2023.geometry import (
 
 
 def balanced_cases(bias) -> tuple[Case, ...]:
-    """Each depth well inside and at 0.97 of its threshold, unequal decay, the threshold of one
+    """Each depth well inside and at 0.999 of its threshold, unequal decay, the threshold of one
     layer, and beyond."""
     spread = {
         1: (2.0, 0.5),
@@ -51,10 +51,10 @@ def balanced_cases(bias) -> tuple[Case, ...]:
         for M in DEPTHS
     ]
     near = [
-        case(f"M={M}, t=0.97 t_c", INSIDE, t=0.97 * threshold(M), M=M, bias=bias) for M in DEPTHS
+        case(f"M={M}, t=0.999 t_c", INSIDE, t=0.999 * threshold(M), M=M, bias=bias) for M in DEPTHS
     ]
     outside = [
-        case(f"M={M}, t=1.03 t_c", OUTSIDE, t=1.03 * threshold(M), M=M, bias=bias) for M in DEPTHS
+        case(f"M={M}, t=1.001 t_c", OUTSIDE, t=1.001 * threshold(M), M=M, bias=bias) for M in DEPTHS
     ]
     return (*inside, *near, case("M=1, t=t_c", BOUNDARY, t=1.0, bias=bias), *outside)
 
@@ -121,10 +121,12 @@ def bottleneck_regime(case: Case) -> Setting:
         case("M=1, d=2", INSIDE, t=0.1, widths=(2,)),
         case("M=1, d=1", INSIDE, t=0.5, widths=(1,), full=True),
         case("M=2, widths (8, 2)", INSIDE, t=0.2, M=2, widths=(8, 2)),
-        case("M=2, widths (8, 2), t=0.97 t_c", INSIDE, t=0.97 * threshold(2), M=2, widths=(8, 2)),
+        *(
+            case(f"M=2, widths (8, 2), t={x:g} t_c", to, t=x * threshold(2), M=2, widths=(8, 2))
+            for to, x in ((INSIDE, 0.999), (OUTSIDE, 1.001))
+        ),
         case("M=3, widths (2, 8, 8)", INSIDE, t=0.2, M=3, widths=(2, 8, 8), full=True),
-        case("M=1, d=2, t=1.03", OUTSIDE, t=1.03, widths=(2,)),
-        case("M=2, widths (8, 2), t=1.03 t_c", OUTSIDE, t=1.03 * threshold(2), M=2, widths=(8, 2)),
+        case("M=1, d=2, t=1.001", OUTSIDE, t=1.001, widths=(2,)),
         case("M=1, d=2, unequal counts", OUTSIDE, t=0.1, counts=(20, 10, 6, 4), of=1, widths=(2,)),
     ),
 )
@@ -237,7 +239,7 @@ def bias_bottleneck_regime(case: Case) -> Setting:
     cases=(
         case("M=1, d=2", INSIDE, t=0.1, widths=(2,), bias="free"),
         case("M=2, widths (8, 2)", INSIDE, t=0.2, M=2, widths=(8, 2), bias="free"),
-        case("M=1, d=2, t=1.03", OUTSIDE, t=1.03, widths=(2,), bias="free"),
+        case("M=1, d=2, t=1.001", OUTSIDE, t=1.001, widths=(2,), bias="free"),
         case(
             "M=1, d=2, unequal counts",
             OUTSIDE,
@@ -285,9 +287,9 @@ def collapse_regime(case: Case) -> Setting:
     cases=(
         *(
             case(
-                f"M={M}, {bias or 'no'} bias, t=1.03 t_c",
+                f"M={M}, {bias or 'no'} bias, t=1.001 t_c",
                 INSIDE,
-                t=1.03 * threshold(M),
+                t=1.001 * threshold(M),
                 M=M,
                 bias=bias,
             )
@@ -299,9 +301,9 @@ def collapse_regime(case: Case) -> Setting:
         case("M=1, free bias, t=t_c", BOUNDARY, t=1.0, bias="free"),
         *(
             case(
-                f"M={M}, {bias or 'no'} bias, t=0.97 t_c",
+                f"M={M}, {bias or 'no'} bias, t=0.999 t_c",
                 OUTSIDE,
-                t=0.97 * threshold(M),
+                t=0.999 * threshold(M),
                 M=M,
                 bias=bias,
             )
@@ -339,8 +341,8 @@ def at_threshold_regime(case: Case) -> Setting:
     regime=at_threshold_regime,
     cases=(
         *(case(f"M={M}, t=t_c", BOUNDARY, t=threshold(M), M=M) for M in (2, 3, 6)),
-        case("M=2, t=0.97 t_c", OUTSIDE, t=0.97 * threshold(2), M=2),
-        case("M=3, t=1.03 t_c", OUTSIDE, t=1.03 * threshold(3), M=3),
+        case("M=2, t=0.999 t_c", OUTSIDE, t=0.999 * threshold(2), M=2),
+        case("M=3, t=1.001 t_c", OUTSIDE, t=1.001 * threshold(3), M=3),
     ),
 )
 def coexistence(case: Case):
@@ -382,13 +384,13 @@ def metastable_regime(case: Case) -> Setting:
     "as the optimum)",
     regime=metastable_regime,
     cases=(
-        *(case(f"M={M}, t=1.03 t_c", INSIDE, t=1.03 * threshold(M), M=M) for M in (2, 3, 6)),
+        *(case(f"M={M}, t=1.001 t_c", INSIDE, t=1.001 * threshold(M), M=M) for M in (2, 3, 6)),
         # (numbers of their own, between which t_e is: 0.6495 and 0.8399)
         case("M=2, t=0.648", INSIDE, t=0.648, M=2),
         case("M=2, t=0.651", OUTSIDE, t=0.651, M=2),
         case("M=3, t=0.83", INSIDE, t=0.83, M=3),
         case("M=3, t=0.845", OUTSIDE, t=0.845, M=3),
-        case("M=2, t=0.97 t_c", OUTSIDE, t=0.97 * threshold(2), M=2),
+        case("M=2, t=0.999 t_c", OUTSIDE, t=0.999 * threshold(2), M=2),
     ),
 )
 def metastable_band(case: Case):

@@ -61,10 +61,10 @@ GENERAL_IN_SPACE = case(
     cases=(
         case("counts 20/10/6/4, t_K=0.1", INSIDE, t=0.1, counts=LONG, unequal=(2.0, 0.5)),
         GENERAL_IN_SPACE,
-        case("counts 20/10/5/5, t_K=0.97", INSIDE, t=0.97, counts=TIED),
+        case("counts 20/10/5/5, t_K=0.999", INSIDE, t=0.999, counts=TIED),
         case("equal counts", INSIDE, t=0.3),
         case("counts 28/8/3/1, three classes at zero", INSIDE, t=9.0, counts=STEEP),
-        case("counts 20/10/6/4, t_K=1.03", INSIDE, t=1.03, counts=LONG),
+        case("counts 20/10/6/4, t_K=1.001", INSIDE, t=1.001, counts=LONG),
         case("counts 20/10/6/4, all at zero", INSIDE, t=6.0, counts=LONG),
         case("counts 20/10/6/4, t_K=t_c", BOUNDARY, t=1.0, counts=LONG),
         case("free bias", OUTSIDE, t=0.1, counts=LONG, bias="free"),
@@ -89,9 +89,9 @@ def mse_imbalanced(case: Case):
         ),
         *(
             case(
-                f"M={M}, counts 20/10/5/5, t_K=0.97 t_c",
+                f"M={M}, counts 20/10/5/5, t_K=0.999 t_c",
                 INSIDE,
-                t=0.97 * threshold(M),
+                t=0.999 * threshold(M),
                 M=M,
                 counts=TIED,
             )
@@ -99,9 +99,9 @@ def mse_imbalanced(case: Case):
         ),
         *(
             case(
-                f"M={M}, counts 20/10/5/5, t_K=1.03 t_c",
+                f"M={M}, counts 20/10/5/5, t_K=1.001 t_c",
                 INSIDE,
-                t=1.03 * threshold(M),
+                t=1.001 * threshold(M),
                 M=M,
                 counts=TIED,
             )
@@ -139,9 +139,9 @@ def minority_regime(case: Case) -> Setting:
     cases=(
         *(
             case(
-                f"M={M}, counts 20/10/6/4, t_K=1.03 t_c",
+                f"M={M}, counts 20/10/6/4, t_K=1.001 t_c",
                 INSIDE,
-                t=1.03 * threshold(M),
+                t=1.001 * threshold(M),
                 M=M,
                 counts=LONG,
             )
@@ -150,9 +150,9 @@ def minority_regime(case: Case) -> Setting:
         case("M=1, t_K=t_c", BOUNDARY, t=1.0, counts=LONG),
         *(
             case(
-                f"M={M}, counts 20/10/6/4, t_K=0.97 t_c",
+                f"M={M}, counts 20/10/6/4, t_K=0.999 t_c",
                 OUTSIDE,
-                t=0.97 * threshold(M),
+                t=0.999 * threshold(M),
                 M=M,
                 counts=LONG,
             )
