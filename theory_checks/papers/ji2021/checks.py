@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 import ufm
-from theory_checks.engine.registry import Case, Setting, check, one_hot_problem
+from theory_checks.engine.measure import VALUE
+from theory_checks.engine.registry import Case, Claim, Setting, check, one_hot_problem
 from theory_checks.engine.trajectories import (
     band_claim,
     flow,
@@ -269,8 +270,20 @@ def fixed_etf(case: Case):
 # the limit is approached like 1/ln t: at t = 1e7 the slope of ln L against ln t differs from its
 # law by the distance to symmetry, 1e-3
 _SLOPE = 5e-3
-# 2 γ*² t L ½(‖W‖² + ‖H‖²) tends to 1 like 1/ln t: 0.05 off at t = 1e7
-_RATE = 0.1
+# 2 γ*² t L ½(‖W‖² + ‖H‖²) tends to 1 like 1 + 1/ξ + 2/ξ² on the symmetric solution; at t = 1e7,
+# where that is 0.05 off, 6/ξ³ and the distance to symmetry are 1e-3
+_RATE = 2e-3
+
+
+def _largest_margin(K: int, n: int, limit: float):
+    """γ* from both sides: the simplex ETF has it, and no logits have more than a dual point,
+    weights β_ij that sum to one: ‖Σ β_ij (e_{y_i} − e_j) e_iᵀ‖."""
+    etf = np.kron(np.eye(K) - 1 / K, np.ones(n))
+    # (its margin is 1, its least ½(‖W‖² + ‖H‖²) the nuclear norm)
+    yield Claim("margin of the simplex ETF", 1 / np.linalg.norm(etf, "nuc"), limit, VALUE, limit)
+    # (alike for every sample and other class)
+    pull = K * etf / (n * K * (K - 1))
+    yield Claim("no margin is larger", np.linalg.norm(pull, 2), limit, VALUE, limit)
 
 
 def margin_regime(case: Case) -> Setting:
@@ -326,6 +339,7 @@ def max_margin_trend(case: Case):
     def slope(loss):
         return np.log(loss[-1] / loss[-3]) / np.log(sum_ts[-1] / sum_ts[-3])
 
+    yield from _largest_margin(K, round(N / K), limit)
     ratio, deficit = margin / size, size * limit - margin
     yield one_sided_claim("the normalised margin increases", -np.diff(ratio))
     yield one_sided_claim("… and stays below its limit", ratio - limit)
@@ -339,9 +353,9 @@ def max_margin_trend(case: Case):
         band=_SLOPE,
     )
     yield band_claim(
-        "t L ½(‖W‖² + ‖H‖²) 2γ*² at the end",
+        "t L ½(‖W‖² + ‖H‖²) 2γ*² at the end, to 1 + 1/ξ + 2/ξ²",
         sum_ts[-1] * N * value[-1] * size[-1] * 2 * limit**2,
-        1.0,
+        1 + 1 / law[-1] + 2 / law[-1] ** 2,
         band=_RATE,
     )
     yield record("normalised margin", sum_ts, measured=ratio, limit=np.full_like(ratio, limit))
