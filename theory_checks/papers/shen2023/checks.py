@@ -7,6 +7,7 @@ import math
 
 import jax
 import numpy as np
+import scipy.special
 
 import ufm
 from theory_checks.engine.measure import VALUE, Point, solve
@@ -95,7 +96,16 @@ def _curve(d: int) -> dict[str, np.ndarray]:
 
 @functools.cache
 def _rows(name: str) -> np.ndarray:
-    """The classifier of this name; `twins` has a row twice."""
+    """The classifier of this name; `twins` has a row twice, `axes` are those of the icosahedron
+    with five around the first, `opposed` has rows at one angle and the first turned round."""
+    if name == "axes":
+        turns = 2 * np.pi * np.arange(5) / 5
+        around = np.stack([2 * np.cos(turns), 2 * np.sin(turns), np.ones(5)], axis=1) / np.sqrt(5)
+        return np.vstack([[0.0, 0.0, 1.0], around])
+    if name == "opposed":
+        rows = np.linalg.cholesky(0.6 * np.eye(6) + 0.4)
+        rows[0] *= -1
+        return rows
     if name == "twins":
         rows = _basis(12, 6).vectors.copy()
         rows[1] = rows[0]
@@ -132,7 +142,7 @@ def classifier_regime(case: Case) -> Setting:
 @check(
     key="shen2023/fixed-classifier",
     formula=(
-        r"\log\big(1+(N-1)e^{-\beta g}\big)\le\min_{\|h\|\le\beta}L\le"
+        r"\log\big(1+(N-1)e^{-\beta g}\big)\le\min_{\|h\|\le\beta}\ell(Wh,k)\le"
         r"\log\big(1+(N-1)e^{-\beta(1-\alpha)}\big),\quad "
         r"g^2 = \tfrac{N}{N-1}+\alpha\big(2+\tfrac{N-2}{N-1}\big)"
     ),
@@ -143,12 +153,15 @@ def classifier_regime(case: Case) -> Setting:
         _fixed("12 in 6", 20.0, 0.4, _INSIDE),
         _fixed("28 in 7", 10.0, 0.34, _INSIDE),
         _fixed("12 in 12", 3.0, 0.0, _BOUNDARY),
+        # (each attains one of the bounds, in its first class)
+        _fixed("axes", 3.0, 1 / np.sqrt(5), _BOUNDARY),
+        _fixed("opposed", 3.0, 0.4, _BOUNDARY),
         _fixed("twins", 20.0, 0.4, _OUTSIDE),
     ),
 )
 def fixed_classifier(case: Case):
-    """The features of a fixed equiangular basis collapse to a certified optimum whose loss lies
-    between two functions of the coherence; the lower one for orthonormal rows."""
+    """The features of a fixed equiangular basis collapse to a certified optimum whose loss lies, in
+    every class, between two functions of the coherence; the lower one for orthonormal rows."""
     point, p = Point.of(solve(case)), case.parameters
     N, beta, alpha = len(point.classifier), p["beta"], p["alpha"]
     yield point.certificate_claim()
@@ -156,8 +169,11 @@ def fixed_classifier(case: Case):
     upper = np.log1p((N - 1) * np.exp(-beta * (1 - alpha)))
     g = np.sqrt(N / (N - 1) + alpha * (2 + (N - 2) / (N - 1)))
     lower = np.log1p((N - 1) * np.exp(-beta * g))
-    yield Claim("above the upper bound", max(point.value - upper, 0.0), 0.0, VALUE, float(upper))
-    yield Claim("below the lower bound", max(lower - point.value, 0.0), 0.0, VALUE, float(lower))
+    Z, y = point.logits, point.class_index
+    losses = scipy.special.logsumexp(Z - Z[y, np.arange(len(y))], axis=0)
+    above, below = max(losses.max() - upper, 0.0), max(lower - losses.min(), 0.0)
+    yield Claim("above the upper bound", above, 0.0, VALUE, float(upper))
+    yield Claim("below the lower bound", below, 0.0, VALUE, float(lower))
     if alpha == 0:
         # rows w_k − Σ_j w_j/N are a simplex of length √(1 − 1/N)
         yield point.value_claim(simplex_loss(N, beta * np.sqrt(1 - 1 / N)))
