@@ -15,7 +15,7 @@ from ufm.optima import (
     inversion,
     laws,
     modes,
-    squared_error_dynamics,
+    squared_error_flows,
 )
 from ufm.optima.inversion import follow, invert_increasing
 
@@ -484,7 +484,7 @@ def test_slopes_of_inverted_functions_are_derivatives(monkeypatch):
         asked.append(at.__qualname__)
         return x
 
-    laws_of = (cross_entropy_dynamics, inversion, modes, squared_error_dynamics, balanced_softmax)
+    laws_of = (cross_entropy_dynamics, inversion, modes, squared_error_flows, balanced_softmax)
     for module in laws_of:
         monkeypatch.setattr(module, "invert_increasing", checked)
     symmetric = {"start": 0.2, "num_classes": 5, "samples_per_class": 4}

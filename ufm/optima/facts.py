@@ -23,24 +23,13 @@ from ufm.model import (
     require_minimum,
     require_searchable,
 )
+from ufm.optima.columns import Columns, merged_by_class, merged_by_target
 
 # Targets and masses that should be equal agree to a few roundings of their dtype, and never better
 # than this.
 _EQUAL = 1e-12
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Columns:
-    """Columns of labels without repeats.
-
-    `targets` (K, C'), their `masses` (C',), and `index` (C,), which of them each column is.
-    """
-
-    targets: np.ndarray
-    masses: np.ndarray
-    index: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,18 +194,7 @@ class Facts:
 
         One-hot ones in the order of classes, others as met.
         """
-        if self.one_hot:
-            return self.classes
-        _, first, inverse = np.unique(self.targets, axis=1, return_index=True, return_inverse=True)
-        as_met = np.argsort(first)
-        rank = np.empty_like(as_met)
-        rank[as_met] = np.arange(len(as_met))
-        index = rank[inverse.ravel()]
-        return Columns(
-            targets=self.targets[:, first[as_met]],
-            masses=np.bincount(index, weights=self.masses),
-            index=index,
-        )
+        return self.classes if self.one_hot else merged_by_target(self.targets, self.masses)
 
     @cached_property
     def classes(self) -> Columns:
@@ -224,12 +202,7 @@ class Facts:
 
         A class without columns has mass 0 and target 0.
         """
-        index = np.argmax(self.targets, axis=0)
-        masses = np.bincount(index, weights=self.masses, minlength=self.K)
-        targets = np.zeros((self.K, self.K))
-        present, first = np.unique(index, return_index=True)
-        targets[:, present] = self.targets[:, first]
-        return Columns(targets=targets, masses=masses, index=index)
+        return merged_by_class(self.targets, self.masses)
 
     @cached_property
     def one_target_per_class(self) -> bool:

@@ -27,15 +27,9 @@ from ufm.optima.rectified_points import rectified_point
 from ufm.optima.rectified_structures import RectifiedStructure, rectified_structures
 from ufm.optima.rectified_triple import triple_complexity
 from ufm.optima.seli_geometry import SELI, seli, seli_distance
-from ufm.optima.squared_error_dynamics import (
-    balanced_gram,
-    deep_mode,
-    renormalised_spectrum,
-    saxe_mode,
-    saxe_mode_unbalanced,
-    small_start,
-)
+from ufm.optima.squared_error_flows import balanced_gram, renormalised_spectrum, small_start
 from ufm.optima.squared_error_mixup import squared_error_mixup_spectrum
+from ufm.optima.squared_error_modes import deep_mode, saxe_mode, saxe_mode_unbalanced
 from ufm.optima.two_clusters import minority_strength, vanishing_strength
 
 __all__ = [
