@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.certificates.problems import make
-from ufm.certificates.pull import Multipliers, Pull, least
+from ufm.certificates.multipliers import Multipliers
+from ufm.certificates.pull import Pull, least
 from ufm.domains import Nonnegative, Real
 
 LEFT = 0.375

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ufm.certificates.contradictions import Point, conjugates_at, not_adjoint
 from ufm.certificates.gram import lifted
-from ufm.certificates.lift import beyond
+from ufm.certificates.lowering import beyond
 from ufm.certificates.spectral import spectral_norm
 from ufm.losses.rounding import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum

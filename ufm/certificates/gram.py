@@ -20,8 +20,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ufm.certificates import lift
-from ufm.certificates.lift import Lifted, Multipliers, clearly
-from ufm.certificates.pull import decay_of_columns, decay_of_weights
+from ufm.certificates.lift import Lifted
+from ufm.certificates.lowering import clearly
+from ufm.certificates.multipliers import Multipliers, decay_of_columns
+from ufm.certificates.pull import decay_of_weights
 from ufm.domains import AbstractDomain, Nonnegative, Sphere
 from ufm.domains.base import lengths_sq
 from ufm.losses.rounding import unit_roundoff

@@ -34,17 +34,25 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ufm.certificates.pull import (
-    Multipliers,
-    Pull,
-    decay_of_columns,
-    decay_of_weights,
-    least,
-    pull_of,
+from ufm.certificates.lowering import (
+    BEYOND,
+    beyond,
+    beyond_what_is_left,
+    clearly,
+    target_sizes,
 )
+from ufm.certificates.multipliers import (
+    Multipliers,
+    allowed,
+    at_minimum,
+    cost,
+    decay_of_columns,
+    first_order,
+    rounding_of_cost,
+)
+from ufm.certificates.pull import Pull, decay_of_weights, least, pull_of
 from ufm.certificates.spectral import spectral_norm
 from ufm.domains.base import lengths_sq
 from ufm.losses.rounding import unit_roundoff
@@ -53,8 +61,6 @@ from ufm.model import Params, Problem, terms_of_sum
 # Shares of the gradient that are tried as the dual point; 1 is best at a stationary point, 0 where
 # nothing is lost.
 _SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.03, 0.0)
-# A singular value this far above 1 is no rounding of a converged point, in float64.
-BEYOND = 1e-6
 # How far from singular S is kept where something pulls the features, relative to D_b.
 _APART = 1e-12
 
@@ -113,9 +119,9 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     W, H = params.weights[0].T, params.features
     pull = pull_of(problem, params, V)
     slope = W @ V if pull is None else W @ V + pull.slope
-    lengths = Multipliers(_lengths(W, H @ V.T), _lengths(H, slope))
+    lengths = Multipliers(at_minimum(W, H @ V.T), at_minimum(H, slope))
     if pull is None:
-        along = Multipliers(_first_order(W, H @ V.T), _first_order(H, slope))
+        along = Multipliers(first_order(W, H @ V.T), first_order(H, slope))
         # b x is not what the slope is where that is noise, as of a vector inside a ball
         wanted = jax.tree.map(lambda b, size: jnp.where(b > BEYOND * size, b, size), along, lengths)
     else:
@@ -136,7 +142,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     above = reached(share)
     # a norm that is no number goes on to the bound
     share = share * jnp.where(above <= limit, 1, limit / jnp.where(above <= limit, 1, above))
-    rest, slack = -cost(problem, multipliers), _rounding(problem, multipliers)
+    rest, slack = -cost(problem, multipliers), rounding_of_cost(problem, multipliers)
     left = 1 - reached(share) ** 2
     if pull is not None:
         more, lost = jax.vmap(lambda t, room: least(problem, H, t * V, multipliers, pull, room))(
@@ -149,7 +155,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     # multiplier that is rounding says nothing of the others
     sizes = allowed(problem, along)
     known = jnp.all(jnp.stack([jnp.min(x) > BEYOND * jnp.max(x) for x in sizes]))
-    known = known & _beyond_what_is_left(problem, W, H, sizes)
+    known = known & beyond_what_is_left(problem, W, H, sizes)
     lowering = jnp.where(known & (not problem.features.nonnegative), beyond(values), 0)
     return Lifted(share, sigma, lowering, rest, slack, multipliers, left, dropped)
 
@@ -202,27 +208,6 @@ def held(problem: Problem, dual: Float[Array, "K C"], multipliers: Multipliers) 
     return -jnp.dot(problem.labels.column_weights, conjugates) - cost(problem, multipliers)
 
 
-def _beyond_what_is_left(problem: Problem, W, H, multipliers: Multipliers) -> Bool[Array, ""]:
-    """Whether multipliers that a domain may choose are more than what is left of them where a loss
-    is at its least, as of a squared error that is met; what falls like an exponential never is."""
-    if problem.loss.exponential:
-        return jnp.asarray(True)
-    targets = _target_sizes(problem)
-    pairs = (
-        (problem.classifier, multipliers.rows, _lengths(W, jnp.abs(H) @ targets.T)),
-        (problem.features, multipliers.columns, _lengths(H, jnp.abs(W) @ targets)),
-    )
-    more = [
-        jnp.all(b > clearly(problem.dtype) * size) for domain, b, size in pairs if domain.movable
-    ]
-    return jnp.all(jnp.stack([jnp.asarray(True), *more]))
-
-
-def _target_sizes(problem: Problem) -> Float[Array, "K C"]:
-    """What slopes are rounding of where a loss is at its least."""
-    return jnp.abs(problem.labels.targets) * problem.labels.column_weights[None, :]
-
-
 def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     H, W, one = params.features, params.classifier, jnp.ones((), problem.dtype)
     pull = pull_of(problem, params, V) or Pull(jnp.zeros_like(H), jnp.zeros_like(one))
@@ -231,7 +216,7 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     def at(share) -> tuple[Float[Array, ""], Float[Array, "d C"], Float[Array, " C"]]:
         """The bound less what weights and constants add, the slopes and the multipliers."""
         slope = problem.features.facing(share * coupled + pull.slope)
-        columns = problem.features.curvature(_lengths(H, slope), decay)
+        columns = problem.features.curvature(at_minimum(H, slope), decay)
         multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
         bound = held(problem, share * dual, multipliers)
         return bound - 0.5 * jnp.sum(lengths_sq(slope) / columns), slope, columns
@@ -255,70 +240,17 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
         jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant)
     )
     multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
-    slack = slack + _rounding(problem, multipliers)
+    slack = slack + rounding_of_cost(problem, multipliers)
     lowering = jnp.zeros((), int)
     if problem.features.spare:
         # into a further dimension, where frozen weights vanish, a vector that is pushed inwards
         # goes on at its length; where the loss is at its least there is rounding to push it
-        slope, left = coupled + pull.slope, jnp.abs(W.T) @ _target_sizes(problem)
+        slope, left = coupled + pull.slope, jnp.abs(W.T) @ target_sizes(problem)
         inwards = jnp.sum(H * slope, axis=0) / jnp.sqrt(lengths_sq(H))
         sizes = jnp.sqrt(lengths_sq(slope)) + jnp.sqrt(lengths_sq(left))
         lowering = jnp.sum(inwards > clearly(problem.dtype) * sizes)
     signs = jnp.asarray(problem.features.nonnegative)
     return Lifted(share, one, lowering, rest, slack, multipliers, one, signs)
-
-
-def beyond(values: Float[Array, " n"]) -> Int[Array, ""]:
-    """How many singular values are above 1 by more than a solve leaves.
-
-    At the multipliers of a point the value falls along each in a further dimension: with εx_k of
-    the rows and εy_c of the columns there, and lengths kept, it changes by ½ε²(Σ a x² + Σ b y² +
-    2xᵀVy).
-    """
-    return jnp.sum(values > 1 + clearly(values.dtype))
-
-
-def clearly(dtype) -> float:
-    """By what share numbers of a converged point differ that are not one but for rounding: the
-    gradient of a loss that is nearly met has lost half of the digits."""
-    return BEYOND * float(jnp.finfo(dtype).eps / np.finfo(np.float64).eps) ** 0.5
-
-
-def allowed(problem: Problem, wanted: Multipliers) -> Multipliers:
-    """Multipliers that the domains allow, the nearest from above to those that are wanted."""
-    rows = problem.classifier.curvature(wanted.rows, problem.lambda_W[0])
-    return Multipliers(rows, problem.features.curvature(wanted.columns, decay_of_columns(problem)))
-
-
-def cost(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
-    """What the domains charge for multipliers."""
-    rows = problem.classifier.allowance(multipliers.rows, problem.lambda_W[0])
-    return rows + problem.features.allowance(multipliers.columns, decay_of_columns(problem))
-
-
-def _rounding(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
-    """What the rounding of the costs can amount to: of their terms, multiplier and decay apart."""
-    decay, outer = decay_of_columns(problem), problem.lambda_W[0]
-    size = problem.features.allowance(multipliers.columns + decay, -decay)
-    if not problem.frozen:
-        size = size + problem.classifier.allowance(multipliers.rows + outer, -outer)
-    many = terms_of_sum(len(multipliers.rows) + len(multipliers.columns)) + 8
-    return unit_roundoff(problem.dtype) * many * jnp.abs(size)
-
-
-def _first_order(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Float[Array, " C"]:
-    """The multiplier of every vector at a stationary point, where slope + b x = 0.
-
-    0 for a vector that vanishes.
-    """
-    size = lengths_sq(vectors)
-    return -jnp.sum(vectors * slope, axis=0) / jnp.where(size > 0, size, 1)
-
-
-def _lengths(vectors: Float[Array, "n C"], slope: Float[Array, "n C"]) -> Float[Array, " C"]:
-    """The same at a minimum, and > 0 elsewhere: where something pulls a small one costs much."""
-    size = lengths_sq(vectors)
-    return jnp.sqrt(lengths_sq(slope) / jnp.where(size > 0, size, jnp.inf))
 
 
 def _ratio(

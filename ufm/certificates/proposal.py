@@ -17,7 +17,8 @@ from jaxtyping import Array, Bool, Float
 from ufm.certificates.bound import centred_dual, with_best_bias
 from ufm.certificates.dual_bound import taken_by_bias
 from ufm.certificates.gram import lifted
-from ufm.certificates.lift import Multipliers, allowed, held
+from ufm.certificates.lift import held
+from ufm.certificates.multipliers import Multipliers, allowed
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
 

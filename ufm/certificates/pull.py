@@ -10,16 +10,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ufm.certificates.multipliers import Multipliers, decay_of_columns
 from ufm.domains.base import lengths_sq
 from ufm.losses.rounding import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum
-
-
-class Multipliers(NamedTuple):
-    """Of rows and of columns."""
-
-    rows: Float[Array, " K"]
-    columns: Float[Array, " C"]
 
 
 class Pull(NamedTuple):
@@ -27,11 +21,6 @@ class Pull(NamedTuple):
 
     slope: Float[Array, "d C"]
     constant: Float[Array, ""]
-
-
-def decay_of_columns(problem: Problem) -> Float[Array, " C"]:
-    """Of every column, with its mass."""
-    return problem.feature_decay * problem.labels.masses
 
 
 def decay_of_weights(problem: Problem, params: Params) -> Float[Array, ""]:
