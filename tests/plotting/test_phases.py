@@ -9,6 +9,7 @@ from matplotlib.collections import PolyCollection
 
 from tests.drawing import legend, lines
 from ufm import plotting
+import ufm
 from ufm.command_line.spec import spec_of
 from ufm.solution import Result
 
@@ -37,7 +38,7 @@ def cells(ax) -> list[np.ndarray]:
 def test_the_seed_of_the_lowest_value_is_drawn_and_whole_numbers_are_phases(ax):
     assert plotting.phase(ax, sweep_of(), x="ratio", y="lambda_H", field="rank") is ax
     assert legend(ax) == ["0", "1", "2", "5"]
-    assert ax.get_legend().get_title().get_text() == "rank of the logits"
+    assert ax.get_legend().get_title().get_text() == "rank of the logits without bias"
     best = np.asarray([[5, 1, 2], [0, 1, 2]])
     for phase, layer in zip((0, 1, 2, 5), cells(ax), strict=True):
         np.testing.assert_array_equal(np.isfinite(layer), best == phase)
@@ -157,7 +158,13 @@ def test_phases_of_minority_collapse_lie_where_the_theorem_puts_them(ax):
         ),
         (
             {"dataset": sweep_of().drop_vars("rank")},
-            '`dataset` must hold `logits` for the field "rank"',
+            '`dataset` must hold `logits` and `logits_bias` for the field "rank": sweep with '
+            r"report=ufm\.sweeping\.Report\(keep=\[\"logits\"\]\), or keep = \[\"logits\"\] under",
+        ),
+        (
+            # (of a sweep of earlier days, whose bias is not to be told)
+            {"dataset": sweep_of(logits=np.ones((3, 2, 2))).drop_vars("rank")},
+            "`dataset` must hold `logits` and `logits_bias`",
         ),
     ],
 )

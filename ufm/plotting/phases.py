@@ -34,7 +34,7 @@ _SYMBOLS = {
     "lambda_H": r"$\lambda_H$",
     "ratio": r"ratio of the largest to the smallest class",
     "gap": "relative duality gap",
-    "rank": "rank of the logits",
+    "rank": "rank of the logits without bias",
     "value": "optimal value",
 }
 
@@ -63,8 +63,9 @@ def phase(
         logarithmic axis.
     field
         Name of a variable, or an array with the dimensions of one. "rank" is that of the logits
-        (without bias: the number of singular values above 1e-4 of the largest, and above 1e-4 where
-        the largest is below 1), for which the sweep must `keep` them.
+        without their bias, W H (how many singular values are above 1e-4 of the largest, and above
+        1e-4 where the largest is below 1), for which the sweep is given
+        `report=ufm.sweeping.Report(keep=["logits"])`.
     regions
         Label → (least, largest) value of the field, both included: cells in it have one colour.
         Whole numbers are phases of their own unless given, anything else is a scale of colours.
@@ -168,12 +169,16 @@ def _cells(dataset, x: str, y: str, field) -> tuple[np.ndarray, np.ndarray]:
 
 def _ranks(dataset):
     """The rank of the logits of every lane."""
-    words = '`dataset` must hold `logits` for the field "rank" (keep=["logits"] of the sweep)'
-    require("logits" in dataset, words, ", ".join(map(str, dataset)))
+    # (early sweeps kept logits alone, and whether a bias is in them is not to be seen)
+    words = (
+        '`dataset` must hold `logits` and `logits_bias` for the field "rank": sweep with '
+        'report=ufm.sweeping.Report(keep=["logits"]), or keep = ["logits"] under [run] of a '
+        "SPEC.toml"
+    )
+    require({"logits", "logits_bias"} <= set(dataset), words, ", ".join(map(str, dataset)))
     logits = dataset["logits"]
-    array = np.asarray(logits.transpose(..., "class", "column").values)
-    if "bias" in dataset:
-        array = array - np.asarray(dataset["bias"].transpose(..., "class").values)[..., None]
+    product = logits - dataset["logits_bias"]
+    array = np.asarray(product.transpose(..., "class", "column").values)
     finite = np.all(np.isfinite(array), axis=(-2, -1), keepdims=True)
     values = np.linalg.svd(np.where(finite, array, 0), compute_uv=False)
     least = _NOTHING * np.maximum(values[..., :1], 1)

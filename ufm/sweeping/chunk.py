@@ -81,10 +81,8 @@ def measured(problems: Problem, params: Params, *, report: Report, platform: str
     """
 
     numbers = functools.partial(_numbers, report=report)
-    out = over_lanes(numbers, problems, params, platform=platform) | _kept(params, report)
-    if "logits" in report.keep:
-        out["logits"] = jax.vmap(lambda problem, params: problem.logits(params))(problems, params)
-    return out
+    kept = jax.vmap(functools.partial(_kept, report=report))(problems, params)
+    return over_lanes(numbers, problems, params, platform=platform) | kept
 
 
 def _numbers(problem: Problem, params: Params, *, report: Report) -> dict:
@@ -99,12 +97,19 @@ def _numbers(problem: Problem, params: Params, *, report: Report) -> dict:
     return out
 
 
-def _kept(params: Params, report: Report) -> dict:
-    """The factors, of one point or of many, where they are kept."""
-    if "params" not in report.keep:
-        return {}
-    out = {f"weights_{i}": W for i, W in enumerate(params.weights)} | {"features": params.features}
-    return out if params.bias is None else out | {"bias": params.bias}
+def _kept(problem: Problem, params: Params, *, report: Report) -> dict:
+    """The factors of one point and its logits, where they are kept."""
+    out = {}
+    if "params" in report.keep:
+        out |= {f"weights_{i}": W for i, W in enumerate(params.weights)}
+        out["features"] = params.features
+        out |= {} if params.bias is None else {"bias": params.bias}
+    if "logits" in report.keep:
+        out["logits"] = problem.logits(params)
+        # (under a name that nobody sweeps, as `bias` may be)
+        zero = jnp.zeros(problem.labels.num_classes, problem.dtype)
+        out["logits_bias"] = zero if params.bias is None else params.bias
+    return out
 
 
 _measured = functools.partial(jax.jit, static_argnames=("report", "platform"))(measured)
@@ -289,9 +294,7 @@ class LoneLanes:
             "num_steps": np.int32(found.num_steps),
             "num_evaluations": np.int32(found.num_evaluations),
         } | self._looked_at(problem, found.params)
-        if "logits" in self.report.keep:
-            out["logits"] = problem.logits(found.params)
-        return out | _kept(found.params, self.report)
+        return out | _kept(problem, found.params, report=self.report)
 
     def _looked_at(self, problem: Problem, params: Params) -> dict:
         """Certificate and metrics, of a point that diverged those of nothing."""

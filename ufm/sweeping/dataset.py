@@ -14,6 +14,7 @@ from ufm.sweeping.chunk import Arrays
 _INNER = {
     "trajectory": ("t",),
     "logits": ("class", "column"),
+    "logits_bias": ("class",),
     "features": ("feature", "column"),
     "bias": ("class",),
 }

@@ -32,7 +32,7 @@ class Report:
     metrics
         Those of `Metrics` that are one number.
     keep
-        "params", "logits".
+        "params", "logits". Logits come with `logits_bias`, the bias in them, 0 where there is none.
 
     Raises
     ------
