@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
 
+import ufm
 from tests.drawing import legend, lines
 from ufm import plotting
-import ufm
 from ufm.command_line.spec import spec_of
 from ufm.solution import Result
 
@@ -117,6 +119,28 @@ def test_other_numbers_are_a_scale_over_decades_a_logarithmic_one(ax):
     assert ax.get_legend() is None
 
 
+@pytest.mark.parametrize("execution", [None, ufm.batch.Execution(chunk=6)], ids=["few", "chunk"])
+def test_the_rank_is_that_of_the_product_without_bias(ax, key, execution):
+    """Squared error, two classes of 4: λ < √4 / 8; a bias takes the mean direction, if it may."""
+    bias = {None: 2, "free": 1, 1e-2: 1, 1e3: 2}
+
+    def make(lam, bias):
+        labels = ufm.one_hot((4, 4), collapsed=True)
+        decays = {"lambda_W": lam, "lambda_H": lam}
+        loss = ufm.MeanSquaredError()
+        return ufm.Problem(labels, loss=loss, widths=(2,), bias=bias, **decays)
+
+    over = {"bias": list(bias), "lam": [0.1, 0.2, 0.3]}
+    report = ufm.sweeping.Report(certificates=False, metrics=(), keep=["logits"])
+    dataset = ufm.sweep(make, over, key=key, report=report, execution=execution, progress=False)
+    plotting.phase(ax, dataset, x="bias", y="lam", field="rank")
+    expected = np.asarray([list(bias.values())] * 2 + [[0] * len(bias)])
+    assert legend(ax) == ["0", "1", "2"]
+    for rank, mesh in enumerate(ax.collections):
+        inside = ~np.ma.getmaskarray(mesh.get_array()).reshape(expected.shape)
+        np.testing.assert_array_equal(inside, expected == rank)
+
+
 def test_phases_of_minority_collapse_lie_where_the_theorem_puts_them(ax):
     """Squared error: a class of n samples is told apart below λ = √n / N, alone."""
     spec = spec_of(
@@ -138,6 +162,27 @@ def test_phases_of_minority_collapse_lie_where_the_theorem_puts_them(ax):
         inside = ~np.ma.getmaskarray(mesh.get_array()).reshape(3, 2)
         np.testing.assert_array_equal(inside, expected == rank)
     assert legend(ax) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("size", [(3.3, 2.6), (6.4, 4.8)], ids=["column", "page"])
+def test_the_legend_is_below_a_label_that_is_whole(size):
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.add_subplot()
+    plotting.phase(ax, sweep_of(), x="ratio", y="lambda_H", field="rank")
+    FigureCanvasAgg(figure).draw()
+    label, box = ax.xaxis.label.get_window_extent(), ax.get_legend().get_window_extent()
+    assert box.y1 < label.y0 < box.y1 + figure.dpi / 6
+    assert figure.bbox.x0 < label.x0 < label.x1 < figure.bbox.x1
+    assert figure.bbox.y0 < box.y0
+
+
+@pytest.mark.parametrize("number", [2, 4, 7])
+def test_phases_are_in_order_of_lightness(ax, number):
+    regions = {str(i): (i, i) for i in range(number)}
+    plotting.phase(ax, sweep_of(), x="ratio", y="lambda_H", field="rank", regions=regions)
+    patches = ax.get_legend().get_patches()
+    grey = [np.dot(patch.get_facecolor()[:3], [0.299, 0.587, 0.114]) for patch in patches]
+    assert np.all(np.diff(grey) > 0.05)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import ScaledTranslation
 
 from ufm._validate import Shown, require, require_instance
-from ufm.plotting.style import COLOURS, DASHES, LEGEND
+from ufm.plotting.style import DASHES, LEGEND
 from ufm.solution import Result
 
 if TYPE_CHECKING:
@@ -26,13 +29,21 @@ if TYPE_CHECKING:
 # singular value rises as steeply as a root.
 _NOTHING = 1e-4
 # More whole numbers than this are a scale, not phases.
-_MOST_PHASES = len(COLOURS)
+_MOST_PHASES = 7
+# From dark to light, also in grey, and nowhere as grey as a cell that was not solved.
+_PHASES = colormaps["viridis"]
+# (a halo, for phases as dark as the line)
+_LINE: dict[str, Any] = {
+    "color": "0.1",
+    "linewidth": 1.4,
+    "path_effects": [withStroke(linewidth=3, foreground="white")],
+}
 _UNSOLVED: dict[str, Any] = {"facecolor": "0.8", "edgecolor": "none", "linewidth": 0}
 _UNDEFINED: dict[str, Any] = {**_UNSOLVED, "facecolor": "1", "edgecolor": "0.55", "hatch": "////"}
 _SYMBOLS = {
     "lambda_W": r"$\lambda_W$",
     "lambda_H": r"$\lambda_H$",
-    "ratio": r"ratio of the largest to the smallest class",
+    "ratio": r"ratio of largest to smallest class",
     "gap": "relative duality gap",
     "rank": "rank of the logits without bias",
     "value": "optimal value",
@@ -121,16 +132,17 @@ def phase(
     handles += _draw_missing(ax, where, ~solved, _UNSOLVED, "not solved")
     for i, (label, (along, up)) in enumerate((lines or {}).items()):
         dash = DASHES[i % len(DASHES)]
-        handles += ax.plot(along, up, color="0.1", linewidth=1.4, linestyle=dash, label=label)
+        handles += ax.plot(along, up, linestyle=dash, label=label, **_LINE)
     _finish(ax, xs, ys, (_SYMBOLS.get(x, x), _SYMBOLS.get(y, y)))
     if handles:
-        # (below the axes: no cell is free of data)
         ax.legend(
             handles=handles,
             title=title,
             title_fontsize="small",
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.2),
+            bbox_to_anchor=(0.5, 0),
+            bbox_transform=_below_label(ax),
+            borderaxespad=0,
             ncols=2,
             **LEGEND,
         )
@@ -214,12 +226,12 @@ def _draw_missing(ax, where, cells: np.ndarray, look: dict[str, Any], label: str
 
 def _draw_regions(ax, where, values, defined, regions: Regions) -> list:
     handles = []
-    for i, (label, (least, largest)) in enumerate(regions.items()):
-        colour = COLOURS[i % len(COLOURS)]
+    colours = _PHASES(np.linspace(0.25, 1, len(regions)))
+    for colour, (label, (least, largest)) in zip(colours, regions.items(), strict=True):
         inside = defined & (values >= least) & (values <= largest)
         cells = np.where(inside, 1.0, np.nan)
-        ax.pcolormesh(*where, cells, cmap=ListedColormap([colour]), alpha=0.8, rasterized=True)
-        handles.append(Patch(color=colour, alpha=0.8, label=label))
+        ax.pcolormesh(*where, cells, cmap=ListedColormap([colour]), rasterized=True)
+        handles.append(Patch(color=colour, label=label))
     return handles
 
 
@@ -237,6 +249,19 @@ def _edges(values: np.ndarray) -> np.ndarray:
     inner = (at[1:] + at[:-1]) / 2
     ends = np.concatenate([[2 * at[0] - inner[0]], inner, [2 * at[-1] - inner[-1]]])
     return np.exp(ends) if _is_geometric(values) else ends
+
+
+def _below_label(ax: Axes):
+    """Coordinates of the axes, from below its label of x on: no cell is free of data.
+
+    In points, as ticks and letters are, however high the axes is.
+    """
+    tick, label = ax.xaxis.get_major_ticks(1)[0], ax.xaxis.label
+    lines = 1.5 * (tick.label1.get_size() + label.get_size())
+    points = tick.get_tick_padding() + ax.xaxis.labelpad + lines
+    figure = ax.get_figure()
+    assert figure is not None
+    return ax.transAxes + ScaledTranslation(0, -points / 72, figure.dpi_scale_trans)
 
 
 def _finish(ax: Axes, xs: np.ndarray, ys: np.ndarray, labels: tuple[str, str]) -> None:
