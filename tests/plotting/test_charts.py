@@ -7,7 +7,9 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from mpl_toolkits.mplot3d import proj3d
 
 from tests.drawing import legend, lines
@@ -309,6 +311,25 @@ def test_gram_writes_large_and_small_entries_in_one_unit(ax, power):
     written = [text.get_text() for text in ax.texts]
     assert written[:4] == ["2.2", "−0.19", "−0.19", "0.5"]
     assert written[4:] == [rf"$\times 10^{{{power}}}$"] * (power != 0)
+
+
+@pytest.mark.parametrize("width", [3.3, 6.8])
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_gram_writes_numbers_that_fit_their_cells(width, panels):
+    figure = Figure(figsize=(width, 1.9), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    matrix = np.array([[0.19, -0.077, 1], [-0.077, 1.3, 0.2], [1, 0.2, 0]])
+    for ax in axes:
+        plotting.gram(ax, matrix)
+    FigureCanvasAgg(figure).draw()
+    cell = axes[0].bbox.width / 3
+    boxes = [text.get_window_extent() for text in axes[0].texts]
+    assert len(boxes) == 9
+    widest = max(box.width for box in boxes)
+    assert widest < cell
+    (size,) = {text.get_size() for text in axes[0].texts}
+    # where there is room they are as large as other small words
+    assert widest > 0.75 * cell or size == Text(fontsize="small").get_size()
 
 
 def test_gram_of_many_classes_or_of_nothing(ax):

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
+from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 
 from ufm._validate import require, require_finite, require_positive
 from ufm.plotting.artists import Artists
@@ -26,6 +28,8 @@ from ufm.plotting.style import (
 _COLOURS_OF_ENTRIES = "PuOr"
 # More numbers than those of so many classes are too small to read.
 _MOST_WRITTEN = 8
+# The part of a cell that its number takes at most.
+_FILLED = 0.85
 # (an axes owns its colour bar: neither is kept alive from here)
 _BARS: WeakKeyDictionary[Axes, WeakValueDictionary[str, Colorbar]] = WeakKeyDictionary()
 
@@ -180,7 +184,8 @@ def errors(
 def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     """A Gram matrix, or the logits of each class, as a heat map.
 
-    Up to eight classes with the numbers in it, more with a colour bar beside it.
+    Up to eight classes with the numbers in it, as small as its cells, more with a colour bar beside
+    it.
 
     Parameters
     ----------
@@ -225,17 +230,14 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     if K <= _MOST_WRITTEN:
         # (two digits of numbers in this range are no powers of ten)
         power = 0 if 0.01 <= top < 99.5 else int(np.floor(np.log10(top)))
-        for (i, j), entry in np.ndenumerate(matrix):
-            text = f"{entry / 10.0**power:.2g}" if abs(entry) > 1e-6 * top else "0"
-            ax.text(
-                j,
-                i,
-                text.replace("-", "−"),
-                ha="center",
-                va="center",
-                fontsize="small",
-                color="white" if abs(entry) > 0.6 * top else "black",
-            )
+        words = [
+            f"{entry / 10.0**power:.2g}".replace("-", "−") if abs(entry) > 1e-6 * top else "0"
+            for entry in matrix.flat
+        ]
+        widest = max(TextPath((0, 0), text, size=1).get_extents().width for text in words)
+        for (i, j), text in zip(np.ndindex(K, K), words, strict=True):
+            colour = "white" if abs(matrix[i, j]) > 0.6 * top else "black"
+            ax.add_artist(_InCell(j, i, text, widest, color=colour))
         if power:
             words = rf"$\times 10^{{{power}}}$"
             ax.text(1.02, 1, words, transform=ax.transAxes, va="top", fontsize="small")
@@ -245,6 +247,28 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     ax.spines[:].set_visible(False)
     ax.set(title=title, xlabel="class", ylabel="class")
     return ax
+
+
+class _InCell(Text):
+    """A number of a cell, drawn as small as the cells of the axes have it in the end.
+
+    All numbers of a matrix have one size, which the widest (in sizes of the letters) decides.
+    """
+
+    def __init__(self, x: float, y: float, text: str, widest: float, *, color: str):
+        super().__init__(x, y, text, ha="center", va="center", fontsize="small", color=color)
+        self._ems, self._most = max(widest, 1), self.get_size()
+
+    def draw(self, renderer) -> None:
+        figure = self.get_figure(root=True)
+        assert figure is not None
+        assert self.axes is not None
+        (left, _), (right, _) = self.axes.transData.transform([(0, 0), (1, 0)])
+        size = min(self._most, _FILLED * abs(right - left) * 72 / figure.dpi / self._ems)
+        # (what is set anew is drawn anew)
+        if size != self.get_size():
+            self.set_size(size)
+        super().draw(renderer)
 
 
 def _colour_bar(ax: Axes, top: float, *, shown: bool) -> None:
