@@ -289,6 +289,33 @@ def test_a_legend_goes_above_the_axes(ax):
     assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
 
 
+def test_a_law_of_many_decades_leaves_the_measured_in_sight(ax):
+    ts = np.geomspace(1e-1, 1e4, 30)
+    measured, law = np.maximum(np.exp(-ts), 1e-12), np.exp(-np.minimum(ts, 700))
+    plotting.trajectory(ax, {"norm": (ts, measured)}, laws={"norm": (ts, law)}, log_y=True)
+    assert 1e-20 < ax.get_ylim()[0] < 1e-17
+    # what is drawn beside it counts as before, and a law that is near is seen whole
+    plotting.trajectory(
+        ax, {"other": (ts, 1e-2 + measured)}, laws={"l": (ts, 0.1 * law)}, log_y=True
+    )
+    assert 1e-20 < ax.get_ylim()[0] < 1e-17
+    ax.clear()
+    plotting.trajectory(
+        ax, {"other": (ts, 1e-2 + 0 * ts)}, laws={"l": (ts, 0.1 + 0 * ts)}, log_y=True
+    )
+    low, high = ax.get_ylim()
+    assert low < 1e-2 < 0.1 < high < 0.2
+
+
+def test_zeros_are_gaps_of_a_logarithmic_axis(ax):
+    ts = np.arange(1.0, 5)
+    plotting.trajectory(ax, {"u": (ts, np.array([1, 0.1, 0, 0.2]))}, log_y=True)
+    (line,) = ax.get_lines()
+    ax.figure.canvas.draw()
+    drawn = line.get_transform().transform(line.get_xydata())
+    np.testing.assert_array_equal(np.isfinite(drawn[:, 1]), [True, True, False, True])
+
+
 def test_gram_writes_its_entries_in_place(ax):
     matrix = np.array([[2.0, -0.5, 1e-17], [-0.5, 1.0, 0.25], [1e-17, 0.25, 0.125]])
     assert plotting.gram(ax, matrix, title="logits", names="abc") is ax

@@ -3,8 +3,9 @@
 Functions draw data on an `ax` and return it; figures are the caller's.
 """
 
-from ufm.plotting.charts import errors, gram, trajectory
+from ufm.plotting.charts import errors, trajectory
 from ufm.plotting.live import Live
+from ufm.plotting.matrices import gram
 from ufm.plotting.mixed_points import channel_width, reliability, three_class_scatter
 from ufm.plotting.perturbation import hyperparameters, staircase
 from ufm.plotting.phases import phase

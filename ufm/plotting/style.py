@@ -102,9 +102,9 @@ def finished(
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         if log_x:
-            ax.set_xscale("log")
+            ax.set_xscale("log", nonpositive="mask")
         if log_y:
-            ax.set_yscale("log")
+            ax.set_yscale("log", nonpositive="mask")
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(True, color="0.9", linewidth=0.6)
         ax.set_axisbelow(True)
