@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import textwrap
@@ -47,6 +48,26 @@ def test_a_page_shows_what_its_code_prints(name, tmp_path, monkeypatch):
 def test_what_can_be_put_in_is_what_the_library_says():
     """`python -m docs.site --write` makes the page anew."""
     assert KEPT.read_text(encoding="utf-8") == support.page()
+
+
+@pytest.mark.parametrize("labels", support.LABELS)
+@pytest.mark.parametrize("bias", support.BIASES)
+def test_closed_forms_beyond_the_last_threshold_are_those_that_the_page_names(labels, bias):
+    one_target = labels != "soft, any"
+    for loss in (ufm.CrossEntropy(), ufm.MeanSquaredError(), ufm.losses.Focal(2.0)):
+        for widths in support.WIDTHS.values():
+            given = {"widths": widths, "bias": support.BIASES[bias]}
+            make = functools.partial(support.problem_of, loss, support.LABELS[labels](), **given)
+            weak, strong = (
+                support.ask(functools.partial(make, lambda_W=lam, lambda_H=lam))
+                for lam in (support.DECAY, 3.0)
+            )
+            said = weak.closed
+            if type(loss) is ufm.CrossEntropy:
+                said |= len(widths) == 1 and one_target
+                assert strong.closed == said
+            assert strong.closed or not said
+            assert not strong.closed or strong.words.startswith("trivial.")
 
 
 def test_a_cell_says_what_the_library_does(key):
