@@ -124,7 +124,7 @@ def test_vectors_are_drawn_as_they_are_up_to_one_turn(space):
         axis=1,
     )
     np.testing.assert_allclose(shown @ shown.T, given.T @ given, rtol=0, atol=1e-12)
-    assert [text.get_text() for text in space.texts] == ["1", "2", "3", "4"]
+    assert [text.get_text() for text in space.texts] == ["0", "1", "2", "3"]
     assert legend(space) == ["classifier", "class means"]
 
 
@@ -173,7 +173,7 @@ def test_without_alignment_coordinates_are_as_they_are(space, d):
 def test_classes_that_have_become_one_share_their_number_and_zero_is_drawn(space):
     means = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     plotting.vectors(space, {"class means": means})
-    assert [text.get_text() for text in space.texts] == ["1", "2, 3", "4"]
+    assert [text.get_text() for text in space.texts] == ["0", "1, 2", "3"]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -190,7 +190,7 @@ def test_numbers_stand_beyond_what_is_seen(space, seed):
     origin, tips = seen(np.zeros(3)), arrows(space)
     unit = np.linalg.norm(seen(np.eye(3)[2]) - origin) / np.cos(np.deg2rad(space.elev))
     for text in space.texts:
-        k = int(text.get_text().partition(",")[0]) - 1
+        k = int(text.get_text().partition(",")[0])
         ends = [seen(tips[dash, plotting.COLOURS[k]]) for dash in ("-", "--")]
         end = max(ends, key=lambda end: np.linalg.norm(end - origin))
         away = (seen(text.get_position_3d()) - end) / unit
@@ -392,7 +392,7 @@ def test_gram_draws_the_names_that_fit(ax, names, size, rotation):
 
 def test_gram_keeps_round_numbers(ax):
     plotting.gram(ax, np.eye(40))
-    tens = [str(k) for k in range(5, 45, 5)]
+    tens = [str(k) for k in range(0, 40, 5)]
     assert [label.get_text() for label in shown_names(ax.xaxis)] == tens
 
 

@@ -27,8 +27,8 @@ def name_classes(axis: Axis, names: Sequence[str], *, counted: bool) -> None:
     names
         Of the classes (K,).
     counted
-        Whether the names are the numbers 1, …, K, of which round ones stay: every second, fifth,
-        tenth, ….
+        Whether the names are the numbers 0, …, K - 1, of which round ones stay: every second,
+        fifth, tenth, ….
     """
     axis.set_major_locator(_ClassLocator(axis, names, counted=counted))
     axis.set_major_formatter(_ClassFormatter(names))
@@ -51,8 +51,7 @@ class _ClassLocator(Locator):
 
     def __call__(self) -> list[float]:
         K, step = len(self._names), self._step()
-        first = min(step, K) - 1 if self._counted else 0
-        return [float(k) for k in range(first, K, step)]
+        return [float(k) for k in range(0, K, step)]
 
     def _step(self) -> int:
         """The least at which neighbours keep apart; of numbers, of 1, 2, 5, 10, 20, …."""

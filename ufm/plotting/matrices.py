@@ -40,8 +40,8 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     title
         Above it.
     names
-        Of the classes, 1, …, K unless given. Where not all of them fit beside one another, every
-        second, third, … is drawn.
+        Of the classes, 0, …, K - 1 unless given. Where not all of them fit beside one another,
+        every second, third, … is drawn.
     limit
         The end of the colour scale, which is symmetric about 0; the largest entry unless given. Two
         matrices that are to be compared need one.
@@ -64,7 +64,7 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     if limit is not None:
         require_positive("limit", limit, shape=())
     counted = names is None
-    names = [str(k + 1) for k in range(K)] if names is None else [str(name) for name in names]
+    names = [str(k) for k in range(K)] if names is None else [str(name) for name in names]
     require(len(names) == K, f"`names` must hold K = {K} names", names)
     top = float(np.max(np.abs(matrix))) if limit is None else float(limit)
     top = top if top > 0 else 1.0

@@ -251,7 +251,7 @@ def _number_classes(artists: Artists, ax: Axes3D, families: list[np.ndarray]) ->
         else:
             places.append((place, [k]))
     for place, classes in places:
-        names, colour = ", ".join(str(k + 1) for k in classes), COLOURS[classes[0] % len(COLOURS)]
+        names, colour = ", ".join(str(k) for k in classes), COLOURS[classes[0] % len(COLOURS)]
         name = f"number {classes[0]}"
         artists.words(name, tuple(place), names, color=colour, ha="center", va="center")
 
