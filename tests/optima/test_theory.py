@@ -69,6 +69,17 @@ SPEAKING = (
         {"nonnegative features under cross-entropy", "decay"},
     ),
     (
+        "codes",
+        make(
+            (1,) * 6,
+            d=3,
+            lam=0.0,
+            features=ufm.domains.Sphere(2.0),
+            classifier=ufm.domains.Sphere(1.5),
+        ),
+        {"duality gap", "sharp codes", "linear programming"},
+    ),
+    (
         "mixup",
         make(labels=ufm.mixup(3, 1.0, nodes=4)),
         {"mixtures of two classes under cross-entropy", "multiplier of mixup"},
@@ -213,6 +224,43 @@ def test_domains_on_which_classes_collapse(features, collapses):
     problem = make(labels=ufm.one_hot((4, 2)), features=features)
     laws = {entry.name for entry in ufm.theory(problem).of_kind("law")}
     assert ("within-class collapse" in laws) is collapses
+
+
+@pytest.mark.parametrize(
+    ("options", "speaks"),
+    [
+        pytest.param({}, True, id="codes"),
+        pytest.param(
+            {"features": ufm.domains.Sphere(0.5), "classifier": ufm.domains.Sphere(0.2)},
+            True,
+            id="proved",
+        ),
+        pytest.param({"d": 5}, False, id="simplex"),
+        pytest.param({"bias": "free"}, False, id="bias"),
+        pytest.param({"counts": (2, 2, 2, 1, 1, 1)}, False, id="imbalance"),
+        pytest.param({"features": ufm.domains.Ball(2.0)}, False, id="ball"),
+        pytest.param({"classifier": ufm.domains.Sphere([1, 1, 1, 1, 1, 2])}, False, id="radii"),
+        pytest.param({"loss": MSE}, False, id="squared"),
+    ],
+)
+def test_bounds_of_codes_are_listed_where_there_is_no_room_for_a_simplex(options, speaks, key):
+    """The octahedron is the optimum of six classes in three dimensions."""
+    problem = make(**({"counts": (1,) * 6, "d": 3} | SPHERES | options))
+    bounds = {entry.name: entry for entry in ufm.theory(problem).of_kind("bound")}
+    names = ("sharp codes", "linear programming")
+    assert [name in bounds for name in names] == [speaks] * 2
+    if not speaks:
+        return
+    pytest.importorskip("flint")
+    said = bounds["sharp codes"].says
+    beta = float(said.removeprefix("β = ").partition(":")[0])
+    proof = ufm.certificates.code_bound(ufm.frames.orthoplex(3), beta, theorem="B")
+    found = ufm.minimise(problem, key=key, starts=4)
+    assert proof.proved == (beta < 0.11)
+    assert proof.lower(beta) <= float(found.value)
+    if proof.proved:
+        assert_allclose(float(found.value), proof.lower(beta), rtol=1e-9)
+    assert ufm.certificates.linear_programming_bound(6, 3, beta) <= float(found.value)
 
 
 PRIORS = np.array([4.0, 2.0, 1.0])

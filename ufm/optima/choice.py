@@ -16,7 +16,7 @@ from ufm.optima.form import AbstractForm
 from ufm.optima.forms import known
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.optimum import NoClosedForm, Optimum
-from ufm.optima.statements import deep_structures, mixed_labels, pulled_features
+from ufm.optima.statements import deep_structures, mixed_labels, pulled_features, sphere_codes
 
 # Forms that are no further than this beyond the nearest are named too.
 _AS_NEAR = 0.5
@@ -89,9 +89,6 @@ def what_works(facts: Facts) -> tuple[str, ...]:
     """What the library can do for a problem without a closed form."""
     linear, certified = facts.map == "linear", facts.uncertified is None
     plain = linear and facts.unconstrained and not facts.frozen and not facts.anchored
-    spheres = facts.features == facts.classifier_domain == "sphere" and facts.M == 1 and linear
-    balanced = facts.loss.name == "cross-entropy" and facts.one_hot and facts.balanced
-    codes = spheres and balanced and facts.feature_dim + 1 < facts.K
     fitted = linear and facts.frozen and facts.loss.convex and facts.unconstrained and facts.held
     given = (
         ("ufm.minimise", facts.unsolved is None),
@@ -101,7 +98,7 @@ def what_works(facts: Facts) -> tuple[str, ...]:
         (
             "ufm.certificates.code_bound of a sharp code in ufm.frames and "
             "ufm.certificates.linear_programming_bound of any K, d and β",
-            codes,
+            sphere_codes.CODES.holds(facts),
         ),
         ("ufm.laws.etf_branch", deep_structures.ETF.holds(facts)),
         ("ufm.laws.deep_candidates", deep_structures.CANDIDATES.holds(facts)),
