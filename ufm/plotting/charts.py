@@ -83,7 +83,7 @@ def _keep_measured(ax: Axes, curves: Series, laws: Series, before: tuple[float, 
     if np.array_equal(shown, exact):
         return
     low, high = (pick([low, high, *shown]) for pick in (min, max))
-    margin = ax.margins()[1] * (high - low)
+    margin = ax.get_ymargin() * (high - low)
     ends = [10 ** (low - margin), 10 ** (high + margin), *(end for end in before if end > 0)]
     # (what is drawn next is fitted as ever)
     ax.set_ylim(min(ends), max(ends), auto=None)

@@ -100,7 +100,7 @@ class _InCell(Text):
 
     def __init__(self, x: float, y: float, text: str, widest: float, *, color: str):
         super().__init__(x, y, text, ha="center", va="center", fontsize="small", color=color)
-        self._ems, self._most = max(widest, 1), self.get_size()
+        self._ems, self._most = max(widest, 1), self.get_fontsize()
 
     def draw(self, renderer) -> None:
         figure = self.get_figure(root=True)
@@ -109,8 +109,8 @@ class _InCell(Text):
         (left, _), (right, _) = self.axes.transData.transform([(0, 0), (1, 0)])
         size = min(self._most, _FILLED * abs(right - left) * 72 / figure.dpi / self._ems)
         # (what is set anew is drawn anew)
-        if size != self.get_size():
-            self.set_size(size)
+        if size != self.get_fontsize():
+            self.set_fontsize(size)
         super().draw(renderer)
 
 

@@ -257,7 +257,7 @@ def _below_label(ax: Axes):
     In points, as ticks and letters are, however high the axes is.
     """
     tick, label = ax.xaxis.get_major_ticks(1)[0], ax.xaxis.label
-    lines = 1.5 * (tick.label1.get_size() + label.get_size())
+    lines = 1.5 * sum(float(words.get_fontsize()) for words in (tick.label1, label))
     points = tick.get_tick_padding() + ax.xaxis.labelpad + lines
     figure = ax.get_figure()
     assert figure is not None
