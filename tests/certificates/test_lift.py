@@ -134,6 +134,24 @@ def test_more_classes_than_dimensions_leave_the_gap_open():
     assert "open" not in str(closed)
 
 
+def test_nonnegative_features_may_end_at_a_local_minimum():
+    """Two classes of three share a direction, and the third has what is left."""
+    problem = make(counts=(10, 5, 5), d=3, lambda_W=0.01, lambda_H=0.01, features=Nonnegative())
+    W, H = ((2.0, 0.0, 0.1), (-1.0, 1.0, 0.1), (-1.0, 1.0, 0.1)), ((1, 0, 0), (0, 1, 1), (0.1,) * 3)
+    stuck = ufm.minimise(problem, start=ufm.Params((jnp.asarray(W),), jnp.asarray(H), None))
+    assert stuck.result is ufm.Result.CONVERGED
+    solution = ufm.minimise(problem, key=jax.random.key(0), starts=8)
+    assert stuck.value > 1.1 * solution.value
+    said = str(ufm.certify(problem, stuck.params))
+    assert said.endswith("more `starts`, or more dimensions than d=3, may find a lower value")
+    assert "open" not in str(ufm.certify(problem, solution.params))
+    # under given weights the problem is convex
+    frozen = problem.replace(fixed_weights=stuck.params.weights, lambda_W=0.0)
+    apart = ufm.Params(stuck.params.weights, 2 * stuck.params.features, None)
+    assert not ufm.certify(frozen, apart).closes()
+    assert "open" not in str(ufm.certify(frozen, apart))
+
+
 def test_a_further_dimension_lowers_the_value_where_the_certificate_says_so():
     """A minimum on a line has as many directions of negative curvature in the plane: those out of
     the line."""

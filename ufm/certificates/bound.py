@@ -157,6 +157,7 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         lowering=bound.lowering,
         dim=problem.feature_dim,
         full_rank=_full_rank(problem),
+        local_minima=problem.features.nonnegative and not problem.frozen,
         loss=loss.name,
     )
 

@@ -90,7 +90,9 @@ class Certificate(AbstractCertificate):
     rounding can explain: above 1 one of them is wrong. `lowering`: along how many directions, at
     least, one more dimension of the features than `dim` would lower the value, 0 where it is not
     known (nonnegative features, vanishing multipliers). `full_rank`: a dimension that is enough for
-    every optimum of the lift, None where none is known. `loss`: whose they are.
+    every optimum of the lift, None where none is known. `local_minima`: whether a descent may end
+    at a minimum that is not global however large the dimension, as with nonnegative features beside
+    a free classifier. `loss`: whose they are.
     """
 
     value: Float[Array, ""]
@@ -103,6 +105,7 @@ class Certificate(AbstractCertificate):
     lowering: Int[Array, ""]
     dim: int = eqx.field(static=True)
     full_rank: int | None = eqx.field(static=True)
+    local_minima: bool = eqx.field(static=True)
     loss: str = eqx.field(static=True)
 
     def __str__(self) -> str:
@@ -115,10 +118,15 @@ class Certificate(AbstractCertificate):
         )
 
     def _reason(self) -> str:
-        """Why the gap is open, where a further dimension says so."""
+        """Why the gap is open, where a further dimension says so, or may be."""
         number = int(self.lowering)
-        if not self.valid or self.closes() or not number:
+        if not self.valid or self.closes() or not (number or self.local_minima):
             return ""
+        if not number:
+            return (
+                "\nopen: with nonnegative features a descent may end at a local minimum; more "
+                f"`starts`, or more dimensions than d={self.dim}, may find a lower value"
+            )
         along = f"{number} direction{'s' if number > 1 else ''}"
         enough = self.full_rank is not None and self.dim >= self.full_rank
         means = (
