@@ -4,7 +4,8 @@ Their objective is $\frac1{2M}\|WH + b\mathbf 1^\top - Y\|^2 + \frac{\lambda_H}{
 \frac{\lambda_W}2\|W\|^2$ with M samples, n targets and a free bias: that of `ufm` with decay
 $\lambda_H/M$ of the features. $\Sigma = \frac1M\sum_i(y_i-\bar y)(y_i-\bar y)^\top$ and $c =
 \lambda_W\lambda_H$. A case has the eigenvalues of Σ; eigenvectors and samples are drawn. Deeper
-products are ours: a direction of Σ is a class of $M\,\mathrm{eig}_j$ samples in Dang et al. 2023.
+products are ours, with $c^m$ the product of all decays of m layers: a direction of Σ is a class of
+$M\,\mathrm{eig}_j$ samples in Dang et al. 2023.
 """
 
 from theory_checks.engine.registry import paper

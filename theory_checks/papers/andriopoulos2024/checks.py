@@ -83,15 +83,17 @@ def _lost(case: Case, axis: int, low: float, high: float) -> float:
 
 def regime(case: Case) -> Setting:
     """A free bias, every width at least the number of directions that survive, features that may be
-    anything; a direction at its threshold is the boundary."""
+    anything; m layers, whose decays have the product c^m. A direction at its threshold is the
+    boundary of one layer."""
     p, t = case.parameters, _strengths(case)
-    tc = threshold(len(p["widths"]))
+    depth = len(p["widths"])
+    tc = threshold(depth)
     met = any(Setting.below(x, tc) is _BOUNDARY for x in t)
     return Setting.all_of(
         p.get("bias", "free") == "free",
         p.get("domain") is None,
         min(p["widths"]) >= int(np.sum(t < tc)),
-        _BOUNDARY if met else True,
+        (_BOUNDARY if depth == 1 else False) if met else True,
     )
 
 
@@ -121,17 +123,20 @@ OPTIMA = (
 @check(
     key="andriopoulos2024/optimum",
     formula=(
-        r"WW^\top = \sqrt{\tfrac{\lambda_H}{\lambda_W}}\,(\Sigma^{1/2}-\sqrt c\,I)_+,\quad Z - Y = "
-        r"-(\sqrt c\,\Sigma^{-1/2}\text{ or } I)(Y-\bar Y),\quad L^* = \sum_j\begin{cases}\sqrt{c\,"
-        r"\sigma_j}-\tfrac c2&\sigma_j>c\\ \tfrac{\sigma_j}2&\text{else}\end{cases}"
+        r"Z - Y = -\sum_j\tfrac{q_jq_j^\top}{1+x_j^m}(Y-\bar Y),\quad L^* = \tfrac12\sum_j\Big("
+        r"\tfrac{\sigma_j}{1+x_j^m}+mc\,x_j\Big),\quad \tfrac c{\sigma_j} = "
+        r"\tfrac{x_j^{m-1}}{(1+x_j^m)^2},\ \text{the largest root, or } x_j=0\ \text{from } "
+        r"\tfrac{(m-1)^{(m-1)/m}}{m^2}\text{ on};\quad m=1:\ \tfrac1{1+x_j} = "
+        r"\min\big(\sqrt{\tfrac c{\sigma_j}},1\big),\ WW^\top = "
+        r"\sqrt{\tfrac{\lambda_H}{\lambda_W}}\,(\Sigma^{1/2}-\sqrt c\,I)_+"
     ),
-    source="Andriopoulos et al. 2024, global minimisers; deeper products are derived",
+    source="Andriopoulos et al. 2024, global minimisers for m = 1; deeper products are derived",
     regime=regime,
     cases=OPTIMA,
 )
 def optimum(case: Case):
-    """Predictions are the targets shrunk along the principal axes of their covariance, whatever the
-    depth, and axes below the decay are lost."""
+    """Predictions are the targets shrunk along the principal axes of their covariance, by a scalar
+    equation of the depth, and axes below its threshold are lost."""
     point, p = Point.of(solve(case)), case.parameters
     Y, eigenvalues, axes = _covariance(case)
     depth = len(p["widths"])
@@ -181,6 +186,7 @@ def collapse_regime(case: Case) -> Setting:
     return Setting.all_of(
         p.get("bias", "free") == "free",
         p.get("domain") is None,
+        len(p["widths"]) == 1,
         min(p["widths"]) >= len(p["eigenvalues"]),
         Setting.below(p["c"], min(p["eigenvalues"])),
     )
