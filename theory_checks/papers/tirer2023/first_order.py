@@ -147,6 +147,7 @@ def collapse_regime(case: Case) -> Setting:
     """Balanced classes, λ_W λ_H < 1, d >= K, the anchor a collapsed minimiser; any β."""
     strength = case.parameters["lambda_W"] * case.parameters["lambda_H"]
     return Setting.all_of(
+        len(set(case.parameters["class_counts"])) == 1,
         Setting.below(strength, 1.0),
         case.problem.feature_dim >= case.problem.labels.num_classes,
         case.options.get("off", 0.0) == 0.0,
@@ -193,6 +194,7 @@ _SPECTRUM_CASES = (
     ),
     case("K=3, n=2, d=3 = K, β=10", n=2, d=3, beta=10.0, seed=3, full=True),
     case("anchor 5 % off", _OUTSIDE, beta=1.0, off=0.05),
+    case("counts 7/5/3", _OUTSIDE, counts=(7, 5, 3), beta=1.0),
     *STAIRS,
 )
 
@@ -242,9 +244,15 @@ def gain_spectrum(case: Case):
     )
 
 
+def _room_off_the_means(case: Case) -> Setting:
+    """As for the spectrum, with d > K."""
+    problem = case.problem
+    return Setting.all_of(collapse_regime(case), problem.feature_dim > problem.labels.num_classes)
+
+
 def strong_regime(case: Case) -> Setting:
-    """As for the spectrum, with β ≫ max(1, λ_H)."""
-    return collapse_regime(case)
+    """As for the spectrum, with d > K and β ≫ max(1, λ_H)."""
+    return _room_off_the_means(case)
 
 
 @check(
@@ -261,6 +269,7 @@ def strong_regime(case: Case) -> Setting:
         ),
         case("K=2, n=4, d=5, λ_W=1, λ_H=0.5", K=2, n=4, d=5, lambda_W=1.0, lambda_H=0.5, seed=2),
         case("anchor 5 % off", _OUTSIDE, off=0.05),
+        case("d=3 = K", _OUTSIDE, d=3),
     ),
 )
 def leading_order(case: Case):
@@ -305,8 +314,8 @@ SWEEPS = (
 
 
 def sweep_regime(case: Case) -> Setting:
-    """As for the spectrum, at every point of the sweep."""
-    return collapse_regime(case)
+    """As for the spectrum, with d > K, at every point of the sweep."""
+    return _room_off_the_means(case)
 
 
 @check(
@@ -320,6 +329,7 @@ def sweep_regime(case: Case) -> Setting:
     cases=(
         *SWEEPS,
         case("anchor 5 % off", _OUTSIDE, lambda_W=2**0.5, lambda_H=0.2, vary="lambda_H", off=0.05),
+        case("d=3 = K", _OUTSIDE, d=3, lambda_W=2**0.5, lambda_H=0.2, vary="lambda_H"),
     ),
 )
 def hyperparameters(case: Case):
