@@ -126,8 +126,8 @@ def seli_grams(counts) -> tuple[np.ndarray, np.ndarray]:
     ),
 )
 def step_grams(case: Case):
-    """For a step profile the SELI Grams have three different lengths and angles each, in closed
-    form."""
+    """For a step profile the SELI Grams have one length a group of equal counts, one angle in each
+    group of several classes and one between the groups, in closed form."""
     counts = case.parameters["class_counts"]
     classifier, means = seli_grams(counts)
     yield matrix_claim("(S D S)^{1/2}", classifier, step_gram(counts, 1), size=1.0)
