@@ -126,23 +126,27 @@ def geometry(case: Case):
 
 
 def minority_regime(case: Case) -> Setting:
-    """A free bias, at least two classes of the smallest count n_B, every width at least K − 1,
-    b/n_B > t_c (for M = 1 at t_c as well)."""
+    """A free bias, counts of two values n_A > n_B, the smaller one of at least two classes, every
+    width at least K − 1, n_B < b/t_c < K n_A n_B/N (for M = 1 at n_B as well)."""
     s = Setup.of(case.problem)
-    n_B = s.counts.min()
+    n_A, n_B, end = s.counts.max(), s.counts.min(), threshold(s.M)
+    start = Setting.above(float(loads(s, n_B)), end)
     return Setting.all_of(
         s.bias == "free",
+        len(np.unique(s.counts)) == 2,
         int(np.sum(s.counts == n_B)) >= 2,
         s.R >= s.K - 1,
-        Setting.above(float(loads(s, n_B)), threshold(s.M)),
+        _OUTSIDE if s.M > 1 and start is _BOUNDARY else start,
+        Setting.below(float(loads(s, s.K * n_A * n_B / s.N)), end) is _INSIDE,
     )
 
 
 @check(
     key="liu2024/minority-collapse",
     formula=(
-        r"\tfrac b{n_B}\ge t_c\ \Rightarrow\ \bar h_k = \bar h_{k'},\ w_k = w_{k'}\ (n_k = n_{k'} "
-        r"= n_B),\quad \mu = n_A, n_B, \tfrac{Kn_An_B}N"
+        r"n_B\le\tfrac b{t_c}<\mu = \tfrac{Kn_An_B}N\ \Rightarrow\ \bar h_k = \bar h_{k'},\ w_k = "
+        r"w_{k'},\ \|z_k\| = f(\tfrac b\mu)\tfrac{n_A}N\sqrt{\tfrac{Kk_A}{k_B}} > 0\quad "
+        r"(n_k = n_{k'} = n_B)"
     ),
     source="Liu 2024, collapse conditions; the threshold is derived",
     regime=minority_regime,
@@ -152,6 +156,7 @@ def minority_regime(case: Case) -> Setting:
             for M in (1, 2)
         ),
         _case("M=1, at t_c", _BOUNDARY, t=1.0, mass=5.0, counts=_STEP),
+        _case("M=1, all have vanished", _OUTSIDE, t=1.03, mass=7.5, counts=_STEP),
         *(
             _case(f"M={M}, 0.97 t_c", _OUTSIDE, t=0.97 * threshold(M), mass=5.0, M=M, counts=_STEP)
             for M in (1, 2)
@@ -159,28 +164,18 @@ def minority_regime(case: Case) -> Setting:
     ),
 )
 def minority_collapse(case: Case):
-    """The smallest classes become indistinguishable at the threshold of their own count, before
-    they vanish."""
+    """The smaller classes of a step profile become indistinguishable at the threshold of their own
+    count, before they vanish at that of the direction between the groups."""
     point, s = Point.of(solve(case)), Setup.of(case.problem)
     minority = np.flatnonzero(s.counts == s.counts.min())
     yield from point.witnesses()
+    n_A, n_B, k_B = s.counts.max(), s.counts.min(), len(minority)
+    k_A, between = s.K - k_B, s.K * n_A * n_B / s.N
     mu = centred_labels(s.counts)[1]
-    n_A, n_B, k_A = s.counts.max(), s.counts.min(), s.K - len(minority)
-    expected = sorted(
-        [n_A] * (k_A - 1) + [n_B] * (len(minority) - 1) + [s.K * n_A * n_B / s.N], reverse=True
-    )
+    expected = sorted([n_A] * (k_A - 1) + [n_B] * (k_B - 1) + [between], reverse=True)
     yield Claim("μ of a step profile", mu, expected, GEOMETRY, scale=float(mu.max()), witness=True)
-    Z = point.linear_logits
-    yield Claim(
-        "logits of the minority classes",
-        Z[:, minority],
-        np.repeat(Z[:, minority[:1]], len(minority), axis=1),
-        GEOMETRY,
-    )
-    yield Claim(
-        "they have not vanished",
-        float(np.abs(Z[:, minority]).max() > 0.01),
-        1.0,
-        GEOMETRY,
-        witness=True,
-    )
+    Z = point.linear_logits[:, minority]
+    yield Claim("logits of the minority classes", Z, np.repeat(Z[:, :1], k_B, axis=1), GEOMETRY)
+    fraction = 1 - missing(float(loads(s, between)), s.M)
+    length = fraction * n_A * np.sqrt(s.K * k_A / k_B) / s.N
+    yield Claim("their length", np.linalg.norm(Z, axis=0), np.full(k_B, length), GEOMETRY)
