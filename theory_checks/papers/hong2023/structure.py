@@ -357,30 +357,37 @@ def everything_vanishes(case: Case):
 
 
 def limit_regime(case: Case) -> Setting:
-    """Class counts that all grow by the same factors, by 10⁴ in all, N √(λ_W λ_H) fixed and below
-    √n_B at the start."""
-    factors = case.options["factors"]
-    s = Setup.of(case.problem)
-    return Setting.all_of(max(factors) / min(factors) >= 1e4, strength(s) < np.sqrt(s.counts.min()))
+    """No bias, three or more classes, unequal counts that all grow by the same factors of at most
+    100, by 10⁴ in all, N √(λ_W λ_H) fixed and below a tenth of √n_B at the start."""
+    factors, s = case.options["factors"], Setup.of(case.problem)
+    slowly = all(later <= 100 * earlier for earlier, later in itertools.pairwise(factors))
+    return Setting.all_of(
+        s.bias is None,
+        s.K >= 3 and not s.balanced,
+        slowly and factors[-1] >= 1e4 * factors[0],
+        strength(s) < np.sqrt(factors[0] * s.counts.min()) / 10,
+    )
 
 
 @check(
     key="hong2023/many-samples",
-    formula=r"n_k\to\infty,\ N\sqrt{\lambda_W\lambda_H}\ \text{fixed}:\ "
-    r"\cos\angle(z_k,z_{k'})\to-\tfrac1{K-1},\ \text{like}\ 1/\log n",
-    source="Hong & Ling 2023, the limit of many samples; the rate is derived",
+    formula=r"n_k\to c\,n_k,\ c\le100,\ N\sqrt{\lambda_W\lambda_H}\ \text{fixed}:\quad "
+    r"\tfrac12\Delta < \Delta' < \Delta,\ "
+    r"\Delta = \max_{k\ne k'}\big|\cos\angle(z_k,z_{k'})+\tfrac1{K-1}\big|",
+    source="measured; Hong & Ling 2023 have the limit of many samples, Δ → 0",
     regime=limit_regime,
     cases=(
         _case("(3, 2, 6, 2)", _INSIDE, l=0.02, factors=(1e2, 1e4, 1e6)),
         _case(
             "(4, 1, 10, 2)", _INSIDE, counts=(10, 10, 10, 10, 2), l=0.01, factors=(1e2, 1e4, 1e6)
         ),
-        _case("too few samples", _OUTSIDE, l=0.02, factors=(1.0, 1.1, 1.2)),
+        _case("6/6/6/2/1", _INSIDE, counts=(6, 6, 6, 2, 1), l=0.04, factors=(1e2, 1e4, 1e6)),
+        _case("minority collapsed at the start", _OUTSIDE, l=0.07, factors=(1.0, 1e2, 1e4)),
     ),
 )
 def many_samples(case: Case):
-    """With ever more samples the logits tend to the simplex ETF despite the imbalance, so slowly
-    that only the trend can be checked."""
+    """With ever more samples the logits come closer to the simplex ETF despite the imbalance, but a
+    hundred times as many take off less than half of the distance."""
     excess, gaps = [], []
     counts, decay = case.parameters["class_counts"], case.parameters["l"]
     for factor in case.options["factors"]:
@@ -399,8 +406,6 @@ def many_samples(case: Case):
     yield worst_of(gaps)
     falls = np.diff(excess) < 0
     yield Claim("the largest distance to −1/(K−1) falls", falls, np.ones(len(falls)), GEOMETRY)
-    yield Claim("below a tenth at the end", float(excess[-1] < 0.1), 1.0, GEOMETRY)
-    # like 1/log n: each factor of 100 takes off less than the one before, and never most of it
     yield Claim(
         "never by half or more",
         [later > 0.5 * earlier for earlier, later in itertools.pairwise(excess)],
