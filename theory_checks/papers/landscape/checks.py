@@ -40,9 +40,9 @@ def _case(name: str, setting: Setting, *, counts, widths, lam, loss, bias=None, 
 
 
 def one_layer_regime(case: Case) -> Setting:
-    """One linear layer, d >= K, any class counts."""
+    """One linear layer, d > K, any class counts."""
     s = Setup.of(case.problem)
-    return Setting.all_of(s.M == 1, s.R >= s.K)
+    return Setting.all_of(s.M == 1, s.R > s.K)
 
 
 def _stationary(case: Case, r: int) -> ufm.Params:
@@ -77,8 +77,8 @@ _PLAIN = {"counts": (5, 4, 3, 2), "widths": (5,), "lam": 0.01}
 @check(
     key="landscape/one-layer-strict-saddles",
     formula=r"\nabla f = 0,\ f > \min f\ \Rightarrow\ \lambda_{\min}(\nabla^2 f) < 0",
-    source="Zhu et al. 2021 for cross-entropy, Zhou et al. 2022 for squared error, landscape of "
-    "the plain model",
+    source="Zhu et al. 2021 for cross-entropy (recalled), Zhou et al. 2022 for squared error, "
+    "landscape of the plain model",
     regime=one_layer_regime,
     cases=(
         _case(
@@ -134,7 +134,7 @@ _PLAIN = {"counts": (5, 4, 3, 2), "widths": (5,), "lam": 0.01}
     ),
 )
 def one_layer_strict_saddles(case: Case):
-    """With one linear layer and d >= K every stationary point that is not a global minimum has
+    """With one linear layer and d > K every stationary point that is not a global minimum has
     negative curvature.
 
     Sampled points: minima among those that use r <= K dimensions, the origin among them. Global or
