@@ -23,14 +23,14 @@ def _case(name, setting, K, width, beta=1.0, **options) -> Case:
 
 
 def simplex_regime(case: Case) -> Setting:
-    """Unit vectors, K <= d + 1."""
+    """Rows of length one and features of length β, K <= d + 1."""
     return Setting.below(case.parameters["num_classes"], case.parameters["width"] + 1)
 
 
 @check(
     key="lu2022/simplex",
-    formula=r"\min_{\|w\|=\|h\|=1} L = \log\big(1+(K-1)e^{-K/(K-1)}\big)",
-    source="Lu & Steinerberger 2022 (recalled); the certificate ours",
+    formula=r"\min_{\|w\|=1,\ \|h\|=\beta} L = \log\big(1+(K-1)e^{-\beta K/(K-1)}\big)",
+    source="Lu & Steinerberger 2022 at β = 1 (recalled); other β and the certificate ours",
     regime=simplex_regime,
     cases=(
         _case("K = 5, d = 6", _INSIDE, 5, 6),
@@ -41,8 +41,8 @@ def simplex_regime(case: Case) -> Setting:
     ),
 )
 def simplex(case: Case):
-    """Of unit vectors the simplex minimises cross-entropy, as long as the dimension has room for
-    it."""
+    """Of vectors of these lengths the simplex minimises cross-entropy, as long as the dimension
+    has room for it."""
     point, p = Point.of(solve(case)), case.parameters
     yield point.value_claim(simplex_loss(p["num_classes"], p["beta"]), name="loss")
     if case.setting is not _OUTSIDE:
@@ -51,11 +51,10 @@ def simplex(case: Case):
 
 
 def tight_regime(case: Case) -> Setting:
-    """Unit vectors, K >= 2 d in the cases that are optimal by theorem or by all starts known: a
-    polygon, an orthoplex."""
-    p = case.parameters
-    known = (p["width"] == 2 and p["num_classes"] >= 3) or p["num_classes"] == 2 * p["width"]
-    return Setting.all_of(known)
+    """Unit vectors, in the cases whose optimum is known by theorem or by all starts: K >= 3 in the
+    plane, a polygon, or K = 2 d, an orthoplex."""
+    K, d, beta = (case.parameters[name] for name in ("num_classes", "width", "beta"))
+    return Setting.all_of(beta == 1.0, (d == 2 and K >= 3) or 2 * d == K)
 
 
 @check(
