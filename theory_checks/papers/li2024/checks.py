@@ -22,7 +22,13 @@ from theory_checks.formulas.etf_classifier import EtfClassifier
 from theory_checks.formulas.frames import contrast
 from theory_checks.formulas.roots import bisect
 from theory_checks.formulas.vanishing import vanishing
-from theory_checks.papers.li2024.formulas import Scales, kappa, pick_all_problem, sets_of
+from theory_checks.papers.li2024.formulas import (
+    Scales,
+    kappa,
+    pick_all_problem,
+    sets_of,
+    vanishing_decay,
+)
 
 _INSIDE, _BOUNDARY, _OUTSIDE = Setting.INSIDE, Setting.BOUNDARY, Setting.OUTSIDE
 
@@ -57,9 +63,11 @@ def _scales(case: Case) -> Scales:
 
 
 def regime(case: Case) -> Setting:
-    """Equal counts of all sets of one size, d >= K − 1, no bias, Σ n_m C(K−2, m−1) > N² λ_W λ_H."""
+    """Equal counts of all sets of one size, d >= K − 1, no bias or a free one,
+    Σ n_m C(K−2, m−1) > N² λ_W λ_H."""
     p, scales = case.parameters, _scales(case)
     return Setting.all_of(
+        p["bias"] in (None, "free"),
         p["counts"] == _every(p["num_classes"], case.options["per_size"]),
         p["dim"] >= p["num_classes"] - 1,
         Setting.below(np.sqrt(p["lambda_W"] * p["lambda_H"]), scales.threshold),
@@ -124,6 +132,7 @@ def zero_regime(case: Case) -> Setting:
     """Equal counts of all sets of one size, no bias, Σ n_m C(K−2, m−1) <= N² λ_W λ_H."""
     p, scales = case.parameters, _scales(case)
     return Setting.all_of(
+        p["bias"] is None,
         p["counts"] == _every(p["num_classes"], case.options["per_size"]),
         Setting.above(np.sqrt(p["lambda_W"] * p["lambda_H"]), scales.threshold),
     )
@@ -188,10 +197,14 @@ def _pairs(
 
 
 def singles_regime(case: Case) -> Setting:
-    """Equally many samples of every class alone, d >= K − 1, no bias."""
-    p = case.parameters
+    """Equally many samples of every class alone, d >= K − 1, no bias, decay below that from which
+    on all is zero."""
+    p, K = case.parameters, case.parameters["num_classes"]
     singles = {n for S, n in p["counts"].items() if len(S) == 1}
-    return Setting.all_of(len(singles) == 1, p["dim"] >= p["num_classes"] - 1)
+    decay = Setting.below(np.sqrt(p["lambda_W"] * p["lambda_H"]), vanishing_decay(K, p["counts"]))
+    return Setting.all_of(
+        len(singles) == 1, p["dim"] >= K - 1, p.get("bias") is None, decay is _INSIDE
+    )
 
 
 def angles(features: np.ndarray, sets) -> np.ndarray:

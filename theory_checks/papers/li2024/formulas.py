@@ -18,6 +18,14 @@ def sets_of(num_classes: int, counts: Mapping[tuple[int, ...], int]) -> tuple[li
     return sets, np.array([counts[S] for S in sets], dtype=np.float64)
 
 
+def vanishing_decay(num_classes: int, counts: Mapping[tuple[int, ...], int]) -> float:
+    """√(λ_W λ_H) from which on all is zero without a bias: ‖[√n_S P 1_S]_S‖/N."""
+    sets, numbers = sets_of(num_classes, counts)
+    members = np.array([[float(k in S) for S in sets] for k in range(num_classes)])
+    centred = (members - members.mean(axis=0)) * np.sqrt(numbers)
+    return float(np.linalg.norm(centred, 2) / numbers.sum())
+
+
 def kappa(counts: Mapping[tuple[int, ...], int]) -> float:
     """Labels a sample: their objective over that of `ufm`."""
     return sum(n * len(S) for S, n in counts.items()) / sum(counts.values())

@@ -70,6 +70,7 @@ def smoothing_regime(case: Case) -> Setting:
     s = Setup.of(case.problem)
     return Setting.all_of(
         _balanced(case),
+        s.M == 1,
         s.R >= s.K - 1,
         Setting.below(s.K * cost(s), 1 - case.parameters["smoothing"]),
     )
@@ -136,6 +137,7 @@ def focal_regime(case: Case) -> Setting:
     s = Setup.of(case.problem)
     return Setting.all_of(
         _balanced(case),
+        s.M == 1,
         s.R >= s.K - 1,
         Setting.below(s.K * cost(s), _focal_threshold(s.K, case.parameters["gamma"])),
     )
@@ -198,21 +200,34 @@ def focal(case: Case):
     )
 
 
+# what zero is divided by
+_TINY = float(np.finfo(float).tiny)
+# K √(n λ_W λ_H) from which on all is zero: 4 · 15/8
+_RESCALED = {"bias": "free", "rescaled": (3.0, 5.0)}
+
+
 def rescaled_regime(case: Case) -> Setting:
-    """Equal class counts, one layer, d >= K − 1, a free bias."""
-    s = Setup.of(case.problem)
-    return Setting.all_of(_balanced(case), s.R >= s.K - 1, s.bias == "free")
+    """Equal class counts, one layer, d >= K − 1, a free bias, √(n λ_W λ_H) < kM/(k + K − 1), from
+    where on all is zero."""
+    s, (length, weight) = Setup.of(case.problem), case.parameters["rescaled"]
+    decay = Setting.below(cost(s), weight * length / (weight + s.K - 1))
+    return Setting.all_of(
+        _balanced(case), s.M == 1, s.R >= s.K - 1, s.bias == "free", decay is _INSIDE
+    )
 
 
 @check(
     key="zhou2022b/rescaled-squared-error",
     formula=r"WW^\top\propto\bar H^\top\bar H\propto W\bar H\propto S",
-    source="Zhou et al. 2022, squared error rescaled by (M, k), geometry of the global minimisers",
+    source="Zhou et al. 2022, squared error rescaled by (M, k), geometry of the global minimisers; "
+    "up to which decay is derived",
     regime=rescaled_regime,
     cases=(
         _case("M=3, k=5", _INSIDE, c0=0.3, bias="free", rescaled=(3.0, 5.0)),
         _case("M=15, k=1", _INSIDE, c0=0.3, bias="free", rescaled=(15.0, 1.0)),
         _case("M=1, k=20, weak decay", _INSIDE, c0=0.01, bias="free", rescaled=(1.0, 20.0)),
+        _case("M=3, k=5, 0.97 of the threshold", _INSIDE, c0=0.97 * 7.5, **_RESCALED),
+        _case("M=3, k=5, 1.03 of the threshold", _OUTSIDE, c0=1.03 * 7.5, **_RESCALED),
         _case("M=3, k=5, no bias", _OUTSIDE, c0=0.03, bias=None, rescaled=(3.0, 5.0)),
         _case(
             "M=3, k=5, unequal counts",
@@ -231,9 +246,12 @@ def rescaled_squared_error(case: Case):
     direction = contrast(s.K) / np.sqrt(s.K - 1)
     yield point.certificate_claim()
     yield point.collapse_claim()
+    kept = float(np.abs(point.linear_logits).max()) > GEOMETRY * case.parameters["rescaled"][0]
+    yield Claim("W H̄ is not zero (1: yes)", float(kept), 1.0, GEOMETRY)
     for name, matrix in (
         ("W Wᵀ", point.classifier @ point.classifier.T),
         ("H̄ᵀ H̄", point.class_means.T @ point.class_means),
         ("W H̄", point.linear_logits),
     ):
-        yield Claim(f"direction of {name}", matrix / np.linalg.norm(matrix), direction, GEOMETRY)
+        size = max(float(np.linalg.norm(matrix)), _TINY)
+        yield Claim(f"direction of {name}", matrix / size, direction, GEOMETRY)
