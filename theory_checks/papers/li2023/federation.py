@@ -8,7 +8,15 @@ import functools
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import EXACT, GEOMETRY, VALUE, NotConverged, Point, solve
+from theory_checks.engine.measure import (
+    EXACT,
+    GEOMETRY,
+    VALUE,
+    NotConverged,
+    Point,
+    matrix_claim,
+    solve,
+)
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
 from theory_checks.formulas.frames import contrast
 from theory_checks.papers.li2023.formulas import client_problem, cosines
@@ -84,9 +92,9 @@ def pooled_problem(*, counts, d: int, lam: float) -> ufm.Problem:
 
 
 def pooled_regime(case: Case) -> Setting:
-    """Balanced classes in all, d >= K − 1, below the decay at which everything vanishes."""
+    """Balanced classes in all, d >= K − 1."""
     pooled = np.sum(case.parameters["counts"], axis=0)
-    return Setting.all_of(np.ptp(pooled) == 0)
+    return Setting.all_of(np.ptp(pooled) == 0, case.parameters["d"] >= len(pooled) - 1)
 
 
 def _pooled(name: str, setting: Setting, counts, *, lam=0.02) -> Case:
@@ -106,6 +114,7 @@ def _pooled(name: str, setting: Setting, counts, *, lam=0.02) -> Case:
         _pooled("three clients", _INSIDE, ((8, 1, 1), (1, 8, 1), (1, 1, 8))),
         _pooled("four classes", _INSIDE, ((9, 1, 0, 2), (1, 6, 3, 0), (0, 3, 7, 8))),
         _pooled("two classes: no drift", _INSIDE, ((9, 1), (1, 9))),
+        _pooled("three clients, all is zero", _INSIDE, ((8, 1, 1), (1, 8, 1), (1, 1, 8)), lam=0.6),
         _pooled("unbalanced in all", _OUTSIDE, ((8, 1, 1), (1, 8, 1), (1, 1, 2))),
     ),
 )
@@ -125,7 +134,14 @@ def client_gradients(case: Case):
     S = np.trace(W @ W.T) / (K - 1)
     size = lam**2 * S * K**2
     predicted = size / K**2 * (1 - 2 / K) * K**2 * np.sum((shares - 1 / K) ** 2, axis=1)
-    yield Claim("squared gradients", found, predicted, EXACT, scale=size)
+    yield matrix_claim(
+        "squared gradients",
+        np.array(found),
+        predicted,
+        size=lam**2 * point.weight_size() * K**2,
+        like=size,
+        tolerance=EXACT,
+    )
 
 
 @functools.cache
