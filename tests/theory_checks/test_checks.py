@@ -8,6 +8,7 @@ import pytest
 
 from theory_checks.engine import catalogue, command, runner, summary, terminal
 from theory_checks.engine.registry import Setting, Verdict
+from theory_checks.formulas.squared_error import threshold
 
 # the tests of a theorem share its solves
 pytestmark = pytest.mark.whole
@@ -38,6 +39,49 @@ def rows_of(key: str, full: bool) -> tuple[runner.Row, ...]:
         for case in check.cases
         if case.full is full
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "changed"),
+    [
+        # two layers at their threshold, where two optima tie
+        (
+            "andriopoulos2024/optimum",
+            {"eigenvalues": (1.0,), "widths": (3, 3), "c": threshold(2) / 2},
+        ),
+        ("andriopoulos2024/collapse", {"widths": (5, 5)}),
+        ("behnia2023/svm-limit", {"delta": (-1.0, 1.0, 1.0, 1.0)}),
+        ("behnia2023/svm-limit", {"dim": 2}),
+        ("behnia2023/temperatures-for-an-etf", {"dim": 2}),
+        ("behnia2023/margins-for-an-etf", {"dim": 2}),
+        ("behnia2023/label-temperature", {"dim": 2}),
+        ("ji2021/max-margin-trend", {"decay": 0.1}),
+        ("kini2024/lengths-under-decay", {"decay": 12.0}),
+        ("kini2024/lengths-under-decay", {"class_counts": (4, 3, 1)}),
+        ("landscape/one-layer-strict-saddles", {"widths": (4,)}),
+        ("li2023/client-gradients", {"d": 1}),
+        ("li2024/balanced-singles", {"lambda_W": 0.03, "lambda_H": 0.03}),
+        ("li2024/zero", {"bias": "free"}),
+        ("liu2024/minority-collapse", {"class_counts": (20, 10, 5, 5)}),
+        ("lu2022/tight-frame", {"beta": 5.0}),
+        ("mixon2020/logistic-law", {"lambda_H": 0.1}),
+        ("mixon2020/small-start", {"lambda_W": 0.1}),
+        ("ufm/certificate-along-the-way", {"class_counts": (7, 5, 3, 2)}),
+        ("ufm/collapsed-equals-full", {"widths": (3,)}),
+        (
+            "ufm/imbalanced-free-bias",
+            {"class_counts": (4,) * 4, "lambda_W": (1 / 8,), "lambda_H": 1 / 8},
+        ),
+        ("zhou2022b/label-smoothing", {"widths": (6, 6)}),
+    ],
+)
+def test_what_is_printed_as_a_hypothesis_is_coded(key, changed):
+    """The first case with other numbers, that what is printed leaves out."""
+    check = REGISTRY.checks[key]
+    first = check.cases[0]
+    assert check.regime(first) is Setting.INSIDE
+    changed = dataclasses.replace(first, parameters={**first.parameters, **changed})
+    assert check.regime(changed) is Setting.OUTSIDE
 
 
 def test_every_check_is_tried():

@@ -21,6 +21,7 @@ from theory_checks.papers.behnia2023.formulas import (
     margins,
     quartic_margins,
     temperatures,
+    wide_enough,
 )
 
 _INSIDE, _OUTSIDE = Setting.INSIDE, Setting.OUTSIDE
@@ -53,8 +54,12 @@ def _limit(name, setting, counts, gamma, *, decays=(1e-2, 1e-3, 1e-4, 1e-5), **s
 def limit_regime(case: Case) -> Setting:
     """Any counts, δ > 0 and shifts, d >= K − 1, decays that span a factor of 1000 and end at 1e-5
     or below."""
-    decays = case.options["decays"]
-    return Setting.all_of(max(decays) >= 999 * min(decays), min(decays) <= 1.001e-5)
+    decays, positive = case.options["decays"], min(case.parameters["delta"]) > 0
+    return Setting.all_of(
+        positive and wide_enough(case),
+        max(decays) >= 999 * min(decays),
+        min(decays) <= 1.001e-5,
+    )
 
 
 @check(
@@ -136,10 +141,11 @@ def never_regime(case: Case) -> Setting:
     shares, delta = np.array(p["class_counts"]) / max(p["class_counts"]), np.array(p["delta"])
     uneven = shares < 1
     if not uneven.any():
-        return Setting.all_of(bool(np.all(delta == 1)))
+        return Setting.all_of(bool(np.all(delta == 1)), wide_enough(case))
     powers = np.log(delta[uneven]) / np.log(shares[uneven])
     return Setting.all_of(
-        bool(np.ptp(powers) < 1e-9 and powers.min() > -1e-9 and np.all(delta[~uneven] == 1))
+        bool(np.ptp(powers) < 1e-9 and powers.min() > -1e-9 and np.all(delta[~uneven] == 1)),
+        wide_enough(case),
     )
 
 

@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import ufm
+from theory_checks.engine.registry import Case
 from ufm._exact.fractions import fractions
+
+
+def wide_enough(case: Case) -> bool:
+    """d >= K − 1."""
+    return case.problem.feature_dim >= len(case.parameters["class_counts"]) - 1
 
 
 def temperatures(counts, gamma: float) -> np.ndarray:

@@ -22,6 +22,7 @@ from theory_checks.papers.behnia2023.formulas import (
     inner_shares,
     quartic_margins,
     simplex_margins,
+    wide_enough,
     with_margins,
 )
 
@@ -53,7 +54,7 @@ def regime(case: Case) -> Setting:
     if np.min(inner_shares(n, p["decay"])) <= 0:
         return _OUTSIDE
     alpha, same = _size(n, p["margins"], p["decay"])
-    return Setting.all_of(same, Setting.above(1 + alpha, 1.0))
+    return Setting.all_of(same, wide_enough(case), Setting.above(1 + alpha, 1.0))
 
 
 MARGINS = (
@@ -147,7 +148,7 @@ def label_regime(case: Case) -> Setting:
     unequal = len(set(counts)) > 1
     symmetric = case.options["power"] == 0.5 and case.options["weighted"]
     load = len(counts) * case.parameters["decay"]
-    return Setting.all_of(symmetric or not unequal, Setting.below(load, 1.0))
+    return Setting.all_of(symmetric or not unequal, wide_enough(case), Setting.below(load, 1.0))
 
 
 @check(

@@ -289,7 +289,11 @@ def _largest_margin(K: int, n: int, limit: float):
 def margin_regime(case: Case) -> Setting:
     """Equal class counts, d >= K − 1, no decay, a generic start."""
     counts = np.asarray(case.problem.labels.class_counts)
-    return Setting.all_of(bool(np.ptp(counts) == 0), case.problem.feature_dim >= len(counts) - 1)
+    return Setting.all_of(
+        bool(np.ptp(counts) == 0),
+        case.problem.feature_dim >= len(counts) - 1,
+        case.parameters["decay"] == 0,
+    )
 
 
 @check(

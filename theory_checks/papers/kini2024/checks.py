@@ -131,12 +131,14 @@ def decay_regime(case: Case) -> Setting:
     begins to be zero is the boundary."""
     p = case.parameters
     n = np.array(p["class_counts"], dtype=np.float64)
-    ratios = (n.sum() - n) * (2 / p["decay"] - 1) / (n - 1)
-    met = any(Setting.below(float(ratio), 1.0) is _BOUNDARY for ratio in ratios)
+    pulls = (n.sum() - n) * (2 / p["decay"] - 1)
+    ends = (Setting.below(*pair) for pair in zip(pulls, n - 1, strict=True))
     return Setting.all_of(
         p["kind"].startswith("nonnegative"),
+        0 < p["decay"] < 2,
+        n.min() >= 2,
         p["dim"] >= len(n),
-        _BOUNDARY if met else True,
+        _BOUNDARY if _BOUNDARY in ends else True,
     )
 
 

@@ -63,12 +63,19 @@ def _bias(problem):
     return np.full(K, 1 / K) if problem.has_bias else None
 
 
+def _no_decay(case: Case) -> bool:
+    return not np.any([*np.asarray(case.problem.lambda_W), case.problem.lambda_H])
+
+
 def small_regime(case: Case) -> Setting:
     """Equal class counts, bias free and at 1/K, no decay, a start small against the growth e^{√n t}
     of the time observed."""
     counts = np.asarray(case.problem.labels.class_counts)
     return Setting.all_of(
-        bool(np.ptp(counts) == 0), case.problem.bias == "free", case.options["size"] <= _SMALL
+        bool(np.ptp(counts) == 0),
+        case.problem.bias == "free",
+        _no_decay(case),
+        case.options["size"] <= _SMALL,
     )
 
 
@@ -139,6 +146,7 @@ def manifold_regime(case: Case) -> Setting:
     return Setting.all_of(
         bool(np.ptp(counts) == 0),
         case.problem.bias in (None, "free"),
+        _no_decay(case),
         case.options.get("stretch", 1.0) == 1.0,
     )
 

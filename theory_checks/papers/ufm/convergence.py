@@ -66,8 +66,10 @@ def _problem(class_counts, *, widths, lambda_W, lambda_H, bias="free"):
 def wide_regime(case: Case) -> Setting:
     """One linear layer, cross-entropy, equal class counts, d at least the rank of the optimum,
     which is K − 1."""
-    problem = case.problem
-    return Setting.all_of(problem.depth == 1, problem.feature_dim >= problem.labels.num_classes - 1)
+    problem, counts = case.problem, case.parameters["class_counts"]
+    return Setting.all_of(
+        problem.depth == 1, len(set(counts)) == 1, problem.feature_dim >= len(counts) - 1
+    )
 
 
 def _case(

@@ -56,11 +56,13 @@ def _case(
 
 
 def collapsed_regime(case: Case) -> Setting:
-    """A loss convex in the logits, and masses of the collapsed columns equal to the class
-    counts."""
+    """A loss convex in the logits, every width at least K, and masses of the collapsed columns
+    equal to the class counts."""
+    problem, counts = case.problem, case.parameters["class_counts"]
     return Setting.all_of(
-        case.options.get("masses", case.parameters["class_counts"])
-        == case.parameters["class_counts"]
+        problem.loss.convex,
+        min(problem.widths) >= len(counts),
+        case.options.get("masses", counts) == counts,
     )
 
 
@@ -243,11 +245,19 @@ def schatten_reduction(case: Case):
         yield matrix_claim(f"singular values of {name}, to the power M+1", power, product, size=1.0)
 
 
+def _loads(s: Setup, mu: np.ndarray) -> np.ndarray:
+    """t_j = b/μ_j."""
+    return s.M * s.N * (s.N * np.prod(s.lambda_W) * s.lambda_H) ** (1 / s.M) / mu
+
+
 def free_bias_regime(case: Case) -> Setting:
     """Squared error, a free bias, any class counts, every width at least K − 1, no direction at its
     threshold."""
     s = Setup.of(case.problem)
-    return Setting.all_of(s.bias == "free", s.R >= s.K - 1)
+    mu = np.linalg.eigvalsh(np.diag(s.counts) - np.outer(s.counts, s.counts) / s.N)[1:]
+    off = [Setting.below(t, threshold(s.M)) is not Setting.BOUNDARY for t in _loads(s, mu)]
+    squared = isinstance(case.problem.loss, ufm.MeanSquaredError)
+    return Setting.all_of(squared, s.bias == "free", s.R >= s.K - 1, *off)
 
 
 @check(
@@ -273,12 +283,7 @@ def imbalanced_free_bias(case: Case):
     mean = targets.mean(axis=1)
     left, roots, right = np.linalg.svd(targets - mean[:, None], full_matrices=False)
     left, mu, right = left[:, :-1], roots[:-1] ** 2, right[:-1]
-    loads = (
-        setup.M
-        * setup.N
-        * (setup.N * np.prod(setup.lambda_W) * setup.lambda_H) ** (1 / setup.M)
-        / mu
-    )
+    loads = _loads(setup, mu)
     absent = np.array([missing(t, setup.M) if t < threshold(setup.M) else 1.0 for t in loads])
     terms = absent + loads * ((1 - absent) / absent) ** (1 / setup.M)
     predicted = (left * ((1 - absent) * np.sqrt(mu))) @ right
