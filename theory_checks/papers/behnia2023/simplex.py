@@ -138,17 +138,17 @@ def _label(name, setting, counts, power, *, weighted=True, decay=0.02, full=Fals
         "decay": decay,
         "class_weights": tuple(1 / n) if weighted else None,
     }
-    options = {"power": power, "weighted": weighted}
-    return Case(name, setting, parameters, build=tempered, options=options, full=full)
+    return Case(name, setting, parameters, build=tempered, full=full)
 
 
 def label_regime(case: Case) -> Setting:
     """t_k = √n_k, loss weights 1/n_k, d >= K − 1, K √(λ_W λ_H) < 1."""
-    counts = case.parameters["class_counts"]
-    unequal = len(set(counts)) > 1
-    symmetric = case.options["power"] == 0.5 and case.options["weighted"]
-    load = len(counts) * case.parameters["decay"]
-    return Setting.all_of(symmetric or not unequal, wide_enough(case), Setting.below(load, 1.0))
+    p, counts = case.parameters, np.asarray(case.parameters["class_counts"], dtype=np.float64)
+    weights = np.ones(len(counts)) if p["class_weights"] is None else np.array(p["class_weights"])
+    symmetric = np.allclose(p["t"], np.sqrt(counts), rtol=1e-12, atol=0)
+    inverse = np.allclose(weights, 1 / counts, rtol=1e-12, atol=0)
+    load = len(counts) * p["decay"]
+    return Setting.all_of(symmetric and inverse, wide_enough(case), Setting.below(load, 1.0))
 
 
 @check(

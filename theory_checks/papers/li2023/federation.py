@@ -14,10 +14,12 @@ from theory_checks.engine.measure import (
     VALUE,
     NotConverged,
     Point,
+    Setup,
     matrix_claim,
     solve,
 )
 from theory_checks.engine.registry import Case, Claim, Record, Setting, check
+from theory_checks.formulas.cross_entropy import cost
 from theory_checks.formulas.frames import contrast
 from theory_checks.papers.li2023.formulas import client_problem, cosines
 
@@ -207,8 +209,10 @@ def fixed_point(W, counts, *, eta: float, steps: int, lam: float) -> np.ndarray:
 
 
 def averaged_regime(case: Case) -> Setting:
-    """One local step a round: E = 1."""
-    return Setting.all_of(case.options["steps"] == 1)
+    """One local step a round, E = 1; balanced classes in all, d >= K − 1, K √(n λ_W λ_H) < 1."""
+    s = Setup.of(case.problem)
+    kept = Setting.below(s.K * cost(s), 1.0) is _INSIDE
+    return Setting.all_of(pooled_regime(case), case.options["steps"] == 1, kept)
 
 
 _CYCLE = ((8, 1, 1), (1, 8, 1), (1, 1, 8))

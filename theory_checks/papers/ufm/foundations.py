@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import ufm
-from theory_checks.engine.measure import GEOMETRY, Point, Setup, matrix_claim, solve
+from theory_checks.engine.measure import GEOMETRY, Point, Setup, matrix_claim, solve, value_at
 from theory_checks.engine.registry import Case, Claim, NotConverged, Setting, check
 from theory_checks.formulas.squared_error import decay, missing, threshold
 
@@ -178,8 +178,9 @@ def balance(case: Case):
 
 
 def schatten_regime(case: Case) -> Setting:
-    """A minimiser, every λ > 0, and a product whose rank the widths allow."""
-    return Setting.all_of(case.options["point"] == "stationary")
+    """A minimiser, every λ > 0, and every width at least K."""
+    wide = min(case.problem.widths) >= case.problem.labels.num_classes
+    return Setting.all_of(case.options["point"] == "stationary", wide)
 
 
 @check(
@@ -228,6 +229,7 @@ def schatten_reduction(case: Case):
     params = (
         solve(case).params if stationary else ufm.solvers.random_start(case.problem, key=case.key)
     )
+    value = value_at(case.problem, params)
     factors = [*(np.asarray(W) for W in params.weights), np.asarray(params.features)]
     decays = np.array([*np.asarray(case.problem.lambda_W), float(case.problem.lambda_H)])
     M, K = case.problem.depth, case.problem.labels.num_classes
@@ -235,7 +237,7 @@ def schatten_reduction(case: Case):
     product = np.linalg.svd(np.asarray(params.classifier) @ factors[-1], compute_uv=False)[:K]
     ridge = sum(lam * np.sum(V**2) for lam, V in zip(decays, factors, strict=True)) / 2
     bound = (M + 1) / 2 * mean * np.sum(product ** (2 / (M + 1)))
-    yield Claim("decay", ridge, bound, GEOMETRY, scale=bound)
+    yield matrix_claim("decay", ridge, bound, size=value)
     for name, lam, V in zip(
         [*(f"W_{m}" for m in range(M, 0, -1)), "H"], decays, factors, strict=True
     ):
