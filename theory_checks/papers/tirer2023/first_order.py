@@ -61,14 +61,17 @@ def measured_response(problem: ufm.Problem, at: ufm.Params) -> np.ndarray:
     return -np.linalg.solve(hessian, mixed)[: at.features.size]
 
 
+def _decays(case: Case) -> dict[str, float]:
+    return {name: case.parameters[name] for name in ("lambda_W", "lambda_H")}
+
+
 def _settings(case: Case) -> dict[str, Any]:
     K, d = case.problem.labels.num_classes, case.problem.feature_dim
     return {
         "num_classes": K,
         "samples_per_class": int(case.problem.labels.num_columns) // K,
         "feature_dim": d,
-        "lambda_W": case.parameters["lambda_W"],
-        "lambda_H": case.parameters["lambda_H"],
+        **_decays(case),
     }
 
 
@@ -116,10 +119,8 @@ def first_order_map(case: Case):
     )
     problem = pulled(case, H0, beta=beta)
     base = minimiser(problem, case.key)
-    lambdas = {"lambda_W": case.parameters["lambda_W"], "lambda_H": case.parameters["lambda_H"]}
-    F = ufm.perturbation.response(
-        base.classifier, base.features, Y, beta=case.options.get("wrong", 1.0) * beta, **lambdas
-    )
+    pull = case.options.get("wrong", 1.0) * beta
+    F = ufm.perturbation.response(base.classifier, base.features, Y, beta=pull, **_decays(case))
     direction = np.asarray(jax.random.normal(jax.random.fold_in(case.key, 3), H0.shape))
     direction = direction / np.linalg.norm(direction)
     predicted = (F @ direction.ravel(order="F")).reshape(H0.shape, order="F")
@@ -224,9 +225,7 @@ def gain_spectrum(case: Case):
         1, 2
     )
     across = np.zeros(block)
-    across[0] = ufm.perturbation.cross_talk(
-        lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta
-    )
+    across[0] = ufm.perturbation.cross_talk(beta=beta, **_decays(case))
     for k, row in enumerate(blocks):
         for other, part in enumerate(row):
             name = f"singular values of F_{k + 1}{other + 1}"
@@ -244,15 +243,10 @@ def gain_spectrum(case: Case):
     )
 
 
-def _room_off_the_means(case: Case) -> Setting:
-    """As for the spectrum, with d > K."""
-    problem = case.problem
-    return Setting.all_of(collapse_regime(case), problem.feature_dim > problem.labels.num_classes)
-
-
 def strong_regime(case: Case) -> Setting:
     """As for the spectrum, with d > K and β ≫ max(1, λ_H)."""
-    return _room_off_the_means(case)
+    problem = case.problem
+    return Setting.all_of(collapse_regime(case), problem.feature_dim > problem.labels.num_classes)
 
 
 @check(
@@ -283,9 +277,7 @@ def leading_order(case: Case):
     errors = []
     for beta in (1e3, 1e4):
         F, _ = _collapsed_response(case, beta)
-        printed = ufm.perturbation.leading_order(
-            lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta
-        )
+        printed = ufm.perturbation.leading_order(beta=beta, **_decays(case))
         own = np.linalg.svd(F[: d * n, : d * n], compute_uv=False)
         across = np.linalg.svd(F[: d * n, d * n : 2 * d * n], compute_uv=False)
         yield Claim(f"β={beta:g}: largest of F_kk", own[0], printed["diagonal largest"], SPECTRUM)
@@ -315,7 +307,7 @@ SWEEPS = (
 
 def sweep_regime(case: Case) -> Setting:
     """As for the spectrum, with d > K, at every point of the sweep."""
-    return _room_off_the_means(case)
+    return strong_regime(case)
 
 
 @check(
@@ -342,9 +334,7 @@ def hyperparameters(case: Case):
         there = dataclasses.replace(case, parameters={**case.parameters, vary: float(value)})
         settings = _settings(there)
         gains = ufm.perturbation.gains(beta=beta, **settings).values
-        talk = ufm.perturbation.cross_talk(
-            lambda_W=settings["lambda_W"], lambda_H=settings["lambda_H"], beta=beta
-        )
+        talk = ufm.perturbation.cross_talk(beta=beta, **_decays(there))
         predicted.append([*(1 - gains[:3]), talk])
         measured.append(
             _attenuations(
