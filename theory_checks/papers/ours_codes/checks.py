@@ -112,6 +112,11 @@ ICOSAHEDRON = (
         _case("E8 roots", _INSIDE, 0.0, 0.21, full=True),
         _case("56 in R^7", _INSIDE, 10.2, 100.0),
         _case("552 in R^23", _INSIDE, 12.8, 60.0, full=True),
+        # (a hundredth and less beyond what is proved)
+        _case("icosahedron", _OUTSIDE, 0.564, 0.568),
+        _case("icosahedron", _OUTSIDE, 7.57, 7.61),
+        _case("5-gon", _OUTSIDE, 3.08, 3.1),
+        _case("27 in R^6", _OUTSIDE, 7.12, 7.155),
         _case("24-cell", _OUTSIDE, 8.0, 20.0),
     ),
 )
@@ -137,7 +142,7 @@ def self_dual(case: Case):
     regime=regime_B,
     cases=(
         _case("orthoplex in R^5", _INSIDE, 5.75, 100.0),
-        _case("orthoplex in R^6", _INSIDE, 2.4, 100.0),
+        _case("orthoplex in R^6", _INSIDE, 2.39, 100.0),
         _case("orthoplex in R^6", _INSIDE, 0.0, 0.048),
         _case("orthoplex in R^8", _INSIDE, 2.71, 100.0),
         _case("orthoplex in R^10", _INSIDE, 2.95, 100.0),
@@ -145,6 +150,11 @@ def self_dual(case: Case):
         _case("orthoplex in R^3", _OUTSIDE, 6.0, 50.0),
         _case("orthoplex in R^4", _OUTSIDE, 6.0, 50.0),
         _case("orthoplex in R^8", _OUTSIDE, 0.1, 2.0),
+        # (as above)
+        _case("orthoplex in R^5", _OUTSIDE, 5.7, 5.73),
+        _case("orthoplex in R^6", _OUTSIDE, 2.37, 2.388),
+        _case("orthoplex in R^6", _OUTSIDE, 0.04805, 0.0484),
+        _case("orthoplex in R^16", _OUTSIDE, 3.41, 3.43),
     ),
 )
 def all_features(case: Case):
