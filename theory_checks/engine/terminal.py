@@ -9,7 +9,7 @@ import dataclasses
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from theory_checks.engine.registry import Check, Paper, Record, Verdict
+from theory_checks.engine.registry import Check, Paper, Record, Setting, Verdict
 from theory_checks.engine.runner import Row, Run
 from theory_checks.engine.summary import (
     Theorem,
@@ -209,10 +209,9 @@ def _news(theorem: Theorem, look: Look) -> list[str]:
         for row, r in theorem.refutations
     ]
     for row in theorem.rows:
-        said += [
-            f"  {row.case.id} ({row.case.setting} the hypotheses): {reason}"
-            for reason in evidence(row)
-        ]
+        on = row.case.setting is Setting.BOUNDARY
+        where = f"{'on the boundary of' if on else row.case.setting} the hypotheses"
+        said += [f"  {row.case.id} ({where}): {reason}" for reason in evidence(row)]
     shown = said if look.verbose else said[:_SAID]
     lines += shown
     if len(said) > len(shown):

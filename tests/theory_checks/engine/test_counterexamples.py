@@ -123,6 +123,13 @@ def test_outside_the_hypotheses_nothing_is_refuted():
     assert [row.case.id for row, _ in theorem.refutations] == ["inside"]
 
 
+def test_a_boundary_is_named_as_one(capsys):
+    """It was "boundary the hypotheses"."""
+    registry, _ = planted_registry(Setting.BOUNDARY, claimed=0.5)
+    assert command.main(["run", "--no-cache"], registry=registry) == 1
+    assert "M=2, the case (on the boundary of the hypotheses): " in capsys.readouterr().out
+
+
 def one_layer(loss, *, widths=(3,), **of):
     lam = dict(lambda_W=0.1, lambda_H=0.02)
     return ufm.Problem(ufm.one_hot((3, 2, 1)), loss=loss, widths=widths, **lam, **of)
@@ -163,22 +170,22 @@ def test_another_objective_is_refused(problem):
         Refutation.at("x", 1.0, problem, params)
 
 
-def planted_registry():
+def planted_registry(setting=Setting.INSIDE, *, claimed=1.25):
     _, value = refutation(0.0)
 
-    def inside(case):
+    def as_declared(case):
         """Always."""
-        return Setting.INSIDE
+        return setting
 
     def refuted(case):
         """A point is claimed to be the least."""
         yield WITNESS
-        yield refutation(1.25 * value)[0]
+        yield refutation(claimed * value)[0]
 
     registry = Registry()
     registry.paper("paper", "A paper")
-    case = Case("M=2, the case", Setting.INSIDE, {}, build=lambda: None)
-    registry.check(key="paper/refuted", formula="", source="", regime=inside, cases=(case,))(
+    case = Case("M=2, the case", setting, {}, build=lambda: None)
+    registry.check(key="paper/refuted", formula="", source="", regime=as_declared, cases=(case,))(
         refuted
     )
     return registry, value
