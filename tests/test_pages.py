@@ -45,6 +45,12 @@ def test_a_page_shows_what_its_code_prints(name, tmp_path, monkeypatch):
         assert without_rounding(printed) == without_rounding(page)
 
 
+@pytest.mark.parametrize("name", SHOWN)
+def test_prose_repeats_no_digits_of_rounding(name):
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert not re.findall(r"\d\.\d+e-1\d", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
 def test_what_can_be_put_in_is_what_the_library_says():
     """`python -m docs.site --write` makes the page anew."""
     assert KEPT.read_text(encoding="utf-8") == support.page()
