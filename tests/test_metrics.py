@@ -443,6 +443,12 @@ def test_a_classifier_says_how_many_classes_there_are():
         measure_features(features.T, index, W)
     with pytest.raises(ValueError, match=r"`classifier` must .* pass `classifier.T`; got \(5, 3\)"):
         measure_features(features, index, W.T)
+    rare = np.minimum(index, 1)
+    with pytest.raises(ValueError, match=r"ufm\.metrics\.stream .* without one; got \[2\]"):
+        measure_features(features, rare, W)
+    seen = ufm.metrics.stream(3, 5)
+    seen.update(features, rare)
+    assert np.isfinite(seen.finish(W).nc1_trace_ratio)
 
 
 def test_collapsed_columns_equal_repeated_samples():

@@ -181,6 +181,9 @@ H, W = np.array([[1.0, 1.0, -1.0]]), np.array([[1.0], [-1.0]])
             (H, LABELS, W.T), r"`classifier` must have shape \(K, d\)", id="classifier-shape"
         ),
         pytest.param((H, LABELS, W, np.zeros(3)), "`bias` must have shape", id="bias-shape"),
+        pytest.param(
+            (H.T, np.array([0, 0, 1]), W), r"pass `features.T`\); got \(2, 1\)", id="turned"
+        ),
         pytest.param((H * np.nan, LABELS, W), "`features` must be finite", id="not-finite"),
         pytest.param((0 * H, LABELS, W), "`features` must not be zero", id="zero-features"),
         pytest.param((H, LABELS, 0 * W), "`classifier` must not be zero", id="zero-classifier"),

@@ -189,7 +189,10 @@ def _last_layer(features, labels, classifier, bias, loss: AbstractLoss) -> tuple
     ]
     d = len(given[0])
     words = f"`classifier` must have shape (K, d) with d = {d}, that of `features`"
-    require(given[1].shape[1] == d, words, given[1].shape)
+    # a table of samples has them as its rows
+    turned = given[0].shape[1] == given[1].shape[1] != d
+    hint = " (one column a sample: pass `features.T`)" if turned else ""
+    require(given[1].shape[1] == d, words + hint, given[1].shape)
     if not known:
         given = at_one_width(*given)
         labels = _of_classes(labels, len(given[1]), given[0].dtype)

@@ -109,7 +109,9 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     Raises `ValueError` for more than 5000 variables, λ = 0, and params that do not fit the problem.
     """
     require_instance("problem", problem, Problem)
-    require_product(problem, "a Hessian spectrum, whose symmetric zeros are counted")
+    purpose = "a Hessian spectrum, whose symmetric zeros are counted"
+    instead = " (ufm.solvers.minimise_rectified says what a point on its kinks is)"
+    require_product(problem, purpose + instead * problem.map.kinked)
     require_whole_logits(problem, "a Hessian (of chunks there are first derivatives only)")
     require_decay(problem, "decay-weighted coordinates")
     for name, domain in problem.domains.items():

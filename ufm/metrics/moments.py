@@ -188,7 +188,8 @@ def checked_columns(features, labels, num_classes: int | None) -> tuple[Array, A
         present = np.bincount(classes.astype(int), minlength=K) > 0
         require(
             present.all(),
-            "`labels` must hold a sample of every class; classes without one",
+            "`labels` must hold a sample of every class (ufm.metrics.stream measures those that "
+            "have some, as of next tokens); classes without one",
             np.flatnonzero(~present)[:10],
         )
     # (JAX without x64 wraps large whole numbers, so not before they are looked at)
