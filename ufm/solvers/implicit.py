@@ -8,6 +8,7 @@ the envelope theorem for the optimal value, the implicit function theorem for th
 Hessian is singular along the symmetries (the gauge), to which the right side is orthogonal at a
 stationary point: conjugate residuals answer with the solution that is orthogonal to them too,
 so that nothing turns. What symmetry leaves alone has the derivative of the optimum on the quotient.
+Of a free bias the sum is that of its start, and so it does not change: logits have derivatives too.
 
 Neither goes through the steps of a solver: the solve itself runs on plain numbers, and what is
 differentiated twice is differentiated by the same rule twice.
@@ -16,6 +17,7 @@ differentiated twice is differentiated by the same rule twice.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -26,9 +28,17 @@ from jaxtyping import Array, Float
 
 from ufm._programs.outside import SWEEP_ALONE, refusal
 from ufm._validate import is_traced, require
-from ufm.model import Problem, objective, require_whole_logits
+from ufm.model import Params, Problem, objective, require_whole_logits
 from ufm.solution import Solution
-from ufm.solvers.coordinates import Flat, bounds, flat_objective, flat_of, params_of, to_params
+from ufm.solvers.coordinates import (
+    Flat,
+    bounds,
+    flat_objective,
+    flat_of,
+    joined,
+    params_of,
+    to_params,
+)
 
 # A relative gradient norm above which a point is no minimum that a derivative could be taken of
 # (scaled with the dtype).
@@ -40,7 +50,8 @@ _ENOUGH = 100.0
 _SOLVED = 1e-6
 _NO_DERIVATIVE = (
     "what is differentiated must be left alone by the symmetries of an optimum of `minimise`, as "
-    "value, logits and Grams are (after centring, where a free bias shifts them), and the optimum "
+    "value, logits and Grams are (after centring, where a free bias shifts some classes beside "
+    "others, or a loss scales them), and the optimum "
     "must be isolated but for them, as it is away from thresholds; got zeros of the Hessian "
     "along which it changes"
 )
@@ -71,6 +82,8 @@ def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> So
     """
     require_whole_logits(problem, "derivatives of a minimum")
     traced, rest = eqx.partition(problem, eqx.is_inexact_array)
+    # (asked here, as parameters of a loss are traced further in)
+    shifted = problem.free_bias and problem.loss.shift_invariant
     kept: list[Solution] = []
 
     @jax.custom_jvp
@@ -88,7 +101,7 @@ def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> So
     def _(primals, tangents):
         (traced,), (change,) = primals, tangents
         flat, value = optimum(traced)
-        slope, moved = _changes(eqx.combine(traced, rest), flat, change)
+        slope, moved = _changes(eqx.combine(traced, rest), flat, change, shifted)
         return (flat, value), (moved, slope)
 
     flat, value = optimum(traced)
@@ -108,9 +121,10 @@ def _require_stationary(solution: Solution) -> None:
     )
 
 
-@jax.jit
-def _changes(problem: Problem, flat: Flat, change) -> tuple[Float[Array, ""], Flat]:
-    """What a change of the problem makes of the optimal value and of the optimum."""
+@functools.partial(jax.jit, static_argnums=3)
+def _changes(problem: Problem, flat: Flat, change, shifted: bool) -> tuple[Float[Array, ""], Flat]:
+    """What a change of the problem makes of the optimal value and of the optimum; `shifted` where a
+    free bias may shift all logits for nothing."""
     traced, rest = eqx.partition(problem, eqx.is_inexact_array)
 
     def gradient(traced, flat):
@@ -124,19 +138,30 @@ def _changes(problem: Problem, flat: Flat, change) -> tuple[Float[Array, ""], Fl
     _, pull = jax.jvp(lambda traced: gradient(traced, flat), (traced,), (change,))
     free = _free(problem, flat, gradient(traced, flat))
 
-    def hessian(direction: Flat) -> Flat:
-        _, turned = jax.jvp(lambda flat: gradient(traced, flat), (flat,), (direction * free,))
-        return turned * free
+    def kept(direction: Flat) -> Flat:
+        direction = direction * free
+        return _without_shift(problem, direction) if shifted else direction
 
-    moved = jax.lax.custom_linear_solve(hessian, -pull * free, _conjugate_residuals, symmetric=True)
+    def hessian(direction: Flat) -> Flat:
+        _, turned = jax.jvp(lambda flat: gradient(traced, flat), (flat,), (kept(direction),))
+        return kept(turned)
+
+    moved = jax.lax.custom_linear_solve(hessian, -kept(pull), _conjugate_residuals, symmetric=True)
     # (in reverse mode this is what the right side is made of)
-    return slope, moved * free
+    return slope, kept(moved)
 
 
 def _free(problem: Problem, flat: Flat, slope: Flat) -> Flat:
     """1 for the coordinates that may move, 0 for those that a bound holds."""
     held = bounds(problem) & (flat <= 0) & (slope >= 0)
     return jnp.where(held, 0, 1).astype(flat.dtype)
+
+
+def _without_shift(problem: Problem, direction: Flat) -> Flat:
+    """The part of a direction in which a bias keeps its sum."""
+    parts = problem.blocks.split(direction)
+    bias = jnp.asarray(parts.bias)
+    return joined(Params(parts.weights, parts.features, bias - jnp.mean(bias)))
 
 
 def _conjugate_residuals(product: Callable[[Flat], Flat], wanted: Flat) -> Flat:
