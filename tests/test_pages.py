@@ -59,7 +59,6 @@ def test_what_can_be_put_in_is_what_the_library_says():
 @pytest.mark.parametrize("labels", support.LABELS)
 @pytest.mark.parametrize("bias", support.BIASES)
 def test_closed_forms_beyond_the_last_threshold_are_those_that_the_page_names(labels, bias):
-    one_target = labels != "soft, any"
     for loss in (ufm.CrossEntropy(), ufm.MeanSquaredError(), ufm.losses.Focal(2.0)):
         for widths in support.WIDTHS.values():
             given = {"widths": widths, "bias": support.BIASES[bias]}
@@ -70,7 +69,7 @@ def test_closed_forms_beyond_the_last_threshold_are_those_that_the_page_names(la
             )
             said = weak.closed
             if type(loss) is ufm.CrossEntropy:
-                said |= len(widths) == 1 and one_target
+                said |= len(widths) == 1
                 assert strong.closed == said
             assert strong.closed or not said
             assert not strong.closed or strong.words.startswith("trivial.")

@@ -46,7 +46,7 @@ compares. In each cell: **S** is solved by `ufm.minimise`, **C** has a bound fro
 The number leads to the closed form and its source, or to what the library says of the nearest one
 and what works instead. All have K = 4 classes and λ = 1e-3 on every factor, which is below every
 threshold: beyond the last one the optimum is zero, for every convex loss. `closed_form` says so
-where the first tables have an F, and of one layer under cross-entropy with one target a class.
+where the first tables have an F, and of one layer under cross-entropy.
 `print(ufm.theory(problem))` lists all that is known of a problem of yours.
 """
 

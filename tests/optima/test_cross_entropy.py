@@ -13,6 +13,8 @@ import ufm
 from ufm.labels import smoothed
 from ufm.losses import AdjustedCrossEntropy
 from ufm.optima.cross_entropy import zero_strength
+from ufm.optima.facts import Facts
+from ufm.optima.forms import zero_product
 from ufm.tolerances import for_dtype
 
 TOL = for_dtype("float64")
@@ -137,6 +139,44 @@ def test_zero_product_ends_at_its_threshold(bias, key):
     assert float(abs(solution.params.features).max()) > 1e-2
 
 
+SOFT = np.array([[0.7, 0.5, 0.1, 0.2, 0.0], [0.3, 0.0, 0.8, 0.2, 0.0], [0.0, 0.5, 0.1, 0.6, 1.0]])
+
+
+@pytest.mark.parametrize("bias", BIASES)
+def test_zero_product_of_any_targets(bias, key):
+    """Several targets a class, and two equal columns among them."""
+    targets, masses = np.hstack([SOFT, SOFT[:, :1]]), np.array([2.0, 1, 3, 1, 2, 1])
+    labels = ufm.Labels(targets, masses)
+
+    def problem(strength):
+        decay = dict.fromkeys(("lambda_W", "lambda_H"), strength / masses.sum())
+        return ufm.Problem(labels, loss=ufm.CrossEntropy(), widths=(3,), bias=bias, **decay)
+
+    (*_, last) = ufm.thresholds(problem(0.01), progress=False).entries
+    assert (last.change, last.bracket) == ("zero product", None)
+    if bias != 0.3:
+        mean = targets @ masses / masses.sum() if bias == "free" else np.full(3, 1 / 3)
+        slope = (mean[:, None] - targets) * np.sqrt(masses)
+        assert_allclose(last.strength, np.linalg.norm(slope, 2), rtol=1e-13)
+    optimum = assert_agrees(problem(1.001 * last.strength), key)
+    assert optimum.logits.shape == (3, 5)
+    with pytest.raises(ufm.NoClosedForm):
+        ufm.closed_form(problem(0.999 * last.strength))
+    below = ufm.minimise(problem(0.999 * last.strength), key=key, progress=False)
+    assert float(abs(below.params.features).max()) > 1e-3
+
+
+def test_a_class_without_targets_may_stay_away_but_for_a_free_bias(key):
+    soft = SOFT[:2, :4] / SOFT[:2, :4].sum(axis=0)
+    labels = ufm.Labels(np.vstack([soft, np.zeros(4)]), np.ones(4))
+    strong = {"lambda_W": 1.0, "lambda_H": 1.0, "widths": (3,), "loss": ufm.CrossEntropy()}
+    for bias in (None, 0.3):
+        assert_agrees(ufm.Problem(labels, bias=bias, **strong), key)
+    facts = Facts.of(ufm.Problem(labels, bias="free", **strong))
+    (failing,) = (asked for asked in zero_product.FORM.accepts(facts) if not asked.holds)
+    assert str(failing) == "needs some target for each of the 3 classes; got none for class 2"
+
+
 @pytest.mark.parametrize(
     ("counts", "bias", "expected"),
     [
@@ -199,7 +239,7 @@ def test_zero_strength_by_hand(counts, bias, expected):
                 lambda_W=0.1,
                 lambda_H=0.1,
             ),
-            r"needs a target for each of the 3 classes; got none for class 1",
+            r"for a zero product; got 0.2",
             id="class-without-target",
         ),
         pytest.param(

@@ -224,7 +224,7 @@ REFUSED = {
 
 def test_the_nearest_form_of_labels_with_offsets_is_of_their_loss():
     """What labels add to logits made another loss of it, and squared error was as near."""
-    with pytest.raises(ufm.NoClosedForm, match="mixtures of two classes under cross-entropy"):
+    with pytest.raises(ufm.NoClosedForm, match="zero product under strong decay"):
         ufm.closed_form(make(**SUPERVISED))
 
 

@@ -17,10 +17,11 @@ WEIGHTS = {
     8: "map",
     6: "mixtures",
     5: "domain, equal loss weights, kinks, offsets",
+    4: "strong decay",
     3: "anchor, classifier, certificate, decay, depth, features, weights",
     2: "classes, columns, distributions, labels, mixtures, no decay, one target per class, spread, "
     "two values",
-    1.5: "strong decay, weak decay",
+    1.5: "weak decay",
     1.2: "labels, smoothing",
     1.1: "bias",
     1: "all pairs, balance, bias, classes, classes for the triple, classifier, depth of the "

@@ -61,14 +61,17 @@ def etf_value(scale: float, num_classes: int, strength: float, *, smoothing: flo
 
 def best_constant(facts: Facts) -> tuple[np.ndarray | None, np.ndarray]:
     """The best bias with Z = 0 (None without one), and the class probabilities it gives (K,)."""
-    K, columns, lambda_b = facts.K, facts.classes, facts.lambda_b
+    K, lambda_b = facts.K, facts.lambda_b
     if facts.bias is None:
         return None, np.full(K, 1 / K)
-    mean = columns.targets @ columns.masses / facts.N
-    logs = np.log(mean)
+    mean = facts.columns.targets @ facts.columns.masses / facts.N
     if lambda_b is None:
+        logs = np.log(mean)
         return logs - logs.mean(), mean
-    bias = np.zeros(K) if np.ptp(mean) <= 1e-15 else logs - logs.mean()
+    bias = np.zeros(K)
+    if np.ptp(mean) > 1e-15 and mean.min() > 0:
+        logs = np.log(mean)
+        bias = logs - logs.mean()
     # λ_b b = mean − p: Newton on a strongly convex function of K variables, with backtracking
     for _ in range(200):
         p = _softmax(bias)
@@ -106,7 +109,7 @@ def gradient_norm(targets: np.ndarray, masses: np.ndarray, probabilities: np.nda
     Parameters
     ----------
     targets, masses
-        Of the classes, (K, K) and (K,).
+        Of the columns, (K, C) and (C,).
     probabilities
         (K,), those at Z = 0.
 

@@ -205,6 +205,15 @@ class Facts:
         return merged_by_class(self.targets, self.masses)
 
     @cached_property
+    def columns(self) -> Columns:
+        """Those of which an optimum is told.
+
+        One a class where every class has one target, else one a target.
+        """
+        apart = self.one_target_per_class and bool(self.classes.masses.all())
+        return self.classes if apart else self.distinct
+
+    @cached_property
     def one_target_per_class(self) -> bool:
         """Whether columns of one class have one target."""
         merged = self.classes.targets[:, self.classes.index]

@@ -138,11 +138,14 @@ def target_per_class(facts: Facts) -> Iterator[Hypothesis]:
     words = "equal targets for the samples of a class"
     got = "several distinct targets in one class"
     yield Hypothesis("one target per class", facts.one_target_per_class, words, got, 2)
-    words, got = (
-        "targets that are distributions over the classes",
-        "column sums or signs that are not",
-    )
-    yield Hypothesis("distributions", facts.distributions, words, got, 2)
+    yield distributions(facts)
+
+
+def distributions(facts: Facts) -> Hypothesis:
+    """Targets that are distributions."""
+    words = "targets that are distributions over the classes"
+    got = "column sums or signs that are not"
+    return Hypothesis("distributions", facts.distributions, words, got, 2)
 
 
 def one_hot(facts: Facts, purpose: str = "") -> Hypothesis:

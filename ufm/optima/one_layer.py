@@ -1,4 +1,5 @@
-r"""From the class-level product W H of one linear layer to everything an `Optimum` holds.
+r"""From the product W H of one linear layer, a column a class or a target, to everything an
+`Optimum` holds.
 
 For M = 1 the decay is, at best, $\sqrt{\lambda_W\lambda_H}\,\|W H\,\mathrm{diag}(\sqrt m)\|_*$,
 with balanced factors: the product decides every Gram.
@@ -29,14 +30,14 @@ def product_optimum(
     unique: bool = True,
     ratio: float | None = None,
 ) -> Optimum:
-    """The optimum of a one-layer problem whose class-level product W H̄ is given.
+    """The optimum of a one-layer problem whose product W H̄ is given.
 
     Parameters
     ----------
     facts
         Of the problem.
     product
-        (K, K), one column a class.
+        (K, C'), one column each of `Facts.columns`.
     value
         The objective there.
     regime, source, unique
@@ -59,7 +60,7 @@ def product_optimum(
     NoClosedForm
         When the rank of the product exceeds d.
     """
-    K, masses = facts.K, facts.classes.masses
+    columns = facts.columns
     bias = facts.zero_bias if bias is None else bias
     ratio = float(np.sqrt(facts.lambda_H / facts.lambda_W[0])) if ratio is None else ratio
     quantities = _quantities(facts, product, ratio)
@@ -67,15 +68,16 @@ def product_optimum(
     if not fits.holds:
         raise NoClosedForm(str(fits))
     # logits have no target under a log loss: margins of one are the yardstick
-    yardstick = _quantities(facts, np.eye(K) - 1 / K, ratio)
-    sizes = sizes_of(yardstick, logits=float(np.sqrt(K - 1)), lambda_H=facts.lambda_H)
+    margins = np.eye(facts.K)[:, np.argmax(columns.targets, axis=0)] - 1 / facts.K
+    yardstick, size = _quantities(facts, margins, ratio), float(np.sqrt(facts.K - 1))
+    sizes = sizes_of(yardstick, logits=size, lambda_H=facts.lambda_H)
     return Optimum(
         value=value,
         logits=product if bias is None else product + bias[:, None],
         bias=bias,
         unique=unique,
-        column_index=facts.classes.index,
-        masses=masses,
+        column_index=columns.index,
+        masses=columns.masses,
         sizes=sizes,
         regime=regime,
         source=source,
@@ -124,14 +126,18 @@ def _words(facts: Facts, loss: str) -> tuple[str, ...]:
         if smoothing
         else "one-hot labels"
     )
-    counts = f"{labels}, {kind}, class counts {shown(facts.classes.masses)}"
+    counts = (
+        f"{labels}, {kind}, class counts {shown(facts.classes.masses)}"
+        if facts.one_target_per_class
+        else f"{labels}, {len(facts.columns.masses)} targets"
+    )
     held = facts.domain_words or "all λ > 0"
     return (loss, counts, "M = 1", f"d = {facts.feature_dim}", facts.bias_words, held)
 
 
 def _quantities(facts: Facts, product: np.ndarray, ratio: float) -> dict:
-    root = np.sqrt(facts.classes.masses)
-    left, s, right = np.linalg.svd(product * root)
+    root = np.sqrt(facts.columns.masses)
+    left, s, right = np.linalg.svd(product * root, full_matrices=False)
     s = np.where(s > _RANK * s[0], s, 0.0)
     # under decay balance: λ_W σ(W)² = λ_H σ(H)² = √(λ_W λ_H) s
     squares = np.stack([ratio * s, s / ratio])

@@ -37,7 +37,7 @@ def groups(facts: Facts) -> list[np.ndarray]:
     return np.split(order, breaks)
 
 
-def _one_target(facts: Facts) -> Iterator[Hypothesis]:
+def _convex(facts: Facts) -> Iterator[Hypothesis]:
     # its last hypothesis is on decay, and is not there when the others fail
     yield from whatever_decay(ZERO.accepts(facts))
 
@@ -51,14 +51,14 @@ def _zero(facts: Facts) -> Iterator[Threshold]:
 
 def _gradient_spectrum(facts: Facts) -> np.ndarray:
     _, probabilities = facts.once(best_constant)
-    columns = facts.classes
+    columns = facts.columns
     return np.linalg.svd(
         (probabilities[:, None] - columns.targets) * np.sqrt(columns.masses), compute_uv=False
     )
 
 
 def _smoothed(facts: Facts) -> Iterator[Hypothesis]:
-    yield from _one_target(facts)
+    yield from _convex(facts)
     words = "one target (1 − s) e_k + s/K for each class"
     yield Hypothesis("smoothing", facts.smoothing is not None, words, "other targets", 1.2)
 
@@ -126,7 +126,7 @@ def _simplex(facts: Facts) -> int:
 
 
 THRESHOLDS = (
-    ThresholdRule(name="zero product", accepts=_one_target, find=_zero),
+    ThresholdRule(name="zero product", accepts=_convex, find=_zero),
     ThresholdRule(name="classes of equal counts", accepts=_smoothed, find=_merging),
     ThresholdRule(
         name="balanced classes",
