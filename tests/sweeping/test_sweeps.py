@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.sweeping import chunk, plan
+from ufm.sweeping import chunk, lone_lanes, plan
 from ufm.sweeping.sweeps import sweep as full_sweep
 
 K = 3
@@ -437,7 +437,7 @@ def test_bad_options_are_named_where_they_are_made(kind, fields, message):
 
 def test_float32_is_followed(enable_x64, monkeypatch):
     # (one by one they may end above the tolerance)
-    monkeypatch.setattr(chunk.LoneLanes, "__call__", None)
+    monkeypatch.setattr(lone_lanes.LoneLanes, "__call__", None)
     with enable_x64(False):
         data = sweep(
             lambda lam: tail(lam=lam),

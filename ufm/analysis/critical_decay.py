@@ -20,9 +20,10 @@ from ufm._system.progress import Progress
 from ufm._validate import require, require_each, require_flag
 from ufm.analysis.certified_ranks import Line, Probe
 from ufm.model import Problem
-from ufm.optima.facts import Facts, listed
+from ufm.optima.facts import Facts
 from ufm.optima.statement import Threshold
 from ufm.optima.survey import formula_thresholds, of_width, with_ranks
+from ufm.optima.words import listed
 
 # Feature lengths go like roots of singular values.
 _VANISHED = 3e-5

@@ -290,16 +290,3 @@ def _lift(problem: Problem) -> str:
         return "nonnegative Gram"
     plain = problem.plain and problem.anchor is None
     return "product" if plain else "Gram"
-
-
-def listed(classes) -> str:
-    """Some classes, by their numbers, for a message."""
-    classes = np.sort(np.asarray(classes))
-    return f"classes {shown(classes)[1:-1]}" if len(classes) > 1 else f"class {classes[0]}"
-
-
-def shown(values) -> str:
-    """A few numbers, for a message."""
-    values = np.asarray(values)
-    text = ", ".join(f"{v:g}" for v in values[:8])
-    return f"[{text}{', …' if len(values) > 8 else ''}]"

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ufm._classes.module import Displayed
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.optimum import NoClosedForm
+from ufm.optima.words import shown
 
 # what a theorem speaks about unless it says otherwise: the product of linear layers
 LINEAR = ("linear",)

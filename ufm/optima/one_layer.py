@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import room
 from ufm.optima.optimum import NoClosedForm, Optimum
+from ufm.optima.words import shown
 
 # Singular values below this, relative to the largest, are rounding of the SVD: their square roots
 # would not be.

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.optimum import DEGENERATE
+from ufm.optima.words import shown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

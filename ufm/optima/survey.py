@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from ufm._classes.module import Displayed
 from ufm._programs.outside import on_the_host
 from ufm.model import Problem
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.forms import known
 from ufm.optima.hypotheses import Hypothesis, of_map
 from ufm.optima.optimum import NoClosedForm
 from ufm.optima.statement import KINDS, Statement, Threshold
 from ufm.optima.statements import statements, threshold_rules
+from ufm.optima.words import shown
 
 # Thresholds this close, relatively, are one, with the words of the first.
 _SAME = 1e-12

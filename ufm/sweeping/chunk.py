@@ -1,11 +1,10 @@
-"""One chunk of lanes.
+"""One chunk of lanes that are minimised.
 
 From problems and keys to arrays of numbers, compiled once for each shape, sharded over devices.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,104 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ufm.batch.execution import Execution
 from ufm.batch.executor import SAME, SHARED, shared_out
 from ufm.batch.fastest import fastest
-from ufm.batch.layout import over_lanes
-from ufm.certificates.bound import certify
-from ufm.flows import Flow, Record, flow_batch
-from ufm.flows.options import record_of
-from ufm.metrics import measure_params
 from ufm.model import (
-    Params,
     Problem,
-    objective,
-    require_certifiable,
-    require_decay,
 )
-from ufm.solution import Result, Trajectory
-from ufm.solvers import minimise
 from ufm.solvers.draws import Drawn, draws_of_seeds
 from ufm.solvers.lanes import layouts, minimise_lanes, place_lanes, start_lanes, widened
 from ufm.solvers.narrowing import narrowed
 from ufm.solvers.newton.lanes import LaneResults
 from ufm.solvers.solver import AbstractSolver
+from ufm.sweeping.looks import Arrays, measured
 from ufm.sweeping.options import Report
-
-Arrays = dict[str, np.ndarray]
 
 # By itself XLA keeps to vectors of 256 bits, also on processors that have longer ones: a solve took
 # a fourth longer.
 _COMPILER = {"cpu": {"xla_cpu_prefer_vector_width": 512}}
-
-
-def certifiable(problems: Problem) -> bool:
-    """Whether `certify` has a bound for stacked problems, by what it says where it is traced."""
-
-    def ask(problem: Problem) -> int:
-        require_certifiable(problem)
-        return 0
-
-    try:
-        require_decay(problems, "a certificate")
-        jax.eval_shape(jax.vmap(ask), problems)
-    except ValueError:
-        return False
-    return True
-
-
-def measured(problems: Problem, params: Params, *, report: Report, platform: str) -> dict:
-    """Certificates, metrics and whatever is kept, of stacked problems and points.
-
-    Parameters
-    ----------
-    problems, params
-        Stacked.
-    report
-        What is asked for.
-    platform
-        "cpu" or another, for the layout of lanes.
-
-    Returns
-    -------
-    dict
-        Name → array with a leading axis of lanes.
-    """
-
-    numbers = functools.partial(_numbers, report=report)
-    kept = jax.vmap(functools.partial(_kept, report=report))(problems, params)
-    return over_lanes(numbers, problems, params, platform=platform) | kept
-
-
-def _numbers(problem: Problem, params: Params, *, report: Report) -> dict:
-    """Certificate and metrics of one point."""
-    out = {}
-    if report.certificates:
-        certificate = certify(problem, params)
-        out |= {"lower_bound": certificate.lower_bound, "gap": certificate.gap}
-    if report.metrics:
-        metrics = measure_params(problem, params)
-        out |= {name: getattr(metrics, name) for name in report.metrics}
-    return out
-
-
-def _kept(problem: Problem, params: Params, *, report: Report) -> dict:
-    """The factors of one point and its logits, where they are kept."""
-    out = {}
-    if "params" in report.keep:
-        out |= {f"weights_{i}": W for i, W in enumerate(params.weights)}
-        out["features"] = params.features
-        out |= {} if params.bias is None else {"bias": params.bias}
-    if "logits" in report.keep:
-        out["logits"] = problem.logits(params)
-        # (under a name that nobody sweeps, as `bias` may be)
-        zero = jnp.zeros(problem.labels.num_classes, problem.dtype)
-        out["logits_bias"] = zero if params.bias is None else params.bias
-    return out
-
-
-_measured = functools.partial(jax.jit, static_argnames=("report", "platform"))(measured)
-_objectives = jax.jit(jax.vmap(objective))
 
 
 def _start(problems: Problem, key: PRNGKeyArray, seeds, *, solver: AbstractSolver):
@@ -258,95 +175,3 @@ class MinimiseChunk:
         leaves, structure = jax.tree.flatten(one)
         kind = (self.devices, self.solver, self.width, structure, tuple(x.shape for x in leaves))
         return fastest(ways, solved, kind=kind)
-
-
-@dataclass(frozen=True)
-class LoneLanes:
-    """Minimisation of few lanes, each by `minimise`.
-
-    The programs of `MinimiseChunk` take seconds to compile, and those of one problem do not.
-    """
-
-    key: PRNGKeyArray
-    solver: AbstractSolver
-    tolerance: float
-    report: Report
-
-    def __call__(self, problems: Problem, seeds: np.ndarray) -> Arrays:
-        """The results of some lanes; KeyboardInterrupt where it was interrupted."""
-        lanes = [
-            self._lane(jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), problems), seed)
-            for i, seed in enumerate(seeds.tolist())
-        ]
-        names = lanes[0] if lanes else {}
-        return {name: np.stack([np.asarray(lane[name]) for lane in lanes]) for name in names}
-
-    def _lane(self, problem: Problem, seed: int) -> dict:
-        key = jax.random.fold_in(self.key, seed)
-        asked = {"solver": self.solver, "tolerance": self.tolerance, "progress": False}
-        found = minimise(problem, key=key, **asked)
-        if found.result is Result.INTERRUPTED:
-            raise KeyboardInterrupt
-        out = {
-            "value": found.value,
-            "grad_norm": found.grad_norm,
-            "code": np.int8(found.code),
-            "num_steps": np.int32(found.num_steps),
-            "num_evaluations": np.int32(found.num_evaluations),
-        } | self._looked_at(problem, found.params)
-        return out | _kept(problem, found.params, report=self.report)
-
-    def _looked_at(self, problem: Problem, params: Params) -> dict:
-        """Certificate and metrics, of a point that diverged those of nothing."""
-        if all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params)):
-            return _numbers(problem, params, report=self.report)
-        bounds = {"lower_bound": -np.inf, "gap": np.inf} if self.report.certificates else {}
-        numbers = bounds | dict.fromkeys(self.report.metrics, np.nan)
-        return {name: np.asarray(number, problem.dtype) for name, number in numbers.items()}
-
-
-@dataclass(frozen=True)
-class FlowChunk:
-    """Flows of chunks, by `flow_batch`."""
-
-    key: PRNGKeyArray
-    flow: Flow
-    report: Report
-    execution: Execution
-    width: int
-
-    def __call__(self, problems: Problem, seeds: np.ndarray) -> Arrays:
-        """The results of some lanes; KeyboardInterrupt where it was interrupted."""
-        number = len(seeds)
-        if not number:
-            return {}
-        # every call has the shapes of a full chunk: one compilation
-        place = np.minimum(np.arange(self.width), number - 1)
-        keys = jax.vmap(lambda seed: jax.random.fold_in(self.key, seed))(jnp.asarray(seeds[place]))
-        singles = [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), problems) for i in place]
-        record = Record(record_of(self.flow.observables).observables, keep_params=False)
-        flow = dataclasses.replace(self.flow, observables=record)
-        run = flow_batch(singles, flow, keys=keys, execution=self.execution, progress=False)
-        if any(result is Result.INTERRUPTED for result in run.results):
-            raise KeyboardInterrupt
-        return {
-            name: np.asarray(array)[:number]
-            for name, array in jax.device_get(self._report(run)).items()
-        }
-
-    def _report(self, run: Trajectory) -> dict:
-        problems = jax.tree.map(jnp.asarray, run.problem)
-        out = {
-            "value": _objectives(problems, run.final),
-            "code": jnp.asarray(run.code, jnp.int8),
-            "num_steps": jnp.asarray(run.num_steps, jnp.int32),
-            "trajectory": run.value,
-        }
-        assert self.execution.devices is not None
-        platform = self.execution.devices[0].platform
-        out |= _measured(problems, run.final, report=self.report, platform=platform)
-        return out | {
-            name: array
-            for name, array in run.observables.items()
-            if isinstance(array, jax.Array) and array.ndim == 2
-        }

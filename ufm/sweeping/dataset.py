@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ufm.solution import Result
-from ufm.sweeping.chunk import Arrays
+from ufm.sweeping.looks import Arrays
 
 # Names of the dimensions that one lane's variables have.
 _INNER = {

@@ -22,10 +22,13 @@ from ufm.model import Problem, require_decay, require_minimum, require_smooth
 from ufm.solvers.directions import has_directions
 from ufm.solvers.solver import AbstractSolver
 from ufm.solvers.suitable import suitable_solver
-from ufm.sweeping.chunk import FlowChunk, LoneLanes, MinimiseChunk, certifiable
+from ufm.sweeping.chunk import MinimiseChunk
 from ufm.sweeping.definition import definition, planned, probe
+from ufm.sweeping.flow_chunk import FlowChunk
 from ufm.sweeping.grid import Grid, describe
 from ufm.sweeping.groups import Group, chunks_of, groups_of, said
+from ufm.sweeping.lone_lanes import LoneLanes
+from ufm.sweeping.looks import certifiable
 from ufm.sweeping.options import Minimisation, Report
 from ufm.sweeping.store import FORMAT
 from ufm.tolerances import for_dtype, gradient_tolerance

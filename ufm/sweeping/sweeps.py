@@ -20,10 +20,10 @@ from ufm.flows import Flow
 from ufm.model import Problem
 from ufm.solution import Result
 from ufm.solvers.solver import AbstractSolver
-from ufm.sweeping.chunk import Arrays
 from ufm.sweeping.dataset import counted, dataset_of
 from ufm.sweeping.definition import planned, require_probed
 from ufm.sweeping.grid import grid_of
+from ufm.sweeping.looks import Arrays
 from ufm.sweeping.options import Minimisation, Report, method_of
 from ufm.sweeping.plan import Plan, plan_of
 from ufm.sweeping.store import Store

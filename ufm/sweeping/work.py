@@ -14,7 +14,7 @@ import numpy as np
 
 from ufm._system.progress import Progress
 from ufm.batch.executor import run_blocks
-from ufm.sweeping.chunk import Arrays
+from ufm.sweeping.looks import Arrays
 from ufm.sweeping.store import Store
 
 # Seconds between looks at chunks that other processes are working on.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.forms.zero_product import below_threshold
 from ufm.optima.hypotheses import (
@@ -25,6 +25,7 @@ from ufm.optima.one_layer import product_optimum
 from ufm.optima.optimum import Optimum
 from ufm.optima.two_cluster_problem import two_cluster_logits
 from ufm.optima.two_clusters import clusters_of
+from ufm.optima.words import shown
 
 
 class TwoValuedCounts(AbstractForm):

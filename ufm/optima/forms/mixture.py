@@ -17,13 +17,14 @@ import numpy as np
 
 from ufm.labels.mixed_pairs import MixedPairs, pairs_of
 from ufm.optima.channels import channel, same_class_gap
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import Hypothesis, loss_named, plain_decay, room, unconstrained
 from ufm.optima.inversion import Floats
 from ufm.optima.joint_mixup import MixupOptimum, solve_mixture
 from ufm.optima.one_layer import sizes_of
 from ufm.optima.optimum import Optimum
+from ufm.optima.words import shown
 
 # The Gram matrix of the distinct columns is part of an optimum; one of 4096 columns takes 128 MiB.
 _MOST_COLUMNS = 4096

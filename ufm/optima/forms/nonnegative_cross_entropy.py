@@ -14,7 +14,7 @@ import numpy as np
 
 from ufm._validate import require_positive
 from ufm.labels.base import host_counts
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import (
     Hypothesis,
@@ -29,6 +29,7 @@ from ufm.optima.hypotheses import (
 )
 from ufm.optima.one_layer import sizes_of
 from ufm.optima.optimum import Optimum
+from ufm.optima.words import shown
 
 
 def _margins(facts: Facts) -> np.ndarray:

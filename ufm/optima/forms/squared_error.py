@@ -16,12 +16,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.form import AbstractForm
 from ufm.optima.hypotheses import Hypothesis, loss_named, plain_decay, unconstrained
 from ufm.optima.optimum import DEGENERATE, Optimum, Spectrum
 from ufm.optima.scalar import collapse_load, existence_load, solve_scalar
 from ufm.optima.squared_error_target import loads_of, penalised_target, target_of
+from ufm.optima.words import shown
 
 _DEEP = "Dang, Tran, Osher, Tran-The, Ho & Nguyen 2023 (arXiv 2301.00437)"
 _ZHOU = "Zhou et al. 2022, squared-error landscape, global optimality with a penalised bias"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ufm.optima.cross_entropy import best_constant
-from ufm.optima.facts import Facts, listed
+from ufm.optima.facts import Facts
 from ufm.optima.forms import balanced_cross_entropy, clusters, mixture, nonnegative_cross_entropy
 from ufm.optima.forms.zero_product import FORM as ZERO
 from ufm.optima.forms.zero_product import threshold
@@ -20,6 +20,7 @@ from ufm.optima.hypotheses import Hypothesis
 from ufm.optima.joint_mixup import zero_decay
 from ufm.optima.statement import Threshold, ThresholdRule, whatever_decay
 from ufm.optima.two_clusters import clusters_of, vanishing_strength
+from ufm.optima.words import listed
 
 _GROUPS = (
     "derived here: the slope along the contrasts of equal classes; Hong & Ling 2023 for two "

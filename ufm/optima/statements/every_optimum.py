@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import (
     Hypothesis,
     equal_weights,
@@ -18,6 +18,7 @@ from ufm.optima.hypotheses import (
     unconstrained,
 )
 from ufm.optima.statement import Statement
+from ufm.optima.words import shown
 
 _HAEFFELE = (
     "Haeffele & Vidal 2015 (arXiv 1506.07540); Zhu et al. 2021 for cross-entropy with a bias"

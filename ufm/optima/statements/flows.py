@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import (
     Hypothesis,
     balanced,
@@ -21,6 +21,7 @@ from ufm.optima.hypotheses import (
 )
 from ufm.optima.statement import Statement
 from ufm.optima.statements.mixed_labels import under_simplex_etf
+from ufm.optima.words import shown
 
 _SAXE = "Saxe, McClelland & Ganguli 2014"
 _MIXON = "Mixon, Parshall & Pi 2020"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ufm.optima.facts import Facts, shown
+from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import Hypothesis, equal_weights, no_anchor, positive_decay
 from ufm.optima.statement import Statement
 from ufm.optima.statements.mixed_labels import simplex_scale, under_simplex_etf
+from ufm.optima.words import shown
 
 
 def _shifts(facts: Facts) -> np.ndarray | None:
