@@ -133,6 +133,10 @@ def test_the_rank_is_that_of_the_product_without_bias(ax, key, execution):
     over = {"bias": list(bias), "lam": [0.1, 0.2, 0.3]}
     report = ufm.sweeping.Report(certificates=False, metrics=(), keep=["logits"])
     dataset = ufm.sweep(make, over, key=key, report=report, execution=execution, progress=False)
+    # (a store that went on after one of earlier days)
+    mixed = dataset.assign(logits_bias=dataset["logits_bias"].where(dataset["lam"] > 0.15))
+    with pytest.raises(ValueError, match="got 4 lanes without `logits_bias`"):
+        plotting.phase(ax, mixed, x="bias", y="lam", field="rank")
     plotting.phase(ax, dataset, x="bias", y="lam", field="rank")
     expected = np.asarray([list(bias.values())] * 2 + [[0] * len(bias)])
     assert legend(ax) == ["0", "1", "2"]

@@ -188,8 +188,11 @@ def _ranks(dataset):
         "SPEC.toml"
     )
     require({"logits", "logits_bias"} <= set(dataset), words, ", ".join(map(str, dataset)))
-    logits = dataset["logits"]
-    product = logits - dataset["logits_bias"]
+    logits, bias = dataset["logits"], dataset["logits_bias"]
+    product = logits - bias
+    # (a store that such a sweep began has them of its later lanes alone)
+    lacking = int(np.any(np.isfinite(logits) & np.isnan(bias), axis=(-2, -1)).sum())
+    require(not lacking, words, f"{lacking} lanes without `logits_bias`")
     array = np.asarray(product.transpose(..., "class", "column").values)
     finite = np.all(np.isfinite(array), axis=(-2, -1), keepdims=True)
     values = np.linalg.svd(np.where(finite, array, 0), compute_uv=False)
