@@ -108,6 +108,37 @@ def test_what_symmetry_moves_has_no_slope():
         slope(DECAY).block_until_ready()
 
 
+def near_threshold(distance):
+    """λ at a relative distance from where the two classes of five samples merge, N λ = √5."""
+    return jnp.asarray(5**0.5 / 80 * (1 + distance))
+
+
+def minority_logits(decay):
+    labels = ufm.one_hot([50, 20, 5, 5], collapsed=True)
+    problem = ufm.Problem(
+        labels, loss=ufm.CrossEntropy(), widths=(4,), lambda_W=decay, lambda_H=decay
+    )
+    return ufm.minimise(problem, key=KEY).logits[:, 2]
+
+
+@pytest.mark.parametrize("distance", [-1e-9, 0.0, 1e-9])
+def test_at_a_threshold_there_is_no_slope(distance):
+    """Where slopes from the left and from the right differ the solve leaves a mixture of both."""
+    with pytest.raises((ValueError, RuntimeError), match="away from thresholds"):
+        jax.jacrev(minority_logits)(near_threshold(distance)).block_until_ready()
+
+
+@pytest.mark.parametrize("distance", [-1e-3, 1e-3])
+def test_near_a_threshold_slopes_are_those_of_that_side(distance):
+    decay = near_threshold(distance)
+    step = 1e-6 * decay
+    difference = (minority_logits(decay + step) - minority_logits(decay - step)) / (2 * step)
+    slopes = jax.jacrev(minority_logits)(decay)
+    # merging classes curve like the root of the distance: (step / distance)², and the rounding of a
+    # solve (1e-12 over a curvature of 2e-3) over the step
+    np.testing.assert_allclose(slopes, difference, rtol=1e-4, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     "loss",
     [ufm.CrossEntropy(), ufm.losses.AdjustedCrossEntropy(additive=[0.0, 0.5, 1.0])],

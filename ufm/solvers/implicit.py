@@ -24,7 +24,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ufm._programs.outside import SWEEP_ALONE, refusal
 from ufm._validate import is_traced, require
@@ -48,12 +48,16 @@ _ENOUGH = 100.0
 # … and above this part of it, after all their steps, there is no derivative: the right side has a
 # part along a zero of the Hessian that no symmetry explains.
 _SOLVED = 1e-6
+# Nor is there one known where a Newton step along the answer changes the curvature along it by more
+# than this part (scaled with the dtype): so near a threshold the solve ends at curvatures of its
+# own, 1e-7 of the largest or less. Right ones change by 1e-5 at most, at 1e-5 from a threshold.
+_KNOWN = 1e-3
 _NO_DERIVATIVE = (
     "what is differentiated must be left alone by the symmetries of an optimum of `minimise`, as "
     "value, logits and Grams are (after centring, where a free bias shifts some classes beside "
     "others, or a loss scales them), and the optimum "
     "must be isolated but for them, as it is away from thresholds; got zeros of the Hessian "
-    "along which it changes"
+    "along which it changes, or curvatures that rounding of the solve decides"
 )
 
 
@@ -112,13 +116,17 @@ def differentiable(problem: Problem, solve: Callable[[Problem], Solution]) -> So
 
 def _require_stationary(solution: Solution) -> None:
     grad_norm = float(solution.grad_norm)
-    ratio = float(jnp.finfo(solution.problem.dtype).eps / np.finfo(np.float64).eps)
     require(
-        grad_norm <= _STATIONARY * ratio**0.5,
+        grad_norm <= _STATIONARY * _ratio(solution.problem.dtype) ** 0.5,
         "`minimise` must end at a stationary point for a derivative of its optimum (raise "
         "`max_steps`, or leave `tolerance` and `gap` as they are)",
         f"a relative gradient norm of {grad_norm:.1e}: {solution.advice}",
     )
+
+
+def _ratio(dtype) -> float:
+    """How much coarser a dtype is than float64."""
+    return float(jnp.finfo(dtype).eps / np.finfo(np.float64).eps)
 
 
 @functools.partial(jax.jit, static_argnums=3)
@@ -136,17 +144,27 @@ def _changes(problem: Problem, flat: Flat, change, shifted: bool) -> tuple[Float
 
     _, slope = jax.jvp(value, (traced,), (change,))
     _, pull = jax.jvp(lambda traced: gradient(traced, flat), (traced,), (change,))
-    free = _free(problem, flat, gradient(traced, flat))
+    slope_here = gradient(traced, flat)
+    free = _free(problem, flat, slope_here)
 
     def kept(direction: Flat) -> Flat:
         direction = direction * free
         return _without_shift(problem, direction) if shifted else direction
 
-    def hessian(direction: Flat) -> Flat:
-        _, turned = jax.jvp(lambda flat: gradient(traced, flat), (flat,), (kept(direction),))
+    def hessian(direction: Flat, there: Flat = flat) -> Flat:
+        _, turned = jax.jvp(lambda flat: gradient(traced, flat), (there,), (kept(direction),))
         return kept(turned)
 
-    moved = jax.lax.custom_linear_solve(hessian, -kept(pull), _conjugate_residuals, symmetric=True)
+    def solve(product: Callable[[Flat], Flat], wanted: Flat) -> Flat:
+        answer, lost = _conjugate_residuals(product, wanted)
+        # a Newton step along the answer: what the solve has left undone of it
+        curvature = jnp.dot(answer, wanted)
+        left = -jnp.dot(kept(slope_here), answer) / jnp.where(curvature > 0, curvature, 1)
+        beyond = jnp.dot(answer, hessian(answer, flat + left * answer))
+        unknown = jnp.abs(beyond - curvature) > _KNOWN * _ratio(flat.dtype) ** 0.25 * curvature
+        return _required(answer, lost | unknown)
+
+    moved = jax.lax.custom_linear_solve(hessian, -kept(pull), solve, symmetric=True)
     # (in reverse mode this is what the right side is made of)
     return slope, kept(moved)
 
@@ -164,12 +182,14 @@ def _without_shift(problem: Problem, direction: Flat) -> Flat:
     return joined(Params(parts.weights, parts.features, bias - jnp.mean(bias)))
 
 
-def _conjugate_residuals(product: Callable[[Flat], Flat], wanted: Flat) -> Flat:
+def _conjugate_residuals(
+    product: Callable[[Flat], Flat], wanted: Flat
+) -> tuple[Flat, Bool[Array, ""]]:
     """x with `product`(x) = `wanted`, orthogonal to the zeros of the product, by conjugate
-    residuals from x = 0.
+    residuals from x = 0, and whether there is no such x.
 
     The residual never grows, so that a part of the right side along a zero, which rounding leaves
-    there, does no harm. It fails, while it runs, where there is no solution.
+    there, does no harm.
     """
     size_sq = jnp.dot(wanted, wanted)
     enough = (_ENOUGH * jnp.finfo(wanted.dtype).eps) ** 2 * size_sq
@@ -191,10 +211,14 @@ def _conjugate_residuals(product: Callable[[Flat], Flat], wanted: Flat) -> Flat:
     image = product(wanted)
     first = (jnp.zeros_like(wanted), wanted, wanted, image, jnp.dot(wanted, image), 0)
     x, residual, *_ = jax.lax.while_loop(running, step, first)
-    lost = jnp.dot(residual, residual) > _SOLVED**2 * size_sq
+    return x, jnp.dot(residual, residual) > _SOLVED**2 * size_sq
+
+
+def _required(answer: Flat, lost: Bool[Array, ""]) -> Flat:
+    """An answer that is not lost: it fails, while it runs, where there is none."""
     kind = jax.ShapeDtypeStruct((), bool)
     lost = jax.pure_callback(_require_solved, kind, lost, vmap_method="broadcast_all")
-    return jnp.where(lost, jnp.nan, x)
+    return jnp.where(lost, jnp.nan, answer)
 
 
 def _require_solved(lost):
