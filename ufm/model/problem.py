@@ -270,7 +270,7 @@ class Problem(Module):
 
     @property
     def logarithmic(self) -> bool:
-        """Whether solvers minimise the logarithm of the objective.
+        """Whether solvers minimise the logarithm of the objective, where labels compare classes.
 
         Without decay a loss can fall below any tolerance of its own.
         """
