@@ -108,6 +108,24 @@ def test_what_symmetry_moves_has_no_slope():
         slope(DECAY).block_until_ready()
 
 
+def test_single_precision_has_slopes_of_its_own_accuracy():
+    """A right side is solved for to the rounding of the dtype, not to that of float64."""
+
+    def logits(decay, dtype):
+        labels = ufm.one_hot([50, 20, 5, 5], collapsed=True, dtype=dtype)
+        problem = ufm.Problem(
+            labels, loss=ufm.CrossEntropy(), widths=(4,), lambda_W=decay, lambda_H=decay
+        )
+        return ufm.minimise(problem, key=KEY).logits
+
+    single, double = (
+        jax.jacrev(lambda decay, t=dtype: logits(decay, t))(jnp.asarray(5e-3, dtype))
+        for dtype in ("float32", "float64")
+    )
+    # the gradient is solved to 1e-6 or so, and slopes are 170 at most
+    np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-2)
+
+
 def near_threshold(distance):
     """λ at a relative distance from where the two classes of five samples merge, N λ = √5."""
     return jnp.asarray(5**0.5 / 80 * (1 + distance))

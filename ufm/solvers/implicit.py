@@ -46,7 +46,7 @@ _STATIONARY = 1e-8
 # Conjugate residuals end at this part of the right side, in units of the rounding of the dtype, …
 _ENOUGH = 100.0
 # … and above this part of it, after all their steps, there is no derivative: the right side has a
-# part along a zero of the Hessian that no symmetry explains.
+# part along a zero of the Hessian that no symmetry explains (scaled with the dtype).
 _SOLVED = 1e-6
 # Nor is there one known where a Newton step along the answer changes the curvature along it by more
 # than this part (scaled with the dtype): so near a threshold the solve ends at curvatures of its
@@ -211,7 +211,8 @@ def _conjugate_residuals(
     image = product(wanted)
     first = (jnp.zeros_like(wanted), wanted, wanted, image, jnp.dot(wanted, image), 0)
     x, residual, *_ = jax.lax.while_loop(running, step, first)
-    return x, jnp.dot(residual, residual) > _SOLVED**2 * size_sq
+    lost = _SOLVED * _ratio(wanted.dtype) ** 0.25
+    return x, jnp.dot(residual, residual) > lost**2 * size_sq
 
 
 def _required(answer: Flat, lost: Bool[Array, ""]) -> Flat:
