@@ -103,9 +103,9 @@ def test_other_problems_are_differentiated():
 @pytest.mark.parametrize(
     ("features", "classifier", "counts", "d"),
     [
-        pytest.param(Sphere(2.0), Sphere(1.0), (3, 2, 4), 4, id="spheres"),
-        pytest.param(Ball(2.0), Sphere(1.0), (3, 2, 4), 3, id="a ball of features"),
-        pytest.param(Real(), Budget(4.0), (3, 2, 4), 3, id="decay of the features"),
+        pytest.param(Sphere(2.0), Sphere(1.0), (3, 2, 4), 6, id="spheres"),
+        pytest.param(Ball(2.0), Sphere(1.0), (3, 2, 4), 4, id="a ball of features"),
+        pytest.param(Real(), Budget(4.0), (3, 2, 4), 4, id="decay of the features"),
         pytest.param(Sphere(2.0), Pinned(1.0), (3, 2, 4), 9, id="a domain that does not say"),
     ],
 )
