@@ -170,7 +170,7 @@ def fixed_classifier(case: Case):
     g = np.sqrt(N / (N - 1) + alpha * (2 + (N - 2) / (N - 1)))
     lower = np.log1p((N - 1) * np.exp(-beta * g))
     Z, y = point.logits, point.class_index
-    losses = scipy.special.logsumexp(Z - Z[y, np.arange(len(y))], axis=0)
+    losses = np.asarray(scipy.special.logsumexp(Z - Z[y, np.arange(len(y))], axis=0))
     above, below = max(losses.max() - upper, 0.0), max(lower - losses.min(), 0.0)
     yield Claim("above the upper bound", above, 0.0, VALUE, float(upper))
     yield Claim("below the lower bound", below, 0.0, VALUE, float(lower))

@@ -235,7 +235,8 @@ def schatten_reduction(case: Case):
     M, K = case.problem.depth, case.problem.labels.num_classes
     mean = float(np.prod(decays)) ** (1 / (M + 1))
     product = np.linalg.svd(np.asarray(params.classifier) @ factors[-1], compute_uv=False)[:K]
-    ridge = sum(lam * np.sum(V**2) for lam, V in zip(decays, factors, strict=True)) / 2
+    squares = [np.sum(V**2) for V in factors]
+    ridge = np.dot(decays, squares) / 2
     bound = (M + 1) / 2 * mean * np.sum(product ** (2 / (M + 1)))
     yield matrix_claim("decay", ridge, bound, size=value)
     for name, lam, V in zip(
