@@ -202,3 +202,20 @@ def test_a_traced_start_is_refused():
     start = ufm.solvers.random_start(problem_of(), key=KEY)
     with pytest.raises(ValueError, match="`start` must hold numbers"):
         jax.grad(lambda start: ufm.minimise(problem_of(), start=start).value)(start)
+
+
+def test_slopes_on_spheres_where_the_loss_is_tiny():
+    """Its logarithm is minimised, whose second derivative had the square of 1e-190."""
+
+    def logits(radius):
+        labels = ufm.one_hot((5, 4, 3), collapsed=True)
+        sphere, ball = ufm.domains.Sphere(radius), ufm.domains.Ball(radius)
+        problem = ufm.Problem(
+            labels, loss=ufm.CrossEntropy(), widths=(3,), features=sphere, classifier=ball
+        )
+        return ufm.minimise(problem, key=KEY).logits
+
+    radius, step = jnp.asarray(18.0), 1e-4
+    difference = (logits(radius + step) - logits(radius - step)) / (2 * step)
+    # of entries of size 36, by steps that round solves of 1e-12 to 1e-8
+    np.testing.assert_allclose(jax.jacfwd(logits)(radius), difference, rtol=1e-7, atol=1e-6)

@@ -130,3 +130,20 @@ def test_the_widened_optimum_is_that_of_the_wide_problem():
     assert start.features.shape == (9, 3)
     there = ufm.minimise(wide, start=start)
     np.testing.assert_allclose(there.value, solution.value, rtol=1e-12)
+
+
+def test_newton_minimises_losses_whose_square_is_no_number():
+    """3e-209, where the second derivative of its logarithm had the square of it."""
+    fixed = 14.0 * (np.eye(3) - 1 / 3)
+    frozen = ufm.Problem(
+        ufm.one_hot((1, 1, 1)),
+        loss=ufm.CrossEntropy(),
+        widths=(3,),
+        fixed_weights=(fixed,),
+        features=Sphere(28.0),
+    )
+    solution = ufm.minimise(frozen, key=jax.random.key(0))
+    assert solution.result is ufm.Result.CONVERGED
+    # logits along the rows of the simplex, of length 14 √(2/3)
+    gap = 14.0 * 28.0 * np.sqrt(1.5)
+    np.testing.assert_allclose(np.log(solution.value), np.log(2) - gap, rtol=1e-13)

@@ -102,7 +102,12 @@ def minimised(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
     if not problem.logarithmic:
         return value
     logged = has_logarithm(problem)
-    return jnp.where(logged, jnp.log(jnp.where(logged, value, 1)), value)
+    inside = jnp.where(logged, value, 1)
+    # (the second derivative of the logarithm alone has the square of what may be 1e-200; and so has
+    # what XLA makes of one division by a size after another)
+    size = jnp.maximum(jax.lax.stop_gradient(inside), jnp.finfo(inside.dtype).tiny)
+    unit = jax.lax.optimization_barrier(1 / size)
+    return jnp.where(logged, jnp.log(inside * unit) + jnp.log(size), value)
 
 
 def merit_size(problem: Problem, value: Float[Array, ""]) -> Float[Array, ""]:
