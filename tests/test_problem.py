@@ -648,6 +648,13 @@ def test_what_holds_a_factor_is_enough():
         assert float(problem.lambda_H) == 0
     with pytest.raises(ValueError, match=r"`lambda_H` must be given"):
         ufm.Problem(labels, features=ufm.domains.Nonnegative(), classifier=sphere, **given)
+    assert float(bounded.replace(features=ufm.domains.Ball(1.0)).lambda_H) == 0
+    for problem, gone in ((bounded, "classifier"), (bounded, "features"), (fixed, "fixed_weights")):
+        change = {gone: None if gone == "fixed_weights" else ufm.domains.Real()}
+        decay = "lambda_H" if gone == "features" else "lambda_W"
+        with pytest.raises(ValueError, match=rf"`{decay}` must be given"):
+            problem.replace(**change)
+        assert np.all(getattr(problem.replace(**change, **{decay: 0.0}), decay) == 0)
 
 
 def test_single_precision_stays_single():

@@ -113,11 +113,6 @@ class Problem(Module):
         self.labels = labels
         self.bare_loss = loss
         self.widths = checked_widths(widths, map)
-        bounded = classifier.compact and len(self.widths) == 1
-        held = bounded or fixed_weights is not None, features.compact or anchor is not None
-        self.lambda_W, self.lambda_H = checked_decays(
-            lambda_W, lambda_H, len(self.widths), dtype, held=held
-        )
         self.bias, self.lambda_b = checked_bias(bias, dtype)
         self.anchor, self.beta = checked_anchor(anchor, beta, (self.widths[0], C), dtype)
         self.features = features.fitted("features", (self.feature_dim, C), labels.masses)
@@ -131,6 +126,8 @@ class Problem(Module):
         words = "`map` must be the product of the factors where labels are too large for all logits"
         require(self.map.identity or self.chunk is None, words, map)
         self.fixed_weights = checked_factors(fixed_weights, self.weight_shapes, classifier, dtype)
+        decays, held = (lambda_W, lambda_H), self._held()
+        self.lambda_W, self.lambda_H = checked_decays(*decays, self.depth, dtype, held=held)
 
     def __str__(self) -> str:
         """One line: classes, columns, loss, widths, decay, and what else there is."""
@@ -158,14 +155,16 @@ class Problem(Module):
     def replace(self, **changes: Any) -> Problem:
         """The problem with other arguments of the constructor, which checks them.
 
-        The rest stays. An `activation` takes the place of the map, unless a `map` is given too.
+        The rest stays, but for λ = 0 of what was held by a domain, fixed weights or an anchor that
+        go: it must be given. An `activation` takes the place of the map, unless a `map` is given
+        too.
 
         Raises
         ------
         ValueError
             For what is no argument, and as the constructor does.
         """
-        given = self._given()
+        given = self._given() | self._undecayed()
         strange = [name for name in changes if name not in (*given, "activation")]
         words = f"`changes` must be among {', '.join((*given, 'activation'))}"
         require(not strange, words, strange)
@@ -214,6 +213,20 @@ class Problem(Module):
         given["loss"] = self.bare_loss
         given["bias"] = self.lambda_b if self.bias == "penalised" else self.bias
         return given
+
+    def _undecayed(self) -> dict[str, None]:
+        """λ of what something else holds, if it is 0: to be given where that goes."""
+        (of_factors, of_features), zero = self._held(), {}
+        if of_factors and _is_zero(self.lambda_W):
+            zero["lambda_W"] = None
+        if of_features and _is_zero(self.lambda_H):
+            zero["lambda_H"] = None
+        return zero
+
+    def _held(self) -> tuple[bool, bool]:
+        """Whether all factors, and the features, are held by something else than decay."""
+        bounded = self.classifier.compact and self.depth == 1
+        return bounded or self.frozen, self.features.compact or self.anchor is not None
 
     @property
     def free_shifts(self) -> int:
@@ -429,6 +442,12 @@ _ARGUMENTS = (
     "classifier",
     "map",
 )
+
+
+def _is_zero(value: Array) -> bool:
+    """Whether it is known to be 0."""
+    known = concrete(value)
+    return known is not None and not np.any(known)
 
 
 def _numbers(value: Array) -> list[str]:
