@@ -108,9 +108,10 @@ def minimise(
     From where the best random start of a deep product with decay alone ends, directions of the
     product are dropped or taken up for as long as that is lower.
 
-    `Newton` starts a plain one-layer problem with d > min(K, C) at d = min(K, C), which has the
-    same optimum, and answers with zeros in the further rows of H and columns of W: another d costs
-    nothing. With a `gap`, a hundred classes or more of which many are alike begin as
+    `Newton` starts a one-layer problem with more dimensions than are of use (more than min(K, C)
+    with decay alone, half as many again on spheres, in balls and under budgets) with those, which
+    has the same optimum, and answers with zeros in the further rows of H and columns of W: another
+    d costs nothing. With a `gap`, a hundred classes or more of which many are alike begin as
     `exchangeable_start` does, whose steps are not counted.
 
     On a CPU the first solves of a kind in a process (64 of a small problem, fewer of many starts or

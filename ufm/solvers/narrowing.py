@@ -4,9 +4,10 @@ The optimum does not depend on d from min(K, C) on, and one dimension more where
 lengths. Keep the rows of W, and of H what lies in their span, of at most K dimensions: logits stay
 and H is no longer than it was, which decay and balls allow; what columns on a sphere have lost
 goes along one direction that no row of W has. Or the other way round, with C dimensions of the
-columns of H. More of d is free rotations only. So that d is what is solved, faster than a larger
-one, and another d is not another program to compile. A smaller d could be solved there too, with
-zeros that gradients and Hessians keep at zero, but was measured to take half as long again.
+columns of H. More of d is free rotations only. So no larger d is solved where decay alone holds
+the factors, which is faster, and another d is not another program to compile. A smaller d could be
+solved there too, with zeros that gradients and Hessians keep at zero, but was measured to take half
+as long again.
 
 Where a domain bounds a factor d is half as large again: random vectors of given lengths are in each
 other's way by 1/√d, and steps from there are a third fewer (a hundred classes on spheres: 17 at d =

@@ -108,8 +108,8 @@ def sweep(
     in every job and a shared folder with file locks; jobs may end early or come late. Under
     `jax.distributed` the processes split the chunks and exchange the results at the end.
 
-    With `Newton`, a one-layer problem with decay alone is solved at d = min(K, C): its optima have
-    no larger rank. On a CPU, small ones are solved by the lanes of `ufm/solvers/newton/lanes.py`,
+    With `Newton`, a one-layer problem is solved with no more dimensions than are of use, as by
+    `minimise`. On a CPU, small ones are solved by the lanes of `ufm/solvers/newton/lanes.py`,
     of which each has the steps of `Newton`, up to rounding; up to 32 of a shape one by one unless
     `execution` has a `chunk`, as programs for many take seconds to compile.
     """
