@@ -37,6 +37,8 @@ def narrowed(problem: Problem, solver: AbstractSolver) -> Problem:
     if not isinstance(solver, Newton) or spare is None or other is None:
         return problem
     enough = min(problem.labels.num_classes + spare, problem.labels.num_columns + other)
+    if problem.feature_dim <= enough:
+        return problem
     if not is_plain(problem):
         if not is_spherical(problem) or problem.anchor is not None:
             return problem
