@@ -208,7 +208,7 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
                     "the points that refute it, as files",
                 )
             )
-        elif not theorem.verdict.ok and not options.verbose:
+        if not options.verbose and not all(row.verdict.ok for row in theorem.rows):
             cases.append(
                 (
                     f"run -k {theorem.check.key}{' --full' if options.full else ''} -v",

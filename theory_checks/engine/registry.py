@@ -62,15 +62,16 @@ class Setting(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What a run says about a theorem.
+    """What a run says about a theorem; of several cases the last of these that any has.
 
-    Refuted means: shown false by a lower value, which is a result and not a failure.
+    Refuted means: shown false by a lower value, which is a result and not a failure, and which no
+    other case undoes.
     """
 
     HOLDS = "holds"
-    REFUTED = "refuted"
-    FAILS = "fails"
     ERROR = "error"
+    FAILS = "fails"
+    REFUTED = "refuted"
 
     @property
     def ok(self) -> bool:

@@ -34,7 +34,7 @@ class Theorem:
 
     @functools.cached_property
     def verdict(self) -> Verdict:
-        """The worst verdict of the cases."""
+        """The worst verdict of the cases: one that refutes refutes, whatever the others do."""
         return Verdict.worst(row.verdict for row in self.rows)
 
     @property

@@ -284,7 +284,9 @@ def test_registration_refuses_what_a_report_could_not_show():
 def test_refuted_is_no_failure():
     assert Verdict.REFUTED.ok
     assert Verdict.worst([Verdict.HOLDS, Verdict.REFUTED]) is Verdict.REFUTED
-    assert Verdict.worst([Verdict.REFUTED, Verdict.ERROR, Verdict.FAILS]) is Verdict.ERROR
+    # what refutes a theorem refutes it, whatever its other cases do
+    assert Verdict.worst([Verdict.REFUTED, Verdict.ERROR, Verdict.FAILS]) is Verdict.REFUTED
+    assert Verdict.worst([Verdict.ERROR, Verdict.FAILS, Verdict.HOLDS]) is Verdict.FAILS
 
 
 def test_document_is_plain_json_with_null_for_nan():
