@@ -86,11 +86,10 @@ def pytest_configure(config):
         from tests import typecheck
 
         typecheck.install()
-    # (a worker is told what its controller found)
-    if not hasattr(config, "workerinput"):
-        files = config.args_source is pytest.Config.ArgsSource.ARGS
-        marks = config.option.markexpr != "not slow"
-        config.option.thorough |= files or marks or bool(config.option.keyword)
+    # (a worker reads the arguments of its controller again)
+    files = config.args_source is pytest.Config.ArgsSource.ARGS
+    marks = config.option.markexpr != "not slow"
+    config.option.thorough |= files or marks or bool(config.option.keyword)
 
 
 @pytest.hookimpl(trylast=True)

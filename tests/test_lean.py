@@ -2,6 +2,8 @@
 a value of a parameter."""
 
 import itertools
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,3 +111,16 @@ def test_this_run_leaves_out_only_combinations(first, second, request):
     thorough = request.config.getoption("thorough")
     among = [item for item in of_here if item.originalname == request.node.originalname]
     assert len(among) == (9 if thorough else 3)
+
+
+def test_a_run_that_names_its_tests_is_thorough_in_its_workers_too():
+    """They collect by themselves."""
+    test = "tests/test_lean.py::test_this_run_leaves_out_only_combinations"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n1", test],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[1],
+    )
+    assert "9 passed" in done.stdout, done.stdout
