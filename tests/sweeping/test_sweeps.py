@@ -120,12 +120,12 @@ def test_every_lane_is_what_minimise_makes_of_it(make, over, key):
 @pytest.mark.parametrize("keep", ["logits", "params"])
 def test_few_lanes_are_done_one_by_one(keep, key, monkeypatch):
     """Where the user asks for no chunks: the same numbers, and no program for many lanes."""
-    over = {"lam": [2e-3, 2e-2], "bias": [None, "free"], "seed": [0, 5]}
+    over = {"lam": [2e-3, 2e-2], "kind": [None, "free"], "seed": [0, 5]}
     report = ufm.sweeping.Report(metrics=("nc2_etf_features",), keep=(keep,))
     asked = {"key": key, "report": report}
-    together = sweep(lambda lam, bias: tail(lam=lam, bias=bias), over, **asked)
+    together = sweep(lambda lam, kind: tail(lam=lam, bias=kind), over, **asked)
     monkeypatch.setattr(chunk.MinimiseChunk, "__call__", None)
-    data = sweep(lambda lam, bias: tail(lam=lam, bias=bias), over, **asked, execution=None)
+    data = sweep(lambda lam, kind: tail(lam=lam, bias=kind), over, **asked, execution=None)
     assert set(data) == set(together)
     assert {name: data[name].dtype for name in data} == {n: together[n].dtype for n in together}
     np.testing.assert_array_equal(data["code"], together["code"])
@@ -418,6 +418,23 @@ def test_sweeping_traced_values_makes_one_problem_function_call(key):
 def test_bad_input_is_refused(make, over, options, message, key):
     with pytest.raises(ValueError, match=message):
         sweep(make, over, key=key, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("value", {}),
+        ("gap", {}),
+        ("nc1_pinv", {"report": ufm.sweeping.Report(metrics=("nc1_pinv",))}),
+        ("bias", {"report": ufm.sweeping.Report(keep=("params",))}),
+        ("weights_1", {"report": ufm.sweeping.Report(keep=("params",))}),
+        ("norm", {"method": ufm.flows.Flow([1.0], observables={"norm": lambda problem, p: 1.0})}),
+    ],
+)
+def test_a_swept_name_hides_no_result(name, options, key):
+    """As a coordinate it would stand in the place of a variable of that name."""
+    with pytest.raises(ValueError, match=f"what the lanes report; got {name}"):
+        sweep(lambda **given: tail(), {name: [0.1, 0.2]}, key=key, **options)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@ from ufm.solvers.solver import AbstractSolver
 from ufm.tolerances import gradient_tolerance
 
 KEEP = ("params", "logits")
+# What a lane has whatever is wanted of it, and what the parts of a report are called in a dataset.
+_ALWAYS = ("value", "code", "grad_norm", "num_steps", "num_evaluations", "trajectory")
+_CERTIFICATES = ("lower_bound", "gap")
+_KEPT = {"params": ("features", "bias"), "logits": ("logits", "logits_bias")}
 METRICS = tuple(
     field.name
     for field in dataclasses.fields(Metrics)
@@ -53,6 +57,16 @@ class Report:
                 require_choice(f"Report.{name}[{i}]", word, known)
             # static where it is compiled, so hashable
             object.__setattr__(self, name, tuple(given))
+
+    def has(self, name: str) -> bool:
+        """Whether the dataset of such lanes has a variable of that name."""
+        return (
+            name in _ALWAYS
+            or name in self.metrics
+            or (self.certificates is not False and name in _CERTIFICATES)
+            or any(name in _KEPT[kept] for kept in self.keep)
+            or ("params" in self.keep and name.startswith("weights_"))
+        )
 
     def of(self, possible: bool) -> Report:
         """The report of problems that have certificates, or of others."""

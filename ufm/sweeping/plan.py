@@ -174,7 +174,8 @@ def plan_of(
     Raises
     ------
     ValueError
-        For problems that the method or the report does not suit, and for several dtypes.
+        For problems that the method or the report does not suit, for several dtypes, and for a
+        swept name that the report has.
     """
     given = execution.devices
     devices = checked_devices(jax.local_devices() if given is None else given)
@@ -192,6 +193,11 @@ def plan_of(
         "`make` must give problems of one dtype",
         [str(g.problems.dtype) for g in groups],
     )
+    reports = [report.of(certifiable(group.problems)) for group in groups]
+    watched = () if flow is None else record_of(flow.observables).observables or ()
+    for name in grid.values:
+        told = name in watched or any(one.has(name) for one in reports)
+        require(not told, "names in `over` must not be those of what the lanes report", name)
     wanted = None if isinstance(method, Flow) else method.tolerance
     parallel = len(devices) == 1 and devices[0].platform == "cpu" and flow is None
     workers = threads_like_this(execution.workers) if parallel else 1
@@ -202,7 +208,7 @@ def plan_of(
         flow,
         solvers,
         gradient_tolerance(wanted, dtype, name="Minimisation.tolerance"),
-        [report.of(certifiable(group.problems)) for group in groups],
+        reports,
         execution,
         workers,
         tuple(_size(group, execution, workers) for group in groups),

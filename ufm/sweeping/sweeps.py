@@ -88,9 +88,9 @@ def sweep(
     Raises
     ------
     ValueError
-        For what cannot be swept, what `make`, `minimise` and `flow_batch` refuse, a store of
-        another sweep, and a file of a store that holds anything but the results of its own lanes,
-        to the last bit.
+        For what cannot be swept, a swept name that the dataset has for what it reports, what
+        `make`, `minimise` and `flow_batch` refuse, a store of another sweep, and a file of a store
+        that holds anything but the results of its own lanes, to the last bit.
 
     Notes
     -----
