@@ -150,7 +150,7 @@ def edited(store, change):
         pytest.param({"ufm": "0.0.0"}, "version of ufm", id="version"),
         pytest.param({"dtype": "float32"}, "dtype", id="dtype"),
         pytest.param({"definition": "0"}, "definition", id="definition"),
-        pytest.param({"format": 99}, "format 2; got 99", id="format"),
+        pytest.param({"format": 99}, f"format {FORMAT}; got 99", id="format"),
         pytest.param({"probe": [0.1]}, "the loss of .* was", id="loss"),
     ],
 )
@@ -161,13 +161,18 @@ def test_a_store_of_another_sweep_is_refused(tmp_path, whole, change, words):
         run(tmp_path / "store")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "", '{"format": 2}', '{"format": 2, "seal": "0"}'])
+_NUMBERED = f'"format": {FORMAT}'
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "", f"{{{_NUMBERED}}}", f'{{{_NUMBERED}, "seal": "0"}}']
+)
 def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "manifest.json").write_text(content)
     with pytest.raises(
         ValueError,
-        match=r"`store` must have (a readable manifest; got .*manifest\.json|format 2; got None)",
+        match=r"`store` must have (a readable manifest; got .*manifest\.json|format \d; got None)",
     ):
         open_sweep(tmp_path / "store")
 

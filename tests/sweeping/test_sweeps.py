@@ -120,12 +120,12 @@ def test_every_lane_is_what_minimise_makes_of_it(make, over, key):
 @pytest.mark.parametrize("keep", ["logits", "params"])
 def test_few_lanes_are_done_one_by_one(keep, key, monkeypatch):
     """Where the user asks for no chunks: the same numbers, and no program for many lanes."""
-    over = {"lam": [2e-3, 2e-2], "kind": [None, "free"], "seed": [0, 5]}
+    over = {"lam": [2e-3, 2e-2], "bias": [None, "free"], "seed": [0, 5]}
     report = ufm.sweeping.Report(metrics=("nc2_etf_features",), keep=(keep,))
     asked = {"key": key, "report": report}
-    together = sweep(lambda lam, kind: tail(lam=lam, bias=kind), over, **asked)
+    together = sweep(lambda lam, bias: tail(lam=lam, bias=bias), over, **asked)
     monkeypatch.setattr(chunk.MinimiseChunk, "__call__", None)
-    data = sweep(lambda lam, kind: tail(lam=lam, bias=kind), over, **asked, execution=None)
+    data = sweep(lambda lam, bias: tail(lam=lam, bias=bias), over, **asked, execution=None)
     assert set(data) == set(together)
     assert {name: data[name].dtype for name in data} == {n: together[n].dtype for n in together}
     np.testing.assert_array_equal(data["code"], together["code"])
@@ -133,7 +133,9 @@ def test_few_lanes_are_done_one_by_one(keep, key, monkeypatch):
     np.testing.assert_allclose(
         data["nc2_etf_features"], together["nc2_etf_features"], rtol=0, atol=1e-9
     )
-    for name in ("logits",) if keep == "logits" else ("weights_0", "features", "bias"):
+    for name in (
+        ("logits",) if keep == "logits" else ("params_weights_0", "params_features", "params_bias")
+    ):
         np.testing.assert_allclose(data[name], together[name], rtol=0, atol=1e-6)
 
 
@@ -256,7 +258,8 @@ def test_metrics_are_those_of_the_solution(key):
             float(metrics.nc2_gof_features), rel=1e-6
         )
         params = ufm.Params(
-            (jnp.asarray(data["weights_0"].values[i]),), jnp.asarray(data["features"].values[i])
+            (jnp.asarray(data["params_weights_0"].values[i]),),
+            jnp.asarray(data["params_features"].values[i]),
         )
         assert float(ufm.model.objective(tail(lam=lam), params)) == pytest.approx(
             float(data["value"][i]), rel=1e-13
@@ -426,8 +429,8 @@ def test_bad_input_is_refused(make, over, options, message, key):
         ("value", {}),
         ("gap", {}),
         ("nc1_pinv", {"report": ufm.sweeping.Report(metrics=("nc1_pinv",))}),
-        ("bias", {"report": ufm.sweeping.Report(keep=("params",))}),
-        ("weights_1", {"report": ufm.sweeping.Report(keep=("params",))}),
+        ("logits_bias", {"report": ufm.sweeping.Report(keep=("logits",))}),
+        ("params_weights_1", {"report": ufm.sweeping.Report(keep=("params",))}),
         ("norm", {"method": ufm.flows.Flow([1.0], observables={"norm": lambda problem, p: 1.0})}),
     ],
 )

@@ -15,8 +15,8 @@ _INNER = {
     "trajectory": ("t",),
     "logits": ("class", "column"),
     "logits_bias": ("class",),
-    "features": ("feature", "column"),
-    "bias": ("class",),
+    "params_features": ("feature", "column"),
+    "params_bias": ("class",),
 }
 
 # What a chunk says of itself and not of its lanes.

@@ -97,12 +97,11 @@ def kept_of(problem: Problem, params: Params, *, report: Report) -> dict:
     """
     out = {}
     if "params" in report.keep:
-        out |= {f"weights_{i}": W for i, W in enumerate(params.weights)}
-        out["features"] = params.features
-        out |= {} if params.bias is None else {"bias": params.bias}
+        out |= {f"params_weights_{i}": W for i, W in enumerate(params.weights)}
+        out["params_features"] = params.features
+        out |= {} if params.bias is None else {"params_bias": params.bias}
     if "logits" in report.keep:
         out["logits"] = problem.logits(params)
-        # (under a name that nobody sweeps, as `bias` may be)
         zero = jnp.zeros(problem.labels.num_classes, problem.dtype)
         out["logits_bias"] = zero if params.bias is None else params.bias
     return out

@@ -17,7 +17,6 @@ KEEP = ("params", "logits")
 # What a lane has whatever is wanted of it, and what the parts of a report are called in a dataset.
 _ALWAYS = ("value", "code", "grad_norm", "num_steps", "num_evaluations", "trajectory")
 _CERTIFICATES = ("lower_bound", "gap")
-_KEPT = {"params": ("features", "bias"), "logits": ("logits", "logits_bias")}
 METRICS = tuple(
     field.name
     for field in dataclasses.fields(Metrics)
@@ -36,7 +35,9 @@ class Report:
     metrics
         Those of `Metrics` that are one number.
     keep
-        "params", "logits". Logits come with `logits_bias`, the bias in them, 0 where there is none.
+        "params": `params_features`, `params_weights_0` and so on, the outermost first, and where
+        there is one `params_bias`. "logits": `logits`, with `logits_bias`, the bias in them, 0
+        where there is none.
 
     Raises
     ------
@@ -64,8 +65,7 @@ class Report:
             name in _ALWAYS
             or name in self.metrics
             or (self.certificates is not False and name in _CERTIFICATES)
-            or any(name in _KEPT[kept] for kept in self.keep)
-            or ("params" in self.keep and name.startswith("weights_"))
+            or any(name == kept or name.startswith(f"{kept}_") for kept in self.keep)
         )
 
     def of(self, possible: bool) -> Report:

@@ -23,7 +23,7 @@ from ufm._system.files import checked_json, read_sealed, sealed_json, write_seal
 from ufm._validate import require
 from ufm.solution import Result
 
-FORMAT = 2
+FORMAT = 3
 # What two manifests must agree on, with the words for it.
 _SAME = {
     "format": "format of the store",
