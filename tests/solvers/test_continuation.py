@@ -168,7 +168,9 @@ def test_a_budget_that_ends_early_leaves_the_value_of_the_model(key):
     assert np.all(swept.code == ufm.Result.MAX_STEPS)
     for i in range(2):
         lane = swept.isel(seed=i)
-        weights = tuple(jnp.asarray(lane[f"params_weights_{j}"].values) for j in range(problem.depth))
+        weights = tuple(
+            jnp.asarray(lane[f"params_weights_{j}"].values) for j in range(problem.depth)
+        )
         point = ufm.Params(weights, jnp.asarray(lane["params_features"].values))
         there = float(ufm.model.objective(problem, point))
         assert float(lane["value"]) == pytest.approx(there, rel=1e-14)

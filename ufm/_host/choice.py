@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -20,7 +19,8 @@ _KEPT = 64
 # Entries of all arrays together, and of the largest that is made: above, what NumPy does takes a
 # good part of the second in which XLA compiles its fused loops, and holds more at a time.
 _LARGEST = 2**19
-# Calls, or seconds of them, after which NumPy has taken as long as XLA takes to compile.
+# Calls, or seconds of them as they are reckoned, after which NumPy has taken as long as XLA takes
+# to compile; after as many again XLA's program is waited for.
 _MANY, _SECONDS = 64, 0.4
 
 
@@ -28,7 +28,8 @@ def small_on_host(function: Callable) -> Callable:
     """`jax.jit(function)` of trees of arrays, or of small ones that are not traced the same done by
     NumPy, which agrees to rounding.
 
-    Until so many calls were made of one kind that compiling pays; NumPy goes on meanwhile.
+    Until so many calls were made of one kind that compiling pays; NumPy goes on meanwhile, for as
+    many again, so that which of the two it is depends on no clock.
     """
     compiled = QuickJit(function)
     programs: OrderedDict[int, _Kept] = OrderedDict()
@@ -50,21 +51,21 @@ def small_on_host(function: Callable) -> Callable:
         programs.move_to_end(name)
         kept = programs[name]
         kept.calls += 1
-        if kept.program is None or kept.compiled:
+        if kept.program is None or kept.spent > 2:
+            kept.wait()
             return compiled(*arguments)
-        if kept.calls > _MANY or kept.seconds > _SECONDS:
+        if kept.spent > 1:
             kept.compile_beside(traced)
-        began = time.thread_time()
-        PATIENCE.ends = began + _SECONDS
+        PATIENCE.left = _SECONDS
         try:
             with np.errstate(all="ignore"):
                 found = kept.program(*map(np.asarray, leaves))
         except TooLong:
             found = None
         finally:
-            kept.seconds += time.thread_time() - began
+            kept.seconds += _SECONDS - PATIENCE.left
         if found is None:
-            kept.given_up = True
+            kept.program = None
             return compiled(*arguments)
         # (`asarray` would compile a program for each shape)
         return jax.tree.unflatten(kept.shape, jax.device_put(list(found)))
@@ -73,7 +74,7 @@ def small_on_host(function: Callable) -> Callable:
 
 
 class _Kept:
-    """A traced function, its program (None where it makes large arrays), and how much that ran."""
+    """A traced function, its program (None where that is not for NumPy), and how much that ran."""
 
     def __init__(self, traced):
         # held, so that no other gets its id
@@ -82,18 +83,24 @@ class _Kept:
         self.program = Program(self.jaxpr) if small else None
         self.shape = jax.tree.structure(traced.out_info)
         self.calls, self.seconds = 0, 0.0
-        # whether NumPy has given up, and what makes XLA's
-        self.given_up, self._maker = False, None
+        # what makes XLA's
+        self._maker = None
 
     @property
-    def compiled(self) -> bool:
-        """Whether XLA's is there, or has to be."""
-        return self.given_up or (self._maker is not None and not self._maker.is_alive())
+    def spent(self) -> float:
+        """How often NumPy has taken as long as XLA takes to compile."""
+        return max(self.calls / _MANY, self.seconds / _SECONDS)
 
     def compile_beside(self, traced) -> None:
         """Have a thread make XLA's program, once."""
         if self._maker is None:
             self._maker = compiled_beside(traced.lower())
+
+    def wait(self) -> None:
+        """Until XLA's program is there, where a thread makes it."""
+        if self._maker is not None:
+            self._maker.join()
+            self._maker = None
 
 
 def _largest(jaxpr) -> int:

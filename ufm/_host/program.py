@@ -7,8 +7,8 @@ do it. The function is traced as `jax.jit` traces it, so there is one text of th
 from __future__ import annotations
 
 import functools
+import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,30 +30,38 @@ _CALLS = {
 }
 
 
+# Seconds that NumPy takes, as one of today's processors does: of every operation, of an entry, of a
+# multiply-add of a product, and of one of a decomposition. They are reckoned and not measured, so
+# that a script rounds alike whenever it is run, on however busy a machine.
+_CALL, _ENTRY, _PRODUCT, _DECOMPOSED = 5e-6, 2e-9, 2e-10, 2e-9
+_DECOMPOSITIONS = {"eigh", "svd", "lu", "triangular_solve", "qr", "cholesky"}
+
+
 class TooLong(Exception):
     """A loop that XLA would have compiled and done by now."""
 
 
-class _Patience(threading.local):
-    """When a loop is given up, in processor seconds of the thread."""
+class Patience(threading.local):
+    """Seconds that are left, as reckoned, before a loop is given up."""
 
-    ends = float("inf")
+    left = math.inf
 
 
-PATIENCE = _Patience()
+PATIENCE = Patience()
 
 
 class Program:
     """The operations of a closed jaxpr.
 
     Calls are written out, what depends on no input is done once, what nothing depends on never.
+    `seconds`: what they take but for loops, as reckoned.
     """
 
     def __init__(self, closed):
         self.slots: dict[Any, int] = {}
         self.values: list[Any] = []
         self.known: set[int] = set()
-        self.operations: list[tuple[Callable, list[int], list[int]]] = []
+        self.operations: list[tuple[Callable, list[int], list[int], float]] = []
         self.inputs = [self._slot(var) for var in closed.jaxpr.invars]
         with np.errstate(all="ignore"):
             self._add(closed.jaxpr, closed.consts)
@@ -64,12 +72,14 @@ class Program:
                 needed.append(operation)
                 wanted.update(operation[1])
         self.operations = needed[::-1]
+        self.seconds = sum(operation[3] for operation in self.operations)
 
     def __call__(self, *arrays) -> list[np.ndarray | np.generic]:
+        PATIENCE.left -= self.seconds
         values = self.values.copy()
         for slot, array in zip(self.inputs, arrays, strict=True):
             values[slot] = array
-        for operation, read, written in self.operations:
+        for operation, read, written, _ in self.operations:
             found = operation(*[values[slot] for slot in read])
             for slot, array in zip(written, found, strict=True):
                 values[slot] = array
@@ -119,7 +129,20 @@ class Program:
                 self.slots[var] = self._constant(value)
         else:
             written = [self._slot(var) for var in equation.outvars]
-            self.operations.append((operation, read, written))
+            self.operations.append((operation, read, written, _reckoned(equation)))
+
+
+def _reckoned(equation) -> float:
+    """Seconds of an operation; those of loops are those of their turns."""
+    sizes = [getattr(var.aval, "size", 1) for var in (*equation.invars, *equation.outvars)]
+    largest, name = max(sizes, default=1), equation.primitive.name
+    seconds = _CALL + _ENTRY * largest
+    if name == "dot_general":
+        x, (contracted, _) = equation.invars[0].aval, equation.params["dimension_numbers"][0:2]
+        seconds += _PRODUCT * sizes[-1] * math.prod(x.shape[axis] for axis in contracted[0])
+    elif name in _DECOMPOSITIONS:
+        seconds += _DECOMPOSED * largest**1.5
+    return seconds
 
 
 def _called(name: str, parameters):
@@ -167,7 +190,7 @@ def _while(*, cond_nconsts, cond_jaxpr, body_nconsts, body_jaxpr):
         fixed, carry = rest[:body_nconsts], rest[body_nconsts:]
         while (going := np.asarray(goes_on(*consts, *carry)[0])).any():
             carry = _where(going, body(*fixed, *carry), carry)
-            if time.thread_time() > PATIENCE.ends:
+            if PATIENCE.left < 0:
                 raise TooLong
         return carry
 
