@@ -208,6 +208,17 @@ def imbalanced_bottleneck_regime(case: Case) -> Setting:
     cases=(
         case("M=1, d=2", INSIDE, t=0.2, counts=LONG, widths=(2,)),
         case("M=2, widths (8, 2)", INSIDE, t=0.2, M=2, counts=LONG, widths=(8, 2)),
+        *(
+            case(
+                f"M={M}, d=2, t_R=0.999 t_c",
+                INSIDE,
+                t=0.999 * threshold(M) * 10 / 4,
+                M=M,
+                counts=LONG,
+                widths=(2,) * M,
+            )
+            for M in DEPTHS
+        ),
         case("M=1, d=2, a tie at the cut", INSIDE, t=0.2, counts=(20, 8, 8, 4), widths=(2,)),
         case("M=1, d=2, free bias", OUTSIDE, t=0.2, counts=LONG, widths=(2,), bias="free"),
     ),
