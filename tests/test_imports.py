@@ -14,6 +14,9 @@ import pytest
 
 import ufm
 
+# a module that one test plants something in stands for itself in the others
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. A room (a module, or a package with all that is in it) imports from lower
@@ -122,10 +125,10 @@ PROOFS, PROOF_ROOMS = (
     ),
     ("ufm._exact.fractions", "ufm.certificates.balls"),
 )
-# … and what writes files, or reads them back, does so as a store of the library does, compiles and
-# is interrupted as the library is
+# … and what writes files, or reads them back, does so as a store of the library does, compiles, is
+# interrupted and refuses as the library does
 ENGINE = ("theory_checks.engine",)
-ENGINE_ROOMS = ("ufm._system.files", "ufm._system.interrupts", "ufm._programs")
+ENGINE_ROOMS = ("ufm._system.files", "ufm._system.interrupts", "ufm._programs", "ufm._validate")
 
 
 def within(module: str, room: str) -> bool:
