@@ -80,6 +80,15 @@ class Elementwise(Right):
         return 0.5 * (logits - targets) ** 2
 
 
+class Switched(Right):
+    """A setting that is a field like any other."""
+
+    halved: bool = True
+
+    def __call__(self, logits, targets):
+        return super().__call__(logits, targets) / (2 if self.halved else 1)
+
+
 class Coupled(Right):
     def __call__(self, logits, targets):
         losses = super().__call__(logits, targets)
@@ -211,6 +220,12 @@ def test_a_right_loss_of_ones_own_passes(key):
             r"one number a column: logits \(K,\) must give shape \(\); got \(3,\)",
             id="elementwise",
         ),
+        pytest.param(
+            Switched(),
+            "shapes",
+            r"raises TracerBoolConversionError: [^\n]* eqx.field\(static=True\)[^\n]*$",
+            id="setting",
+        ),
         pytest.param(Coupled(), "columns", "depends on the others", id="coupled-columns"),
         pytest.param(
             Double(),
@@ -267,6 +282,19 @@ def test_what_is_wrong_is_named(loss, wrong, why, key):
     (finding,) = [finding for finding in report.findings if finding.question == wrong]
     assert re.search(why, finding.why), finding.why
     assert wrong in str(report).splitlines()[0]
+
+
+def test_a_wrong_shape_is_no_dependence_on_others(key):
+    """A weight a class without an axis for samples: (K,) logits give (K,), each column alone is
+    right."""
+
+    class Weighted(Right):
+        least_squares: ClassVar[bool] = False
+
+        def __call__(self, logits, targets):
+            return 0.5 * jnp.sum(jnp.ones((3, 1)) * (logits - targets) ** 2, axis=0)
+
+    assert ufm.check_loss(Weighted(), num_classes=3, key=key).wrong == ("shapes", "dtype")
 
 
 def test_what_a_bare_loss_lacks_is_absent_and_not_wrong(key):

@@ -121,6 +121,7 @@ WITHOUT_ARGUMENTS = (
 )
 CHECKED_LATER = {
     "Params": "`params`, `start` and the like say what fits the problem at hand",
+    "losses.per_class": "inside a loss, whose constructor and caller have checked both",
     "maps.AbstractGram": "a base class: its maps check what they are given",
     "forms.product_optimum": "numbers that a form has worked out from the facts of a problem",
 }

@@ -5,6 +5,7 @@ from ufm.losses.base import AbstractLoss
 from ufm.losses.derivative import loss_and_dual as loss_and_dual
 from ufm.losses.focal import Focal
 from ufm.losses.inspection import LossReport, check_loss
+from ufm.losses.parameters import per_class
 from ufm.losses.softmax import CrossEntropy
 from ufm.losses.squared import MeanSquaredError, RescaledSquaredError
 from ufm.losses.sums import Sum
@@ -19,4 +20,5 @@ __all__ = [
     "RescaledSquaredError",
     "Sum",
     "check_loss",
+    "per_class",
 ]

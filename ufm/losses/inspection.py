@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -80,7 +81,7 @@ def check_loss(
     *,
     num_classes: int,
     key: PRNGKeyArray,
-    targets: Float[Array, "K T"] | None = None,
+    targets: Float[Array | np.ndarray, "K T"] | None = None,
 ) -> LossReport:
     r"""Check a loss against itself at random logits, and name what is wrong.
 
@@ -150,7 +151,16 @@ def _asked(
     except Wrong as reason:
         return Finding(question=name, verdict="wrong", why=str(reason))
     except Exception as error:  # whatever a loss of one's own raises is what is wrong with it
-        return Finding(
-            question=name, verdict="wrong", why=f"raises {type(error).__name__}: {error}"
-        )
+        return Finding(question=name, verdict="wrong", why=_raised(error))
     return Finding(question=name, verdict="ok", error=worst, tolerance=tolerance)
+
+
+def _raised(error: Exception) -> str:
+    """What a loss raises, in a line."""
+    said = f"raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        said += (
+            " Python decides by logits, targets or a field, which are traced: use jnp.where, or "
+            "eqx.field(static=True) for a field that is a setting"
+        )
+    return said

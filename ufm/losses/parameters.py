@@ -47,7 +47,20 @@ def one_number(parameter: Array, *, beside: Array) -> Array:
 
 
 def per_class(parameter: Array, *, beside: Array) -> Array:
-    """A parameter (K,), or (K, B), likewise beside (K, …)."""
+    """A parameter of a loss, one number a class, as it stands beside logits or duals.
+
+    Parameters
+    ----------
+    parameter
+        (K,), or (K, B) for the last axis of `beside`.
+    beside
+        (K, …): one column, or any number.
+
+    Returns
+    -------
+    Array
+        (K, 1, …), in the dtype of `beside`.
+    """
     missing = (1,) * (beside.ndim - parameter.ndim)
     return parameter.astype(beside.dtype).reshape(
         parameter.shape[:1] + missing + parameter.shape[1:]

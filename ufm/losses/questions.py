@@ -39,9 +39,10 @@ def _shapes(points: Points):
 
 def _columns(points: Points):
     columns = (0, 9, 30)
-    alone = [points.value(points.logits[:, c], points.targets[:, c]) for c in columns]
+    # (as (K, 1): of a loss that (K,) is too little for, "shapes" tells)
+    alone = [points.value(points.logits[:, [c]], points.targets[:, [c]]) for c in columns]
     together = points.values[list(columns)]
-    yield "the loss of a column depends on the others", np.stack(alone) - together, together
+    yield "the loss of a column depends on the others", np.hstack(alone) - together, together
 
 
 def _dtype(points: Points):
