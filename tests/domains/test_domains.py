@@ -74,6 +74,18 @@ def test_projections_lie_inside_and_coordinates_go_there_and_back(domain):
         )
 
 
+@pytest.mark.parametrize("left_out", ["distance", "wanted", "point", "project"])
+def test_a_domain_without_what_every_solve_rests_on_is_not_made(left_out):
+    """With coordinates of all vectors a solver ended outside, and said that it had converged."""
+    given = {"distance": lambda self, vectors: 0.0, "wanted": "be"}
+    given |= {"point": lambda self, coordinates, unit: coordinates}
+    given |= {"project": lambda self, vectors: vectors}
+    assert type("Whole", (ufm.domains.AbstractDomain,), dict(given))().wanted == "be"
+    del given[left_out]
+    with pytest.raises(TypeError, match=f"abstract .*{left_out}"):
+        type("Partial", (ufm.domains.AbstractDomain,), given)()
+
+
 @pytest.mark.parametrize("domain", COMPACT, ids=str)
 def test_any_coordinates_stand_for_a_point_inside(domain):
     domain = fitted(domain)

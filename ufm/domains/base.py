@@ -142,8 +142,12 @@ class AbstractDomain(AbstractNamed):
         """
         return times(vectors, unit)
 
+    @abstractmethod
     def point(self, coordinates: Array, unit: Array) -> Array:
         """The point of coordinates; smooth, and defined for all coordinates but 0.
+
+        Solvers move in coordinates alone, and nothing else keeps them in the domain. By `super()`:
+        the coordinates themselves, scaled.
 
         Parameters
         ----------
@@ -256,6 +260,7 @@ class AbstractDomain(AbstractNamed):
         """
         return self.project(vectors)
 
+    @abstractmethod
     def project(self, vectors: Vectors) -> Vectors:
         """A point of the domain near the vectors: themselves where they lie in it.
 

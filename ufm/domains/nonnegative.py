@@ -27,6 +27,16 @@ class Nonnegative(AbstractDomain):
     def wanted(self) -> str:
         return "be >= 0"
 
+    def point(self, coordinates: Array, unit: Array) -> Vectors:
+        """The coordinates, which solvers keep >= 0, in their unit.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return super().point(coordinates, unit)
+
     def holds_means(self, masses) -> bool:
         return True
 

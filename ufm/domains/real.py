@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Array
 
 from ufm._exact.fractions import flint
-from ufm.domains.base import AbstractDomain
+from ufm.domains.base import AbstractDomain, Vectors
 
 
 class Real(AbstractDomain):
@@ -28,6 +29,19 @@ class Real(AbstractDomain):
     @property
     def wanted(self) -> str:
         return "be finite"
+
+    def point(self, coordinates: Array, unit: Array) -> Vectors:
+        """The coordinates in their unit.
+
+        Returns
+        -------
+        Vectors
+            (n, C).
+        """
+        return super().point(coordinates, unit)
+
+    def project(self, vectors: Vectors) -> Vectors:
+        return super().project(vectors)
 
     def enclose(self, vectors):
         return [[flint().arb(x) for x in vector] for vector in vectors]
