@@ -70,7 +70,8 @@ class RenormalisedVelocity(AbstractVelocity):
     $\Sigma_W(X)$ stays the identity.
 
     The normal space of $\{\Sigma_W = I\}$ is $\{SZ : S = S^\top\}$ with Z the deviations from the
-    class means. Han, Papyan & Donoho 2022.
+    class means. Han, Papyan & Donoho 2022. What the integrator loses of $\Sigma_W = I$ would grow
+    like $\exp(\omega^2/2)$ in a field that only projects: a state stands for the whitened one.
     """
 
     rate: Float[Array, ""] | None = None
@@ -83,8 +84,7 @@ class RenormalisedVelocity(AbstractVelocity):
         Features
             (d, C); NaN where the within-class covariance has no inverse root.
         """
-        deviations = _deviations(problem, params.features)
-        spread = (deviations * problem.labels.mass_shares[None, :]) @ deviations.T
+        spread = _spread(problem, params.features)
         values, vectors = jnp.linalg.eigh(spread)
         floor = values[-1] * spread.shape[0] * jnp.finfo(spread.dtype).eps
         # a singular spread has no inverse root: NaN, which `check_central` turns into a ValueError
@@ -99,9 +99,10 @@ class RenormalisedVelocity(AbstractVelocity):
         Params
             By ridge regression.
         """
-        return best_classifier(problem, state)
+        return best_classifier(problem, _whitened(problem, state))
 
     def __call__(self, problem: Problem, state: Features) -> Features:
+        state = _whitened(problem, state)
         gradient = _envelope_gradient(problem, state)
         deviations = _deviations(problem, state)
         # (1/N) Σ_c m_c z_c z_cᵀ = I makes the projection explicit, with the inner product that
@@ -264,6 +265,19 @@ def _envelope_gradient(problem: Problem, features: Features) -> Features:
 
 def _deviations(problem: Problem, features: Features) -> Features:
     return features - collapse(problem.labels, features)[:, problem.labels.class_index]
+
+
+def _spread(problem: Problem, features: Features) -> Float[Array, "d d"]:
+    """The within-class covariance."""
+    deviations = _deviations(problem, features)
+    return (deviations * problem.labels.mass_shares[None, :]) @ deviations.T
+
+
+def _whitened(problem: Problem, features: Features) -> Features:
+    """Features of spread I near those whose spread nearly is: by the Cholesky factor, which has a
+    derivative there, as the root by eigenvectors has not."""
+    root = jnp.linalg.cholesky(_spread(problem, features))
+    return jax.scipy.linalg.solve_triangular(root, features, lower=True)
 
 
 def _check_squared_error(problem: Problem, purpose: str) -> None:

@@ -54,7 +54,7 @@ def regime(case: Case) -> Setting:
     "derived",
     regime=regime,
     cases=(
-        _case("C=4, n=6, d=5", counts=(6,) * 4, d=5, until=4000.0),
+        _case("C=4, n=6, d=5", counts=(6,) * 4, d=5, until=1e5),
         _case("C=3, n=10, d=2", counts=(10,) * 3, d=2, until=1000.0, seed=1, full=True),
         _case("C=5, n=4, d=8", counts=(4,) * 5, d=8, until=300.0, seed=2, full=True),
         _case("unequal counts", Setting.OUTSIDE, counts=(10, 6, 4, 4), d=5, until=1000.0),
