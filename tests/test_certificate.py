@@ -606,6 +606,35 @@ def test_zero_targets_are_solved_by_the_origin():
     assert (certificate.value, certificate.gap, certificate.spectral_ratio) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("classifier", "features"),
+    [
+        (ufm.domains.Ball(5.0), None),
+        (None, ufm.domains.Ball(5.0)),
+        (ufm.domains.Budget(50.0), ufm.domains.Budget(50.0)),
+    ],
+)
+def test_a_vector_that_is_rounding_has_its_decay(classifier, features, key):
+    """Inside a ball, where its slope over its length is rounding over rounding, which the radius
+    squared would have multiplied."""
+    real = ufm.domains.Real()
+    problem = ufm.Problem(
+        ufm.one_hot([10, 1], collapsed=True),
+        loss=ufm.MeanSquaredError(),
+        widths=(4,),
+        lambda_W=0.15,
+        lambda_H=0.15,
+        classifier=classifier or real,
+        features=features or real,
+    )
+    optimum = ufm.minimise(problem.replace(classifier=real, features=real), key=key).params
+    W, H = np.array(optimum.weights[0]), np.array(optimum.features)
+    for row, column in 1e-15 * np.random.default_rng(0).standard_normal((6, 2, 4)):
+        W[1], H[:, 1] = row, column
+        certificate = ufm.certify(problem, ufm.Params((W,), H))
+        assert certificate.gap < 1e-10
+
+
 def test_overflow_closes_nothing():
     problem = problem_of(BALANCED, loss=MSE)
     certificate = certify(problem, random_params(problem, np.random.default_rng(0), scale=1e160))

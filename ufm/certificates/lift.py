@@ -47,6 +47,7 @@ from ufm.certificates.multipliers import (
     Multipliers,
     allowed,
     at_minimum,
+    complementary,
     cost,
     decay_of_columns,
     first_order,
@@ -126,7 +127,7 @@ def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
         wanted = jax.tree.map(lambda b, size: jnp.where(b > BEYOND * size, b, size), along, lengths)
     else:
         along = wanted = lengths
-    first = allowed(problem, wanted)
+    first = allowed(problem, complementary(problem, params, wanted))
     sigma, _, values, _ = _ratio(problem, V, first, hidden, pull)
     if pull is None:
         share, multipliers = _raised(problem, dual, first, sigma)

@@ -9,7 +9,10 @@ from jaxtyping import Array, Float
 
 from ufm.domains.base import lengths_sq
 from ufm.losses.rounding import unit_roundoff
-from ufm.model import Problem, terms_of_sum
+from ufm.model import Params, Problem, terms_of_sum
+
+# Lengths beside the largest of a factor that are what a solve leaves.
+_SHORT = 1e-6
 
 
 class Multipliers(NamedTuple):
@@ -28,6 +31,27 @@ def allowed(problem: Problem, wanted: Multipliers) -> Multipliers:
     """Multipliers that the domains allow, the nearest from above to those that are wanted."""
     rows = problem.classifier.curvature(wanted.rows, problem.lambda_W[0])
     return Multipliers(rows, problem.features.curvature(wanted.columns, decay_of_columns(problem)))
+
+
+def complementary(problem: Problem, params: Params, wanted: Multipliers) -> Multipliers:
+    """What is wanted, and 0 of vectors with decay that are rounding beside the others.
+
+    Unless they reach their boundary theirs is the decay at a minimum, which the domain sees to.
+    Their slope is rounding too, and what that says of a multiplier is paid for with the radius.
+    """
+
+    def of(domain, vectors, wanted, decay):
+        if not (domain.walled and domain.movable):
+            return wanted
+        size = lengths_sq(vectors)
+        short = (size <= _SHORT**2 * jnp.max(size)) & (domain.room(vectors) > 0.5)
+        return jnp.where(short & (decay > 0), 0, wanted)
+
+    rows, columns = problem.classifier, problem.features
+    return Multipliers(
+        of(rows, params.weights[0].T, wanted.rows, problem.lambda_W[0]),
+        of(columns, params.features, wanted.columns, decay_of_columns(problem)),
+    )
 
 
 def cost(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
