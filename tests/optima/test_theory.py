@@ -216,6 +216,9 @@ def test_the_bound_is_listed_where_certify_gives_one(options, bounded, key):
         pytest.param(ufm.domains.Ball([0.1, 2, 1, 1, 1, 1]), False, id="balls"),
         pytest.param(ufm.domains.Budget(1.0), True, id="budget"),
         pytest.param(ufm.domains.Budget(1.0, [5.0, 1, 1, 1, 1, 1]), False, id="weights"),
+        # the same set in other units
+        pytest.param(ufm.domains.Budget(1e-16, [5e-16] + [1e-16] * 5), False, id="small-weights"),
+        pytest.param(ufm.domains.Budget(1e4, [1e4 * (0.1 + 0.2)] + [3e3] * 5), True, id="rounded"),
         pytest.param(ufm.domains.Nonnegative(), True, id="nonnegative"),
         pytest.param(ufm.domains.Sphere(1.0), False, id="sphere"),
     ],

@@ -257,7 +257,8 @@ class Budget(AbstractDomain):
         # only where longer vectors pay for all their samples do equal ones have the budget in equal
         # parts
         weights = np.asarray(masses if self.weights is None else self.weights, np.float64)
-        alike = np.ptp(weights / np.asarray(masses, np.float64)) <= 8 * np.finfo(np.float64).eps
+        shares = weights / np.asarray(masses, np.float64)
+        alike = np.ptp(shares) <= 8 * np.finfo(np.float64).eps * np.max(shares)
         return float(np.sqrt(float(self.energy) / weights.sum())) if alike else None
 
     def holds_means(self, masses) -> bool:
