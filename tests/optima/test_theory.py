@@ -209,6 +209,13 @@ def test_the_bound_is_listed_where_certify_gives_one(options, bounded, key):
             ufm.certify(problem, point)
 
 
+def test_mixtures_with_different_main_classes_have_channels():
+    """As many as classes: one target a class, which is smoothing for the forms of decay alone."""
+    targets = np.array([[0.9, 0.0, 0.1], [0.1, 0.9, 0.0], [0.0, 0.1, 0.9]])
+    problem = make(labels=ufm.soft(targets), fixed_weights=(FRAME,), d=3)
+    assert "channels under a simplex ETF" in {entry.name for entry in ufm.theory(problem).entries}
+
+
 @pytest.mark.parametrize(
     ("features", "collapses"),
     [

@@ -30,16 +30,18 @@ from ufm.optima.words import shown
 _MOST_COLUMNS = 4096
 
 
+def of_two_classes(facts: Facts) -> bool:
+    """Whether every label is a class or a mixture of two."""
+    number = np.sum(facts.distinct.targets != 0, axis=0)
+    return bool(number.min() >= 1 and number.max() <= 2)
+
+
 def mixes_pairs(facts: Facts) -> bool:
-    """Whether some label mixes two classes, none more, and the labels are not one target for each
-    class."""
+    """Whether that is so, some labels are mixtures, and they are not one target for each class."""
     targets = facts.distinct.targets
-    number = np.sum(targets != 0, axis=0)
-    if number.max() != 2 or number.min() == 0:
-        return False
-    return len(np.unique(np.argmax(targets, axis=0))) != targets.shape[1] or targets.shape[
-        1
-    ] != len(targets)
+    main, (K, number) = np.unique(np.argmax(targets, axis=0)), targets.shape
+    pure = np.all(np.sum(targets != 0, axis=0) == 1)
+    return of_two_classes(facts) and not pure and not len(main) == number == K
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ufm.optima.facts import Facts
-from ufm.optima.forms.mixture import FORM, mixes_pairs
+from ufm.optima.forms.mixture import FORM, of_two_classes
 from ufm.optima.hypotheses import (
     Hypothesis,
     equal_weights,
@@ -46,10 +46,8 @@ def _channel(facts: Facts) -> Iterator[Hypothesis]:
     yield from (loss_named(facts, "cross-entropy"), unconstrained(facts), equal_weights(facts))
     yield no_anchor(facts)
     yield under_simplex_etf(facts)
-    pure = facts.one_hot or mixes_pairs(facts)
-    yield Hypothesis(
-        "mixtures", pure, "one-hot labels, or mixtures of two classes", "other targets", 2
-    )
+    words = "one-hot labels, or mixtures of two classes"
+    yield Hypothesis("mixtures", of_two_classes(facts), words, "other targets", 2)
     yield Hypothesis("no bias", facts.bias is None, "bias=None", f"{facts.bias} bias")
     yield positive_decay(facts)
 
