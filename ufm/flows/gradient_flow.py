@@ -2,6 +2,7 @@ r"""`flow`: gradient flow as an instrument, for when and how training gets where
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -222,7 +223,11 @@ def _polish(
     target: Problem, final: Params, progress: bool | None
 ) -> tuple[Params, Solution, Result]:
     """Newton from the steady state. Where it does not converge the flow's own end stays."""
-    polished = minimise(target, start=final, progress=progress)
+    start = final
+    if target.fixed_weights is not None:
+        # (on a sphere those at rest are moved by rounding)
+        start = dataclasses.replace(final, weights=target.fixed_weights)
+    polished = minimise(target, start=start, progress=progress)
     if polished.result is Result.CONVERGED:
         return polished.params, polished, Result.POLISHED
     return final, polished, Result.STEADY_STATE
