@@ -161,6 +161,12 @@ def test_a_store_of_another_sweep_is_refused(tmp_path, whole, change, words):
         run(tmp_path / "store")
 
 
+def test_a_store_of_other_values_says_how_points_are_added(finished):
+    over = {**OVER, "lam": [*OVER["lam"], 0.5]}
+    with pytest.raises(ValueError, match=r"other values of lam \(sweep over new values alone"):
+        run(finished / "store", over=over)
+
+
 _NUMBERED = f'"format": {FORMAT}'
 
 

@@ -197,12 +197,12 @@ def describe(grid: Grid) -> dict[str, dict]:
     for name, values in grid.values.items():
         plain = all(isinstance(v, str | numbers.Real | np.number) for v in values)
         alike = plain and len({isinstance(v, str) for v in values}) == 1
-        Shown = (
+        shown = (
             [v if isinstance(v, str | bool) else np.asarray(v).item() for v in values]
             if alike
             else [_text(v) for v in values]
         )
-        coordinates[name] = {"dim": grid.along[name], "values": Shown, "text": not alike}
+        coordinates[name] = {"dim": grid.along[name], "values": shown, "text": not alike}
     return coordinates
 
 

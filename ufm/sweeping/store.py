@@ -42,6 +42,18 @@ def plan_of(lanes: np.ndarray) -> dict[str, Any]:
     return {"lanes": len(lanes), "which": hashlib.sha256(lanes.tobytes()).hexdigest()}
 
 
+def _other_values(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Which swept names have other values, and how points are added, in words."""
+    there, here = (manifest.get("coordinates", {}) for manifest in (kept, wanted))
+    names = [name for name in here if name in there and there[name] != here[name]]
+    if not names or there.keys() != here.keys():
+        return ""
+    return (
+        f": other values of {', '.join(names)} (sweep over new values alone, in a store of their "
+        "own, and join both by xarray.concat)"
+    )
+
+
 class Store:
     """A store that exists. `manifest` is what its file says."""
 
@@ -82,7 +94,8 @@ class Store:
             require(
                 store.manifest.get(name) == manifest[name],
                 f"`store` must belong to this sweep or not exist, but {path} has another "
-                f"{words}, and this sweep's is {manifest[name]!r}",
+                f"{words}{_other_values(store.manifest, manifest)}, and this sweep's is "
+                f"{manifest[name]!r}",
                 repr(store.manifest.get(name)),
             )
         return store
