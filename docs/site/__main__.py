@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.resources
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.out is None:
         parser.error("OUT is the folder of the site")
+    if importlib.util.find_spec("sphinx") is None:
+        parser.error("the site needs Sphinx: pip install 'ufm[docs]', or -e '.[docs]' in a clone")
     source = options.out.resolve() / "source"
     stage(source)
     notebooks = [] if options.no_notebooks else sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -229,13 +229,13 @@ def test_tensors_without_their_library(files, capsys, monkeypatch):
         pytest.param(
             None,
             ("npz", "--num-classes", "6", "--labels", "y"),
-            "must hold an array 'y'; it has; got features, labels",
+            "must hold an array 'y', or --labels another; it has; got features, labels",
             id="no-such-array",
         ),
         pytest.param(
             None,
             ("tensors", "--num-classes", "6", "--features", "x"),
-            "0.safetensors must hold an array 'x'; it has; got features, labels",
+            "must hold an array 'x', or --features another; it has; got features, labels",
             id="no-such-tensor",
         ),
         pytest.param(

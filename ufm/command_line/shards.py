@@ -46,7 +46,8 @@ class Shard:
     def _array(self, name: str) -> np.ndarray:
         reader = opened if self.path.suffix == ".npz" else _tensors
         with reader(self.path) as archive:
-            words = f"{self.path} must hold an array {name!r}; it has"
+            option = "--features" if name == self.features else "--labels"
+            words = f"{self.path} must hold an array {name!r}, or {option} another; it has"
             require(name in archive.names, words, ", ".join(archive.names) or "none")
             return archive.read(name)
 

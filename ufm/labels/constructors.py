@@ -137,7 +137,7 @@ def _full_columns(counts: np.ndarray | None, class_counts) -> np.ndarray:
             f"`class_counts` must be concrete for full labels; pass collapsed=True to trace "
             f"them; got {class_counts}"
         )
-    words = "`class_counts` must be whole numbers for full labels"
+    words = "`class_counts` must be whole numbers for full labels (pass collapsed=True for others)"
     require(np.all(counts == np.round(counts)), words, class_counts)
     wanted = (
         f"`class_counts` must sum to at most {LONGEST_LIST} for full labels; pass collapsed=True"

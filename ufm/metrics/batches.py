@@ -71,6 +71,7 @@ def checked_classifier(classifier, num_classes: int, dim: int) -> np.ndarray:
     """
     shape = (num_classes, dim)
     W = np.asarray(require_real("classifier", classifier, ndim=2), np.float64)
+    require(W.shape[1] == dim, f"`classifier` must have shape (V, d) with d = {dim}", W.shape)
     require(W.shape == shape, f"`classifier` must have shape (V, d) = {shape}", W.shape)
     largest = max(float(W.max()), -float(W.min()))
     words = f"`classifier` must be finite, and at most {_LARGEST:g} in size"
