@@ -11,6 +11,8 @@ import numpy as np
 # an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no
 # violation
 CLEAR_VIOLATION = 100.0
+# a prediction that is off by this much is missed, whichever way: no tolerance is above half of it
+SHIFT = 1e-5
 # a share of a tolerance that is rounding alone, and printed as less than this
 NEGLIGIBLE = 0.001
 # the claim from which a row takes its certificate gap
@@ -47,8 +49,10 @@ class Claim:
         )
         # (what compares nothing, or anything, would hold)
         assert measured.size > 0, f"{self.name}: nothing measured"
-        assert all(0 < number < np.inf for number in (self.tolerance, self.scale)), (
-            f"{self.name}: tolerance {self.tolerance}, scale {self.scale}"
+        assert 0 < self.scale < np.inf, f"{self.name}: scale {self.scale}"
+        assert 0 < self.tolerance <= SHIFT / 2, (
+            f"{self.name}: tolerance {self.tolerance}, which must be above 0 and at most "
+            f"{SHIFT / 2:.0e}, or a prediction that is off by {SHIFT:.0e} could pass"
         )
         object.__setattr__(self, "measured", measured)
         object.__setattr__(self, "predicted", predicted)

@@ -19,7 +19,7 @@ from theory_checks.engine.runner import Row, Run
 from theory_checks.engine.summary import by_theorem, evidence, proved, unproved
 
 # of the JSON file: a page made from rows of another would lack what that did not say
-FORMAT = 3
+FORMAT = 4
 
 
 def as_document(
@@ -52,6 +52,7 @@ def as_document(
                 "source": theorem.check.source,
                 "verdict": str(theorem.verdict),
                 "proved": theorem.proved,
+                "one_sided": theorem.one_sided,
             }
             for theorem in by_theorem(rows)
         ],

@@ -44,7 +44,7 @@ WORDS = {
         "fails",
         "fail",
         "✗",
-        "measured and predicted disagree, and no lower value explains it",
+        "what must hold is missed, nothing is claimed, or outside the hypotheses nothing is missed",
     ),
     Verdict.ERROR: (
         "not decided",
@@ -56,8 +56,8 @@ WORDS = {
         "holds",
         "hold",
         "✓",
-        "every claim is within its tolerance inside the hypotheses and on their boundary, and is "
-        "missed outside",
+        "in every case inside the hypotheses and on their boundary all claims are within their "
+        "tolerance, and in every case outside one is clearly missed",
     ),
     "outside": (
         "outside its regime",

@@ -9,7 +9,6 @@ from theory_checks.engine.runner import Row, Run
 from theory_checks.engine.summary import (
     Theorem,
     by_theorem,
-    counts,
     ends,
     evidence,
     percent,
@@ -54,7 +53,7 @@ def paper(title: str, rows: list[Row]) -> list[str]:
 def closing(rows: Iterable[Row], *, run: Run | None = None) -> list[str]:
     """What does not simply hold, refutations first, and the totals."""
     theorems = by_theorem(rows)
-    lines = [f"**{totals(theorems)}: {counts(theorems)}**", "", *_proofs(theorems)]
+    lines = [f"**{totals(theorems)}**", "", *_proofs(theorems)]
     for verdict in (Verdict.REFUTED, Verdict.FAILS, Verdict.ERROR):
         for theorem in theorems:
             if theorem.verdict is verdict:

@@ -60,6 +60,12 @@ class Setting(enum.StrEnum):
         }
         return next((s for s in (cls.OUTSIDE, cls.BOUNDARY) if s in settings), cls.INSIDE)
 
+    @classmethod
+    def on_both_sides(cls, settings: Iterable[Setting]) -> bool:
+        """Whether cases are where a theorem claims something, and where it must be missed."""
+        found = set(settings)
+        return cls.OUTSIDE in found and len(found) > 1
+
 
 class Verdict(enum.StrEnum):
     """What a run says about a theorem; of several cases the last of these that any has.
@@ -75,7 +81,7 @@ class Verdict(enum.StrEnum):
 
     @property
     def ok(self) -> bool:
-        """Whether the run ended as it should."""
+        """Whether something was found out, and nothing went wrong."""
         return self in (Verdict.HOLDS, Verdict.REFUTED)
 
     @classmethod
@@ -264,6 +270,14 @@ class Registry:
             assert len(set(ids)) == len(ids) > 0, (
                 f"{key}: case ids must be given and distinct: {ids}"
             )
+            for which, full in (("cases", True), ("quick cases", False)):
+                tried = [case.setting for case in entry.selected(full=full)]
+                # (a quick run may leave a check out)
+                assert not tried or Setting.on_both_sides(tried), (
+                    f"{key}: of its {which} one must lie outside the hypotheses, where the theorem "
+                    f"is missed, and one inside or on their boundary; got only "
+                    f"{' and '.join(dict.fromkeys(tried))}"
+                )
             self.checks[key] = entry
             return function
 

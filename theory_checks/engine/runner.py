@@ -157,27 +157,21 @@ def machine() -> str:
 def judge(
     setting: Setting, claims: tuple[Claim, ...], refutations: tuple[Refutation, ...] = ()
 ) -> Verdict:
-    """Inside and on the boundary every claim must hold.
+    """Inside and on the boundary every claim must hold, and one be of the theorem.
 
     Outside every witness must, and some claim of the theorem be clearly violated.
 
     With refutations the verdict is `refuted`, provided that each is lower by its own evaluation
     and that every witness holds; a case outside has none.
     """
-    if not claims:
+    theorem = [c for c in claims if not c.witness]
+    if not claims or not all(c.holds for c in claims if c.witness):
         return Verdict.FAILS
     if refutations:
-        lower = all(r.is_lower for r in refutations)
-        return (
-            Verdict.REFUTED
-            if lower and all(c.holds for c in claims if c.witness)
-            else Verdict.FAILS
-        )
-    if setting is not Setting.OUTSIDE:
-        return Verdict.HOLDS if all(c.holds for c in claims) else Verdict.FAILS
-    witnessed = all(c.holds for c in claims if c.witness)
-    violated = any(c.violated for c in claims if not c.witness)
-    return Verdict.HOLDS if witnessed and violated else Verdict.FAILS
+        return Verdict.REFUTED if all(r.is_lower for r in refutations) else Verdict.FAILS
+    if setting is Setting.OUTSIDE:
+        return Verdict.HOLDS if any(c.violated for c in theorem) else Verdict.FAILS
+    return Verdict.HOLDS if theorem and all(c.holds for c in theorem) else Verdict.FAILS
 
 
 def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool = False) -> Row:

@@ -13,7 +13,7 @@ import numpy as np
 
 from theory_checks.engine.claims import NEGLIGIBLE
 from theory_checks.engine.counterexamples import Refutation
-from theory_checks.engine.registry import Check, Claim, Verdict
+from theory_checks.engine.registry import Check, Claim, Setting, Verdict
 from theory_checks.engine.runner import Row
 
 # in the order in which a reader wants to hear of them; of one theorem and of several
@@ -36,6 +36,12 @@ class Theorem:
     def verdict(self) -> Verdict:
         """The worst verdict of the cases: one that refutes refutes, whatever the others do."""
         return Verdict.worst(row.verdict for row in self.rows)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether it holds in cases that lie on one side of its hypotheses."""
+        settings = [row.case.setting for row in self.rows]
+        return self.verdict is Verdict.HOLDS and not Setting.on_both_sides(settings)
 
     @property
     def worst(self) -> Claim | None:
@@ -85,7 +91,7 @@ class Theorem:
         if message := next((row.message for row in self.rows if row.message), ""):
             return message.partition(":")[0]
         if self.verdict is Verdict.FAILS and (self.worst is None or self.worst.holds):
-            return "nothing is missed outside"
+            return next(_lacking(row)[0] for row in self.rows if row.verdict is Verdict.FAILS)
         return "none must hold" if self.worst is None else self.worst.name
 
 
@@ -109,9 +115,14 @@ def counts(theorems: Iterable[Theorem]) -> str:
 
 
 def totals(theorems: list[Theorem]) -> str:
-    """Numbers of theorems and cases."""
+    """Numbers of theorems, of cases and of verdicts, and what is to be known of these."""
     cases = sum(len(theorem.rows) for theorem in theorems)
-    return f"{_number(len(theorems), 'theorem')}, {_number(cases, 'case')}"
+    asides = {
+        "tried on one side of the hypotheses only": sum(t.one_sided for t in theorems),
+    }
+    told = "".join(f"; {n} {words}" for words, n in asides.items() if n)
+    number = f"{_number(len(theorems), 'theorem')}, {_number(cases, 'case')}"
+    return f"{number}: {counts(theorems)}{told}"
 
 
 def _number(n: int, word: str) -> str:
@@ -184,24 +195,26 @@ def evidence(row: Row) -> list[str]:
         return [" ".join(row.message.split())]
     if broken := [claim for claim in row.binding if not claim.holds]:
         return [_missed(claim) for claim in broken]
-    if row.refutations:
-        return [
+    return _lacking(row)[1]
+
+
+def _lacking(row: Row) -> tuple[str, list[str]]:
+    """What a case that fails lacks though every claim holds that must, in brief and with its
+    numbers."""
+    if higher := [r for r in row.refutations if not r.is_lower]:
+        return "no lower value", [
             f"{r.name}: its value {r.value:.12g} is not below {r.claimed:.12g} by more than "
             f"rounding"
-            for r in row.refutations
-            if not r.is_lower
+            for r in higher
         ]
-    if not row.claims:
-        return ["nothing was claimed"]
-    closest = max(
-        (claim for claim in row.claims if not claim.witness), key=lambda c: c.share, default=None
-    )
-    largest = (
-        "" if closest is None else f"; the largest error is {closest.error:.1e}, {closest.name}"
-    )
-    return [
+    theorem = [claim for claim in row.claims if not claim.witness]
+    if not theorem:
+        witnesses = " of the theorem, of which a witness is no part" if row.claims else ""
+        return "nothing is claimed", [f"nothing was claimed{witnesses}"]
+    closest = max(theorem, key=lambda c: c.share)
+    return "nothing is missed outside", [
         f"no claim of the theorem is clearly missed here, as one must be unless the hypotheses ask "
-        f"too much{largest}"
+        f"too much; the largest error is {closest.error:.1e}, {closest.name}"
     ]
 
 

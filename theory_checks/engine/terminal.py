@@ -14,7 +14,6 @@ from theory_checks.engine.runner import Row, Run
 from theory_checks.engine.summary import (
     Theorem,
     by_theorem,
-    counts,
     ends,
     evidence,
     labelled,
@@ -173,7 +172,7 @@ def closing(
             if theorem.verdict is verdict:
                 lines += _news(theorem, look)
     lines += [""] if len(lines) > 1 else []
-    lines.append(look.painted(f"{totals(theorems)}: {counts(theorems)}", "1"))
+    lines.append(look.painted(totals(theorems), "1"))
     lines += _proofs(theorems)
     if run is not None:
         lines.append(run.times())

@@ -14,6 +14,7 @@ import pytest
 
 import ufm
 from tests.commands import as_a_user, help_without
+from tests.theory_checks.planting import plant
 from theory_checks.engine import command, files, listing, runner, terminal
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
 
@@ -35,9 +36,7 @@ def planted(**functions) -> Registry:
             Case("the case", Setting.INSIDE, {}, build=lambda: None, full=name.startswith("slow")),
         )
         function.__doc__ = f"Statement of {name}."
-        registry.check(key=f"paper/{name}", formula="", source="", regime=inside, cases=cases)(
-            function
-        )
+        plant(registry, f"paper/{name}", function, cases, regime=inside)
     return registry
 
 
@@ -248,9 +247,7 @@ def several(**papers) -> Registry:
         registry.paper(key, f"The paper {key}")
         for function in functions:
             cases = (Case("the case", Setting.INSIDE, {}, build=lambda: None),)
-            registry.check(
-                key=f"{key}/{function.__name__}", formula="", source="", regime=inside, cases=cases
-            )(function)
+            plant(registry, f"{key}/{function.__name__}", function, cases, regime=inside)
     return registry
 
 
@@ -346,7 +343,10 @@ def test_what_does_not_hold_is_said_again_with_its_numbers(capsys):
         r" \(engine/test_command\.py, line \d+\)",
         closing[5],
     )
-    assert closing[7] == "3 theorems, 3 cases: 1 fails, 1 not decided, 1 holds"
+    assert closing[7] == (
+        "3 theorems, 3 cases: 1 fails, 1 not decided, 1 holds; "
+        "1 tried on one side of the hypotheses only"
+    )
     assert re.fullmatch(r"\d+ s by the clock, \d+ s of CPU, 1 process", closing[8])
     assert closing[9].startswith(f"float64 on cpu; ufm {ufm.__version__}, jax ")
     assert closing[10].split("  ")[0] == "next: python -m theory_checks run -k one/missed -v"

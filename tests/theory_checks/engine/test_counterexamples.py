@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ufm
+from tests.theory_checks.planting import plant
 from theory_checks.engine import command, files, runner
 from theory_checks.engine.counterexamples import Refutation, file_name
 from theory_checks.engine.proofs import value_above
@@ -173,10 +174,6 @@ def test_another_objective_is_refused(problem):
 def planted_registry(setting=Setting.INSIDE, *, claimed=1.25):
     _, value = refutation(0.0)
 
-    def as_declared(case):
-        """Always."""
-        return setting
-
     def refuted(case):
         """A point is claimed to be the least."""
         yield WITNESS
@@ -185,9 +182,7 @@ def planted_registry(setting=Setting.INSIDE, *, claimed=1.25):
     registry = Registry()
     registry.paper("paper", "A paper")
     case = Case("M=2, the case", setting, {}, build=lambda: None)
-    registry.check(key="paper/refuted", formula="", source="", regime=as_declared, cases=(case,))(
-        refuted
-    )
+    plant(registry, "paper/refuted", refuted, (case,), expected=Verdict.REFUTED)
     return registry, value
 
 

@@ -19,6 +19,7 @@ import pytest
 from fontTools.ttLib import TTFont
 
 import ufm
+from tests.theory_checks.planting import plant
 from theory_checks.engine import (
     catalogue,
     command,
@@ -158,11 +159,6 @@ CHECKS = {
 }
 
 
-def regime(case):
-    """As declared."""
-    return case.setting
-
-
 @pytest.fixture(scope="module")
 def rows():
     registry = Registry()
@@ -171,13 +167,8 @@ def rows():
     for function, cases in CHECKS.items():
         paper = "good" if function in (holding, missed_outside, never_inside) else "bad"
         key = f"{paper}/{function.__name__.replace('_', '-')}"
-        registry.check(
-            key=key,
-            formula=r"\bar H < \tfrac1K \quad b = 0",
-            source=HOSTILE,
-            regime=regime,
-            cases=cases,
-        )(function)
+        formula = r"\bar H < \tfrac1K \quad b = 0"
+        plant(registry, key, function, cases, formula=formula, source=HOSTILE)
     return list(runner.run(registry.matching(), full=True)), registry.papers
 
 
@@ -235,6 +226,12 @@ def test_first_screen_counts_each_verdict(page):
         == "6 theorems on neural collapse, tried: 1 refuted, 1 fails, 1 not decided, 2 hold, 1 "
         "outside its regime"
     )
+
+
+def test_theorems_tried_on_one_side_are_named(page):
+    """A page said of them that they are missed outside."""
+    told = one(p for p in page.all("p") if p.text.startswith("Tried on one side"))
+    assert [a.text for a in told.all("a")] == ["good/holding", "good/never-inside"]
 
 
 def test_first_screen_has_the_news_first_and_says_why(page):
@@ -420,7 +417,7 @@ def test_cases_are_folded_except_the_worst_the_boundary_and_the_news():
         ),
     ):
         registry = planted()
-        registry.check(key="good/each", formula="a", source="", regime=regime, cases=chosen)(each)
+        plant(registry, "good/each", each, chosen, formula="a")
         page = Tree(
             html_report.render(as_document(runner.run(registry.matching()), registry.papers))
         ).root
@@ -541,9 +538,7 @@ def planted(*functions):
     registry = Registry()
     registry.paper("good", "A paper")
     for function in functions:
-        registry.check(
-            key=f"good/{function.__name__}", formula="a", source="", regime=regime, cases=(INSIDE,)
-        )(function)
+        plant(registry, f"good/{function.__name__}", function, (INSIDE,), formula="a")
     return registry
 
 
@@ -608,7 +603,7 @@ def test_command_refuses_before_it_runs(arguments, said, tmp_path, monkeypatch, 
     ("setting", "share", "reason"),
     [
         pytest.param(Setting.INSIDE, 1.0, "is not below", id="no-lower"),
-        pytest.param(Setting.OUTSIDE, 2.0, "no claim of the theorem is clearly", id="outside"),
+        pytest.param(Setting.OUTSIDE, 2.0, "nothing was claimed of the theorem", id="outside"),
     ],
 )
 def test_a_refutation_that_proves_nothing_is_not_shown_as_one(setting, share, reason):
@@ -620,7 +615,7 @@ def test_a_refutation_that_proves_nothing_is_not_shown_as_one(setting, share, re
 
     registry = planted()
     cases = (dataclasses.replace(INSIDE, setting=setting),)
-    registry.check(key="good/unproved", formula="", source="", regime=regime, cases=cases)(unproved)
+    plant(registry, "good/unproved", unproved, cases)
     page = Tree(
         html_report.render(as_document(runner.run(registry.matching()), registry.papers))
     ).root

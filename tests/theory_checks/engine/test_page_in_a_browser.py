@@ -11,6 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from tests.theory_checks.planting import plant
 from theory_checks.engine import html_report, runner
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Registry, Setting
@@ -68,17 +69,11 @@ def second(case):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    def regime(case):
-        """Always."""
-        return Setting.INSIDE
-
     registry = Registry()
     for function in (first, second):
         registry.paper(function.__name__, f"Paper {function.__name__}")
         cases = [Case(f"case {i}", Setting.INSIDE, {}, build=lambda: None) for i in range(3)]
-        registry.check(
-            key=f"{function.__name__}/what", formula="a", source="", regime=regime, cases=cases
-        )(function)
+        plant(registry, f"{function.__name__}/what", function, cases, formula="a")
     text = html_report.render(as_document(runner.run(registry.matching()), registry.papers))
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(text.replace("</body>", f"{QUESTIONS}</body>"), encoding="utf-8")

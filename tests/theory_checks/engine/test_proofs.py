@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ufm
+from tests.theory_checks.planting import plant
 from tests.theory_checks.refuted import refutation
 from theory_checks.engine import command, proofs, runner
 from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim
@@ -19,6 +20,7 @@ from theory_checks.engine.html_report import render
 from theory_checks.engine.measure import Point
 from theory_checks.engine.registry import Case, Registry, Setting, Verdict
 
+NUMBER = Claim("number", 1.0, 1.0, 1e-7)
 LABELS = ufm.one_hot((3, 2, 1), collapsed=True)
 
 
@@ -41,7 +43,7 @@ def certified(loss=None, *, off=0.0):
         lambda x: x * (1 + off), ufm.minimise(problem, key=jax.random.key(0), progress=False).params
     )
     point = Point(problem_of(loss), params, 0.0)
-    return dataclasses.replace(point.certificate_claim(), tolerance=1.0)
+    return dataclasses.replace(point.certificate_claim(), tolerance=5e-6)
 
 
 # the checks of one planted paper
@@ -50,11 +52,13 @@ def certified(loss=None, *, off=0.0):
 
 def minimum(case):
     """It has a minimum."""
+    yield NUMBER
     yield certified()
 
 
 def mixed(case):
     """Some of its minima can be enclosed."""
+    yield NUMBER
     yield certified()
     yield certified(Secret())
 
@@ -71,22 +75,25 @@ def on_spheres(case):
         classifier=ufm.domains.Sphere(1.0),
     )
     params = ufm.minimise(problem, key=jax.random.key(0), progress=False).params
+    yield NUMBER
     yield Point(problem, params, 0.0).certificate_claim()
 
 
 def pointless(case):
     """It keeps no point."""
+    yield NUMBER
     yield Claim(CERTIFICATE_CLAIM, 0.0, 0.0, 1e-10, witness=True)
 
 
 def loose(case):
     """Its point is not the minimum."""
+    yield NUMBER
     yield certified(off=1e-3)
 
 
 def uncertified(case):
     """It has no certificate."""
-    yield Claim("value", 1.0, 1.0, 1e-7)
+    yield NUMBER
 
 
 def refuted(case):
@@ -101,19 +108,13 @@ def refuted_in_floats(case):
     yield dataclasses.replace(refutation(), least=None)
 
 
-def inside(case):
-    """Always."""
-    return Setting.INSIDE
-
-
 def planted(*functions) -> Registry:
     registry = Registry()
     registry.paper("paper", "A paper")
     case = Case("the case", Setting.INSIDE, {}, build=lambda: None)
     for function in functions:
-        registry.check(
-            key=f"paper/{function.__name__}", formula="", source="", regime=inside, cases=(case,)
-        )(function)
+        expected = Verdict.REFUTED if "refuted" in function.__name__ else Verdict.HOLDS
+        plant(registry, f"paper/{function.__name__}", function, (case,), expected=expected)
     return registry
 
 
@@ -231,7 +232,7 @@ def test_the_screen_says_so(capsys):
         for i, line in enumerate(lines)
         if line.startswith("proved: 1 of 2 certified cases, the widest enclosure ")
     ]
-    assert lines[at - 1] == "3 theorems, 3 cases: 1 refuted, 2 hold"
+    assert lines[at - 1].startswith("3 theorems, 3 cases: 1 refuted, 2 hold; 2 tried on one side")
     assert lines[at].endswith("; 1 of 1 refutation")
     assert lines[at + 1].startswith("  not proved: paper/mixed: the case: `problem.loss` must have")
 
@@ -305,10 +306,6 @@ def test_what_needs_the_library_is_left_out_by_name(monkeypatch, capsys):
 def planted_registry() -> Registry:
     """Two checks that hold, of which one asks for exact arithmetic."""
 
-    def regime(case):
-        """Always."""
-        return Setting.INSIDE
-
     def plain(case):
         """It holds."""
         yield Claim("one", 1.0, 1.0, tolerance=1e-7)
@@ -320,7 +317,6 @@ def planted_registry() -> Registry:
     registry = Registry()
     registry.paper("paper", "A paper")
     for function, extra in ((plain, ""), (exact, "proofs")):
-        given = {"formula": "a", "source": "b", "regime": regime, "extra": extra}
         case = Case("case", Setting.INSIDE, {}, build=lambda: None)
-        registry.check(key=f"paper/{function.__name__}", cases=[case], **given)(function)
+        plant(registry, f"paper/{function.__name__}", function, (case,), extra=extra)
     return registry

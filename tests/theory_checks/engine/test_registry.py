@@ -1,5 +1,6 @@
 """The rules by which rows are judged, on checks that solve nothing."""
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
@@ -8,11 +9,13 @@ import jax
 import numpy as np
 import pytest
 
+from tests.theory_checks.planting import as_declared, plant
 from theory_checks.engine import runner
 from theory_checks.engine.claims import worst_of
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.document import as_document
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting, Verdict
+from theory_checks.engine.summary import by_theorem, evidence
 
 TRUE = Claim("true", 1.0, 1.0 + 1e-9, tolerance=1e-7)
 FALSE = Claim("false", 1.0, 1.1, tolerance=1e-7)
@@ -25,21 +28,15 @@ BROKEN_WITNESS = Claim("broken witness", 1.0, 0.0, tolerance=1e-10, witness=True
 def registry_with(function, *, setting=Setting.INSIDE, regime=None, **options) -> Registry:
     """A registry with one check of one case that builds no problem."""
 
-    def declared(case):
-        """Whatever the case says."""
-        return case.setting
-
     registry = Registry()
     registry.paper("paper", "A paper")
     case = Case("case", setting, {}, build=lambda: None, **options)
 
-    @registry.check(
-        key="paper/what", formula="x", source="nowhere", regime=regime or declared, cases=(case,)
-    )
     def what(case):
         """A statement."""
         yield from function(case)
 
+    plant(registry, "paper/what", what, (case,), regime=regime or as_declared)
     return registry
 
 
@@ -58,6 +55,8 @@ def only_row(registry: Registry) -> runner.Row:
         pytest.param(Setting.INSIDE, [TRUE, FALSE], Verdict.FAILS, id="inside-one-fails"),
         pytest.param(Setting.INSIDE, [TRUE, NOT_A_NUMBER], Verdict.FAILS, id="inside-nan"),
         pytest.param(Setting.INSIDE, [], Verdict.FAILS, id="nothing-claimed"),
+        pytest.param(Setting.INSIDE, [WITNESS], Verdict.FAILS, id="inside-witness-alone"),
+        pytest.param(Setting.BOUNDARY, [WITNESS], Verdict.FAILS, id="boundary-witness-alone"),
         pytest.param(Setting.BOUNDARY, [TRUE, FALSE], Verdict.FAILS, id="boundary-one-fails"),
         pytest.param(Setting.OUTSIDE, [TRUE, FALSE, WITNESS], Verdict.HOLDS, id="outside-violated"),
         pytest.param(Setting.OUTSIDE, [TRUE, WITNESS], Verdict.FAILS, id="outside-not-violated"),
@@ -74,6 +73,35 @@ def only_row(registry: Registry) -> runner.Row:
 )
 def test_verdict_of_a_row(setting, claims, verdict):
     assert only_row(registry_with(lambda case: claims, setting=setting)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "brief", "reason"),
+    [
+        pytest.param(Setting.INSIDE, [], "nothing is claimed", "nothing was claimed$", id="none"),
+        pytest.param(
+            Setting.INSIDE,
+            [WITNESS],
+            "nothing is claimed",
+            "nothing was claimed of the theorem",
+            id="witness-alone",
+        ),
+        pytest.param(
+            Setting.OUTSIDE,
+            [TRUE, WITNESS],
+            "nothing is missed outside",
+            "no claim .* error is 1.0e-09, true$",
+            id="outside",
+        ),
+    ],
+)
+def test_a_case_that_fails_with_all_claims_held_says_what_it_lacks(setting, found, brief, reason):
+    """Inside the hypotheses nothing was missed outside."""
+    row = only_row(registry_with(lambda case: found, setting=setting))
+    (theorem,) = by_theorem([row])
+    assert theorem.deciding == brief
+    (said,) = evidence(row)
+    assert re.match(reason, said)
 
 
 def test_exception_is_an_error_with_its_message_and_keeps_what_came_before():
@@ -250,9 +278,10 @@ def test_the_worst_of_several_keeps_the_points_of_all(errors):
     ("arguments", "message"),
     [
         pytest.param(([], [], 1e-7), "x: nothing measured", id="empty"),
-        pytest.param((5.0, 0.0, 1e-7, np.inf), "x: tolerance 1e-07, scale inf", id="scale"),
-        pytest.param((5.0, 0.0, np.inf), "x: tolerance inf, scale 1", id="tolerance"),
-        pytest.param((5.0, 0.0, 0.0), "x: tolerance 0.0, scale 1", id="no-tolerance"),
+        pytest.param((5.0, 0.0, 1e-7, np.inf), "x: scale inf", id="scale"),
+        pytest.param((5.0, 0.0, np.inf), "x: tolerance inf, which must", id="tolerance"),
+        pytest.param((5.0, 0.0, 0.0), "x: tolerance 0.0, which must", id="no-tolerance"),
+        pytest.param((5.0, 5.0, 6e-6), "x: tolerance 6e-06, .* at most 5e-06", id="forgiving"),
     ],
 )
 def test_a_claim_that_could_not_fail_is_refused(arguments, message):
@@ -281,6 +310,40 @@ def test_registration_refuses_what_a_report_could_not_show():
             registry.check(key=key, cases=cases, **options)(silent)
 
 
+def registered(settings):
+    """Register a check with a case of each setting, in capital letters a slow one."""
+
+    def what(case):
+        """A statement."""
+        yield TRUE
+
+    registry = Registry()
+    registry.paper("paper", "A paper")
+    cases = [Case(word, Setting(word.lower()), {}, full=word.isupper()) for word in settings]
+    told = {"formula": "", "source": "", "regime": as_declared, "cases": cases}
+    registry.check(key="paper/what", **told)(what)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param(
+            "inside boundary", "of its cases .* got only inside and boundary$", id="no-out"
+        ),
+        pytest.param("outside", "of its cases one .* got only outside$", id="no-in"),
+        pytest.param("inside OUTSIDE", "of its quick cases .* got only inside$", id="slow-outside"),
+        pytest.param("outside INSIDE", "of its quick cases .* got only outside$", id="slow-inside"),
+        pytest.param("INSIDE OUTSIDE", "", id="all-slow"),
+        pytest.param("boundary outside INSIDE", "", id="both-sides"),
+    ],
+)
+def test_registration_refuses_a_check_on_one_side_of_its_hypotheses(settings, message):
+    """It held, and could not fail."""
+    refused = pytest.raises(AssertionError, match=f"^paper/what: {message}")
+    with refused if message else contextlib.nullcontext():
+        registered(settings.split())
+
+
 def test_refuted_is_no_failure():
     assert Verdict.REFUTED.ok
     assert Verdict.worst([Verdict.HOLDS, Verdict.REFUTED]) is Verdict.REFUTED
@@ -296,5 +359,5 @@ def test_document_is_plain_json_with_null_for_nan():
     assert found["claims"][0]["error"] is None
     assert found["claims"][0]["measured"] is None
     assert found["settings"]["dtype"] == "float64"
-    assert document["checks"][0]["hypotheses"] == "Whatever the case says."
+    assert document["checks"][0]["hypotheses"] == "As declared."
     assert document["checks"][0]["statement"] == "A statement."

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.theory_checks.planting import plant
 from theory_checks.engine import command as command_line
 from theory_checks.engine import runner, workers
 from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting, Verdict
@@ -24,11 +25,6 @@ from theory_checks.engine.registry import Case, Claim, Record, Registry, Setting
 
 def configured():
     jax.config.update("jax_enable_x64", True)
-
-
-def always(case):
-    """Always."""
-    return Setting.INSIDE
 
 
 def computed(case):
@@ -88,9 +84,7 @@ def planted(*names) -> Registry:
             )
             for i, key in enumerate("abcd")
         ]
-        registry.check(key=f"{name}/what", formula="", source="", regime=always, cases=cases)(
-            globals()[name]
-        )
+        plant(registry, f"{name}/what", globals()[name], cases)
     return registry
 
 

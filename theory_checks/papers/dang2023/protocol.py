@@ -63,6 +63,8 @@ def _case(counts, M: int, bias) -> Case:
 BALANCED = tuple(_case((100,) * 4, M, None) for M in (1, 3, 6, 9))
 WITH_BIAS = tuple(_case((100,) * 4, M, "free") for M in (1, 3, 6, 9))
 IMBALANCED = tuple(_case((200, 100, 50, 50), M, None) for M in (1, 3, 6))
+_WEAKER = {**BALANCED[0].parameters, "lambda_W": 4e-4, "lambda_H": 4e-4}
+_OUTSIDE = Case("M=1, λ=4e-4", Setting.OUTSIDE, _WEAKER, full=True)
 
 
 @check(
@@ -71,7 +73,7 @@ IMBALANCED = tuple(_case((200, 100, 50, 50), M, None) for M in (1, 3, 6))
     r"\beta=0.9,\ s=0.1,\ \lambda=5\cdot10^{-4}",
     source="Dang et al. 2023, direct optimisation experiments (hyper-parameters of their code)",
     regime=protocol_regime,
-    cases=(*BALANCED, *WITH_BIAS, *IMBALANCED),
+    cases=(*BALANCED, *WITH_BIAS, *IMBALANCED, _OUTSIDE),
 )
 def direct_optimisation(case: Case):
     """The paper's script needs 30 000 steps for what second order does in some tens, and both
