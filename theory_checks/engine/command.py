@@ -1,7 +1,7 @@
 """The command: run the checks, print a line a theorem, write what was asked for.
 
-Exit status 1 if anything fails, 2 where what was asked for cannot be run or written, 130 after
-Ctrl-C.
+Exit status 1 if anything fails or a verdict is not the expected one, 2 where what was asked for
+cannot be run or written, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def _problem(registry, options: argparse.Namespace) -> int:
 
 def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     from theory_checks.engine import printing, proofs, results, runner
+    from theory_checks.engine.summary import by_theorem
 
     checks, full = _chosen(checks, options)
     checks, options.absent = proofs.possible(checks)
@@ -134,7 +135,9 @@ def _run(registry, checks, options: argparse.Namespace, *, configure) -> int:
     if not finished:
         print(f"interrupted: {len(rows)} of {len(plan)} cases done", file=sys.stderr)
         return 130
-    return 0 if not written.lacking and all(row.verdict.ok for row in rows) else 1
+    as_expected = all(theorem.as_expected for theorem in by_theorem(rows))
+    good = as_expected and not written.lacking and all(row.verdict.ok for row in rows)
+    return 0 if good else 1
 
 
 def _chosen(checks, options: argparse.Namespace):
@@ -195,7 +198,7 @@ def _hints(options: argparse.Namespace, rows, checks: Sequence) -> list[str]:
 
     # one of a kind says how; the others are named above
     points, cases = [], []
-    for theorem in by_theorem(rows):
+    for theorem in sorted(by_theorem(rows), key=lambda theorem: theorem.as_expected):
         if (
             theorem.verdict is Verdict.REFUTED
             and options.command == "run"

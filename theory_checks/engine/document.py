@@ -52,6 +52,9 @@ def as_document(
                 "source": theorem.check.source,
                 "verdict": str(theorem.verdict),
                 "proved": theorem.proved,
+                "expected": str(theorem.check.expected),
+                "as_expected": theorem.as_expected,
+                "remark": theorem.remark,
                 "one_sided": theorem.one_sided,
             }
             for theorem in by_theorem(rows)

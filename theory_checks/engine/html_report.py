@@ -28,6 +28,7 @@ from ufm._system.files import write_whole
 PAGE = "report.html"
 DOCUMENT = "report.json"
 _RECORD_ROWS = 12  # longer records are for figures
+_NEWS = (Verdict.FAILS, Verdict.ERROR, Verdict.REFUTED)
 _SEARCHED = ("verdict", "statement", "hypotheses", "source")  # by the filter
 
 
@@ -107,17 +108,19 @@ def render(document: Mapping[str, Any], *, folder: str | os.PathLike | None = No
     ]
     # a paper with a theorem that failed or was refuted comes first; the others keep their order
     order = list(WORDS)
-    papers.sort(
-        key=lambda paper: min(
-            (order.index(t["verdict"]) for t in paper["theorems"]), default=len(order)
-        )
-    )
+
+    def weight(theorem):
+        return order.index(theorem["verdict"]), theorem["check"]["as_expected"]
+
+    papers.sort(key=lambda paper: min(map(weight, paper["theorems"]), default=(len(order),)))
+    news = [t for t in theorems if t["verdict"] in _NEWS or t["check"]["remark"]]
     counts = {verdict: [t for t in theorems if t["verdict"] == verdict] for verdict in WORDS}
     template = _environment().get_template("report.html.jinja")
     return template.render(
         document=document,
         papers=[paper | {"counts": _counts(paper["theorems"])} for paper in papers],
         theorems=theorems,
+        news=sorted(news, key=weight),
         counts=counts,
         words=WORDS,
         files={} if folder is None else _digests(folder),
@@ -269,11 +272,10 @@ def _shown(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     # outside the hypotheses only witnesses must hold, which say nothing of the theorem
     worst = max(cases, key=lambda case: (case["row"]["setting"] != Setting.OUTSIDE, _worst(case)))
-    news = (Verdict.FAILS, Verdict.ERROR, Verdict.REFUTED)
     return [
         c
         for c in cases
-        if c is worst or c["verdict"] in news or c["row"]["setting"] == Setting.BOUNDARY
+        if c is worst or c["verdict"] in _NEWS or c["row"]["setting"] == Setting.BOUNDARY
     ]
 
 

@@ -13,6 +13,7 @@ from theory_checks.engine.summary import (
     evidence,
     percent,
     proved,
+    told_again,
     totals,
     unproved,
 )
@@ -54,10 +55,8 @@ def closing(rows: Iterable[Row], *, run: Run | None = None) -> list[str]:
     """What does not simply hold, refutations first, and the totals."""
     theorems = by_theorem(rows)
     lines = [f"**{totals(theorems)}**", "", *_proofs(theorems)]
-    for verdict in (Verdict.REFUTED, Verdict.FAILS, Verdict.ERROR):
-        for theorem in theorems:
-            if theorem.verdict is verdict:
-                lines += _news(theorem)
+    for theorem in told_again(theorems):
+        lines += _news(theorem)
     told = ([run.times()] if run is not None else []) + (
         [measured_with(theorems[0].rows[0])] if theorems else []
     )
@@ -76,6 +75,7 @@ def _proofs(theorems: list[Theorem]) -> list[str]:
 
 def _news(theorem: Theorem) -> list[str]:
     lines = [f"- **{theorem.verdict}** `{theorem.check.key}`: {_safe(theorem.check.statement)}"]
+    lines += [f"  - {theorem.remark}"] if theorem.remark else []
     lines += [
         f"  - {_safe(row.case.id)}: {_safe(r.name)} has value {r.value:.12g}, below "
         f"{r.claimed:.12g}{ends(r)}"

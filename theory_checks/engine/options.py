@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
         prog=typed_as(),
         description="Check published theorems against direct minimisation: a line a theorem.",
         epilog="Without a command, `run` is meant: its options may follow directly. Exit status: 0 "
-        "all as it should be, 1 a theorem"
-        " fails or was not decided, 2 bad input, 130 interrupted.",
+        "every verdict is what its check expects, 1 another one, or a theorem fails"
+        " or was not decided, 2 bad input, 130 interrupted.",
     )
     add_version(top)
     add_completion(top, "ufm-checks", _words)

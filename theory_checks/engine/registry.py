@@ -176,9 +176,9 @@ class Check:
 
     `key` is "paper/what", `formula` is LaTeX, `regime` (case → `Setting`) is the hypotheses as
     code. What stands in code has its words beside it: the first paragraph of the docstring of
-    `function` is the statement, that of `regime` the hypotheses. `expected` is the verdict of the
-    last full run, which a test compares: a published theorem that is false says so here. `extra`:
-    of `ufm`, without which the check cannot run.
+    `function` is the statement, that of `regime` the hypotheses. `expected` is the verdict of a
+    full run, which fails with another: a published theorem that is false says so here. `extra`: of
+    `ufm`, without which the check cannot run. `left_out`: cases that it had before it was narrowed.
     """
 
     key: str
@@ -189,6 +189,7 @@ class Check:
     function: Function
     expected: Verdict = Verdict.HOLDS
     extra: str = ""
+    left_out: int = 0
 
     @property
     def paper(self) -> str:
@@ -217,8 +218,10 @@ class Check:
 
 def narrowed(check: Check, cases: Iterable[Case]) -> Check:
     """The check with these of its cases alone, in their order."""
-    kept = frozenset(cases)
-    return dataclasses.replace(check, cases=tuple(case for case in check.cases if case in kept))
+    wanted = frozenset(cases)
+    kept = tuple(case for case in check.cases if case in wanted)
+    left_out = check.left_out + len(check.cases) - len(kept)
+    return dataclasses.replace(check, cases=kept, left_out=left_out)
 
 
 def _first_paragraph(function: Callable) -> str:
@@ -269,6 +272,9 @@ class Registry:
             )
             assert len(set(ids)) == len(ids) > 0, (
                 f"{key}: case ids must be given and distinct: {ids}"
+            )
+            assert expected in (Verdict.HOLDS, Verdict.REFUTED), (
+                f"{key}: `expected` must be `Verdict.HOLDS` or `Verdict.REFUTED`; got {expected!r}"
             )
             for which, full in (("cases", True), ("quick cases", False)):
                 tried = [case.setting for case in entry.selected(full=full)]

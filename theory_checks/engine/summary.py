@@ -38,6 +38,30 @@ class Theorem:
         return Verdict.worst(row.verdict for row in self.rows)
 
     @property
+    def left_out(self) -> int:
+        """How many cases of its check were not run."""
+        return self.check.left_out + len(self.check.cases) - len(self.rows)
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the one that its check expects.
+
+        Of a theorem that holds in some of its cases, another may be the one that refutes it.
+        """
+        held_so_far = self.verdict is Verdict.HOLDS and self.left_out > 0
+        return self.verdict == self.check.expected or held_so_far
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of a verdict that is another than its check expects."""
+        if not self.verdict.ok or self.verdict == self.check.expected:
+            return ""
+        if self.verdict is Verdict.REFUTED:
+            return "nobody expected this: its check expects it to hold"
+        left = f" of this run does; {self.left_out} left out" if self.left_out else " does"
+        return f"its check expects it to be refuted, and no case{left}"
+
+    @property
     def one_sided(self) -> bool:
         """Whether it holds in cases that lie on one side of its hypotheses."""
         settings = [row.case.setting for row in self.rows]
@@ -118,11 +142,19 @@ def totals(theorems: list[Theorem]) -> str:
     """Numbers of theorems, of cases and of verdicts, and what is to be known of these."""
     cases = sum(len(theorem.rows) for theorem in theorems)
     asides = {
+        "not as expected": sum(t.verdict.ok and not t.as_expected for t in theorems),
         "tried on one side of the hypotheses only": sum(t.one_sided for t in theorems),
     }
     told = "".join(f"; {n} {words}" for words, n in asides.items() if n)
     number = f"{_number(len(theorems), 'theorem')}, {_number(cases, 'case')}"
     return f"{number}: {counts(theorems)}{told}"
+
+
+def told_again(theorems: Iterable[Theorem]) -> list[Theorem]:
+    """What does not simply hold, refutations first, of them those that nobody expected."""
+    found = [t for t in theorems if t.verdict is not Verdict.HOLDS or t.remark]
+    order = list(COUNTED)
+    return sorted(found, key=lambda t: (order.index(t.verdict), t.as_expected))
 
 
 def _number(n: int, word: str) -> str:

@@ -19,6 +19,7 @@ from theory_checks.engine.summary import (
     labelled,
     percent,
     proved,
+    told_again,
     totals,
     unproved,
 )
@@ -167,10 +168,8 @@ def closing(
     measured with, and how to go on."""
     theorems = by_theorem(rows)
     lines = [""]
-    for verdict in (Verdict.REFUTED, Verdict.FAILS, Verdict.ERROR):
-        for theorem in theorems:
-            if theorem.verdict is verdict:
-                lines += _news(theorem, look)
+    for theorem in told_again(theorems):
+        lines += _news(theorem, look)
     lines += [""] if len(lines) > 1 else []
     lines.append(look.painted(totals(theorems), "1"))
     lines += _proofs(theorems)
@@ -202,6 +201,7 @@ def _proofs(theorems: list[Theorem]) -> list[str]:
 def _news(theorem: Theorem, look: Look) -> list[str]:
     title = look.painted(_shout(theorem.verdict), _COLOURS[theorem.verdict])
     lines = [f"{title} {theorem.check.key}: {theorem.check.statement}"]
+    lines += [f"  {theorem.remark}"] if theorem.remark else []
     said = [
         f"  {row.case.id}: {r.name} has value {r.value:.12g}, {r.below:.2%}".replace("%", " %")
         + f" below {r.claimed:.12g}, which the theorem calls the least{ends(r)}"

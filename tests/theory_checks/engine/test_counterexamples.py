@@ -20,8 +20,8 @@ from tests.theory_checks.planting import plant
 from theory_checks.engine import command, files, runner
 from theory_checks.engine.counterexamples import Refutation, file_name
 from theory_checks.engine.proofs import value_above
-from theory_checks.engine.registry import Case, Claim, Registry, Setting, Verdict
-from theory_checks.engine.summary import by_theorem
+from theory_checks.engine.registry import Case, Claim, Registry, Setting, Verdict, narrowed
+from theory_checks.engine.summary import Theorem, by_theorem, told_again
 from theory_checks.papers import dang2023_cross_entropy
 
 WITNESS = Claim("witness", 1.0, 1.0, tolerance=1e-7, witness=True)
@@ -184,6 +184,88 @@ def planted_registry(setting=Setting.INSIDE, *, claimed=1.25):
     case = Case("M=2, the case", setting, {}, build=lambda: None)
     plant(registry, "paper/refuted", refuted, (case,), expected=Verdict.REFUTED)
     return registry, value
+
+
+INSIDE, OUTSIDE, SLOW = (
+    Case(name, setting, {}, build=lambda: None, full=name == "slow")
+    for name, setting in (
+        ("inside", Setting.INSIDE),
+        ("outside", Setting.OUTSIDE),
+        ("slow", Setting.INSIDE),
+    )
+)
+
+
+def refuted_by_a_slow_case(*cases, expected=Verdict.HOLDS):
+    """A registry with a check of some of these cases."""
+    _, value = refutation(0.0)
+
+    def slowly(case):
+        """It is false in a slow case."""
+        yield WITNESS
+        yield Claim("theorem", 1.0, 1.0 + (case is OUTSIDE), 1e-7)
+        if case is SLOW:
+            yield refutation(1.25 * value)[0]
+
+    registry = Registry()
+    registry.paper("paper", "A paper")
+    plant(registry, "paper/slowly", slowly, cases, expected=expected)
+    return registry
+
+
+UNFORESEEN = "nobody expected this: its check expects it to hold"
+LEFT_OUT = "its check expects it to be refuted, and no case of this run does; 1 left out"
+NONE_DOES = "its check expects it to be refuted, and no case does"
+
+
+@pytest.mark.parametrize(
+    ("cases", "expected", "status", "remark"),
+    [
+        pytest.param("inside outside", Verdict.HOLDS, 0, "", id="holds"),
+        pytest.param("inside outside", Verdict.REFUTED, 1, NONE_DOES, id="none-refutes"),
+        pytest.param("inside outside slow", Verdict.REFUTED, 0, "", id="refuted"),
+        pytest.param("inside outside slow", Verdict.HOLDS, 1, UNFORESEEN, id="unforeseen"),
+        # the case that refutes it may be the one that a quick run leaves out
+        pytest.param("inside outside (slow)", Verdict.REFUTED, 0, LEFT_OUT, id="left-out"),
+        pytest.param("inside outside (slow)", Verdict.HOLDS, 0, "", id="unforeseen-left-out"),
+    ],
+)
+def test_a_verdict_that_nobody_expected_is_an_exit_status(
+    cases, expected, status, remark, tmp_path, capsys
+):
+    """A refuted theorem that should hold was a success."""
+    found = [case for case in (INSIDE, OUTSIDE, SLOW) if case.id in cases]
+    registry = refuted_by_a_slow_case(*found, expected=expected)
+    full = [] if "(slow)" in cases else ["--full"]
+    given = ["report", "--no-cache", "--out", str(tmp_path), *full]
+    assert command.main(given, registry=registry) == status
+    shown = capsys.readouterr().out
+    assert ("; 1 not as expected\n" in shown) == (status == 1)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for said in (UNFORESEEN, LEFT_OUT, NONE_DOES):
+        assert (f"  {said}\n" in shown) == (said == remark)
+        assert (f"<p>{said.capitalize()}.</p>" in page) == (said == remark)
+    run = ["run", "--no-cache", "--format", "github", *full]
+    assert command.main(run, registry=registry) == status
+    assert (f"\n  - {remark}\n" in capsys.readouterr().out) == (remark != "")
+
+
+def test_the_refutation_that_nobody_expected_is_told_first():
+    registry, _ = planted_registry()
+    (check,) = registry.matching()
+    unforeseen = dataclasses.replace(check, expected=Verdict.HOLDS)
+    rows = [row for one in (check, unforeseen) for row in runner.run([one])]
+    theorems = [Theorem(row.check, (row,)) for row in rows]
+    assert [theorem.check for theorem in told_again(theorems)] == [unforeseen, check]
+
+
+def test_a_check_of_which_a_figure_shows_a_part_may_be_refuted_elsewhere():
+    registry = refuted_by_a_slow_case(INSIDE, OUTSIDE, SLOW, expected=Verdict.REFUTED)
+    part = narrowed(registry.matching()[0], [INSIDE])
+    (theorem,) = by_theorem(runner.run([part]))
+    assert (theorem.verdict, theorem.left_out) == (Verdict.HOLDS, 2)
+    assert theorem.as_expected
+    assert theorem.one_sided
 
 
 def ten_lines():

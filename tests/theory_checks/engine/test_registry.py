@@ -310,7 +310,7 @@ def test_registration_refuses_what_a_report_could_not_show():
             registry.check(key=key, cases=cases, **options)(silent)
 
 
-def registered(settings):
+def registered(settings, **options):
     """Register a check with a case of each setting, in capital letters a slow one."""
 
     def what(case):
@@ -321,7 +321,7 @@ def registered(settings):
     registry.paper("paper", "A paper")
     cases = [Case(word, Setting(word.lower()), {}, full=word.isupper()) for word in settings]
     told = {"formula": "", "source": "", "regime": as_declared, "cases": cases}
-    registry.check(key="paper/what", **told)(what)
+    registry.check(key="paper/what", **told, **options)(what)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +342,13 @@ def test_registration_refuses_a_check_on_one_side_of_its_hypotheses(settings, me
     refused = pytest.raises(AssertionError, match=f"^paper/what: {message}")
     with refused if message else contextlib.nullcontext():
         registered(settings.split())
+
+
+def test_registration_refuses_to_expect_a_failure():
+    with pytest.raises(
+        AssertionError, match=r"paper/what: `expected` must be .* got <Verdict.FAILS"
+    ):
+        registered([Setting.INSIDE, Setting.OUTSIDE], expected=Verdict.FAILS)
 
 
 def test_refuted_is_no_failure():
