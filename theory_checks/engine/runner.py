@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import os
 import platform
+import reprlib
 import time
 import traceback
 import types
@@ -23,7 +24,6 @@ from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.proofs import Proof, enclosed, proofs_of, width_claims
 from theory_checks.engine.registry import Case, Check, Setting, Verdict
-from ufm._validate import Shown
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
 
@@ -224,7 +224,7 @@ def _yielded(check: Check, case: Case) -> Iterator[Claim | Record | Refutation]:
     for found in told:
         if not isinstance(found, Claim | Record | Refutation):
             kinds = "claims, records and refutations"
-            error = TypeError(f"a check must yield {kinds}; got {Shown(found)}")
+            error = TypeError(f"a check must yield {kinds}; got {reprlib.repr(found)}")
             if isinstance(told, types.GeneratorType):
                 told.throw(error)
             raise error
