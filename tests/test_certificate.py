@@ -567,6 +567,7 @@ def test_closing_means_both_sides_and_a_billionth():
             lowering=jnp.asarray(0),
             dim=2,
             full_rank=2,
+            loose=(),
             local_minima=False,
             loss="X",
         )

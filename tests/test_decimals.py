@@ -55,6 +55,12 @@ def test_a_certificate_is_written_from_outside():
         "contradiction": 0.0,
     }
     arrays = {name: np.asarray(number) for name, number in numbers.items()}
-    words = {"lowering": np.asarray(0), "dim": 2, "full_rank": 2, "local_minima": False}
+    words = {
+        "lowering": np.asarray(0),
+        "dim": 2,
+        "full_rank": 2,
+        "local_minima": False,
+        "loose": (),
+    }
     first, _ = str(Certificate(**arrays, **words, loss="X")).splitlines()
     assert first == "value 0.3 >= global minimum >= 0.299999999999: relative gap 3.4e-14"

@@ -1,4 +1,4 @@
-"""What pulls the features, against fractions: the bound less its rounding is never too large."""
+"""What pulls features and rows, against fractions: less its rounding no bound is too large."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from ufm.domains import Nonnegative, Real
 LEFT = 0.375
 
 
-def exactly(H, V, rows, columns, slope, constant, nonnegative) -> Fraction:
-    """½⟨HS, H⟩ + ⟨L, H⟩ − ½ Σ ‖R_c‖²/(b_c left), and what of R matters to nonnegative features."""
-    H, V, slope = (np.vectorize(Fraction, otypes=[object])(x) for x in (H, V, slope))
+def exactly(H, V, rows, columns, slope, pulled, constant, nonnegative) -> Fraction:
+    """½⟨HS, H⟩ + ⟨L, H⟩ − ½ Σ ‖R_c‖²/(b_c left), and what of R matters to nonnegative features;
+    with the rows at their best."""
+    H, V, slope, M = (np.vectorize(Fraction, otypes=[object])(x) for x in (H, V, slope, pulled))
     rows, columns = ([Fraction(x) for x in each] for each in (rows, columns))
+    slope = slope - (M / np.array(rows, object)[None, :]) @ V
+    constant = Fraction(constant) - (M**2 / np.array(rows, object)[None, :]).sum() / 2
     gram = V.T @ (V / np.array(rows, object)[:, None])
     if nonnegative:
         keep = np.eye(len(gram), dtype=bool) | (gram > 0)
@@ -27,14 +30,15 @@ def exactly(H, V, rows, columns, slope, constant, nonnegative) -> Fraction:
     curved = H * np.array(columns, object)[None, :] - H @ gram
     residual = curved + slope
     faced = np.minimum(residual, 0) if nonnegative else residual
-    value = (curved * H).sum() / 2 + ((slope + faced - residual) * H).sum() + Fraction(constant)
+    value = (curved * H).sum() / 2 + ((slope + faced - residual) * H).sum() + constant
     terms = (faced**2).sum(axis=0) / np.array(columns, object)
     return value - terms.sum() / (2 * Fraction(LEFT))
 
 
 @pytest.mark.parametrize("domain", [Real(), Nonnegative()], ids=str)
+@pytest.mark.parametrize("of_rows", [0.0, 1.0])
 @pytest.mark.parametrize("cancelling", [0.0, 1e-12, 1.0])
-def test_the_bound_is_below_the_exact_one(domain, cancelling):
+def test_the_bound_is_below_the_exact_one(domain, cancelling, of_rows):
     """With a residual that is rounding, small, and large."""
     d, C = 2, 3
     nonnegative = domain.nonnegative
@@ -46,13 +50,14 @@ def test_the_bound_is_below_the_exact_one(domain, cancelling):
         rows, columns = rng.uniform(1, 2, size=(2, 3))
         gram = V.T @ (V / rows[:, None])
         gram = np.where(np.eye(C, dtype=bool) | (gram > 0), gram, 0) if nonnegative else gram
-        slope = H @ gram - H * columns + cancelling * rng.normal(size=H.shape)
+        M = of_rows * rng.normal(size=(d, 3))
+        slope = H @ gram - H * columns + (M / rows) @ V + cancelling * rng.normal(size=H.shape)
         # a constant that takes away all but rounding
-        constant = float(-exactly(H, V, rows, columns, slope, 0.0, nonnegative))
-        pull = Pull(jnp.asarray(slope), jnp.asarray(constant))
+        constant = float(-exactly(H, V, rows, columns, slope, M, 0.0, nonnegative))
+        pull = Pull(*map(jnp.asarray, (slope, M, constant, abs(constant))))
         multipliers = Multipliers(jnp.asarray(rows), jnp.asarray(columns))
         value, slack = least(problem, jnp.asarray(H), jnp.asarray(V), multipliers, pull, LEFT)
-        exact = exactly(H, V, rows, columns, slope, constant, nonnegative)
+        exact = exactly(H, V, rows, columns, slope, M, constant, nonnegative)
         assert Fraction(float(value)) - Fraction(float(slack)) <= exact
         assert Fraction(float(value)) + Fraction(float(slack)) >= exact
         assert float(slack) < 1e-11

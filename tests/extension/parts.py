@@ -43,6 +43,7 @@ class Pinned(AbstractDomain):
     name: ClassVar[str] = "pinned"
     smooth: ClassVar[bool] = True
     isotropic: ClassVar[bool] = False
+    tight: ClassVar[bool] = True
 
     value: Float[Array, ""] = eqx.field(converter=jnp.asarray)
 

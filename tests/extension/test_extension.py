@@ -92,6 +92,43 @@ def test_an_affine_slice_is_a_penalised_bias():
         ufm.classify(problem, solution.params)
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"classifier": Pinned(2.0)},
+        {"features": Pinned(0.7), "classifier": Pinned(2.0)},
+        {"features": Pinned(0.7), "fixed_weights": (np.eye(3, 4),)},
+    ],
+    ids=["classifier", "both", "frozen"],
+)
+def test_linear_constraints_have_multipliers_wherever_they_are(parts):
+    problem = make(**parts)
+    solution = solved(problem)
+    assert ufm.certify(problem, solution.params).closes(1e-10)
+    away = ufm.certify(problem, ufm.solvers.random_start(problem, key=jax.random.key(1)))
+    assert float(away.lower_bound) <= float(solution.value)
+    (bound,) = ufm.theory(problem).of_kind("bound")
+    assert "which closes at" in bound.says
+
+
+def test_a_domain_without_all_its_multipliers_is_not_told_that_its_bound_closes():
+    class Loose(Pinned):
+        tight = False
+
+        def linear(self, vectors, slope):
+            return None
+
+    problem = make(features=Loose(0.7))
+    (bound,) = ufm.theory(problem).of_kind("bound")
+    words = "multipliers of Loose features may be missing"
+    assert f"need not close at an optimum, as {words}" in bound.says
+    certificate = ufm.certify(problem, solved(problem).params)
+    assert float(certificate.gap) > 1e-3
+    assert str(certificate).endswith(
+        f"says nothing of the point: {words} (the domain is not `tight`)"
+    )
+
+
 def test_a_flow_stays_in_the_slice_and_a_point_outside_is_named():
     problem = make(features=Pinned(0.7))
     flow = ufm.flow(

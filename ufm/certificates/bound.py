@@ -154,9 +154,11 @@ def _certify(problem: Problem, params: Params) -> Certificate:
         bias_residual=bias_residual,
         rounding=rounding,
         contradiction=bound.contradiction,
-        lowering=bound.lowering,
+        # of multipliers that are not all of them nothing follows
+        lowering=jnp.zeros_like(bound.lowering) if problem.loose else bound.lowering,
         dim=problem.feature_dim,
         full_rank=_full_rank(problem),
+        loose=problem.loose,
         local_minima=problem.features.nonnegative and not problem.frozen,
         loss=loss.name,
     )

@@ -5,12 +5,14 @@ point of every dimension has
 
 $$f \ \ge\ -\sum_c \omega_c\,\ell^*(u_c; q_c) - c_W(a) - c_H(b) + \min_{W,H}\Big[\tfrac12\sum_k
 a_k\|w_k\|^2 + \tfrac12\sum_c b_c\|h_c\|^2
-  + \langle V, WH\rangle + \langle L, H\rangle\Big],$$
+  + \langle V, WH\rangle + \langle L, H\rangle + \langle M, W\rangle\Big],$$
 
 where a domain says which multipliers it allows and what they cost (`AbstractDomain.curvature`,
 `allowance`): without one they are the decay and cost nothing, on a sphere they are any. L is what
-pulls the features: an anchor, a linear constraint. Without it the minimum is 0 as soon as
-$\|D_a^{-1/2} V D_b^{-1/2}\| \le 1$. With it, and $S = D_b - V^\top D_a^{-1} V \succeq (1-\sigma^2)
+pulls the features, an anchor or a linear constraint, and M what pulls the rows, whose best w_k =
+−(H v_k + m_k)/a_k turn it into $L - M D_a^{-1}V$ and $-\tfrac12\sum_k\|m_k\|^2/a_k$. Without
+either the minimum is 0 as soon as
+$\|D_a^{-1/2} V D_b^{-1/2}\| \le 1$. With one, and $S = D_b - V^\top D_a^{-1} V \succeq (1-\sigma^2)
 D_b$, it is at least $\tfrac12\langle HS, H\rangle + \langle L, H\rangle -
 \tfrac12\sum_c\|R_c\|^2/((1-\sigma^2) b_c)$ for any H, with R = HS + L, which vanishes at a
 stationary point. For nonnegative features negative entries of $V^\top D_a^{-1}V$ off the diagonal
@@ -118,11 +120,12 @@ def lifted(
 
 def _free(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     W, H = params.weights[0].T, params.features
-    pull = pull_of(problem, params, V)
-    slope = W @ V if pull is None else W @ V + pull.slope
-    lengths = Multipliers(at_minimum(W, H @ V.T), at_minimum(H, slope))
+    pull, slopes = pull_of(problem, params, V), Multipliers(H @ V.T, W @ V)
+    if pull is not None:
+        slopes = Multipliers(slopes.rows + pull.rows, slopes.columns + pull.slope)
+    lengths = Multipliers(at_minimum(W, slopes.rows), at_minimum(H, slopes.columns))
     if pull is None:
-        along = Multipliers(first_order(W, H @ V.T), first_order(H, slope))
+        along = Multipliers(first_order(W, slopes.rows), first_order(H, slopes.columns))
         # b x is not what the slope is where that is noise, as of a vector inside a ball
         wanted = jax.tree.map(lambda b, size: jnp.where(b > BEYOND * size, b, size), along, lengths)
     else:
@@ -211,7 +214,9 @@ def held(problem: Problem, dual: Float[Array, "K C"], multipliers: Multipliers) 
 
 def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     H, W, one = params.features, params.classifier, jnp.ones((), problem.dtype)
-    pull = pull_of(problem, params, V) or Pull(jnp.zeros_like(H), jnp.zeros_like(one))
+    pull = pull_of(problem, params, V)
+    if pull is None:
+        pull = Pull(jnp.zeros_like(H), jnp.zeros_like(W.T), *[jnp.zeros_like(one)] * 2)
     decay, coupled = decay_of_columns(problem), W.T @ V
 
     def at(share) -> tuple[Float[Array, ""], Float[Array, "d C"], Float[Array, " C"]]:
@@ -238,7 +243,7 @@ def _frozen(problem: Problem, params: Params, dual, V, hidden) -> Lifted:
     ) + share * (jnp.abs(W.T) @ hidden)
     moved = jnp.sum((2 * jnp.abs(slope) + off) * off, axis=0) / columns
     slack = 0.5 * jnp.sum(moved) + unit * terms_of_sum(H.size + len(terms)) * (
-        jnp.sum(terms) + jnp.abs(kept) + jnp.abs(pull.constant)
+        jnp.sum(terms) + jnp.abs(kept) + pull.size
     )
     multipliers = Multipliers(jnp.zeros(len(V), problem.dtype), columns)
     slack = slack + rounding_of_cost(problem, multipliers)

@@ -1,6 +1,7 @@
-r"""What pulls the features beside their decay: an anchor, linear constraints.
+r"""What pulls factors beside their decay: an anchor, linear constraints of columns and rows.
 
-Its part of the bound in `ufm/certificates/lift.py`, for one dual point.
+Its part of the bound in `ufm/certificates/lift.py`, for one dual point. What pulls the rows of W
+goes with them: at their best for H they leave a pull of the features, and a constant.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from ufm.model import Params, Problem, terms_of_sum
 
 
 class Pull(NamedTuple):
-    """What is linear in the features: L (d, C), and what it adds to the bound."""
+    """What is linear in the features, L (d, C), and in the rows of W, M (d, K); what it adds to the
+    bound, and the sizes of the terms of that."""
 
     slope: Float[Array, "d C"]
+    rows: Float[Array, "d K"]
     constant: Float[Array, ""]
+    size: Float[Array, ""]
 
 
 def decay_of_weights(problem: Problem, params: Params) -> Float[Array, ""]:
@@ -46,23 +50,25 @@ def pull_of(problem: Problem, params: Params, V) -> Pull | None:
     Pull | None
         None where nothing pulls.
     """
-    H, masses = params.features, problem.labels.masses
-    anchored = None
+    W, H, masses = params.classifier.T, params.features, problem.labels.masses
+    slope, constant = jnp.zeros_like(H), jnp.zeros((), problem.dtype)
     if problem.anchor is not None and problem.beta is not None:
+        slope = -problem.beta * problem.anchor * masses[None, :]
         constant = 0.5 * problem.beta * jnp.dot(masses, lengths_sq(problem.anchor))
-        anchored = Pull(-problem.beta * problem.anchor * masses[None, :], constant)
-    gradient = params.classifier.T @ V + decay_of_columns(problem)[None, :] * H
-    constraint = problem.features.linear(
-        H, gradient if anchored is None else gradient + anchored.slope
-    )
-    if constraint is None:
-        return anchored
-    slope, level = constraint
-    return (
-        Pull(slope, -level)
-        if anchored is None
-        else Pull(anchored.slope + slope, anchored.constant - level)
-    )
+    size = constant
+    of_columns = problem.features.linear(H, W @ V + decay_of_columns(problem)[None, :] * H + slope)
+    of_rows = problem.classifier.linear(W, H @ V.T + problem.lambda_W[0] * W)
+    if problem.anchor is None and of_columns is None and of_rows is None:
+        return None
+    rows = jnp.zeros_like(W)
+    if of_columns is not None:
+        constraint, level = of_columns
+        slope, constant = slope + constraint, constant - level
+        size = size + jnp.sum(jnp.abs(constraint * H))
+    if of_rows is not None:
+        rows, level = of_rows
+        constant, size = constant - level, size + jnp.sum(jnp.abs(rows * W))
+    return Pull(slope, rows, constant, size)
 
 
 def least(
@@ -79,7 +85,7 @@ def least(
     multipliers
         Of rows and columns.
     pull
-        L and a constant.
+        L, M and a constant.
     left
         1 − σ², of which the residual at H takes its share.
 
@@ -89,32 +95,36 @@ def least(
         The bound, and what rounding can amount to in it.
     """
     unit, outer = unit_roundoff(problem.dtype), (1 / multipliers.rows)[None, :]
+    # with w_k = −(H v_k + m_k)/a_k
+    slope = pull.slope - (pull.rows * outer) @ V
+    of_rows = 0.5 * jnp.sum(pull.rows**2 * outer)
     if problem.features.nonnegative:
         coupled = H @ problem.features.gram((V.T * outer) @ V)
     else:
         coupled = ((H @ V.T) * outer) @ V
     curved = H * multipliers.columns[None, :] - coupled
-    residual = curved + pull.slope
+    residual = curved + slope
     # to another point of the domain the residual goes up at least as much as the part of it that
     # faces the domain
     faced = problem.features.facing(residual)
     sizes = jnp.abs(H) * multipliers.columns[None, :] + (
         (jnp.abs(H) @ jnp.abs(V).T) * outer
     ) @ jnp.abs(V)
-    sizes = sizes + jnp.abs(pull.slope)
+    sizes = sizes + jnp.abs(pull.slope) + (jnp.abs(pull.rows) * outer) @ jnp.abs(V)
     off = unit * (terms_of_sum(V.size) + 16) * sizes
     penalty = (
         0.5 * jnp.sum(jnp.sum((jnp.abs(faced) + off) ** 2, axis=0) / multipliers.columns) / left
     )
     value = (
         0.5 * jnp.sum(curved * H)
-        + jnp.sum((pull.slope + faced - residual) * H)
+        + jnp.sum((slope + faced - residual) * H)
         + pull.constant
+        - of_rows
         - penalty
     )
     slack = (
         unit
-        * (terms_of_sum(H.size) + 16)
-        * (3 * jnp.sum(sizes * jnp.abs(H)) + jnp.abs(pull.constant) + penalty)
+        * (terms_of_sum(max(H.size, pull.rows.size)) + 16)
+        * (3 * jnp.sum(sizes * jnp.abs(H)) + pull.size + of_rows + penalty)
     )
     return value, slack + 3 * jnp.sum(off * jnp.abs(H))

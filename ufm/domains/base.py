@@ -52,7 +52,9 @@ class AbstractDomain(AbstractNamed):
     dimensions its vectors may need beside those in which the other factor sees them: none where it
     holds the orthogonal projections of its vectors, one where it gives their lengths (multipliers
     may then be below the decay, and its least points need not be those of a convex problem), None
-    where that is not known.
+    where that is not known. `tight`: whether a certificate has a multiplier for each of its
+    constraints, from `curvature`, `linear`, `facing` and `gram`, so that nothing but a dimension
+    too few keeps the bound from closing at an optimum.
     """
 
     constrained: ClassVar[bool] = True
@@ -64,6 +66,7 @@ class AbstractDomain(AbstractNamed):
     spherical: ClassVar[bool] = False
     walled: ClassVar[bool] = False
     spare: ClassVar[int | None] = None
+    tight: ClassVar[bool] = False
 
     def fitted(self, name: str, shape: tuple[int, int], masses: PerVector) -> AbstractDomain:
         """The domain for vectors of this shape, parameters in their dtype.

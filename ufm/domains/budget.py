@@ -47,6 +47,7 @@ class Budget(AbstractDomain):
     spherical: ClassVar[bool] = True
     movable: ClassVar[bool] = True
     spare: ClassVar[int | None] = 0
+    tight: ClassVar[bool] = True
 
     energy: Float[Array, ""]
     weights: Float[Array, " C"] | None

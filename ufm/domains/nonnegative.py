@@ -19,6 +19,7 @@ class Nonnegative(AbstractDomain):
     nonnegative: ClassVar[bool] = True
     walled: ClassVar[bool] = True
     isotropic: ClassVar[bool] = False
+    tight: ClassVar[bool] = True
 
     def distance(self, vectors: np.ndarray) -> float:
         return max(-float(np.min(vectors)), 0.0)

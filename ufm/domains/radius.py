@@ -24,6 +24,7 @@ class AbstractRadius(AbstractDomain):
     compact: ClassVar[bool] = True
     movable: ClassVar[bool] = True
     spherical: ClassVar[bool] = True
+    tight: ClassVar[bool] = True
 
     radius: Float[Array, "*C"] = eqx.field(converter=lambda radius: positive("radius", radius))
 

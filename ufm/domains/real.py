@@ -19,6 +19,7 @@ class Real(AbstractDomain):
     smooth: ClassVar[bool] = True
     spherical: ClassVar[bool] = True
     spare: ClassVar[int | None] = 0
+    tight: ClassVar[bool] = True
 
     def holds_means(self, masses) -> bool:
         return True

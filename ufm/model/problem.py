@@ -248,6 +248,11 @@ class Problem(Module):
         return {"features": self.features, "classifier": self.classifier}
 
     @property
+    def loose(self) -> tuple[str, ...]:
+        """The domains, by name, that may have constraints without a multiplier in certificates."""
+        return tuple(f"{x.name} {name}" for name, x in self.domains.items() if not x.tight)
+
+    @property
     def chunk(self) -> int | None:
         """How many columns of logits exist at a time: None where all do."""
         # (a method of a module that is asked for is a module, made anew each time)

@@ -47,6 +47,7 @@ class Facts:
     `anchored`: whether features are pulled to given ones. `held`: whether decay or a domain bounds
     every factor that is free. `lift`: what the convex problem that bounds this one is in:
     "columns", each its own, "product" of the factors, "Gram" of all vectors, or "nonnegative Gram".
+    `loose`: the domains for whose constraints that problem may lack multipliers.
     `uncertified`, `unsolved`, `unsearched`: what keeps a certificate, a minimiser or a search from
     it, None where nothing does. `rounding`: what numbers that should be equal may differ by,
     relatively.
@@ -73,6 +74,7 @@ class Facts:
     anchored: bool
     held: bool
     lift: str
+    loose: tuple[str, ...]
     uncertified: str | None
     unsolved: str | None
     unsearched: str | None
@@ -112,6 +114,7 @@ class Facts:
             anchored=problem.anchor is not None,
             held=_refusal(require_decay, problem, "a bound") is None,
             lift=_lift(problem),
+            loose=problem.loose,
             uncertified=_refusal(require_certifiable, problem),
             unsolved=_refusal(require_minimum, problem, "a minimiser"),
             unsearched=_refusal(require_searchable, problem),

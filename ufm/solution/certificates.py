@@ -89,10 +89,11 @@ class Certificate(AbstractCertificate):
     `contradiction`: by how much loss and conjugate miss equality in Fenchel–Young, in units of what
     rounding can explain: above 1 one of them is wrong. `lowering`: along how many directions, at
     least, one more dimension of the features than `dim` would lower the value, 0 where it is not
-    known (nonnegative features, vanishing multipliers). `full_rank`: a dimension that is enough for
-    every optimum of the lift, None where none is known. `local_minima`: whether a descent may end
-    at a minimum that is not global however large the dimension, as with nonnegative features beside
-    a free classifier. `loss`: whose they are.
+    known (nonnegative features, vanishing multipliers, `loose` domains). `full_rank`: a dimension
+    that is enough for every optimum of the lift, None where none is known. `loose`: the domains,
+    by name, that do not say that they are `tight`: with them the bound need not close at a minimum.
+    `local_minima`: whether a descent may end at a minimum that is not global however large the
+    dimension, as with nonnegative features beside a free classifier. `loss`: whose they are.
     """
 
     value: Float[Array, ""]
@@ -105,6 +106,7 @@ class Certificate(AbstractCertificate):
     lowering: Int[Array, ""]
     dim: int = eqx.field(static=True)
     full_rank: int | None = eqx.field(static=True)
+    loose: tuple[str, ...] = eqx.field(static=True)
     local_minima: bool = eqx.field(static=True)
     loss: str = eqx.field(static=True)
 
@@ -118,10 +120,15 @@ class Certificate(AbstractCertificate):
         )
 
     def _reason(self) -> str:
-        """Why the gap is open, where a further dimension says so, or may be."""
+        """Why the gap is open, where a domain or a further dimension says so, or may be."""
         number = int(self.lowering)
-        if not self.valid or self.closes() or not (number or self.local_minima):
+        if not self.valid or self.closes() or not (number or self.local_minima or self.loose):
             return ""
+        if self.loose:
+            return (
+                "\nopen, which says nothing of the point: multipliers of "
+                f"{' and '.join(self.loose)} may be missing (the domain is not `tight`)"
+            )
         if not number:
             return (
                 "\nopen: with nonnegative features a descent may end at a local minimum; more "

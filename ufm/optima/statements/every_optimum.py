@@ -62,6 +62,11 @@ def _bound(facts: Facts) -> Iterator[Hypothesis]:
 
 def _closes(facts: Facts) -> str:
     """Where the bound is the minimum."""
+    if facts.loose:
+        return (
+            f"which need not close at an optimum, as multipliers of {' and '.join(facts.loose)} "
+            "may be missing (the domain is not `tight`)"
+        )
     if facts.lift == "columns":
         return "which closes at the optimum"
     if facts.lift == "nonnegative Gram":
