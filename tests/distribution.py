@@ -45,6 +45,7 @@ COSTS = {
     "tests/analysis/test_observables.py": 9,
     "tests/solvers/test_implicit.py": 9,
     "tests/solvers/test_projected_newton.py": 9,
+    "tests/domains/test_check_domain.py": 9,
     "tests/test_certificate.py": 8,
     "tests/theory_checks/engine/test_command.py": 8,
     "tests/optima/test_mse.py": 8,

@@ -45,6 +45,16 @@ def test_a_page_shows_what_its_code_prints(name, tmp_path, monkeypatch):
         assert without_rounding(printed) == without_rounding(page)
 
 
+def test_the_page_of_domains_names_all_that_a_domain_is_asked_for():
+    """And which of it is obligatory."""
+    page = (DOCS / "writing_a_domain.md").read_text(encoding="utf-8")
+    base = ufm.domains.AbstractDomain
+    asked = {name for name in {*vars(base), *base.__annotations__} if not name.startswith("_")}
+    assert {name for name in asked if f"`{name}`" not in page} == set()
+    (sentence,) = re.findall(r"^Four methods are obligatory.*?\. ", page, re.MULTILINE | re.DOTALL)
+    assert set(re.findall("`(.*?)`", sentence)) == base.__abstractmethods__
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_prose_repeats_no_digits_of_rounding(name):
     text = (DOCS / f"{name}.md").read_text(encoding="utf-8")

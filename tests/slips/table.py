@@ -86,6 +86,7 @@ RECORDS = (
     "laws.RectifiedStructure",
     "laws.SELI",
     "losses.LossReport",
+    "domains.DomainReport",
     "metrics.Agreement",
     "metrics.Angles",
     "metrics.Metrics",
@@ -347,6 +348,12 @@ ROWS: dict[str, dict[str, Argument]] = {
         "num_classes": classes,
         "key": key(),
         "targets": optional(array(np.full((3, 4), 1 / 3))),
+    },
+    "domains.check_domain": {
+        "domain": only(ufm.domains.Real()),
+        "dim": only(3),
+        "num_vectors": only(3),
+        "key": key(),
     },
     "losses.AdjustedCrossEntropy": {
         "multiplicative": optional(only(np.ones(3))),

@@ -510,6 +510,24 @@ def lengths_sq(vectors: Array) -> Array:
     return jnp.sum(vectors**2, axis=0)
 
 
+def rounding_of_distance(domain: AbstractDomain, n: int, dtype) -> float:
+    """How far vectors may lie outside for the rounding of their lengths.
+
+    Parameters
+    ----------
+    domain
+        Entries that are >= 0 have no rounding.
+    n, dtype
+        Length of the vectors, and what they are rounded to.
+
+    Returns
+    -------
+    float
+        To be compared with `distance`.
+    """
+    return 0.0 if domain.nonnegative else 8 * (n + 8) * float(np.finfo(dtype).eps)
+
+
 def least_multiplier(dtype) -> float:
     """A multiplier that costs nothing, and that factors and reciprocals leave a number > 0."""
     return float(jnp.finfo(dtype).tiny) ** 0.5

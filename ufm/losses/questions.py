@@ -6,18 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ufm._classes.inspection import Absent, Wrong
 from ufm.losses import answers
 from ufm.losses.base import AbstractLoss
 from ufm.losses.points import Points
 from ufm.losses.rows import DifferentiatedRows
-
-
-class Wrong(Exception):
-    """What is wrong, in words."""
-
-
-class Absent(Exception):
-    """What the loss does not have, and what is not possible without."""
 
 
 def _shapes(points: Points):

@@ -21,6 +21,7 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.domains import AbstractDomain
+from ufm.domains.inspection import require_consistent
 from ufm.labels import AbstractLabels
 from ufm.losses import AbstractLoss
 from ufm.losses.requirements import require_loss
@@ -45,6 +46,35 @@ def require_domains(**domains: AbstractDomain) -> None:
     """`ValueError` unless these are domains, by the names of their arguments."""
     for name, domain in domains.items():
         require_instance(name, domain, AbstractDomain, "a domain such as ufm.domains.Sphere(1.0)")
+
+
+def checked_domain(
+    name: str, domain: AbstractDomain, shape: tuple[int, int], masses: Array
+) -> AbstractDomain:
+    """The domain for the vectors of a factor.
+
+    Parameters
+    ----------
+    name
+        Of the factor, for messages.
+    domain
+        As it was given.
+    shape, masses
+        (n, C) of the vectors, and (C,).
+
+    Returns
+    -------
+    AbstractDomain
+        Fitted to them.
+
+    Raises
+    ------
+    ValueError
+        For parameters that do not fit, and methods that do not agree.
+    """
+    domain = domain.fitted(name, shape, masses)
+    require_consistent(name, domain, shape, masses)
+    return domain
 
 
 def checked_map(map: AbstractMap, activation: str | None) -> AbstractMap:

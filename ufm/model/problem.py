@@ -30,6 +30,7 @@ from ufm.model.arguments import (
     checked_anchor,
     checked_bias,
     checked_decays,
+    checked_domain,
     checked_factors,
     checked_map,
     checked_widths,
@@ -115,10 +116,12 @@ class Problem(Module):
         self.widths = checked_widths(widths, map)
         self.bias, self.lambda_b = checked_bias(bias, dtype)
         self.anchor, self.beta = checked_anchor(anchor, beta, (self.widths[0], C), dtype)
-        self.features = features.fitted("features", (self.feature_dim, C), labels.masses)
+        self.features = checked_domain("features", features, (self.feature_dim, C), labels.masses)
         # (an array of ones takes longer to make than all that is checked)
         self.classifier = (
-            classifier.fitted("classifier", (self.weight_shapes[0][1], K), jnp.ones(K, dtype))
+            checked_domain(
+                "classifier", classifier, (self.weight_shapes[0][1], K), jnp.ones(K, dtype)
+            )
             if classifier.constrained
             else classifier
         )

@@ -18,6 +18,7 @@ from ufm._validate import (
     require_positive,
     require_real,
 )
+from ufm.domains.base import rounding_of_distance
 from ufm.model.arguments import checked_array, require_factors
 from ufm.model.params import Params
 from ufm.model.problem import Problem
@@ -75,8 +76,7 @@ def _require_inside(problem: Problem, factors: dict[str, tuple[str, Array]]) -> 
         domain = domains[argument]
         if not domain.constrained:
             continue
-        terms = matrix.shape[_AXES[argument]] + 8
-        room = 0.0 if domain.nonnegative else 8 * terms * float(np.finfo(matrix.dtype).eps)
+        room = rounding_of_distance(domain, matrix.shape[_AXES[argument]], matrix.dtype)
         try:
             vectors = np.asarray(matrix)
             distance = domain.distance(vectors if _AXES[argument] == 0 else vectors.T)
