@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import jax
 import numpy as np
 
 from ufm._classes.module import Displayed
@@ -116,10 +117,19 @@ def _finding(name: str, ask: Ask[P], points: P) -> Finding:
     except Wrong as reason:
         return Finding(question=name, verdict="wrong", why=str(reason))
     except Exception as error:  # whatever a part of one's own raises is what is wrong with it
-        return Finding(
-            question=name, verdict="wrong", why=f"raises {type(error).__name__}: {error}"
-        )
+        return Finding(question=name, verdict="wrong", why=_raised(error))
     return Finding(question=name, verdict="ok", error=worst, tolerance=points.rounding)
+
+
+def _raised(error: Exception) -> str:
+    """What a part raises, in a line."""
+    said = f"raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        said += (
+            " Python decides by an argument or a field, which are traced: use jnp.where, or "
+            "eqx.field(static=True) for a field that is a setting"
+        )
+    return said
 
 
 class Deviates(Wrong):
