@@ -751,7 +751,7 @@ def test_counts_follow_a_swept_ratio_and_one_decay_the_other(counts, found):
             "sweep": {"ratio": [1.0, 4.0], "lambda_H": [0.1, 0.2]},
         }
     )
-    problem = spec.problem.make(ratio=spec.over["ratio"][1], lambda_H=spec.over["lambda_H"][0])
+    problem = spec.problem(ratio=spec.over["ratio"][1], lambda_H=spec.over["lambda_H"][0])
     np.testing.assert_allclose(problem.labels.class_counts, found, rtol=1e-14)
     np.testing.assert_array_equal(problem.lambda_W, [0.1])
     assert float(problem.lambda_H) == 0.1

@@ -94,7 +94,7 @@ class Spec:
         from ufm.sweeping.sweeps import sweep
 
         return sweep(
-            self.problem.make,
+            self.problem,
             self.over,
             key=jax.random.key(self.key),
             method=self.method(),

@@ -1,7 +1,7 @@
 """What a SPEC.toml ties together: two decays that are one, and class counts by a ratio.
 
-`make` turns the settings that are swept into those of a problem, and may be traced: one program
-for all ratios and decays.
+`Ties` turn the settings that are swept into those of a problem, and may be traced: one program for
+all ratios and decays.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Ties:
     profile: Profile | None
     same: Mapping[str, str]
 
-    def make(self, **swept):
+    def __call__(self, **swept):
         """The problem of one point of the sweep."""
         settings = {**self.shared, **swept}
         if self.profile is not None:
@@ -68,6 +68,11 @@ class Ties:
         return problem_of(
             **settings, **{name: settings[other] for name, other in self.same.items()}
         )
+
+    @property
+    def long_names(self) -> dict[str, str]:
+        """What names of their own stand for, as a sweep keeps it."""
+        return {} if self.profile is None else {RATIO: "ratio of largest to smallest class"}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -75,7 +75,11 @@ def dataset_of(manifest: Mapping[str, Any], chunks: Mapping[int, Arrays], missin
             coordinates[name] = (dim, values)
     if manifest["ts"] is not None:
         coordinates["t"] = np.asarray(manifest["ts"], float)
-    return data.assign_coords(coordinates)
+    data = data.assign_coords(coordinates)
+    # (stores of before have none)
+    for name, words in manifest.get("long_names", {}).items():
+        data[name].attrs["long_name"] = words
+    return data
 
 
 def _inner(name: str, rank: int, manifest) -> tuple[str, ...]:

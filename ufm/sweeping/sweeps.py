@@ -127,7 +127,8 @@ def sweep(
         report=options_of(Report, report, name="report"),
         execution=options_of(Execution, execution, name="execution"),
     )
-    manifest = plan.manifest()
+    # (what else tells of a name than who makes problems of it?)
+    manifest: dict[str, Any] = plan.manifest() | {"long_names": getattr(make, "long_names", {})}
     kept = None if store is None else Store.enter(store, manifest)
     if kept is not None:
         require_probed(kept, manifest["probe"])
