@@ -246,10 +246,12 @@ def test_who_has_turned_the_axes_sees_them_from_there(space):
 @pytest.mark.parametrize("columns", [1, 3])
 def test_the_legend_of_vectors_is_off_the_arrows(layout, columns):
     figure = Figure(figsize=(9, 3), layout=layout)
-    for ax in np.ravel(figure.subplots(1, columns, subplot_kw={"projection": "3d"})):
+    axes = np.ravel(figure.subplots(1, columns, subplot_kw={"projection": "3d"}))
+    for ax in axes:
         means = np.asarray(simplex_etf(3, dim=3))
         plotting.vectors(ax, {"classifier": means, "class means": means})
-        figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
+    for ax in axes:
         legend = ax.get_legend().get_window_extent()
         assert figure.bbox.y0 <= legend.y0
         tips = proj3d.proj_transform(*np.array(list(arrows(ax).values())).T, ax.get_proj())[:2]
@@ -432,7 +434,7 @@ def test_colours_are_told_apart_in_grey():
     [
         pytest.param(
             lambda ax: plotting.trajectory(ax, {"u": ([0.0, 1.0], [1.0])}),
-            "the times and values of 'u' must be two arrays of one shape",
+            r"`curves\['u'\]` must be two arrays of one shape",
             id="shape",
         ),
         pytest.param(

@@ -91,7 +91,7 @@ def test_channel_width(ax):
         ),
         pytest.param(
             lambda ax: plotting.reliability(ax, {"a": ([0.0], [0.0, 1.0])}),
-            "values of 'a' must be two arrays",
+            r"`curves\['a'\]` must be two arrays",
             id="curve",
         ),
         pytest.param(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+
 import numpy as np
 import pytest
 import xarray
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.figure import Figure
 
 import ufm
 from tests.drawing import legend, lines
 from ufm import plotting
 from ufm.command_line.spec import spec_of
+from ufm.plotting.regions import colours_of_whole
 from ufm.solution import Result
 
 XS, YS = (1.0, 10.0, 100.0), (0.1, 0.2)
@@ -34,7 +38,8 @@ def sweep_of(**variables) -> xarray.Dataset:
 
 def cells(ax) -> list[np.ndarray]:
     """What each layer of cells holds (y, x), NaN where it has none."""
-    return [np.ma.filled(mesh.get_array(), np.nan).reshape(2, 3) for mesh in ax.collections]
+    meshes = [layer for layer in ax.collections if isinstance(layer, QuadMesh)]
+    return [np.ma.filled(mesh.get_array(), np.nan).reshape(2, 3) for mesh in meshes]
 
 
 def test_the_seed_of_the_lowest_value_is_drawn_and_whole_numbers_are_phases(ax):
@@ -56,11 +61,13 @@ def test_regions_are_intervals_with_both_ends(ax):
     plotting.phase(
         ax, sweep_of(), x="ratio", y="lambda_H", field="rank", regions=regions, lines=bounds
     )
-    assert legend(ax) == ["few", "many", "threshold"]
+    assert legend(ax) == ["few", "many", "in no region", "threshold"]
     assert ax.get_legend().get_title().get_text() == ""
     few, many = cells(ax)
     np.testing.assert_array_equal(np.isfinite(few), [[0, 1, 0], [1, 1, 0]])
     np.testing.assert_array_equal(np.isfinite(many), [[1, 0, 0], [0, 0, 0]])
+    (neither,) = without_value(ax).values()
+    np.testing.assert_array_equal(neither, [[0, 0, 1], [0, 0, 1]])
     np.testing.assert_array_equal(lines(ax)["threshold"], bounds["threshold"])
 
 
@@ -68,7 +75,8 @@ def without_value(ax) -> dict[str, np.ndarray]:
     """Which cells (y, x) have no value, by their entry in the legend: those with its look."""
     found = {}
     cells = [layer for layer in ax.collections if isinstance(layer, PolyCollection)]
-    for layer, entry in zip(cells, ax.get_legend().get_patches()[-len(cells) :], strict=True):
+    entries = ax.get_legend().get_patches()[-len(cells) :] if cells else []
+    for layer, entry in zip(cells, entries, strict=True):
         assert layer.get_hatch() == entry.get_hatch()
         np.testing.assert_array_equal(layer.get_facecolor()[0], entry.get_facecolor())
         there = np.zeros((2, 3), dtype=bool)
@@ -88,6 +96,106 @@ def test_cells_that_were_not_solved_are_grey(ax, field):
     assert legend(ax)[-1] == "not solved"
     (grey,) = without_value(ax).values()
     np.testing.assert_array_equal(grey, [[0, 0, 0], [0, 1, 0]])
+
+
+def test_a_sweep_of_which_nothing_was_solved_says_so(ax):
+    """It had a scale from -0.1 to 0.1."""
+    code = np.full((3, 2, 2), RUNNING)
+    plotting.phase(ax, sweep_of(code=code), x="ratio", y="lambda_H", field="value")
+    assert legend(ax) == ["nothing was solved"]
+    assert ax.get_legend().get_title().get_text() == "objective"
+    assert ax.figure.axes == [ax]
+
+
+def test_only_what_is_certain_is_said(ax):
+    """The value of a flow is no optimum, and a `ratio` is that of classes where a sweep says so."""
+    data = sweep_of().assign_coords(t=[0.0, 2.5])
+    for changed, words in (
+        (data, "objective"),
+        (data.assign_attrs(method="newton"), "objective"),
+        (data.assign_attrs(method="flow"), "objective at $t = 2.5$"),
+    ):
+        value = changed["value"] + np.linspace(0, 0.1, 3)[:, None, None]
+        plotting.phase(ax, changed.assign(value=value), x="ratio", y="lambda_H", field="value")
+        assert ax.figure.axes[-1].get_ylabel() == words
+    assert ax.get_xlabel() == "ratio"
+    # (the name of an array is that of what it was made from)
+    plotting.phase(ax, data, x="ratio", y="lambda_H", field=np.log(data["value"] + 1))
+    assert ax.figure.axes[-1].get_ylabel() == "value"
+    data["ratio"].attrs["long_name"] = "of decays"
+    plotting.phase(ax, data, x="ratio", y="lambda_H", field="rank")
+    assert ax.get_xlabel() == "of decays"
+
+
+def colours(ax) -> dict[str, tuple]:
+    """Of the phases, by their names."""
+    return {patch.get_label(): patch.get_facecolor() for patch in ax.get_legend().get_patches()}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_phase_has_its_colour_whichever_others_there_are(known):
+    data = sweep_of()
+    if known:
+        logits = np.zeros((3, 2, 2, 9, 12))
+        data["logits"] = ((*data["value"].dims, "class", "column"), logits)
+    panels = Figure().subplots(1, 2)
+    few = data.where(data["ratio"] > 1).assign(code=data["code"].where(data["ratio"] > 1, RUNNING))
+    for ax, dataset in zip(panels, (data, few), strict=True):
+        plotting.phase(ax, dataset, x="ratio", y="lambda_H", field="rank")
+    all_of_them, some = map(colours, panels)
+    assert list(some) == ["1", "2", "not solved"]
+    assert all(all_of_them[rank] == some[rank] for rank in "12")
+
+
+def test_ranks_that_are_next_to_one_another_are_told_apart():
+    """Among a hundred too, where their shades would be one."""
+    for largest, ranks in ((99, [0, 1, 49, 50, 98, 99]), (10, range(11)), (None, [-1, 0, 1])):
+        shades = colours_of_whole(np.asarray(ranks, float), largest)[:, :3] @ [0.299, 0.587, 0.114]
+        assert np.all(np.diff(shades) > 0.02)
+
+
+@pytest.mark.parametrize("names", ["short", "long"])
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+@pytest.mark.parametrize("panels", [1, 2])
+def test_the_legend_fits_columns_of_a_journal(panels, layout, names):
+    """It left the axes 3 % of the width, or lay outside of the picture."""
+    figure = Figure(figsize=(3.25 * panels, 2.8), layout=layout)
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    data = sweep_of()
+    data["ratio"].attrs["long_name"] = "ratio of the largest class to the smallest one of all"
+    more = ", where some classes are told apart_by_no_minimiser" * (names == "long")
+    regions = {f"none{more}": (0, 1), f"all{more}": (2, 9)}
+    lines = {"$\\lambda_W = \\lambda_H$": (XS, (0.1, 0.1, 0.2))}
+    for ax in axes:
+        plotting.phase(
+            ax, data, x="ratio", y="lambda_H", field="rank", regions=regions, lines=lines
+        )
+    FigureCanvasAgg(figure).draw()
+    boxes = [ax.get_legend().get_window_extent() for ax in axes]
+    for ax, box in zip(axes, boxes, strict=True):
+        assert ax.bbox.width > 0.65 * figure.bbox.width / panels
+        assert ax.bbox.height > 0.2 * figure.bbox.height
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 - 1e-6 <= box.y0 < box.y1 <= ax.xaxis.label.get_window_extent().y0
+        label = ax.xaxis.label.get_window_extent()
+        assert label.width <= 1.05 * ax.bbox.width
+    assert not any(box.overlaps(other) for box, other in itertools.pairwise(boxes))
+
+
+def test_axes_that_no_layout_places_stay_side_by_side():
+    """Also in a picture cut to what is in it, and above the axes below them."""
+    figure = Figure(figsize=(6.75, 6))
+    axes = figure.subplots(2, 2)
+    for ax, regions in zip(axes.flat, (None, {"a": (0, 1), "b" * 60: (2, 5)}) * 2, strict=True):
+        plotting.phase(ax, sweep_of(), x="ratio", y="lambda_H", field="rank", regions=regions)
+    FigureCanvasAgg(figure)
+    for tight in (None, "tight"):
+        figure.savefig(io.BytesIO(), bbox_inches=tight)
+        for left, right in axes:
+            assert left.get_position().y0 == right.get_position().y0
+        for above, below in axes.T:
+            box = above.get_legend().get_window_extent()
+            assert box.y0 >= below.get_tightbbox().y1 - 1e-6
 
 
 @pytest.mark.parametrize("unsolved", [False, True])
@@ -166,6 +274,8 @@ def test_phases_of_minority_collapse_lie_where_the_theorem_puts_them(ax):
         inside = ~np.ma.getmaskarray(mesh.get_array()).reshape(3, 2)
         np.testing.assert_array_equal(inside, expected == rank)
     assert legend(ax) == ["0", "1", "2"]
+    # whose ratio it is this sweep knows
+    assert ax.get_xlabel() == "ratio of largest to smallest class"
 
 
 @pytest.mark.parametrize("size", [(3.3, 2.6), (6.4, 4.8)], ids=["column", "page"])
@@ -197,6 +307,34 @@ def test_phases_are_in_order_of_lightness(ax, number):
             r"`x` must be a dimension that was swept, ratio, lambda_H, seed; got 'beta'",
         ),
         ({"y": "ratio"}, "`x` and `y` must differ"),
+        (
+            {"dataset": sweep_of().assign_coords(ratio=[1.0, 100.0, 10.0])},
+            "`x` must be a dimension of numbers that rise, or fall",
+        ),
+        (
+            {"dataset": sweep_of().assign_coords(lambda_H=["one", "other"])},
+            "`y` must be a dimension of numbers that rise, or fall",
+        ),
+        ({"regions": {}}, "`regions` must hold a region"),
+        ({"regions": [(0, 1)]}, "`regions` must be a mapping from labels"),
+        ({"regions": {"a": 3}}, r"`regions\['a'\]` must be two numbers, \(least, largest\); got 3"),
+        (
+            {"regions": {"a": (3, 1)}},
+            r"`regions\['a'\]` must be .*, least <= largest; got \(3, 1\)",
+        ),
+        (
+            {"regions": {"high": (4, 8), "low": (0, 5)}},
+            "`regions` must not overlap, but 'high' begins before 'low' ends",
+        ),
+        (
+            {"regions": {"low": (0, 2), "high": (2, 8)}},
+            "`regions` must not share a value that the field has; got 2",
+        ),
+        (
+            {"lines": {"a": ([1, 2], [1])}},
+            r"`lines\['a'\]` must be two arrays of one shape \(T,\); got \(\(2,\), \(1,\)\)",
+        ),
+        ({"lines": [[1, 2], [1, 2]]}, "`lines` must be a mapping from labels to pairs of arrays"),
         ({"field": "nc9"}, "`field` must be a variable of `dataset`, value, rank, code"),
         ({"dataset": {}}, "`dataset` must be a dataset, as ufm.sweep returns"),
         ({"dataset": xarray.Dataset()}, "`dataset` must have `code`"),

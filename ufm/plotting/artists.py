@@ -140,12 +140,12 @@ class Artists:
         handles
             Artists with labels.
         **style
-            As `legend` takes it.
+            As `legend` takes it, `labels` with it.
         """
         looks = [_look(handle) for handle in handles]
         if self.again and looks == _LEGENDS.get(self.ax):
             return
-        self.ax.legend(handles, [str(handle.get_label()) for handle in handles], **style)
+        self.ax.legend(handles=handles, **style)
         if self.live:
             _LEGENDS[self.ax] = looks
 

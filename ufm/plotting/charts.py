@@ -12,7 +12,7 @@ from ufm.plotting.style import (
     MARKERS,
     REFERENCE,
     Series,
-    checked_pair,
+    checked_series,
     colours_of,
     finished,
 )
@@ -60,12 +60,13 @@ def trajectory(
     ValueError
         For times and values of different lengths.
     """
+    curves, laws = checked_series("curves", curves), checked_series("laws", laws or {})
     artists = Artists(ax, live=live)
     before = ax.get_ylim() if ax.has_data() and not artists.again else ()
-    measured_and_exact(artists, curves, laws or {})
+    measured_and_exact(artists, curves, laws)
     finished(ax, xlabel, ylabel, log_x=log_x, log_y=log_y, artists=artists)
     if ax.get_yscale() == "log":
-        _keep_measured(ax, curves, laws or {}, before)
+        _keep_measured(ax, curves, laws, before)
     return ax
 
 
@@ -111,7 +112,8 @@ def measured_and_exact(artists: Artists, curves: Series, laws: Series) -> None:
         shared = label in curves
         artists.line(
             f"law {label}",
-            *checked_pair(label, ts, values),
+            ts,
+            values,
             color=colours[label],
             linestyle="-" if shared else DASHES[i % len(DASHES)],
             linewidth=1.8,
@@ -120,7 +122,6 @@ def measured_and_exact(artists: Artists, curves: Series, laws: Series) -> None:
             zorder=2,
         )
     for i, (label, (ts, values)) in enumerate(curves.items()):
-        ts, values = checked_pair(label, ts, values)
         artists.line(
             f"curve {label}",
             ts,
@@ -178,8 +179,7 @@ def errors(
     """
     eps = float(np.finfo(dtype).eps)
     colours = colours_of(curves)
-    for i, (label, (ts, values)) in enumerate(curves.items()):
-        ts, values = checked_pair(label, ts, values)
+    for i, (label, (ts, values)) in enumerate(checked_series("curves", curves).items()):
         require(not np.any(values < 0), f"`curves[{label!r}]` must be errors >= 0", values)
         shown = np.where(values == 0, eps / 10, values)
         ax.plot(

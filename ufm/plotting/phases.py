@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import ScaledTranslation
 
 from ufm._validate import Shown, require, require_instance
-from ufm.plotting.style import DASHES, LEGEND
+from ufm.plotting.keys import legend_below, size_of, wrapped
+from ufm.plotting.regions import (
+    Regions,
+    checked_regions,
+    colours_in_order,
+    colours_of_whole,
+    membership,
+    whole_numbers,
+)
+from ufm.plotting.style import DASHES, Series, checked_series
 from ufm.solution import Result
 
 if TYPE_CHECKING:
     import xarray
 
-    Regions = Mapping[str, tuple[float, float]]
-    Lines = Mapping[str, tuple]
-
 # Singular values of the logits below this part of the largest count for nothing; logits below it
 # altogether are zero. A solved optimum has 1e-8 where there is none, and beyond a threshold a
 # singular value rises as steeply as a root.
 _NOTHING = 1e-4
-# More whole numbers than this are a scale, not phases.
-_MOST_PHASES = 7
-# From dark to light, also in grey, and nowhere as grey as a cell that was not solved.
-_PHASES = colormaps["viridis"]
+_OUTSIDE: dict[str, Any] = {"facecolor": "1", "edgecolor": "none", "linewidth": 0}
 # (a halo, for phases as dark as the line)
 _LINE: dict[str, Any] = {
     "color": "0.1",
     "linewidth": 1.4,
     "path_effects": [withStroke(linewidth=3, foreground="white")],
 }
-_UNSOLVED: dict[str, Any] = {"facecolor": "0.8", "edgecolor": "none", "linewidth": 0}
-_UNDEFINED: dict[str, Any] = {**_UNSOLVED, "facecolor": "1", "edgecolor": "0.55", "hatch": "////"}
+_UNSOLVED: dict[str, Any] = {**_OUTSIDE, "facecolor": "0.8"}
+_UNDEFINED: dict[str, Any] = {**_OUTSIDE, "edgecolor": "0.55", "hatch": "////"}
+# (white beside white is a key)
+_FRAMED: dict[str, Any] = {"edgecolor": "0.55", "linewidth": 0.6}
 _SYMBOLS = {
     "lambda_W": r"$\lambda_W$",
     "lambda_H": r"$\lambda_H$",
-    "ratio": r"ratio of largest to smallest class",
     "gap": "relative duality gap",
     "rank": "rank of the logits without bias",
-    "value": "optimal value",
+    # (of a loss that is not convex nobody knows the least one)
+    "value": "objective",
 }
 
 
@@ -58,7 +60,7 @@ def phase(
     y: str,
     field: str | xarray.DataArray,
     regions: Regions | None = None,
-    lines: Lines | None = None,
+    lines: Series | None = None,
 ) -> Axes:
     """A quantity over two swept ones: phases in colours of their own, or a scale.
 
@@ -71,29 +73,32 @@ def phase(
         dimensions, such as seeds, the lane of the lowest value is drawn.
     x, y
         The dimensions along the axes. One whose values are evenly spaced in their logarithm has a
-        logarithmic axis.
+        logarithmic axis. A dimension or a variable that has the attribute `long_name` is labelled
+        by it.
     field
         Name of a variable, or an array with the dimensions of one. "rank" is that of the logits
         without their bias, W H (how many singular values are above 1e-4 of the largest, and above
         1e-4 where the largest is below 1), for which the sweep is given
         `report=ufm.sweeping.Report(keep=["logits"])`.
     regions
-        Label → (least, largest) value of the field, both included: cells in it have one colour.
-        Whole numbers are phases of their own unless given, anything else is a scale of colours.
+        Label → (least, largest) value of the field, both included: cells in it have one colour,
+        and those in none are white. Unless given, up to seven whole numbers are phases of their
+        own, each in its colour whichever others there are, and anything else is a scale of colours.
     lines
         Label → (values along x (T,), along y (T,)), such as thresholds in closed form.
 
     Returns
     -------
     Axes
-        The same `ax`. Cells that were not solved are grey; those that were, at a point where the
+        The same `ax`, with a legend below it that is no wider than the axes is now and takes its
+        room from it. Cells that were not solved are grey; those that were, at a point where the
         field is not defined, are hatched.
 
     Raises
     ------
     ValueError
-        For a dataset of another origin, names that it lacks, equal ones, and a field of other
-        dimensions.
+        For a dataset of another origin, names that it lacks, equal ones, a field of other
+        dimensions, regions that are none or overlap, and lines that are none.
     """
     import xarray
 
@@ -107,46 +112,70 @@ def phase(
         require(swept, words, Shown(dim))
         require(dataset.sizes[dim] >= 2, f"`{name}` must have two values or more", dim)
     require(x != y, "`x` and `y` must differ", x)
+    if regions is not None:
+        checked_regions(regions)
+    curves = checked_series("lines", lines or {})
     values, solved = _cells(dataset, x, y, field)
     defined = solved & np.isfinite(values)
-    xs, ys = (np.asarray(dataset[dim].values, dtype=float) for dim in (x, y))
+    xs, ys = (_steps(name, dataset[dim]) for name, dim in (("x", x), ("y", y)))
     where = (_edges(xs), _edges(ys))
-    name = field if isinstance(field, str) else str(field.name or "")
-    whole = regions is None
-    if regions is None:
-        regions = _whole(values[defined])
-    if regions is None:
-        shown = np.where(defined, values, np.nan)
-        norm = LogNorm() if _is_wide(shown[defined]) else None
-        mesh = ax.pcolormesh(*where, shown, cmap="cividis", norm=norm, rasterized=True)
-        figure = ax.get_figure()
-        assert figure is not None
-        figure.colorbar(mesh, ax=ax, label=_SYMBOLS.get(name, name))
-        handles, title = [], None
-    else:
-        # (regions of one's own have names that speak)
-        title = _SYMBOLS.get(name, name) if whole else None
+    _finish(ax, xs, ys, (_words(dataset[x]), _words(dataset[y])))
+    words, handles = _words_of_field(dataset, field), []
+    # (regions of one's own have names that speak)
+    title = words if regions is None else ""
+    if regions is not None:
         handles = _draw_regions(ax, where, values, defined, regions)
+    elif (phases := whole_numbers(values[defined])) is not None:
+        colours = colours_of_whole(np.unique(values[defined]), _largest(dataset, field))
+        handles = _draw_regions(ax, where, values, defined, phases, colours)
+    elif defined.any():
+        _draw_scale(ax, where, np.where(defined, values, np.nan), words)
+        title = ""
     # (a metric of a product that is zero, say)
     handles += _draw_missing(ax, where, solved & ~defined, _UNDEFINED, "not defined there")
-    handles += _draw_missing(ax, where, ~solved, _UNSOLVED, "not solved")
-    for i, (label, (along, up)) in enumerate((lines or {}).items()):
+    unsolved = "not solved" if solved.any() else "nothing was solved"
+    handles += _draw_missing(ax, where, ~solved, _UNSOLVED, unsolved)
+    for i, (label, curve) in enumerate(curves.items()):
         dash = DASHES[i % len(DASHES)]
-        handles += ax.plot(along, up, linestyle=dash, label=label, **_LINE)
-    _finish(ax, xs, ys, (_SYMBOLS.get(x, x), _SYMBOLS.get(y, y)))
+        # (a line beyond the cells does not widen the picture)
+        handles += ax.plot(*curve, linestyle=dash, label=label, scalex=False, scaley=False, **_LINE)
     if handles:
-        ax.legend(
-            handles=handles,
-            title=title,
-            title_fontsize="small",
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0),
-            bbox_transform=_below_label(ax),
-            borderaxespad=0,
-            ncols=2,
-            **LEGEND,
-        )
+        legend_below(ax, handles, title=title)
     return ax
+
+
+def _steps(name: str, data: xarray.DataArray) -> np.ndarray:
+    """The values (n,) along an axis; `ValueError` for those that are in no order."""
+    words = f"`{name}` must be a dimension of numbers that rise, or fall"
+    require(data.dtype.kind in "iuf", words, Shown(data.values))
+    values = np.asarray(data.values, dtype=float)
+    # (one that is not finite is in no order)
+    steps = np.diff(values)
+    require(np.isfinite(values).all() and abs(np.sign(steps).sum()) == len(steps), words, values)
+    return values
+
+
+def _words(data: xarray.DataArray) -> str:
+    """What stands for an array in a picture: its `long_name` if it has one."""
+    name = str(data.name or "")
+    return str(data.attrs.get("long_name", _SYMBOLS.get(name, name)))
+
+
+def _words_of_field(dataset: xarray.Dataset, field: str | xarray.DataArray) -> str:
+    """What a field is, as far as that is certain."""
+    if not isinstance(field, str):
+        # (an array has the name of what it was made from)
+        return str(field.attrs.get("long_name", field.name or ""))
+    if field == "value" and dataset.attrs.get("method") == "flow" and "t" in dataset.coords:
+        return f"objective at $t = {float(dataset['t'][-1]):g}$"
+    return _SYMBOLS.get(field, field) if field not in dataset else _words(dataset[field])
+
+
+def _largest(dataset: xarray.Dataset, field: str | xarray.DataArray) -> int | None:
+    """The largest value that the field can have, where that is known."""
+    if isinstance(field, str) and field == "rank" and "logits" in dataset:
+        return min(dataset.sizes["class"], dataset.sizes["column"])
+    return None
 
 
 def _cells(dataset, x: str, y: str, field) -> tuple[np.ndarray, np.ndarray]:
@@ -201,14 +230,6 @@ def _ranks(dataset):
     return logits.isel({"class": 0, "column": 0}, drop=True).copy(data=ranks)
 
 
-def _whole(values: np.ndarray) -> Regions | None:
-    """A region for each whole number, where there are no others and not many."""
-    phases = np.unique(values)
-    if not 1 <= len(phases) <= _MOST_PHASES or np.any(phases != np.rint(phases)):
-        return None
-    return {f"{phase:g}": (phase, phase) for phase in phases}
-
-
 def _is_wide(values: np.ndarray) -> bool:
     """Whether a logarithm tells more: positive numbers over more than two decades."""
     return bool(len(values)) and values.min() > 0 and values.max() > 100 * values.min()
@@ -224,18 +245,31 @@ def _draw_missing(ax, where, cells: np.ndarray, look: dict[str, Any], label: str
     if not corners:
         return []
     ax.add_collection(PolyCollection(corners, **look))
-    return [Patch(**look, label=label)]
+    return [Patch(**{**look, **_FRAMED}, label=label)]
 
 
-def _draw_regions(ax, where, values, defined, regions: Regions) -> list:
+def _draw_regions(ax, where, values, defined, regions: Regions, colours=None) -> list:
+    """Cells in the colours of their regions, and the entries of the legend."""
+    colours = colours_in_order(len(regions)) if colours is None else colours
+    inside = membership(np.where(defined, values, np.nan), regions)
     handles = []
-    colours = _PHASES(np.linspace(0.25, 1, len(regions)))
-    for colour, (label, (least, largest)) in zip(colours, regions.items(), strict=True):
-        inside = defined & (values >= least) & (values <= largest)
-        cells = np.where(inside, 1.0, np.nan)
-        ax.pcolormesh(*where, cells, cmap=ListedColormap([colour]), rasterized=True)
+    for colour, label, cells in zip(colours, regions, inside, strict=True):
+        shown = np.where(cells, 1.0, np.nan)
+        ax.pcolormesh(*where, shown, cmap=ListedColormap([colour]), rasterized=True)
         handles.append(Patch(color=colour, label=label))
-    return handles
+    outside = defined & ~inside.any(axis=0)
+    return handles + _draw_missing(ax, where, outside, _OUTSIDE, "in no region")
+
+
+def _draw_scale(ax: Axes, where, values: np.ndarray, words: str) -> None:
+    """Values (y, x) as colours, and their bar."""
+    norm = LogNorm() if _is_wide(values[np.isfinite(values)]) else None
+    mesh = ax.pcolormesh(*where, values, cmap="cividis", norm=norm, rasterized=True)
+    figure = ax.get_figure()
+    assert figure is not None
+    height = size_of(ax)[1]
+    bar = figure.colorbar(mesh, ax=ax)
+    bar.set_label(wrapped(words, height, bar.ax.yaxis.label.get_fontsize()))
 
 
 def _is_geometric(values: np.ndarray) -> bool:
@@ -254,27 +288,13 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return np.exp(ends) if _is_geometric(values) else ends
 
 
-def _below_label(ax: Axes):
-    """Coordinates of the axes, from below its label of x on: no cell is free of data.
-
-    In points, as ticks and letters are, however high the axes is.
-    """
-    tick, label = ax.xaxis.get_major_ticks(1)[0], ax.xaxis.label
-    lines = 1.5 * sum(float(words.get_fontsize()) for words in (tick.label1, label))
-    points = tick.get_tick_padding() + ax.xaxis.labelpad + lines
-    figure = ax.get_figure()
-    assert figure is not None
-    return ax.transAxes + ScaledTranslation(0, -points / 72, figure.dpi_scale_trans)
-
-
 def _finish(ax: Axes, xs: np.ndarray, ys: np.ndarray, labels: tuple[str, str]) -> None:
     if _is_geometric(xs):
-        ax.set_xscale("log")
+        ax.set_xscale("log", nonpositive="mask")
     if _is_geometric(ys):
-        ax.set_yscale("log")
-    # a line beyond the cells does not widen the picture
+        ax.set_yscale("log", nonpositive="mask")
     ax.set_xlim(*np.sort(_edges(xs)[[0, -1]]))
     ax.set_ylim(*np.sort(_edges(ys)[[0, -1]]))
-    ax.set_xlabel(labels[0])
-    ax.set_ylabel(labels[1])
+    for axis, label, length in zip((ax.xaxis, ax.yaxis), labels, size_of(ax), strict=True):
+        axis.set_label_text(wrapped(label, length, axis.label.get_fontsize()))
     ax.spines[["top", "right"]].set_visible(False)

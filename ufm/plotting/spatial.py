@@ -12,7 +12,8 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 from ufm._validate import Shown, require, require_each, require_finite, require_instance
 from ufm.frames import simplex_etf
 from ufm.plotting.artists import Artists
-from ufm.plotting.style import COLOURS, DASHES, LEGEND, MARKERS
+from ufm.plotting.keys import fitted, make_room_below
+from ufm.plotting.style import COLOURS, DASHES, MARKERS
 
 # Elevation, azimuth and roll, in degrees, of axes that nobody has turned.
 _UNTURNED = (30.0, -60.0, 0.0)
@@ -103,7 +104,10 @@ def vectors(
     ]
     # below the axes: tips may be anywhere in them
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0}
-    artists.legend([*of_samples, *keys], **LEGEND, **place, ncols=2, columnspacing=1.0)
+    handles = [*of_samples, *keys]
+    look = fitted(ax, [str(handle.get_label()) for handle in handles])
+    artists.legend(handles, **look, **place)
+    make_room_below(ax)
     return ax
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ufm._validate import require
+from ufm._validate import Shown, require, require_instance
 from ufm.plotting.artists import Artists
+from ufm.plotting.keys import fitted
 
 # Okabe & Ito's colours, told apart by every common kind of colour vision and, with the line styles
 # below, in grey
@@ -18,21 +19,12 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 REFERENCE = {"color": "0.45", "linewidth": 0.9}
 
-# in sizes of the letters: two periods of dash and dot, which with one look like dashes
-HANDLE_LENGTH = 4.2
-LEGEND: dict[str, Any] = {
-    "fontsize": "small",
-    "edgecolor": "none",
-    "handlelength": HANDLE_LENGTH,
-}
-
 Series = Mapping[str, tuple]
 
 _ABOVE: dict[str, Any] = {
     "loc": "lower right",
     "bbox_to_anchor": (1, 1),
     "borderaxespad": 0,
-    "ncols": 2,
 }
 
 
@@ -41,33 +33,35 @@ def colours_of(labels) -> dict[str, str]:
     return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(labels))}
 
 
-def checked_pair(label: str, ts, values) -> tuple[np.ndarray, np.ndarray]:
-    """Abscissae and values of a curve as arrays.
+def checked_series(name: str, series: Series) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Curves as arrays.
 
     Parameters
     ----------
-    label
-        For the message.
-    ts, values
-        (T,) each.
+    name
+        Of the argument, for messages.
+    series
+        Label → (abscissae (T,), values (T,)).
 
     Returns
     -------
-    tuple[np.ndarray, np.ndarray]
+    dict[str, tuple[np.ndarray, np.ndarray]]
         In float64.
 
     Raises
     ------
     ValueError
-        For two shapes, or one that is not (T,).
+        For anything else than a mapping to such pairs.
     """
-    ts, values = np.asarray(ts, dtype=float), np.asarray(values, dtype=float)
-    require(
-        ts.ndim == 1 and values.shape == ts.shape,
-        f"the times and values of {label!r} must be two arrays of one shape (T,)",
-        (ts.shape, values.shape),
-    )
-    return ts, values
+    require_instance(name, series, Mapping, "a mapping from labels to pairs of arrays")
+    checked = {}
+    for label, pair in series.items():
+        words = f"`{name}[{label!r}]` must be two arrays of one shape (T,)"
+        require(isinstance(pair, tuple | list) and len(pair) == 2, words, Shown(pair))
+        ts, values = (np.asarray(part, dtype=float) for part in pair)
+        require(ts.ndim == 1 and values.shape == ts.shape, words, (ts.shape, values.shape))
+        checked[label] = (ts, values)
+    return checked
 
 
 def finished(
@@ -111,9 +105,10 @@ def finished(
     artists.finish()
     handles = ax.get_legend_handles_labels()[0]
     if len(handles) > 1:
+        look = fitted(ax, [str(handle.get_label()) for handle in handles])
         # a live legend stays where no data can come
-        place = _ABOVE if artists.live else {"framealpha": 0.85}
-        artists.legend(handles, **LEGEND, **place)
+        place = _ABOVE if artists.live else {"framealpha": 0.85, "ncols": 1}
+        artists.legend(handles, **look | place)
     return ax
 
 
@@ -131,5 +126,5 @@ def legend_above(ax: Axes) -> Axes:
         The same.
     """
     handles, names = ax.get_legend_handles_labels()
-    ax.legend(handles, names, **LEGEND, **_ABOVE)
+    ax.legend(handles=handles, **fitted(ax, names), **_ABOVE)
     return ax
