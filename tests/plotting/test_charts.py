@@ -49,6 +49,17 @@ def test_laws_alone_are_named(ax):
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
+@pytest.mark.parametrize("kind", [plotting.trajectory, plotting.errors])
+def test_many_curves_have_looks_of_their_own(ax, kind):
+    """The eighth looked like the first."""
+    ts = np.linspace(0, 1, 3)
+    kind(ax, {str(k): (ts, k + ts) for k in range(20)})
+    curves = ax.get_lines()[:20]
+    # each in the plane of colours and dashes, and in that of colours and markers
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in curves}) == 20
+    assert len({(line.get_color(), line.get_marker()) for line in curves}) == 20
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_errors_mark_machine_precision_and_tolerance(ax, dtype):
     ts = np.arange(3.0)
@@ -392,6 +403,15 @@ def test_gram_draws_the_names_that_fit(ax, names, size, rotation):
             assert len(drawn) == 40 or (names and "class" in names[0] and axis is ax.xaxis)
 
 
+@pytest.mark.parametrize("names", [["aeroplane", "automobile"], ["aeroplane", "ship"] * 4])
+def test_gram_turns_names_that_do_not_fit_side_by_side(names):
+    """Of two names one was drawn."""
+    ax = Figure(figsize=(6.75, 6), layout="constrained").subplots(2, 2)[0, 0]
+    FigureCanvasAgg(ax.figure)
+    plotting.gram(ax, np.eye(len(names)), names=names)
+    assert [label.get_text() for label in shown_names(ax.xaxis)] == names
+
+
 def test_gram_keeps_round_numbers(ax):
     plotting.gram(ax, np.eye(40))
     tens = [str(k) for k in range(0, 40, 5)]
@@ -436,6 +456,16 @@ def test_colours_are_told_apart_in_grey():
             lambda ax: plotting.trajectory(ax, {"u": ([0.0, 1.0], [1.0])}),
             r"`curves\['u'\]` must be two arrays of one shape",
             id="shape",
+        ),
+        pytest.param(
+            lambda ax: plotting.trajectory(ax, object()),
+            "`curves` must be a mapping from labels to pairs of arrays; got object",
+            id="no-mapping",
+        ),
+        pytest.param(
+            lambda ax: plotting.staircase(ax, {"u": [1.0]}, measured={"u": [np.nan]}),
+            r"`measured\['u'\]` must be finite",
+            id="spectrum",
         ),
         pytest.param(
             lambda ax: plotting.errors(ax, {"u": ([0.0], [-1.0])}),

@@ -95,6 +95,18 @@ def test_channel_width(ax):
             id="curve",
         ),
         pytest.param(
+            lambda ax: plotting.reliability(ax, {"a": ([0.5, 1.2], [np.nan, 1.0])}),
+            r"`curves\['a'\]` must be confidences and accuracies in \[0, 1\]; got \[1.2\]",
+            id="confidence",
+        ),
+        pytest.param(
+            lambda ax: plotting.three_class_scatter(
+                ax, np.ones((2, 1)), lam=[1], same=[True], curves={"a": np.ones((3, 2))}
+            ),
+            r"`curves\['a'\]` must be two arrays of one shape",
+            id="theory",
+        ),
+        pytest.param(
             lambda ax: plotting.channel_width(ax, {"a": ([0.5, 1.0], [0.0, 1.0])}),
             r"λ of 'a' must be in \(0, 1\)",
             id="ends",

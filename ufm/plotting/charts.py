@@ -15,6 +15,7 @@ from ufm.plotting.style import (
     checked_series,
     colours_of,
     finished,
+    styled,
 )
 
 
@@ -115,7 +116,7 @@ def measured_and_exact(artists: Artists, curves: Series, laws: Series) -> None:
             ts,
             values,
             color=colours[label],
-            linestyle="-" if shared else DASHES[i % len(DASHES)],
+            linestyle="-" if shared else styled(DASHES, i),
             linewidth=1.8,
             alpha=0.75,
             label=None if shared else label,
@@ -128,9 +129,9 @@ def measured_and_exact(artists: Artists, curves: Series, laws: Series) -> None:
             values,
             color=colours[label],
             # the law is the line where there is one
-            linestyle="none" if label in laws else DASHES[i % len(DASHES)],
+            linestyle="none" if label in laws else styled(DASHES, i),
             linewidth=1.2,
-            marker=MARKERS[i % len(MARKERS)],
+            marker=styled(MARKERS, i),
             markersize=4.0,
             markevery=max(1, len(ts) // 20),
             markerfacecolor="white" if label in laws else colours[label],
@@ -186,8 +187,8 @@ def errors(
             ts,
             shown,
             color=colours[label],
-            linestyle=DASHES[i % len(DASHES)],
-            marker=MARKERS[i % len(MARKERS)],
+            linestyle=styled(DASHES, i),
+            marker=styled(MARKERS, i),
             markersize=3.5,
             label=label,
         )

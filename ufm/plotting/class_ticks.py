@@ -20,6 +20,8 @@ _APART = 0.5
 def name_classes(axis: Axis, names: Sequence[str], *, counted: bool) -> None:
     """Put a name at each of 0, …, K - 1, or at every second, third, … where all do not fit.
 
+    Names of words below the axes are turned first.
+
     Parameters
     ----------
     axis
@@ -51,6 +53,10 @@ class _ClassLocator(Locator):
 
     def __call__(self) -> list[float]:
         K, step = len(self._names), self._step()
+        level = self._along.get_major_ticks(1)[0].label1.get_rotation() == 0
+        if step > 1 and level and not self._counted and isinstance(self._along, XAxis):
+            self._along.set_tick_params(rotation=90)
+            step = self._step()
         return [float(k) for k in range(0, K, step)]
 
     def _step(self) -> int:

@@ -40,8 +40,8 @@ def gram(ax: Axes, matrix, *, title="", names=None, limit=None) -> Axes:
     title
         Above it.
     names
-        Of the classes, 0, …, K - 1 unless given. Where not all of them fit beside one another,
-        every second, third, … is drawn.
+        Of the classes, 0, …, K - 1 unless given. Below the matrix they are turned where they do not
+        fit beside one another, and where that does not help every second, third, … is drawn.
     limit
         The end of the colour scale, which is symmetric about 0; the largest entry unless given. Two
         matrices that are to be compared need one.

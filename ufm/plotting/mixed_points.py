@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from ufm._validate import require
 from ufm.plotting.artists import Artists
 from ufm.plotting.charts import measured_and_exact, trajectory
-from ufm.plotting.style import Series, finished
+from ufm.plotting.style import Series, checked_series, finished
 
 _REFERENCE = {"color": "0.45", "linewidth": 0.9, "zorder": 1}
 
@@ -70,6 +70,8 @@ def three_class_scatter(
         f"`lam` and `same` must have shape ({C},), one for each point",
         (lam.shape, same.shape),
     )
+    laws = {label: tuple(np.asarray(curve, dtype=float)) for label, curve in (curves or {}).items()}
+    laws = checked_series("curves", laws)
     artists = Artists(ax, live=live)
     if classifier is not None:
         _rays(artists, classifier)
@@ -78,7 +80,6 @@ def three_class_scatter(
     if not artists.again:
         ax.margins(0.2)
         ax.set_aspect("equal", adjustable="datalim")
-    laws = {label: tuple(np.asarray(curve, dtype=float)) for label, curve in (curves or {}).items()}
     measured_and_exact(artists, {}, laws)
     return finished(ax, "$x_1$", "$x_2$", artists=artists)
 
@@ -137,9 +138,15 @@ def reliability(ax: Axes, curves: Series) -> Axes:
     How often a prediction is right against its confidence, with the diagonal of perfect
     calibration.
 
-    `curves`: label → (confidence (B,), accuracy (B,)), as a `Reliability` has them; an empty bin,
-    which is NaN, leaves a gap.
+    `curves`: label → (confidence (B,), accuracy (B,)) in [0, 1], as a `Reliability` has them; an
+    empty bin, which is NaN, leaves a gap. Raises `ValueError` for any others.
     """
+    for label, pair in checked_series("curves", curves).items():
+        values = np.concatenate(pair)
+        # (a mean of numbers in single precision is above 1 by rounding)
+        inside = np.isnan(values) | ((values >= 0) & (values <= 1 + 1e-6))
+        words = f"`curves[{label!r}]` must be confidences and accuracies in [0, 1]"
+        require(inside.all(), words, values[~inside])
     ax.plot([0, 1], [0, 1], label="perfectly calibrated", **_REFERENCE)
     ax.set_xlim(0, 1.02)
     ax.set_ylim(0, 1.02)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from ufm._validate import require, require_positive
+from ufm._validate import require, require_finite, require_instance, require_positive
 from ufm.optima import perturbation
 from ufm.plotting.style import (
     COLOURS,
@@ -16,6 +16,7 @@ from ufm.plotting.style import (
     REFERENCE,
     colours_of,
     finished,
+    styled,
 )
 
 
@@ -37,8 +38,17 @@ def staircase(
     -------
     Axes
         The same.
+
+    Raises
+    ------
+    ValueError
+        For singular values that are not finite, or not (p,).
     """
     measured = measured or {}
+    for name, given in (("spectra", spectra), ("measured", measured)):
+        require_instance(name, given, Mapping, "a mapping from labels to singular values")
+        for label, values in given.items():
+            require_finite(f"{name}[{label!r}]", values, ndim=1)
     colours = colours_of([*spectra, *measured])
     for i, (label, values) in enumerate(spectra.items()):
         values = np.sort(np.asarray(values, dtype=float))[::-1]
@@ -48,7 +58,7 @@ def staircase(
             values,
             where="mid",
             color=colours[label],
-            linestyle=DASHES[i % len(DASHES)],
+            linestyle=styled(DASHES, i),
             linewidth=1.5,
             label=label,
         )
@@ -59,7 +69,7 @@ def staircase(
             index,
             values,
             linestyle="none",
-            marker=MARKERS[i % len(MARKERS)],
+            marker=styled(MARKERS, i),
             markersize=3.5,
             markerfacecolor="white",
             color=colours[label],

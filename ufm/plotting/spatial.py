@@ -175,7 +175,7 @@ def _arrows(artists: Artists, i: int, label: str, array: np.ndarray) -> Line2D:
             *((0, x), (0, y), (0, z)),
             color=colour,
             linestyle=dash,
-            linewidth=2.2 - 0.5 * i,
+            linewidth=max(2.2 - 0.5 * i, 0.7),
         )
         # the mark is hollow but for the first family, so that two tips in one place are both seen
         artists.line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from ufm._validate import Shown, require, require_instance
 from ufm.plotting.artists import Artists
-from ufm.plotting.keys import fitted
+from ufm.plotting.keys import LEGEND, fitted
 
 # Okabe & Ito's colours, told apart by every common kind of colour vision and, with the line styles
 # below, in grey
@@ -26,6 +26,11 @@ _ABOVE: dict[str, Any] = {
     "bbox_to_anchor": (1, 1),
     "borderaxespad": 0,
 }
+
+
+def styled(styles: Sequence, i: int):
+    """The dash or marker of the i-th curve, which beside its colour no other of 49 has."""
+    return styles[(i + i // len(styles)) % len(styles)]
 
 
 def colours_of(labels) -> dict[str, str]:
@@ -105,10 +110,11 @@ def finished(
     artists.finish()
     handles = ax.get_legend_handles_labels()[0]
     if len(handles) > 1:
-        look = fitted(ax, [str(handle.get_label()) for handle in handles])
+        names = [str(handle.get_label()) for handle in handles]
         # a live legend stays where no data can come
-        place = _ABOVE if artists.live else {"framealpha": 0.85, "ncols": 1}
-        artists.legend(handles, **look | place)
+        above = {**fitted(ax, names), **_ABOVE}
+        within = {**LEGEND, "labels": names, "framealpha": 0.85}
+        artists.legend(handles, **above if artists.live else within)
     return ax
 
 
