@@ -38,6 +38,18 @@ def complementary(problem: Problem, params: Params, wanted: Multipliers) -> Mult
 
     Unless they reach their boundary theirs is the decay at a minimum, which the domain sees to.
     Their slope is rounding too, and what that says of a multiplier is paid for with the radius.
+
+    Parameters
+    ----------
+    problem, params
+        The point.
+    wanted
+        Of its rows and columns.
+
+    Returns
+    -------
+    Multipliers
+        For `allowed`.
     """
 
     def of(domain, vectors, wanted, decay):
