@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from theory_checks.engine.refusals import require
+
 # an outside case must miss the theorem's claim by this many tolerances: a miss by rounding is no
 # violation
 CLEAR_VIOLATION = 100.0
@@ -44,15 +46,17 @@ class Claim:
             np.asarray(self.measured, dtype=np.float64),
             np.asarray(self.predicted, dtype=np.float64),
         )
-        assert measured.shape == predicted.shape, (
-            f"{self.name}: measured {measured.shape}, predicted {predicted.shape}"
+        require(
+            measured.shape == predicted.shape,
+            f"{self.name}: measured {measured.shape}, predicted {predicted.shape}",
         )
         # (what compares nothing, or anything, would hold)
-        assert measured.size > 0, f"{self.name}: nothing measured"
-        assert 0 < self.scale < np.inf, f"{self.name}: scale {self.scale}"
-        assert 0 < self.tolerance <= SHIFT / 2, (
+        require(measured.size > 0, f"{self.name}: nothing measured")
+        require(0 < self.scale < np.inf, f"{self.name}: scale {self.scale}")
+        require(
+            0 < self.tolerance <= SHIFT / 2,
             f"{self.name}: tolerance {self.tolerance}, which must be above 0 and at most "
-            f"{SHIFT / 2:.0e}, or a prediction that is off by {SHIFT:.0e} could pass"
+            f"{SHIFT / 2:.0e}, or a prediction that is off by {SHIFT:.0e} could pass",
         )
         object.__setattr__(self, "measured", measured)
         object.__setattr__(self, "predicted", predicted)
@@ -123,8 +127,8 @@ class Record:
     columns: Mapping[str, np.ndarray]
 
     def __post_init__(self):
-        assert isinstance(self.columns, Mapping), f"{self.name}: columns {self.columns!r}"
+        require(isinstance(self.columns, Mapping), f"{self.name}: columns {self.columns!r}")
         for name, column in self.columns.items():
             array = np.asarray(column)
             numbers = array.ndim == 1 and array.dtype.kind in "biuf"
-            assert numbers, f"{self.name}: {name} is no column of numbers, {column!r}"
+            require(numbers, f"{self.name}: {name} is no column of numbers, {column!r}")

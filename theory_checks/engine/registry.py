@@ -23,6 +23,7 @@ from typing import Any
 
 from theory_checks.engine.claims import Claim, Record
 from theory_checks.engine.counterexamples import Refutation
+from theory_checks.engine.refusals import require
 
 # relative distance within which a hypothesis counts as met with equality: far above rounding, far
 # below any case off the boundary
@@ -265,24 +266,27 @@ class Registry:
             given = (key, formula, source, regime, tuple(cases), function, expected, extra)
             entry = Check(*given)
             ids = [case.id for case in entry.cases]
-            assert entry.paper in self.papers, f"{key}: `paper` must name the paper first"
-            assert key not in self.checks, f"{key} is registered twice"
-            assert all((entry.name, entry.statement, entry.hypotheses)), (
-                f"{key}: the name and two docstrings are the words of the report"
+            require(entry.paper in self.papers, f"{key}: `paper` must name the paper first")
+            require(key not in self.checks, f"{key} is registered twice")
+            require(
+                all((entry.name, entry.statement, entry.hypotheses)),
+                f"{key}: the name and two docstrings are the words of the report",
             )
-            assert len(set(ids)) == len(ids) > 0, (
-                f"{key}: case ids must be given and distinct: {ids}"
+            require(
+                len(set(ids)) == len(ids) > 0, f"{key}: case ids must be given and distinct: {ids}"
             )
-            assert expected in (Verdict.HOLDS, Verdict.REFUTED), (
-                f"{key}: `expected` must be `Verdict.HOLDS` or `Verdict.REFUTED`; got {expected!r}"
+            require(
+                expected in (Verdict.HOLDS, Verdict.REFUTED),
+                f"{key}: `expected` must be `Verdict.HOLDS` or `Verdict.REFUTED`; got {expected!r}",
             )
             for which, full in (("cases", True), ("quick cases", False)):
                 tried = [case.setting for case in entry.selected(full=full)]
                 # (a quick run may leave a check out)
-                assert not tried or Setting.on_both_sides(tried), (
+                require(
+                    not tried or Setting.on_both_sides(tried),
                     f"{key}: of its {which} one must lie outside the hypotheses, where the theorem "
                     f"is missed, and one inside or on their boundary; got only "
-                    f"{' and '.join(dict.fromkeys(tried))}"
+                    f"{' and '.join(dict.fromkeys(tried))}",
                 )
             self.checks[key] = entry
             return function

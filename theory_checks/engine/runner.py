@@ -23,6 +23,7 @@ import ufm
 from theory_checks.engine.claims import CERTIFICATE_CLAIM, Claim, Record
 from theory_checks.engine.counterexamples import Refutation
 from theory_checks.engine.proofs import Proof, enclosed, proofs_of, width_claims
+from theory_checks.engine.refusals import require
 from theory_checks.engine.registry import Case, Check, Setting, Verdict
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "equinox", "optax", "diffrax")
@@ -189,15 +190,14 @@ def run_case(check: Check, case: Case, settings: dict[str, Any], *, prove: bool 
     proofs = () if prove else None
     try:
         setting = check.regime(case)
-        assert setting is case.setting, (
-            f"the case is declared {case.setting} but its hypotheses say {setting}"
-        )
+        where = f"the case is declared {case.setting} but its hypotheses say {setting}"
+        require(setting is case.setting, where)
         for found in _yielded(check, case):
             if isinstance(found, Record):
                 records.append(found)
             elif isinstance(found, Refutation):
                 # (here, as one without a value is an error of this case)
-                assert found.value == found.value, f"{found.name}: its value is not a number"
+                require(found.value == found.value, f"{found.name}: its value is not a number")
                 # (outside the hypotheses it refutes nothing: not to be proved nor shown)
                 refutations += [found] * (case.setting is not Setting.OUTSIDE)
             else:
