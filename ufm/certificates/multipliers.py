@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ufm.domains.base import lengths_sq
+from ufm.domains.base import AbstractDomain, lengths_sq
 from ufm.losses.rounding import unit_roundoff
 from ufm.model import Params, Problem, terms_of_sum
 
@@ -52,18 +52,19 @@ def complementary(problem: Problem, params: Params, wanted: Multipliers) -> Mult
         For `allowed`.
     """
 
-    def of(domain, vectors, wanted, decay):
-        if not (domain.walled and domain.movable):
-            return wanted
-        size = lengths_sq(vectors)
-        short = (size <= _SHORT**2 * jnp.max(size)) & (domain.room(vectors) > 0.5)
-        return jnp.where(short & (decay > 0), 0, wanted)
-
     rows, columns = problem.classifier, problem.features
     return Multipliers(
-        of(rows, params.weights[0].T, wanted.rows, problem.lambda_W[0]),
-        of(columns, params.features, wanted.columns, decay_of_columns(problem)),
+        _of_factor(rows, params.weights[0].T, wanted.rows, problem.lambda_W[0]),
+        _of_factor(columns, params.features, wanted.columns, decay_of_columns(problem)),
     )
+
+
+def _of_factor(domain: AbstractDomain, vectors, wanted, decay) -> Float[Array, " n"]:
+    if not (domain.walled and domain.movable):
+        return wanted
+    size = lengths_sq(vectors)
+    short = (size <= _SHORT**2 * jnp.max(size)) & (domain.room(vectors) > 0.5)
+    return jnp.where(short & (decay > 0), 0, wanted)
 
 
 def cost(problem: Problem, multipliers: Multipliers) -> Float[Array, ""]:
