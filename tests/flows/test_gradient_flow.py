@@ -436,6 +436,16 @@ def test_no_steady_state_is_seen_where_there_is_none(key):
     )
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e-10])
+def test_saddles_are_passed(scale, key):
+    # rare classes are learnt last: until then their growth is far below the noise of the others
+    problem = problem_of(lam=0.0, counts=(10_000, 100, 1))
+    start = ufm.solvers.random_start(problem, key=key, std=scale)
+    trajectory = flow(problem, ts=[0.0, 1e6], start=start)
+    assert trajectory.result is ufm.Result.STEADY_STATE
+    assert trajectory.value[-1] < 1e-14
+
+
 def test_the_origin_is_steady(key):
     problem = problem_of()
     origin = jax.tree.map(jnp.zeros_like, ufm.solvers.random_start(problem, key=key))

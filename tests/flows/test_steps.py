@@ -19,7 +19,7 @@ def control():
     return diffrax.PIDController(rtol=1e-6, atol=1e-9)
 
 
-def logistic(rate, stops_at, max_steps=100):
+def logistic(rate, stops_at, max_steps=100, every=1):
     """From 0.1 on; beyond `stops_at` it counts as at rest, and beyond twice that as elsewhere."""
     began = jnp.asarray(0.0)
     found = stepped(
@@ -29,7 +29,9 @@ def logistic(rate, stops_at, max_steps=100):
         jnp.asarray(TIMES),
         last=jnp.asarray(TIMES[-1]),
         step=None,
-        watch=Watch(lambda y: {"square": y**2}, lambda y: y > stops_at, lambda y: y > 2 * stops_at),
+        watch=Watch(
+            lambda y: {"square": y**2}, lambda y: y > stops_at, lambda y: y > 2 * stops_at, every
+        ),
         max_steps=max_steps,
     )
     return found._replace(result=diffrax.is_successful(found.result))
@@ -68,6 +70,15 @@ def test_every_lane_stops_by_itself():
     # (0.1 is beyond both limits of the third, where the end of a phase comes first)
     np.testing.assert_array_equal(lanes.phase_over, [False, False, True])
     np.testing.assert_array_equal(lanes.at_rest, [False, True, False])
+
+
+def test_rest_is_asked_for_now_and_then_and_at_the_end():
+    often, seldom, never = (
+        jax.jit(logistic, static_argnums=(2, 3))(1.3, 0.5, 100, every) for every in (1, 3, 100)
+    )
+    assert often.at_rest & seldom.at_rest & never.at_rest
+    assert seldom.steps == -(-often.steps // 3) * 3
+    assert never.reached == TIMES[-1]
 
 
 def test_rows_at_rest_are_those_of_the_state():

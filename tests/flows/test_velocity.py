@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import scipy.linalg
 import ufm
 from ufm.flows import Integration, Path, flow, start_from_features
 from ufm.flows.central_path import CentralVelocity, best_classifier
+from ufm.flows.gradient_velocity import GradientVelocity
 from ufm.solvers.first_order import sample_gradient
 
 D = 4
@@ -156,6 +158,27 @@ def test_central_velocity_is_the_published_one(key):
     velocity = CentralVelocity(jnp.asarray(float(K * n)))
     ours = jax.jit(lambda problem, H: velocity(problem, H))(problem, H)
     np.testing.assert_allclose(ours, published, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "velocity",
+    [
+        pytest.param(GradientVelocity(ufm.Params((0.3,), 2.0, 5.0)), id="gradient"),
+        pytest.param(CentralVelocity(jnp.asarray(3.0)), id="central"),
+    ],
+)
+def test_in_units_of_mobility_the_derivative_is_symmetric(velocity, key):
+    problem = problem_of(collapsed=True, bias="free")
+    state = velocity.state_of(problem, ufm.solvers.random_start(problem, key=key))
+    flat, shaped = jax.flatten_util.ravel_pytree(state)
+    mobility = jax.tree.map(jnp.full_like, state, velocity.mobility(problem, state))
+    roots = np.sqrt(jax.flatten_util.ravel_pytree(mobility)[0])
+    jacobian = jax.jacobian(
+        lambda flat: jax.flatten_util.ravel_pytree(velocity(problem, shaped(flat)))[0]
+    )(flat)
+    symmetric = jacobian * roots[None, :] / roots[:, None]
+    assert np.abs(jacobian - jacobian.T).max() > 1e-2
+    np.testing.assert_allclose(symmetric, symmetric.T, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("bias", [None, "free", 0.3])

@@ -54,6 +54,16 @@ class CentralVelocity(AbstractVelocity):
         velocity = -_envelope_gradient(problem, state)
         return velocity if self.rate is None else self.rate * velocity
 
+    def mobility(self, problem: Problem, state: Features) -> Features:
+        """The rate over the mass of each column.
+
+        Returns
+        -------
+        Features
+            (1, C).
+        """
+        return _mobility(problem, self.rate)
+
     def polishable(self, problem: Problem, params: Params) -> Problem:
         """The problem itself.
 
@@ -110,6 +120,16 @@ class RenormalisedVelocity(AbstractVelocity):
         overlap = (gradient * problem.labels.mass_shares[None, :]) @ deviations.T
         velocity = 0.5 * (overlap + overlap.T) @ deviations - gradient
         return velocity if self.rate is None else self.rate * velocity
+
+    def mobility(self, problem: Problem, state: Features) -> Features:
+        """The rate over the mass of each column.
+
+        Returns
+        -------
+        Features
+            (1, C).
+        """
+        return _mobility(problem, self.rate)
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
         """No problem: renormalised features grow for ever.
@@ -261,6 +281,10 @@ def _envelope_gradient(problem: Problem, features: Features) -> Features:
     That of W and b vanishes at the best ones.
     """
     return sample_gradient(problem, best_classifier(problem, features)).features
+
+
+def _mobility(problem: Problem, rate: Float[Array, ""] | None) -> Features:
+    return (1.0 if rate is None else rate) / problem.labels.masses[None, :]
 
 
 def _deviations(problem: Problem, features: Features) -> Features:

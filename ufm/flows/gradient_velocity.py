@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,6 +109,19 @@ class GradientVelocity(AbstractVelocity):
             there = wall.vectors(state), wall.vectors(velocity)
             velocity = wall.changed(velocity, wall.domain.sliding(*there, pieces, wall.masses))
         return velocity
+
+    def mobility(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The rate of each factor, over the mass of each column of the features.
+
+        Returns
+        -------
+        tuple[Array, ...]
+            Scalars, and (1, C).
+        """
+        rates: list[Any] = [1.0] * len(state) if self.rates is None else jax.tree.leaves(self.rates)
+        place = 0 if problem.frozen else problem.depth
+        rates[place] = rates[place] / problem.labels.masses[None, :]
+        return tuple(rates)
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
         """The problem, with its weights frozen where their rates are zero.

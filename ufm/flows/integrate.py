@@ -6,7 +6,6 @@ What `flow` runs in pieces and `flow_batch` in blocks.
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import diffrax
@@ -18,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 from ufm._programs.jit import quick_jit
 from ufm.flows.integrators import Controller
 from ufm.flows.motion import Motion
+from ufm.flows.rest import at_rest
 from ufm.flows.settings import Options, Settings
 from ufm.flows.steps import Stepped, Watch, stepped
 from ufm.flows.velocity import AbstractVelocity, speed
@@ -26,11 +26,6 @@ from ufm.model import Params, Problem
 from ufm.solution import Result
 from ufm.solvers.descent import recorded
 from ufm.solvers.work import few_logits
-
-# At rest an explicit integrator steps at the edge of its stability and keeps its own noise, a
-# distance of up to about one tolerance from the steady state: within this many tolerances nothing
-# is left to follow.
-_STEADY_TOLERANCES = 3.0
 
 
 def _follow(
@@ -49,7 +44,7 @@ def _follow(
         step=settings.step,
         watch=Watch(
             lambda state: _row(state, args, options),
-            (lambda state: _at_rest(state, args, settings)) if options.stops else None,
+            (lambda state: at_rest(state, args, settings)) if options.stops else None,
             (lambda state: _phase_over(state, args, settings)) if walled else None,
         ),
         max_steps=settings.max_steps,
@@ -147,24 +142,6 @@ def _row(state, args, options: Options) -> dict:
         ),
         row,
     )
-
-
-@jax.jit
-def _at_rest(state, args, settings: Settings) -> Bool[Array, ""]:
-    """Whether the way still to go is within the tolerance, or the velocity within the user's; not
-    where the velocity is not finite."""
-    v = _derivative(None, state, args)
-    if settings.steady is not None:
-        return speed(v) < settings.steady
-    size = sum(leaf.size for leaf in jax.tree.leaves(state))
-    tolerance = settings.atol * math.sqrt(size) + settings.rtol * speed(state)
-    _, acceleration = jax.jvp(lambda state: _derivative(None, state, args), (state,), (v,))
-    # ‖v‖²/‖v̇‖ is the way still to go where one mode dies out exponentially; in noise v̇ is
-    # that of the fastest mode, which makes this the amplitude of the noise. It does not depend
-    # on the clock, and where growth is logarithmic it stays as large as the point.
-    going = speed(v) ** 2
-    # (infinity would be no more than infinity, and divergence a steady state)
-    return (going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)) & jnp.isfinite(going)
 
 
 @quick_jit(when=few_logits, static_argnames="options")

@@ -40,20 +40,37 @@ class Watch(NamedTuple):
 
     `record`: its row. `at_rest`: whether it moves no more, in which case all later rows are its
     own; None where nobody asks. `phase_over`: whether another field begins there, which comes
-    before rest; or None.
+    before rest; or None. `every`: after so many steps rest is asked for, in all lanes at once, and
+    at the end; near a saddle the answer costs as much as a dozen of them.
     """
 
     record: Callable[[Any], Any]
     at_rest: Callable[[Any], Bool[Array, ""]] | None = None
     phase_over: Callable[[Any], Bool[Array, ""]] | None = None
+    every: int = 64
 
-    def asked(self, state) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
-        """Whether a phase is over there, and else whether it is at rest."""
-        over, rests = (
-            jnp.asarray(False) if condition is None else condition(state)
-            for condition in (self.phase_over, self.at_rest)
-        )
-        return over, rests & ~over
+    def asked(self, state, due) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+        """Whether a phase is over there, and else, where that is due, whether it is at rest.
+
+        Parameters
+        ----------
+        state
+            Between two steps.
+        due
+            Whether rest is asked for.
+
+        Returns
+        -------
+        tuple
+            Two flags.
+        """
+        no = jnp.asarray(False)
+        over = no if self.phase_over is None else self.phase_over(state)
+        if self.at_rest is None:
+            return over, no
+        due = due & ~over
+        rests = jax.lax.cond(any_lane(due), self.at_rest, lambda state: no, state)
+        return over, rests & due
 
 
 def stepped(
@@ -98,9 +115,11 @@ def stepped(
     )
 
     def go_on(loop):
-        now, rows, written, *_ = loop
+        now, rows, written, rested, _, went = loop
         # (conditions take long to compile, and so are asked here alone, in a round more than steps)
-        over, rests = watch.asked(now.state)
+        due = went & ((now.steps % watch.every == 0) | ~now.before(last))
+        over, rests = watch.asked(now.state, due)
+        rests = rests | rested
         going = now.before(last) & ~over & ~rests & (now.steps < max_steps)
         after, step = jax.lax.cond(any_lane(going), tried, lambda now: (now, nothing), now)
         inside = motion.within(step)

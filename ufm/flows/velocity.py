@@ -88,6 +88,21 @@ class AbstractVelocity(Module):
     def __call__(self, problem: Problem, state: Any) -> Any:
         """The velocity at a state, shaped like it."""
 
+    @abstractmethod
+    def mobility(self, problem: Problem, state: Any) -> Any:
+        r"""$\mu$ of every entry in $\dot x = -\mu\,\partial F/\partial x$: its rate, over its mass.
+
+        Parameters
+        ----------
+        problem, state
+            What flows, and where it stands.
+
+        Returns
+        -------
+        Any
+            A tree of arrays that broadcast to those of the state.
+        """
+
     def walls(self, problem: Problem) -> tuple[Wall, ...]:
         """The boundaries that a state may come to lie on; none unless it says so."""
         return ()
