@@ -225,3 +225,18 @@ def test_divergence_is_said_and_padded_with_nan(key):
 def test_bad_input(call, message, key):
     with pytest.raises(ValueError, match=message):
         call(problem_of(collapsed=True), key)
+
+
+def test_what_an_interrupted_descent_has_not_recorded_is_nan(key, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ufm.solvers.descent._descend_piece", interrupted)
+    problem = ufm.Problem(
+        ufm.one_hot((2, 2)), loss=ufm.MeanSquaredError(), widths=(2,), lambda_W=0.1, lambda_H=0.1
+    )
+    recipe = ufm.solvers.GradientDescent(0.1)
+    found = ufm.solvers.descend(problem, recipe, steps=[5, 10], key=key)
+    assert found.result is ufm.Result.INTERRUPTED
+    assert np.all(np.isnan(found.value))
+    assert np.all(np.isfinite(found.final.features))

@@ -21,12 +21,13 @@ from ufm.batch.stacked import lanes_of, shapes_of
 from ufm.flows.batches import checked_batch
 from ufm.flows.central_path import check_path, check_state
 from ufm.flows.gradient_flow import velocity_of
-from ufm.flows.integrate import blank_rows, integrate_block
+from ufm.flows.integrate import integrate_block
 from ufm.flows.options import Flow, Integration, checked_times, path_of, record_of
 from ufm.flows.settings import checked_options, checked_settings
 from ufm.flows.velocity import AbstractVelocity
 from ufm.model import Params, Problem
 from ufm.solution import Result, Trajectory
+from ufm.solvers.descent import blank_rows
 
 # Flows that step in lockstep. On a CPU one at a time is all overhead of small operations, and all
 # at once wait for the slowest and leave the cache: of 1, 4, 8, 16, 32, 128 and 256 flows the best

@@ -15,13 +15,13 @@ from ufm._system.progress import Progress
 from ufm._validate import options_of, require, require_flag, require_instance
 from ufm.flows.central_path import CentralVelocity, RenormalisedVelocity, check_path, check_state
 from ufm.flows.gradient_velocity import GradientVelocity, checked_rates
-from ufm.flows.integrate import blank_rows, integrate_piece
+from ufm.flows.integrate import integrate_piece
 from ufm.flows.options import Integration, Path, Record, checked_times, path_of, record_of
 from ufm.flows.settings import checked_options, checked_settings
 from ufm.flows.velocity import AbstractVelocity
 from ufm.model import Params, Problem, require_minimum, require_smooth
 from ufm.solution import Result, Solution, Trajectory
-from ufm.solvers.descent import Observables, starting_point
+from ufm.solvers.descent import Observables, blank_rows, starting_point
 from ufm.solvers.loop import minimise
 
 # Times are integrated in at most this many pieces, between which progress is shown and Ctrl-C is

@@ -6,12 +6,10 @@ What `flow` runs in pieces and `flow_batch` in blocks.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ufm._programs.jit import quick_jit
@@ -201,15 +199,6 @@ def integrate_block(
         return saved, velocity.params_of(problem, state), code, steps
 
     return jax.vmap(one)(problems, starts)
-
-
-def blank_rows(rows) -> Any:
-    """Rows that were not reached, shaped like `rows` and as wide."""
-
-    def blank(leaf):
-        return np.full(leaf.shape, np.nan, np.result_type(leaf.dtype, np.float32))
-
-    return jax.tree.map(blank, rows)
 
 
 def _down(flags, leaf):

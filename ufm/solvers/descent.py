@@ -120,7 +120,7 @@ def descend(
                 break
     except KeyboardInterrupt:
         code = Result.INTERRUPTED
-        rows = rows or [jax.device_get(record(problem, params))]
+        rows = rows or [blank_rows(jax.eval_shape(record, problem, params))]
     bar.close()
     stacked = _stack_rows(rows, len(numbers))
     return Trajectory(
@@ -248,6 +248,15 @@ def starting_point(problem: Problem, key: PRNGKeyArray | None, start) -> Params:
 
 def _recorder(observables, keep_params: bool):
     return jax.jit(lambda problem, params: recorded(problem, params, observables, keep_params))
+
+
+def blank_rows(rows) -> Any:
+    """Rows that were not reached, shaped like `rows` and as wide."""
+
+    def blank(leaf):
+        return np.full(leaf.shape, np.nan, np.result_type(leaf.dtype, np.float32))
+
+    return jax.tree.map(blank, rows)
 
 
 def _stack_rows(rows: list[dict], length: int) -> dict:
