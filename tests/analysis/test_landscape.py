@@ -278,3 +278,12 @@ def test_a_class_that_hardly_counts_is_a_direction_in_use(decay):
     found = ufm.classify(problem, ufm.Params((jnp.asarray(W),), jnp.asarray(features)))
     assert found.kind == "minimum", str(found)
     assert found.spectrum.rank == 2
+
+
+@pytest.mark.parametrize("domain", [ufm.domains.Ball(4.0), ufm.domains.Budget(144.0)], ids=str)
+def test_a_boundary_that_the_objective_falls_away_from_is_not_stationary(domain, key):
+    problem = squared((3, 3, 3), (3,), 0.05)
+    held = ufm.minimise(problem.replace(features=ufm.domains.Sphere(4.0)), key=key)
+    bounded = problem.replace(features=domain)
+    assert ufm.classify(bounded, held.params).kind == "not stationary"
+    assert ufm.classify(bounded, ufm.minimise(bounded, key=key).params).kind == "minimum"

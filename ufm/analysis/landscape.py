@@ -14,18 +14,21 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ufm._classes.module import Displayed
 from ufm._validate import require, require_instance
+from ufm.flows.gradient_velocity import GradientVelocity
 from ufm.model import (
     Params,
     Problem,
     check_params,
+    objective,
     require_decay,
     require_product,
     require_whole_logits,
 )
-from ufm.solvers.coordinates import flat_objective, relative_norm, to_flat
+from ufm.solvers.coordinates import flat_objective, minimised, relative_norm, to_flat
 from ufm.solvers.directions import UNUSED, number_in_use
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
@@ -127,7 +130,7 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
         f"`problem` must have at most {_MAX_SIZE} free variables for a dense Hessian",
         flat.size,
     )
-    hessian, grad_norm = _second_order(problem, flat)
+    hessian, grad_norm = _second_order(problem, flat, params)
     values = np.linalg.eigvalsh(np.asarray(hessian, dtype=np.float64))
     eps_ratio = float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps)
     grad_norm, tolerance = float(grad_norm), _ZERO * eps_ratio * float(np.abs(values).max())
@@ -198,11 +201,29 @@ def _in_use(problem: Problem, values: np.ndarray, part: float = UNUSED) -> int:
 
 
 @jax.jit
-def _second_order(problem: Problem, flat):
+def _second_order(problem: Problem, flat, params: Params):
     value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-    return jax.hessian(flat_objective, argnums=1)(problem, flat), relative_norm(
-        gradient, flat, value
-    )
+    # the coordinates have no slope on a boundary, also where the objective falls inwards
+    sizes = [jnp.linalg.norm(gradient), *_inwards(problem, params)]
+    relative = relative_norm(jnp.stack(sizes), flat, value)
+    return jax.hessian(flat_objective, argnums=1)(problem, flat), relative
+
+
+def _inwards(problem: Problem, params: Params) -> list[Float[Array, ""]]:
+    """Of each factor in a domain with a boundary the slope of what is minimised, in units of the
+    vectors' lengths, without what pushes outwards."""
+    velocity = GradientVelocity()
+    state = velocity.state_of(problem, params)
+    raw = velocity.raw(problem, state)
+    per_value = jax.grad(lambda value: minimised(problem, value))(objective(problem, params))
+    sizes = []
+    for wall in velocity.walls(problem):
+        there, moved = wall.vectors(state), wall.vectors(raw)
+        outwards = wall.domain.leaving(there, moved) > 0
+        slope = wall.domain.sliding(there, moved, outwards, wall.masses)
+        lengths = jnp.linalg.norm(there, axis=0) * jnp.linalg.norm(slope, axis=0)
+        sizes.append(per_value * jnp.linalg.norm(wall.masses * lengths))
+    return sizes
 
 
 def _gauge_zeros(problem: Problem, params: Params, rank: int, part: float) -> int:
