@@ -219,3 +219,16 @@ def test_slopes_on_spheres_where_the_loss_is_tiny():
     difference = (logits(radius + step) - logits(radius - step)) / (2 * step)
     # of entries of size 36, by steps that round solves of 1e-12 to 1e-8
     np.testing.assert_allclose(jax.jacfwd(logits)(radius), difference, rtol=1e-7, atol=1e-6)
+
+
+def test_decays_of_factors_may_be_traced_one_by_one():
+    def value(decay):
+        problem = problem_of(widths=(4, 4), lambda_H=1e-3, lambda_W=(decay, 2e-3))
+        return ufm.minimise(problem, key=KEY).value
+
+    together = jax.grad(
+        lambda decays: (
+            ufm.minimise(problem_of(widths=(4, 4), lambda_H=1e-3, lambda_W=decays), key=KEY).value
+        )
+    )
+    np.testing.assert_allclose(jax.grad(value)(1e-3), together(DEPTH_DECAYS)[0], rtol=1e-9)

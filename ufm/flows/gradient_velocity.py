@@ -7,10 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from ufm._validate import require, require_instance, require_nonnegative
+from ufm._validate import require, require_instance, require_nonnegative, require_real
 from ufm.domains import Real
 from ufm.flows.velocity import AbstractVelocity, Wall
 from ufm.model import Params, Problem
@@ -200,7 +199,7 @@ def checked_rates(problem: Problem, rates: Mapping | None, *, name: str = "rates
     for part, rate in rates.items():
         require_nonnegative(f"{name}['{part}']", rate, shape=None if part == "weights" else ())
     several = f"`{name}['weights']` must be a float or one per factor (W_M, …, W_1), M = {M}"
-    require(np.shape(weights) in ((), (M,)), several, weights)
+    require(require_real(name, weights).shape in ((), (M,)), several, weights)
     weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (M,))
     return Params(
         weights=() if problem.frozen else tuple(weights),

@@ -102,7 +102,7 @@ def _by_class(
     weights = None
     if class_weights is not None:
         require_positive("class_weights", class_weights, ndim=1)
-        given = np.shape(class_weights)
+        given = require_real("class_weights", class_weights).shape
         words = f"`class_weights` must have shape ({K},), one for each of `class_counts`"
         require(given == (K,), words, given)
         weights = jnp.asarray(class_weights, dtype=dtype)

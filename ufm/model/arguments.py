@@ -18,6 +18,7 @@ from ufm._validate import (
     require_instance,
     require_nonnegative,
     require_positive,
+    require_real,
     require_whole,
 )
 from ufm.domains import AbstractDomain
@@ -132,7 +133,7 @@ def checked_decays(
     lambda_W, lambda_H = (0.0 if given is None else given for given in (lambda_W, lambda_H))
     require_nonnegative("lambda_W", lambda_W)
     several = f"`lambda_W` must be a float or one float per factor (M = {depth})"
-    require(np.shape(lambda_W) in ((), (depth,)), several, Shown(lambda_W))
+    require(require_real("lambda_W", lambda_W).shape in ((), (depth,)), several, Shown(lambda_W))
     require_dtype("lambda_W", lambda_W, dtype)
     require_nonnegative("lambda_H", lambda_H, shape=())
     require_dtype("lambda_H", lambda_H, dtype)
