@@ -1200,3 +1200,12 @@ def test_the_pull_of_an_anchor_counts_in_what_is_zero():
         found, met = collapsed(1e-3 / ratio * factor)
         assert abs(met - factor) < 1e-3
         assert found is wanted
+
+
+def test_an_offset_that_all_columns_share_is_not_seen():
+    # whole numbers, which the offset does not round
+    rng = np.random.default_rng(0)
+    features, labels = rng.integers(-50, 50, (4, 12)).astype(float), np.arange(12) % 3
+    for metric in (nc1_pinv, nc1_trace_ratio, cdnv):
+        plain, moved = (metric(features + by, labels, num_classes=3) for by in (0.0, 2.0**40))
+        np.testing.assert_allclose(moved, plain, rtol=1e-12)

@@ -160,9 +160,8 @@ def nc4_agreement_of(m: Moments, W, bias, tolerance) -> Float[Array, ""]:
         logits = _with_bias(logits, bias, unit(W), m.scale)
     # -½‖h - mean‖² up to a constant of the sample; centred, so that a common offset of all features
     # does not cancel
-    nearness = (
-        m.centred.T @ (m.features - m.grand[:, None]) - 0.5 * jnp.sum(m.centred**2, axis=0)[:, None]
-    )
+    centred = m.deviations + m.centred[:, m.index]
+    nearness = m.centred.T @ centred - 0.5 * jnp.sum(m.centred**2, axis=0)[:, None]
     agree = jnp.any(_largest(logits, tolerance) & _largest(nearness, tolerance), axis=0)
     fraction = jnp.dot(m.masses, agree.astype(m.masses.dtype)) / jnp.sum(m.counts)
     # comparisons with NaN are False and would pass for disagreement

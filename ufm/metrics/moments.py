@@ -1,8 +1,8 @@
 r"""Class means and scatter of a feature matrix, weighted by mass: what every metric is made of.
 
 Sizes down to rounding matter here (a collapsed solution has a within-class variance of 1e-30), so
-means are corrected once by the mean of what they leave over and variances come from deviations,
-never from differences of second moments.
+means are corrected once by the mean of what they leave over, which is kept beside them, and
+variances come from deviations, never from differences of second moments.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ class Moments(Module):
     """Means and deviations of the columns of a feature matrix, lengths in units of `scale`.
 
     Lengths in units of a power of two near the largest entry, masses in units of one near the
-    largest, so that squares and sums neither over- nor underflow. `floor`: a length no greater than
-    this counts as zero.
+    largest, so that squares and sums neither over- nor underflow. `near`, `rest`: class means in
+    two parts, and `centred`: less the global mean, none of them rounded at an offset that all
+    columns share. `floor`: a length no greater than this counts as zero.
     """
 
     features: Float[Array, "d C"]
     index: Int[Array, " C"]
     masses: Float[Array, " C"]
     counts: Float[Array, " K"]
-    means: Float[Array, "d K"]
+    near: Float[Array, "d K"]
+    rest: Float[Array, "d K"]
+    centred: Float[Array, "d K"]
     grand: Float[Array, " d"]
     floor: Float[Array, ""]
     scale: Float[Array, ""]
@@ -45,17 +48,17 @@ class Moments(Module):
     @property
     def num_classes(self) -> int:
         """K."""
-        return self.means.shape[1]
+        return self.near.shape[1]
 
     @property
-    def centred(self) -> Float[Array, "d K"]:
-        """Class means less the global mean."""
-        return self.means - self.grand[:, None]
+    def means(self) -> Float[Array, "d K"]:
+        """Class means."""
+        return self.near + self.rest
 
     @property
     def deviations(self) -> Float[Array, "d C"]:
         """Columns less the mean of their class."""
-        return self.features - self.means[:, self.index]
+        return (self.features - self.near[:, self.index]) - self.rest[:, self.index]
 
     @property
     def class_variances(self) -> Float[Array, " K"]:
@@ -136,9 +139,10 @@ def moments_of(features, index, masses, num_classes: int, floor) -> Moments:
     scale = unit(features)
     features, masses = features / scale, masses / unit(masses)
     counts = jax.ops.segment_sum(masses, index, num_classes)
-    means = _class_means(features, index, masses, counts)
-    grand = means @ counts / jnp.sum(counts)
-    grand = grand + (means - grand[:, None]) @ counts / jnp.sum(counts)
+    near, rest = _class_means(features, index, masses, counts)
+    grand = near @ counts / jnp.sum(counts)
+    apart = (near - grand[:, None]) + rest
+    beside = apart @ counts / jnp.sum(counts)
     rms = jnp.sqrt(jnp.dot(masses, jnp.sum(features**2, axis=0)) / jnp.sum(counts))
     floor = jnp.maximum(_NOISE * jnp.finfo(features.dtype).eps * rms, floor / scale)
     # compared with, never part of a value: the root of no features has no derivative to hand on
@@ -148,8 +152,10 @@ def moments_of(features, index, masses, num_classes: int, floor) -> Moments:
         index=index,
         masses=masses,
         counts=counts,
-        means=means,
-        grand=grand,
+        near=near,
+        rest=rest,
+        centred=apart - beside[:, None],
+        grand=grand + beside,
         floor=floor,
         scale=scale,
     )
@@ -222,11 +228,11 @@ def _of_integers(labels, features, num_classes) -> tuple[np.ndarray | Array, Arr
     return index, jnp.ones(C, features.dtype), K
 
 
-def _class_means(features, index, masses, counts) -> Float[Array, "d K"]:
+def _class_means(features, index, masses, counts) -> tuple[Array, Array]:
     K = len(counts)
 
     def mean(columns):
         return (jax.ops.segment_sum((columns * masses[None, :]).T, index, K) / counts[:, None]).T
 
-    first = mean(features)
-    return first + mean(features - first[:, index])
+    near = mean(features)
+    return near, mean(features - near[:, index])
