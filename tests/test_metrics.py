@@ -1209,3 +1209,9 @@ def test_an_offset_that_all_columns_share_is_not_seen():
     for metric in (nc1_pinv, nc1_trace_ratio, cdnv):
         plain, moved = (metric(features + by, labels, num_classes=3) for by in (0.0, 2.0**40))
         np.testing.assert_allclose(moved, plain, rtol=1e-12)
+
+
+def test_masked_features_are_refused():
+    hidden = np.ma.masked_array(np.eye(3), np.eye(3) > 0)
+    with pytest.raises(ValueError, match="`features` must have no masked entries"):
+        nc1_trace_ratio(hidden, np.arange(3), num_classes=3)

@@ -30,6 +30,9 @@ def require_real(
     Not read, so possibly traced.
     """
     array = value if isinstance(value, np.ndarray | jax.Array) else _read(name, value)
+    masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+    words = f"`{name}` must have no masked entries, as all are read"
+    require(not masked, words, Shown(value))
     if not _is_real(array.dtype):
         wanted = "must be one real number" if shape == () else "must hold real numbers"
         require(False, f"`{name}` {wanted}", Shown(value))
