@@ -436,10 +436,13 @@ def test_no_steady_state_is_seen_where_there_is_none(key):
     )
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1e-10])
-def test_saddles_are_passed(scale, key):
+@pytest.mark.parametrize(
+    ("scale", "classifier"),
+    [(1e-6, ufm.domains.Real()), (1e-10, ufm.domains.Real()), (1e-6, ufm.domains.Ball(50.0))],
+)
+def test_saddles_are_passed(scale, classifier, key):
     # rare classes are learnt last: until then their growth is far below the noise of the others
-    problem = problem_of(lam=0.0, counts=(10_000, 100, 1))
+    problem = problem_of(lam=0.0, counts=(10_000, 100, 1)).replace(classifier=classifier)
     start = ufm.solvers.random_start(problem, key=key, std=scale)
     trajectory = flow(problem, ts=[0.0, 1e6], start=start)
     assert trajectory.result is ufm.Result.STEADY_STATE

@@ -46,8 +46,7 @@ class Integration:
         estimated as ‖v‖²/‖dv/dt‖, is within three tolerances, where only the integrator's own noise
         is left, so that the rows after it are off by up to that times the condition number, and
         nothing grows there, at more than 30 `rtol` of the fastest rate: a saddle is passed, unless
-        the velocity is 0 in all directions that grow. (Factors in domains with a boundary are not
-        asked whether they grow.) 0 never stops.
+        the velocity is 0 in all directions that grow. 0 never stops.
     polish
         Once steady, let Newton take the end to the minimum; needs λ > 0, and one flow alone.
     integrator

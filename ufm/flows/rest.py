@@ -67,17 +67,18 @@ def at_rest(state, args, settings: Settings) -> Bool[Array, ""]:
     # (infinity would be no more than infinity, and divergence a steady state)
     slow = going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)
     slow = slow & jnp.isfinite(going)
-    if velocity.walls(problem):
-        # (on a boundary the derivative is symmetric along it alone, which rounding leaves)
-        return slow
-    rates = _rates(push, acceleration, velocity.mobility(problem, state), slow)
+    # (on a boundary the derivative is symmetric along it alone, which rounding would leave)
+    along = [jax.linearize(functools.partial(velocity.placed, problem), state)[1]]
+    along *= bool(velocity.walls(problem))
+    rates = _rates(push, along, acceleration, velocity.mobility(problem, state), slow)
     return slow & ~(rates[-1] > _GROWTH * settings.rtol * jnp.max(jnp.abs(rates)))
 
 
-def _rates(push, begun, mobility, asked) -> Float[Array, " k"]:
+def _rates(push, along, begun, mobility, asked) -> Float[Array, " k"]:
     """Those at which a disturbance grows, by Lanczos' method: none where nobody asks.
 
-    From the acceleration on, which no cancellation has made small.
+    From the acceleration on, which no cancellation has made small. `along`: what keeps directions
+    in boundaries.
     """
     flat, shaped = ravel_pytree(begun)
     roots = jnp.sqrt(ravel_pytree(jax.tree.map(jnp.full_like, begun, mobility))[0])
@@ -90,9 +91,11 @@ def _rates(push, begun, mobility, asked) -> Float[Array, " k"]:
         length = jnp.where(length > _NOISE * jnp.finfo(flat.dtype).eps * fastest, length, 0)
         this = jnp.where(length > 0, this / jnp.where(length > 0, length, 1), 0)
         after = units * ravel_pytree(push(shaped(roots * this)))[0] - length * last
-        fastest, along = jnp.maximum(fastest, _length(after)), jnp.dot(this, after)
-        after = after - along * this
-        beside, diagonal = beside.at[place].set(length), diagonal.at[place].set(along)
+        fastest, rate = jnp.maximum(fastest, _length(after)), jnp.dot(this, after)
+        after = after - rate * this
+        for kept in along:
+            after = units * ravel_pytree(kept(shaped(roots * after)))[0]
+        beside, diagonal = beside.at[place].set(length), diagonal.at[place].set(rate)
         return place + 1, after, this, _length(after), fastest, diagonal, beside
 
     first, blank = units * flat, jnp.zeros(number, flat.dtype)
