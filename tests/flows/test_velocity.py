@@ -11,7 +11,8 @@ import scipy.linalg
 
 import ufm
 from ufm.flows import Integration, Path, flow, start_from_features
-from ufm.flows.central_path import CentralVelocity, best_classifier
+from ufm.flows.best_classifier import best_classifier
+from ufm.flows.central_path import CentralVelocity
 from ufm.flows.gradient_velocity import GradientVelocity
 from ufm.solvers.first_order import sample_gradient
 
