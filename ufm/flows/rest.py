@@ -68,8 +68,8 @@ def at_rest(state, args, settings: Settings) -> Bool[Array, ""]:
     slow = going <= _STEADY_TOLERANCES * tolerance * speed(acceleration)
     slow = slow & jnp.isfinite(going)
     # (on a boundary the derivative is symmetric along it alone, which rounding would leave)
-    along = [jax.linearize(functools.partial(velocity.placed, problem), state)[1]]
-    along *= bool(velocity.walls(problem))
+    placed = functools.partial(velocity.placed, problem)
+    along = jax.linearize(placed, state)[1] if velocity.walls(problem) else None
     rates = _rates(push, along, acceleration, velocity.mobility(problem, state), slow)
     return slow & ~(rates[-1] > _GROWTH * settings.rtol * jnp.max(jnp.abs(rates)))
 
@@ -93,8 +93,8 @@ def _rates(push, along, begun, mobility, asked) -> Float[Array, " k"]:
         after = units * ravel_pytree(push(shaped(roots * this)))[0] - length * last
         fastest, rate = jnp.maximum(fastest, _length(after)), jnp.dot(this, after)
         after = after - rate * this
-        for kept in along:
-            after = units * ravel_pytree(kept(shaped(roots * after)))[0]
+        if along is not None:
+            after = units * ravel_pytree(along(shaped(roots * after)))[0]
         beside, diagonal = beside.at[place].set(length), diagonal.at[place].set(rate)
         return place + 1, after, this, _length(after), fastest, diagonal, beside
 

@@ -103,6 +103,21 @@ class AbstractVelocity(Module):
             A tree of arrays that broadcast to those of the state.
         """
 
+    def placed(self, problem: Problem, state: Any) -> Any:
+        """The state with what is held put onto its boundary.
+
+        Parameters
+        ----------
+        problem, state
+            What flows, and where it stands.
+
+        Returns
+        -------
+        Any
+            Itself where nothing is held.
+        """
+        return state
+
     def walls(self, problem: Problem) -> tuple[Wall, ...]:
         """The boundaries that a state may come to lie on; none unless it says so."""
         return ()
