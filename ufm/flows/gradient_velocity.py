@@ -54,6 +54,18 @@ class GradientVelocity(AbstractVelocity):
         return problem.filled(problem.projected(_free(problem, self.placed(problem, state))))
 
     def placed(self, problem: Problem, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The state with the pieces that are held put onto their boundary.
+
+        Parameters
+        ----------
+        problem, state
+            What flows, and where it stands.
+
+        Returns
+        -------
+        tuple[Array, ...]
+            Itself where nothing is held.
+        """
         for wall, pieces in zip(self.walls(problem), self.held or (), strict=False):
             state = wall.changed(state, wall.domain.onto(wall.vectors(state), pieces))
         return state
