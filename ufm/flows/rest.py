@@ -70,12 +70,14 @@ def at_rest(state, args, settings: Settings) -> Bool[Array, ""]:
     # (on a boundary the derivative is symmetric along it alone, which rounding would leave)
     placed = functools.partial(velocity.placed, problem)
     along = jax.linearize(placed, state)[1] if velocity.walls(problem) else None
-    rates = _rates(push, along, acceleration, velocity.mobility(problem, state), slow)
-    return slow & ~(rates[-1] > _GROWTH * settings.rtol * jnp.max(jnp.abs(rates)))
+    grows = _grows(
+        push, along, acceleration, velocity.mobility(problem, state), slow, settings.rtol
+    )
+    return slow & ~grows
 
 
-def _rates(push, along, begun, mobility, asked) -> Float[Array, " k"]:
-    """Those at which a disturbance grows, by Lanczos' method: none where nobody asks.
+def _grows(push, along, begun, mobility, asked, rtol) -> Bool[Array, ""]:
+    """Whether a disturbance grows, by Lanczos' method: not where nobody asks.
 
     From the acceleration on, which no cancellation has made small. `along`: what keeps directions
     in boundaries.
@@ -100,11 +102,33 @@ def _rates(push, along, begun, mobility, asked) -> Float[Array, " k"]:
 
     first, blank = units * flat, jnp.zeros(number, flat.dtype)
     begun = jnp.asarray(0), first, 0 * first, _length(first), blank[0], blank, blank
-    *_, diagonal, beside = jax.lax.while_loop(
+    *_, fastest, diagonal, beside = jax.lax.while_loop(
         lambda carried: (carried[0] < number) & any_lane(asked), product, begun
     )
-    beside = jnp.diag(beside[1:], 1)
-    return jnp.linalg.eigvalsh(jnp.diag(diagonal) + beside + beside.T)
+    return _exceeds(diagonal, beside.at[0].set(0), _GROWTH * rtol * fastest)
+
+
+def _exceeds(
+    diagonal: Float[Array, " k"], beside: Float[Array, " k"], least: Float[Array, ""]
+) -> Bool[Array, ""]:
+    """Whether a tridiagonal matrix has an eigenvalue above a number: as many as pivots > 0 of what
+    it is less that number.
+
+    (LAPACK's eigenvalues of several lanes are found by threads of XLA that wait for each other, for
+    ever where two programs ask at a time.)
+    """
+
+    def pivot(carried, entries):
+        last, found = carried
+        along, coupled = entries
+        # (zero counts as just below)
+        last = jnp.where(last == 0, -jnp.finfo(last.dtype).tiny, last)
+        now = along - least - coupled * (coupled / last)
+        return (now, found | (now > 0)), None
+
+    start = -jnp.ones((), diagonal.dtype), jnp.asarray(False)
+    (_, found), _ = jax.lax.scan(pivot, start, (diagonal, beside))
+    return found
 
 
 def _length(vector: Float[Array, " n"]) -> Float[Array, ""]:
