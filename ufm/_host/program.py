@@ -41,13 +41,13 @@ class TooLong(Exception):
     """A loop that XLA would have compiled and done by now."""
 
 
-class Patience(threading.local):
+class _Patience(threading.local):
     """Seconds that are left, as reckoned, before a loop is given up."""
 
     left = math.inf
 
 
-PATIENCE = Patience()
+PATIENCE = _Patience()
 
 
 class Program:

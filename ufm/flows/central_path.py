@@ -25,13 +25,27 @@ from ufm.model import Params, Problem, require_product, require_unconstrained
 from ufm.solvers.first_order import sample_gradient
 
 
-class CentralVelocity(AbstractVelocity):
+class _OfFeatures(AbstractVelocity):
+    """The velocity of features whose classifier is always the best one."""
+
+    rate: Float[Array, ""] | None = None
+
+    def mobility(self, problem: Problem, state: Features) -> Features:
+        """The rate over the mass of each column.
+
+        Returns
+        -------
+        Features
+            (1, C).
+        """
+        return (1.0 if self.rate is None else self.rate) / problem.labels.masses[None, :]
+
+
+class CentralVelocity(_OfFeatures):
     r"""$\dot h = -\eta\,\partial f/\partial h$ for each sample at $W = W^*(H)$, $b = b^*(H)$.
 
     The limit of infinite rates of W and b.
     """
-
-    rate: Float[Array, ""] | None = None
 
     def state_of(self, problem: Problem, params: Params) -> Features:
         """The features; weights and bias of the start are ignored.
@@ -57,16 +71,6 @@ class CentralVelocity(AbstractVelocity):
         velocity = -_envelope_gradient(problem, state)
         return velocity if self.rate is None else self.rate * velocity
 
-    def mobility(self, problem: Problem, state: Features) -> Features:
-        """The rate over the mass of each column.
-
-        Returns
-        -------
-        Features
-            (1, C).
-        """
-        return _mobility(problem, self.rate)
-
     def polishable(self, problem: Problem, params: Params) -> Problem:
         """The problem itself.
 
@@ -78,7 +82,7 @@ class CentralVelocity(AbstractVelocity):
         return problem
 
 
-class RenormalisedVelocity(AbstractVelocity):
+class RenormalisedVelocity(_OfFeatures):
     r"""The central path of renormalised features $X = \Sigma_W^{-1/2} H$, projected so that
     $\Sigma_W(X)$ stays the identity.
 
@@ -86,8 +90,6 @@ class RenormalisedVelocity(AbstractVelocity):
     class means. Han, Papyan & Donoho 2022. What the integrator loses of $\Sigma_W = I$ would grow
     like $\exp(\omega^2/2)$ in a field that only projects: a state stands for the whitened one.
     """
-
-    rate: Float[Array, ""] | None = None
 
     def state_of(self, problem: Problem, params: Params) -> Features:
         r"""$\Sigma_W^{-1/2} H$.
@@ -123,16 +125,6 @@ class RenormalisedVelocity(AbstractVelocity):
         overlap = (gradient * problem.labels.mass_shares[None, :]) @ deviations.T
         velocity = 0.5 * (overlap + overlap.T) @ deviations - gradient
         return velocity if self.rate is None else self.rate * velocity
-
-    def mobility(self, problem: Problem, state: Features) -> Features:
-        """The rate over the mass of each column.
-
-        Returns
-        -------
-        Features
-            (1, C).
-        """
-        return _mobility(problem, self.rate)
 
     def polishable(self, problem: Problem, params: Params) -> Problem:
         """No problem: renormalised features grow for ever.
@@ -211,10 +203,6 @@ def _envelope_gradient(problem: Problem, features: Features) -> Features:
     That of W and b vanishes at the best ones.
     """
     return sample_gradient(problem, best_classifier(problem, features)).features
-
-
-def _mobility(problem: Problem, rate: Float[Array, ""] | None) -> Features:
-    return (1.0 if rate is None else rate) / problem.labels.masses[None, :]
 
 
 def _deviations(problem: Problem, features: Features) -> Features:
