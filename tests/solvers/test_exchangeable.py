@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 import ufm
-from ufm.model import objective
+from ufm.domains import Ball, Budget, Sphere
+from ufm.model import Params, objective
 from ufm.solution import Result
 from ufm.solvers import exchangeable_start
+from ufm.solvers.coordinates import joined
 from ufm.solvers.exchangeable import _advanced, _begun, _drawn, exchangeable, groups_of
 from ufm.solvers.invariant import InvariantMerit
 
@@ -100,6 +102,54 @@ def test_weak_decay_is_solved_from_every_start(options):
             assert abs(float(ufm.certify(p, start).gap)) < 1e-9
 
 
+# nothing is known of the lengths of others, so that radii and weights make groups too
+RADII = np.array([5.0, 4, 4, 4, 3, 2, 2])
+BOUNDED = {
+    "spheres": {"classifier": Sphere(1.0), "features": Sphere(5.0)},
+    "hot": {"classifier": Sphere(1.0), "features": Sphere(50.0)},
+    "spheres with decay": {"classifier": Sphere(1.0), "features": Sphere(5.0), "lambda_W": 2e-3},
+    "decay and a sphere": {"features": Sphere(3.0), "lambda_W": 2e-3},
+    "free": {"classifier": Sphere(1.0), "features": Sphere(5.0), "bias": "free"},
+    "penalised": {"classifier": Sphere(1.0), "features": Sphere(5.0), "bias": 1e-2},
+    "wide": {"classifier": Sphere(1.0), "features": Sphere(5.0), "d": K + 3},
+    "balls": {"classifier": Ball(1.0), "features": Ball(5.0), "lambda_W": 1e-2, "lambda_H": 1e-3},
+    "radii": {"classifier": Ball(1.0), "features": Sphere(RADII)},
+    "budgets": {"classifier": Budget(7.0), "features": Budget(50.0)},
+    "weights": {"classifier": Budget(7.0, weights=RADII), "features": Sphere(4.0)},
+}
+
+
+@pytest.mark.lean("spheres", "radii", "weights")
+@pytest.mark.parametrize("options", [pytest.param(v, id=k) for k, v in BOUNDED.items()])
+def test_on_spheres_in_balls_and_under_budgets_too(options):
+    """One vector stands for those of a group, whose domain holds it as it does them."""
+    p = problem(**{"lambda_W": None, "lambda_H": None} | options)
+    start = exchangeable_start(p, key=KEY)
+    assert abs(float(ufm.certify(p, start).gap)) < 1e-11
+    found = ufm.minimise(p, key=jax.random.key(0))
+    np.testing.assert_allclose(objective(p, start), found.value, rtol=1e-12)
+    logits = np.asarray(start.logits)
+    swap = np.array([0, 2, 1, 3, 4, 5, 6])
+    np.testing.assert_allclose(logits[np.ix_(swap, swap)], logits, rtol=0, atol=1e-11)
+
+
+def test_vectors_that_a_domain_tells_apart_are_not_alike():
+    bounded = {"lambda_W": None, "lambda_H": None, "classifier": Ball(1.0)}
+    assert np.max(groups_of(problem(features=Ball(5.0), **bounded))) == 3
+    assert np.max(groups_of(problem(features=Ball(RADII[::-1]), **bounded))) == 5
+    assert groups_of(problem(features=Ball(1.0 + np.arange(K)), **bounded)) is None
+
+
+def test_a_domain_that_does_not_say_what_stands_for_a_group_is_refused():
+    class Unknown(Sphere):
+        def of_groups(self, first, sizes):
+            return None
+
+    p = problem(features=Unknown(1.0), lambda_H=None)
+    with pytest.raises(ValueError, match="`problem` must have one linear layer"):
+        exchangeable_start(p, key=KEY)
+
+
 def test_classes_that_are_alike_look_alike_and_spare_dimensions_are_zeros():
     p = problem(d=K + 2)
     start = exchangeable_start(p, key=KEY)
@@ -124,7 +174,7 @@ def test_the_same_key_gives_the_same_point():
         {"counts": (4, 3, 2, 1)},
         {"labels": ufm.one_hot((2, 2, 2))},
         {"d": K - 1},
-        {"features": ufm.domains.Ball(1.0), "lambda_H": 0.0},
+        {"features": ufm.domains.Nonnegative()},
         {"labels": ufm.labels.with_offsets(ufm.one_hot((2, 2), collapsed=True), np.eye(2))},
     ],
     ids=["all different", "columns of samples", "narrow", "domain", "offsets"],
@@ -189,6 +239,41 @@ def test_where_groups_do_not_get_there_a_random_start_is_taken(monkeypatch):
         module, "_solved", lambda merit, drawn, *rest: (_begun(merit, drawn).flat, Result.STALLED)
     )
     solution = ufm.minimise(p, key=KEY, gap=1e-8)
+    assert solution.result is ufm.Result.PROVED
+    assert int(solution.num_steps) > 0
+
+
+def hundred_on_spheres(counts=(5,) * 100):
+    return problem(
+        counts, lambda_W=None, lambda_H=None, classifier=Sphere(1.0), features=Sphere(10.0)
+    )
+
+
+def test_with_a_gap_many_classes_on_spheres_are_proved_too():
+    p = hundred_on_spheres()
+    for number in range(3):
+        solution = ufm.minimise(p, key=jax.random.key(number), gap=1e-9)
+        assert solution.result is ufm.Result.PROVED
+        assert int(solution.num_steps) == 0
+    simplex = np.log1p(99 * np.exp(-10 * 100 / 99))
+    np.testing.assert_allclose(solution.value, simplex, rtol=1e-12)
+
+
+def test_a_saddle_of_groups_is_no_solution(monkeypatch):
+    """Where all rows are one and all features are one, no direction has a slope."""
+    from ufm.solvers import exchangeable as module
+
+    def saddle(merit, drawn, *rest):
+        point = merit.blocks.split(_begun(merit, drawn).flat)
+        W, H = point.weights[0].at[:, -1].set(0), point.features.at[-1].set(0)
+        return merit.settled(joined(Params((W,), H))), Result.CONVERGED
+
+    p = hundred_on_spheres()
+    monkeypatch.setattr(module, "_solved", saddle)
+    start = exchangeable_start(p, key=KEY)
+    assert int(ufm.minimise(p, start=start).num_steps) == 0
+    np.testing.assert_allclose(objective(p, start), np.log(100), rtol=1e-12)
+    solution = ufm.minimise(p, key=KEY, gap=1e-9)
     assert solution.result is ufm.Result.PROVED
     assert int(solution.num_steps) > 0
 

@@ -256,6 +256,21 @@ class AbstractDomain(AbstractNamed):
         """How many directions of the coordinates of so many vectors move no point."""
         return 0
 
+    def of_groups(self, first, sizes) -> AbstractDomain | None:
+        """The domain of vectors of which each stands for a group of as long ones.
+
+        Parameters
+        ----------
+        first, sizes
+            (G,): one vector of each group, and how many it has.
+
+        Returns
+        -------
+        AbstractDomain | None
+            For G vectors. None where that is not known.
+        """
+        return None
+
     def start(self, vectors: Vectors) -> Vectors:
         """A point from a random factor of the scale of the problem.
 

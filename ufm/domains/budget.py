@@ -187,6 +187,17 @@ class Budget(AbstractDomain):
         along = jnp.sum(coordinates * direction)
         return direction - along * coordinates, along
 
+    def of_groups(self, first, sizes) -> AbstractDomain:
+        """With the weights of whole groups.
+
+        Returns
+        -------
+        AbstractDomain
+            A budget of the same energy.
+        """
+        assert self.weights is not None
+        return Budget(self.energy, sizes * self.weights[first])
+
     def redundant(self, number: int) -> int:
         return 1
 

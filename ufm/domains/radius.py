@@ -100,6 +100,17 @@ class AbstractRadius(AbstractDomain):
         along = jnp.sum(coordinates * direction, axis=0) / unit**2
         return direction - times(coordinates, along), along
 
+    def of_groups(self, first, sizes) -> AbstractDomain:
+        """With the radius of each group's first vector.
+
+        Returns
+        -------
+        AbstractDomain
+            Of the same kind.
+        """
+        radius = self.radius[first] if self.radius.ndim else self.radius
+        return eqx.tree_at(lambda domain: domain.radius, self, radius)
+
     def redundant(self, number: int) -> int:
         return number
 

@@ -41,6 +41,16 @@ class Real(AbstractDomain):
         """
         return super().point(coordinates, unit)
 
+    def of_groups(self, first, sizes) -> AbstractDomain:
+        """Itself.
+
+        Returns
+        -------
+        AbstractDomain
+            As anything stands for anything.
+        """
+        return self
+
     def project(self, vectors: Vectors) -> Vectors:
         return super().project(vectors)
 

@@ -2,13 +2,15 @@
 
 Classes with the same number of samples can be exchanged. Where d has room for all logits the lifted
 problem is convex, so one optimum is invariant under all exchanges, and has few unknowns: a thousand
-classes of an exponential tail are some four hundred groups, those of a step are two.
+classes of an exponential tail are some four hundred groups, those of a step are two. On spheres, in
+balls and under budgets it is convex as well, where d has room for all rows and columns.
 """
 
 from __future__ import annotations
 
+import math
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -19,11 +21,12 @@ from ufm._system.progress import Progress
 from ufm._validate import require, require_flag, require_instance, require_key
 from ufm.model import Params, Problem, require_minimum
 from ufm.solution import Result
-from ufm.solvers.coordinates import Flat, to_params
+from ufm.solvers.coordinates import Flat
 from ufm.solvers.invariant import InvariantMerit
 from ufm.solvers.narrowing import widened
 from ufm.solvers.one_layer import is_plain
 from ufm.solvers.solver import State, advance, code_of
+from ufm.solvers.spherical import is_spherical
 from ufm.tolerances import gradient_tolerance
 
 # From so many classes on `minimise` makes use of groups by itself.
@@ -48,8 +51,8 @@ def exchangeable_start(
     Parameters
     ----------
     problem
-        One linear layer with decay alone (no domain, anchor or frozen weights), with a column a
-        class and some classes that are alike, and d >= K.
+        One linear layer with decay, spheres, balls or budgets (no anchor or frozen weights), with a
+        column a class and some classes that are alike, and d >= K.
     key
         A `jax.random.key`.
     tolerance
@@ -66,7 +69,8 @@ def exchangeable_start(
     Raises
     ------
     ValueError
-        For any other problem, for λ = 0, and where the infimum is not attained.
+        For any other problem, for λ = 0 of what nothing else holds, and where the infimum is not
+        attained.
 
     Notes
     -----
@@ -78,8 +82,11 @@ def exchangeable_start(
     require_key("key", key)
     require_flag("progress", progress, optional=True)
     tolerance = gradient_tolerance(tolerance, problem.dtype)
-    words = "`problem` must have one linear layer with decay alone to exchange its classes"
-    require(is_plain(problem), words, problem)
+    words = (
+        "`problem` must have one linear layer with decay, spheres, balls or budgets alone to "
+        "exchange its classes"
+    )
+    require(_is_exchanged(problem), words, problem)
     require_minimum(problem, "a minimiser")
     groups = groups_of(problem)
     words = "`problem` must have a column a class, and classes with the same number of samples"
@@ -89,7 +96,8 @@ def exchangeable_start(
         problem.feature_dim >= K, f"`widths` must hold d >= K = {K} to exchange classes", problem
     )
     assert groups is not None
-    return invariant_point(problem, groups, key, tolerance, progress)[0]
+    point, _ = invariant_point(problem, groups, key, tolerance, progress)
+    return widened(point, problem.feature_dim)
 
 
 def exchangeable(problem: Problem) -> np.ndarray | None:
@@ -109,7 +117,7 @@ def exchangeable(problem: Problem) -> np.ndarray | None:
     labels = problem.labels
     if labels.num_classes < _MANY or problem.feature_dim < labels.num_classes:
         return None
-    groups = groups_of(problem) if is_plain(problem) else None
+    groups = groups_of(problem) if _is_exchanged(problem) else None
     few = groups is not None and 2 * (1 + np.max(groups)) <= len(groups)
     return groups if few else None
 
@@ -121,7 +129,7 @@ def invariant_point(
     tolerance: float,
     progress: bool | None,
 ) -> tuple[Params, Result]:
-    """What `exchangeable_start` returns, of checked arguments, and how it came to an end there.
+    """What `exchangeable_start` finds, of checked arguments, and how it came to an end there.
 
     Parameters
     ----------
@@ -133,13 +141,22 @@ def invariant_point(
     Returns
     -------
     tuple[Params, Result]
-        The point; CONVERGED, INTERRUPTED by Ctrl-C, or what kept it from the end.
+        The point, without the dimensions that it has at zero; CONVERGED, INTERRUPTED by Ctrl-C, or
+        what kept it from the end.
     """
     merit = InvariantMerit.of(problem, groups)
     with Compiling(show=progress):
         flat, result = _solved(merit, _drawn(merit, key), tolerance, progress)
-    narrow = problem.replace(widths=(len(groups),))
-    return widened(to_params(narrow, merit.spread(flat)), problem.feature_dim), result
+    return merit.whole(flat), result
+
+
+def _is_exchanged(problem: Problem) -> bool:
+    """Whether one vector can stand for several, as far as all but the labels goes."""
+    if not (is_plain(problem) or (is_spherical(problem) and problem.anchor is None)):
+        return False
+    first, sizes = np.zeros(1, int), np.ones(1, problem.dtype)
+    domains = problem.domains.values()
+    return all(domain.of_groups(first, sizes) is not None for domain in domains)
 
 
 def groups_of(problem: Problem) -> np.ndarray | None:
@@ -148,23 +165,22 @@ def groups_of(problem: Problem) -> np.ndarray | None:
     Parameters
     ----------
     problem
-        One layer with decay alone.
+        One layer with decay, spheres, balls or budgets.
 
     Returns
     -------
     np.ndarray | None
         Of labels with a column a class, the same targets for all other classes, and no offsets;
-        classes that the loss tells apart are not alike.
+        classes that the loss or a domain tells apart are not alike.
     """
     labels = problem.labels
     if labels.num_classes != labels.num_columns or labels.offsets is not None:
         return None
     targets = np.asarray(labels.targets)
     parts = [np.diag(targets), labels.column_weights, labels.masses]
-    # what a loss knows of each class or column
-    parts += [
-        leaf for leaf in jax.tree.leaves(problem.loss) if np.shape(leaf) == labels.masses.shape
-    ]
+    # what a loss or a domain knows of each class or column
+    known = jax.tree.leaves((problem.loss, problem.features, problem.classifier))
+    parts += [leaf for leaf in known if np.shape(leaf) == labels.masses.shape]
     own = np.stack([np.asarray(part) for part in parts])
     rest = targets[~np.eye(len(targets), dtype=bool)]
     kinds, groups = np.unique(own, axis=1, return_inverse=True)
@@ -174,8 +190,9 @@ def groups_of(problem: Problem) -> np.ndarray | None:
 
 def _drawn(merit: InvariantMerit, key: PRNGKeyArray) -> np.ndarray | Array:
     """The random numbers of an invariant point: none for its bias."""
-    number = sum(int(np.prod(shape)) for shape in merit.shapes[:4])
-    host, dtype = random.host_key(key), merit.sizes.dtype
+    (rows,), columns = merit.blocks.weights, merit.blocks.features
+    number, dtype = math.prod(rows.shape) + math.prod(columns.shape), merit.sizes.dtype
+    host = random.host_key(key)
     if host is None:
         return jax.random.normal(key, (number,), dtype)
     return random.normals([host], [(number,)], dtype)[0]
@@ -183,18 +200,10 @@ def _drawn(merit: InvariantMerit, key: PRNGKeyArray) -> np.ndarray | Array:
 
 @quick_jit()
 def _begun(merit: InvariantMerit, drawn: Float[Array, " r"]) -> State:
-    """At a random invariant point.
-
-    Its decay costs a tenth of the value at zero, or less where logits would be above 1: of few
-    groups they lie in few directions, and under weak decay would be in the hundreds.
-    """
-    size = sum(int(np.prod(shape)) for shape in merit.shapes)
-    at_zero = merit.value(jnp.zeros(size, drawn.dtype))
-    flat = jnp.concatenate([drawn, jnp.zeros(size - len(drawn), drawn.dtype)])
-    largest = jnp.max(jnp.abs(merit.product(flat)))
-    flat = flat * jnp.sqrt(jnp.minimum(0.2 * at_zero / jnp.sum(drawn**2), 1 / largest))
+    """At a random invariant point."""
+    begun = merit.solver.launch(merit, merit.start(drawn))
     # a number of weak type is firm after a step, for which `_advanced` would be compiled again
-    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), merit.solver.launch(merit, flat))
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), begun)
 
 
 def _solved(

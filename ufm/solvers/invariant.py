@@ -1,38 +1,47 @@
 r"""The objective of a problem in which classes are alike, at points in which they look alike.
 
-Of a product that no exchange of classes changes little is free. With groups of $s_g$ classes
+One vector of a group stands for all: with rows $(x_g, l_g)$ and columns $(y_g, r_g)$ of groups with
+$s_g$ classes
 
-$$(X Y)_{ij} = A_{gh}/\sqrt{s_g s_h} + \delta_{gh}\,a_g\,(\delta_{ij} - 1/s_g), \qquad i \in g,\;
-j \in h,$$
+$$(W H)_{ij} = x_g\cdot y_h + \delta_{gh}\,l_g r_g\,\frac{s_g\delta_{ij} - 1}{s_g - 1}, \qquad i
+\in g,\; j \in h.$$
 
-whose singular values are those of $A = X_t Y_t$ once, and each $a_g$ another $s_g - 1$ times.
+The vectors of the whole problem are as long as those that stand for them. Their own directions are
+orthogonal to those of other groups, and sum to zero over a group; a group of one has none.
 """
 
 from __future__ import annotations
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ufm.model import Problem
-from ufm.solvers.coordinates import Flat
+from ufm.losses import AbstractLoss
+from ufm.model import Params, Problem
+from ufm.model.blocks import Block, Blocks
+from ufm.solvers.coordinates import Flat, joined, merit_size, minimised
 from ufm.solvers.merit import DifferentiatedMerit
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton.bias import units_of
-from ufm.solvers.one_layer import OneLayer
 
 
 class InvariantMerit(DifferentiatedMerit):
-    """The objective at invariant points.
+    """What is minimised, at invariant points.
 
-    Their coordinates are X_t (G, G), Y_t (G, G), the roots of the s_g - 1 equal singular values of
-    each group on both sides (G,), (G,), and a bias (G,), scaled so that the decay is half the
-    squared length, as that of `coordinates` is. `problem` has a column of each group, which weighs
-    as much as all of them.
+    Their coordinates are those of the `blocks`: rows (G, n) and columns (n, G) of which each stands
+    for a group, and a bias (G,) times the roots of the `sizes`. Of each group `targets`, `weights`
+    and `masses` have one column, which weighs as much as all.
     """
 
-    problem: OneLayer
+    problem: Problem
+    blocks: Blocks
+    loss: AbstractLoss
+    targets: Float[Array, "K G"]
+    weights: Float[Array, " G"]
+    masses: Float[Array, " G"]
     group: Int[Array, " K"]
     first: Int[Array, " G"]
     sizes: Float[Array, " G"]
@@ -45,144 +54,178 @@ class InvariantMerit(DifferentiatedMerit):
         Parameters
         ----------
         problem
-            One linear layer with decay alone, a column a class.
+            One linear layer, a column a class, with domains that know `of_groups`.
         groups
             (K,), numbers from 0 on: the group of each class.
 
         Returns
         -------
         InvariantMerit
-            With one column of each group in place of all.
+            With as many dimensions as are of use for as many vectors.
         """
         _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-        sizes, first = jnp.asarray(sizes, problem.dtype), jnp.asarray(first)
-        columns = _of_groups(problem, first, sizes)
-        return cls(columns, jnp.asarray(groups), first, sizes, Newton())
+        G = len(first)
+        # one sees no dimensions but those of the other factor, unless a domain gives lengths: there
+        # half as many again are a help, as in `narrowing`
+        shared = G + (1 + G // 2 if problem.bounded else 0)
+        n = min(shared, problem.feature_dim - len(groups) + G) + 1
+        group, first, sizes = jax.device_put((groups, first, sizes.astype(problem.dtype)))
+        parts = _parts(problem, first, sizes, n)
+        return cls(problem, *parts, group=group, first=first, sizes=sizes, solver=Newton())
 
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Of the parts of a flat vector."""
-        G = len(self.sizes)
-        vectors = 2 if self.problem.bias_scale is None else 3
-        return [(G, G), (G, G), *[(G,)] * vectors]
-
-    @property
-    def free_bias(self) -> bool:
-        """Whether there is a bias without decay."""
-        return self.problem.bias_scale is not None and self.problem.lambda_b is None
-
-    def parts(self, flat: Flat) -> list[Array]:
-        """X_t, Y_t, the roots on both sides, and the bias if there is one.
-
-        Parameters
-        ----------
-        flat
-            (n,), an invariant point.
-
-        Returns
-        -------
-        list[Array]
-            Of the `shapes`.
-        """
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
-        pieces = jnp.split(flat, ends[:-1])
-        return [piece.reshape(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
+    def placed(self, flat: Flat) -> Params:
+        """The vectors that stand for groups, and their bias, at coordinates (N,)."""
+        params = self.blocks.apply(lambda block, y: block.point(y), self.blocks.split(flat))
+        if params.bias is None:
+            return params
+        return Params(params.weights, params.features, params.bias / jnp.sqrt(self.sizes))
 
     def value(self, flat: Flat) -> Float[Array, ""]:
-        """The objective of the problem."""
-        X, Y, left, right, *bias = self.parts(flat)
-        losses = self.problem.loss(self._logits(flat), self.problem.targets)
-        value = losses @ self.problem.column_weights + 0.5 * sum(
-            jnp.sum(part**2) for part in (X, Y, left, right)
-        )
-        if bias and self.problem.lambda_b is not None:
-            shift = self._shift(bias[0])
-            value = value + 0.5 * self.problem.lambda_b * jnp.sum(self.sizes * shift**2)
-        return value
+        """The objective of the problem, or its logarithm."""
+        params = self.placed(flat)
+        losses = self.loss(self.logits(params), self.targets)
+        value = losses @ self.weights + self._decay(params)
+        return minimised(self.problem, value)
 
-    def _shift(self, bias: Float[Array, " G"]) -> Float[Array, " G"]:
-        """The bias (G,) of the classes of each group, from its coordinates."""
-        assert self.problem.bias_scale is not None
-        return self.problem.bias_scale * bias / jnp.sqrt(self.sizes)
+    def _decay(self, params: Params) -> Float[Array, ""]:
+        (W,), H, bias, problem = params.weights, params.features, params.bias, self.problem
+        total = 0.5 * problem.lambda_W[0] * jnp.dot(self.sizes, jnp.sum(W**2, axis=1))
+        total += 0.5 * problem.lambda_H * jnp.dot(self.masses, jnp.sum(H**2, axis=0))
+        if bias is not None and problem.lambda_b is not None:
+            total += 0.5 * problem.lambda_b * jnp.dot(self.sizes, bias**2)
+        return total
 
-    def product(self, flat: Flat) -> Float[Array, "K G"]:
+    def product(self, params: Params) -> Float[Array, "K G"]:
         """The logits of a column of each group, without the bias."""
-        X, Y, left, right, *_ = self.parts(flat)
-        roots, columns = jnp.sqrt(self.sizes), jnp.arange(len(self.sizes))
-        # a group of one has no direction of its own
-        own = jnp.where(self.sizes > 1, left * right / jnp.maximum(self.sizes - 1, 1), 0)
-        blocks = X @ Y / (roots[:, None] * roots[None])
-        blocks = blocks.at[columns, columns].add(-own / self.sizes)
-        product = blocks[self.group].at[self.first, columns].add(own)
-        return product * self.problem.logit_scale[None]
+        (W,), H, columns = params.weights, params.features, jnp.arange(len(self.sizes))
+        own = jnp.where(self.sizes > 1, W[:, -1] * H[-1], 0)
+        others = own / jnp.maximum(self.sizes - 1, 1)
+        shared = W[:, :-1] @ H[:-1]
+        blocks = shared.at[columns, columns].add(-others)
+        return blocks[self.group].at[self.first, columns].add(own + others)
 
-    def _logits(self, flat: Flat) -> Float[Array, "K G"]:
+    def logits(self, params: Params) -> Float[Array, "K G"]:
         """The logits of a column of each group."""
-        product, bias = self.product(flat), self.parts(flat)[4:]
-        return product + self._shift(bias[0])[self.group][:, None] if bias else product
+        product = self.product(params)
+        return product if params.bias is None else product + params.bias[self.group][:, None]
 
     def units(self, flat: Flat) -> Flat | None:
         # (of one group a free bias is the shift of all logits)
-        if not self.free_bias or len(self.sizes) == 1:
+        free = self.blocks.bias is not None and self.problem.lambda_b is None
+        if self.problem.bounded or not free or len(self.sizes) == 1:
             return None
-        logits, bias = self._logits(flat), self.parts(flat)[4]
+        place = self.placed(flat)
+        assert place.bias is not None
+        assert self.blocks.bias is not None
+        logits, scale = self.logits(place), 1 / (self.blocks.bias.unit * jnp.sqrt(self.sizes))
 
         def value(moved):
-            logits_there = logits + self._shift(moved)[self.group][:, None]
-            losses = self.problem.loss(logits_there, self.problem.targets)
-            return losses @ self.problem.column_weights
+            there = logits + (scale * moved)[self.group][:, None]
+            return self.loss(there, self.targets) @ self.weights
 
-        unit = units_of(jax.grad(value), jnp.zeros_like(bias))
-        return jnp.ones_like(flat).at[-len(bias) :].set(unit)
+        unit = units_of(jax.grad(value), jnp.zeros_like(place.bias))
+        return jnp.ones_like(flat).at[-len(place.bias) :].set(unit)
 
-    def spread(self, flat: Flat) -> Float[Array, " N"]:
-        """The point as one of the whole problem.
+    def settled(self, flat: Flat) -> Flat:
+        if not self.problem.bounded:
+            return flat
+        return joined(self.blocks.apply(lambda block, y: block.retract(y), self.blocks.split(flat)))
+
+    def size(self, value: Float[Array, ""]) -> Float[Array, ""]:
+        return merit_size(self.problem, value)
+
+    def start(self, drawn: Float[Array, " r"]) -> Flat:
+        """Coordinates of a point of random numbers, one for each entry of rows and columns.
+
+        What decay alone holds costs a tenth of the value at zero, or less where logits would be
+        above 1: of few groups they lie in few directions, and under weak decay would be in the
+        hundreds.
+        """
+        (rows,), columns = self.blocks.weights, self.blocks.features
+        own = (self.sizes > 1).astype(drawn.dtype)
+        W, H = jnp.split(drawn, [rows.shape[0] * rows.shape[1]])
+        # (a group of one has no direction of its own, and never moves there from zero)
+        W = W.reshape(rows.shape).at[:, -1].multiply(own)
+        H = H.reshape(columns.shape).at[-1].multiply(own)
+        bias = None if self.blocks.bias is None else jnp.zeros_like(self.sizes)
+        given = Params((W,), H, bias)
+        held = self.blocks.apply(
+            lambda block, x: block.start(x) if block.domain.compact else block.point(x), given
+        )
+        loose = [x for block, x in ((rows, W), (columns, H)) if not block.domain.compact]
+        scale = jnp.ones((), drawn.dtype)
+        if loose:
+            at_zero = self.loss(jnp.zeros_like(self.targets), self.targets) @ self.weights
+            cost = sum(jnp.sum(x**2) for x in loose)
+            largest = jnp.max(jnp.abs(self.product(held)))
+            scale = jnp.minimum(jnp.sqrt(0.2 * at_zero / cost), largest ** (-1 / len(loose)))
+        return joined(
+            self.blocks.apply(
+                lambda block, x: block.departing(
+                    block.chart(x if block.domain.compact else scale * x)
+                ),
+                held,
+            )
+        )
+
+    def whole(self, flat: Flat) -> Params:
+        """The point of the whole problem, without the dimensions that it has at zero.
 
         Parameters
         ----------
         flat
-            (n,), an invariant point.
+            (N,), an invariant point.
 
         Returns
         -------
-        Float[Array, " N"]
-            In the coordinates of the solvers at d = K.
+        Params
+            With as many features as directions: those that groups share, and their own.
         """
-        X, Y, left, right, *bias = (np.asarray(part) for part in self.parts(flat))
+        placed = _placed(self, flat)
+        W, H = np.asarray(placed.weights[0]), np.asarray(placed.features)
         group, sizes = np.asarray(self.group), np.asarray(self.sizes)
-        K, G = len(group), len(sizes)
-        rows, columns = np.zeros((K, K), X.dtype), np.zeros((K, K), X.dtype)
-        rows[:, :G] = (X / np.sqrt(sizes)[:, None])[group]
-        columns[:G] = (Y / np.sqrt(sizes))[:, group]
-        taken = G
+        K, shared = len(group), len(H) - 1
+        d = shared + K - len(sizes)
+        rows, columns = np.zeros((K, d), W.dtype), np.zeros((d, K), W.dtype)
+        rows[:, :shared], columns[:shared], taken = W[group, :-1], H[:-1, group], shared
         for g in np.flatnonzero(sizes > 1):
             members = np.flatnonzero(group == g)
             directions = _centred(len(members))
             block = slice(taken, taken + len(members) - 1)
-            share = np.sqrt(len(members) - 1)
-            rows[members, block] = left[g] / share * directions
-            columns[block, members] = right[g] / share * directions.T
+            rows[members, block] = W[g, -1] * directions
+            columns[block, members] = H[-1, g] * directions.T
             taken = block.stop
-        shift = [(part / np.sqrt(sizes))[group] for part in bias]
-        return jnp.concatenate([jnp.asarray(part).ravel() for part in (rows, columns, *shift)])
+        bias = None if placed.bias is None else np.asarray(placed.bias)[group]
+        rows, columns, bias = jax.device_put((rows, columns, bias))
+        return Params((rows,), columns, bias)
 
 
-@jax.jit
-def _of_groups(problem: Problem, first, sizes) -> OneLayer:
-    """With one column of each group in place of all."""
-    every = OneLayer.of(problem)
-    return OneLayer(
-        targets=every.targets[:, first],
-        column_weights=sizes * every.column_weights[first],
-        logit_scale=every.logit_scale[first],
-        bias_scale=every.bias_scale,
-        lambda_b=every.lambda_b,
-        loss=every.loss.of_columns(first),
+@functools.partial(jax.jit, static_argnums=3)
+def _parts(problem: Problem, first, sizes, n: int):
+    """The fields of an `InvariantMerit` from `blocks` to `masses`, for vectors of length n."""
+    labels, bias, G = problem.labels, problem.blocks.bias, len(first)
+    masses = sizes * labels.masses[first]
+    rows = problem.classifier.of_groups(first, sizes)
+    columns = problem.features.of_groups(first, sizes)
+    assert rows is not None
+    assert columns is not None
+    of_rows = rows.unit(problem.lambda_W[0] * sizes, sizes / labels.num_classes)
+    of_columns = columns.unit(problem.lambda_H * masses, masses / labels.num_samples)
+    blocks = Blocks(
+        weights=(Block(rows, of_rows, (G, n), by_rows=True),),
+        features=Block(columns, of_columns, (n, G)),
+        bias=None if bias is None else Block(bias.domain, bias.unit, (G,)),
     )
+    loss, targets = problem.loss.of_columns(first), labels.targets[:, first]
+    return blocks, loss, targets, sizes * labels.column_weights[first], masses
+
+
+_placed = jax.jit(InvariantMerit.placed)
 
 
 def _centred(number: int) -> np.ndarray:
-    """(s, s - 1) orthonormal columns that sum to zero."""
+    """(s, s - 1) columns that sum to zero: orthogonal, and as long as makes each row of length
+    1."""
     steps = np.arange(1, number)
     columns = np.triu(np.ones((number, number - 1))) - np.diag(steps, -1)[:, : number - 1]
-    return columns / np.sqrt(steps * (steps + 1))
+    return columns / np.sqrt(steps * (steps + 1) * (1 - 1 / number))

@@ -139,13 +139,10 @@ def minimise(
     if is_traced(problem):
         return differentiable(problem, lambda plain: minimise(plain, **vars(request)))
     asked = request.checked(problem)
-    run = _run(problem, asked)
     if gap is None:
-        solution = run(asked.tolerance, resume)
+        solution = _run(problem, asked)(asked.tolerance, resume)
     else:
-        solution = until_proved(
-            lambda wanted, before: run(wanted, before or resume), problem, gap, asked.tolerance
-        )
+        solution = _proved(problem, asked, gap)
     if throw and solution.result not in (Result.CONVERGED, Result.PROVED):
         raise SolveFailed(solution)
     return solution
@@ -215,35 +212,58 @@ class _Run:
         return pieces.run_on(*setting, begin, piece, budget, self.asked.progress)
 
 
+def _proved(problem: Problem, asked: CheckedRequest, gap: float) -> Solution:
+    """The solution whose certificate closes to the gap, or which is as near as it gets.
+
+    Where many classes are alike it begins near the optimum of the problem of groups, of which the
+    certificate proves what it assumes; or says that it is none, and random numbers take its place.
+    """
+
+    def until(run: _Run) -> Solution:
+        return until_proved(
+            lambda wanted, before: run(wanted, before or asked.resume),
+            problem,
+            gap,
+            asked.tolerance,
+        )
+
+    run = _run_of_groups(problem, asked, gap)
+    if run is None:
+        return until(_run(problem, asked))
+    solution = until(run)
+    certificate, ended = solution.certificate, solution.result is Result.CONVERGED
+    # (a gap is of the size of the gradient at an optimum, and of that of the value at a saddle)
+    if not ended or certificate is None or certificate.closes(asked.tolerance**0.5):
+        return solution
+    return min(solution, until(_run(problem, asked)), key=lambda each: float(each.value))
+
+
+def _run_of_groups(problem: Problem, asked: CheckedRequest, gap: float) -> _Run | None:
+    """From where groups of classes that are alike have their optimum; None where there are no such
+    groups, or did not get there."""
+    alone = asked.starts == 1 and isinstance(asked.solver, Newton)
+    groups = exchangeable(problem) if asked.key is not None and alone else None
+    if groups is None or asked.key is None:
+        return None
+    near = max(asked.tolerance, _OF_GAP * gap)
+    point, ended = invariant_point(problem, groups, asked.key, near, asked.progress)
+    if ended not in (Result.CONVERGED, Result.INTERRUPTED):
+        return None
+    solved = narrowed(problem, asked.solver)
+    start, interrupted = widened(point, solved.feature_dim), ended is Result.INTERRUPTED
+    return _Run(problem, solved, asked, start, random=True, interrupted=interrupted)
+
+
 def _run(problem: Problem, asked: CheckedRequest) -> _Run:
-    """What is asked, from where it begins."""
-    (start, interrupted), resume = _first_point(problem, asked), asked.resume
+    """What is asked, from the user's start, from random ones, or from where a solution stands."""
+    start, resume = asked.start, asked.resume
     solved = _as_solved(problem, asked.solver, start, resume)
     random = asked.key is not None if resume is None else resume.random
     if resume is not None:
         require_same_solver(solved, asked.solver, resume.state)
     elif start is not None:
         start = check_params(problem, start, name="start")
-    return _Run(problem, solved, asked, start, random, interrupted)
-
-
-def _first_point(problem: Problem, asked: CheckedRequest) -> tuple[Params | None, bool]:
-    """Where the only start begins, None where it is drawn, and whether Ctrl-C came amid.
-
-    The user's; or where many classes are alike a point near the optimum of the problem of groups,
-    of which a certificate will prove what it assumes.
-    """
-    alone = asked.starts == 1 and isinstance(asked.solver, Newton)
-    if asked.gap is None or asked.key is None or not alone:
-        return asked.start, False
-    groups = exchangeable(problem)
-    if groups is None:
-        return None, False
-    near = max(asked.tolerance, _OF_GAP * asked.gap)
-    point, ended = invariant_point(problem, groups, asked.key, near, asked.progress)
-    interrupted = ended is Result.INTERRUPTED
-    # (where groups did not get there a random start is as good)
-    return point if interrupted or ended is Result.CONVERGED else None, interrupted
+    return _Run(problem, solved, asked, start, random, interrupted=False)
 
 
 def _as_solved(
