@@ -27,6 +27,9 @@ from ufm.solvers.merit import DifferentiatedMerit
 from ufm.solvers.newton import Newton
 from ufm.solvers.newton.bias import units_of
 
+# made once: a module of many fields takes a third of a millisecond to make
+_NEWTON = Newton()
+
 
 class InvariantMerit(DifferentiatedMerit):
     """What is minimised, at invariant points.
@@ -71,7 +74,7 @@ class InvariantMerit(DifferentiatedMerit):
         n = min(shared, problem.feature_dim - len(groups) + G) + 1
         group, first, sizes = jax.device_put((groups, first, sizes.astype(problem.dtype)))
         parts = _parts(problem, first, sizes, n)
-        return cls(problem, *parts, group=group, first=first, sizes=sizes, solver=Newton())
+        return cls(problem, *parts, group=group, first=first, sizes=sizes, solver=_NEWTON)
 
     def placed(self, flat: Flat) -> Params:
         """The vectors that stand for groups, and their bias, at coordinates (N,)."""
