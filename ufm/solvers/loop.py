@@ -231,11 +231,17 @@ def _proved(problem: Problem, asked: CheckedRequest, gap: float) -> Solution:
     if run is None:
         return until(_run(problem, asked))
     solution = until(run)
-    certificate, ended = solution.certificate, solution.result is Result.CONVERGED
+    certificate = solution.certificate
     # (a gap is of the size of the gradient at an optimum, and of that of the value at a saddle)
-    if not ended or certificate is None or certificate.closes(asked.tolerance**0.5):
+    near = certificate is None or certificate.closes(asked.tolerance**0.5)
+    if near or solution.result is not Result.CONVERGED:
         return solution
-    return min(solution, until(_run(problem, asked)), key=lambda each: float(each.value))
+    try:
+        other = until(_run(problem, asked))
+    except KeyboardInterrupt:
+        return dataclasses.replace(solution, code=np.int64(Result.INTERRUPTED))
+    best = min(solution, other, key=lambda each: float(each.value))
+    return other if other.result is Result.INTERRUPTED else best
 
 
 def _run_of_groups(problem: Problem, asked: CheckedRequest, gap: float) -> _Run | None:
