@@ -91,8 +91,8 @@ def test_weak_decay_is_solved_from_every_start(options):
         merit, values = InvariantMerit.of(p, groups), []
         for number in range(3):
             begun = _begun(merit, _drawn(merit, jax.random.key(number)))
-            # (134 steps at most; from logits in the hundreds 400 are not enough)
-            state, code = _advanced(merit, 1e-10, 200, begun)
+            # (207 steps at most; from logits in the hundreds 400 are not enough)
+            state, code = _advanced(merit, 1e-10, 300, begun)
             assert ufm.Result(int(code)) is ufm.Result.CONVERGED
             values.append(float(state.value))
         np.testing.assert_allclose(values, values[0], rtol=1e-12)
@@ -131,6 +131,20 @@ def test_on_spheres_in_balls_and_under_budgets_too(options):
     logits = np.asarray(start.logits)
     swap = np.array([0, 2, 1, 3, 4, 5, 6])
     np.testing.assert_allclose(logits[np.ix_(swap, swap)], logits, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"counts": (2,) * 4, "lambda_W": None, "lambda_H": None} | BOUNDED["spheres"]],
+    ids=["decay", "spheres"],
+)
+def test_one_dimension_less_is_enough_where_a_common_shift_costs_nothing(options):
+    """Of one group alone nothing is left that moves: its features begin on their class's side."""
+    p = problem(**options)
+    p = p.replace(widths=(p.labels.num_classes - 1,))
+    for number in range(3):
+        start = exchangeable_start(p, key=jax.random.key(number))
+        assert abs(float(ufm.certify(p, start).gap)) < 1e-10
 
 
 def test_vectors_that_a_domain_tells_apart_are_not_alike():
@@ -173,11 +187,19 @@ def test_the_same_key_gives_the_same_point():
     [
         {"counts": (4, 3, 2, 1)},
         {"labels": ufm.one_hot((2, 2, 2))},
-        {"d": K - 1},
+        {"d": K - 2},
+        {"d": K - 1, "loss": ufm.MeanSquaredError()},
         {"features": ufm.domains.Nonnegative()},
         {"labels": ufm.labels.with_offsets(ufm.one_hot((2, 2), collapsed=True), np.eye(2))},
     ],
-    ids=["all different", "columns of samples", "narrow", "domain", "offsets"],
+    ids=[
+        "all different",
+        "columns of samples",
+        "narrow",
+        "narrow for squared error",
+        "domain",
+        "offsets",
+    ],
 )
 def test_other_problems_are_refused(options):
     with pytest.raises(ValueError, match=r"`problem`|`widths`"):
@@ -213,7 +235,8 @@ def test_with_a_gap_many_classes_are_solved_by_groups():
     counts = np.repeat([50, 5], 50)
     p = problem(counts, lambda_W=1e-4, lambda_H=1e-4, bias="free")
     assert exchangeable(p) is not None
-    assert exchangeable(problem(counts, d=99)) is None
+    assert exchangeable(problem(counts, d=98)) is None
+    assert exchangeable(problem(counts, d=99, loss=ufm.MeanSquaredError())) is None
     assert exchangeable(problem(np.arange(1, 121))) is None
     solution = ufm.minimise(p, key=KEY, gap=1e-8)
     assert solution.result is ufm.Result.PROVED

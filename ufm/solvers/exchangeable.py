@@ -52,7 +52,8 @@ def exchangeable_start(
     ----------
     problem
         One linear layer with decay, spheres, balls or budgets (no anchor or frozen weights), with a
-        column a class and some classes that are alike, and d >= K.
+        column a class and some classes that are alike, and d >= K, or d >= K - 1 under a loss that
+        a number added to all logits of a sample does not change.
     key
         A `jax.random.key`.
     tolerance
@@ -91,10 +92,9 @@ def exchangeable_start(
     groups = groups_of(problem)
     words = "`problem` must have a column a class, and classes with the same number of samples"
     require(groups is not None, words, problem)
-    K = problem.labels.num_classes
-    require(
-        problem.feature_dim >= K, f"`widths` must hold d >= K = {K} to exchange classes", problem
-    )
+    least = _least_dim(problem)
+    words = f"`widths` must hold d >= {least} to exchange these classes"
+    require(problem.feature_dim >= least, words, problem)
     assert groups is not None
     point, _ = invariant_point(problem, groups, key, tolerance, progress)
     return widened(point, problem.feature_dim)
@@ -115,7 +115,7 @@ def exchangeable(problem: Problem) -> np.ndarray | None:
         As `groups_of` has them.
     """
     labels = problem.labels
-    if labels.num_classes < _MANY or problem.feature_dim < labels.num_classes:
+    if labels.num_classes < _MANY or problem.feature_dim < _least_dim(problem):
         return None
     groups = groups_of(problem) if _is_exchanged(problem) else None
     few = groups is not None and 2 * (1 + np.max(groups)) <= len(groups)
@@ -148,6 +148,11 @@ def invariant_point(
     with Compiling(show=progress):
         flat, result = _solved(merit, _drawn(merit, key), tolerance, progress)
     return merit.whole(flat), result
+
+
+def _least_dim(problem: Problem) -> int:
+    """With room for the directions of every group, and for those that groups share."""
+    return problem.labels.num_classes - int(problem.loss.shift_invariant)
 
 
 def _is_exchanged(problem: Problem) -> bool:

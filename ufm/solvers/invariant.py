@@ -140,6 +140,7 @@ class InvariantMerit(DifferentiatedMerit):
     def start(self, drawn: Float[Array, " r"]) -> Flat:
         """Coordinates of a point of random numbers, one for each entry of rows and columns.
 
+        Features lie on the side of their own class, as directions of a group cannot turn about.
         What decay alone holds costs a tenth of the value at zero, or less where logits would be
         above 1: of few groups they lie in few directions, and under weak decay would be in the
         hundreds.
@@ -148,8 +149,9 @@ class InvariantMerit(DifferentiatedMerit):
         own = (self.sizes > 1).astype(drawn.dtype)
         W, H = jnp.split(drawn, [rows.shape[0] * rows.shape[1]])
         # (a group of one has no direction of its own, and never moves there from zero)
-        W = W.reshape(rows.shape).at[:, -1].multiply(own)
-        H = H.reshape(columns.shape).at[-1].multiply(own)
+        W, H = W.reshape(rows.shape), H.reshape(columns.shape)
+        W = W.at[:, -1].set(own * jnp.abs(W[:, -1]))
+        H = H.at[-1].set(own * jnp.abs(H[-1]))
         bias = None if self.blocks.bias is None else jnp.zeros_like(self.sizes)
         given = Params((W,), H, bias)
         held = self.blocks.apply(
