@@ -623,6 +623,26 @@ def test_relu_layers_in_numbers():
     assert not other.of_kind("candidate")
 
 
+@pytest.mark.parametrize(
+    ("K", "M", "lam", "candidate", "bound"),
+    [
+        # L = 2: the threshold of κ is 2^(-4/3) / κ, and the bound has κ = 2^(2/3), so λ = 1/4
+        pytest.param(2, 2, 0.25, "zero .* for two classes", "zero attains it", id="met-exactly"),
+        pytest.param(2, 2, 0.22, "zero .* for two classes", "below every", id="two-classes"),
+        pytest.param(4, 3, 0.2, "zero .* no structure known", "zero attains it", id="four"),
+        pytest.param(4, 3, 0.09, "zero .* no structure known", "below every", id="between"),
+        # collapse is no better than zero from 3λ = .2104 on, the triple from .2142 on
+        pytest.param(3, 4, 0.0712, r"^triple .* 0\.99\d+ of zero", "below every", id="triple"),
+    ],
+)
+def test_relu_layers_beyond_a_threshold(K, M, lam, candidate, bound):
+    """Where no structure is better it is zero that has the value of zero."""
+    problem = make((1,) * K, loss=MSE, widths=(K,) * M, lam=lam, activation="relu")
+    theory = ufm.theory(problem)
+    assert re.search(candidate, theory.of_kind("candidate")[0].says)
+    assert bound in theory.of_kind("bound")[0].says
+
+
 def test_one_target_with_fixed_weights_is_no_simplex():
     problem = make(
         labels=ufm.soft(np.array([[1.0, 2.0, 3.0]])),

@@ -70,7 +70,8 @@ def rectified_scale(complexity: float, *, strength: float, depth: int) -> Rectif
     threshold = float(np.exp(log / (L + 1)) / kappa)
     jump = (L - 1) / L
     zero = RectifiedScale(value=0.5, scale=0.0, threshold=threshold, jump=jump)
-    if Lam >= threshold:
+    # (less the rounding that would miss a threshold met exactly)
+    if Lam >= threshold * (1 - 1e-14):
         return zero
 
     def push(x):
@@ -104,7 +105,7 @@ def least_complexity(num_classes: int, depth: int) -> float:
     Notes
     -----
     Derived here, and rigorous; attained for L = 1 alone. For more layers it is far below every
-    structure known, and certifies none of them.
+    structure known, and certifies none of them; from its threshold on it certifies zero.
     """
     K, L = require_whole("num_classes", num_classes, least=2), require_whole("depth", depth)
     return float(K ** (2 / (L + 1)))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ufm.optima.facts import Facts
 from ufm.optima.hypotheses import Hypothesis
-from ufm.optima.rectified import least_complexity, rectified_scale
+from ufm.optima.rectified import RectifiedScale, least_complexity, rectified_scale
 from ufm.optima.rectified_structures import (
     RectifiedStructure,
     rectified_hypotheses,
@@ -34,27 +34,32 @@ def _wide(facts: Facts) -> Iterator[Hypothesis]:
     yield Hypothesis("room for collapse", min(facts.widths) >= facts.K, words, got)
 
 
-def _strength(facts: Facts) -> float:
-    r"""Λ, with $n\lambda_H$ for the features of one column a class."""
-    return facts.Lambda * float(facts.classes.masses[0]) ** (1 / (facts.M + 1))
+def _unit(facts: Facts) -> float:
+    # (nλ_H is the decay of features of one column a class)
+    return float(facts.classes.masses[0]) ** (1 / (facts.M + 1))
+
+
+def _scale(facts: Facts, complexity: float) -> RectifiedScale:
+    return rectified_scale(complexity, strength=facts.Lambda * _unit(facts), depth=facts.M)
 
 
 def _best(facts: Facts) -> RectifiedStructure:
     return next(s for s in rectified_structures(facts.K, facts.M) if s.realised)
 
 
-def _value(facts: Facts, complexity: float) -> float:
-    return rectified_scale(complexity, strength=_strength(facts), depth=facts.M).value
-
-
 def _candidate(facts: Facts) -> str:
-    best, collapsed = _best(facts), _value(facts, float(facts.K))
-    value = _value(facts, best.complexity)
+    best, collapse = _best(facts), _scale(facts, float(facts.K))
+    found = _scale(facts, best.complexity)
+    said = f"has value {found.value:.12g}"
+    if found.scale == 0:
+        ends = f", {_TWO}" if facts.K == 2 else "; no structure known is better"
+        return f"zero {said}{ends}"
     if best.complexity >= facts.K:
         ends = f", {_TWO}" if facts.K == 2 else "; not known to be the optimum"
-        return f"collapse (orthogonal frames) has value {value:.12g}{ends}"
+        return f"collapse (orthogonal frames) {said}{ends}"
+    rival = "collapse" if collapse.scale > 0 else "zero"
     return (
-        f"{best.name} has value {value:.12g}, {value / collapsed:.6g} of collapse, and complexity "
+        f"{best.name} {said}, {found.value / collapse.value:.6g} of {rival}, and complexity "
         f"{best.complexity:.6g} of {facts.K}; an upper bound, and descent finds lower points"
     )
 
@@ -75,31 +80,25 @@ def _triple(facts: Facts) -> str:
 
 def _bound(facts: Facts) -> str:
     least = least_complexity(facts.K, facts.M)
+    found = _scale(facts, least)
+    zero = "zero attains it, and is the optimum"
+    ends = "below every point that is known" if found.scale > 0 else zero
     return (
-        f"no point is below {_value(facts, least):.12g}, as no complexity is below "
-        f"K^(2/(M+1)) = {least:.6g}; far below every point that is known"
+        f"no point is below {found.value:.12g}, as no complexity is below K^(2/(M+1)) = "
+        f"{least:.6g}; {ends}"
     )
 
 
 def _thresholds(facts: Facts) -> Iterator[Threshold]:
-    n = float(facts.classes.masses[0])
-    # Λ there is with n, and N Λ here is without
-    unit = facts.N / n ** (1 / (facts.M + 1))
-
-    def strength(complexity: float) -> float:
-        return unit * rectified_scale(complexity, strength=1.0, depth=facts.M).threshold
-
-    best = _best(facts)
-    yield Threshold(
-        strength=strength(float(facts.K)),
-        change="deep neural collapse is no better than zero",
-        source=_SOURCE,
-        of_optimum=False,
-    )
+    best, kappas = _best(facts), {"deep neural collapse": float(facts.K)}
     if best.complexity < facts.K:
+        kappas[best.name] = best.complexity
+    for name, kappa in kappas.items():
+        # Λ there is with n, and N Λ here is without
+        found = rectified_scale(kappa, strength=1.0, depth=facts.M)
         yield Threshold(
-            strength=strength(best.complexity),
-            change=f"{best.name} is no better than zero",
+            strength=facts.N / _unit(facts) * found.threshold,
+            change=f"{name} is no better than zero",
             source=_SOURCE,
             of_optimum=False,
         )
