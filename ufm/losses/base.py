@@ -12,7 +12,7 @@ from ufm._classes.named import AbstractNamed
 from ufm._exact.fractions import fractions
 from ufm.labels import AbstractLabels
 from ufm.losses.parameters import per_class
-from ufm.losses.rounding import generous, rounding_of_conjugate
+from ufm.losses.rounding import generous, rounding_of_conjugate, unit_roundoff
 from ufm.losses.rows import AbstractRows, DifferentiatedRows
 
 
@@ -283,6 +283,37 @@ class AbstractLoss(AbstractNamed):
         A loss that searches for both says so here, and searches once.
         """
         return self.conjugate(dual, targets), self.conjugate_error(dual, targets)
+
+    def off_domain(
+        self,
+        dual: Float[Array, "K ..."],
+        targets: Float[Array, "K ..."],
+        logits: Float[Array, "K ..."],
+    ) -> Float[Array, ...]:
+        r"""By how much $u^\top z$ moves as u is brought to the domain of the conjugate, which it is
+        off by rounding.
+
+        Parameters
+        ----------
+        dual, targets
+            As of `conjugate_error`.
+        logits
+            z, any, one sample a column.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample, or more; 0 where the conjugate is finite around every gradient.
+        """
+        given = self.share_scale(len(targets))
+        if given is None:
+            return jnp.zeros(dual.shape[1:], dual.dtype)
+        scale = per_class(jnp.asarray(given), beside=dual)
+        shares = dual / scale
+        below = jnp.sum(jnp.maximum(-(targets + shares), 0), axis=0)
+        known = (len(targets) + 4) * unit_roundoff(dual.dtype) * jnp.sum(jnp.abs(shares), axis=0)
+        off = jnp.abs(jnp.sum(shares, axis=0)) + 2 * below + known
+        return jnp.max(scale * jnp.abs(logits), axis=0) * off
 
     def least(self, targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """What the loss of every sample is not below, whatever its logits.

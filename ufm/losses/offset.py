@@ -20,7 +20,6 @@ from ufm.labels import AbstractLabels
 from ufm.losses import balance
 from ufm.losses.base import AbstractLoss
 from ufm.losses.derivative import loss_and_dual
-from ufm.losses.parameters import per_class
 from ufm.losses.rounding import unit_roundoff
 from ufm.losses.stable import summing_to_zero
 
@@ -299,21 +298,8 @@ class OffsetLoss(AbstractLoss):
         terms = self._finite * dual
         gone = jnp.any(~self._kept & (dual != 0), axis=0)
         rounding = (len(targets) + 4) * unit_roundoff(dual.dtype) * jnp.sum(jnp.abs(terms), axis=0)
-        error = error + rounding + self._off_domain(dual, targets)
+        error = error + rounding + self.loss.off_domain(dual, targets, self._finite)
         return jnp.where(gone, jnp.inf, inner - jnp.sum(terms, axis=0)), error
-
-    def _off_domain(self, dual: Array, targets: Array) -> Array:
-        """By how much the sum over offsets moves where a dual point that is off its simplex by
-        rounding is brought back: by as much, times an offset."""
-        given = self.loss.share_scale(len(targets))
-        if given is None:
-            return jnp.zeros(dual.shape[1:], dual.dtype)
-        scale = per_class(jnp.asarray(given), beside=dual)
-        shares = dual / scale
-        below = jnp.sum(jnp.maximum(-(targets + shares), 0), axis=0)
-        known = (len(targets) + 4) * unit_roundoff(dual.dtype) * jnp.sum(jnp.abs(shares), axis=0)
-        off = jnp.abs(jnp.sum(shares, axis=0)) + 2 * below + known
-        return jnp.max(scale * jnp.abs(self._finite), axis=0) * off
 
     def dual_scale(
         self,

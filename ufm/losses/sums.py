@@ -216,6 +216,26 @@ class Sum(AbstractLoss):
         known = rounding_of_conjugate(conjugates, dual, targets)
         return conjugates, known + generous(len(targets), dual.dtype) * unit + off
 
+    def off_domain(
+        self,
+        dual: Float[Array, "K ..."],
+        targets: Float[Array, "K ..."],
+        logits: Float[Array, "K ..."],
+    ) -> Float[Array, ...]:
+        """That of one simplex where all parts have the same, else rounding of the shares of parts.
+
+        Returns
+        -------
+        Float[Array, ...]
+            Of every sample.
+        """
+        off, K = super().off_domain(dual, targets, logits), len(dual)
+        scale = self.share_scale(K)
+        if scale is None:
+            return off
+        sizes = jnp.max(per_class(scale, beside=dual) * jnp.abs(logits), axis=0)
+        return jnp.where(self._alike(K), off, generous(K, dual.dtype) * sizes)
+
     def least(self, targets: Float[Array, "K ..."]) -> Float[Array, ...]:
         """The sum of those of the parts, which no search is needed for.
 
