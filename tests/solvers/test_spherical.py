@@ -40,20 +40,22 @@ def problem(features, classifier, lambda_W, lambda_H, bias, *, loss=None, widths
     )
 
 
+def tangential(one, flat, v):
+    """A direction (n,) without its part along the coordinates of spheres."""
+    parts = one.blocks.split(flat), one.blocks.split(v)
+    return joined(one.blocks.apply(lambda block, y, v: block.tangent(y, v), *parts))
+
+
 @jax.jit
 def both(one: ufm.Problem, near, direction):
     """Value, gradient and a tangential Hessian product, of the two merits."""
-    flat, blocks = retract(one, near), one.blocks
-
-    def along(v):
-        parts = (blocks.split(flat), blocks.split(v))
-        return joined(blocks.apply(lambda block, y, v: block.tangent(y, v), *parts))
+    flat = retract(one, near)
 
     def of(merit):
         there = merit.evaluate(flat)
         times = merit.hessian(flat, there.known)
-        curved = merit.join(times(merit.split(along(direction))))
-        return there.value, there.gradient, along(curved)
+        curved = merit.join(times(merit.split(tangential(one, flat, direction))))
+        return there.value, there.gradient, tangential(one, flat, curved)
 
     return of(merit_of(one)), of(AnyMerit(one))
 
@@ -70,6 +72,65 @@ def test_written_slopes_are_those_of_jax(parts, loss):
     for mine, other in zip(written, found, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-13, atol=2e-14)
     assert np.linalg.norm(written[2]) > 1e-2
+
+
+@jax.jit
+def in_units(one: ufm.Problem, near, direction, numbers):
+    """A Hessian product in units, and the same from one that knows none; how far from tangential
+    that of any direction is, and the units."""
+    flat, merit = retract(one, near), SphericalMerit(one)
+    known = merit.evaluate(flat).known
+    units = merit.units(flat, known)
+    given = jnp.ones_like(flat) if units is None else units * numbers
+    scaled = tangential(one, flat, direction) / given
+    times = merit.scaled_hessian(flat, known, given)
+    mine = merit.join(times(merit.split(scaled)))
+    plain = merit.join(merit.hessian(flat, known)(merit.split(given * scaled)))
+    of_any = merit.join(merit.hessian(flat, known)(merit.split(direction)))
+    return mine, given * plain, of_any - tangential(one, flat, of_any), given
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=lambda parts: f"{parts[0]}-{parts[1]}")
+def test_units_are_those_of_other_spheres(parts):
+    one = problem(*parts)
+    start = to_flat(one, ufm.solvers.random_start(one, key=jax.random.key(0)))
+    noise = np.random.default_rng(1).normal(size=(2, len(start)))
+    # a unit for each vector: the rows of W come first, then each column of H in its entries
+    numbers = one.blocks.apply(
+        lambda block, y: (
+            jnp.ones_like(y)
+            if block.stiffness(y, y, jnp.zeros(())) is None
+            else block.repeated(jnp.asarray([1.0, 30.0, 1e4]))
+        ),
+        one.blocks.split(start),
+    )
+    mine, other, off, units = in_units(
+        one, start + 0.1 * jnp.asarray(noise[0]), jnp.asarray(noise[1]), joined(numbers)
+    )
+    np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12 * np.max(units))
+    # conjugate gradients would blow up what is not tangential
+    np.testing.assert_allclose(off, 0, rtol=0, atol=1e-14)
+
+
+@pytest.mark.lean("2")
+@pytest.mark.parametrize(
+    ("counts", "features", "classifier"),
+    [
+        ((28, 17, 6), (13.0, 4.7, 5.0), (1.35, 1.0, 0.96)),
+        ((39, 14, 3), (3.49, 3.24, 10.33), (0.51, 0.82, 2.41)),
+        ((64, 61, 3), (7.56, 5.31, 10.71), (1.04, 0.64, 1.52)),
+    ],
+    ids=["0", "1", "2"],
+)
+def test_vectors_of_unequal_lengths_are_solved(counts, features, classifier):
+    """Samples that are learnt a million times better than others have as little curvature."""
+    one = problem(Sphere(features), Sphere(classifier), 0.0, 1e-3, None, widths=(3,))
+    one = one.replace(labels=ufm.one_hot(counts, collapsed=True))
+    for number in range(4):
+        solution = ufm.minimise(one, key=jax.random.key(number))
+        assert solution.result is ufm.Result.CONVERGED
+        assert int(solution.num_steps) < 60
+        assert ufm.certify(one, solution.params).closes(1e-11)
 
 
 @pytest.mark.parametrize(

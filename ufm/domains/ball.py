@@ -118,6 +118,16 @@ class Ball(AbstractRadius):
         """
         return jnp.pad(super().lifted(slope, unit), ((0, 1), (0, 0)))
 
+    def stiffness(self, along: PerVector, unit: Array, decay: PerVector) -> PerVector:
+        """That of the decay, and of what presses against the boundary.
+
+        Returns
+        -------
+        PerVector
+            (C,), >= 0.
+        """
+        return jnp.abs(along) + decay * (self.radius / unit) ** 2
+
     def project(self, vectors: Vectors) -> Vectors:
         longer = jnp.sqrt(lengths_sq(vectors)) / self.radius
         return times(vectors, 1 / jnp.maximum(longer, 1))

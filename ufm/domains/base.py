@@ -252,6 +252,25 @@ class AbstractDomain(AbstractNamed):
         """
         return direction, jnp.zeros((), direction.dtype)
 
+    def stiffness(self, along: PerVector, unit: Array, decay: PerVector) -> PerVector | None:
+        """Roughly how much the objective curves in the coordinates of each vector.
+
+        Parameters
+        ----------
+        along
+            How many times the coordinates are in the slope, from `tangent`.
+        unit
+            From `unit`.
+        decay
+            Of the vectors.
+
+        Returns
+        -------
+        PerVector | None
+            >= 0. None where coordinates have to be measured in `unit` and no other.
+        """
+        return None
+
     def redundant(self, number: int) -> int:
         """How many directions of the coordinates of so many vectors move no point."""
         return 0

@@ -57,6 +57,16 @@ class Sphere(AbstractRadius):
         """
         return times(coordinates, self.radius / jnp.sqrt(lengths_sq(coordinates)))
 
+    def stiffness(self, along: PerVector, unit: Array, decay: PerVector) -> PerVector:
+        """The multiplier of the sphere, without its decay, which is the same everywhere.
+
+        Returns
+        -------
+        PerVector
+            (C,), >= 0.
+        """
+        return jnp.abs(along - decay * (self.radius / unit) ** 2)
+
     def project(self, vectors: Vectors) -> Vectors:
         return times(vectors, self.radius / jnp.sqrt(lengths_sq(vectors)))
 

@@ -113,8 +113,40 @@ class Block(Module):
         """
         place = self._turned(coordinates), self.unit
         _, along = self.domain.tangent(*place, self._turned(slope))
-        flat, _ = self.domain.tangent(*place, self._turned(turned))
-        return self._turned(flat - times(self._turned(direction), along))
+        curved = self._turned(turned) - times(self._turned(direction), along)
+        # (of the direction too: conjugate gradients take what rounding leaves along the coordinates
+        # for a curvature of its own, and would blow it up in flat valleys)
+        return self._turned(self.domain.tangent(*place, curved)[0])
+
+    def stiffness(self, coordinates: Array, slope: Array, decay: Array) -> Array | None:
+        """Roughly how much what is minimised curves in the coordinates of each vector.
+
+        Parameters
+        ----------
+        coordinates, slope
+            A place of the natural size, and the gradient there, all of it.
+        decay
+            Of the vectors, in what is minimised.
+
+        Returns
+        -------
+        Array | None
+            One for each vector; None where these have to be measured in `unit`.
+        """
+        turned = self._turned(coordinates), self.unit, self._turned(slope)
+        return self.domain.stiffness(self.domain.tangent(*turned)[1], self.unit, decay)
+
+    def repeated(self, numbers: Array) -> Array:
+        """A number for each vector, at each of its coordinates."""
+        rows, columns = self.coordinate_shape
+        shape = (columns, rows) if self.by_rows else (rows, columns)
+        return self._turned(jnp.broadcast_to(numbers, shape))
+
+    def measured(self, units: Array) -> Block:
+        """The block whose coordinates are those of this one over units, which `repeated` gives, or
+        are 1."""
+        unit = self.unit / self._turned(units)[0]
+        return Block(self.domain, unit, self.shape, self.by_rows)
 
     def bounds(self) -> Array:
         """Whether each coordinate must stay >= 0."""
@@ -174,6 +206,13 @@ class Blocks(Module):
         weights = (function(block, *arrays) for block, *arrays in of_weights)
         features = function(self.features, *(each.features for each in values))
         return Params(tuple(weights), features, bias)
+
+    def measured(self, units: Params) -> Blocks:
+        """The blocks whose coordinates are those of these over units, see `Block`."""
+        pairs = zip(self.weights, units.weights, strict=True)
+        weights = tuple(block.measured(part) for block, part in pairs)
+        # (a bias has none of its own)
+        return Blocks(weights, self.features.measured(units.features), self.bias)
 
     def split(self, flat: Array) -> Params:
         """A flat vector cut into the coordinates of the blocks."""

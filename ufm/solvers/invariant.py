@@ -112,7 +112,7 @@ class InvariantMerit(DifferentiatedMerit):
         product = self.product(params)
         return product if params.bias is None else product + params.bias[self.group][:, None]
 
-    def units(self, flat: Flat) -> Flat | None:
+    def units(self, flat: Flat, known: tuple[()]) -> Flat | None:
         # (of one group a free bias is the shift of all logits)
         free = self.blocks.bias is not None and self.problem.lambda_b is None
         if self.problem.bounded or not free or len(self.sizes) == 1:

@@ -73,9 +73,34 @@ class AbstractMerit(Module):
         """The problem, if it is a plain one with one layer."""
         return None
 
-    def units(self, flat: Flat) -> Flat | None:
+    def units(self, flat: Flat, known: Any) -> Flat | None:
         """Units (n,) in which conjugate gradients see the coordinates, or None: as they are."""
         return None
+
+    def scaled_hessian(self, flat: Flat, known: Any, units: Flat) -> Callable[[Any], Any]:
+        """The Hessian in coordinates over units, as a function of directions over them.
+
+        Parameters
+        ----------
+        flat
+            The point (n,), as it is.
+        known
+            What was learnt there.
+        units
+            (n,), from `units`, or 1.
+
+        Returns
+        -------
+        Callable[[Any], Any]
+            As `hessian` returns it.
+        """
+        times, of_parts = self.hessian(flat, known), self.split(units)
+
+        def scaled(direction):
+            given = jax.tree.map(jnp.multiply, of_parts, direction)
+            return jax.tree.map(jnp.multiply, of_parts, times(given))
+
+        return scaled
 
     def settled(self, flat: Flat) -> Flat:
         """Where a trial step ends: the same point in coordinates of the natural size."""
@@ -143,6 +168,12 @@ class SphericalMerit(AbstractMerit):
             From a direction to the Hessian times it, which is tangential too.
         """
         return spherical.hessian(self.problem, flat, known)
+
+    def units(self, flat: Flat, known: Known) -> Flat | None:
+        return spherical.units(self.problem, flat, known)
+
+    def scaled_hessian(self, flat: Flat, known: Known, units: Flat) -> Callable[[Params], Params]:
+        return spherical.hessian(self.problem, flat, known, units)
 
     def split(self, flat: Flat) -> Params:
         return self.problem.blocks.split(flat)

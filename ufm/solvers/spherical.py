@@ -23,8 +23,13 @@ from jaxtyping import Array, Float
 from ufm._numerics import laid_out, turned
 from ufm.losses import loss_and_dual
 from ufm.model import Params, Problem
+from ufm.model.blocks import Blocks
 from ufm.model.value import decay
 from ufm.solvers.coordinates import Flat, has_logarithm, inner, joined, minimised
+
+# Vectors that curve the objective by this share of the stiffest or more keep their units, in which
+# random starts end in the fewest steps; and the share below which all count alike.
+_ALIKE, _LEAST = 1e-3, 1e-12
 
 
 def is_spherical(problem: Problem) -> bool:
@@ -76,14 +81,55 @@ def evaluate(problem: Problem, flat: Flat) -> tuple[Float[Array, ""], Flat, Know
     value = jnp.dot(labels.column_weights, losses) + held
     outer = dual * labels.column_weights[None]
     rows, columns = outer @ turned(params.features), turned(params.classifier) @ outer
-    slope = _lifted(problem, pull, Params((rows,), columns, _bias_slope(params, outer)))
+    slope = _lifted(blocks, pull, Params((rows,), columns, _bias_slope(params, outer)))
     logged = has_logarithm(problem)
     slope = jax.tree.map(lambda g: g / jnp.where(logged, value, 1), slope)
     gradient = joined(blocks.apply(lambda block, y, g: block.tangent(y, g), place, slope))
     return minimised(problem, value), gradient, Known(value, logits, slope)
 
 
-def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Params], Params]:
+def units(problem: Problem, flat: Flat, known: Known) -> Flat | None:
+    """Units of coordinates in which vectors that matter little are as stiff as others.
+
+    A sample that is learnt far better than others has a vanishing share of a logarithm, and its
+    vector curves it by as little: conjugate gradients would need a product for each such size.
+
+    Parameters
+    ----------
+    problem
+        A spherical one.
+    flat
+        The point (n,), of the natural size.
+    known
+        From `evaluate` there.
+
+    Returns
+    -------
+    Flat | None
+        >= 1, one number for each vector. None where no vectors have units of their own.
+    """
+    blocks, labels = problem.blocks, problem.labels
+    size = jnp.where(has_logarithm(problem), known.objective, 1)
+    held = [problem.lambda_W[0] / size, problem.lambda_H * labels.masses / size, 0 * size]
+    places, slopes = (jax.tree.leaves(each) for each in (blocks.split(flat), known.slope))
+    at = list(zip(blocks, places, slopes, held, strict=False))
+    stiff = [block.stiffness(place, slope, decay) for block, place, slope, decay in at]
+    most = [jnp.max(each) for each in stiff if each is not None]
+    if not most:
+        return None
+    alike = _ALIKE * jnp.max(jnp.stack(most))
+    parts = [
+        jnp.ones_like(place)
+        if each is None
+        else block.repeated(jnp.where(alike > 0, jnp.clip(each / alike, _LEAST, 1), 1) ** -0.5)
+        for (block, place, *_), each in zip(at, stiff, strict=True)
+    ]
+    return jnp.concatenate([part.ravel() for part in parts])
+
+
+def hessian(
+    problem: Problem, flat: Flat, known: Known, units: Flat | None = None
+) -> Callable[[Params], Params]:
     """The Hessian at a point of the natural size, as a function of tangential directions.
 
     Parameters
@@ -94,6 +140,8 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Params], Pa
         The point (n,).
     known
         From `evaluate` there.
+    units
+        From `units`, for the Hessian in coordinates over them, of directions over them.
 
     Returns
     -------
@@ -101,9 +149,15 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Params], Pa
         From a tangential direction, in coordinates of the factors, to the Hessian times it, which
         is tangential too.
     """
-    blocks, labels = problem.blocks, problem.labels
+    blocks, labels, slope = problem.blocks, problem.labels, known.slope
     place = blocks.split(flat)
     params = blocks.apply(lambda block, y: block.shadow(y), place)
+    if units is not None:
+        # spheres of other sizes, on which nothing else is changed
+        of_parts = blocks.split(units)
+        blocks = blocks.measured(of_parts)
+        place = jax.tree.map(jnp.divide, place, of_parts)
+        slope = jax.tree.map(jnp.multiply, slope, of_parts)
     weights = labels.column_weights[None]
     dual, curved = jax.linearize(
         lambda logits: loss_and_dual(problem.loss, logits, labels.targets)[1], known.logits
@@ -121,14 +175,14 @@ def hessian(problem: Problem, flat: Flat, known: Known) -> Callable[[Params], Pa
         held = jax.jvp(pull, (params,), (moved,))[1]
         rows = changed @ rows_of + laid_out(moved.features @ back).T
         columns = columns_of @ changed + laid_out(back @ moved.classifier).T
-        lifted = _lifted(problem, held, Params((rows,), columns, _bias_slope(params, changed)))
+        lifted = _lifted(blocks, held, Params((rows,), columns, _bias_slope(params, changed)))
         if problem.logarithmic:
             logged = has_logarithm(problem)
             size = jnp.where(logged, known.objective, 1)
-            along = jnp.where(logged, inner(known.slope, direction), 0)
-            lifted = jax.tree.map(lambda each, g: each / size - g * along, lifted, known.slope)
+            along = jnp.where(logged, inner(slope, direction), 0)
+            lifted = jax.tree.map(lambda each, g: each / size - g * along, lifted, slope)
         return blocks.apply(
-            lambda block, *parts: block.bent(*parts), place, known.slope, direction, lifted
+            lambda block, *parts: block.bent(*parts), place, slope, direction, lifted
         )
 
     return times
@@ -139,7 +193,7 @@ def _bias_slope(params: Params, outer: Float[Array, "K C"]) -> Float[Array, " K"
     return None if params.bias is None else jnp.sum(outer, axis=1)
 
 
-def _lifted(problem: Problem, *slopes: Params) -> Params:
+def _lifted(blocks: Blocks, *slopes: Params) -> Params:
     """The sum of slopes, in coordinates."""
     total = jax.tree.map(lambda *leaves: sum(leaves), *slopes)
-    return problem.blocks.apply(lambda block, g: block.lifted(g), total)
+    return blocks.apply(lambda block, g: block.lifted(g), total)

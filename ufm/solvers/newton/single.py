@@ -131,7 +131,7 @@ class Newton(AbstractTrustRegion):
         """The solve of a step, in single precision where the state holds a word about that."""
         trust, gradient_sq, known, rounding = state.memory
         if rounding is None:
-            units = merit.units(state.flat)
+            units = merit.units(state.flat, known)
             if units is None:
                 sub = steihaug(
                     self,
@@ -146,9 +146,11 @@ class Newton(AbstractTrustRegion):
             sub = _scaled_solve(self, place, units * state.gradient, trust.radius)
             return _unscaled(sub, units)
         plain = merit.one_layer
-        units = jnp.ones_like(state.flat)
         if plain is not None:
             units = curvature_units(plain, state.flat, known)
+        else:
+            units = merit.units(state.flat, known)
+            units = jnp.ones_like(state.flat) if units is None else units
         place = merit, state.flat, known, units, state.grad_norm
         sub = rounded_or_exact(
             functools.partial(_scaled_solve, self, place),
@@ -219,14 +221,8 @@ def _scaled_solve(solver: Newton, place, gradient, radius) -> Subproblem:
         return leaf.astype(gradient.dtype) if eqx.is_inexact_array(leaf) else leaf
 
     merit, flat, known, units, relative = jax.tree.map(cast, place)
-    times, of_parts = merit.hessian(flat, known), merit.split(units)
-
-    def scaled(direction):
-        given = jax.tree.map(jnp.multiply, of_parts, direction)
-        return jax.tree.map(jnp.multiply, of_parts, times(given))
-
-    parts = merit.split(gradient)
-    return _joined(merit, steihaug(solver, scaled, parts, radius=radius, relative=relative))
+    times, parts = merit.scaled_hessian(flat, known, units), merit.split(gradient)
+    return _joined(merit, steihaug(solver, times, parts, radius=radius, relative=relative))
 
 
 def _joined(merit: AbstractMerit, sub: Subproblem) -> Subproblem:
