@@ -113,6 +113,13 @@ class InvariantMerit(DifferentiatedMerit):
         return product if params.bias is None else product + params.bias[self.group][:, None]
 
     def units(self, flat: Flat, known: tuple[()]) -> Flat | None:
+        """Those of a free bias.
+
+        Returns
+        -------
+        Flat | None
+            None without one.
+        """
         # (of one group a free bias is the shift of all logits)
         free = self.blocks.bias is not None and self.problem.lambda_b is None
         if self.problem.bounded or not free or len(self.sizes) == 1:

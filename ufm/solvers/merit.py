@@ -74,7 +74,20 @@ class AbstractMerit(Module):
         return None
 
     def units(self, flat: Flat, known: Any) -> Flat | None:
-        """Units (n,) in which conjugate gradients see the coordinates, or None: as they are."""
+        """Units in which conjugate gradients see the coordinates.
+
+        Parameters
+        ----------
+        flat
+            The point (n,).
+        known
+            What was learnt there.
+
+        Returns
+        -------
+        Flat | None
+            (n,), None for coordinates as they are.
+        """
         return None
 
     def scaled_hessian(self, flat: Flat, known: Any, units: Flat) -> Callable[[Any], Any]:
@@ -170,9 +183,23 @@ class SphericalMerit(AbstractMerit):
         return spherical.hessian(self.problem, flat, known)
 
     def units(self, flat: Flat, known: Known) -> Flat | None:
+        """Those of vectors that matter little, where lengths are bounded.
+
+        Returns
+        -------
+        Flat | None
+            None where no vectors have units of their own.
+        """
         return spherical.units(self.problem, flat, known)
 
     def scaled_hessian(self, flat: Flat, known: Known, units: Flat) -> Callable[[Params], Params]:
+        """That of coordinates on other spheres.
+
+        Returns
+        -------
+        Callable[[Params], Params]
+            From a tangential direction to a tangential one.
+        """
         return spherical.hessian(self.problem, flat, known, units)
 
     def split(self, flat: Flat) -> Params:
