@@ -132,19 +132,21 @@ def rounding_of_shares(
     scales: Sequence[Array | None],
     logits: Float[Array, "K ..."],
     dual: Float[Array, "K ..."],
+    targets: Float[Array, "K ..."],
 ) -> Float[Array, ...]:
     """What the conjugate can be too low by, as the weighted sum of points is u to rounding alone,
     and each of them in its domain.
 
     A conjugate moves by its slope, and that is as large as the logits: where scales are nearly
-    proportional and a bias is free, thousands.
+    proportional and a bias is free, thousands. There logits of millions have the slopes of small
+    ones, so that what those move is not all: parts would have to exchange shares, see `_exchange`.
 
     Parameters
     ----------
     weights, points, scales
         Of the parts: w, the points v, and Δ where there is one.
-    logits, dual
-        z from `logits_of`, and u.
+    logits, dual, targets
+        z from `logits_of`, u and q.
 
     Returns
     -------
@@ -156,12 +158,56 @@ def rounding_of_shares(
     missed = jnp.abs(dual - sum(w * v for w, v, _ in parts))
     sizes = sum(w * (jnp.abs(v) + (0 if s is None else s)) for w, v, s in parts)
     off = jnp.sum(slopes * (missed + (len(parts) + 2) * eps * sizes), axis=0)
+    added = (len(parts) + 2) * eps * sum(w * jnp.abs(v) for w, v, _ in parts)
+    lack = jnp.sum(missed + added, axis=0)
     for w, v, s in parts:
         if s is not None:
-            outside = jnp.abs(jnp.sum(v / s, axis=0)) + len(v) * eps
-            off = off + jnp.max(w * s * slopes, axis=0) * outside
+            shares = v / s
+            outside = jnp.abs(jnp.sum(shares, axis=0))
+            off = off + jnp.max(w * s * slopes, axis=0) * (outside + len(v) * eps)
+            outside = outside + len(v) * eps * jnp.sum(jnp.abs(shares), axis=0)
+            lack = lack + jnp.max(w * s, axis=0) * outside
+    known = [s for s in scales if s is not None]
+    if len(known) == len(parts) > 1:
+        rated = [(w, s, targets + v / s) for w, v, s in parts]
+        pairs = [_exchange(a, b, lack) for i, a in enumerate(rated) for b in rated[:i]]
+        cost = jnp.min(jnp.stack(pairs), axis=0)
+        off = off + jnp.where(_proportional(known), 0, cost)
     # (the logits that Newton finds are not the last word)
     return jnp.where(jnp.isfinite(off), 2 * off, jnp.inf)
+
+
+def _exchange(
+    one: tuple[Array, Array, Array], other: tuple[Array, Array, Array], lack: Float[Array, ...]
+) -> Float[Array, ...]:
+    """What it costs beyond first order that two parts, of w, Δ and shares p, exchange between two
+    classes what shares lack of sums of one and of u; +∞ where shares are too small for it.
+
+    With $a = 1/(w\\Delta)$ and b of the other part, a move of $m_j$ and $m_k$ from one to the other
+    is $a_jm_j + a_km_k$ in the sum of shares of one, and with b in that of the other: both can be
+    what is lacked where $a_jb_k \\ne a_kb_j$, the more so the better.
+    """
+    (w, s, p), (v, t, r) = one, other
+    a, b = (jnp.broadcast_to(1 / x, p.shape) for x in (w * s, v * t))
+    room = jnp.minimum(p / a, r / b)
+
+    def at(k, array):
+        return jnp.take_along_axis(array, k, axis=0)
+
+    # the class of most room, and the best one beside it: as good as half the best of all pairs
+    j = jnp.argmax(room, axis=0)[None]
+    cross, back = at(j, a) * b, a * at(j, b)
+    apart = jnp.maximum(jnp.abs(cross - back) - 8 * float(jnp.finfo(p.dtype).eps) * cross, 0)
+    k = jnp.argmax(apart * room, axis=0)[None]
+    lacks = jnp.max(a, axis=0) * lack, jnp.max(b, axis=0) * lack
+    total, fits = jnp.zeros_like(lack), at(k, apart)[0] > 0
+    for here, there in ((j, k), (k, j)):
+        moved = (lacks[0] * at(there, b)[0] + lacks[1] * at(there, a)[0]) / at(k, apart)[0]
+        fits = fits & (moved <= at(here, room)[0] / 2)
+        for weight, rate, share in ((w, a, p), (v, b, r)):
+            # a logarithm moves by no more than 2 d / p
+            total = total + 2 * (at(here, rate)[0] * moved) ** 2 / at(here, share)[0] * weight[0]
+    return jnp.where(fits, total, jnp.inf)
 
 
 def newton(

@@ -28,9 +28,6 @@ from ufm.losses.rounding import generous, rounding_of_conjugate
 from ufm.losses.shares import logits_of, newton, pulls_at, rounding_of_shares, ways
 from ufm.losses.softmax import CrossEntropy
 
-# scales that differ by less from class to class, but do, leave no slope to find logits by
-_VALLEY = 1e-5
-
 
 class Sum(AbstractLoss):
     r"""$\sum_i w_i\,\ell_i(z, q)$, such as hard and soft labels at two temperatures.
@@ -210,7 +207,9 @@ class Sum(AbstractLoss):
         # (one that is not finite is no bound, and NaN is not finite)
         sums = jnp.where(jnp.isfinite(sums), sums, jnp.inf)
         weights, scales = self._units(dual)
-        off = jax.vmap(lambda points: rounding_of_shares(weights, points, scales, logits, dual))
+        off = jax.vmap(
+            lambda points: rounding_of_shares(weights, points, scales, logits, dual, targets)
+        )
         best = jnp.argmin(sums, axis=0)[None]
         conjugates, off = (jnp.take_along_axis(x, best, axis=0)[0] for x in (sums, off(shares)))
         known = rounding_of_conjugate(conjugates, dual, targets)
@@ -261,10 +260,7 @@ class Sum(AbstractLoss):
             whole = sum(w * v for w, v in zip(weights, pulls, strict=True))
             left = pulls[free] + (dual - whole) / weights[free]
             return [(left if i == free else pulls[i])[None] for i in range(n)], logits
-        # along 1/Δ next to nothing changes, and logits of millions have the slopes of small ones
-        spread = self._spread(len(dual))
-        valley = ~self._alike(len(dual)) & (spread < _VALLEY)
-        return ways(weights, scales, pulls, dual, targets), jnp.where(valley, jnp.nan, logits)
+        return ways(weights, scales, pulls, dual, targets), logits
 
     def _units(self, dual: Array) -> tuple[list[Array], list[Array | None]]:
         """Weights of the parts, and Δ of those that have one, shaped to go with a dual point."""
