@@ -316,6 +316,10 @@ def test_parts_of_a_sum():
     assert mixed.convex
     assert not Sum((ufm.CrossEntropy(), ufm.losses.Focal(2.0))).convex
     assert str(mixed) == "Sum(1 CrossEntropy() + 0.1 MeanSquaredError())"
+    # shares of a part that is a sum would be of no simplex, and no bound would close
+    nested = Sum((ufm.losses.Focal(2.0), mixed), (1.0, 2.0))
+    assert nested.losses == (ufm.losses.Focal(2.0), *mixed.losses)
+    np.testing.assert_array_equal(nested.weights, [1.0, 2.0, 0.2])
 
 
 def test_a_sum_that_is_not_convex_has_no_conjugate():

@@ -169,7 +169,8 @@ def rounding_of_shares(
             lack = lack + jnp.max(w * s, axis=0) * outside
     known = [s for s in scales if s is not None]
     if len(known) == len(parts) > 1:
-        rated = [(w, s, targets + v / s) for w, v, s in parts]
+        triples = zip(weights, points, known, strict=True)
+        rated = [(w, s, targets + v / s) for w, v, s in triples]
         pairs = [_exchange(a, b, lack) for i, a in enumerate(rated) for b in rated[:i]]
         cost = jnp.min(jnp.stack(pairs), axis=0)
         off = off + jnp.where(_proportional(known), 0, cost)

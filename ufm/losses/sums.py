@@ -35,7 +35,7 @@ class Sum(AbstractLoss):
     Parameters
     ----------
     losses
-        A tuple of losses.
+        A tuple of losses; the parts of one that is a sum itself.
     weights
         $w_i > 0$, one a loss; ones unless given. May be traced.
 
@@ -80,8 +80,14 @@ class Sum(AbstractLoss):
         for part in losses:
             require_instance("losses", part, AbstractLoss, "losses such as ufm.CrossEntropy()")
         given = np.ones(len(losses)) if weights is None else weights
-        self.losses = tuple(losses)
-        self.weights = parameter("weights", given, require_positive, (len(losses),))
+        weights = parameter("weights", given, require_positive, (len(losses),))
+        # (shares are of parts, whose conjugates nobody searches for: a sum of sums is one of all)
+        each = [
+            (p.losses, w * p.weights) if isinstance(p, Sum) else ((p,), w[None])
+            for w, p in zip(weights, losses, strict=True)
+        ]
+        self.losses = tuple(part for parts, _ in each for part in parts)
+        self.weights = jnp.concatenate([factors for _, factors in each])
 
     def __str__(self) -> str:
         """The parts with their weights."""
