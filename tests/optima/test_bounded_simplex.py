@@ -15,8 +15,9 @@ import ufm
 from ufm.domains import Ball, Budget, Nonnegative, Sphere
 
 
-def make(counts=(3,) * 4, d=4, lambda_W=0.0, lambda_H=0.0, **parts):
-    labels = ufm.one_hot(counts, collapsed=True)
+def make(counts=(3,) * 4, d=4, lambda_W=0.0, lambda_H=0.0, smoothing=0.0, **parts):
+    K = len(counts)
+    labels = ufm.soft((1 - smoothing) * np.eye(K) + smoothing / K, masses=counts)
     return ufm.Problem(
         labels, loss=ufm.CrossEntropy(), widths=(d,), lambda_W=lambda_W, lambda_H=lambda_H, **parts
     )
@@ -29,11 +30,14 @@ PROBLEMS = {
     "sphere-decay": make(features=Sphere(2.0), lambda_W=1e-2),
     "budget-decay-free-bias": make(features=Budget(20.0), lambda_W=1e-2, bias="free"),
     "decay-ball": make(classifier=Ball(2.0), lambda_H=1e-2),
+    "smoothed": make(smoothing=0.1, features=Sphere(2.0), classifier=Sphere(1.0)),
+    "smoothed-balls": make(smoothing=0.05, features=Ball(2.0), classifier=Ball(1.4)),
+    "smoothed-decay": make(smoothing=0.1, features=Sphere(9.0), lambda_W=1e-3, bias="free"),
     "sphere-with-decay": make(features=Sphere(2.0), lambda_W=1e-2, lambda_H=0.3, bias=0.1),
 }
 
 
-@pytest.mark.lean("spheres", "d=K-1", "budget-decay-free-bias")
+@pytest.mark.lean("spheres", "d=K-1", "budget-decay-free-bias", "smoothed", "smoothed-decay")
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_minimiser_and_the_certificate_agree(name):
     problem = PROBLEMS[name]
@@ -78,6 +82,11 @@ def test_by_hand():
             id="radii",
         ),
         pytest.param(
+            make(smoothing=0.1, features=Sphere(2.76), classifier=Sphere(1.0)),
+            "needs lengths with r_W r_H <= 2.708",
+            id="too-long",
+        ),
+        pytest.param(
             make(features=Ball(2.0), classifier=Sphere(1.0), lambda_H=0.1),
             "needs no decay beside the bound",
             id="ball-decay",
@@ -97,6 +106,24 @@ def test_by_hand():
 def test_what_it_does_not_cover_is_named(problem, words):
     with pytest.raises(ufm.NoClosedForm, match=words):
         ufm.closed_form(problem)
+
+
+@pytest.mark.parametrize("share", [0.999, 1.001])
+def test_smoothed_labels_leave_the_simplex_where_it_says(share):
+    """Of longer vectors the value is the entropy of the targets, which no lengths go below."""
+    K, s = 4, 0.1
+    longest = np.log1p(K * (1 - s) / s) * (K - 1) / K
+    problem = make(smoothing=s, features=Sphere(share * longest), classifier=Sphere(1.0))
+    value = float(ufm.minimise(problem, key=jax.random.key(0)).value)
+    own, other = 1 - s + s / K, s / K
+    entropy = -own * np.log(own) - (K - 1) * other * np.log(other)
+    if share < 1:
+        np.testing.assert_allclose(value, ufm.closed_form(problem).value, rtol=1e-12)
+        assert value > entropy * (1 + 1e-8)
+    else:
+        np.testing.assert_allclose(value, entropy, rtol=1e-12)
+        with pytest.raises(ufm.NoClosedForm, match="smoothed labels ask for shorter ones"):
+            ufm.closed_form(problem)
 
 
 def test_a_wrong_radius_is_refuted():

@@ -25,7 +25,7 @@ WEIGHTS = {
     1.2: "labels, smoothing",
     1.1: "bias",
     1: "all pairs, balance, bias, classes, classes for the triple, classifier, depth of the "
-    "triple, features, no bias, one law, one rate, proved, room for collapse, room for the "
+    "triple, features, lengths, no bias, one law, one rate, proved, room for collapse, room for the "
     "ETF, size, symmetry, weak decay, width",
     0.9: "two values",
 }

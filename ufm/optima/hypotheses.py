@@ -156,6 +156,12 @@ def one_hot(facts: Facts, purpose: str = "") -> Hypothesis:
     )
 
 
+def smoothed(facts: Facts) -> Hypothesis:
+    """One-hot labels, or ones that are smoothed."""
+    words = "one target (1 − s) e_k + s/K for each class"
+    return Hypothesis("smoothing", facts.smoothing is not None, words, "other targets", 1.2)
+
+
 def balanced(facts: Facts, purpose: str = "") -> Hypothesis:
     """Equal masses of all classes."""
     got = f"class counts {shown(facts.classes.masses)}"

@@ -22,6 +22,7 @@ from ufm.optima.hypotheses import (
     one_layer,
     plain_decay,
     room,
+    smoothed,
     target_per_class,
     unconstrained,
 )
@@ -47,9 +48,7 @@ class SimplexETF(AbstractForm):
             *plain_decay(facts),
             one_layer(facts),
         ]
-        plain += target_per_class(facts)
-        words = "one target (1 − s) e_k + s/K for each class"
-        plain += [Hypothesis("smoothing", facts.smoothing is not None, words, "other targets", 1.2)]
+        plain += [*target_per_class(facts), smoothed(facts)]
         plain += [balanced(facts, " for a nonzero product with a bias" if facts.bias else "")]
         yield from plain
         if all(hypothesis.holds for hypothesis in plain):
