@@ -25,8 +25,8 @@ WEIGHTS = {
     1.2: "labels, smoothing",
     1.1: "bias",
     1: "all pairs, balance, bias, classes, classes for the triple, classifier, depth of the "
-    "triple, features, lengths, no bias, one law, one rate, proved, room for collapse, room for the "
-    "ETF, size, symmetry, weak decay, width",
+    "triple, features, lengths, no bias, one law, one rate, proved, room for collapse, room for "
+    "the ETF, size, symmetry, weak decay, width",
     0.9: "two values",
 }
 ASKED = [case[1] for case in (*SPEAKING, *COMPLETE)] + [
