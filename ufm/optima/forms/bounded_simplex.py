@@ -127,14 +127,10 @@ class BoundedSimplex(AbstractForm):
 def _not_too_long(facts: Facts) -> Hypothesis:
     """Smoothed targets, and longer logits than are best for them, leave lengths that are of no
     use."""
-    lengths, smoothing, K = (
-        (facts.classifier_length, facts.feature_length),
-        facts.smoothing,
-        facts.K,
-    )
+    r_W, r_H, K = facts.classifier_length, facts.feature_length, facts.K
     best, beta = np.inf, 0.0
-    if smoothing and None not in lengths:
-        best, beta = etf_scale(K, 0.0, smoothing=smoothing) * (K - 1) / K, float(np.prod(lengths))
+    if facts.smoothing and r_W is not None and r_H is not None:
+        best, beta = etf_scale(K, 0.0, smoothing=facts.smoothing) * (K - 1) / K, r_W * r_H
     words = f"lengths with r_W r_H <= {best:.6g}, beyond which smoothed labels ask for shorter ones"
     return Hypothesis("lengths", beta <= best, words, f"{beta:.6g}", 1)
 
