@@ -421,6 +421,39 @@ def test_the_steady_state_is_found_above_the_noise(key):
             np.testing.assert_allclose(trajectory.value[0], best, rtol=rtol or 1e-12)
 
 
+def two_rates(fast, slow, dtype):
+    """Three columns that go to (·, 1), at these rates, from (·, −1)."""
+    weights = np.sqrt(3 * np.diag([fast, slow])).astype(dtype)
+    problem = ufm.Problem(
+        ufm.soft(weights @ np.array([[0.3, 0.7, -0.9], [1, 1, 1]], dtype), dtype=dtype),
+        loss=ufm.MeanSquaredError(),
+        widths=(2,),
+        fixed_weights=(weights,),
+        lambda_H=0.0,
+    )
+    features = np.array([[2.0, 0.2, 0.4], [-1, -1, -1]], dtype)
+    return problem, ufm.Params(weights=(weights,), features=features, bias=None)
+
+
+def test_a_slow_mode_is_followed_through_the_noise_of_a_fast_one():
+    problem, start = two_rates(0.3, 3e-7, "float64")
+    ts, rough = np.array([2e3, 2e4]), ufm.flows.Integration(rtol=1e-5, atol=1e-7)
+    there = flow(problem, ts=ts, start=start, integration=rough).params.features[:, 1]
+    expected = 1 - 2 * np.exp(-3e-7 * ts)[:, None]
+    np.testing.assert_allclose(there, np.broadcast_to(expected, there.shape), rtol=0, atol=1e-4)
+
+
+def test_a_stretch_begins_late_in_float32():
+    # where the last place of the time is longer than the first step of others
+    problem, start = two_rates(3e-7, 3e-7, "float32")
+    ts = np.array([1e6, 4e6])
+    late = flow(problem, ts=ts, start=start)
+    assert late.result is ufm.Result.REACHED_END
+    expected = 1 - 2 * np.exp(-3e-7 * ts)[:, None]
+    there = late.params.features[:, 1]
+    np.testing.assert_allclose(there, np.broadcast_to(expected, there.shape), rtol=0, atol=1e-4)
+
+
 def test_no_steady_state_is_seen_where_there_is_none(key):
     # logarithmic growth without decay, and a start near the saddle at the origin
     endless = flow(

@@ -14,6 +14,8 @@ from scipy.optimize import brentq
 import ufm
 from ufm.domains import Ball, Budget, Nonnegative, Real
 from ufm.flows import Flow, Integration, Path, flow, flow_batch
+from ufm.flows.gradient_velocity import GradientVelocity
+from ufm.flows.walls import entered, over
 
 TO_REST = Integration(rtol=1e-10, atol=1e-13)
 EXACTLY = replace(TO_REST, steady=0)
@@ -54,6 +56,26 @@ def squares(targets, **parts):
         lambda_H=0.0,
         **parts,
     )
+
+
+@pytest.mark.parametrize("drawn_to", [1 - 2e-6, 1.0], ids=["just inside", "the boundary"])
+def test_float32_holds_nothing_that_only_rounding_pushes_outwards(drawn_to):
+    # columns a little further in than the places they are drawn to, or there but for rounding: held
+    # by the one and let go by the other, a flow would stand still for ever
+    units = np.random.default_rng(0).standard_normal((3, 16))
+    units = (units / np.linalg.norm(units, axis=0)).astype("float32")
+    problem = ufm.Problem(
+        ufm.soft(drawn_to * units, dtype="float32"),
+        loss=ufm.MeanSquaredError(),
+        widths=(3,),
+        fixed_weights=(np.eye(3, dtype="float32"),),
+        features=Ball(jnp.ones((), "float32")),
+    )
+    velocity, tolerance = GradientVelocity(), jnp.asarray(1e-5, "float32")
+    state = (jnp.asarray((2 * drawn_to - 1) * units),)
+    moving, placed = entered(problem, velocity, state, tolerance)
+    assert not np.any(moving.held[0])
+    assert not over(problem, moving, placed, tolerance)
 
 
 def test_columns_go_to_the_boundary_and_slide_to_the_nearest_point():

@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Float, Int
 from ufm._classes.module import Module
 
 # The first step, if nothing else is said; a control that finds it too long shortens it at once, and
-# one that finds it too short makes the next ten times as long.
-_FIRST = 0.01
+# one that finds it too short makes the next ten times as long. It is at least so many units in the
+# last place of the time, of which a few are lost.
+_FIRST, _ULPS = 0.01, 64
 
 
 class Now(NamedTuple):
@@ -84,7 +85,8 @@ class Motion(Module):
             With no steps taken.
         """
         term, args, method = self.term, self.args, self.method
-        step = jnp.asarray(_FIRST, began.dtype) if step is None else step
+        if step is None:
+            step = jnp.maximum(_FIRST, _ULPS * jnp.finfo(began.dtype).eps * began)
         ends, control_state = self.control.init(
             term, began, last, state, step, args, method.func, self.order
         )

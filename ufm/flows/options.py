@@ -42,11 +42,11 @@ class Integration:
     step
         Constant steps of this size instead of adaptive ones.
     steady
-        Stop once the norm of the velocity is below this; unless given, once the way still to go,
-        estimated as ‖v‖²/‖dv/dt‖, is within three tolerances, where only the integrator's own noise
-        is left, so that the rows after it are off by up to that times the condition number, and
-        nothing grows there, at more than 30 `rtol` of the fastest rate: a saddle is passed, unless
-        the velocity is 0 in all directions that grow. 0 never stops.
+        Stop once the norm of the velocity is below this; unless given, once the way still to go, by
+        conjugate gradients down to the rounding of the velocity, is within three tolerances, where
+        only the integrator's own noise is left, and nothing grows there, at more than 30 `rtol` of
+        the fastest rate: a saddle is passed, unless the velocity is 0 in all directions that grow.
+        0 never stops.
     polish
         Once steady, let Newton take the end to the minimum; needs λ > 0, and one flow alone.
     integrator

@@ -119,6 +119,8 @@ def stepped(
         # (conditions take long to compile, and so are asked here alone, in a round more than steps)
         due = went & ((now.steps % watch.every == 0) | ~now.before(last))
         over, rests = watch.asked(now.state, due)
+        # (a phase without a step would be followed by itself)
+        over = over & (now.steps > 0)
         rests = rests | rested
         going = now.before(last) & ~over & ~rests & (now.steps < max_steps)
         after, step = jax.lax.cond(any_lane(going), tried, lambda now: (now, nothing), now)

@@ -10,7 +10,7 @@ is as accurate as any other step.
 
 from __future__ import annotations
 
-import math
+import functools
 from typing import Any
 
 import diffrax
@@ -27,20 +27,24 @@ from ufm.model import Problem
 _HALVINGS = 40
 # How far a cubic may be off in the middle of a step, in shares of the larger end.
 _ERROR = 0.1
+# What of a rate is rounding, in units of the last place of its terms.
+_NOISE = 16
 
 
-def _pieces(problem: Problem, velocity: GradientVelocity, state) -> tuple[Array, Array, Array]:
-    """Of all pieces of all walls: room, the rate at which the raw velocity uses it up, and the
-    largest such rate that a velocity of its size could have."""
-    raw = velocity.raw(problem, state)
-    rooms, rates, most = [], [], []
+def _pieces(problem: Problem, velocity: GradientVelocity, state, tolerance) -> tuple[Array, ...]:
+    """Of all pieces of all walls: room, the rate at which the raw velocity uses it up, and within
+    what that rate counts as 0: a share of the largest that a velocity of its size could have, and
+    its rounding."""
+    # (the slope along the point itself is as large as the terms that cancel in the velocity)
+    raw, terms = jax.jvp(functools.partial(velocity.raw, problem), (state,), (state,))
+    rooms, rates, zeros = [], [], []
     for wall in velocity.walls(problem):
-        there, moved = wall.vectors(state), wall.vectors(raw)
-        domain = wall.domain
+        there, moved, domain = wall.vectors(state), wall.vectors(raw), wall.domain
+        noise = _NOISE * jnp.finfo(there.dtype).eps * domain.fastest(there, wall.vectors(terms))
         rooms.append(0.5 * jnp.ravel(domain.room(there)))
         rates.append(jnp.ravel(domain.leaving(there, moved)))
-        most.append(jnp.ravel(domain.fastest(there, moved)))
-    return jnp.concatenate(rooms), jnp.concatenate(rates), jnp.concatenate(most)
+        zeros.append(jnp.ravel(tolerance * domain.fastest(there, moved) + noise))
+    return jnp.concatenate(rooms), jnp.concatenate(rates), jnp.concatenate(zeros)
 
 
 def _held(problem: Problem, velocity: GradientVelocity) -> Bool[Array, " n"]:
@@ -50,9 +54,26 @@ def _held(problem: Problem, velocity: GradientVelocity) -> Bool[Array, " n"]:
 
 def _slack(problem: Problem, velocity: GradientVelocity, state, tolerance) -> tuple[Array, Array]:
     """What ends the phase of a piece when it falls to 0, and within what that counts as 0."""
-    rooms, rates, most = _pieces(problem, velocity, state)
+    rooms, rates, zeros = _pieces(problem, velocity, state, tolerance)
     held = _held(problem, velocity)
-    return jnp.where(held, rates, rooms), tolerance * jnp.where(held, most, 1)
+    return jnp.where(held, rates, rooms), jnp.where(held, zeros, tolerance)
+
+
+def _kept(problem: Problem, velocity: GradientVelocity, state, tolerance) -> tuple[Array, ...]:
+    """Which pieces of each wall lie on it and are pushed outwards there.
+
+    (On the boundary itself: a piece that is near it may be drawn to a point between.)
+    """
+    walls = velocity.walls(problem)
+    state = velocity.placed(problem, state)
+    near = tuple(0.5 * wall.domain.room(wall.vectors(state)) <= tolerance for wall in walls)
+    there = eqx.tree_at(lambda v: v.held, velocity, near, is_leaf=_nothing)
+    _, rates, zeros = _pieces(problem, there, there.placed(problem, state), tolerance)
+    outwards, flags, at = rates > zeros, [], 0
+    for pieces in near:
+        flags.append(pieces & outwards[at : at + pieces.size].reshape(pieces.shape))
+        at += pieces.size
+    return tuple(flags)
 
 
 def over(problem: Problem, velocity: GradientVelocity, state, tolerance) -> Bool[Array, ""]:
@@ -73,10 +94,10 @@ def over(problem: Problem, velocity: GradientVelocity, state, tolerance) -> Bool
     Bool[Array, ""]
         Of no piece that `entered` leaves as it is.
     """
-    rooms, rates, most = _pieces(problem, velocity, state)
-    outwards = rates > tolerance * most
-    ends = jnp.where(_held(problem, velocity), ~outwards, (rooms <= tolerance) & outwards)
-    return jnp.any(ends)
+    assert velocity.held is not None
+    kept = _kept(problem, velocity, state, tolerance)
+    changed = [jnp.any(now != held) for now, held in zip(kept, velocity.held, strict=True)]
+    return jnp.any(jnp.stack(changed))
 
 
 def entered(problem: Problem, velocity: GradientVelocity, state, tolerance):
@@ -96,17 +117,12 @@ def entered(problem: Problem, velocity: GradientVelocity, state, tolerance):
     tuple[GradientVelocity, Any]
         The velocity of the phase, and the state.
     """
-    rooms, rates, most = _pieces(problem, velocity, state)
-    flags, flat, at = [], (rooms <= tolerance) & (rates > tolerance * most), 0
-    for wall in velocity.walls(problem):
+    flags = _kept(problem, velocity, state, tolerance)
+    for wall, pieces in zip(velocity.walls(problem), flags, strict=True):
         there = wall.vectors(state)
-        shape = jnp.shape(wall.domain.room(there))
-        size = math.prod(shape)
-        pieces = flat[at : at + size].reshape(shape)
         placed = jnp.where(pieces, wall.domain.onto(there, pieces), wall.domain.inside(there))
-        state, at = wall.changed(state, placed), at + size
-        flags.append(pieces)
-    return eqx.tree_at(lambda v: v.held, velocity, tuple(flags), is_leaf=_nothing), state
+        state = wall.changed(state, placed)
+    return eqx.tree_at(lambda v: v.held, velocity, flags, is_leaf=_nothing), state
 
 
 def _nothing(leaf: Any) -> bool:
@@ -255,10 +271,11 @@ def _first_end(
     """
 
     def at(state):
-        (slack, room), (slope, _) = jax.jvp(
+        slack, slope, room = jax.jvp(
             lambda state: _slack(problem, velocity, state, tolerance),
             (state,),
             (velocity(problem, state),),
+            has_aux=True,
         )
         return slack, length * slope, room
 
