@@ -216,7 +216,8 @@ def test_words_of_a_classification(key):
     problem = squared((4, 4), (3,), 0.1)
     said = str(ufm.classify(problem, zeros_of(ufm.solvers.random_start(problem, key=key))))
     assert said.startswith(
-        "strict saddle: 6 negative eigenvalues of 12, 0 zeros of which symmetry explains 0, "
+        "strict saddle: 6 negative eigenvalues of 12, 0 zeros (within 3e-10) of which symmetry "
+        "explains 0, "
     )
 
 

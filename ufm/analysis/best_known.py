@@ -17,9 +17,11 @@ from ufm.analysis.landscape import product_rank
 from ufm.model import Params, Problem
 from ufm.solution import Solution
 from ufm.solvers.resuming import same_problem
+from ufm.tolerances import caveat, for_dtype
 
-# Values that agree to this, relatively, are one solution: converged ones agree to 1e-12.
-SAME_VALUE = 1e-9
+# Values that agree to this, relatively, are one solution, or to what the dtype can: converged ones
+# agree to 1e-12 in float64.
+_SAME_VALUE = 1e-9
 _BESIDE_KINKS = 1e-5
 
 
@@ -78,7 +80,8 @@ class BestKnown(Displayed):
             f"starts{ended}"
         ]
         # (descents of ReLU layers end beside their kinks)
-        same = _BESIDE_KINKS if self.problem.kinked else SAME_VALUE
+        same = same_value(self.problem)
+        same = max(same, _BESIDE_KINKS) if self.problem.kinked else same
         for solution, rank in zip(self.solutions, self.ranks, strict=True):
             value = float(solution.value)
             times = int(np.sum(np.abs(self.values - value) <= same * abs(value)))
@@ -87,7 +90,12 @@ class BestKnown(Displayed):
             )
             if self.problem.kinked:
                 lines[-1] += f", {_structure(self.problem, solution.params)}"
-        return "\n".join(lines)
+        return "\n".join(lines) + caveat(self.problem.dtype)
+
+
+def same_value(problem: Problem) -> float:
+    """To what, relatively, values of one solution agree."""
+    return max(_SAME_VALUE, for_dtype(problem.dtype).value)
 
 
 def key_numbers(key: PRNGKeyArray) -> tuple[str, tuple[int, ...]]:
@@ -145,7 +153,7 @@ class Pool:
         twins = [
             i
             for i, old in enumerate(self.solutions)
-            if abs(float(old.value) - value) <= SAME_VALUE * abs(value)
+            if abs(float(old.value) - value) <= same_value(self.problem) * abs(value)
         ]
         if twins and float(self.solutions[twins[0]].grad_norm) <= float(solution.grad_norm):
             return

@@ -24,6 +24,7 @@ from ufm.optima.facts import Facts
 from ufm.optima.statement import Threshold
 from ufm.optima.survey import formula_thresholds, of_width, with_ranks
 from ufm.optima.words import listed
+from ufm.tolerances import caveat
 
 # Feature lengths go like roots of singular values.
 _VANISHED = 3e-5
@@ -139,6 +140,7 @@ def thresholds(problem: Problem, *, rtol: float = 1e-6, progress: bool | None = 
     if beyond or d < (room or 0):
         where = f"below N Λ = {max(beyond):.6g}" if beyond else "at weaker decay"
         note += f"; {where} the convex optimum has no room in d = {d}, and others are not known"
+    note += caveat(problem.dtype)
     return Thresholds(strength=facts.strength, entries=entries, complete=complete, note=note)
 
 

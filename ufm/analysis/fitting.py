@@ -19,6 +19,7 @@ from ufm._validate import Shown, as_floats, at_one_width, require, require_finit
 from ufm.labels import AbstractLabels, soft
 from ufm.losses import AbstractLoss
 from ufm.model import Params, Problem, check_params, fit
+from ufm.tolerances import caveat
 
 # A hundredth of a squared gradient: what noise within classes of a tenth of their distance leaves.
 _DESCRIBED = 0.1
@@ -71,6 +72,7 @@ class FittedDecay(Displayed):
             f"{_percent(self.explained_H)} of the features' (squared)\n"
             f"what it leaves, relative: of the classifier {self.residual_W:.1e}, of the features "
             f"{self.residual_H:.1e}{bias}\n{self._conclusion()}"
+            f"{caveat(self.problem.dtype)}"
         )
 
     def _conclusion(self) -> str:

@@ -30,12 +30,14 @@ from ufm.model import (
 )
 from ufm.solvers.coordinates import flat_objective, minimised, relative_norm, to_flat
 from ufm.solvers.directions import UNUSED, number_in_use
+from ufm.tolerances import caveat
 
 # A dense Hessian of this many variables takes about 200 MB and a few seconds.
 _MAX_SIZE = 5000
-# Relative to the largest eigenvalue: rounding of a dense eigenproblem is a thousand times smaller,
-# the softest true direction of the problems in use a hundred times larger or more.
-_ZERO = 1e-10
+# Relative to the largest eigenvalue: in float64 rounding of a dense eigenproblem is a thousand
+# times smaller, the softest true direction of the problems in use a hundred times larger or more.
+# And so many units in the last place, which is more in float32, whose Hessians are off by a few.
+_ZERO, _ULPS = 1e-10, 1000
 # A gradient of this relative size moves the zeros of a symmetry by as much, which the bound below
 # allows for.
 _STATIONARY = 1e-8
@@ -46,9 +48,10 @@ class HessianSpectrum:
     r"""Eigenvalues (n,) of the Hessian at a point, ascending, in decay-weighted coordinates.
 
     `gauge_zeros`: zeros that symmetry makes at a stationary point. `zeros`, `negative`: eigenvalues
-    within `tolerance` of 0 and below it. `rank`: of the product of the factors. `grad_norm`:
-    relative gradient norm, as of a `Solution`. `stationary`: whether that is 1e-8 or less (in
-    float64); the tolerance allows for a gradient of that size, and elsewhere for rounding alone.
+    within `tolerance` of 0, which `dtype` does not tell from it, and below that. `rank`: of the
+    product of the factors. `grad_norm`: relative gradient norm, as of a `Solution`. `stationary`:
+    whether that is 1e-8 or less (in float64); the tolerance allows for a gradient of that size, and
+    elsewhere for rounding alone.
     """
 
     eigenvalues: np.ndarray
@@ -57,6 +60,7 @@ class HessianSpectrum:
     grad_norm: float
     stationary: bool
     tolerance: float
+    dtype: np.dtype
 
     @property
     def zeros(self) -> int:
@@ -90,11 +94,16 @@ class Classification(Displayed):
     def __str__(self) -> str:
         s = self.spectrum
         # away from a stationary point symmetry makes no zeros
-        zeros = f", {s.zeros} zeros of which symmetry explains {s.gauge_zeros}" * s.stationary
+        zeros = (
+            f", {s.zeros} zeros (within {s.tolerance:.0e}) of which symmetry explains "
+            f"{s.gauge_zeros}"
+            if s.stationary
+            else ""
+        )
         return (
             f"{self.kind}: {s.negative} negative eigenvalues of {len(s.eigenvalues)}{zeros}, "
             f"smallest {s.eigenvalues[0]:.3e}, rank {s.rank}, relative gradient norm "
-            f"{s.grad_norm:.1e}"
+            f"{s.grad_norm:.1e}{caveat(s.dtype)}"
         )
 
 
@@ -132,16 +141,19 @@ def hessian_spectrum(problem: Problem, params: Params) -> HessianSpectrum:
     )
     hessian, grad_norm = _second_order(problem, flat, params)
     values = np.linalg.eigvalsh(np.asarray(hessian, dtype=np.float64))
-    eps_ratio = float(jnp.finfo(problem.dtype).eps / np.finfo(np.float64).eps)
-    grad_norm, tolerance = float(grad_norm), _ZERO * eps_ratio * float(np.abs(values).max())
-    stationary = grad_norm <= _STATIONARY * eps_ratio**0.5
+    eps = float(jnp.finfo(problem.dtype).eps)
+    share = max(_ZERO, _ULPS * eps)
+    grad_norm, tolerance = float(grad_norm), share * float(np.abs(values).max())
+    stationary = grad_norm <= _STATIONARY * (eps / np.finfo(np.float64).eps) ** 0.5
     if stationary:
         # a gradient g turned by a symmetry gives the Hessian a value of about |g| / |v| along it
         tolerance += 100 * grad_norm
     part = _unused(problem, values, grad_norm, tolerance) if stationary else UNUSED
     rank = _in_use(problem, product_spectrum(problem, params)[1], part)
     gauge_zeros = _gauge_zeros(problem, params, rank, part)
-    return HessianSpectrum(values, gauge_zeros, rank, grad_norm, stationary, tolerance)
+    return HessianSpectrum(
+        values, gauge_zeros, rank, grad_norm, stationary, tolerance, problem.dtype
+    )
 
 
 def classify(problem: Problem, params: Params) -> Classification:

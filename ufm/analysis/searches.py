@@ -32,11 +32,11 @@ from ufm._validate import (
     require_whole,
 )
 from ufm.analysis.best_known import (
-    SAME_VALUE,
     BestKnown,
     Pool,
     key_numbers,
     require_same_search,
+    same_value,
 )
 from ufm.analysis.landscape import product_rank, product_spectrum
 from ufm.analysis.rectified_search import search_on_kinks
@@ -270,7 +270,7 @@ def _redirect(problem: Problem, pool: Pool) -> None:
         for start in _with_other_directions(problem, best):
             solution = solved(problem, start)
             pool.add(solution)
-            if float(solution.value) < float(best.value) * (1 - SAME_VALUE):
+            if float(solution.value) < float(best.value) * (1 - same_value(problem)):
                 improved = True
                 break
 

@@ -22,6 +22,7 @@ from ufm.metrics.table import as_table
 from ufm.metrics.variability import cdnv_of, nc1_pinv_of, nc1_trace_ratio_of
 from ufm.model import Params, Problem, objective, require_shapes
 from ufm.solution import Solution
+from ufm.tolerances import caveat
 
 
 class Metrics(Module):
@@ -79,7 +80,7 @@ class Metrics(Module):
     collapsed_classes: Bool[Array, " K"]
 
     def __str__(self) -> str:
-        return as_table(self)
+        return f"{as_table(self)}{caveat(self.nc1_trace_ratio.dtype)}"
 
 
 def measure(solution: Solution, *, tolerance=None, rcond=None) -> Metrics:

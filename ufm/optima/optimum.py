@@ -12,6 +12,7 @@ import numpy as np
 from ufm._classes.module import Displayed
 from ufm.model import Problem
 from ufm.optima.scalar import ScalarSolution, scalar_value
+from ufm.tolerances import caveat
 
 # Masses of the target closer than this are one degenerate block: singular values of a 1000 × 1000
 # matrix carry errors of about 1e-13.
@@ -200,9 +201,10 @@ class Optimum(Displayed):
 
     def __str__(self) -> str:
         unique = "" if self.unique else " (one of many)"
+        rounded = "" if self.problem is None else caveat(self.problem.dtype)
         return (
             f"value {self.value:.12g}, {self.regime}{unique}\n{self.source}\nholds for "
-            f"{'; '.join(self.hypotheses)}"
+            f"{'; '.join(self.hypotheses)}{rounded}"
         )
 
 

@@ -19,6 +19,7 @@ from ufm.optima.optimum import NoClosedForm
 from ufm.optima.statement import KINDS, Statement, Threshold
 from ufm.optima.statements import statements, threshold_rules
 from ufm.optima.words import shown
+from ufm.tolerances import caveat
 
 # Thresholds this close, relatively, are one, with the words of the first.
 _SAME = 1e-12
@@ -52,7 +53,8 @@ class Silent:
 class Theory(Displayed):
     """What theory says of a problem.
 
-    `about`: the problem in a line; `entries`: what speaks; `silent`: what does not, and why.
+    `about`: the problem in a line, and below it a dtype that verifies nothing; `entries`: what
+    speaks; `silent`: what does not, and why.
     """
 
     about: str
@@ -99,7 +101,8 @@ def theory(problem: Problem) -> Theory:
         key=lambda entry: KINDS.index(entry.kind),
     )
     silent = tuple(each for each in told if isinstance(each, Silent))
-    return Theory(about=_about(facts), entries=tuple(entries), silent=silent)
+    about = f"{_about(facts)}{caveat(problem.dtype)}"
+    return Theory(about=about, entries=tuple(entries), silent=silent)
 
 
 def _of_form(form: AbstractForm, facts: Facts) -> Entry | Silent:

@@ -14,6 +14,7 @@ from ufm._validate import require, require_whole
 from ufm.model import Params, Problem
 from ufm.solution.results import Result
 from ufm.solution.solutions import Solution
+from ufm.tolerances import caveat
 
 
 class Trajectory(Module):
@@ -50,7 +51,7 @@ class Trajectory(Module):
         lines.append(_recorded(values, self.ts, ["value", *self.observables]))
         if self.polish is not None:
             lines.append(f"polished: {self.polish}")
-        return "\n".join(lines)
+        return "\n".join(lines) + caveat(self.value.dtype) * (self.polish is None)
 
     @property
     def result(self) -> Result:
