@@ -72,7 +72,7 @@ class Twin:
     def relative(self, x) -> float:
         bounded, gradient = np.asarray(_bounds(self.problem)), np.asarray(self.gradient(x))
         down = np.where(bounded & (x <= 0), np.minimum(gradient, 0), gradient)
-        return float(_relative(down, x, self.value(x)))
+        return float(_relative(self.problem, down, x, self.value(x)))
 
     def steihaug(self, H, g, radius, relative) -> tuple[np.ndarray, bool]:
         p, r, d = np.zeros_like(g), g, -g

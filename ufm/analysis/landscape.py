@@ -217,7 +217,7 @@ def _second_order(problem: Problem, flat, params: Params):
     value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
     # the coordinates have no slope on a boundary, also where the objective falls inwards
     sizes = [jnp.linalg.norm(gradient), *_inwards(problem, params)]
-    relative = relative_norm(jnp.stack(sizes), flat, value)
+    relative = relative_norm(problem, jnp.stack(sizes), flat, value)
     return jax.hessian(flat_objective, argnums=1)(problem, flat), relative
 
 

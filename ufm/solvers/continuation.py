@@ -245,7 +245,7 @@ def _uncounted(
 def _slope(problem: Problem, flat: Flat):
     """The objective and the relative norm of its gradient."""
     value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-    return value, relative_norm(gradient, flat, value)
+    return value, relative_norm(problem, gradient, flat, value)
 
 
 def settled(problem: Problem, params: Params) -> tuple[Params, Kinks]:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from ufm._programs.jit import one_program
 from ufm.model import Params, Problem, objective
+from ufm.model.blocks import Blocks
 
 Flat = Float[Array, " n"]
 
@@ -120,13 +121,24 @@ def value_of(problem: Problem, value: Float[Array, "*S"]) -> Float[Array, "*S"]:
     return jnp.where(has_logarithm(problem), jnp.exp(value), value)
 
 
-def relative_norm(gradient: Flat, flat: Flat, value: Float[Array, ""]) -> Float[Array, ""]:
-    r"""$\|\nabla f\| / \max(\sqrt{2 f}, \|v\|)$.
+def factors_sq(blocks: Blocks, flat: Flat) -> Float[Array, ""]:
+    """The squared length of the coordinates without those of a bias, which measures nothing: where
+    a loss hardly depends on a shift the best one may be at 1e5, and a gradient of 1e-7 is large."""
+    bias = blocks.bias
+    return jnp.sum(flat[: flat.shape[0] - (0 if bias is None else bias.size)] ** 2)
+
+
+def relative_norm(
+    problem: Problem, gradient: Flat, flat: Flat, value: Float[Array, ""]
+) -> Float[Array, ""]:
+    r"""$\|\nabla f\| / \max(\sqrt{2 f}, \|v\|)$, with v the coordinates without the bias.
 
     Dimensionless, and $\sqrt{2f}$ is the larger one unless there is an anchor.
 
     Parameters
     ----------
+    problem
+        What is minimised.
     gradient, flat
         Gradient and point (n,), in the coordinates of the solvers.
     value
@@ -137,7 +149,7 @@ def relative_norm(gradient: Flat, flat: Flat, value: Float[Array, ""]) -> Float[
     Float[Array, ""]
         The relative gradient norm that `tolerance` speaks of.
     """
-    return relative_size(jnp.sum(gradient**2), jnp.sum(flat**2), value)
+    return relative_size(jnp.sum(gradient**2), factors_sq(problem.blocks, flat), value)
 
 
 def relative_size(gradient_sq: Array, size_sq: Array, value: Array) -> Array:
@@ -146,7 +158,7 @@ def relative_size(gradient_sq: Array, size_sq: Array, value: Array) -> Array:
     Parameters
     ----------
     gradient_sq, size_sq
-        $\|\nabla f\|^2$ and $\|v\|^2$, of one point or of lanes.
+        $\|\nabla f\|^2$ and $\|v\|^2$ as `factors_sq` has it, of one point or of lanes.
     value
         f there, of the same shape.
 

@@ -107,7 +107,7 @@ class AbstractFirstOrder(AbstractSolver):
         """
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
         free: Any = problem.free_part(to_params(problem, flat))
-        return State.fresh(flat, value, gradient, memory=self.optimiser().init(free))
+        return State.fresh(problem, flat, value, gradient, memory=self.optimiser().init(free))
 
     def step(self, problem: Problem, state: State) -> State:
         """One step of the recipe on the raw parameters.
@@ -128,7 +128,7 @@ class AbstractFirstOrder(AbstractSolver):
         params, memory = self.update(problem, params, gradient, state.memory)
         flat = to_flat(problem, params)
         value, flat_gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        return state.moved(True, flat, value, flat_gradient, memory=memory, evaluations=1)
+        return state.moved(problem, True, flat, value, flat_gradient, memory=memory, evaluations=1)
 
     def update(
         self, problem: Problem, params: Params, gradient: Params, memory

@@ -17,7 +17,7 @@ from ufm.losses.rows import AbstractRows, sums
 from ufm.maps.base import product_of
 from ufm.model import Params, Problem, decay
 from ufm.solvers.column_newton import newton
-from ufm.solvers.coordinates import relative_norm
+from ufm.solvers.coordinates import relative_size
 from ufm.solvers.frame_newton import frame_newton
 
 
@@ -206,6 +206,5 @@ def measured(
         params = Params(params.weights, lengths[None, :], params.bias)
     value = jnp.dot(problem.labels.column_weights, losses) + decay(problem, params)
     scale = jnp.sqrt(problem.feature_decay * problem.labels.masses)
-    return value, relative_norm(
-        gradients * problem.labels.column_weights / scale, lengths * scale, value
-    )
+    slopes = gradients * problem.labels.column_weights / scale
+    return value, relative_size(jnp.sum(slopes**2), jnp.sum((lengths * scale) ** 2), value)

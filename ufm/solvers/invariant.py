@@ -83,6 +83,11 @@ class InvariantMerit(DifferentiatedMerit):
             return params
         return Params(params.weights, params.features, params.bias / jnp.sqrt(self.sizes))
 
+    @property
+    def factors(self) -> Blocks:
+        """Those of the problem at invariant points."""
+        return self.blocks
+
     def value(self, flat: Flat) -> Float[Array, ""]:
         """The objective of the problem, or its logarithm."""
         params = self.placed(flat)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from ufm._validate import require_whole
 from ufm.model import Problem
@@ -41,7 +39,9 @@ class LBFGS(AbstractSolver):
             Value and gradient there, evaluated once.
         """
         value, gradient = jax.value_and_grad(flat_objective, argnums=1)(problem, flat)
-        return State.fresh(flat, value, gradient, memory=fresh_memory(flat, self.memory_size))
+        return State.fresh(
+            problem, flat, value, gradient, memory=fresh_memory(flat, self.memory_size)
+        )
 
     def step(self, problem: Problem, state: State) -> State:
         """One iteration: the two-loop recursion and a zoom line search.
@@ -51,9 +51,7 @@ class LBFGS(AbstractSolver):
         State
             Stalled where the line search finds no decrease above rounding.
         """
-        return lbfgs_step(
-            lambda flat: flat_objective(problem, flat), state, memory_size=self.memory_size
-        )
+        return lbfgs_step(problem, state, memory_size=self.memory_size)
 
 
 def fresh_memory(flat: Flat, memory_size: int) -> Any:
@@ -63,13 +61,13 @@ def fresh_memory(flat: Flat, memory_size: int) -> Any:
     return optax.lbfgs(memory_size=memory_size).init(flat)
 
 
-def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size: int) -> State:
-    """One L-BFGS step on a function of flat vectors.
+def lbfgs_step(problem: Problem, state: State, *, memory_size: int) -> State:
+    """One L-BFGS step on what is minimised.
 
     Parameters
     ----------
-    objective
-        From a point (n,) to its value.
+    problem
+        What is minimised.
     state
         Where it begins; its memory is that of `optax.lbfgs`.
     memory_size
@@ -85,7 +83,7 @@ def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size:
 
     def function(flat):
         # the line search tries its steps in the default dtype
-        return objective(flat.astype(state.flat.dtype))
+        return flat_objective(problem, flat.astype(state.flat.dtype))
 
     # optax.lbfgs mixes int32 and int64 counters, which strict promotion refuses
     with jax.numpy_dtype_promotion("standard"):
@@ -107,5 +105,12 @@ def lbfgs_step(objective: Callable[[Flat], Array], state: State, *, memory_size:
     # the line search returns the point itself once the decrease it looks for is below rounding
     stalled = jnp.all(flat == state.flat) | ~jnp.isfinite(value)
     return state.moved(
-        ~stalled, flat, value, gradient, memory=memory, evaluations=evaluations, stalled=stalled
+        problem,
+        ~stalled,
+        flat,
+        value,
+        gradient,
+        memory=memory,
+        evaluations=evaluations,
+        stalled=stalled,
     )

@@ -12,14 +12,15 @@ from jaxtyping import Array, Float
 
 from ufm._classes.module import Module
 from ufm.model import Params, Problem
+from ufm.model.blocks import Blocks
 from ufm.solvers import spherical
-from ufm.solvers.coordinates import Flat, flat_objective, joined, merit_size, retract
+from ufm.solvers.coordinates import Flat, factors_sq, flat_objective, joined, merit_size, retract
 from ufm.solvers.one_layer import OneLayer, Point, evaluate, hessian, is_plain, join, split
 from ufm.solvers.spherical import Known
 
 
 class Evaluated(NamedTuple):
-    """At a point: value, gradient, squared length of the point, and what its Hessian needs."""
+    """At a point: value, gradient, squared length of its factors, and what its Hessian needs."""
 
     value: Float[Array, ""]
     gradient: Flat
@@ -170,7 +171,7 @@ class SphericalMerit(AbstractMerit):
 
     def evaluate(self, flat: Flat) -> Evaluated:
         value, gradient, known = spherical.evaluate(self.problem, flat)
-        return Evaluated(value, gradient, jnp.sum(flat**2), known)
+        return Evaluated(value, gradient, factors_sq(self.problem.blocks, flat), known)
 
     def hessian(self, flat: Flat, known: Known) -> Callable[[Params], Params]:
         """The Riemannian Hessian at a point, as a function of tangential directions.
@@ -218,6 +219,11 @@ class SphericalMerit(AbstractMerit):
 class DifferentiatedMerit(AbstractMerit):
     """Of a value alone, by the chain rule that JAX finds."""
 
+    @property
+    @abstractmethod
+    def factors(self) -> Blocks:
+        """Those that its points are made of."""
+
     @abstractmethod
     def value(self, flat: Flat) -> Float[Array, ""]:
         """What is minimised, at a point (n,)."""
@@ -227,7 +233,7 @@ class DifferentiatedMerit(AbstractMerit):
 
     def evaluate(self, flat: Flat) -> Evaluated:
         value, gradient = jax.value_and_grad(self.value)(flat)
-        return Evaluated(value, gradient, jnp.sum(flat**2), ())
+        return Evaluated(value, gradient, factors_sq(self.factors, flat), ())
 
     def hessian(self, flat: Flat, known: tuple[()]) -> Callable[[Flat], Flat]:
         """The Hessian at a point as a function of a direction; nothing is `known`.
@@ -244,6 +250,10 @@ class AnyMerit(DifferentiatedMerit):
     """Of any problem."""
 
     problem: Problem
+
+    @property
+    def factors(self) -> Blocks:
+        return self.problem.blocks
 
     def value(self, flat: Flat) -> Float[Array, ""]:
         return flat_objective(self.problem, flat)

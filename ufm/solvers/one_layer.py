@@ -65,7 +65,7 @@ class Point(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """At a point: value, squared length of the point, gradient, and the logits, which the Hessian
+    """At a point: value, squared length of its factors, gradient, and the logits, which the Hessian
     needs."""
 
     value: Float[Array, "*B"]
@@ -191,11 +191,8 @@ def evaluate(lanes: OneLayer, flat) -> Evaluation:
     number = flat.shape[0] - (0 if x.bias is None else x.bias.shape[0])
     size_sq = dot(flat[:number], flat[:number])
     value = jnp.sum(losses * lanes.column_weights, axis=0) + 0.5 * size_sq
-    if x.bias is not None:
-        bias_sq = jnp.sum(x.bias**2, axis=0)
-        size_sq = size_sq + bias_sq
-        if lanes.lambda_b is not None and lanes.bias_scale is not None:
-            value = value + 0.5 * lanes.lambda_b * lanes.bias_scale**2 * bias_sq
+    if x.bias is not None and lanes.lambda_b is not None and lanes.bias_scale is not None:
+        value = value + 0.5 * lanes.lambda_b * lanes.bias_scale**2 * jnp.sum(x.bias**2, axis=0)
 
     scaled_dual = dual * (lanes.column_weights * lanes.logit_scale)[None]
     gradient = Point(

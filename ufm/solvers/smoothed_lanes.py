@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ufm.model import Problem
-from ufm.solvers.coordinates import flat_objective, relative_size
+from ufm.solvers.coordinates import flat_objective, relative_norm
 from ufm.solvers.newton.rules import SUFFICIENT
 from ufm.solvers.one_layer import dot, select
 
@@ -121,6 +121,26 @@ def fresh_lanes(x: Lanes, memory_size: int) -> SmoothedLanes:
     )
 
 
+def relative_norms(problems: Problem, gradient: Lanes, x: Lanes, value) -> Float[Array, " L"]:
+    """The relative gradient norm of every lane.
+
+    Parameters
+    ----------
+    problems
+        Stacked.
+    gradient, x
+        Of the lanes (n, L).
+    value
+        (L,).
+
+    Returns
+    -------
+    Float[Array, " L"]
+        As `relative_norm` has it.
+    """
+    return jax.vmap(relative_norm, (0, 1, 1, 0))(problems, gradient, x, value)
+
+
 def _evaluate(problems: Problem, x: Lanes, width, share):
     """Values and gradients under ReLU of a width and a share of the decay."""
 
@@ -184,7 +204,7 @@ def one_pass(course: Course, problems: Problem, s: SmoothedLanes) -> SmoothedLan
     bend = value - s.value - s.length * s.slope
     shorter = -0.5 * s.slope * s.length / jnp.where(bend > 0, bend, jnp.inf)
     shorter = s.length * jnp.clip(jnp.where(jnp.isfinite(value), shorter, 0), *_SHORTEN)
-    norm = relative_size(dot(slopes, slopes), dot(x, x), here)
+    norm = relative_norms(problems, slopes, x, here)
     since = s.since + 1
     left = (norm <= course.accuracy) | (since >= budgets[now])
     left = live & (left | (~taken & (shorter < jnp.finfo(x.dtype).eps)))

@@ -20,10 +20,15 @@ from ufm._validate import inside, require, require_flag, require_static, require
 from ufm.domains import AbstractDomain
 from ufm.model import Problem
 from ufm.solution import Result
-from ufm.solvers.coordinates import Flat, flat_objective, relative_size
+from ufm.solvers.coordinates import Flat, flat_objective, relative_norm
 from ufm.solvers.newton.lanes import LaneResults
-from ufm.solvers.one_layer import dot
-from ufm.solvers.smoothed_lanes import Course, descend_lanes, fresh_lanes, one_pass
+from ufm.solvers.smoothed_lanes import (
+    Course,
+    descend_lanes,
+    fresh_lanes,
+    one_pass,
+    relative_norms,
+)
 from ufm.solvers.solver import AbstractSolver, State
 
 # Stages as (ε, share of the decay, evaluations). Without a stage under a tenth of the decay random
@@ -131,7 +136,7 @@ class Smoothing(AbstractSolver):
         lanes = one_pass(self.course, stacked, state.memory)
         ended = lanes.stage[0] >= len(self.stages)
         x, gradient, value = lanes.x[:, 0], lanes.gradient[:, 0], lanes.value[0]
-        norm = relative_size(jnp.sum(gradient**2), jnp.sum(x**2), value)
+        norm = relative_norm(problem, gradient, x, value)
         # until the end the gradient is that of another model
         norm = jnp.where(ended, norm, 1.0)
         return State(
@@ -179,9 +184,7 @@ class Smoothing(AbstractSolver):
         _require_kinks(problems)
         live = jnp.arange(flats.shape[0]) < number
         state, evaluations = descend_lanes(self.course, problems, flats.T, live)
-        norms = relative_size(
-            dot(state.gradient, state.gradient), dot(state.x, state.x), state.value
-        )
+        norms = relative_norms(problems, state.gradient, state.x, state.value)
         # until the end value and gradient are those of another model
         ended = state.stage >= len(self.stages)
         norms = jnp.where(ended, norms, 1)

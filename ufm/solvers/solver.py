@@ -39,11 +39,13 @@ class State(Module):
     stalled: Bool[Array, ""]
 
     @classmethod
-    def fresh(cls, flat: Flat, value, gradient: Flat, *, memory) -> State:
+    def fresh(cls, problem: Problem, flat: Flat, value, gradient: Flat, *, memory) -> State:
         """The state of a run that has not moved yet.
 
         Parameters
         ----------
+        problem
+            What is minimised.
         flat, value, gradient
             The start (n,), evaluated.
         memory
@@ -58,7 +60,7 @@ class State(Module):
             flat=flat,
             value=value,
             gradient=gradient,
-            grad_norm=relative_norm(gradient, flat, value),
+            grad_norm=relative_norm(problem, gradient, flat, value),
             memory=memory,
             num_steps=jnp.asarray(0),
             num_evaluations=jnp.asarray(1),
@@ -67,6 +69,7 @@ class State(Module):
 
     def moved(
         self,
+        problem: Problem,
         accepted,
         flat: Flat,
         value,
@@ -80,6 +83,8 @@ class State(Module):
 
         Parameters
         ----------
+        problem
+            What is minimised.
         accepted
             Whether to move.
         flat, value, gradient
@@ -105,7 +110,7 @@ class State(Module):
             flat=flat,
             value=value,
             gradient=gradient,
-            grad_norm=relative_norm(gradient, flat, value),
+            grad_norm=relative_norm(problem, gradient, flat, value),
             memory=memory,
             num_steps=self.num_steps + 1,
             num_evaluations=self.num_evaluations + evaluations,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ufm._validate import inside, require_static, require_whole
 from ufm.domains import AbstractDomain
 from ufm.model import Problem
-from ufm.solvers.coordinates import Flat, bounds, flat_objective, merit_size, retract
+from ufm.solvers.coordinates import Flat, bounds, factors_sq, flat_objective, merit_size, retract
 from ufm.solvers.newton.rules import AbstractTrustRegion, Trial, Trust
 from ufm.solvers.newton.steihaug import steihaug
 from ufm.solvers.solver import State
@@ -136,9 +136,10 @@ class ProjectedNewton(AbstractTrustRegion):
         )
         verdict = self.judge(memory.trust, tried)
         accepted = verdict.accepted | fresh
-        first = self.first_trust(jnp.sum(trial**2), value)
+        first = self.first_trust(factors_sq(problem.blocks, trial), value)
         trust = jax.tree.map(lambda a, b: jnp.where(fresh, a, b), first, verdict.trust)
         moved = state.moved(
+            problem,
             accepted,
             trial,
             value,
