@@ -187,6 +187,24 @@ def test_classes_that_have_become_one_share_their_number_and_zero_is_drawn(space
     assert [text.get_text() for text in space.texts] == ["0", "1, 2", "3"]
 
 
+def test_classes_that_look_alike_from_here_keep_their_numbers(space):
+    """Orthogonal rare classes behind three frequent ones were drawn, and labelled, as one."""
+    plotting.vectors(space, {"classifier": np.diag([3.0, 3.0, 3.0, 1.0, 1.0])})
+    assert sorted(text.get_text() for text in space.texts) == ["0", "1", "2", "3", "4"]
+    places = np.array([text.get_position_3d() for text in space.texts])
+    gaps = np.linalg.norm(places[:, None] - places, axis=2)[np.triu_indices(5, 1)]
+    assert np.min(gaps) >= 0.1
+    # 2 of 3 · 9 + 2
+    assert space.get_legend().get_title().get_text() == "7% of the energy is not shown"
+
+
+def test_a_shared_number_has_the_colour_of_the_arrow_on_top(space):
+    plotting.vectors(space, {"class means": np.array([[1.0, 0, 0], [0, 1, 1], [0, 0, 0]])})
+    (shared,) = (text for text in space.texts if text.get_text() == "1, 2")
+    assert shared.get_color() == plotting.COLOURS[2]
+    assert space.get_legend().get_title().get_text() == ""
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_numbers_stand_beyond_what_is_seen(space, seed):
     """On paper they stood on tips that point at the reader, and away from pairs that differ."""

@@ -133,7 +133,7 @@ class Artists:
             self.ax.autoscale_view()
 
     def legend(self, handles: list[Artist], **style) -> None:
-        """A legend, made anew only where one of its handles looks otherwise than before.
+        """A legend, made anew only where its title or a handle looks otherwise than before.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class Artists:
         **style
             As `legend` takes it, `labels` with it.
         """
-        looks = [_look(handle) for handle in handles]
+        looks = [(style.get("title"),), *(_look(handle) for handle in handles)]
         if self.again and looks == _LEGENDS.get(self.ax):
             return
         self.ax.legend(handles=handles, **style)

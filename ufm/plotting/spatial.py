@@ -24,6 +24,8 @@ _FROM = (30.0, -60.5)
 _FLAT = 1e-6
 # How far beyond its tip the number of a class stands, in units of the longest vector.
 _BEYOND = 0.2
+# Vectors that differ by less have become one, in the same units, and numbers nearer would overlap.
+_APART = 0.1
 _TURNED: WeakKeyDictionary[Axes3D, tuple[float, float, float]] = WeakKeyDictionary()
 
 
@@ -71,7 +73,9 @@ def vectors(
     -----
     Lengths are in units of the longest vector of their own family, or of the family whose label the
     samples share, since $(aW, H/a)$ are the same logits. For d > 3 the picture is the projection on
-    the three leading directions of all families together.
+    the three leading directions of all families together, and the title of the legend says what
+    part of all squared lengths lies in others. Classes share a number where all their vectors agree
+    in R^d.
 
     Axes that nobody has turned (`ax.view_init`, or a mouse) are seen from where vectors are the
     less shortened the longer they are: along the normal of the plane where they lie in one, from
@@ -94,7 +98,7 @@ def vectors(
     if not artists.again:
         _sphere(ax)
     _look_at(ax, np.concatenate(list(drawn.values()), axis=1))
-    _number_classes(artists, ax, list(drawn.values()))
+    _number_classes(artists, ax, list(arrays.values()), list(drawn.values()))
     artists.finish()
     # the classes' colours would be the first sample's alone in the legend
     of_samples = [
@@ -105,7 +109,8 @@ def vectors(
     # below the axes: tips may be anywhere in them
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 0}
     handles = [*of_samples, *keys]
-    look = fitted(ax, [str(handle.get_label()) for handle in handles])
+    names = [str(handle.get_label()) for handle in handles]
+    look = fitted(ax, names, title=_left_out(arrays, drawn))
     artists.legend(handles, **look, **place)
     make_room_below(ax)
     return ax
@@ -235,10 +240,19 @@ def _longest(array: np.ndarray, floor: float) -> float:
     return length if length > floor else np.inf
 
 
-def _number_classes(artists: Artists, ax: Axes3D, families: list[np.ndarray]) -> None:
+def _left_out(arrays: dict[str, np.ndarray], drawn: dict[str, np.ndarray]) -> str:
+    """Which part of the squared lengths lies in directions that are not drawn, in words."""
+    whole, seen = (sum(float(np.sum(a**2)) for a in of.values()) for of in (arrays, drawn))
+    part = 1 - seen / whole if whole > 0 else 0.0
+    return f"{part:.0%} of the energy is not shown" if part >= 0.005 else ""
+
+
+def _number_classes(
+    artists: Artists, ax: Axes3D, whole: list[np.ndarray], families: list[np.ndarray]
+) -> None:
     """The number of each class, beyond the tip of its that is seen farthest from the origin.
 
-    Classes that have become one share a place.
+    Classes that have become one, in the `whole` space, share a number; others stand apart.
     """
     towards = _direction(ax.elev, ax.azim)
     seen = np.eye(3) - np.outer(towards, towards)
@@ -248,14 +262,22 @@ def _number_classes(artists: Artists, ax: Axes3D, families: list[np.ndarray]) ->
         tip = max((family[:, k] for family in families), key=lambda tip: np.linalg.norm(seen @ tip))
         length = np.linalg.norm(seen @ tip)
         # (as far off on paper for a tip that points at the reader as for any other)
-        place = tip + _BEYOND * (seen @ tip / length if length > 0.01 else upwards)
-        near = [classes for other, classes in places if np.linalg.norm(other - place) < 0.1]
-        if near:
-            near[0].append(k)
-        else:
-            places.append((place, [k]))
+        away = seen @ tip / length if length > 0.01 else upwards
+        place = tip + _BEYOND * away
+        one = [
+            classes
+            for _, classes in places
+            if all(np.linalg.norm(a[:, k] - a[:, classes[0]]) < _APART for a in whole)
+        ]
+        if one:
+            one[0].append(k)
+            continue
+        while any(np.linalg.norm(other - place) < _APART for other, _ in places):
+            place = place + 1.5 * _APART * away
+        places.append((place, [k]))
     for place, classes in places:
-        names, colour = ", ".join(str(k) for k in classes), COLOURS[classes[0] % len(COLOURS)]
+        # (the arrow of the last lies on those of the others)
+        names, colour = ", ".join(str(k) for k in classes), COLOURS[classes[-1] % len(COLOURS)]
         name = f"number {classes[0]}"
         artists.words(name, tuple(place), names, color=colour, ha="center", va="center")
 
