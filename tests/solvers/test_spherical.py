@@ -76,8 +76,8 @@ def test_written_slopes_are_those_of_jax(parts, loss):
 
 @jax.jit
 def in_units(one: ufm.Problem, near, direction, numbers):
-    """A Hessian product in units, and the same from one that knows none; how far from tangential
-    that of any direction is, and the units."""
+    """A Hessian product in units, and the same from one that knows none; what the part of any
+    direction along the coordinates adds to the tangential one, and the units."""
     flat, merit = retract(one, near), SphericalMerit(one)
     known = merit.evaluate(flat).known
     units = merit.units(flat, known)
@@ -86,8 +86,10 @@ def in_units(one: ufm.Problem, near, direction, numbers):
     times = merit.scaled_hessian(flat, known, given)
     mine = merit.join(times(merit.split(scaled)))
     plain = merit.join(merit.hessian(flat, known)(merit.split(given * scaled)))
-    of_any = merit.join(merit.hessian(flat, known)(merit.split(direction)))
-    return mine, given * plain, of_any - tangential(one, flat, of_any), given
+    times = merit.hessian(flat, known)
+    of_any = merit.join(times(merit.split(direction)))
+    of_level = merit.join(times(merit.split(tangential(one, flat, direction))))
+    return mine, given * plain, tangential(one, flat, of_any) - of_level, given
 
 
 @pytest.mark.parametrize("parts", PARTS, ids=lambda parts: f"{parts[0]}-{parts[1]}")
@@ -108,7 +110,7 @@ def test_units_are_those_of_other_spheres(parts):
         one, start + 0.1 * jnp.asarray(noise[0]), jnp.asarray(noise[1]), joined(numbers)
     )
     np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12 * np.max(units))
-    # conjugate gradients would blow up what is not tangential
+    # conjugate gradients would blow up what rounding leaves along the coordinates
     np.testing.assert_allclose(off, 0, rtol=0, atol=1e-14)
 
 

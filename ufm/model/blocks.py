@@ -102,21 +102,21 @@ class Block(Module):
         slope
             The gradient there, all of it.
         direction
-            Tangential.
+            Tangential but for rounding, which is given a curvature of that size: of none it would
+            grow without bounds in conjugate gradients.
         turned
-            The Hessian times the direction, as if there were no spheres.
+            The Hessian times the tangential part of the direction, as if there were no spheres.
 
         Returns
         -------
         Array
             Of the shape of the coordinates.
         """
-        place = self._turned(coordinates), self.unit
+        place, direction = (self._turned(coordinates), self.unit), self._turned(direction)
         _, along = self.domain.tangent(*place, self._turned(slope))
-        curved = self._turned(turned) - times(self._turned(direction), along)
-        # (of the direction too: conjugate gradients take what rounding leaves along the coordinates
-        # for a curvature of its own, and would blow it up in flat valleys)
-        return self._turned(self.domain.tangent(*place, curved)[0])
+        level, _ = self.domain.tangent(*place, direction)
+        flat, _ = self.domain.tangent(*place, self._turned(turned) - times(level, along))
+        return self._turned(flat + times(direction - level, jnp.abs(along)))
 
     def stiffness(self, coordinates: Array, slope: Array, decay: Array) -> Array | None:
         """Roughly how much what is minimised curves in the coordinates of each vector.

@@ -167,7 +167,8 @@ def hessian(
     back = turned(outer)
 
     def times(direction: Params) -> Params:
-        moved = blocks.apply(lambda block, v: block.shadow(v), direction)
+        level = blocks.apply(lambda block, y, v: block.tangent(y, v), place, direction)
+        moved = blocks.apply(lambda block, v: block.shadow(v), level)
         change = moved.classifier @ params.features + params.classifier @ moved.features
         if moved.bias is not None:
             change = change + moved.bias[:, None]
@@ -179,7 +180,7 @@ def hessian(
         if problem.logarithmic:
             logged = has_logarithm(problem)
             size = jnp.where(logged, known.objective, 1)
-            along = jnp.where(logged, inner(slope, direction), 0)
+            along = jnp.where(logged, inner(slope, level), 0)
             lifted = jax.tree.map(lambda each, g: each / size - g * along, lifted, slope)
         return blocks.apply(
             lambda block, *parts: block.bent(*parts), place, slope, direction, lifted
