@@ -91,7 +91,9 @@ class Block(Module):
         turned = self._turned(coordinates), self.unit, self._turned(direction)
         return self._turned(self.domain.tangent(*turned)[0])
 
-    def bent(self, coordinates: Array, slope: Array, direction: Array, turned: Array) -> Array:
+    def bent(
+        self, coordinates: Array, slope: Array, direction: Array, level: Array, turned: Array
+    ) -> Array:
         """Tangential part of a Hessian product, with the curvature of the spheres on which
         coordinates lie.
 
@@ -104,19 +106,21 @@ class Block(Module):
         direction
             Tangential but for rounding, which is given a curvature of that size: of none it would
             grow without bounds in conjugate gradients.
+        level
+            Its tangential part.
         turned
-            The Hessian times the tangential part of the direction, as if there were no spheres.
+            The Hessian times that, as if there were no spheres.
 
         Returns
         -------
         Array
             Of the shape of the coordinates.
         """
-        place, direction = (self._turned(coordinates), self.unit), self._turned(direction)
+        place, beside = (self._turned(coordinates), self.unit), self._turned(direction - level)
         _, along = self.domain.tangent(*place, self._turned(slope))
-        level, _ = self.domain.tangent(*place, direction)
-        flat, _ = self.domain.tangent(*place, self._turned(turned) - times(level, along))
-        return self._turned(flat + times(direction - level, jnp.abs(along)))
+        curved = self._turned(turned) - times(self._turned(level), along)
+        flat, _ = self.domain.tangent(*place, curved)
+        return self._turned(flat + times(beside, jnp.abs(along)))
 
     def stiffness(self, coordinates: Array, slope: Array, decay: Array) -> Array | None:
         """Roughly how much what is minimised curves in the coordinates of each vector.

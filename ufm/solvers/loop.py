@@ -247,9 +247,10 @@ def _proved(problem: Problem, asked: CheckedRequest, gap: float) -> Solution:
 def _run_of_groups(problem: Problem, asked: CheckedRequest, gap: float) -> _Run | None:
     """From where groups of classes that are alike have their optimum; None where there are no such
     groups, or did not get there."""
-    alone = asked.starts == 1 and isinstance(asked.solver, Newton)
-    groups = exchangeable(problem) if asked.key is not None and alone else None
-    if groups is None or asked.key is None:
+    if asked.key is None or asked.starts > 1 or not isinstance(asked.solver, Newton):
+        return None
+    groups = exchangeable(problem)
+    if groups is None:
         return None
     near = max(asked.tolerance, _OF_GAP * gap)
     point, ended = invariant_point(problem, groups, asked.key, near, asked.progress)

@@ -124,7 +124,7 @@ def units(problem: Problem, flat: Flat, known: Known) -> Flat | None:
         else block.repeated(jnp.where(alike > 0, jnp.clip(each / alike, _LEAST, 1), 1) ** -0.5)
         for (block, place, *_), each in zip(at, stiff, strict=True)
     ]
-    return jnp.concatenate([part.ravel() for part in parts])
+    return joined(jax.tree.unflatten(jax.tree.structure(known.slope), parts))
 
 
 def hessian(
@@ -183,7 +183,7 @@ def hessian(
             along = jnp.where(logged, inner(slope, level), 0)
             lifted = jax.tree.map(lambda each, g: each / size - g * along, lifted, slope)
         return blocks.apply(
-            lambda block, *parts: block.bent(*parts), place, slope, direction, lifted
+            lambda block, *parts: block.bent(*parts), place, slope, direction, level, lifted
         )
 
     return times
